@@ -1,0 +1,151 @@
+"""Every setting of an experiment, checked at the border.
+
+A config file gives an `ml_collections.ConfigDict`; `parse` turns it into the
+frozen dataclasses below. An unknown key, a missing section or a wrong type is
+one clear line.
+"""
+
+import dataclasses
+import types
+import typing
+
+from mvp_jax.data.emotion import EmotionInput
+from mvp_jax.errors import InputError
+from mvp_jax.models.fusion import FusionSizes
+from mvp_jax.models.videomae import PRESETS, VideoMAEConfig, preset
+from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.sharding import MeshConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Where the corpus is and how it is prepared."""
+
+  manual_dir: str = ''  # the official distribution; empty = a synthetic twin
+  data_dir: str = 'data'  # twins, prepared data, encoders, features
+  frame_rate: float = 25.0  # Hz, stored frames
+  frame_size: int = 224  # pixels
+  crop: str = 'X'  # X: face and some background; Y: face only
+  channels: tuple[str, ...] = ('eda', 'ppg')
+  allow_losses: tuple[str, ...] = ()  # codes of losses to go on with
+  workers: int = 0  # preparing processes; 0 = one a core
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+  """The video encoder: its size, and where its weights come from."""
+
+  size: str = 'B'  # one of models.videomae.PRESETS
+  patch: int = 16
+  dtype: str = 'float32'
+  remat: bool = False
+  drop_path: float = 0.0
+  checkpoint: str = ''  # folder of a pre-trained encoder; empty = pre-train here
+  subjects: int = 4  # set aside for pre-training, outside all folds
+  mask_ratio: float = 0.9
+  clips_per_trial: int = 8  # an epoch
+  train: TrainConfig = TrainConfig()
+  finetune: bool = False  # train it end to end with the fusion
+  feature_batch: int = 32  # clips
+
+  def model(self, frames, frame_size):
+    """The VideoMAEConfig for clips of `frames` frames of `frame_size` pixels."""
+    return dataclasses.replace(
+        ENCODERS[self.size], frames=frames, size=frame_size, patch=self.patch,
+        dtype=self.dtype, remat=self.remat, drop_path=self.drop_path)
+
+
+ENCODERS: dict[str, VideoMAEConfig] = {name: preset(name) for name in PRESETS}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+  """How the models are compared."""
+
+  folds: int = 5  # over subjects; as many as subjects = leave one out
+  validation_subjects: int = 1  # of the training subjects, for the curves only
+  models: tuple[str, ...] = ('fusion', 'physio', 'video')
+  batch_size: int = 32
+  allow_encoder_overlap: bool = False  # test subjects seen in pre-training
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """One experiment."""
+
+  dataset: str = 'deap'
+  seed: int = 0
+  data: DataConfig = DataConfig()
+  twin: TwinSpec = TwinSpec()
+  input: EmotionInput = EmotionInput()
+  encoder: EncoderConfig = EncoderConfig()
+  model: FusionSizes = FusionSizes()
+  train: TrainConfig = TrainConfig()
+  evaluation: EvaluationConfig = EvaluationConfig()
+  mesh: MeshConfig = MeshConfig()
+
+
+def resolve(config, overrides=None):
+  """Chooses between the full size and that of the embedded default.
+
+  Without a manual directory the settings under `config.embedded` apply, except
+  where the user has given a value.
+
+  Args:
+    config: ConfigDict of a config file, maybe with an `embedded` part.
+    overrides: dict of dotted names that the user has set.
+
+  Returns:
+    A plain nested dict without `embedded`.
+  """
+  tree = config.to_dict()
+  embedded = tree.pop('embedded', {})
+  if not tree.get('data', {}).get('manual_dir'):
+    _apply(embedded, tree, set(overrides or ()))
+  return tree
+
+
+def _apply(changes, tree, kept, prefix=''):
+  for key, value in changes.items():
+    if isinstance(value, dict):
+      _apply(value, tree[key], kept, f'{prefix}{key}.')
+    elif prefix + key not in kept:
+      tree[key] = value
+
+
+def parse(tree, cls=Config, where='config'):
+  """Turns a nested dict into `cls`. Raises InputError naming the field."""
+  if not isinstance(tree, dict):
+    raise InputError(f'{where}: expected a section, got {tree!r}')
+  fields = {f.name: f for f in dataclasses.fields(cls)}
+  for key in tree:
+    if key not in fields:
+      raise InputError(f'{where}.{key}: no such setting; there are '
+                       f'{", ".join(sorted(fields))}')
+  types_ = typing.get_type_hints(cls)
+  try:
+    return cls(**{key: _value(value, types_[key], f'{where}.{key}')
+                  for key, value in tree.items()})
+  except ValueError as error:  # a dataclass's own check
+    raise InputError(f'{where}: {error}') from error
+
+
+def _value(value, wanted, where):
+  if dataclasses.is_dataclass(wanted):
+    return parse(value, wanted, where)
+  if isinstance(wanted, types.UnionType):
+    if value is None:
+      return None
+    wanted = next(t for t in typing.get_args(wanted) if t is not types.NoneType)
+  if typing.get_origin(wanted) is tuple:
+    if isinstance(value, str) or not hasattr(value, '__iter__'):
+      value = (value,)
+    item = typing.get_args(wanted)[0]
+    return tuple(_value(v, item, f'{where}[{i}]') for i, v in enumerate(value))
+  if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    value = float(value)
+  if type(value) is not wanted:
+    raise InputError(f'{where}: {value!r} is a {type(value).__name__}, expected '
+                     f'{wanted.__name__}')
+  return value

@@ -1,0 +1,137 @@
+"""Whole trials as examples for the emotion model."""
+
+import dataclasses
+
+import numpy as np
+
+from mvp_jax.data.clips import ClipLayout, lay_clips
+from mvp_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class EmotionInput:
+  """How a trial becomes an example."""
+
+  modalities: tuple[str, ...] = ('physio', 'video')
+  targets: tuple[str, ...] = ('valence', 'arousal')
+  threshold: float = 5.0  # a rating above it is "high"
+  max_seconds: float = 60.0  # sequences are padded to it
+  clips: ClipLayout = ClipLayout()
+  # What is subtracted from the video tokens: their mean over the 'recording',
+  # which takes most of the person out, or over the 'training' trials.
+  centre_video: str = 'recording'
+
+  def __post_init__(self):
+    if self.centre_video not in ('recording', 'training'):
+      raise InputError(f'centre_video: {self.centre_video!r} is neither '
+                       "'recording' nor 'training'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+  """Mean and deviation of video tokens, of training trials only. [D] each."""
+
+  mean: np.ndarray
+  std: np.ndarray
+
+
+def standardise(x, valid):
+  """Each channel minus its mean over its deviation, over its valid samples.
+
+  Args:
+    x: float32 [samples, channels].
+    valid: bool [samples, channels].
+
+  Returns:
+    float32 [samples, channels], zero where invalid.
+  """
+  count = np.maximum(valid.sum(0), 1)
+  mean = np.where(valid, x, 0).sum(0, dtype=np.float64) / count
+  centred = np.where(valid, x - mean, 0)
+  std = np.sqrt((centred**2).sum(0) / count)
+  return (centred / np.maximum(std, 1e-8)).astype(np.float32)
+
+
+def pad(x, length):
+  """Pads the first axis with zeros to `length`."""
+  return np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1))
+
+
+class EmotionTrials:
+  """A Grain source: example i is trial i, as `models.EmotionModel` takes it.
+
+  Args:
+    corpus: Corpus.
+    trials: list of Trial.
+    options: EmotionInput.
+    features: folder of cached video tokens, `<trial_id>.npy`; None = read frames.
+    scale: Scale of those tokens; None = as they are.
+  """
+
+  def __init__(self, corpus, trials, options, features=None, scale=None):
+    self.corpus, self.trials, self.options = corpus, trials, options
+    self.features, self.scale = features, scale
+    for trial in trials:
+      seconds = max(len(trial.signals) / corpus.metadata['signal_rate'],
+                    len(trial.frame_times) / corpus.metadata['frame_rate']
+                    if corpus.has_video else 0)
+      if seconds > options.max_seconds + 0.5:
+        raise InputError(f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
+                         f'is {options.max_seconds:g}; raise it')
+
+  def __len__(self):
+    return len(self.trials)
+
+  def __getitem__(self, index):
+    trial, options = self.trials[index], self.options
+    ratings = np.array([trial.ratings[t] for t in options.targets], np.float32)
+    example = {'label': (ratings > options.threshold).astype(np.float32),
+               'weight': np.float32(1), 'trial': np.int32(index)}
+    if 'physio' in options.modalities:
+      example |= self._signals(trial)
+    if 'video' in options.modalities:
+      example |= self._video(trial)
+    return example
+
+  def _signals(self, trial):
+    length = round(self.options.max_seconds * self.corpus.metadata['signal_rate'])
+    signals = standardise(trial.signals, trial.signals_valid)[:length]
+    valid = trial.signals_valid.any(1)[:length]
+    return {'signals': pad(signals, length), 'signals_valid': pad(valid, length)}
+
+  def _video(self, trial):
+    options = self.options
+    numbers, times, valid = lay_clips(
+        trial, self.corpus.metadata['frame_rate'], options.clips)
+    clips = max(len(numbers), options.clips.max_clips(options.max_seconds))
+    length = clips * options.clips.slots
+    example = {'video_valid': pad(valid, length), 'video_times': pad(times, length)}
+    if self.features is None:
+      frames = self.corpus.frames(trial, numbers.ravel())
+      frames = frames.reshape(*numbers.shape, *frames.shape[1:])
+      return example | {'frames': pad(frames, clips)}
+    tokens = np.load(self.features / f'{trial.trial_id}.npy')
+    if len(tokens) != len(valid):
+      raise InputError(f'{self.features}: {trial.trial_id} has {len(tokens)} tokens, '
+                       f'not {len(valid)}; delete the folder to make them anew')
+    if self.scale is not None:
+      mean = (tokens[valid].mean(0) if options.centre_video == 'recording'
+              and valid.any() else self.scale.mean)
+      tokens = np.where(valid[:, None], (tokens - mean) / self.scale.std, 0)
+    return example | {'video': pad(tokens.astype(np.float32), length)}
+
+
+def fit_scale(source):
+  """The Scale of a source of training trials, whose own scale must be None."""
+  total = np.zeros(3, object)
+  for index in range(len(source)):
+    example = source[index]
+    tokens = example['video'][example['video_valid']].astype(np.float64)
+    if source.options.centre_video == 'recording' and len(tokens):
+      tokens = tokens - tokens.mean(0)
+    total = total + np.array(
+        [len(tokens), tokens.sum(0), (tokens**2).sum(0)], object)
+  count, first, second = total
+  mean = first / max(count, 1)
+  std = np.sqrt(np.maximum(second / max(count, 1) - mean**2, 0))
+  return Scale(mean.astype(np.float32), np.maximum(std, 1e-6).astype(np.float32))

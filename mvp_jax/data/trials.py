@@ -1,0 +1,103 @@
+"""Prepared corpora: trials in memory, frames by random access."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mvp_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trial:
+  """One trial: a subject watching one stimulus. Time zero is its onset."""
+
+  trial_id: str
+  subject: int
+  trial: int  # number in the order of presentation, from 1
+  stimulus: int
+  ratings: dict  # name -> float, NaN where not given
+  signals: np.ndarray  # float32 [samples, channels]
+  signals_valid: np.ndarray  # bool [samples, channels]
+  frame_times: np.ndarray  # float32 [frames], seconds
+  frame_valid: np.ndarray  # bool [frames], a face is there
+  first_chunk: int  # row of the split `frames`
+
+
+class Corpus:
+  """A corpus prepared by one of the builders in `datasets/`.
+
+  Attributes:
+    name: 'deap'.
+    trials: list of Trial, in the order of subject and trial.
+    metadata: channels, units, signal_rate, frame_rate, frame_size, crop, chunk,
+      synthetic, ceiling, fingerprint.
+  """
+
+  def __init__(self, directory):
+    self.directory = Path(directory)
+    builder = tfds.builder_from_directory(self.directory)
+    self.name = builder.name
+    self.metadata = dict(builder.info.metadata)
+    self.trials = [_trial(x) for x in builder.as_data_source('trials')]
+    self.has_video = 'frames' in builder.info.splits
+
+  def __reduce__(self):  # reader processes open the files themselves
+    return Corpus, (self.directory,)
+
+  @functools.cached_property
+  def _chunks(self):
+    builder = tfds.builder_from_directory(self.directory)
+    return builder.as_data_source(
+        'frames', decoders={'frames': _Undecoded()})
+
+  def frames(self, trial, numbers):
+    """Reads and decodes some frames, touching only the chunks that hold them.
+
+    Args:
+      trial: Trial.
+      numbers: int sequence [n], frame numbers within the trial.
+
+    Returns:
+      uint8 [n, size, size, 3], RGB.
+    """
+    per_chunk = self.metadata['chunk']
+    wanted = sorted({int(n) // per_chunk for n in numbers})
+    rows = self._chunks.__getitems__([trial.first_chunk + c for c in wanted])
+    chunks = dict(zip(wanted, rows, strict=True))
+    images = {}
+    for n in {int(n) for n in numbers}:
+      row = chunks[n // per_chunk]
+      if _text(row['trial_id']) != trial.trial_id:
+        raise InputError(f'{self.directory}: frames of {trial.trial_id} are not where '
+                         'the index says; delete the folder and prepare anew')
+      encoded = np.frombuffer(row['frames'][n % per_chunk], np.uint8)
+      images[n] = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR),
+                               cv2.COLOR_BGR2RGB)
+    return np.stack([images[int(n)] for n in numbers])
+
+
+class _Undecoded(tfds.decode.SkipDecoding):
+  """Leaves JPEGs as they are: OpenCV decodes the few that are wanted, faster."""
+
+  def decode_batch_example_np(self, examples):
+    return examples
+
+
+def _text(value):
+  return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _trial(x):
+  return Trial(
+      trial_id=_text(x['trial_id']), subject=int(x['subject']),
+      trial=int(x['trial']), stimulus=int(x['stimulus']),
+      ratings={k: float(v) for k, v in x['ratings'].items()},
+      signals=np.asarray(x['signals'], np.float32),
+      signals_valid=np.asarray(x['signal_valid'], bool),
+      frame_times=np.asarray(x['frame_times'], np.float32),
+      frame_valid=np.asarray(x['frame_valid'], bool),
+      first_chunk=int(x['first_chunk']))

@@ -1,0 +1,1 @@
+"""Scores of held-out predictions, and the report on a work directory."""

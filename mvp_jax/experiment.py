@@ -1,0 +1,361 @@
+"""The main job: from a corpus on disk to a report.
+
+Stages, each of which a rerun finds done or goes on with: the corpus (or its
+twin) is prepared; a video encoder is pre-trained on subjects outside the folds;
+its features are cached; each model is trained on each fold; every held-out
+trial is predicted; the report is written.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from mvp_jax.config import ENCODERS, Config
+from mvp_jax.data.batches import evaluation_batches, training_batches
+from mvp_jax.data.builders import prepare
+from mvp_jax.data.emotion import EmotionTrials, fit_scale
+from mvp_jax.data.splits import make_folds, reserve
+from mvp_jax.data.trials import Corpus
+from mvp_jax.errors import InputError
+from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction, write_predictions
+from mvp_jax.evaluation.report import write_report
+from mvp_jax.evaluation.summary import summary_table
+from mvp_jax.models.fusion import MODALITIES, FusionConfig
+from mvp_jax.raw.prepare import read_account
+from mvp_jax.synthetic.deap import write_deap_twin
+from mvp_jax.training import encoder as encoders
+from mvp_jax.training.loop import fit
+from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.sharding import make_mesh, put_batch
+from mvp_jax.training.state import forward, init_params
+from mvp_jax.training.tasks import Emotion, MaskedVideo
+
+MODELS = {'fusion': MODALITIES, 'physio': ('physio',), 'video': ('video',)}
+_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
+             'tensorflow-datasets', 'numpy')
+# What does not change the result, so that a work directory may be gone on with.
+_FREE_SETTINGS = {('data', 'workers'), ('data', 'manual_dir'), ('data', 'data_dir')}
+
+
+def run(config, workdir):
+  """Runs the whole job; see the module. Raises InputError.
+
+  Writes to `workdir`: config.json, run.json, metrics.jsonl, tensorboard/,
+  checkpoints/, predictions.csv, attention.npz, account.csv, report.html,
+  report.md.
+  """
+  workdir = Path(workdir)
+  _check_models(config)
+  mesh = make_mesh(config.mesh)
+  _claim(workdir, config)
+  _use_compilation_cache(Path(config.data.data_dir))
+  facts = {'dataset': config.dataset, 'threshold': config.input.threshold,
+           'git': _git_revision(), 'versions': _versions(),
+           'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+           'seconds': {}}
+
+  with _timed('data', facts):
+    corpus = _corpus(config, facts)
+    (workdir / 'account.csv').write_bytes(
+        (corpus.directory / 'account.csv').read_bytes())
+
+  trials = corpus.trials
+  wants_video = any('video' in MODELS[m] for m in config.evaluation.models)
+  reserved, subjects = reserve(
+      [t.subject for t in trials],
+      config.encoder.subjects if wants_video and not config.encoder.checkpoint else 0,
+      config.seed)
+  folds = make_folds(subjects, config.evaluation.folds,
+                     config.evaluation.validation_subjects, config.seed)
+  facts['folds'] = [dataclasses.asdict(fold) for fold in folds]
+  trials = [t for t in trials if t.subject in subjects]
+
+  source = EmotionTrials(corpus, trials, config.input)
+  video = None
+  if wants_video:
+    video = _video_encoder(config, corpus, reserved, subjects, mesh, workdir, facts)
+    if not config.encoder.finetune:
+      with _timed('features', facts):
+        encoders.cache_features(
+            video.task, video.params, corpus, trials, config.input.clips,
+            config.encoder.feature_batch, mesh=mesh, directory=video.features)
+      source.features = video.features
+
+  predictions = []
+  with MetricLog(workdir) as log, _timed('training', facts):
+    for fold in folds:
+      predictions += _class_prior(config, fold, corpus, trials)
+      for model in config.evaluation.models:
+        predictions += _train_and_predict(
+            config, model, fold, source, video, mesh, workdir, log, facts)
+  predictions.sort(key=lambda p: (p.fold, p.subject, p.trial, p.target, p.model))
+  write_predictions(workdir / 'predictions.csv', predictions)
+
+  _write_json(workdir / 'run.json', facts)
+  write_report(workdir)
+  print(summary_table(predictions, facts.get('ceiling')))
+  print(f'report: {workdir / "report.html"}')
+
+
+_SYNTHETIC_NOTE = """\
+========================================================================
+ SYNTHETIC: no DEAP was given (config.data.manual_dir), so this run uses
+ a made-up twin of it, in the official layout and with planted effects.
+ Its scores say that the program works, and nothing about emotion.
+========================================================================"""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Video:
+  """The pre-trained encoder."""
+
+  task: MaskedVideo
+  params: dict
+  features: Path  # folder of cached tokens
+
+
+def _check_models(config: Config):
+  for model in config.evaluation.models:
+    if model not in MODELS:
+      raise InputError(f'config.evaluation.models: {model!r} is none of '
+                       f'{", ".join(MODELS)}')
+  if not config.evaluation.models:
+    raise InputError('config.evaluation.models: name at least one of '
+                     f'{", ".join(MODELS)}')
+  if config.encoder.size not in ENCODERS:
+    raise InputError(f'config.encoder.size: {config.encoder.size!r} is none of '
+                     f'{", ".join(ENCODERS)}')
+
+
+def _corpus(config, facts):
+  """The prepared corpus, of the official files or of a twin."""
+  data = config.data
+  manual_dir = Path(data.manual_dir) if data.manual_dir else None
+  if manual_dir is None:
+    key = encoders.fingerprint(config.twin)
+    manual_dir = Path(data.data_dir) / 'twins' / f'{config.dataset}-{key}'
+    print(_SYNTHETIC_NOTE, flush=True)
+    with _timed('twin', facts):
+      write_deap_twin(manual_dir, config.twin, data.workers or None)
+  wants_video = any('video' in MODELS[m] for m in config.evaluation.models)
+  with _timed('prepare', facts):
+    directory = prepare(
+        config.dataset, manual_dir, Path(data.data_dir) / 'prepared',
+        workers=data.workers or None, allow_losses=data.allow_losses,
+        video=wants_video, frame_rate=data.frame_rate, frame_size=data.frame_size,
+        crop=data.crop, channels=data.channels)
+  corpus = Corpus(directory)
+  account = read_account(directory / 'account.csv')
+  facts.update(
+      synthetic=corpus.metadata['synthetic'], ceiling=corpus.metadata['ceiling'],
+      trials_in=len(account), trials_out=len(corpus.trials),
+      losses={row['trial_id']: row['outcome'] for row in account
+              if row['outcome'] != 'ok'})
+  return corpus
+
+
+def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
+  """Pre-trains or loads the encoder, and checks whom it has seen."""
+  settings = config.encoder
+  task = MaskedVideo(settings.model(config.input.clips.frames,
+                                    corpus.metadata['frame_size']))
+  cache = corpus.directory.parent
+  if settings.checkpoint:
+    directory = Path(settings.checkpoint)
+  else:
+    key = encoders.fingerprint(
+        task.model, settings.train, settings.mask_ratio, settings.clips_per_trial,
+        reserved, config.input.clips.stride, config.seed)
+    directory = cache / 'encoders' / key
+    with _timed('pretrain', facts):
+      encoders.pretrain(task, corpus, reserved, settings, config.input.clips,
+                        mesh=mesh, seed=config.seed, directory=directory)
+    _copy_metrics(directory, workdir)
+  params = encoders.load(task, settings.train.optimiser, mesh, directory)
+  record = json.loads((directory / encoders.RECORD).read_text())
+  encoders.check_overlap(record, corpus, test_subjects,
+                         config.evaluation.allow_encoder_overlap)
+  facts['encoder'] = {'source': str(settings.checkpoint or 'pre-trained in this run'),
+                      'size': settings.size, **record}
+  features = cache / 'features' / encoders.fingerprint(record, config.input.clips)
+  return _Video(task, params, features)
+
+
+def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, facts):
+  """Trains one model on one fold and predicts the fold's test trials."""
+  corpus, run_name = source.corpus, f'fold{fold.fold}/{model}'
+  options = dataclasses.replace(config.input, modalities=MODELS[model])
+  uses_video = 'video' in options.modalities
+  finetune = uses_video and config.encoder.finetune
+
+  def select(subjects, scale=None):
+    chosen = [t for t in source.trials if t.subject in subjects]
+    features = source.features if uses_video and not finetune else None
+    return EmotionTrials(corpus, chosen, options, features, scale)
+
+  train = select(fold.train_subjects)
+  scale = fit_scale(train) if uses_video and not finetune else None
+  train = select(fold.train_subjects, scale)
+  validation = select(fold.validation_subjects, scale)
+  test = select(fold.test_subjects, scale)
+
+  task = Emotion(FusionConfig(
+      **{f.name: getattr(config.model, f.name)
+         for f in dataclasses.fields(config.model)},
+      modalities=options.modalities, targets=options.targets,
+      channels=tuple(corpus.metadata['channels']),
+      signal_rate=float(corpus.metadata['signal_rate']),
+      video_width=video.task.model.width if uses_video else 1,
+      encoder=video.task.model if finetune else None))
+  start = None
+  if finetune:
+    start = init_params(task, jax.random.key(config.seed))
+    start['encoder'] = video.params['encoder']
+  batch_size = config.evaluation.batch_size
+  seed = config.seed * 1000 + fold.fold
+  params = fit(
+      task, training_batches(train, config.train.batch_size, seed,
+                             config.train.workers),
+      config.train, mesh=mesh, seed=seed, run=run_name,
+      directory=workdir / 'checkpoints' / run_name, log=log, params=start,
+      validation=(lambda: evaluation_batches(validation, batch_size))
+      if len(validation) else None)
+  facts.setdefault('parameters', {})[model] = sum(
+      x.size for x in jax.tree.leaves(params))
+
+  scores = forward(task, mesh, 'scores')
+  rows = []
+  for batch in evaluation_batches(test, batch_size):
+    found = np.asarray(scores(params, put_batch(batch, mesh)))
+    rows += [(int(i), s) for i, s, w in zip(
+        batch['trial'], found, batch['weight'], strict=True) if w]
+  if model == 'fusion' and fold.fold == 0:
+    _write_attention(workdir, task, params, test, dict(rows), mesh)
+  return [row for index, score in rows
+          for row in _rows(config, fold, corpus, test.trials[index], model, score)]
+
+
+def _rows(config, fold, corpus, trial, model, scores):
+  for target, score in zip(config.input.targets, scores, strict=True):
+    rating = trial.ratings[target]
+    yield Prediction(
+        dataset=corpus.name, subject=trial.subject, trial=trial.trial,
+        stimulus=str(trial.stimulus), fold=fold.fold, seed=config.seed, model=model,
+        target=target, rating=round(rating, 4),
+        label=int(rating > config.input.threshold), score=float(score))
+
+
+def _class_prior(config, fold, corpus, trials):
+  """The trivial baseline: the share of "high" among the fold's training trials."""
+  training = [t for t in trials if t.subject in fold.train_subjects]
+  prior = [np.mean([t.ratings[target] > config.input.threshold for t in training])
+           for target in config.input.targets]
+  return [row for t in trials if t.subject in fold.test_subjects
+          for row in _rows(config, fold, corpus, t, CLASS_PRIOR, prior)]
+
+
+def _write_attention(workdir, task, params, test, scores, mesh):
+  """Saves what the report shows of one trial: the most surely right one."""
+  def confidence(index):
+    label = test[index]['label']
+    return np.min(np.where(label > 0.5, scores[index], 1 - scores[index]))
+
+  index = max(scores, key=confidence)
+  trial, example = test.trials[index], test[index]
+  batch = {name: np.repeat(np.asarray(x)[None], mesh.size, axis=0)
+           for name, x in example.items()}
+  seen = jax.device_get(
+      forward(task, mesh, 'attention')(params, put_batch(batch, mesh)))
+  corpus = test.corpus
+  rate, stride = task.model.signal_rate, task.model.physio.stride
+  queries = seen['attention'].shape[-2]
+  shown = np.linspace(0, len(trial.frame_times) - 1, 10).astype(int)[1:-1]
+  arrays = {
+      'trial_id': trial.trial_id, 'weights': seen['attention'][:, 0],
+      'query_times': (np.arange(queries) + 0.5) * stride / rate,
+      'query_valid': seen['query_valid'][0], 'key_times': example['video_times'],
+      'key_valid': example['video_valid'], 'signals': trial.signals,
+      'signal_times': np.arange(len(trial.signals)) / rate,
+      'channels': np.array(task.model.channels),
+      'label': example['label'], 'scores': seen['scores'][0],
+      'targets': np.array(task.model.targets),
+      'thumbnails': corpus.frames(trial, shown),
+      'thumbnail_times': trial.frame_times[shown]}
+  with (workdir / 'attention.npz').open('wb') as file:
+    np.savez_compressed(file, **arrays)
+
+
+def _claim(workdir, config):
+  """Makes the work directory this config's own, or refuses."""
+  workdir.mkdir(parents=True, exist_ok=True)
+  path = workdir / 'config.json'
+  now = json.loads(json.dumps(dataclasses.asdict(config)))
+  if path.exists():
+    before = _flat(json.loads(path.read_text()))
+    different = [
+        f'{".".join(k)} was {before.get(k)!r}, now {v!r}'
+        for k, v in _flat(now).items()
+        if before.get(k) != v and k not in _FREE_SETTINGS]
+    if different:
+      raise InputError(f'{workdir}: belongs to another config '
+                       f'({"; ".join(different)}); give another --workdir or '
+                       'restore the setting')
+  _write_json(path, now)
+
+
+def _flat(tree, prefix=()):
+  if not isinstance(tree, dict):
+    return {prefix: tree}
+  return {key: value for name, branch in tree.items()
+          for key, value in _flat(branch, (*prefix, name)).items()}
+
+
+def _copy_metrics(encoder_directory, workdir):
+  """Puts the encoder's learning curve beside the others, once."""
+  lines = (encoder_directory / 'metrics.jsonl').read_text()
+  target = workdir / 'metrics.jsonl'
+  if not target.exists() or '"run": "encoder"' not in target.read_text():
+    with target.open('a') as file:
+      file.write(lines)
+
+
+@contextlib.contextmanager
+def _timed(stage, facts):
+  start = time.monotonic()
+  yield
+  facts['seconds'][stage] = round(time.monotonic() - start, 1)
+
+
+def _use_compilation_cache(data_dir):
+  jax.config.update('jax_compilation_cache_dir', str(data_dir.absolute() / 'compiled'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+def _write_json(path, value):
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  temporary.write_text(json.dumps(value, indent=2) + '\n')
+  temporary.replace(path)
+
+
+def _git_revision():
+  root = Path(__file__).parent
+  try:
+    return subprocess.run(
+        ['git', 'describe', '--always', '--dirty'], cwd=root, check=True,
+        capture_output=True, text=True).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    return 'unknown'
+
+
+def _versions():
+  return {'python': platform.python_version(),
+          **{name: importlib.metadata.version(name) for name in _PACKAGES}}

@@ -1,0 +1,130 @@
+"""Cross-attention fusion of video and physiology (MVP, arXiv 2501.03103).
+
+Query = physiological tokens, key and value = video tokens, over whole trials.
+With one modality left out the same code is the unimodal baseline: without
+video the physio tokens go straight to the heads, without physio the video
+tokens do.
+
+Shapes: B trials, S samples, C channels, V video tokens, D width, T targets.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mvp_jax.models import layers
+from mvp_jax.models.physio import (
+    PhysioConfig,
+    PhysioTransformer,
+    masked_mean,
+    time_positions,
+)
+from mvp_jax.models.videomae import Encoder, VideoMAEConfig
+
+MODALITIES = ('physio', 'video')
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionSizes:
+  """Sizes of the emotion model. Where the paper is silent the choice is ours."""
+
+  video_depth: int = 1  # self-attention layers over the video tokens
+  depth: int = 2  # cross-attention layers
+  heads: int = 4
+  mlp_width: int = 1024
+  dropout: float = 0.1
+  remat: bool = False
+  dtype: str = 'float32'  # of the computation; parameters are float32
+  physio: PhysioConfig = PhysioConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionConfig(FusionSizes):
+  """Sizes, and what comes in and goes out."""
+
+  modalities: tuple[str, ...] = MODALITIES
+  targets: tuple[str, ...] = ('valence', 'arousal')
+  channels: tuple[str, ...] = ('eda', 'ppg')
+  signal_rate: float = 128.0  # Hz
+  video_width: int = 768  # of the video tokens that come in
+  # Fine-tune this encoder on frames, instead of reading its cached features.
+  encoder: VideoMAEConfig | None = None
+
+  def __post_init__(self):
+    if not self.modalities or set(self.modalities) - set(MODALITIES):
+      raise ValueError(f'modalities {self.modalities} must be some of {MODALITIES}')
+
+  @property
+  def width(self):
+    return self.physio.widths[-1]
+
+
+class EmotionModel(nnx.Module):
+  """Logits of "high" for each target from one or both modalities."""
+
+  def __init__(self, config, *, rngs):
+    self.config = config
+    dtype = jnp.dtype(config.dtype)
+    width = config.width
+
+    def block(rngs, cross=False):
+      return layers.Block(width, config.heads, config.mlp_width, rngs=rngs,
+                          dtype=dtype, dropout=config.dropout, cross=cross)
+
+    if 'physio' in config.modalities:
+      self.physio = PhysioTransformer(config.physio, len(config.channels),
+                                      config.signal_rate, rngs=rngs, dtype=dtype,
+                                      remat=config.remat)
+    if 'video' in config.modalities:
+      if config.encoder:
+        self.encoder = Encoder(config.encoder, rngs=rngs)
+      self.video_in = layers.linear(config.video_width, width, rngs=rngs, dtype=dtype)
+      self.video = layers.Stack(block, config.video_depth, rngs=rngs,
+                                remat=config.remat)
+    if len(config.modalities) == 2:
+      self.fusion = layers.Stack(lambda rngs: block(rngs, cross=True), config.depth,
+                                 rngs=rngs, remat=config.remat)
+    self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
+    self.head = nnx.Linear(width, len(config.targets), rngs=rngs,
+                           kernel_init=nnx.initializers.truncated_normal(0.02))
+
+  def __call__(self, batch, key=None, want_attention=False):
+    """Returns float32 logits [B, T] and a dict of what can be looked at.
+
+    Args:
+      batch: dict of what the modalities need.
+        signals: float32 [B, S, C]; signals_valid: bool [B, S].
+        video: float32 [B, V, video_width], or with an encoder
+          `frames`: uint8 [B, clips, frames, size, size, 3];
+        video_valid: bool [B, V]; video_times: float32 [B, V], seconds.
+      key: random key for dropout, or None.
+      want_attention: add `attention` [depth, B, heads, N, V], `query_valid` [B, N].
+    """
+    keys = (None,) * 5 if key is None else jax.random.split(key, 5)
+    seen = {}
+    if 'video' in self.config.modalities:
+      video, video_valid = self._video_tokens(batch, keys[0]), batch['video_valid']
+      video, _ = self.video(video, valid=video_valid, key=keys[1])
+      x, valid = video, video_valid
+    if 'physio' in self.config.modalities:
+      x, valid = self.physio(batch['signals'], batch['signals_valid'], keys[2])
+    if len(self.config.modalities) == 2:
+      x, weights = self.fusion(x, video, video_valid, keys[3], want_attention)
+      if want_attention:
+        seen = {'attention': weights, 'query_valid': valid}
+    pooled = self.norm(masked_mean(x, valid))
+    pooled = layers.dropout(pooled, self.config.dropout, keys[4])
+    return self.head(pooled.astype(jnp.float32)), seen
+
+  def _video_tokens(self, batch, key):
+    if self.config.encoder:
+      frames = batch['frames']
+      clips = frames.reshape(-1, *frames.shape[2:])
+      x = self.encoder.features(clips, key).reshape(
+          frames.shape[0], -1, self.config.encoder.width)
+    else:
+      x = batch['video']
+    x = self.video_in(x)
+    return x + time_positions(batch['video_times'], x.shape[-1], x.dtype)

@@ -1,0 +1,219 @@
+"""VideoMAE: masked autoencoder for video (Tong et al. 2022, arXiv 2203.12602).
+
+The frames are cut into tubelets of 2 x 16 x 16 pixels. Pre-training hides most
+of them, the same places in all frames (tube mask), encodes the rest and
+reconstructs the hidden ones. The encoder then serves as the video backbone.
+
+Shapes: B clips, N tokens, V visible tokens, M masked tokens, D width,
+P = tubelet * patch * patch * 3 pixels a token, in the order (time, row, column,
+colour). Tokens run over time, then rows, then columns.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from mvp_jax.models import layers
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+TARGET_EPSILON = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoMAEConfig:
+  """Sizes of a VideoMAE; `preset` gives the published ones."""
+
+  width: int = 768
+  depth: int = 12
+  heads: int = 12
+  mlp_width: int = 3072
+  decoder_width: int = 384
+  decoder_depth: int = 4
+  decoder_heads: int = 6
+  frames: int = 16
+  size: int = 224  # pixels, height and width
+  tubelet: int = 2
+  patch: int = 16
+  drop_path: float = 0.0
+  remat: bool = False
+  dtype: str = 'float32'  # of the computation; parameters are float32
+
+  def __post_init__(self):
+    if self.frames % self.tubelet or self.size % self.patch:
+      raise ValueError(
+          f'{self.frames} frames of {self.size} px cannot be cut into tubelets '
+          f'of {self.tubelet} frames and {self.patch} px')
+
+  @property
+  def slots(self):
+    """Temporal positions of a clip."""
+    return self.frames // self.tubelet
+
+  @property
+  def tokens_per_slot(self):
+    return (self.size // self.patch) ** 2
+
+  @property
+  def tokens(self):
+    return self.slots * self.tokens_per_slot
+
+  @property
+  def pixels_per_token(self):
+    return self.tubelet * self.patch**2 * 3
+
+
+# name: width, depth, heads, MLP, decoder width, decoder depth, decoder heads
+_PRESETS = {
+    'tiny': (96, 4, 3, 384, 64, 2, 2),
+    'S': (384, 12, 6, 1536, 192, 4, 3),
+    'B': (768, 12, 12, 3072, 384, 4, 6),
+    'L': (1024, 24, 16, 4096, 512, 4, 8),
+    'H': (1280, 32, 16, 5120, 640, 4, 8),
+}
+PRESETS = tuple(_PRESETS)
+
+
+def preset(name, **changes):
+  """The configuration called `name`, one of `PRESETS`, with fields changed."""
+  if name not in _PRESETS:
+    raise ValueError(f'no VideoMAE of size {name!r}; there are {", ".join(PRESETS)}')
+  fields = ('width', 'depth', 'heads', 'mlp_width', 'decoder_width',
+            'decoder_depth', 'decoder_heads')
+  return VideoMAEConfig(**dict(zip(fields, _PRESETS[name], strict=True)) | changes)
+
+
+def patchify(frames, config):
+  """[B, T, H, W, 3] -> [B, N, P], whatever the dtype."""
+  b, t, h, w, c = frames.shape
+  tub, p = config.tubelet, config.patch
+  x = frames.reshape(b, t // tub, tub, h // p, p, w // p, p, c)
+  x = x.transpose(0, 1, 3, 5, 2, 4, 6, 7)
+  return x.reshape(b, -1, tub * p * p * c)
+
+
+def unpatchify(tokens_BxNxP, config):
+  """The inverse of `patchify`."""
+  b = tokens_BxNxP.shape[0]
+  tub, p, side = config.tubelet, config.patch, config.size // config.patch
+  x = tokens_BxNxP.reshape(b, -1, side, side, tub, p, p, 3)
+  x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
+  return x.reshape(b, -1, config.size, config.size, 3)
+
+
+def gather(x_BxNxD, index_BxK):
+  """The tokens of each example that `index` names: [B, K, D]."""
+  return jnp.take_along_axis(x_BxNxD, index_BxK[..., None], axis=1)
+
+
+def to_unit(pixels):
+  """uint8 pixels to float32 in [0, 1]; floats are taken as they are."""
+  if pixels.dtype == jnp.uint8:
+    return pixels.astype(jnp.float32) / 255
+  return pixels
+
+
+def normalise_pixels(tokens_BxNxP):
+  """Tokens of pixels in [0, 1], minus ImageNet's mean, over its deviation."""
+  repeat = tokens_BxNxP.shape[-1] // 3
+  mean = np.tile(np.float32(IMAGENET_MEAN), repeat)
+  std = np.tile(np.float32(IMAGENET_STD), repeat)
+  return (tokens_BxNxP - mean) / std
+
+
+def reconstruction_target(tokens_BxMxP):
+  """Pixels in [0, 1], normalised within each token and colour channel.
+
+  The deviation is unbiased and the epsilon is added to it, as in the reference.
+  """
+  x = tokens_BxMxP.reshape(*tokens_BxMxP.shape[:2], -1, 3)
+  mean = x.mean(2, keepdims=True)
+  std = x.std(2, keepdims=True, ddof=1)
+  return ((x - mean) / (std + TARGET_EPSILON)).reshape(tokens_BxMxP.shape)
+
+
+class Encoder(nnx.Module):
+  """A ViT over tubelets, without a class token.
+
+  `final_norm` is there in pre-training; a fine-tuned classifier instead has a
+  norm after the mean over tokens (its own head), as in the reference.
+  """
+
+  def __init__(self, config, *, rngs, final_norm=True):
+    dtype = jnp.dtype(config.dtype)
+    self.config = config
+    self.embed = layers.linear(config.pixels_per_token, config.width, rngs=rngs,
+                               dtype=dtype)
+    self.stack = layers.Stack(
+        lambda rngs: layers.Block(config.width, config.heads, config.mlp_width,
+                                  rngs=rngs, dtype=dtype),
+        config.depth, rngs=rngs, drop_path=config.drop_path, remat=config.remat)
+    self.norm = (layers.layer_norm(config.width, rngs=rngs, dtype=dtype)
+                 if final_norm else None)
+
+  def __call__(self, frames, visible_BxV=None, key=None):
+    """Encodes the visible tokens, or all of them.
+
+    Args:
+      frames: [B, T, H, W, 3], uint8 or float in [0, 1].
+      visible_BxV: int32 token numbers; None for all.
+      key: random key for drop path, or None.
+
+    Returns:
+      [B, V or N, D].
+    """
+    tokens = patchify(frames, self.config)
+    positions = layers.sincos_1d(np.arange(tokens.shape[1]), self.config.width)
+    positions = jnp.broadcast_to(positions, (tokens.shape[0], *positions.shape))
+    if visible_BxV is not None:  # before the embedding: only these need it
+      tokens = gather(tokens, visible_BxV)
+      positions = gather(positions, visible_BxV)
+    x = self.embed(normalise_pixels(to_unit(tokens)))
+    x, _ = self.stack(x + positions.astype(x.dtype), key=key)
+    return x if self.norm is None else self.norm(x)
+
+  def features(self, frames, key=None):
+    """One vector for each temporal slot, the mean over its places: [B, slots, D]."""
+    x = self(frames, key=key)
+    return x.reshape(x.shape[0], -1, self.config.tokens_per_slot,
+                     x.shape[-1]).mean(2)
+
+
+class VideoMAE(nnx.Module):
+  """Encoder and decoder for masked pre-training."""
+
+  def __init__(self, config, *, rngs):
+    dtype = jnp.dtype(config.dtype)
+    self.config = config
+    width = config.decoder_width
+    self.encoder = Encoder(config, rngs=rngs)
+    self.to_decoder = layers.linear(config.width, width, rngs=rngs, dtype=dtype,
+                                    use_bias=False)
+    self.mask_token = nnx.Param(
+        0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (width,)))
+    self.decoder = layers.Stack(
+        lambda rngs: layers.Block(width, config.decoder_heads, 4 * width, rngs=rngs,
+                                  dtype=dtype),
+        config.decoder_depth, rngs=rngs, remat=config.remat)
+    self.decoder_norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
+    self.to_pixels = layers.linear(width, config.pixels_per_token, rngs=rngs,
+                                   dtype=dtype)
+
+  def __call__(self, frames, visible_BxV, masked_BxM, key=None):
+    """Predicts the masked tokens' normalised pixels: [B, M, P]."""
+    visible = self.to_decoder(self.encoder(frames, visible_BxV, key))
+    positions = layers.sincos_1d(np.arange(self.config.tokens), visible.shape[-1])
+    positions = positions.astype(visible.dtype)
+    masked = self.mask_token[...].astype(visible.dtype) + positions[masked_BxM]
+    x = jnp.concatenate([visible + positions[visible_BxV], masked], axis=1)
+    x, _ = self.decoder(x, key=key)
+    return self.to_pixels(self.decoder_norm(x[:, -masked.shape[1]:]))
+
+  def loss(self, frames, visible_BxV, masked_BxM, key=None):
+    """Mean squared error over the masked tokens of each clip: float32 [B]."""
+    predicted = self(frames, visible_BxV, masked_BxM, key).astype(jnp.float32)
+    hidden = to_unit(gather(patchify(frames, self.config), masked_BxM))
+    return jnp.mean((predicted - reconstruction_target(hidden)) ** 2, axis=(1, 2))

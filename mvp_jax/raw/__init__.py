@@ -1,0 +1,1 @@
+"""Reads what lies on disk: official layouts, video, faces, body signals."""

@@ -1,0 +1,238 @@
+"""Finds one face, follows it through a video, and cuts it out steadily.
+
+Viola and Jones, "Rapid object detection using a boosted cascade of simple
+features", CVPR 2001, as in OpenCV (whose package holds the trained cascade).
+A couple of detections a second are enough: the box at any time is a smooth of
+the detections before and after it, which also makes the crop steadier than
+boxes found frame by frame.
+"""
+
+import collections
+import functools
+import math
+
+import cv2
+import numpy as np
+
+DETECTIONS_PER_SECOND = 2.0
+LOOKAHEAD_SECONDS = 1.5
+# Side of the crop over the side of the detected box, which spans the face from
+# the brows to the chin.
+CROP_SCALES = {'X': 1.6, 'Y': 1.0}
+
+_BRIDGED_SECONDS = 1.5  # A face missed for so long is taken to be still there.
+_LONE_SECONDS = 1.2  # A detection without a like one this near is a mistake.
+_POSITION_SIGMA, _SIZE_SIGMA = 0.35, 1.0  # Seconds.
+_SEARCH_ROWS = 160  # Height of the picture in which a face is first looked for.
+_SEARCH_MIN_FACE = 0.15  # Smallest face, as a share of that height.
+_NEAR_FACE = 40  # Side in pixels to which a known face is scaled.
+_NEAR_MARGIN = 0.3  # How far around the last box to look, in its sides.
+_FULL_SEARCH_SECONDS = 20.0  # How often to look for a bigger face elsewhere.
+_SURE_AFTER = 2  # Full searches in agreement before looking only nearby.
+
+
+class FaceTracker:
+  """Follows one face; feed it detections ahead of the boxes asked for.
+
+  Coordinates are of the picture as shown: y in stored rows, x in stored columns
+  times the pixel aspect. A box is (centre x, centre y, side).
+
+  Args:
+    pixel_aspect: width / height of one stored pixel.
+  """
+
+  def __init__(self, pixel_aspect=1.0):
+    self._aspect = pixel_aspect
+    self._found = collections.deque()  # (time, x, y, side) of what was detected
+    self._trusted = None  # Those of them that others confirm; None: not known.
+    self._last = None
+    self._last_look = 0.0
+    self._agreeing = 0
+    self._next_full = 0.0
+
+  def detect(self, time, grey):
+    """Looks for the face in the frame at `time`.
+
+    Args:
+      time: seconds, later than at the last call.
+      grey: uint8 [height, width] in stored pixels.
+    """
+    self._last_look = time
+    if self._last is not None and time - self._last[0] > _BRIDGED_SECONDS:
+      self._last, self._agreeing = None, 0
+    boxes = []
+    if self._agreeing >= _SURE_AFTER and time < self._next_full:
+      boxes = self._search_near(grey, self._last[1:])
+    if not boxes:
+      boxes = self._search_all(grey)
+      self._next_full = time + _FULL_SEARCH_SECONDS
+    if not boxes:
+      return
+    biggest = max(boxes, key=lambda box: box[2])
+    same = [box for box in boxes if self._last and alike(box, self._last[1:])]
+    pick = max(same, key=lambda box: box[2]) if same else biggest
+    self._agreeing = self._agreeing + 1 if same else 1
+    if biggest[2] > 1.3 * pick[2]:
+      # A bigger face stands elsewhere: follow it if it is there next time too.
+      self._agreeing, pick_next = 0, biggest
+    else:
+      pick_next = pick
+    self._last = (time, *pick_next)
+    self._found.append((time, *pick))
+    self._trusted = None
+
+  def box(self, time):
+    """The smoothed box at `time`, asked for in the order of time.
+
+    Returns:
+      ((x, y, side) or None if no detection is near, whether a face is there).
+    """
+    horizon = time - LOOKAHEAD_SECONDS - _LONE_SECONDS
+    while self._found and self._found[0][0] < horizon:
+      self._found.popleft()
+    if self._trusted is None:
+      self._trusted = [one for one in self._found if self._has_company(one)]
+    near = [one for one in self._trusted if abs(one[0] - time) <= LOOKAHEAD_SECONDS]
+    if not near:
+      return None, False
+    return smooth(near, time), self._is_there([one[0] for one in near], time)
+
+  def _is_there(self, times, time):
+    before = max((t for t in times if t <= time), default=-math.inf)
+    after = min((t for t in times if t >= time), default=math.inf)
+    if min(time - before, after - time) <= 0.5 / DETECTIONS_PER_SECOND:
+      return True
+    if after - before <= _BRIDGED_SECONDS:
+      return True
+    # After the last look of all there is nothing that speaks against a face.
+    return before == self._last_look and time - before <= 1 / DETECTIONS_PER_SECOND
+
+  def _has_company(self, one):
+    return any(0 < abs(other[0] - one[0]) <= _LONE_SECONDS
+               and alike(other[1:], one[1:]) for other in self._found)
+
+  def _search_all(self, grey):
+    scale = min(1.0, _SEARCH_ROWS / grey.shape[0])
+    minimum = int(_SEARCH_MIN_FACE * grey.shape[0] * scale)
+    return self._search(grey, 0, 0, scale, 4, (minimum, 10 ** 6))
+
+  def _search_near(self, grey, box):
+    x, y, side = box
+    reach = (0.5 + _NEAR_MARGIN) * side
+    top, left = max(0, int(y - reach)), max(0, int((x - reach) / self._aspect))
+    part = grey[top:int(y + reach), left:int((x + reach) / self._aspect)]
+    # Far smaller faces are allowed than bigger ones: the cascade also fires on
+    # windows bigger than the face, and the box would grow from step to step.
+    return self._search(part, left, top, _NEAR_FACE / side, 2,
+                        (int(0.65 * _NEAR_FACE), int(1.3 * _NEAR_FACE)))
+
+  def _search(self, grey, left, top, scale, neighbours, sizes):
+    size = (round(grey.shape[1] * scale * self._aspect),
+            round(grey.shape[0] * scale))
+    if min(size) < sizes[0]:
+      return []
+    grey = cv2.resize(grey, size, interpolation=(
+      cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+    boxes = _cascade().detectMultiScale(
+      grey, 1.15, neighbours, minSize=(sizes[0],) * 2, maxSize=(sizes[1],) * 2)
+    return [(left * self._aspect + (x + w / 2) / scale, top + (y + h / 2) / scale,
+             h / scale) for x, y, w, h in boxes]
+
+
+@functools.cache
+def _cascade():
+  return cv2.CascadeClassifier(
+    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml')
+
+
+def alike(box, other):
+  """Whether two (x, y, side) may be the same face a moment apart."""
+  small, big = sorted((box[2], other[2]))
+  return (math.hypot(box[0] - other[0], box[1] - other[1]) < 0.6 * big
+          and big < 1.6 * small)
+
+
+def smooth(found, time):
+  """The box at `time` from the detections around it.
+
+  Position: local linear regression with Gaussian weights. Size: a much wider
+  Gaussian mean of its logarithm, since heads move more than they grow.
+
+  Args:
+    found: list of (time, x, y, side).
+    time: seconds; before the first or after the last it stands still.
+
+  Returns:
+    (x, y, side).
+  """
+  # Plain floats: for a handful of detections several times faster than arrays.
+  time = min(max(time, found[0][0]), found[-1][0])
+  away = [one[0] - time for one in found]
+  weights = _gaussian(away, _POSITION_SIGMA)
+  mean = sum(w * t for w, t in zip(weights, away, strict=True))
+  spread = sum(w * (t - mean) ** 2 for w, t in zip(weights, away, strict=True))
+  # The small constant keeps a slope from being drawn through one detection.
+  shift = -mean / (spread + 0.01)
+  weights = [w * (1 + shift * (t - mean))
+             for w, t in zip(weights, away, strict=True)]
+  x = sum(w * one[1] for w, one in zip(weights, found, strict=True))
+  y = sum(w * one[2] for w, one in zip(weights, found, strict=True))
+  side = math.exp(sum(w * math.log(one[3]) for w, one in zip(
+    _gaussian(away, _SIZE_SIGMA), found, strict=True)))
+  return x, y, side
+
+
+def _gaussian(away, sigma):
+  weights = [math.exp(-0.5 * (t / sigma) ** 2) for t in away]
+  total = sum(weights)
+  return [w / total for w in weights]
+
+
+def crop(image, x, y, side, pixel_aspect, size):
+  """Cuts a square (as shown) out of an image, to a fraction of a pixel.
+
+  Where it reaches over the border, the border is repeated.
+
+  Args:
+    image: uint8 [height, width, 3].
+    x, y: centre in stored pixels (column, row), pixel centres at whole numbers.
+    side: in stored rows; it spans side / pixel_aspect columns.
+    size: side of the result in pixels.
+
+  Returns:
+    uint8 [size, size, 3].
+  """
+  step_y = side / size
+  step_x = step_y / pixel_aspect
+  left, top = x - step_x * (size - 1) / 2, y - step_y * (size - 1) / 2
+  # Averaging whole blocks of pixels first keeps fine texture from flickering;
+  # the rest, at most 1.5 pixels to one, is interpolated.
+  block_x, block_y = max(1, round(step_x)), max(1, round(step_y))
+  if block_x > 1 or block_y > 1:
+    image, first_x, first_y = _shrink(
+      image, block_x, block_y, (left, top, step_x * size, step_y * size))
+    left = (left - first_x + 0.5) / block_x - 0.5
+    top = (top - first_y + 0.5) / block_y - 0.5
+    step_x, step_y = step_x / block_x, step_y / block_y
+  matrix = np.array([[step_x, 0, left], [0, step_y, top]])
+  return cv2.warpAffine(
+    image, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE,
+    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+def _shrink(image, block_x, block_y, part):
+  """Averages blocks over the part (left, top, width, height) and a margin.
+
+  Returns:
+    (image, column and row of the first pixel that went into it).
+  """
+  def span(start, length, block, end):
+    first = min(max(0, int(start) - 2 * block), end - block)
+    blocks = min(int(length) // block + 5, (end - first) // block)
+    return first, max(1, blocks)
+
+  left, top, width, height = part
+  x, columns = span(left, width, block_x, image.shape[1])
+  y, rows = span(top, height, block_y, image.shape[0])
+  image = image[y:y + rows * block_y, x:x + columns * block_x]
+  return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), x, y

@@ -1,0 +1,127 @@
+"""From a video file to face crops at a steady rate, as JPEG."""
+
+import collections
+import dataclasses
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from mvp_jax.raw import face
+from mvp_jax.raw.losses import Loss
+from mvp_jax.raw.video import Video, luma, sample
+
+JPEG_QUALITY = 95
+MAX_LENGTH_DIFFERENCE = 2.0  # Seconds, between video and signals.
+MIN_FACE_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameSpec:
+  """What to store: `rate` frames per second, `size` pixels square, `crop` X or Y."""
+
+  rate: float
+  size: int
+  crop: str
+
+
+def face_frames(path, spec, seconds):
+  """Decodes a video, follows the face and cuts it out at a steady rate.
+
+  One pass, in memory that does not grow with the length of the video.
+
+  Args:
+    path: the video file.
+    spec: FrameSpec.
+    seconds: length of the trial's signals; later frames are dropped.
+
+  Returns:
+    dict: jpegs (list of bytes), times float32 [time] in seconds since the first
+    frame, valid bool [time], boxes float32 [time, 3] (centre x, centre y and
+    side of the crop, in stored pixels; its width is side / pixel_aspect
+    columns), info (VideoInfo).
+
+  Raises:
+    Loss: missing_video, broken_video, length_mismatch or no_face.
+  """
+  if not path.exists():
+    raise Loss('missing_video', f'{path}: no such file')
+  decoded = 0.0
+  try:
+    with Video(path) as video:
+      cutter = _Cutter(video.info, spec)
+      for time, frame in sample(_watched(video, cutter.tracker), spec.rate, seconds):
+        decoded = time
+        cutter.add(time, frame)
+      cutter.flush()
+      info, count, length = video.info, video.count, video.seconds
+  except (av.FFmpegError, ValueError, EOFError) as error:
+    raise Loss('broken_video', f'{path}: decoding fails after {decoded:.1f} s '
+               f'({error})') from None
+  promised = info.frames / info.rate
+  if promised - count / info.rate > MAX_LENGTH_DIFFERENCE:
+    raise Loss('broken_video', f'{path}: truncated? It holds {count} of '
+               f'{info.frames} frames')
+  if abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
+    raise Loss('length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} '
+               's of signals')
+  share = np.mean(cutter.valid)
+  if share < MIN_FACE_SHARE:
+    raise Loss('no_face', f'{path}: a face in {share:.1%} of the frames')
+  return {
+    'jpegs': cutter.jpegs,
+    'times': np.array(cutter.times, np.float32),
+    'valid': np.array(cutter.valid, bool),
+    'boxes': np.array(cutter.boxes, np.float32),
+    'info': info,
+  }
+
+
+def _watched(video, tracker):
+  due = 0.0
+  for time, frame in video:
+    if time >= due:
+      tracker.detect(time, luma(frame))
+      due = max(due, time) + 1 / face.DETECTIONS_PER_SECOND
+    yield time, frame
+
+
+class _Cutter:
+  """Holds frames back until the tracker has looked ahead, then cuts them."""
+
+  def __init__(self, info, spec):
+    self.jpegs, self.times, self.valid, self.boxes = [], [], [], []
+    self.tracker = face.FaceTracker(info.pixel_aspect)
+    self._info, self._spec = info, spec
+    self._waiting = collections.deque()
+    self._reformatter = VideoReformatter()
+    # Until a face is found, the largest square in the middle.
+    width = info.width * info.pixel_aspect
+    scale = face.CROP_SCALES[spec.crop]
+    self._box = width / 2, info.height / 2, min(width, info.height) / scale
+
+  def add(self, time, frame):
+    self._waiting.append((time, frame))
+    while self._waiting[0][0] + face.LOOKAHEAD_SECONDS <= time:
+      self._cut(*self._waiting.popleft())
+
+  def flush(self):
+    while self._waiting:
+      self._cut(*self._waiting.popleft())
+
+  def _cut(self, time, frame):
+    box, valid = self.tracker.box(time)
+    self._box = box or self._box
+    aspect = self._info.pixel_aspect
+    x, y, side = self._box
+    x, side = x / aspect, side * face.CROP_SCALES[self._spec.crop]
+    image = self._reformatter.reformat(
+      frame, format='bgr24', threads=1).to_ndarray()
+    # Boxes are measured from the picture's edge, crop() from a pixel's middle.
+    image = face.crop(image, x - 0.5, y - 0.5, side, aspect, self._spec.size)
+    _, jpeg = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+    self.jpegs.append(jpeg.tobytes())
+    self.times.append(time)
+    self.valid.append(valid)
+    self.boxes.append((x, y, side))

@@ -1,0 +1,22 @@
+"""Why a trial that should be there is not: the codes, and the exception."""
+
+LOSS_CODES = (
+  'missing_video',    # the video file is not there
+  'broken_video',     # it cannot be decoded, or ends before its own header says
+  'no_face',          # hardly any frame shows a face
+  'length_mismatch',  # video and signals differ by more than 2 s
+  'missing_signals',  # the signal file is not there
+  'broken_signals',   # it cannot be read, or has another shape
+  'bad_signal',       # a channel in use is flat or mostly unusable
+  'missing_rating',   # the ratings have no row for the trial
+  'bad_rating',       # a rating is blank, out of range, or contradicted
+)
+
+
+class Loss(Exception):
+  """A trial is lost: `code` is one of `LOSS_CODES`, `reason` one line."""
+
+  def __init__(self, code, reason):
+    assert code in LOSS_CODES, code
+    super().__init__(code, reason)
+    self.code, self.reason = code, reason

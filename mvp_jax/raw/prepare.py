@@ -1,0 +1,158 @@
+"""Runs one function over many tasks in parallel, and remembers what is done.
+
+Each result is a file of its own, written to a temporary name and renamed, so a
+run that was killed continues where it stopped, and a run after a repair does
+again only what the repair touched.
+"""
+
+import concurrent.futures
+import csv
+import dataclasses
+import hashlib
+import multiprocessing
+import os
+import zipfile
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mvp_jax.progress import Progress
+from mvp_jax.raw.losses import Loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """`function(*args)` returns a dict of arrays, kept as `name`.npz.
+
+  `inputs` are the files it reads: a result is taken over only as long as they
+  (by size and time of change) and `args` are the same.
+  """
+
+  name: str
+  args: tuple
+  inputs: tuple[Path, ...]
+
+  def key(self):
+    """A hash of what the result depends on."""
+    digest = hashlib.sha256(repr(self.args).encode())
+    for path in self.inputs:
+      stat = path.stat() if path.exists() else None
+      digest.update(repr(stat and (stat.st_size, stat.st_mtime_ns)).encode())
+    return digest.hexdigest()[:32]
+
+
+def default_workers():
+  """The processors that this process may use."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def run_tasks(function, tasks, directory, what, unit, workers=None):
+  """Runs tasks that have no valid result yet.
+
+  Args:
+    function: importable by name; takes a task's `args`, returns a dict of
+      arrays or raises Loss. Any other exception stops the run; what is done
+      stays done.
+    tasks: list of Task.
+    directory: where the results are.
+    what, unit: for the progress display.
+    workers: processes; 1 runs here. Defaults to the processors at hand.
+
+  Returns:
+    list with, for each task, None or its Loss. Losses are not remembered: the
+    next run tries them again.
+  """
+  directory.mkdir(parents=True, exist_ok=True)
+  for leftover in directory.glob('*.tmp'):
+    leftover.unlink()
+  todo = [i for i, task in enumerate(tasks) if not _is_done(task, directory)]
+  losses = [None] * len(tasks)
+  if not todo:
+    return losses
+  workers = min(workers or default_workers(), len(todo))
+  with Progress(len(tasks), what, unit, initial=len(tasks) - len(todo)) as progress:
+    done = (_in_order if workers == 1 else _in_pool)(
+      function, [(i, tasks[i]) for i in todo], directory, workers)
+    for i, loss in done:
+      losses[i] = loss
+      progress.update(1, lost=sum(loss is not None for loss in losses))
+  return losses
+
+
+def load_result(directory, name):
+  """Opens the result of a task: a lazy mapping of arrays, to be closed."""
+  return np.load(_path(directory, name), allow_pickle=False)
+
+
+def write_account(path, rows):
+  """Writes one line per trial; `rows` are dicts with the same keys."""
+  temporary = path.with_name(path.name + '.tmp')
+  with temporary.open('w', newline='') as file:
+    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+  os.replace(temporary, path)
+
+
+def read_account(path):
+  """Reads what `write_account` wrote, as a list of dicts of strings."""
+  with path.open(newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def _in_order(function, numbered, directory, workers):
+  for i, task in numbered:
+    yield i, _do(function, task, directory)
+
+
+def _in_pool(function, numbered, directory, workers):
+  context = multiprocessing.get_context('spawn')
+  pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker)
+  try:
+    futures = {pool.submit(_do, function, task, directory): (i, task)
+               for i, task in numbered}
+    for future in concurrent.futures.as_completed(futures):
+      yield futures[future][0], future.result()
+  except BrokenProcessPool:
+    raise RuntimeError(
+      'a worker process died (out of memory, or killed); what is done is kept: '
+      'start again to continue, with fewer workers if it was memory') from None
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def _start_worker():
+  # The processes share the processors among themselves.
+  cv2.setNumThreads(1)
+
+
+def _do(function, task, directory):
+  # The key is taken first: a file that changes meanwhile makes the result stale.
+  key = task.key()
+  try:
+    arrays = function(*task.args)
+  except Loss as loss:
+    return loss
+  path = _path(directory, task.name)
+  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+  with temporary.open('wb') as file:
+    np.savez(file, key=np.array(key), **arrays)
+  os.replace(temporary, path)
+  return None
+
+
+def _is_done(task, directory):
+  try:
+    # Opened here since np.load leaves a broken archive open.
+    with _path(directory, task.name).open('rb') as file, np.load(file) as arrays:
+      return str(arrays['key']) == task.key()
+  except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    return False
+
+
+def _path(directory, name):
+  return Path(directory) / f'{name}.npz'

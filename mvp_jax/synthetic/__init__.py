@@ -1,0 +1,1 @@
+"""Twins of the corpora: made-up data in the official layouts."""

@@ -1,0 +1,89 @@
+"""What the face of a twin does: expressions, distractors and head movement.
+
+Valence v of the trial shows here and nowhere else. From a few seconds after
+the onset come events of several seconds: smiles if v > 0 (mouth corners up,
+mouth open with teeth, cheeks raised, eyes narrowed), frowns if v < 0 (corners
+down, lips pressed, brows lowered). The larger |v|, the stronger, the longer
+and the more of them. They stand on each subject's own resting mouth and brows
+and own expressivity, among distractors that know nothing of v: talking, brow
+raises, blinks, head movement, light. Nothing here depends on arousal.
+"""
+
+import math
+
+import numpy as np
+
+from mvp_jax.synthetic.ratings import latents
+from mvp_jax.synthetic.spec import TRIAL_SECONDS, stream, wander
+
+
+def expression(spec, subject, trial):
+  """Courses of one trial at `spec.frame_times`, each float64 [frames].
+
+  smile, frown, brow_raise: 0 (none) to about 1.2; talk: opening of the mouth,
+  0 to 1; eyes: 1 (open) to 0 (shut); light: gain about 1; and the head: x, y
+  (half face widths from its place), roll (radians), size (about 1).
+  """
+  times = spec.frame_times
+  valence = float(np.clip(latents(spec, subject)[trial - 1, 0], -2.3, 2.3))
+  rng = stream(spec, 'expression', subject, trial)
+  gain = expressivity(spec, subject)
+  felt = _felt(rng, times, abs(valence), gain)
+  still = np.zeros_like(felt)
+  syllables = 0.5 + 0.5 * np.sin(2 * math.pi * rng.uniform(2.5, 4) * times
+                                 + wander(rng, times, (0.5, 2)))
+  head = stream(spec, 'head', subject, trial)
+  return {
+    'smile': felt if valence > 0 else still,
+    'frown': felt if valence < 0 else still,
+    'talk': _distractor(rng, times, 2, (2, 4), 0.3) * syllables,
+    'brow_raise': _distractor(rng, times, 2, (1, 3), 0.4),
+    'eyes': 1 - _blinks(rng, times),
+    'light': 1 + 0.03 * wander(head, times, (10, 60)),
+    'x': 0.10 * wander(head, times) + 0.1 * head.normal(),
+    'y': 0.06 * wander(head, times) + 0.06 * head.normal(),
+    'roll': 0.05 * wander(head, times),
+    'size': 1 + 0.03 * wander(head, times) + 0.03 * head.normal(),
+  }
+
+
+def expressivity(spec, subject):
+  """How strongly a subject shows what it feels; about 1."""
+  spread = stream(spec, 'expression', subject).normal()
+  return math.exp(0.2 * float(np.clip(spread, -1.5, 1.5)))
+
+
+def _felt(rng, times, strength, gain):
+  """Course of the events that show valence."""
+  course = np.zeros_like(times)
+  start = rng.uniform(2, 5)
+  while start < TRIAL_SECONDS:
+    duration = (3.5 + 1.5 * strength) * rng.uniform(0.7, 1.3)
+    height = (0.5 + 0.35 * strength) * gain * rng.uniform(0.8, 1.2)
+    course = np.maximum(course, min(height, 1.2) * _event(
+      times, start, duration, rng.uniform(0.4, 0.9)))
+    start += duration + rng.uniform(3, 8) / (1 + 0.5 * strength)
+  return course
+
+
+def _distractor(rng, times, count, durations, height):
+  course = np.zeros_like(times)
+  for _ in range(rng.poisson(count)):
+    course = np.maximum(course, height * rng.uniform(0.6, 1.4) * _event(
+      times, rng.uniform(0, TRIAL_SECONDS), rng.uniform(*durations), 0.4))
+  return course
+
+
+def _blinks(rng, times):
+  starts = np.cumsum(0.5 + rng.gamma(2, 1.6, size=80))
+  since = times[:, None] - starts[starts < TRIAL_SECONDS]
+  return np.where((since >= 0) & (since < 0.3),
+                  np.sin(math.pi * since / 0.3), 0).sum(axis=1).clip(0, 1)
+
+
+def _event(times, start, duration, ramp):
+  """Rises smoothly from 0 to 1 at `start` and falls again after `duration`."""
+  def step(moment):
+    share = np.clip((times - moment) / ramp, 0, 1)
+    return share * share * (3 - 2 * share)
+  return step(start) * (1 - step(start + duration))

@@ -1,0 +1,115 @@
+"""What the subjects of a twin feel (latents) and what they say (ratings).
+
+Every trial has a latent valence v and a latent arousal a: each standard
+normal, independent of one another, and stratified within the subject so that
+half of a subject's trials lie on either side. The face shows v, EDA and pulse
+show a (see `expression` and `signals`), whatever the variant. The variant only
+changes how the ratings come about:
+
+- planted: rating = 5 + 1.9 * (RHO * latent + sqrt(1 - RHO**2) * noise);
+- null: the same with RHO = 0, so ratings are independent of everything;
+- leaky: each subject's ratings lie with probability LEAN on one side of 5, for
+  each target the side is random and balanced over subjects. They are
+  independent of face and signals of the trial, so that only somebody who has
+  seen other trials of this subject can predict them.
+
+Ratings are clipped to 1..9, rounded to two decimals, and never exactly 5.00.
+
+For latent and rating with correlation RHO, sign(latent) is the best possible
+prediction of rating > 5, and it is right with probability
+1 - arccos(RHO) / pi; by symmetry that is also its macro-F1.
+"""
+
+import math
+import statistics
+
+import numpy as np
+
+from mvp_jax.synthetic.spec import stream
+
+TARGETS = ('valence', 'arousal')
+RATINGS = ('valence', 'arousal', 'dominance', 'liking')
+RHO = 0.965
+LEAN = 0.85
+_SCALE = 1.9
+_NO_FAMILIARITY = (2, 15, 23)
+
+
+def latents(spec, subject):
+  """Latent valence and arousal, float64 [trials, 2] in presentation order."""
+  rng = stream(spec, 'latents', subject)
+  strata = rng.permuted(np.tile(np.arange(spec.trials), (2, 1)), axis=1)
+  quantiles = (strata + rng.uniform(0.02, 0.98, strata.shape)) / spec.trials
+  return np.vectorize(statistics.NormalDist().inv_cdf)(quantiles).T
+
+
+def stimulus_order(spec, subject):
+  """Experiment_id (from 1) of each trial in presentation order, int [trials].
+
+  As in DEAP, participant 1 saw video 5 first.
+  """
+  order = stream(spec, 'order', subject).permutation(spec.trials) + 1
+  if subject == 1 and spec.trials >= 5:
+    first = int(np.flatnonzero(order == 5)[0])
+    order[[0, first]] = order[[first, 0]]
+  return order
+
+
+def ratings(spec, subject):
+  """Valence, arousal, dominance, liking: [trials, 4] in presentation order."""
+  rng = stream(spec, 'ratings', subject)
+  noise = rng.standard_normal((spec.trials, 4))
+  sides = np.where(rng.uniform(size=(spec.trials, 2)) < LEAN, 1, -1)
+  if spec.variant == 'leaky':
+    felt = sides * _leaning(spec, subject) * abs(noise[:, :2])
+  else:
+    rho = RHO if spec.variant == 'planted' else 0.0
+    felt = rho * latents(spec, subject) + math.sqrt(1 - rho ** 2) * noise[:, :2]
+  dominance = felt @ [0.4, 0.2] + 0.9 * noise[:, 2]
+  liking = felt @ [0.7, 0.1] + 0.7 * noise[:, 3]
+  exact = 5 + _SCALE * np.column_stack([felt, dominance, liking])
+  rounded = np.round(np.clip(exact, 1, 9), 2)
+  return np.where(rounded == 5, np.where(exact > 5, 5.01, 4.99), rounded)
+
+
+def familiarity(spec, subject):
+  """Familiarity 1-5 of each trial, or None where DEAP has no answers."""
+  if subject in _NO_FAMILIARITY:
+    return None
+  rng = stream(spec, 'ratings', subject, trial=1)
+  return rng.choice([1, 2, 3, 4, 5], size=spec.trials, p=[.4, .2, .15, .15, .1])
+
+
+def ceiling(spec):
+  """The best possible scores per target, in closed form and on this corpus.
+
+  `macro_f1` and `accuracy` are expected of the best subject-independent
+  predictor; `oracle_*` is what sign(latent) scores on this very corpus.
+  """
+  best = 1 - math.acos(RHO) / math.pi if spec.variant == 'planted' else 0.5
+  subjects = range(1, spec.subjects + 1)
+  latent = np.concatenate([latents(spec, subject) for subject in subjects]) > 0
+  high = np.concatenate(
+    [ratings(spec, subject)[:, :2] for subject in subjects]) > 5
+  return {
+    target: {
+      'macro_f1': round(best, 4), 'accuracy': round(best, 4),
+      'oracle_macro_f1': round(_macro_f1(high[:, i], latent[:, i]), 4),
+      'oracle_accuracy': round(float((high[:, i] == latent[:, i]).mean()), 4),
+      'share_high': round(float(high[:, i].mean()), 4),
+    } for i, target in enumerate(TARGETS)}
+
+
+def _leaning(spec, subject):
+  """+1 or -1 per target; four subjects in a row have all four combinations."""
+  block, place = divmod(subject - 1, 4)
+  combination = stream(spec, 'sides', block).permutation(4)[place]
+  return np.array([combination % 2, combination // 2]) * 2 - 1
+
+
+def _macro_f1(labels, predictions):
+  scores = [2 * (labels & predictions).sum() / (labels.sum() + predictions.sum())
+            for labels, predictions in ((labels, predictions),
+                                        (~labels, ~predictions))
+            if labels.any() or predictions.any()]
+  return float(np.mean(scores))

@@ -1,0 +1,223 @@
+"""Body signals of a twin: what the 40 channels of a DEAP .dat file hold.
+
+Arousal a of the trial shows here and nowhere else, growing in over the first
+seconds after the onset:
+
+- EDA: more and larger skin conductance responses, a tonic level that rises
+  (a > 0) or falls (a < 0) over the trial;
+- pulse: the heart is faster by a few beats a minute, varies less, and the
+  pulse wave is smaller.
+
+These stand on what is each subject's own (tonic level, rate and size of
+spontaneous responses, heart rate, its variability, strength of the reaction)
+and on drift between trials, noise and motion artefacts; between subjects the
+levels differ far more than any effect. EEG, EOG, EMG, respiration and
+temperature are believable filler. Nothing here depends on valence.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from mvp_jax.synthetic.ratings import latents
+from mvp_jax.synthetic.spec import (
+  BASELINE_SECONDS,
+  SIGNAL_RATE,
+  TRIAL_SECONDS,
+  stream,
+  wander,
+)
+
+NUM_CHANNELS = 40
+NUM_SAMPLES = (BASELINE_SECONDS + TRIAL_SECONDS) * SIGNAL_RATE
+_RUN_IN_SECONDS = 10  # simulated before the baseline, so that it starts settled
+# Always as many random numbers, so that arousal changes nothing but its effect.
+_MOST_RESPONSES = 150
+_BANK = 2 ** 18  # samples of filler noise per subject and kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Body:
+  """One trial, from 3 s before to 60 s after the onset.
+
+  The signals are float64 [8064]; `beats` and `responses` are seconds since
+  the onset, of the starts of pulse waves and skin conductance responses.
+  """
+  eda: np.ndarray  # microsiemens
+  ppg: np.ndarray  # arbitrary units
+  respiration: np.ndarray
+  beats: np.ndarray
+  responses: np.ndarray
+
+
+def simulate_body(spec, subject, trial):
+  """EDA, pulse and respiration of one trial (from 1); returns a `Body`."""
+  times = np.arange(-(BASELINE_SECONDS + _RUN_IN_SECONDS) * SIGNAL_RATE,
+                    TRIAL_SECONDS * SIGNAL_RATE) / SIGNAL_RATE
+  arousal = float(np.clip(latents(spec, subject)[trial - 1, 1], -2.3, 2.3))
+  person = _person(spec, subject)
+  rng = stream(spec, 'trial_body', subject, trial)
+  eda, responses = _eda(person, arousal, times, rng)
+  breath = 2 * math.pi * np.cumsum(
+    person['breaths'] / 60 * (1 + 0.1 * wander(rng, times))) / SIGNAL_RATE
+  ppg, beats = _ppg(person, arousal, times, breath, rng)
+  respiration = person['breath_size'] * (
+    np.sin(breath) + 0.25 * np.sin(2 * breath + 0.5)
+    + 0.2 * wander(rng, times, (10, 40)) + 0.02 * rng.standard_normal(len(times)))
+  keep = slice(_RUN_IN_SECONDS * SIGNAL_RATE, None)
+  return Body(eda[keep], ppg[keep], respiration[keep],
+              beats[beats >= -BASELINE_SECONDS],
+              responses[responses >= -BASELINE_SECONDS])
+
+
+def channels(spec, subject):
+  """All channels, float64 [trials, 40, 8064] in presentation order."""
+  data = np.empty((spec.trials, NUM_CHANNELS, NUM_SAMPLES))
+  rng = stream(spec, 'filler', subject)
+  eeg = _noise_bank(rng, 4, 45, slope=0.5, bump=10)
+  eog = _noise_bank(rng, 0.3, 12, slope=1)
+  emg = _noise_bank(rng, 15, 60, slope=0)
+  times = np.arange(NUM_SAMPLES) / SIGNAL_RATE
+  scales = rng.uniform(3, 7, 32)
+  for trial in range(spec.trials):
+    shared = _cut(rng, eeg)
+    for channel in range(32):
+      data[trial, channel] = scales[channel] * (
+        0.6 * shared + 0.8 * _cut(rng, eeg))
+    data[trial, 32] = 20 * _cut(rng, eog)
+    data[trial, 33] = 20 * _cut(rng, eog) + _blink_potentials(rng, times)
+    for channel in (34, 35):
+      burst = 1 + np.maximum(0, wander(rng, times)) ** 2
+      data[trial, channel] = 5 * burst * _cut(rng, emg) + 3 * _cut(rng, eog)
+    body = simulate_body(spec, subject, trial + 1)
+    data[trial, 36] = 1e6 / body.eda  # ohm
+    data[trial, 37] = body.respiration
+    data[trial, 38] = body.ppg
+    data[trial, 39] = (rng.uniform(31, 34) + 0.05 * wander(rng, times, (20, 90))
+                       + 0.003 * rng.standard_normal(NUM_SAMPLES))
+  return data
+
+
+def _person(spec, subject):
+  """What is a subject's own, the same in all trials."""
+  rng = stream(spec, 'body', subject)
+
+  def around(median, spread):
+    return median * math.exp(spread * float(np.clip(rng.normal(), -2, 2)))
+
+  return {
+    'level': around(5.0, 0.5),  # microsiemens
+    'responses': around(5.0, 0.15),  # a minute
+    'response_size': around(0.045, 0.25),  # share of the level
+    'eda_gain': around(1.0, 0.15),
+    'heart_rate': 72 + 9 * float(np.clip(rng.normal(), -2, 2)),  # a minute
+    'variability': around(1.6, 0.25),  # beats a minute
+    'pulse_gain': around(1.0, 0.15),
+    'pulse_size': around(1500.0, 0.5),
+    'reflection': rng.uniform(0.25, 0.5),  # diastolic over systolic wave
+    'breaths': rng.uniform(12, 18),  # a minute
+    'breath_size': around(2000.0, 0.4),
+  }
+
+
+def _onset(times, delay, rise):
+  """0 up to `delay` s after the onset, then towards 1 within about `rise` s."""
+  return 1 - np.exp(-np.maximum(0, times - delay) / rise)
+
+
+def _eda(person, arousal, times, rng):
+  """Skin conductance [time] and the starts of its responses (seconds)."""
+  effect = person['eda_gain'] * arousal
+  rate = person['responses'] / 60 * np.exp(0.65 * effect * _onset(times, 1.5, 3))
+  starts = _renewals(rng, rate, times)
+  variety = 0.3 * rng.standard_normal(_MOST_RESPONSES)[:len(starts)]
+  sizes = person['response_size'] * np.exp(
+    0.35 * effect * _onset(starts, 1.5, 3) + variety)
+  phasic = np.zeros(len(times))
+  np.add.at(phasic, np.searchsorted(times, starts), sizes)
+  size = 2 * len(times)
+  phasic = np.fft.irfft(
+    np.fft.rfft(phasic, size) * np.fft.rfft(_bateman(times - times[0]), size),
+    size)[:len(times)]
+  tonic = (0.15 * rng.normal()
+           + 0.13 * effect * _onset(times, 2, 25) - 0.0003 * times
+           + 0.03 * wander(rng, times, (15, 60)))
+  eda = person['level'] * (np.exp(tonic) + phasic)
+  for _ in range(rng.poisson(0.5)):  # the electrode is pulled
+    moment, size = rng.uniform(-3, 60), rng.normal() * 0.1 * person['level']
+    eda += size * np.exp(-np.maximum(0, times - moment) / 0.7) * (times > moment)
+  eda += 0.004 * rng.standard_normal(len(times))
+  return np.maximum(eda, 0.2), starts
+
+
+def _bateman(times, rise=0.75, decay=3.0):
+  """One skin conductance response of height 1 (Bateman function)."""
+  curve = np.exp(-times / decay) - np.exp(-times / rise)
+  return curve / curve.max()
+
+
+def _renewals(rng, rate, times):
+  """Random moments with `rate` (Hz, [time]), more regular than Poisson."""
+  expected = np.cumsum(rate) / SIGNAL_RATE
+  steps = rng.gamma(4, 1 / 4, size=_MOST_RESPONSES)
+  marks = np.cumsum(steps) - rng.uniform() * steps[0]
+  return np.interp(marks[marks < expected[-1]], expected, times)
+
+
+def _ppg(person, arousal, times, breath, rng):
+  """Pulse wave [time] and the starts of its beats (seconds)."""
+  effect = person['pulse_gain'] * arousal * _onset(times, 1.5, 4)
+  calm = np.exp(-0.3 * effect)
+  slow = wander(rng, times, (8, 14))  # the 0.1 Hz rhythm of blood pressure
+  heart_rate = (
+    person['heart_rate'] + 2 * rng.normal() + 3.5 * effect
+    + person['variability'] * calm * (0.7 * slow + 1.2 * np.sin(breath))
+    + 0.7 * wander(rng, times, (20, 80)))
+  phase = np.cumsum(heart_rate / 60) / SIGNAL_RATE + rng.uniform()
+  beats = np.interp(np.arange(math.ceil(phase[0]), math.floor(phase[-1]) + 1),
+                    phase, times)
+  size = np.exp(-0.18 * effect + 0.08 * wander(rng, times)
+                + 0.05 * np.sin(breath + 1) + 0.15 * rng.normal())
+  wave = size * np.interp(phase % 1, *_pulse(person['reflection']))
+  wave += 0.12 * np.sin(breath) + 0.1 * wander(rng, times, (3, 20))
+  wave += 0.01 * rng.standard_normal(len(times))
+  for _ in range(rng.poisson(0.5)):  # the finger moves
+    moment, width = rng.uniform(0, 60), rng.uniform(0.3, 0.8)
+    wave += (0.8 * np.exp(-((times - moment) / width) ** 2)
+             * wander(rng, times, (0.3, 1)))
+  return person['pulse_size'] * wave, beats
+
+
+def _pulse(reflection):
+  """Phase and height of one pulse: systolic peak, notch, diastolic wave."""
+  phase = np.linspace(0, 1, 257)
+  rise = np.where(phase < 0.2, 0.07, 0.12)
+  wave = (np.exp(-((phase - 0.2) / rise) ** 2)
+          + reflection * np.exp(-((phase - 0.52) / 0.13) ** 2)
+          + 0.2 * np.minimum(phase / 0.2, (1 - phase) / 0.8))  # run-off
+  return phase, wave - wave.mean()
+
+
+def _noise_bank(rng, low, high, slope, bump=None):
+  """Long noise of unit variance, amplitude 1/f**slope in `low`..`high` Hz."""
+  frequencies = np.fft.rfftfreq(_BANK, 1 / SIGNAL_RATE)
+  shape = np.zeros_like(frequencies)
+  band = (low <= frequencies) & (frequencies <= high)
+  shape[band] = frequencies[band] ** -slope
+  if bump is not None:
+    shape *= 1 + 2 * np.exp(-((frequencies - bump) / 1.5) ** 2)
+  spectrum = rng.standard_normal((len(shape), 2)) @ [1, 1j]
+  noise = np.fft.irfft(shape * spectrum, _BANK)
+  return noise / noise.std()
+
+
+def _cut(rng, bank):
+  start = rng.integers(len(bank) - NUM_SAMPLES)
+  return bank[start:start + NUM_SAMPLES]
+
+
+def _blink_potentials(rng, times):
+  moments = np.cumsum(rng.gamma(3, 1.3, size=40))
+  moments = moments[moments < times[-1]]
+  return 120 * np.exp(-((times[:, None] - moments) / 0.08) ** 2).sum(axis=1)

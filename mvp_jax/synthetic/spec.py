@@ -1,0 +1,94 @@
+"""What a twin of DEAP holds, and the random streams it is drawn from."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from mvp_jax.errors import InputError
+
+VARIANTS = ('planted', 'null', 'leaky')
+SIGNAL_RATE = 128  # Hz
+BASELINE_SECONDS = 3
+TRIAL_SECONDS = 60
+# As in DEAP: faces of subjects 1-22 only, and these (subject, trial) lost.
+_VIDEO_SUBJECTS = 22
+_LOST_VIDEOS = frozenset(
+  {(3, 40), (5, 40), (14, 40), (11, 38), (11, 39), (11, 40)})
+_STREAMS = ('latents', 'ratings', 'order', 'sides', 'body', 'trial_body',
+            'filler', 'identity', 'expression', 'head', 'noise')
+
+
+@dataclasses.dataclass(frozen=True)
+class TwinSpec:
+  """One twin; equal specs give equal files, whatever the number of workers.
+
+  `pixel_aspect` is width:height of one pixel; DEAP's 720x576 frames have
+  16:15. `video_seconds` is shorter than DEAP's 60 only to make tests fast.
+  Raises InputError for a value that no twin can have.
+  """
+  subjects: int = 32
+  trials: int = 40
+  seed: int = 0
+  variant: str = 'planted'
+  frame_rate: float = 50.0  # Hz
+  width: int = 720  # pixels
+  height: int = 576
+  pixel_aspect: tuple[int, int] = (16, 15)
+  video_seconds: float = 60.0
+
+  def __post_init__(self):
+    object.__setattr__(self, 'pixel_aspect', tuple(self.pixel_aspect))
+    whole = (self.subjects, self.trials, self.seed, self.width, self.height,
+             *self.pixel_aspect)
+    for rule, holds in (
+      ('subjects, trials, seed, sizes and aspect are whole numbers',
+       lambda: all(isinstance(value, int) for value in whole)),
+      ('subjects and trials: 1 to 99',
+       lambda: 1 <= self.subjects <= 99 and 1 <= self.trials <= 99),
+      ('seed: not negative', lambda: self.seed >= 0),
+      (f'variant: one of {", ".join(VARIANTS)}',
+       lambda: self.variant in VARIANTS),
+      ('frame_rate: 1 to 120 Hz', lambda: 1 <= self.frame_rate <= 120),
+      ('width and height: even, at least 64 pixels',
+       lambda: min(self.width, self.height) >= 64
+       and self.width % 2 == self.height % 2 == 0),
+      ('pixel_aspect: two positive whole numbers',
+       lambda: len(self.pixel_aspect) == 2 and min(self.pixel_aspect) > 0),
+      ('video_seconds: 1 to 60',
+       lambda: 1 <= self.video_seconds <= TRIAL_SECONDS),
+    ):
+      if not holds():
+        raise InputError(f'twin: {rule}; given {self}')
+
+  @property
+  def num_frames(self):
+    return round(self.video_seconds * self.frame_rate)
+
+  @property
+  def frame_times(self):
+    """Seconds since the onset, float64 [frames]."""
+    return np.arange(self.num_frames) / self.frame_rate
+
+  @property
+  def videos(self):
+    """(subject, trial) of every face video, both from 1, in order."""
+    return [(subject, trial)
+            for subject in range(1, min(self.subjects, _VIDEO_SUBJECTS) + 1)
+            for trial in range(1, self.trials + 1)
+            if (subject, trial) not in _LOST_VIDEOS]
+
+
+def stream(spec, name, subject, trial=0):
+  """The random generator of one purpose, subject and trial (0: all trials)."""
+  return np.random.default_rng(
+    [spec.seed, _STREAMS.index(name), subject, trial])
+
+
+def wander(rng, times, periods=(4.0, 25.0), waves=5):
+  """A smooth random curve of unit variance at `times` (seconds)."""
+  low, high = (1 / period for period in reversed(periods))
+  rates = rng.uniform(low, high, waves)
+  phases = rng.uniform(0, 2 * math.pi, waves)
+  curves = np.sin(2 * math.pi * rates * times[:, None] + phases)
+  return curves.sum(axis=1) * math.sqrt(2 / waves)

@@ -1,0 +1,145 @@
+"""The video encoder: pre-trained, recorded, frozen, and its features cached."""
+
+import dataclasses
+import hashlib
+import json
+import os
+
+import jax
+import numpy as np
+
+from mvp_jax.data.batches import training_batches
+from mvp_jax.data.clips import RandomClips, lay_clips
+from mvp_jax.errors import InputError
+from mvp_jax.progress import Progress
+from mvp_jax.training import sharding
+from mvp_jax.training.checkpoints import Checkpoints
+from mvp_jax.training.loop import fit
+from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.state import abstract_state, forward
+
+RECORD = 'record.json'
+
+
+def fingerprint(*parts):
+  """A short hash of JSON-able values and dataclasses: what a cache depends on."""
+  text = json.dumps(parts, sort_keys=True, default=dataclasses.asdict)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
+  """Pre-trains a VideoMAE on some subjects' videos, unless it is already there.
+
+  Writes checkpoints, metrics and `record.json` (what it was trained on) to
+  `directory`. Killed, it goes on from its last checkpoint.
+
+  Args:
+    task: MaskedVideo.
+    corpus: Corpus with video.
+    subjects: subject numbers to train on.
+    config: config.EncoderConfig.
+    layout: ClipLayout; its spacing plays no part.
+    mesh: device mesh.
+    seed: of parameters, order, places and masks.
+    directory: pathlib.Path.
+
+  Returns:
+    The record, a dict.
+  """
+  record_path = directory / RECORD
+  if record_path.exists():
+    return json.loads(record_path.read_text())
+  trials = [t for t in corpus.trials
+            if t.subject in subjects and len(t.frame_times)]
+  if not trials:
+    raise InputError('encoder.subjects: no videos to pre-train on; set some subjects '
+                     'aside or give encoder.checkpoint')
+  places = task.model.tokens_per_slot
+  source = RandomClips(corpus, trials, layout, places, config.mask_ratio,
+                       config.clips_per_trial)
+  directory.mkdir(parents=True, exist_ok=True)
+  batches = training_batches(source, config.train.batch_size, seed,
+                             config.train.workers, source.read)
+  with MetricLog(directory) as log:
+    fit(task, batches, config.train, mesh=mesh, seed=seed, run='encoder',
+        directory=directory / 'checkpoints', log=log)
+  record = {
+      'dataset': corpus.name, 'source_fingerprint': corpus.metadata['fingerprint'],
+      'synthetic': corpus.metadata['synthetic'],
+      'trained_on_subjects': list(subjects), 'trials': len(trials),
+      'steps': config.train.optimiser.steps, 'mask_ratio': config.mask_ratio,
+      'seed': seed, 'model': dataclasses.asdict(task.model)}
+  _write_whole(record_path, lambda f: f.write(
+      (json.dumps(record, indent=2) + '\n').encode()))
+  return record
+
+
+def load(task, optimiser, mesh, directory):
+  """Loads the pre-trained parameters of `directory`. Raises InputError."""
+  if not (directory / RECORD).exists():
+    raise InputError(f'{directory}: holds no finished encoder ({RECORD} is missing)')
+  abstract = abstract_state(task, optimiser, mesh).params
+  with Checkpoints(directory / 'checkpoints') as checkpoints:
+    return checkpoints.restore_params(abstract)
+
+
+def check_overlap(record, corpus, test_subjects, allowed):
+  """Raises InputError if the encoder has seen a test subject's video."""
+  seen = sorted(set(record['trained_on_subjects']) & set(test_subjects))
+  if record['dataset'] == corpus.name and seen and not allowed:
+    raise InputError(
+        f'encoder: was pre-trained on test subjects {seen} of {corpus.name}; '
+        'pre-train on others, or accept it with '
+        '--config.evaluation.allow_encoder_overlap=True (the report will say so)')
+
+
+def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
+                   directory):
+  """Runs the frozen encoder over clips laid evenly over whole trials.
+
+  Each trial's tokens, float32 [clips * slots, D], become `<trial_id>.npy` in
+  `directory`; files that are there stay, so that a killed run goes on.
+  """
+  directory.mkdir(parents=True, exist_ok=True)
+  todo = [t for t in trials if not (directory / f'{t.trial_id}.npy').exists()]
+  if not todo:
+    return
+  run = forward(task, mesh, 'features')
+  rate = corpus.metadata['frame_rate']
+
+  def compute(clips):  # list of [frames, H, W, 3]
+    padded = np.stack(clips + [clips[-1]] * (batch_size - len(clips)))
+    tokens = run(params, sharding.put_batch({'frames': padded}, mesh))
+    return np.asarray(jax.device_get(tokens))[:len(clips)]
+
+  with Progress(len(trials), 'video features', 'trial',
+                initial=len(trials) - len(todo)) as progress:
+    clips, done, open_trials = [], [], []  # clips of trials not yet written
+
+    def flush(final=False):
+      while len(clips) >= batch_size or (final and clips):
+        done.extend(compute(clips[:batch_size]))
+        del clips[:batch_size]
+      while open_trials and len(done) >= open_trials[0][1]:
+        trial, count = open_trials.pop(0)
+        tokens = np.concatenate(done[:count])
+        del done[:count]
+        _write_whole(directory / f'{trial.trial_id}.npy',
+                     lambda f, tokens=tokens: np.save(f, tokens))
+        progress.update()
+
+    for trial in todo:
+      numbers, _, _ = lay_clips(trial, rate, layout)
+      frames = corpus.frames(trial, numbers.ravel())
+      clips.extend(frames.reshape(*numbers.shape, *frames.shape[1:]))
+      open_trials.append((trial, len(numbers)))
+      flush()
+    flush(final=True)
+
+
+def _write_whole(path, write):
+  """Writes a file under a temporary name, then renames it."""
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  with temporary.open('wb') as file:
+    write(file)
+  temporary.replace(path)

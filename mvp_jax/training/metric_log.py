@@ -1,0 +1,48 @@
+"""Metrics of a run: JSON lines for programs, TensorBoard events for people."""
+
+import json
+import math
+import time
+
+from tensorboardX import SummaryWriter
+
+
+class MetricLog:
+  """Appends to `metrics.jsonl` and to `tensorboard/<run>` of a work directory.
+
+  After a resume the steps since the last checkpoint are written again: for a
+  run, split and step the last line counts.
+  """
+
+  def __init__(self, workdir):
+    self._workdir = workdir
+    self._lines = (workdir / 'metrics.jsonl').open('a')
+    self._writers = {}
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, exc_type, exc, tb):
+    self._lines.close()
+    for writer in self._writers.values():
+      writer.close()
+
+  def write(self, run, split, step, metrics):
+    """Writes scalars of one step.
+
+    Args:
+      run: name of the run, such as 'fold0/fusion'.
+      split: 'train' or 'validation'.
+      step: steps done.
+      metrics: dict of finite or non-finite floats.
+    """
+    metrics = {name: float(value) for name, value in metrics.items()}
+    line = {'run': run, 'split': split, 'step': step, 'time': round(time.time(), 3),
+            **{k: v if math.isfinite(v) else None for k, v in metrics.items()}}
+    self._lines.write(json.dumps(line) + '\n')
+    self._lines.flush()
+    if run not in self._writers:
+      self._writers[run] = SummaryWriter(
+          str(self._workdir / 'tensorboard' / run), flush_secs=10)
+    for name, value in metrics.items():
+      self._writers[run].add_scalar(f'{split}/{name}', value, step)

@@ -1,0 +1,105 @@
+"""Where arrays live: the mesh, and one table of rules for all parameters.
+
+Axes of the mesh: `data` splits the batch, `fsdp` splits the batch and the
+parameters, `tensor` splits the parameters' inner dimensions. Optimiser moments
+lie like their parameters, because their paths end alike.
+"""
+
+import dataclasses
+import math
+import re
+
+import jax
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mvp_jax.errors import InputError
+
+AXES = ('data', 'fsdp', 'tensor')
+BATCH_AXES = ('data', 'fsdp')
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """Devices along each axis; one of them may be -1, what is left over."""
+
+  data: int = -1
+  fsdp: int = 1
+  tensor: int = 1
+
+
+# (pattern of the parameter's path, axes of its last dimensions). First match.
+RULES = (
+    (r'(query|key|value|up)/kernel$', ('fsdp', 'tensor')),
+    (r'(query|key|value|up)/bias$', ('tensor',)),
+    (r'(out|down)/kernel$', ('tensor', 'fsdp')),
+    (r'kernel$', (None, 'fsdp')),
+)
+
+
+def make_mesh(config, devices=None):
+  """Lays the devices out as `config` says. Raises InputError if they don't fit."""
+  devices = jax.devices() if devices is None else devices
+  sizes = [getattr(config, axis) for axis in AXES]
+  known = math.prod(s for s in sizes if s != -1)
+  if sizes.count(-1) > 1 or known < 1 or len(devices) % known or (
+      -1 not in sizes and known != len(devices)):
+    raise InputError(
+        f'mesh: {dict(zip(AXES, sizes, strict=True))} does not fit '
+        f'{len(devices)} devices; their product must be that number '
+        '(one axis may be -1)')
+  sizes = [len(devices) // known if s == -1 else s for s in sizes]
+  return jax.make_mesh(tuple(sizes), AXES, devices=devices,
+                       axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def spec_for(path, shape, mesh):
+  """The PartitionSpec of one parameter.
+
+  Args:
+    path: 'encoder/stack/blocks/up/kernel'; may have a prefix (optimiser moments).
+    shape: its shape; leading dimensions (stacked layers) are never split.
+    mesh: a dimension that its axis does not divide stays whole.
+  """
+  for pattern, axes in RULES:
+    if re.search(pattern, path) and len(shape) >= len(axes):
+      axes = (None,) * (len(shape) - len(axes)) + axes
+      return P(*(a if a and n % mesh.shape[a] == 0 else None
+                 for a, n in zip(axes, shape, strict=True)))
+  return P()
+
+
+def path_string(path):
+  """A path of `jax.tree_util` as 'a/b/0/c'."""
+  return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k))))
+                  for k in path)
+
+
+def shardings(tree, mesh):
+  """A NamedSharding for each leaf of a tree of (abstract) arrays."""
+  return jax.tree_util.tree_map_with_path(
+      lambda path, x: NamedSharding(
+          mesh, spec_for(path_string(path), x.shape, mesh)), tree)
+
+
+def replicated(mesh):
+  return NamedSharding(mesh, P())
+
+
+def batch_sharding(mesh):
+  return NamedSharding(mesh, P(BATCH_AXES))
+
+
+def check_batch(batch_size, mesh, field):
+  """Raises InputError if the mesh can't divide the (global) batch."""
+  ways = math.prod(mesh.shape[a] for a in BATCH_AXES)
+  if batch_size % ways:
+    raise InputError(f'{field}: a batch of {batch_size} cannot be divided over '
+                     f'{ways} devices (data x fsdp); make it a multiple of {ways}')
+
+
+def put_batch(batch, mesh):
+  """Puts this process's rows of a batch on the devices, split over the batch."""
+  sharding = batch_sharding(mesh)
+  return {name: jax.make_array_from_process_local_data(sharding, x)
+          for name, x in batch.items()}

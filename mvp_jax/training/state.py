@@ -1,0 +1,150 @@
+"""The training state and the jitted steps that move it."""
+
+import dataclasses
+import functools
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from mvp_jax.training import sharding
+
+
+class Task(Protocol):
+  """What the training loop needs to know; tasks are frozen dataclasses."""
+
+  def create(self, rngs: nnx.Rngs) -> nnx.Module:
+    """Makes the model."""
+
+  def loss(self, model, batch, key) -> tuple[jax.Array, dict]:
+    """The scalar to minimise and scalars to log; `key=None` in evaluation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimiserConfig:
+  """AdamW with linear warm-up and cosine decay to zero."""
+
+  learning_rate: float = 1e-3
+  steps: int = 1000
+  warmup_steps: int = 50
+  weight_decay: float = 0.05
+  beta1: float = 0.9
+  beta2: float = 0.999
+  clip_norm: float = 0.0  # of the global gradient; 0 = no clipping
+
+
+@functools.partial(jax.tree_util.register_dataclass,
+                   data_fields=('step', 'seed', 'params', 'opt_state'),
+                   meta_fields=())
+@dataclasses.dataclass
+class TrainState:
+  """All that a checkpoint needs, besides the data position."""
+
+  step: Any  # int32, steps done
+  seed: Any  # uint32, of dropout and the like
+  params: Any  # nested dict of float32 arrays
+  opt_state: Any
+
+
+def decayed(params):
+  """Which parameters get weight decay: all but biases, norms, mask tokens."""
+  return jax.tree_util.tree_map_with_path(
+      lambda path, _: sharding.path_string(path).split('/')[-1]
+      not in ('bias', 'scale', 'mask_token'), params)
+
+
+def schedule(config):
+  """Learning rate as a function of the step."""
+  return optax.warmup_cosine_decay_schedule(
+      0.0, config.learning_rate, min(config.warmup_steps, config.steps - 1),
+      config.steps)
+
+
+def optimiser(config):
+  clip = ([optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else [])
+  return optax.chain(*clip, optax.adamw(
+      schedule(config), config.beta1, config.beta2,
+      weight_decay=config.weight_decay, mask=decayed))
+
+
+@functools.cache
+def _split(task):
+  """The model's static graph and its abstract variables."""
+  return nnx.split(nnx.eval_shape(lambda: task.create(nnx.Rngs(0))))
+
+
+def init_params(task, key):
+  """Fresh parameters as a nested dict."""
+  return nnx.to_pure_dict(nnx.state(task.create(nnx.Rngs(key))))
+
+
+def build_model(task, params):
+  """The model with these parameters (a nested dict, as `init_params` gives)."""
+  graph, abstract = _split(task)
+  variables = jax.tree.map(lambda x: x, abstract)  # replaced below, so a copy
+  nnx.replace_by_pure_dict(variables, params)
+  return nnx.merge(graph, variables)
+
+
+def _init(task, config, seed):
+  params = init_params(task, jax.random.key(seed))
+  return TrainState(jnp.zeros((), jnp.int32), jnp.asarray(seed, jnp.uint32), params,
+                    optimiser(config).init(params))
+
+
+def abstract_state(task, config, mesh):
+  """Shapes, dtypes and shardings of the state, without making it."""
+  tree = jax.eval_shape(lambda: _init(task, config, 0))
+  return jax.tree.map(
+      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+      tree, sharding.shardings(tree, mesh))
+
+
+@functools.cache
+def _init_fn(task, config, mesh):
+  target = jax.tree.map(lambda x: x.sharding, abstract_state(task, config, mesh))
+  return jax.jit(lambda seed: _init(task, config, seed), out_shardings=target)
+
+
+def init_state(task, config, mesh, seed):
+  """A fresh state, born where it belongs."""
+  return _init_fn(task, config, mesh)(jnp.uint32(seed))
+
+
+@functools.cache
+def train_step(task, config, mesh):
+  """The jitted step: (state, batch) -> (state, metrics), state donated.
+
+  Cached, so that runs that differ only in their data (folds) compile once.
+  """
+  tx = optimiser(config)
+  rate = schedule(config)
+
+  def step(state, batch):
+    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+
+    def loss_fn(params):
+      return task.loss(build_model(task, params), batch, key)
+
+    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    metrics = {'loss': loss, 'grad_norm': optax.global_norm(grads),
+               'learning_rate': rate(state.step), **metrics}
+    return TrainState(state.step + 1, state.seed,
+                      optax.apply_updates(state.params, updates), opt_state), metrics
+
+  where = jax.tree.map(lambda x: x.sharding, abstract_state(task, config, mesh))
+  return jax.jit(step, donate_argnums=0,
+                 in_shardings=(where, sharding.batch_sharding(mesh)),
+                 out_shardings=(where, sharding.replicated(mesh)))
+
+
+@functools.cache
+def forward(task, mesh, method):
+  """Jitted `getattr(task, method)(model, batch)` on given parameters."""
+  def run(params, batch):
+    return getattr(task, method)(build_model(task, params), batch)
+
+  return jax.jit(run, out_shardings=sharding.replicated(mesh))

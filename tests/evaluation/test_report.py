@@ -1,0 +1,233 @@
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from unittest import mock
+
+import matplotlib
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from mvp_jax.errors import InputError
+from mvp_jax.evaluation import figures, files, report
+from mvp_jax.evaluation.predictions import write_predictions
+
+VOID = {'meta', 'img', 'br', 'link', 'hr', 'input'}
+
+
+class Page(HTMLParser):
+  """Collects text and resources, and insists that tags nest."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.text, self.tags, self.resources, self.cells = '', [], [], []
+    self.open = []
+    self.feed(text)
+    self.close()
+    assert not self.open
+
+  def handle_starttag(self, tag, attributes):
+    self.tags.append(tag)
+    self.resources += [value for name, value in attributes
+                       if name in ('src', 'href', 'srcset', 'data', 'action')]
+    assert not [name for name, _ in attributes if name.startswith('on')]
+    if tag not in VOID:
+      self.open.append(tag)
+    if tag == 'td':
+      self.cells.append('')
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    if not {'style', 'title'} & set(self.open):
+      self.text += data
+    if 'td' in self.open:
+      self.cells[-1] += data
+
+
+def made(workdir):
+  path = report.write_report(workdir)
+  assert path == workdir / 'report.html'
+  return Page(path.read_text()), (workdir / 'report.md').read_text()
+
+
+def rewrite_run(workdir, **changes):
+  path = workdir / 'run.json'
+  run = json.loads(path.read_text()) | changes
+  path.write_text(json.dumps({k: v for k, v in run.items() if v is not ...}))
+
+
+def test_whole_report(workdir, predictions):
+  settings = dict(matplotlib.rcParams)
+  page, markdown = made(workdir)
+  assert dict(matplotlib.rcParams) == settings
+  assert 'SYNTHETIC' in page.text and 'SYNTHETIC' in markdown
+  assert 'script' not in page.tags and 'link' not in page.tags
+  assert len(page.resources) == 5
+  assert all(r.startswith('data:image/png;base64,') for r in page.resources)
+  for target in ('valence', 'arousal'):
+    for model in ('fusion', 'video', 'physio', 'class_prior'):
+      rows = [r for r in predictions if (r.target, r.model) == (target, model)]
+      score = f1_score([r.label for r in rows], [int(r.score >= .5) for r in rows],
+                       average='macro')
+      shown = f'{score:.3f}'[1:] + ' ['
+      assert any(cell.startswith(shown) for cell in page.cells)
+      assert f'| {shown}' in markdown
+  for text in ('s03_trial07', 'abc1234', '0.10.2', '123,456', '61.2', '"seed": 0',
+               'Checked: no fold tests on a subject',
+               'Checked: no test subject is among', 'rated 6.36, high'):
+    assert text in page.text and text in markdown
+  for name in ('scores', 'confusions', 'labels', 'learning_curves', 'attention'):
+    png = (workdir / 'figures' / f'{name}.png').read_bytes()
+    assert png.startswith(b'\x89PNG')
+    assert f'(figures/{name}.png)' in markdown
+  assert 'absent' not in page.text
+
+
+def test_made_anew_it_is_the_same(workdir):
+  (workdir / 'attention.npz').unlink()
+  report.write_report(workdir)
+  before = (workdir / 'report.html').read_bytes()
+  assert report.main([str(workdir)]) == 0
+  assert (workdir / 'report.html').read_bytes() == before
+
+
+def test_no_banner_on_real_data(workdir):
+  (workdir / 'metrics.jsonl').unlink()
+  rewrite_run(workdir, synthetic=False, ceiling=None)
+  page, markdown = made(workdir)
+  for text in (page.text, markdown):
+    assert 'SYNTHETIC' not in text and 'synthetic' not in text
+    assert 'best possible' not in text
+
+
+@pytest.mark.parametrize('synthetic', [True, False])
+def test_every_figure_says_synthetic(predictions, attention, synthetic):
+  results = report.summary.evaluate(predictions)
+  losses = {'fold0/fusion': {'train': (np.arange(3.), np.ones(3))}}
+  for figure in (figures.scores(results, None, synthetic),
+                 figures.labels(predictions, 5.0, synthetic),
+                 figures.learning_curves(losses, synthetic),
+                 figures.confusions(results, synthetic),
+                 figures.attention(attention, synthetic)):
+    assert ('SYNTHETIC' in [text.get_text() for text in figure.texts]) == synthetic
+
+
+def test_predictions_alone_are_enough(workdir):
+  for name in ('run.json', 'config.json', 'metrics.jsonl', 'attention.npz'):
+    (workdir / name).unlink()
+  page, markdown = made(workdir)
+  assert 'SYNTHETIC' not in page.text
+  assert 'run.json is absent: whether these data are synthetic is not known' in (
+      page.text)
+  for text in ('there is no attention.npz', 'metrics.jsonl is missing',
+               'config.json is absent', 'subject independence is not checked',
+               'what the video encoder was trained on is not known'):
+    assert text in page.text and text in markdown
+
+
+@pytest.mark.parametrize('key', [
+    'dataset', 'synthetic', 'ceiling', 'git', 'versions', 'seconds', 'encoder', 'folds',
+    'trials_in', 'trials_out', 'losses', 'threshold', 'device', 'parameters'])
+def test_any_fact_may_be_missing_or_odd(workdir, key, monkeypatch):
+  drawn = mock.Mock()
+  drawn.png.return_value = b'PNG'
+  monkeypatch.setattr(report, 'figures', drawn)
+  for value in (..., None, 'odd', [{'odd': [1]}], {}):
+    rewrite_run(workdir, **{key: value})
+    made(workdir)
+
+
+def test_missing_or_broken_files(workdir, tmp_path, capsys):
+  (workdir / 'run.json').write_text('{"a":')
+  with pytest.raises(InputError, match='run.json: not JSON'):
+    report.write_report(workdir)
+  (workdir / 'run.json').write_text('[1]')
+  with pytest.raises(InputError, match='run.json: a JSON object'):
+    report.write_report(workdir)
+  assert report.main([str(tmp_path / 'nothing')]) == 2
+  assert 'predictions.csv: no such file' in capsys.readouterr().err
+
+
+def test_everything_from_files_is_escaped(workdir, predictions, attention):
+  evil = ('$x^$ <script>alert(1)</script>|[a](http://evil.example)'
+          '![b](http://evil.example)')
+  write_predictions(workdir / 'predictions.csv', [
+      dataclasses.replace(row, dataset=evil, target=evil + row.target,
+                          model=evil if row.model == 'video' else row.model)
+      for row in predictions])
+  rewrite_run(workdir, git=evil, device=evil, losses={evil: [evil]},
+              versions={evil: evil}, seconds={evil: 1.0}, parameters={evil: evil},
+              encoder={evil: evil, 'trained_on_subjects': [evil]},
+              folds=[{'fold': 0, 'test_subjects': [evil]}])
+  (workdir / 'config.json').write_text(json.dumps({evil: evil}))
+  np.savez(workdir / 'attention.npz', **attention | {'trial_id': evil})
+  page, markdown = made(workdir)
+  assert 'script' not in page.tags and 'a' not in page.tags
+  assert all(r.startswith('data:') for r in page.resources)
+  code, prose = [], []
+  for line in markdown.splitlines():
+    (code if line.startswith('    ') else prose).append(line)
+  assert 'evil.example' in ''.join(code)  # config, as an indented code block
+  assert '<script' not in ''.join(prose)
+  assert not re.search(r'(?<!\\)\]\(http', ''.join(prose))
+
+
+def test_a_shared_subject_is_told(workdir, run_facts):
+  (workdir / 'attention.npz').unlink()
+  run_facts['folds'][0]['train_subjects'].append(5)
+  rewrite_run(workdir, folds=run_facts['folds'],
+              encoder={'source': 'x', 'trained_on_subjects': [2, 3, 4, 30]})
+  page, _ = made(workdir)
+  assert 'NOT subject-independent as far as can be seen: fold 0 tests on' in page.text
+  assert 'subjects 5, which it also trains or validates on' in page.text
+  assert 'Test subjects 2-4 are among those that the encoder' in page.text
+
+
+def test_curves_last_step_wins_and_half_lines_are_counted(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  assert files.read_curves(path) is None
+  line = {'run': 'fold0/fusion', 'split': 'train'}
+  path.write_text('\n'.join([
+      json.dumps(line | {'step': 10, 'loss': 3.0}),
+      json.dumps(line | {'step': 0, 'loss': 4.0}),
+      json.dumps(line | {'step': 10, 'loss': 2.0}),
+      json.dumps(line | {'step': 20, 'rate': 2.0}), '{"run": "fold0/fus', '[]']))
+  curves, unreadable = files.read_curves(path)
+  steps, losses = curves['fold0/fusion']['train']
+  assert steps.tolist() == [0, 10] and losses.tolist() == [4, 2]
+  assert unreadable == 2
+
+
+def test_attention_marginal(attention):
+  weights = np.zeros((2, 2, 3, 4))
+  weights[..., :2] = .5
+  weights[..., 2, :] = [0, 0, 0, 1]  # an invalid query
+  attention |= {'weights': weights, 'query_valid': np.array([1, 1, 0]),
+                'key_valid': np.array([1, 1, 1, 0])}
+  np.testing.assert_allclose(figures.attention_marginal(attention),
+                             [1.5, 1.5, 0, np.nan])
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'weights': np.ones((2, 60, 30))}, 'weights has shape'),
+    ({'key_times': np.ones(29)}, 'key_times has shape'),
+    ({'channels': None}, 'no array channels'),
+    ({'thumbnails': np.zeros((5, 8, 8), np.uint8)}, 'thumbnails has shape'),
+])
+def test_attention_of_another_shape(workdir, attention, change, message):
+  arrays = {k: v for k, v in (attention | change).items() if v is not None}
+  np.savez(workdir / 'attention.npz', **arrays)
+  with pytest.raises(InputError, match=message):
+    report.write_report(workdir)
+
+
+def test_attention_without_faces_and_a_broken_file(workdir, attention):
+  del attention['thumbnails'], attention['thumbnail_times']
+  np.savez(workdir / 'attention.npz', **attention)
+  assert figures.attention(files.read_attention(workdir / 'attention.npz'), False)
+  (workdir / 'attention.npz').write_bytes(b'PK\x03\x04 broken')
+  with pytest.raises(InputError, match='attention.npz: cannot be read'):
+    report.write_report(workdir)

@@ -1,0 +1,135 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mvp_jax.models.fusion import EmotionModel, FusionConfig
+from mvp_jax.models.physio import PhysioConfig
+from mvp_jax.models.videomae import VideoMAEConfig
+
+CONFIG = FusionConfig(
+    video_width=12, video_depth=1, depth=2, heads=2, mlp_width=32, dropout=0.5,
+    physio=PhysioConfig(widths=(8, 16), kernels=(16, 8), strides=(4, 2), depth=1,
+                        heads=2, mlp_width=32, dropout=0.5))
+ENCODER = VideoMAEConfig(width=12, depth=1, heads=2, mlp_width=24, frames=4, size=32)
+
+
+@functools.cache
+def make(**changes):
+  """A function (examples, key, want_attention) and the model behind it."""
+  model = nnx.jit(lambda: EmotionModel(dataclasses.replace(CONFIG, **changes),
+                                       rngs=nnx.Rngs(0)))()
+  graph, state = nnx.split(model)
+  run = jax.jit(lambda state, *args: nnx.merge(graph, state)(*args),
+                static_argnums=3)
+
+  def call(examples, key=None, want_attention=False, state=state):
+    return run(state, examples, key, want_attention)
+
+  call.graph, call.state = graph, state
+  return call
+
+
+def batch(samples=64, tokens=6, seed=0):
+  rng = np.random.default_rng(seed)
+  return {'signals': rng.standard_normal((2, samples, 2)).astype(np.float32),
+          'signals_valid': np.ones((2, samples), bool),
+          'video': rng.standard_normal((2, tokens, 12)).astype(np.float32),
+          'video_valid': np.ones((2, tokens), bool),
+          'video_times': np.tile(np.arange(tokens, dtype=np.float32), (2, 1))}
+
+
+def lengthen(examples, by, value):
+  """Pads every sequence with junk that is marked invalid."""
+  def pad(name, x):
+    width = ((0, 0), (0, by)) + ((0, 0),) * (x.ndim - 2)
+    fill = False if name.endswith('valid') else value
+    return np.pad(x, width, constant_values=fill)
+
+  return {name: pad(name, x) for name, x in examples.items()}
+
+
+@pytest.mark.parametrize('modalities', [('physio', 'video'), ('physio',), ('video',)])
+def test_padding_never_changes_the_logits(modalities):
+  model, examples = make(modalities=modalities), batch()
+  logits, _ = model(examples)
+  padded, _ = model(lengthen(examples, 24, 50.0))
+  assert logits.shape == (2, 2) and logits.dtype == jnp.float32
+  np.testing.assert_allclose(padded, logits, atol=1e-5)
+
+
+def test_each_modality_matters_only_where_it_is_used():
+  one, other = batch(seed=0), batch(seed=1)
+  mixed = {name: (other if name == 'video' else one)[name] for name in one}
+  for modalities, moved in [(('physio', 'video'), True), (('physio',), False),
+                            (('video',), True)]:
+    model = make(modalities=modalities)
+    same = np.allclose(model(one)[0], model(mixed)[0], atol=1e-6)
+    assert same != moved
+  alone = make(modalities=('video',))
+  del one['signals'], one['signals_valid']
+  assert np.isfinite(alone(one)[0]).all()
+
+
+def test_video_order_matters_through_its_times():
+  model, examples = make(), batch()
+  swapped = dict(examples, video_times=examples['video_times'][:, ::-1])
+  assert not np.allclose(model(examples)[0], model(swapped)[0], atol=1e-5)
+
+
+def test_attention_is_physio_over_video():
+  examples = batch()
+  examples['video_valid'][:, 4:] = False
+  _, seen = make()(examples, want_attention=True)
+  weights = np.asarray(seen['attention'])
+  assert weights.shape == (2, 2, 2, 8, 6)  # depth, batch, heads, queries, keys
+  np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+  assert not weights[..., 4:].any()
+  assert seen['query_valid'].shape == (2, 8)
+
+
+def test_trial_without_a_single_face_still_gets_finite_logits():
+  examples = batch()
+  examples['video_valid'][0] = False
+  assert np.isfinite(make()(examples)[0]).all()
+
+
+def test_dropout_needs_a_key_and_repeats_with_it():
+  model, examples = make(), batch()
+  exact = model(examples)[0]
+  np.testing.assert_array_equal(exact, model(examples)[0])
+  a, b = (model(examples, jax.random.key(i))[0] for i in (0, 1))
+  np.testing.assert_array_equal(a, model(examples, jax.random.key(0))[0])
+  assert not np.allclose(a, b) and not np.allclose(a, exact)
+
+
+def test_encoder_inside_equals_its_features_from_outside():
+  frames = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 32, 32, 3), np.uint8)
+  model = make(encoder=ENCODER)
+  examples = batch()
+  encoder = nnx.merge(model.graph, model.state).encoder
+  features = encoder.features(frames.reshape(-1, 4, 32, 32, 3))
+  inside, _ = model(examples | {'frames': frames})
+  rest = nnx.State({k: v for k, v in model.state.items() if k != 'encoder'})
+  outside, _ = make()(examples | {'video': features.reshape(2, 6, 12)}, state=rest)
+  np.testing.assert_allclose(inside, outside, atol=1e-5)
+
+
+def test_gradients_reach_every_parameter():
+  model = make(encoder=ENCODER)
+  frames = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 32, 32, 3), np.uint8)
+  examples = batch() | {'frames': frames}
+  grads = jax.grad(lambda state: (model(examples, state=state)[0] ** 2).sum())(
+      model.state)
+  dead = [jax.tree_util.keystr(path)
+          for path, g in jax.tree_util.tree_leaves_with_path(grads) if not np.any(g)]
+  assert not dead
+
+
+def test_unknown_modality_is_refused():
+  with pytest.raises(ValueError, match='modalities'):
+    FusionConfig(modalities=('audio',))

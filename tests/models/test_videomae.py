@@ -1,0 +1,217 @@
+"""VideoMAE against closed forms and against `transformers` (where installed)."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mvp_jax.data.masks import tube_mask
+from mvp_jax.models import videomae
+
+SMALL = videomae.VideoMAEConfig(
+    width=48, depth=2, heads=4, mlp_width=96, decoder_width=24, decoder_depth=2,
+    decoder_heads=2, frames=4, size=48, tubelet=2, patch=16)
+
+
+@functools.cache
+def make():
+  return nnx.jit(lambda: videomae.VideoMAE(SMALL, rngs=nnx.Rngs(0)))()
+
+
+def clips(config, batch=2, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.integers(
+      0, 256, (batch, config.frames, config.size, config.size, 3), np.uint8)
+
+
+def masks(config, batch=2, ratio=0.6):
+  drawn = [tube_mask(np.random.default_rng(i), config.slots, config.tokens_per_slot,
+                     ratio) for i in range(batch)]
+  return tuple(np.stack(part) for part in zip(*drawn, strict=True))
+
+
+def test_tokens_run_over_time_rows_columns_and_pixels_likewise():
+  video = clips(SMALL, 1)
+  tokens = videomae.patchify(video, SMALL)
+  assert tokens.shape == (1, SMALL.tokens, SMALL.pixels_per_token)
+  slot, row, column = 1, 2, 0
+  token = tokens[0, slot * 9 + row * 3 + column].reshape(2, 16, 16, 3)
+  np.testing.assert_array_equal(token, video[0, 2:4, 32:48, 0:16])
+  np.testing.assert_array_equal(videomae.unpatchify(tokens, SMALL), video)
+
+
+def test_target_is_normalised_per_token_and_colour_with_the_unbiased_deviation():
+  pixels = np.random.default_rng(0).random((2, 3, SMALL.pixels_per_token), np.float32)
+  target = np.asarray(videomae.reconstruction_target(pixels))
+  for colour in range(3):
+    x = pixels[1, 2, colour::3].astype(np.float64)
+    expected = (x - x.mean()) / (x.std(ddof=1) + 1e-6)
+    np.testing.assert_allclose(target[1, 2, colour::3], expected, atol=1e-4)
+
+
+def test_uint8_and_unit_floats_are_the_same_video():
+  model = make().encoder
+  video = clips(SMALL)
+  np.testing.assert_allclose(
+      model(video), model(video.astype(np.float32) / 255), atol=1e-5)
+
+
+def test_hidden_pixels_do_not_reach_the_encoder_and_the_loss_sees_only_them():
+  model = make()
+  visible, masked = masks(SMALL)
+  video = clips(SMALL)
+  tokens = np.array(videomae.patchify(video, SMALL))
+  for example, hidden in zip(tokens, masked, strict=True):
+    example[hidden] = 7
+  blind = np.asarray(videomae.unpatchify(tokens, SMALL))
+  np.testing.assert_array_equal(model.encoder(video, visible),
+                                model.encoder(blind, visible))
+  np.testing.assert_array_equal(model(video, visible, masked),
+                                model(blind, visible, masked))
+  predicted = np.asarray(model(video, visible, masked))
+  hidden = np.take_along_axis(np.asarray(videomae.patchify(video, SMALL)),
+                              masked[..., None], 1).astype(np.float32) / 255
+  expected = ((predicted - videomae.reconstruction_target(hidden)) ** 2).mean((1, 2))
+  np.testing.assert_allclose(model.loss(video, visible, masked), expected, rtol=1e-5)
+
+
+def test_features_are_means_over_places():
+  model = make().encoder
+  video = clips(SMALL)
+  tokens = np.asarray(model(video)).reshape(2, 2, 9, 48)
+  np.testing.assert_allclose(model.features(video), tokens.mean(2), atol=1e-5)
+
+
+@pytest.mark.parametrize('name', videomae.PRESETS)
+def test_presets_have_the_published_sizes(name):
+  config = videomae.preset(name)
+  abstract = nnx.eval_shape(
+      lambda: videomae.Encoder(config, rngs=nnx.Rngs(0), final_norm=False))
+  count = sum(np.prod(x.shape) for x in jax.tree.leaves(nnx.state(abstract)))
+  width, depth, mlp = config.width, config.depth, config.mlp_width
+  a_block = 4 * width**2 + 3 * width + 2 * width * mlp + width + mlp + 4 * width
+  assert count == 1536 * width + width + depth * a_block
+  # Of transformers' VideoMAEModel with mean pooling: every attention there has a
+  # bias on query and value only, as here.
+  if name == 'B':
+    assert count == 86_225_664
+    assert (config.tokens, config.slots) == (1568, 8)
+
+
+def test_frames_that_tubelets_do_not_divide_are_refused():
+  with pytest.raises(ValueError, match='tubelets'):
+    videomae.VideoMAEConfig(frames=15)
+  with pytest.raises(ValueError, match='no VideoMAE of size'):
+    videomae.preset('XXL')
+
+
+def test_remat_changes_no_gradient():
+  video, (visible, masked) = clips(SMALL), masks(SMALL)
+  grads = []
+  for remat in (False, True):
+    config = videomae.preset('tiny', frames=4, size=48, remat=remat)
+    graph, params = nnx.split(videomae.VideoMAE(config, rngs=nnx.Rngs(0)))
+    grads.append(jax.jit(jax.grad(
+        lambda p, graph=graph: nnx.merge(graph, p).loss(video, visible, masked).sum()
+    ))(params))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+               *grads)
+
+
+# Parity with PyTorch.
+
+
+def reference(norm_epsilon=1e-6, **changes):
+  torch = pytest.importorskip('torch', reason='PyTorch is in the test extra of 3.11')
+  transformers = pytest.importorskip('transformers')
+  torch.manual_seed(0)
+  config = transformers.VideoMAEConfig(
+      image_size=SMALL.size, patch_size=SMALL.patch, num_frames=SMALL.frames,
+      tubelet_size=SMALL.tubelet, hidden_size=SMALL.width,
+      num_hidden_layers=SMALL.depth, num_attention_heads=SMALL.heads,
+      intermediate_size=SMALL.mlp_width, decoder_hidden_size=SMALL.decoder_width,
+      decoder_num_hidden_layers=SMALL.decoder_depth,
+      decoder_num_attention_heads=SMALL.decoder_heads,
+      decoder_intermediate_size=4 * SMALL.decoder_width, layer_norm_eps=norm_epsilon,
+      use_mean_pooling=False, norm_pix_loss=True, **changes)
+  model = transformers.VideoMAEForPreTraining(config).eval()
+  with torch.no_grad():  # biases and norms start at 0 and 1: make them matter
+    for parameter in model.parameters():
+      parameter.add_(0.05 * torch.randn_like(parameter))
+  return torch, model
+
+
+def transplant(tensors):
+  """The PyTorch model's tensors (values or gradients) in this model's tree."""
+  def block(prefix):
+    def dense(name):
+      return {'kernel': tensors[f'{prefix}.{name}.weight'].T,
+              'bias': tensors[f'{prefix}.{name}.bias']}
+
+    def norm(name):
+      return {'scale': tensors[f'{prefix}.{name}.weight'],
+              'bias': tensors[f'{prefix}.{name}.bias']}
+
+    attention = 'attention.attention'
+    key = {'kernel': tensors[f'{prefix}.{attention}.key.weight'].T}
+    return {'norm1': norm('layernorm_before'), 'norm2': norm('layernorm_after'),
+            'up': dense('intermediate.dense'), 'down': dense('output.dense'),
+            'attention': {'query': dense(f'{attention}.query'), 'key': key,
+                          'value': dense(f'{attention}.value'),
+                          'out': dense('attention.output.dense')}}
+
+  def stack(prefix, depth):
+    blocks = [block(f'{prefix}.{i}') for i in range(depth)]
+    return {'blocks': jax.tree.map(lambda *x: np.stack(x), *blocks)}
+
+  embed = 'videomae.embeddings.patch_embeddings.projection'
+  kernel = tensors[f'{embed}.weight']  # [D, colour, time, row, column]
+  return {
+      'encoder': {
+          'embed': {'kernel': kernel.transpose(2, 3, 4, 1, 0).reshape(-1, SMALL.width),
+                    'bias': tensors[f'{embed}.bias']},
+          'stack': stack('videomae.encoder.layer', SMALL.depth),
+          'norm': {'scale': tensors['videomae.layernorm.weight'],
+                   'bias': tensors['videomae.layernorm.bias']}},
+      'to_decoder': {'kernel': tensors['encoder_to_decoder.weight'].T},
+      'mask_token': tensors['mask_token'].reshape(-1),
+      'decoder': stack('decoder.decoder_layers', SMALL.decoder_depth),
+      'decoder_norm': {'scale': tensors['decoder.norm.weight'],
+                       'bias': tensors['decoder.norm.bias']},
+      'to_pixels': {'kernel': tensors['decoder.head.weight'].T,
+                    'bias': tensors['decoder.head.bias']}}
+
+
+def test_pretraining_loss_logits_and_gradients_equal_transformers():
+  torch, model = reference()
+  video, (visible, masked) = clips(SMALL), masks(SMALL)
+  mean, std = np.float32(videomae.IMAGENET_MEAN), np.float32(videomae.IMAGENET_STD)
+  pixels = ((video / np.float32(255) - mean) / std).transpose(0, 1, 4, 2, 3)
+  hidden = np.zeros((2, SMALL.tokens), bool)
+  np.put_along_axis(hidden, masked, True, 1)
+  output = model(torch.tensor(pixels), bool_masked_pos=torch.tensor(hidden))
+  output.loss.backward()
+
+  values = {k: v.detach().numpy() for k, v in model.named_parameters()}
+  gradients = {k: v.grad.numpy() for k, v in model.named_parameters()
+               if v.grad is not None}
+  graph, state = nnx.split(make())
+  params = transplant(values)
+  shapes = jax.tree.map(jnp.shape, nnx.to_pure_dict(state))
+  assert jax.tree.map(np.shape, params) == shapes  # nothing missing or left over
+
+  def run(params):
+    nnx.replace_by_pure_dict(state, params)
+    ours = nnx.merge(graph, state)
+    return ours.loss(video, visible, masked).mean(), ours(video, visible, masked)
+
+  (loss, logits), grads = jax.jit(jax.value_and_grad(run, has_aux=True))(params)
+  assert float(loss) == pytest.approx(output.loss.item(), rel=1e-5)
+  np.testing.assert_allclose(logits, output.logits.detach().numpy(), atol=1e-4)
+  def compare(a, b):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+  jax.tree.map(compare, grads, transplant(gradients))

@@ -1,0 +1,183 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mvp_jax.raw import face
+from mvp_jax.raw.frames import FrameSpec, face_frames
+from mvp_jax.raw.losses import Loss
+
+RECORDINGS = Path(__file__).parents[3] / 'shared' / 'data' / 'face'
+RATE = 10
+BOX_OVER_SIDE = 1.13  # Haar's box on the drawn face
+
+
+def overlap(box, other):
+  """Intersection over union of squares (centre x, centre y, side)."""
+  sides = [max(0, min(a + s / 2, b + t / 2) - max(a - s / 2, b - t / 2))
+           for a, b, s, t in ((box[0], other[0], box[2], other[2]),
+                              (box[1], other[1], box[2], other[2]))]
+  common = sides[0] * sides[1]
+  return common / (box[2] ** 2 + other[2] ** 2 - common)
+
+
+def path_of_head(seconds):
+  """x, y, side of a head that sways and leans in, float [time, 3]."""
+  t = np.arange(seconds * RATE) / RATE
+  return np.stack([120 + 25 * np.sin(0.9 * t), 90 + 8 * np.sin(1.7 * t),
+                   62 + 6 * np.sin(0.3 * t)], 1)
+
+
+@pytest.fixture
+def moving_head(tmp_path, draw_face, write_video):
+  """A video of a moving head with sensor noise, and where the head is."""
+  truth = path_of_head(12)
+  noise = np.random.default_rng(0).normal(0, 3, (180, 240, 3))
+  images = [np.clip(draw_face(180, 240, *where) + np.roll(noise, 7 * k, 1), 0, 255)
+            .astype(np.uint8) for k, where in enumerate(truth)]
+  path = tmp_path / 'head.avi'
+  write_video(path, images, RATE)
+  return path, truth, images
+
+
+def test_boxes_lie_on_the_face(moving_head):
+  path, truth, _ = moving_head
+  found = face_frames(path, FrameSpec(RATE, 64, 'X'), 12.0)
+  assert found['valid'].all() and len(found['jpegs']) == 120
+  np.testing.assert_allclose(found['times'], np.arange(120) / RATE, atol=1e-5)
+  expected = truth * [1, 1, BOX_OVER_SIDE * face.CROP_SCALES['X']]
+  overlaps = [overlap(*pair) for pair in zip(found['boxes'], expected, strict=True)]
+  assert min(overlaps) > 0.7 and np.mean(overlaps) > 0.85
+
+
+def test_crops_are_steadier_than_detection_in_every_frame(moving_head):
+  path, truth, images = moving_head
+  found = face_frames(path, FrameSpec(RATE, 64, 'Y'), 12.0)
+  cascade = cv2.CascadeClassifier(
+    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml')
+  single = []
+  for image in images:
+    x, y, w, _ = cascade.detectMultiScale(image, 1.1, 3, minSize=(40, 40))[0]
+    single.append((x + w / 2, y + w / 2, w))
+
+  def jitter(boxes):  # what is not the head's own movement, frame to frame
+    return np.std(np.diff(np.asarray(boxes, float) - truth, 2, axis=0), axis=0)
+
+  assert np.all(jitter(found['boxes']) < 0.5 * jitter(single))
+
+
+def test_crop_x_holds_more_than_crop_y(moving_head):
+  path, _, _ = moving_head
+  x = face_frames(path, FrameSpec(2.0, 64, 'X'), 12.0)
+  y = face_frames(path, FrameSpec(2.0, 64, 'Y'), 12.0)
+  np.testing.assert_allclose(x['boxes'][:, 2], 1.6 * y['boxes'][:, 2], rtol=1e-5)
+  decoded = cv2.imdecode(np.frombuffer(x['jpegs'][0], np.uint8), 1)
+  assert decoded.shape == (64, 64, 3)
+  # Grey wall in a corner of X, face or hair all over the middle of both.
+  np.testing.assert_allclose(decoded[:4, :4], 90, atol=12)
+
+
+def test_colours_are_right_way_round(moving_head):
+  path, _, _ = moving_head
+  jpeg = face_frames(path, FrameSpec(2.0, 64, 'Y'), 12.0)['jpegs'][0]
+  blue, green, red = cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1)[12, 32]
+  assert red > green > blue  # skin of the drawn forehead
+
+
+@pytest.mark.parametrize('aspect', ['16/15', '64/45', '8/9'])
+def test_crops_are_square_as_shown(tmp_path, draw_face, write_video, aspect):
+  ratio = eval(aspect)
+  shown = draw_face(180, 240, 130, 95, 70)
+  width = round(240 / ratio / 2) * 2
+  stored = cv2.resize(shown, (width, 180), interpolation=cv2.INTER_AREA)
+  path = tmp_path / 'v.avi'
+  write_video(path, [stored] * 30, RATE, aspect)
+  found = face_frames(path, FrameSpec(RATE, 96, 'X'), 3.0)
+  x, y, side = found['boxes'][10]
+  assert overlap((x * ratio, y, side), (130, 95, 70 * BOX_OVER_SIDE * 1.6)) > 0.8
+  picture = cv2.imdecode(np.frombuffer(found['jpegs'][10], np.uint8), 1)
+  # The drawn head (hair outline) is 1.0 wide and 1.32 high.
+  head = np.abs(picture.astype(int) - 90).max(2) > 25
+  rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
+  assert np.ptp(rows) / np.ptp(columns) == pytest.approx(1.32, rel=0.05)
+
+
+def test_face_that_leaves_and_comes_back(tmp_path, draw_face, write_video):
+  there = draw_face(120, 160, 80, 60, 50)
+  gone = np.full_like(there, 90)
+  path = tmp_path / 'v.avi'
+  write_video(path, [there] * 50 + [gone] * 40 + [there] * 50 + [gone] * 8
+              + [there] * 32, RATE)
+  valid = face_frames(path, FrameSpec(RATE, 32, 'X'), 18.0)['valid']
+  assert valid[:47].all() and not valid[55:85].any() and valid[95:].all()
+
+
+def test_no_face_is_a_loss(tmp_path, write_video):
+  noise = np.random.default_rng(1).integers(0, 255, (20, 24, 3), np.uint8)
+  image = cv2.resize(noise, (160, 120))
+  write_video(tmp_path / 'v.avi', [image] * 40, RATE)
+  with pytest.raises(Loss) as error:
+    face_frames(tmp_path / 'v.avi', FrameSpec(RATE, 32, 'X'), 4.0)
+  assert error.value.code == 'no_face' and 'v.avi' in error.value.reason
+
+
+def test_a_single_mistake_is_not_a_face():
+  tracker = face.FaceTracker()
+  tracker._found.append((1.0, 50.0, 50.0, 30.0))
+  assert tracker.box(1.0) == (None, False)
+  tracker._found.append((1.5, 51.0, 50.0, 31.0))
+  tracker._trusted = None
+  assert tracker.box(1.0)[1]
+
+
+def test_a_bigger_face_takes_over(draw_face):
+  tracker = face.FaceTracker()
+  small = draw_face(160, 240, 40, 120, 34)
+  both = draw_face(160, 240, 160, 70, 80)
+  both[:, :80] = small[:, :80]
+  for k in range(100):
+    image = small if k < 10 else both
+    tracker.detect(k / 2, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+  box, there = tracker.box(48.0)
+  assert there and overlap(box, (160, 70, 90)) > 0.7
+
+
+def test_smooth_follows_a_line_and_averages_noise():
+  times = np.arange(0, 3.1, 0.5)
+  line = [(t, 10 + 4 * t, 20 - 2 * t, 30.0) for t in times]
+  x, y, side = face.smooth(line, 1.6)
+  assert (x, y, side) == pytest.approx((16.4, 16.8, 30.0), abs=0.1)
+  # Beyond the ends it stands still.
+  assert face.smooth(line, 9.0) == pytest.approx(face.smooth(line, 3.0))
+
+
+@pytest.mark.parametrize('size, side', [(64, 40), (64, 64), (64, 90), (32, 170)])
+def test_crop_is_exact_to_a_fraction_of_a_pixel(size, side):
+  # On a plane every resampling that is right gives the plane itself.
+  rows, columns = np.mgrid[:240, :320].astype(np.float32)
+  x, y = 150.3, 118.7
+  found = face.crop(np.stack([columns, rows, columns], 2), x, y, side, 1.25, size)
+  offset = (np.arange(size) + 0.5) / size - 0.5
+  # OpenCV rounds positions to 1/32 of a pixel, here of up to 5 averaged ones.
+  np.testing.assert_allclose(found[0, :, 0], x + offset * side / 1.25, atol=0.1)
+  np.testing.assert_allclose(found[:, 0, 1], y + offset * side, atol=0.1)
+
+
+def test_crop_repeats_the_border():
+  image = np.zeros((60, 80, 3), np.uint8)
+  image[:, :40] = 200
+  for side in (50, 300):
+    found = face.crop(image, 0.0, 0.0, side, 1.0, 40)
+    assert np.all(found[:, :20] == 200)
+
+
+def test_real_recordings():
+  if not RECORDINGS.is_dir():
+    pytest.skip('the sample recordings are not part of this repository')
+  found = face_frames(RECORDINGS / 'face_noface.mov', FrameSpec(5.0, 48, 'X'), 6.4)
+  there = found['times'] < 1.9  # A man, then from 2.5 s on a title.
+  assert found['valid'][there].all()
+  assert not found['valid'][found['times'] > 2.5].any()
+  x, y, side = found['boxes'][0]
+  assert overlap((x, y, side), (440, 275, 490)) > 0.8  # by eye

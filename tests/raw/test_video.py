@@ -1,0 +1,86 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mvp_jax.raw.video import Video, luma, sample
+
+
+def grey(level):
+  return np.full((64, 96, 3), level, np.uint8)
+
+
+@pytest.mark.parametrize('suffix', ['avi', 'mp4'])
+def test_frames_come_in_order_with_their_times(tmp_path, write_video, suffix):
+  levels = 40 + 2 * np.arange(75)
+  path = tmp_path / f'v.{suffix}'
+  write_video(path, [grey(level) for level in levels], 25, aspect='16/15')
+  with Video(path) as video:
+    assert (video.info.rate, video.info.width, video.info.height) == (25, 96, 64)
+    assert video.info.pixel_aspect == pytest.approx(16 / 15)
+    times, seen = zip(*[(t, luma(f).mean()) for t, f in video], strict=True)
+    assert (video.count, video.seconds) == (75, pytest.approx(3.0))
+  np.testing.assert_allclose(times, np.arange(75) / 25, atol=1e-6)
+  # Limited range luma: 16 + 219/255 of the level.
+  np.testing.assert_allclose(seen, 16 + levels * 219 / 255, atol=1.5)
+
+
+def test_sample_takes_the_nearest_frame():
+  frames = [(k / 50, k) for k in range(3000)]
+  picked = list(sample(iter(frames), 25.0, 60.0))
+  assert [k for _, k in picked] == list(range(0, 3000, 2))
+  times = np.array([t for t, _ in sample(iter(frames), 7.0, 60.0)])
+  np.testing.assert_allclose(times, np.arange(420) / 7, atol=0.01 + 1e-9)
+
+
+def test_sample_repeats_frames_where_there_are_too_few():
+  frames = [(k / 5, k) for k in range(10)]
+  picked = [k for _, k in sample(iter(frames), 10.0, 60.0)]
+  assert len(picked) == 20 and picked[0] == 0 and picked[-1] == 9
+  assert max(np.bincount(picked)) <= 3
+
+
+def test_sample_stops_at_the_end_of_the_trial_but_reads_on():
+  frames = iter([(k / 10, k) for k in range(100)])
+  assert [k for _, k in sample(frames, 5.0, 2.0)] == [0, 2, 4, 6, 8, 10, 12, 14, 16,
+                                                      18]
+  assert next(frames, None) is None
+
+
+def test_sample_of_irregular_frames():
+  frames = [(0.0, 'a'), (0.31, 'b'), (0.9, 'c'), (1.0, 'd')]
+  # Wanted at 0, .25, .5, .75, 1; nearest by hand.
+  assert [f for _, f in sample(iter(frames), 4.0, 9.0)] == ['a', 'b', 'b', 'c', 'd']
+
+
+def test_sample_of_nothing():
+  assert list(sample(iter([]), 25.0, 60.0)) == []
+
+
+class Fake:
+  """Stands in for PyAV objects with the attributes given."""
+
+  def __init__(self, **attributes):
+    self.__dict__.update(attributes)
+
+
+def times_of(container, stamps):
+  """Times that Video gives frames with these timestamps, in 1/50 s."""
+  video = Video.__new__(Video)
+  stamp = 'dts' if container == 'avi' else 'pts'
+  frames = [Fake(time_base=Fraction(1, 50), **{stamp: value}) for value in stamps]
+  video._stream, video.info = None, Fake(rate=50.0)
+  video._container = Fake(format=Fake(name=container),
+                          decode=lambda stream: iter(frames))
+  video.count, video.seconds = 0, 0.0
+  return [time for time, _ in video]
+
+
+def test_missing_and_backward_timestamps_are_counted():
+  times = times_of('mov', [25, None, 27, 27, 29, 40])
+  np.testing.assert_allclose(times, np.array([0, 1, 2, 3, 4, 15]) / 50)
+
+
+def test_avi_is_counted_but_dropped_frames_are_seen():
+  times = times_of('avi', [2, 3, 6, 5, 6, 7, 30, 31, None])
+  np.testing.assert_allclose(times, np.array([0, 1, 2, 3, 4, 5, 28, 29, 30]) / 50)
