@@ -124,10 +124,11 @@ def parse(tree, cls=Config, where='config'):
       raise InputError(f'{where}.{key}: no such setting; there are '
                        f'{", ".join(sorted(fields))}')
   types_ = typing.get_type_hints(cls)
+  values = {key: _value(value, types_[key], f'{where}.{key}')
+            for key, value in tree.items()}
   try:
-    return cls(**{key: _value(value, types_[key], f'{where}.{key}')
-                  for key, value in tree.items()})
-  except ValueError as error:  # a dataclass's own check
+    return cls(**values)
+  except (InputError, ValueError) as error:  # a dataclass's own check
     raise InputError(f'{where}: {error}') from error
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from mvp_jax.data.clips import ClipLayout, lay_clips
 from mvp_jax.errors import InputError
 
+_TOLERANCE = 0.5  # seconds; a recording may end a little late
+
 
 @dataclasses.dataclass(frozen=True)
 class EmotionInput:
@@ -75,7 +77,7 @@ class EmotionTrials:
       seconds = max(len(trial.signals) / corpus.metadata['signal_rate'],
                     len(trial.frame_times) / corpus.metadata['frame_rate']
                     if corpus.has_video else 0)
-      if seconds > options.max_seconds + 0.5:
+      if seconds > options.max_seconds + _TOLERANCE:
         raise InputError(f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
                          f'is {options.max_seconds:g}; raise it')
 
@@ -103,14 +105,18 @@ class EmotionTrials:
     options = self.options
     numbers, times, valid = lay_clips(
         trial, self.corpus.metadata['frame_rate'], options.clips)
-    clips = max(len(numbers), options.clips.max_clips(options.max_seconds))
+    clips = options.clips.max_clips(options.max_seconds + _TOLERANCE)
     length = clips * options.clips.slots
     example = {'video_valid': pad(valid, length), 'video_times': pad(times, length)}
     if self.features is None:
       frames = self.corpus.frames(trial, numbers.ravel())
       frames = frames.reshape(*numbers.shape, *frames.shape[1:])
       return example | {'frames': pad(frames, clips)}
-    tokens = np.load(self.features / f'{trial.trial_id}.npy')
+    try:
+      tokens = np.load(self.features / f'{trial.trial_id}.npy')
+    except (OSError, EOFError, ValueError) as error:
+      raise InputError(f'{self.features}: {trial.trial_id} cannot be read ({error}); '
+                       'delete the folder to make it anew') from error
     if len(tokens) != len(valid):
       raise InputError(f'{self.features}: {trial.trial_id} has {len(tokens)} tokens, '
                        f'not {len(valid)}; delete the folder to make them anew')

@@ -18,8 +18,14 @@ class Fold:
 
 
 def reserve(subjects, count, seed):
-  """Sets `count` subjects aside (for pre-training); returns (reserved, rest)."""
+  """Sets `count` subjects aside (for pre-training); returns (reserved, rest).
+
+  Raises InputError if there are not that many.
+  """
   subjects = sorted(set(subjects))
+  if not 0 <= count <= len(subjects):
+    raise InputError(f'encoder.subjects: cannot set {count} of {len(subjects)} '
+                     'subjects aside')
   order = np.random.default_rng((seed, 0)).permutation(len(subjects))
   return (tuple(sorted(subjects[i] for i in order[:count])),
           tuple(sorted(subjects[i] for i in order[count:])))
@@ -46,9 +52,10 @@ def make_folds(subjects, folds, validation_subjects, seed):
   result = []
   for fold, test in enumerate(groups):
     rest = rng.permutation([s for s in subjects if s not in test])
-    if validation_subjects >= len(rest):
+    if not 0 <= validation_subjects < len(rest):
       raise InputError(f'evaluation.validation_subjects: {validation_subjects} of the '
-                       f'{len(rest)} training subjects leaves none to train on')
+                       f'{len(rest)} training subjects is not possible; one at least '
+                       'must be left to train on')
     validation, train = np.split(rest, [validation_subjects])
     result.append(Fold(fold, *(tuple(sorted(int(s) for s in g))
                                for g in (train, validation, test))))

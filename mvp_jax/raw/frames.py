@@ -116,12 +116,18 @@ class _Cutter:
     aspect = self._info.pixel_aspect
     x, y, side = self._box
     x, side = x / aspect, side * face.CROP_SCALES[self._spec.crop]
-    image = self._reformatter.reformat(
-      frame, format='bgr24', threads=1).to_ndarray()
+    image = self._colours(frame)
     # Boxes are measured from the picture's edge, crop() from a pixel's middle.
     image = face.crop(image, x - 0.5, y - 0.5, side, aspect, self._spec.size)
-    _, jpeg = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
-    self.jpegs.append(jpeg.tobytes())
+    self.jpegs.append(_jpeg(image))
     self.times.append(time)
     self.valid.append(valid)
     self.boxes.append((x, y, side))
+
+  def _colours(self, frame):
+    return self._reformatter.reformat(frame, format='bgr24', threads=1).to_ndarray()
+
+
+def _jpeg(image):
+  _, jpeg = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+  return jpeg.tobytes()

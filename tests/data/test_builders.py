@@ -14,11 +14,17 @@ from mvp_jax.synthetic.spec import TwinSpec
 
 FIELDS = dict(frame_rate=2.0, frame_size=32)
 
-_RUN = '''
-import sys
+_SLOW_RUN = '''
+import sys, time
 from mvp_jax.data.builders import prepare
-if __name__ == '__main__':
-  prepare('deap', sys.argv[1], sys.argv[2], workers=1, frame_rate=2.0, frame_size=32)
+from mvp_jax.raw import deap_trials
+
+def slow(*args, fast=deap_trials.face_frames):
+  time.sleep(0.5)
+  return fast(*args)
+
+deap_trials.face_frames = slow
+prepare('deap', sys.argv[1], sys.argv[2], workers=1, frame_rate=2.0, frame_size=32)
 '''
 
 
@@ -38,13 +44,13 @@ def files(folder):
 def test_killed_in_the_middle_continues_and_ends_the_same(twin, tmp_path):
   whole = prepare('deap', twin, tmp_path / 'whole', workers=2, **FIELDS)
   killed = tmp_path / 'killed'
-  with subprocess.Popen([sys.executable, '-c', _RUN, str(twin), str(killed)],
+  with subprocess.Popen([sys.executable, '-c', _SLOW_RUN, str(twin), str(killed)],
                         env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
                         stderr=subprocess.DEVNULL) as process:
     deadline = time.monotonic() + 60
     while (len(list(killed.glob('interim/*/frames/*.npz'))) < 2
            and time.monotonic() < deadline):
-      time.sleep(0.005)
+      time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
   kept = {path.name: path.stat().st_mtime_ns
           for path in killed.glob('interim/*/frames/*.npz')}

@@ -55,11 +55,12 @@ def test_as_many_folds_as_subjects_leaves_one_out():
   assert all(len(f.test_subjects) == 1 for f in make_folds(range(1, 7), 6, 1, 3))
 
 
-@given(st.sets(st.integers(1, 99), max_size=32), st.integers(0, 40), _SEEDS)
+@given(st.sets(st.integers(1, 99), max_size=32), _SEEDS, st.data())
 @settings(deadline=None)
-def test_reserved_subjects_are_apart_from_the_rest(subjects, count, seed):
+def test_reserved_subjects_are_apart_from_the_rest(subjects, seed, data):
+  count = data.draw(st.integers(0, len(subjects)))
   reserved, rest = reserve([*subjects, *subjects], count, seed)
-  assert len(reserved) == min(count, len(subjects))
+  assert len(reserved) == count
   assert not set(reserved) & set(rest)
   assert set(reserved) | set(rest) == subjects
   assert len(reserved) + len(rest) == len(subjects)
@@ -68,6 +69,12 @@ def test_reserved_subjects_are_apart_from_the_rest(subjects, count, seed):
 
 def test_reserving_nobody_leaves_all():
   assert reserve([3, 1, 2], 0, 0) == ((), (1, 2, 3))
+
+
+@pytest.mark.parametrize('count', [-1, 4])
+def test_only_subjects_that_exist_can_be_reserved(count):
+  with pytest.raises(InputError, match=rf'encoder\.subjects: cannot set {count} of 3'):
+    reserve([3, 1, 2], count, 0)
 
 
 @pytest.mark.parametrize('folds', [-1, 0, 1, 5])

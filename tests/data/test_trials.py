@@ -1,0 +1,180 @@
+"""Prepared corpora: trials in memory, frames from the chunks that hold them."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from mvp_jax.data.trials import Corpus
+from mvp_jax.errors import InputError
+
+_CHUNK, _SIZE, _RATE = 16, 16, 5.0
+_COUNTS = {'s01_trial01': 40, 's02_trial01': 16, 's02_trial03': 5}
+_FEATURES = tfds.features
+
+
+def _array(shape, dtype):
+  return _FEATURES.Tensor(shape=shape, dtype=dtype, encoding=_FEATURES.Encoding.BYTES)
+
+
+def _pixels(trial_id, number):
+  """A frame that tells trial, number and colours apart, whatever JPEG loses."""
+  frame = np.zeros((_SIZE, _SIZE, 3), np.uint8)
+  frame[...] = 40 * sorted(_COUNTS).index(trial_id), 6 * number, 200
+  return frame
+
+
+def _jpeg(frame):
+  return cv2.imencode('.jpg', frame[..., ::-1],
+                      [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+def _signals(trial_id):
+  return np.random.default_rng(len(trial_id) + int(trial_id[1:3])).normal(
+      size=(64, 2)).astype(np.float32)
+
+
+def _example(trial_id, **fields):
+  return {
+      'trial_id': trial_id, 'subject': int(trial_id[1:3]),
+      'trial': int(trial_id[-2:]), 'stimulus': 7,
+      'ratings': {'valence': 6.5, 'familiarity': float('nan')},
+      'signals': _signals(trial_id), 'signal_valid': _signals(trial_id) > 0,
+      'frame_times': np.zeros(0, np.float32), 'frame_valid': np.zeros(0, bool),
+      'first_chunk': 0, 'frames': [], **fields}
+
+
+class _Tiny(tfds.core.GeneratorBasedBuilder):
+  """Three trials in the format that the builders in `datasets/` write."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name)
+                     for name in ('video', 'signals', 'mixed_up')]
+  pkg_dir_path = None
+
+  def _info(self):
+    return tfds.core.DatasetInfo(
+        builder=self, disable_shuffling=True,
+        metadata=tfds.core.MetadataDict(chunk=_CHUNK, frame_rate=_RATE,
+                                        channels=['eda', 'ppg'], ceiling=None),
+        features=_FEATURES.FeaturesDict({
+            'trial_id': _FEATURES.Text(), 'subject': np.int32, 'trial': np.int32,
+            'stimulus': np.int32,
+            'ratings': {'valence': np.float32, 'familiarity': np.float32},
+            'signals': _array((None, 2), np.float32),
+            'signal_valid': _array((None, 2), np.bool_),
+            'frame_times': _array((None,), np.float32),
+            'frame_valid': _array((None,), np.bool_), 'first_chunk': np.int64,
+            'frames': _FEATURES.Sequence(_FEATURES.Image(
+                shape=(_SIZE, _SIZE, 3), encoding_format='jpeg'))}))
+
+  def _split_generators(self, dl_manager):
+    splits = ('trials', 'frames')
+    if self.builder_config.name == 'signals':
+      splits = ('trials',)
+    return {split: self._generate_examples(split) for split in splits}
+
+  def _generate_examples(self, split):
+    first = 1 if self.builder_config.name == 'mixed_up' else 0
+    for trial_id, count in _COUNTS.items():
+      starts = range(0, count, _CHUNK)
+      if split == 'trials':
+        times = (np.arange(count) / _RATE).astype(np.float32)
+        yield trial_id, _example(trial_id, first_chunk=first, frame_times=times,
+                                 frame_valid=times > 0.5)
+        first += len(starts)
+        continue
+      for start in starts:
+        numbers = range(start, min(start + _CHUNK, count))
+        yield f'{trial_id}_{start}', _example(
+            trial_id, frames=[_jpeg(_pixels(trial_id, n)) for n in numbers])
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory):
+  """Function of a config's name: the folder of that corpus."""
+  root = tmp_path_factory.mktemp('prepared')
+
+  def prepare(config):
+    builder = _Tiny(config=config, data_dir=root, file_format='array_record')
+    builder.download_and_prepare()
+    return builder.data_dir
+
+  return prepare
+
+
+@pytest.fixture(scope='module')
+def corpus(prepared):
+  return Corpus(prepared('video'))
+
+
+def test_trials_are_as_written(corpus):
+  assert corpus.has_video and corpus.name == '_tiny'
+  assert corpus.metadata['frame_rate'] == _RATE
+  assert list(corpus.metadata['channels']) == ['eda', 'ppg']
+  assert [t.trial_id for t in corpus.trials] == list(_COUNTS)
+  trial = corpus.trials[1]
+  assert (trial.subject, trial.trial, trial.stimulus) == (2, 1, 7)
+  assert trial.first_chunk == 3
+  assert trial.ratings['valence'] == 6.5 and np.isnan(trial.ratings['familiarity'])
+  np.testing.assert_array_equal(trial.signals, _signals('s02_trial01'))
+  np.testing.assert_array_equal(trial.signals_valid, _signals('s02_trial01') > 0)
+  assert trial.signals.dtype == trial.frame_times.dtype == np.float32
+  np.testing.assert_array_equal(trial.frame_valid, np.arange(16) / _RATE > 0.5)
+
+
+def _assert_frames(corpus, trial, numbers):
+  got = corpus.frames(trial, numbers)
+  assert got.shape == (len(numbers), _SIZE, _SIZE, 3) and got.dtype == np.uint8
+  wanted = np.stack([_pixels(trial.trial_id, n) for n in numbers])
+  assert np.abs(got.astype(int) - wanted).max() <= 4  # JPEG
+
+
+@pytest.mark.parametrize('numbers', [[0], [39], [15, 16], [33, 2, 2, 17, 33],
+                                     range(40)])
+def test_frames_come_as_asked_for(corpus, numbers):
+  _assert_frames(corpus, corpus.trials[0], list(numbers))
+
+
+def test_frames_of_every_trial(corpus):
+  for trial in corpus.trials:
+    _assert_frames(corpus, trial, [0, len(trial.frame_times) - 1])
+
+
+def test_only_the_chunks_that_hold_them_are_read(prepared):
+  corpus = Corpus(prepared('video'))
+  read = []
+
+  class Spy:
+    def __init__(self, source):
+      self.source = source
+
+    def __getitems__(self, rows):
+      read.extend(rows)
+      return self.source.__getitems__(rows)
+
+  corpus.__dict__['_chunks'] = Spy(corpus._chunks)
+  corpus.frames(corpus.trials[0], [34, 35, 3])
+  corpus.frames(corpus.trials[2], [4])
+  assert read == [0, 2, 4]
+
+
+def test_frames_that_are_not_where_the_index_says(prepared):
+  corpus = Corpus(prepared('mixed_up'))
+  with pytest.raises(InputError, match='s01_trial01 are not where the index says'):
+    corpus.frames(corpus.trials[0], [33])
+
+
+def test_a_corpus_can_go_to_other_processes(corpus):
+  other = pickle.loads(pickle.dumps(corpus))
+  assert [t.trial_id for t in other.trials] == list(_COUNTS)
+  _assert_frames(other, other.trials[2], [4, 0])
+  assert len(pickle.dumps(corpus)) < 1000  # the files, not the data
+
+
+def test_a_corpus_without_video(prepared):
+  corpus = Corpus(prepared('signals'))
+  assert not corpus.has_video
+  assert len(corpus.trials) == 3
