@@ -14,7 +14,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mvp_jax.errors import InputError
+from mvp_jax.errors import InputError, TrainingError
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The experiment: a file of configs/, maybe FILE.py:ARGUMENT.')
@@ -25,15 +25,19 @@ flags.mark_flag_as_required('config')
 
 def _parse_flags(argv):
   try:
-    return app.parse_flags_with_usage(argv)
-  except (InputError, OSError) as error:  # of the config file
+    rest = flags.FLAGS(argv)
+    _CONFIG.value.to_dict()  # where a file that could not be read says so
+    return rest
+  except (AttributeError, KeyError) as error:
+    while isinstance(error, Exception):  # ml_collections wraps one in the other
+      error = error.args[0]
+    sys.exit(_complain(f'no such setting: {error}'))
+  except (flags.Error, InputError, OSError, TypeError, ValueError) as error:
     sys.exit(_complain(error))
-  except (AttributeError, KeyError, TypeError, ValueError) as error:  # a bad override
-    sys.exit(_complain(str(error).strip('"').splitlines()[0]))
 
 
 def _complain(message):
-  print(f'error: {message}', file=sys.stderr)
+  print('error:', *str(message).split(), file=sys.stderr)  # one line
   return 2
 
 
@@ -52,6 +56,9 @@ def main(argv):
     experiment.run(parse(resolve(_CONFIG.value, overrides)), workdir)
   except InputError as error:
     return _complain(error)
+  except TrainingError as error:
+    _complain(error)
+    return 1
   return 0
 
 

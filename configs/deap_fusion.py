@@ -33,7 +33,6 @@ def get_config(twin='planted'):
   config.input.targets = ('valence', 'arousal')
   config.input.threshold = 5.0  # a rating above it is high
   config.input.max_seconds = 60.0
-  config.input.centre_video = 'recording'
   # 16 frames, every fourth: 2.56 s a clip, end to end over the whole trial.
   config.input.clips = ConfigDict(dict(frames=16, stride=4, spacing=2.56, tubelet=2))
 
@@ -42,6 +41,7 @@ def get_config(twin='planted'):
   config.encoder.patch = 16
   config.encoder.dtype = 'bfloat16'
   config.encoder.remat = False
+  config.encoder.feature_grid = 1  # the mean over the whole face
   config.encoder.drop_path = 0.0
   config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
   config.encoder.subjects = 4
@@ -57,8 +57,8 @@ def get_config(twin='planted'):
                      clip_norm=0.0)))
 
   config.model = ConfigDict(dict(
-      video_depth=1, depth=2, heads=4, mlp_width=1024, dropout=0.1, remat=False,
-      dtype='float32',
+      centre_video='onset', onset_seconds=2.0, video_depth=1, depth=2, heads=4,
+      mlp_width=1024, dropout=0.1, remat=False, dtype='float32',
       physio=dict(widths=(64, 128, 256), kernels=(64, 32, 16), strides=(8, 4, 2),
                   depth=2, heads=2, mlp_width=1024, dropout=0.1)))
 
@@ -79,19 +79,19 @@ def get_config(twin='planted'):
 
   # What the embedded default shrinks. The 60 s of a trial stay whole.
   config.embedded = ConfigDict(dict(
-      twin=dict(subjects=16, frame_rate=5.0, width=160, height=128,
+      twin=dict(subjects=20, frame_rate=5.0, width=160, height=128,
                 pixel_aspect=(1, 1)),
       data=dict(frame_rate=5.0, frame_size=64),
       input=dict(clips=dict(stride=2, spacing=6.4)),
-      encoder=dict(size='tiny', dtype='float32', subjects=4, mask_ratio=0.75,
-                   train=dict(batch_size=32, checkpoint_every=200, workers=0,
-                              optimiser=dict(learning_rate=1e-3, steps=400,
+      encoder=dict(size='tiny', dtype='float32', feature_grid=2, mask_ratio=0.75,
+                   train=dict(batch_size=16, checkpoint_every=200, workers=0,
+                              optimiser=dict(learning_rate=3e-3, steps=400,
                                              warmup_steps=40))),
-      model=dict(depth=1, heads=2, mlp_width=128,
+      model=dict(depth=1, heads=2, mlp_width=128, dropout=0.2,
                  physio=dict(widths=(32, 48, 64), kernels=(64, 16, 8),
                              strides=(16, 4, 2), depth=1, mlp_width=128)),
       train=dict(validate_every=50,
-                 optimiser=dict(learning_rate=2e-3, steps=250, warmup_steps=25)),
+                 optimiser=dict(learning_rate=2e-3, steps=200, warmup_steps=20)),
       evaluation=dict(folds=4),
   ))
   return config

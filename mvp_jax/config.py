@@ -40,6 +40,7 @@ class EncoderConfig:
   patch: int = 16
   dtype: str = 'float32'
   remat: bool = False
+  feature_grid: int = 1  # video tokens: means over grid x grid regions of the face
   drop_path: float = 0.0
   checkpoint: str = ''  # folder of a pre-trained encoder; empty = pre-train here
   subjects: int = 4  # set aside for pre-training, outside all folds
@@ -49,10 +50,14 @@ class EncoderConfig:
   finetune: bool = False  # train it end to end with the fusion
   feature_batch: int = 32  # clips
 
-  def model(self, frames, frame_size):
-    """The VideoMAEConfig for clips of `frames` frames of `frame_size` pixels."""
+  def model(self, clips, frame_size):
+    """The VideoMAEConfig for clips (a ClipLayout) of `frame_size` pixels.
+
+    Raises ValueError if they cannot be cut into tubelets and patches.
+    """
     return dataclasses.replace(
-        ENCODERS[self.size], frames=frames, size=frame_size, patch=self.patch,
+        ENCODERS[self.size], frames=clips.frames, tubelet=clips.tubelet,
+        size=frame_size, patch=self.patch, feature_grid=self.feature_grid,
         dtype=self.dtype, remat=self.remat, drop_path=self.drop_path)
 
 
@@ -142,6 +147,8 @@ def _value(value, wanted, where):
   if typing.get_origin(wanted) is tuple:
     if isinstance(value, str) or not hasattr(value, '__iter__'):
       value = (value,)
+    if all(isinstance(v, str) for v in value):  # 'eda,ppg' as from the command line
+      value = [word.strip() for v in value for word in v.split(',') if word.strip()]
     item = typing.get_args(wanted)[0]
     return tuple(_value(v, item, f'{where}[{i}]') for i, v in enumerate(value))
   if wanted is float and isinstance(value, int) and not isinstance(value, bool):

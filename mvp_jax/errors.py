@@ -1,4 +1,4 @@
-"""The one error that users are meant to read."""
+"""The errors that users are meant to read: one line each, no stack trace."""
 
 
 class InputError(Exception):
@@ -6,4 +6,11 @@ class InputError(Exception):
 
   The message is one line: what is wrong, where, and what to do about it.
   `launch.py` prints it without a stack trace and exits with status 2.
+  """
+
+
+class TrainingError(Exception):
+  """The run can't go on; the message says at which step and what was seen.
+
+  `launch.py` prints it and exits with status 1.
   """

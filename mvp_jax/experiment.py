@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import time
@@ -19,9 +18,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mvp_jax.config import ENCODERS, Config
+from mvp_jax.config import ENCODERS
 from mvp_jax.data.batches import evaluation_batches, training_batches
-from mvp_jax.data.builders import prepare
+from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.emotion import EmotionTrials, fit_scale
 from mvp_jax.data.splits import make_folds, reserve
 from mvp_jax.data.trials import Corpus
@@ -29,13 +28,14 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction, write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.evaluation.summary import summary_table
+from mvp_jax.files import whole, write_json
 from mvp_jax.models.fusion import MODALITIES, FusionConfig
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.deap import write_deap_twin
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training.loop import fit
 from mvp_jax.training.metric_log import MetricLog
-from mvp_jax.training.sharding import make_mesh, put_batch
+from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.state import forward, init_params
 from mvp_jax.training.tasks import Emotion, MaskedVideo
 
@@ -44,6 +44,7 @@ _PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
              'tensorflow-datasets', 'numpy')
 # What does not change the result, so that a work directory may be gone on with.
 _FREE_SETTINGS = {('data', 'workers'), ('data', 'manual_dir'), ('data', 'data_dir')}
+_FINGERPRINT = 'source_fingerprint'
 
 
 def run(config, workdir):
@@ -54,8 +55,8 @@ def run(config, workdir):
   report.md.
   """
   workdir = Path(workdir)
-  _check_models(config)
   mesh = make_mesh(config.mesh)
+  _check(config, mesh)
   _claim(workdir, config)
   _use_compilation_cache(Path(config.data.data_dir))
   facts = {'dataset': config.dataset, 'threshold': config.input.threshold,
@@ -65,11 +66,14 @@ def run(config, workdir):
 
   with _timed('data', facts):
     corpus = _corpus(config, facts)
+    _check_source(workdir, corpus)
+    facts[_FINGERPRINT] = corpus.metadata['fingerprint']
+    write_json(workdir / 'run.json', facts)
     (workdir / 'account.csv').write_bytes(
         (corpus.directory / 'account.csv').read_bytes())
 
   trials = corpus.trials
-  wants_video = any('video' in MODELS[m] for m in config.evaluation.models)
+  wants_video = _wants_video(config)
   reserved, subjects = reserve(
       [t.subject for t in trials],
       config.encoder.subjects if wants_video and not config.encoder.checkpoint else 0,
@@ -79,16 +83,15 @@ def run(config, workdir):
   facts['folds'] = [dataclasses.asdict(fold) for fold in folds]
   trials = [t for t in trials if t.subject in subjects]
 
-  source = EmotionTrials(corpus, trials, config.input)
+  EmotionTrials(corpus, trials, config.input)  # checks their lengths
   video = None
   if wants_video:
     video = _video_encoder(config, corpus, reserved, subjects, mesh, workdir, facts)
-    if not config.encoder.finetune:
+    if video.features:
       with _timed('features', facts):
         encoders.cache_features(
             video.task, video.params, corpus, trials, config.input.clips,
             config.encoder.feature_batch, mesh=mesh, directory=video.features)
-      source.features = video.features
 
   predictions = []
   with MetricLog(workdir) as log, _timed('training', facts):
@@ -96,13 +99,17 @@ def run(config, workdir):
       predictions += _class_prior(config, fold, corpus, trials)
       for model in config.evaluation.models:
         predictions += _train_and_predict(
-            config, model, fold, source, video, mesh, workdir, log, facts)
-  predictions.sort(key=lambda p: (p.fold, p.subject, p.trial, p.target, p.model))
+            config, model, fold, corpus, trials, video, mesh, workdir, log, facts)
+  order = {target: i for i, target in enumerate(config.input.targets)}
+  predictions.sort(
+      key=lambda p: (order[p.target], p.fold, p.subject, p.trial, p.model))
   write_predictions(workdir / 'predictions.csv', predictions)
 
-  _write_json(workdir / 'run.json', facts)
+  write_json(workdir / 'run.json', facts)
   write_report(workdir)
   print(summary_table(predictions, facts.get('ceiling')))
+  seconds = facts['seconds']
+  print('seconds: ' + ', '.join(f'{k} {v:.0f}' for k, v in seconds.items()))
   print(f'report: {workdir / "report.html"}')
 
 
@@ -120,10 +127,11 @@ class _Video:
 
   task: MaskedVideo
   params: dict
-  features: Path  # folder of cached tokens
+  features: Path | None  # folder of cached tokens; None = fine-tune on frames
 
 
-def _check_models(config: Config):
+def _check(config, mesh):
+  """Finds before any long work what would stop it later."""
   for model in config.evaluation.models:
     if model not in MODELS:
       raise InputError(f'config.evaluation.models: {model!r} is none of '
@@ -134,6 +142,33 @@ def _check_models(config: Config):
   if config.encoder.size not in ENCODERS:
     raise InputError(f'config.encoder.size: {config.encoder.size!r} is none of '
                      f'{", ".join(ENCODERS)}')
+  try:
+    load_builder(config.dataset).configure(**_preparation(config))
+  except InputError as error:
+    raise InputError(f'config.data: {error}') from error
+  encoder = config.encoder
+  try:
+    encoder.model(config.input.clips, config.data.frame_size)
+  except ValueError as error:
+    raise InputError(f'config: {error}; see input.clips, data.frame_size and '
+                     'encoder.patch') from error
+  for field, size in [('train.batch_size', config.train.batch_size),
+                      ('evaluation.batch_size', config.evaluation.batch_size),
+                      ('encoder.train.batch_size', encoder.train.batch_size),
+                      ('encoder.feature_batch', encoder.feature_batch)]:
+    check_batch(size, mesh, f'config.{field}')
+
+
+def _wants_video(config):
+  return any('video' in MODELS[model] for model in config.evaluation.models)
+
+
+def _preparation(config):
+  """How the corpus is prepared: fields of its builder's config."""
+  data = config.data
+  return {'workers': data.workers or None, 'allow_losses': data.allow_losses,
+          'video': _wants_video(config), 'frame_rate': data.frame_rate,
+          'frame_size': data.frame_size, 'crop': data.crop, 'channels': data.channels}
 
 
 def _corpus(config, facts):
@@ -146,13 +181,9 @@ def _corpus(config, facts):
     print(_SYNTHETIC_NOTE, flush=True)
     with _timed('twin', facts):
       write_deap_twin(manual_dir, config.twin, data.workers or None)
-  wants_video = any('video' in MODELS[m] for m in config.evaluation.models)
   with _timed('prepare', facts):
-    directory = prepare(
-        config.dataset, manual_dir, Path(data.data_dir) / 'prepared',
-        workers=data.workers or None, allow_losses=data.allow_losses,
-        video=wants_video, frame_rate=data.frame_rate, frame_size=data.frame_size,
-        crop=data.crop, channels=data.channels)
+    directory = prepare(config.dataset, manual_dir, Path(data.data_dir) / 'prepared',
+                        **_preparation(config))
   corpus = Corpus(directory)
   account = read_account(directory / 'account.csv')
   facts.update(
@@ -166,15 +197,16 @@ def _corpus(config, facts):
 def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
   """Pre-trains or loads the encoder, and checks whom it has seen."""
   settings = config.encoder
-  task = MaskedVideo(settings.model(config.input.clips.frames,
+  task = MaskedVideo(settings.model(config.input.clips,
                                     corpus.metadata['frame_size']))
   cache = corpus.directory.parent
   if settings.checkpoint:
     directory = Path(settings.checkpoint)
   else:
     key = encoders.fingerprint(
-        task.model, settings.train, settings.mask_ratio, settings.clips_per_trial,
-        reserved, config.input.clips.stride, config.seed)
+        dataclasses.replace(task.model, feature_grid=1), settings.train,
+        settings.mask_ratio, settings.clips_per_trial, reserved,
+        config.input.clips.stride, config.seed)
     directory = cache / 'encoders' / key
     with _timed('pretrain', facts):
       encoders.pretrain(task, corpus, reserved, settings, config.input.clips,
@@ -186,24 +218,26 @@ def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts
                          config.evaluation.allow_encoder_overlap)
   facts['encoder'] = {'source': str(settings.checkpoint or 'pre-trained in this run'),
                       'size': settings.size, **record}
-  features = cache / 'features' / encoders.fingerprint(record, config.input.clips)
-  return _Video(task, params, features)
+  features = cache / 'features' / encoders.fingerprint(
+      encoders.digest(params), task.model, config.input.clips)
+  return _Video(task, params, None if settings.finetune else features)
 
 
-def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, facts):
+def _train_and_predict(config, model, fold, corpus, trials, video, mesh, workdir, log,
+                       facts):
   """Trains one model on one fold and predicts the fold's test trials."""
-  corpus, run_name = source.corpus, f'fold{fold.fold}/{model}'
+  run_name = f'fold{fold.fold}/{model}'
   options = dataclasses.replace(config.input, modalities=MODELS[model])
   uses_video = 'video' in options.modalities
-  finetune = uses_video and config.encoder.finetune
+  features = video.features if uses_video else None
+  finetune = uses_video and not features
 
   def select(subjects, scale=None):
-    chosen = [t for t in source.trials if t.subject in subjects]
-    features = source.features if uses_video and not finetune else None
+    chosen = [t for t in trials if t.subject in subjects]
     return EmotionTrials(corpus, chosen, options, features, scale)
 
   train = select(fold.train_subjects)
-  scale = fit_scale(train) if uses_video and not finetune else None
+  scale = fit_scale(train) if features else None
   train = select(fold.train_subjects, scale)
   validation = select(fold.validation_subjects, scale)
   test = select(fold.test_subjects, scale)
@@ -214,7 +248,7 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
       modalities=options.modalities, targets=options.targets,
       channels=tuple(corpus.metadata['channels']),
       signal_rate=float(corpus.metadata['signal_rate']),
-      video_width=video.task.model.width if uses_video else 1,
+      video_width=video.task.model.feature_width if uses_video else 1,
       encoder=video.task.model if finetune else None))
   start = None
   if finetune:
@@ -290,8 +324,8 @@ def _write_attention(workdir, task, params, test, scores, mesh):
       'targets': np.array(task.model.targets),
       'thumbnails': corpus.frames(trial, shown),
       'thumbnail_times': trial.frame_times[shown]}
-  with (workdir / 'attention.npz').open('wb') as file:
-    np.savez_compressed(file, **arrays)
+  with whole(workdir / 'attention.npz') as part:
+    np.savez_compressed(part, **arrays)
 
 
 def _claim(workdir, config):
@@ -299,7 +333,7 @@ def _claim(workdir, config):
   workdir.mkdir(parents=True, exist_ok=True)
   path = workdir / 'config.json'
   now = json.loads(json.dumps(dataclasses.asdict(config)))
-  if path.exists():
+  if path.exists() and (workdir / 'run.json').exists():  # else nothing is in it yet
     before = _flat(json.loads(path.read_text()))
     different = [
         f'{".".join(k)} was {before.get(k)!r}, now {v!r}'
@@ -309,7 +343,16 @@ def _claim(workdir, config):
       raise InputError(f'{workdir}: belongs to another config '
                        f'({"; ".join(different)}); give another --workdir or '
                        'restore the setting')
-  _write_json(path, now)
+  write_json(path, now)
+
+
+def _check_source(workdir, corpus):
+  """Refuses to go on with results of other data."""
+  path, now = workdir / 'run.json', corpus.metadata['fingerprint']
+  before = json.loads(path.read_text())[_FINGERPRINT] if path.exists() else now
+  if before != now:
+    raise InputError(f'{workdir}: holds results of other source files (fingerprint '
+                     f'{before}, now {now}); give another --workdir')
 
 
 def _flat(tree, prefix=()):
@@ -338,12 +381,6 @@ def _timed(stage, facts):
 def _use_compilation_cache(data_dir):
   jax.config.update('jax_compilation_cache_dir', str(data_dir.absolute() / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-
-
-def _write_json(path, value):
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  temporary.write_text(json.dumps(value, indent=2) + '\n')
-  temporary.replace(path)
 
 
 def _git_revision():

@@ -137,10 +137,8 @@ class Builder(tfds.core.ShardBasedBuilder):
                 or Path(self.data_dir_root) / 'interim' / f'deap_{config.name}')
 
   def download_and_prepare(self, **kwargs):
-    if Path(self.data_dir).exists():
-      return
     super().download_and_prepare(**kwargs)
-    if not self._rows_are_right():
+    if self.builder_config.video and not self._rows_are_right():
       shutil.rmtree(self.data_dir)
       raise RuntimeError('the frames were not written in the order of the trials; '
                          'start again to write them anew')
@@ -149,8 +147,6 @@ class Builder(tfds.core.ShardBasedBuilder):
   def _rows_are_right(self):
     """Whether each trial's first and last chunk lie where the trial says."""
     trials = self.as_data_source('trials')
-    if not self.builder_config.video:
-      return True
     chunks = self.as_data_source('frames', decoders={'frames': _StillEncoded()})
     for trial in trials:
       for chunk in (0, trial['num_chunks'] - 1):

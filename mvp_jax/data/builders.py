@@ -66,6 +66,7 @@ def prepare(name, manual_dir, data_dir, *, workers=None, allow_losses=(), **fiel
   directory = Path(builder.data_dir)
   if directory.exists():
     builder_class.check_account(directory / 'account.csv', config)
+    shutil.rmtree(config.interim_dir, ignore_errors=True)  # killed when done
     return directory
   for leftover in directory.parent.glob('*incomplete*'):  # of a killed run
     shutil.rmtree(leftover)

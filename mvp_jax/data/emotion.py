@@ -19,22 +19,6 @@ class EmotionInput:
   threshold: float = 5.0  # a rating above it is "high"
   max_seconds: float = 60.0  # sequences are padded to it
   clips: ClipLayout = ClipLayout()
-  # What is subtracted from the video tokens: their mean over the 'recording',
-  # which takes most of the person out, or over the 'training' trials.
-  centre_video: str = 'recording'
-
-  def __post_init__(self):
-    if self.centre_video not in ('recording', 'training'):
-      raise InputError(f'centre_video: {self.centre_video!r} is neither '
-                       "'recording' nor 'training'")
-
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-  """Mean and deviation of video tokens, of training trials only. [D] each."""
-
-  mean: np.ndarray
-  std: np.ndarray
 
 
 def standardise(x, valid):
@@ -67,19 +51,31 @@ class EmotionTrials:
     trials: list of Trial.
     options: EmotionInput.
     features: folder of cached video tokens, `<trial_id>.npy`; None = read frames.
-    scale: Scale of those tokens; None = as they are.
+    scale: float32 [D], by which they are divided (`fit_scale`); None = as they are.
   """
 
   def __init__(self, corpus, trials, options, features=None, scale=None):
     self.corpus, self.trials, self.options = corpus, trials, options
     self.features, self.scale = features, scale
+    # Opened once, here: NumPy parses the headers with Python's `ast`, which in
+    # Python 3.11 may fail when several threads do so.
+    self._tokens = ([_open_tokens(features, trial) for trial in trials]
+                    if features else None)
     for trial in trials:
+      for target in options.targets:
+        if not np.isfinite(trial.ratings.get(target, np.nan)):
+          raise InputError(f'input.targets: {trial.trial_id} has no rating {target!r}; '
+                           f'there are {", ".join(trial.ratings)}')
       seconds = max(len(trial.signals) / corpus.metadata['signal_rate'],
                     len(trial.frame_times) / corpus.metadata['frame_rate']
                     if corpus.has_video else 0)
       if seconds > options.max_seconds + _TOLERANCE:
         raise InputError(f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
                          f'is {options.max_seconds:g}; raise it')
+
+  def __reduce__(self):  # reader processes open the files themselves
+    return EmotionTrials, (self.corpus, self.trials, self.options, self.features,
+                           self.scale)
 
   def __len__(self):
     return len(self.trials)
@@ -92,7 +88,7 @@ class EmotionTrials:
     if 'physio' in options.modalities:
       example |= self._signals(trial)
     if 'video' in options.modalities:
-      example |= self._video(trial)
+      example |= self._video(trial, index)
     return example
 
   def _signals(self, trial):
@@ -101,7 +97,7 @@ class EmotionTrials:
     valid = trial.signals_valid.any(1)[:length]
     return {'signals': pad(signals, length), 'signals_valid': pad(valid, length)}
 
-  def _video(self, trial):
+  def _video(self, trial, index):
     options = self.options
     numbers, times, valid = lay_clips(
         trial, self.corpus.metadata['frame_rate'], options.clips)
@@ -112,32 +108,37 @@ class EmotionTrials:
       frames = self.corpus.frames(trial, numbers.ravel())
       frames = frames.reshape(*numbers.shape, *frames.shape[1:])
       return example | {'frames': pad(frames, clips)}
-    try:
-      tokens = np.load(self.features / f'{trial.trial_id}.npy')
-    except (OSError, EOFError, ValueError) as error:
-      raise InputError(f'{self.features}: {trial.trial_id} cannot be read ({error}); '
-                       'delete the folder to make it anew') from error
+    tokens = self._tokens[index]
     if len(tokens) != len(valid):
       raise InputError(f'{self.features}: {trial.trial_id} has {len(tokens)} tokens, '
                        f'not {len(valid)}; delete the folder to make them anew')
     if self.scale is not None:
-      mean = (tokens[valid].mean(0) if options.centre_video == 'recording'
-              and valid.any() else self.scale.mean)
-      tokens = np.where(valid[:, None], (tokens - mean) / self.scale.std, 0)
+      tokens = tokens / self.scale
     return example | {'video': pad(tokens.astype(np.float32), length)}
 
 
+def _open_tokens(folder, trial):
+  try:
+    return np.load(folder / f'{trial.trial_id}.npy', mmap_mode='r')
+  except (OSError, EOFError, ValueError) as error:
+    raise InputError(f'{folder}: {trial.trial_id} cannot be read ({error}); delete '
+                     'the folder to make it anew') from error
+
+
 def fit_scale(source):
-  """The Scale of a source of training trials, whose own scale must be None."""
-  total = np.zeros(3, object)
+  """The deviation of video tokens around their trial's mean: float32 [D].
+
+  Args:
+    source: EmotionTrials of training trials only, without a scale.
+  """
+  count, squares = 0, 0.0
   for index in range(len(source)):
     example = source[index]
     tokens = example['video'][example['video_valid']].astype(np.float64)
-    if source.options.centre_video == 'recording' and len(tokens):
-      tokens = tokens - tokens.mean(0)
-    total = total + np.array(
-        [len(tokens), tokens.sum(0), (tokens**2).sum(0)], object)
-  count, first, second = total
-  mean = first / max(count, 1)
-  std = np.sqrt(np.maximum(second / max(count, 1) - mean**2, 0))
-  return Scale(mean.astype(np.float32), np.maximum(std, 1e-6).astype(np.float32))
+    if len(tokens):
+      squares = squares + ((tokens - tokens.mean(0)) ** 2).sum(0)
+      count += len(tokens)
+  if not count:
+    raise InputError('the training trials have no frame with a face; look at '
+                     'account.csv')
+  return np.maximum(np.sqrt(squares / count), 1e-6).astype(np.float32)

@@ -66,8 +66,8 @@ class Corpus:
     """
     per_chunk = self.metadata['chunk']
     wanted = sorted({int(n) // per_chunk for n in numbers})
-    rows = self._chunks.__getitems__([trial.first_chunk + c for c in wanted])
-    chunks = dict(zip(wanted, rows, strict=True))
+    # One by one: reading a batch of rows starts a pool of threads each time.
+    chunks = {c: self._chunks[trial.first_chunk + c] for c in wanted}
     images = {}
     for n in {int(n) for n in numbers}:
       row = chunks[n // per_chunk]

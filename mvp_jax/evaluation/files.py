@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -24,22 +22,6 @@ _ATTENTION_AXES = {
     'thumbnail_times': ('n',),
 }
 _ATTENTION_OPTIONAL = ('thumbnails', 'thumbnail_times')
-
-
-def write_atomic(path: Path, content: bytes):
-  """Writes `content` so that a reader sees the old file or all of the new one."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-  try:
-    with os.fdopen(handle, 'wb') as file:
-      file.write(content)
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600
-    os.replace(temporary, path)
-  except BaseException:
-    Path(temporary).unlink(missing_ok=True)
-    raise
 
 
 def read_json(path: Path) -> dict | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation.files import write_atomic
+from mvp_jax.files import whole
 
 CLASS_PRIOR = 'class_prior'
 """The model whose score is the share of high among its fold's training trials."""
@@ -88,7 +88,8 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]):
     row.update({name: int(row[name])
                 for name in ('subject', 'trial', 'fold', 'seed', 'label')})
     writer.writerow(row.values())
-  write_atomic(path, text.getvalue().encode())
+  with whole(path) as part:
+    part.write_text(text.getvalue(), 'utf-8', newline='')
 
 
 def check(predictions: list[Prediction], where: Path):

@@ -26,6 +26,7 @@ from mvp_jax.evaluation.document import (
 )
 from mvp_jax.evaluation.metrics import METRICS, RESAMPLES
 from mvp_jax.evaluation.predictions import read_predictions
+from mvp_jax.files import whole
 
 _FIGURES = 'figures'
 
@@ -61,11 +62,13 @@ def write_report(workdir: Path) -> Path:
   title = f'{dataset}: emotion from face video and body signals'
   for block in blocks:
     if isinstance(block, Picture):
-      files.write_atomic(workdir / _FIGURES / f'{block.name}.png', block.png)
-  files.write_atomic(workdir / 'report.md',
-                     to_markdown(title, blocks, _FIGURES).encode())
+      with whole(workdir / _FIGURES / f'{block.name}.png') as part:
+        part.write_bytes(block.png)
+  with whole(workdir / 'report.md') as part:
+    part.write_text(to_markdown(title, blocks, _FIGURES), 'utf-8')
   path = workdir / 'report.html'
-  files.write_atomic(path, to_html(title, blocks).encode())
+  with whole(path) as part:
+    part.write_text(to_html(title, blocks), 'utf-8')
   return path
 
 

@@ -24,12 +24,18 @@ from mvp_jax.models.physio import (
 from mvp_jax.models.videomae import Encoder, VideoMAEConfig
 
 MODALITIES = ('physio', 'video')
+CENTRES = ('onset', 'recording', 'nothing')
 
 
 @dataclasses.dataclass(frozen=True)
 class FusionSizes:
   """Sizes of the emotion model. Where the paper is silent the choice is ours."""
 
+  # What is taken off the video tokens, so that the change counts and not the
+  # person: their mean in the first `onset_seconds` (as the baseline correction
+  # usual for signals), in the whole 'recording', or 'nothing'.
+  centre_video: str = 'onset'
+  onset_seconds: float = 2.0
   video_depth: int = 1  # self-attention layers over the video tokens
   depth: int = 2  # cross-attention layers
   heads: int = 4
@@ -38,6 +44,21 @@ class FusionSizes:
   remat: bool = False
   dtype: str = 'float32'  # of the computation; parameters are float32
   physio: PhysioConfig = PhysioConfig()
+
+  def __post_init__(self):
+    if self.centre_video not in CENTRES:
+      raise ValueError(f'centre_video {self.centre_video!r} is none of '
+                       f'{", ".join(CENTRES)}')
+    if self.dtype not in layers.DTYPES:
+      raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
+    for heads in (self.heads, self.physio.heads):
+      if self.width % heads:
+        raise ValueError(f'{heads} heads do not divide the width {self.width} (the '
+                         'last of physio.widths)')
+
+  @property
+  def width(self):
+    return self.physio.widths[-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +74,9 @@ class FusionConfig(FusionSizes):
   encoder: VideoMAEConfig | None = None
 
   def __post_init__(self):
+    super().__post_init__()
     if not self.modalities or set(self.modalities) - set(MODALITIES):
       raise ValueError(f'modalities {self.modalities} must be some of {MODALITIES}')
-
-  @property
-  def width(self):
-    return self.physio.widths[-1]
 
 
 class EmotionModel(nnx.Module):
@@ -123,8 +141,17 @@ class EmotionModel(nnx.Module):
       frames = batch['frames']
       clips = frames.reshape(-1, *frames.shape[2:])
       x = self.encoder.features(clips, key).reshape(
-          frames.shape[0], -1, self.config.encoder.width)
+          frames.shape[0], -1, self.config.encoder.feature_width)
     else:
       x = batch['video']
-    x = self.video_in(x)
+    x = self.video_in(self._centred(x, batch['video_valid'], batch['video_times']))
     return x + time_positions(batch['video_times'], x.shape[-1], x.dtype)
+
+  def _centred(self, x, valid, times):
+    if self.config.centre_video == 'nothing':
+      return x
+    reference = valid
+    if self.config.centre_video == 'onset':
+      early = valid & (times < self.config.onset_seconds)
+      reference = jnp.where(early.any(1, keepdims=True), early, valid)
+    return x - masked_mean(x, reference)[:, None].astype(x.dtype)

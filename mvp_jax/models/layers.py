@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+DTYPES = ('float32', 'bfloat16')  # of the computation
 NORM_EPSILON = 1e-6  # of the reference VideoMAE code
 _xavier = nnx.initializers.xavier_uniform()
 

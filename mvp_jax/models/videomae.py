@@ -38,15 +38,21 @@ class VideoMAEConfig:
   size: int = 224  # pixels, height and width
   tubelet: int = 2
   patch: int = 16
+  feature_grid: int = 1  # `Encoder.features` averages over grid x grid regions
   drop_path: float = 0.0
   remat: bool = False
   dtype: str = 'float32'  # of the computation; parameters are float32
 
   def __post_init__(self):
+    if self.dtype not in layers.DTYPES:
+      raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
     if self.frames % self.tubelet or self.size % self.patch:
       raise ValueError(
           f'{self.frames} frames of {self.size} px cannot be cut into tubelets '
           f'of {self.tubelet} frames and {self.patch} px')
+    if self.feature_grid < 1 or self.size // self.patch % self.feature_grid:
+      raise ValueError(f'feature_grid {self.feature_grid} does not divide '
+                       f'{self.size // self.patch} x {self.size // self.patch} places')
 
   @property
   def slots(self):
@@ -60,6 +66,11 @@ class VideoMAEConfig:
   @property
   def tokens(self):
     return self.slots * self.tokens_per_slot
+
+  @property
+  def feature_width(self):
+    """Numbers in a feature vector of a temporal slot."""
+    return self.feature_grid**2 * self.width
 
   @property
   def pixels_per_token(self):
@@ -176,10 +187,16 @@ class Encoder(nnx.Module):
     return x if self.norm is None else self.norm(x)
 
   def features(self, frames, key=None):
-    """One vector for each temporal slot, the mean over its places: [B, slots, D]."""
-    x = self(frames, key=key)
-    return x.reshape(x.shape[0], -1, self.config.tokens_per_slot,
-                     x.shape[-1]).mean(2)
+    """One vector for each temporal slot: [B, slots, feature_width].
+
+    The means over a grid of regions, side by side; a grid of 1 is the mean over
+    the whole picture.
+    """
+    x, config = self(frames, key=key), self.config
+    grid = config.feature_grid
+    cell = config.size // config.patch // grid
+    x = x.reshape(x.shape[0], config.slots, grid, cell, grid, cell, config.width)
+    return x.mean((3, 5)).reshape(x.shape[0], config.slots, config.feature_width)
 
 
 class VideoMAE(nnx.Module):

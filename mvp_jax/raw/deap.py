@@ -187,9 +187,13 @@ def _read_ratings(path, subjects, trials):
   if missing:
     raise InputError(f'{path}: no column {", ".join(missing)} (it has '
                      f'{", ".join(header) or "none"}); take the official file')
+  try:
+    lines = [(reader.line_num, fields) for fields in reader]
+  except csv.Error as error:
+    raise InputError(f'{path}, line {reader.line_num}: {error}') from None
   rows, stimuli = {}, {}
-  for fields in reader:
-    where = f'{path}, line {reader.line_num}'
+  for number, fields in lines:
+    where = f'{path}, line {number}'
     try:
       subject, trial, stimulus = (int(fields[name]) for name in _KEYS)
     except (TypeError, ValueError):

@@ -8,7 +8,7 @@ import numpy as np
 from mvp_jax.raw import deap, signals
 from mvp_jax.raw.frames import face_frames
 from mvp_jax.raw.losses import Loss
-from mvp_jax.raw.prepare import Task, load_result, run_tasks
+from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
 
 # Channel in the .dat files (from 0) and unit. What the readme gives no unit for
 # is passed on in what the file holds.
@@ -22,6 +22,8 @@ CHANNELS = {
   'zemg': (34, 'microvolt'),
   'temg': (35, 'microvolt'),
 }
+
+_SIGNAL_WORKERS = 4  # Each holds a file of 100 MB three times over.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,7 @@ def _signal_problems(tree, trials, channels, directory, workers, problems):
   for subject in subjects:
     path = tree.signals / f's{subject:02d}.dat'
     tasks.append(Task(f's{subject:02d}', (path, tuple(channels)), (path,)))
+  workers = min(workers or default_workers(), _SIGNAL_WORKERS)
   losses = run_tasks(_signals, tasks, directory / 'signals', 'Signals', 'subjects',
                      workers)
   losses = dict(zip(subjects, losses, strict=True))

@@ -27,7 +27,7 @@ _SEARCH_ROWS = 160  # Height of the picture in which a face is first looked for.
 _SEARCH_MIN_FACE = 0.15  # Smallest face, as a share of that height.
 _NEAR_FACE = 40  # Side in pixels to which a known face is scaled.
 _NEAR_MARGIN = 0.3  # How far around the last box to look, in its sides.
-_FULL_SEARCH_SECONDS = 20.0  # How often to look for a bigger face elsewhere.
+_FULL_SEARCH_SECONDS = 30.0  # How often to look for a bigger face elsewhere.
 _SURE_AFTER = 2  # Full searches in agreement before looking only nearby.
 
 
@@ -95,6 +95,9 @@ class FaceTracker:
     near = [one for one in self._trusted if abs(one[0] - time) <= LOOKAHEAD_SECONDS]
     if not near:
       return None, False
+    # A mean of two faces, or of one before and after a cut, would be of nothing.
+    nearest = min(near, key=lambda one: abs(one[0] - time))
+    near = [one for one in near if alike(one[1:], nearest[1:])]
     return smooth(near, time), self._is_there([one[0] for one in near], time)
 
   def _is_there(self, times, time):

@@ -29,7 +29,7 @@ class FrameSpec:
 def face_frames(path, spec, seconds):
   """Decodes a video, follows the face and cuts it out at a steady rate.
 
-  One pass, in memory that does not grow with the length of the video.
+  One pass; beside the JPEGs only a second and a half of frames is in memory.
 
   Args:
     path: the video file.
@@ -56,7 +56,7 @@ def face_frames(path, spec, seconds):
         cutter.add(time, frame)
       cutter.flush()
       info, count, length = video.info, video.count, video.seconds
-  except (av.FFmpegError, ValueError, EOFError) as error:
+  except (av.FFmpegError, ValueError) as error:
     raise Loss('broken_video', f'{path}: decoding fails after {decoded:.1f} s '
                f'({error})') from None
   promised = info.frames / info.rate

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from mvp_jax.errors import InputError
+from mvp_jax.files import whole, write_json
 from mvp_jax.progress import Progress
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import write_face_video
@@ -70,8 +71,7 @@ def write_deap_twin(root, spec, workers=None):
     'corpus': 'DEAP', 'spec': dataclasses.asdict(spec),
     'ceiling': said.ceiling(spec), 'subjects': spec.subjects,
     'trials': spec.trials, 'effects': _EFFECTS + _RATINGS[spec.variant]}
-  _write_whole(root / MARKER, lambda path: path.write_text(
-    json.dumps(marker, indent=2) + '\n'))
+  write_json(root / MARKER, marker)
   _begun(root).unlink()
 
 
@@ -89,8 +89,7 @@ def _already_there(root, spec):
       raise InputError(f'{root / part}: holds data but no {MARKER}, so it may be '
                        'real; a twin needs a directory of its own')
   root.mkdir(parents=True, exist_ok=True)
-  _write_whole(_begun(root), lambda path: path.write_text(
-    json.dumps({'spec': dataclasses.asdict(spec)})))
+  write_json(_begun(root), {'spec': dataclasses.asdict(spec)})
   return False
 
 
@@ -129,14 +128,8 @@ def _run(jobs, spec, workers):
 
 def _do(job, spec):
   function, path, arguments = job
-  path.parent.mkdir(parents=True, exist_ok=True)
-  _write_whole(path, lambda part: function(part, spec, *arguments))
-
-
-def _write_whole(path, write):
-  part = path.with_name(f'{path.stem}.part{path.suffix}')
-  write(part)
-  part.replace(path)
+  with whole(path) as part:
+    function(part, spec, *arguments)
 
 
 def _write_ratings(path, spec):

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import jax
 import orbax.checkpoint as ocp
 
 from mvp_jax.errors import InputError
+from mvp_jax.training.sharding import path_string
 
 
 class Checkpoints:
@@ -17,7 +19,10 @@ class Checkpoints:
     self._directory = directory
     self._manager = ocp.CheckpointManager(
         directory.absolute(), options=ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=True, enable_async_checkpointing=True))
+            max_to_keep=keep, create=True, enable_async_checkpointing=True),
+        item_handlers={'params': ocp.StandardCheckpointHandler(),
+                       'rest': ocp.StandardCheckpointHandler(),
+                       'data': ocp.JsonCheckpointHandler()})
 
   def __enter__(self):
     return self
@@ -46,25 +51,35 @@ class Checkpoints:
     Raises:
       InputError: the checkpoint holds another model.
     """
-    found = self._restore(
-        params=ocp.args.StandardRestore(abstract_state.params),
-        rest=ocp.args.StandardRestore(
-            dataclasses.replace(abstract_state, params={})),
+    found = self._restore({
+        'params': abstract_state.params,
+        'rest': dataclasses.replace(abstract_state, params={})},
         data=ocp.args.JsonRestore())
     return dataclasses.replace(found['rest'], params=found['params']), found['data']
 
   def restore_params(self, abstract_params):
     """Returns the parameters alone of the last checkpoint, as `restore`."""
-    return self._restore(params=ocp.args.StandardRestore(abstract_params))['params']
+    return self._restore({'params': abstract_params})['params']
 
-  def _restore(self, **items):
+  def _restore(self, trees, **others):
     step = self.latest_step()
     if step is None:
       raise InputError(f'{self._directory}: there is no whole checkpoint here')
-    try:
-      return self._manager.restore(step, args=ocp.args.Composite(**items))
-    except (ValueError, KeyError) as error:
-      raise InputError(
-          f'{self._directory}: checkpoint {step} does not fit this model '
-          f'({str(error).splitlines()[0]}); use the configuration it was written '
-          'with, or another work directory') from error
+    there = self._manager.item_metadata(step)
+    for name, tree in trees.items():  # before anything is read
+      wanted, found = _shapes(tree), _shapes(there[name].tree)
+      for path in sorted(wanted.keys() | found.keys()):
+        if wanted.get(path) != found.get(path):
+          raise InputError(
+              f'{self._directory}: checkpoint {step} does not fit this model: {path} '
+              f'is {found.get(path, "not there")}, must be '
+              f'{wanted.get(path, "not there")}; use the configuration it was '
+              'written with, or another work directory')
+    return self._manager.restore(step, args=ocp.args.Composite(
+        **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()},
+        **others))
+
+
+def _shapes(tree):
+  return {path_string(path): tuple(x.shape)
+          for path, x in jax.tree_util.tree_leaves_with_path(tree)}

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 
 import jax
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from mvp_jax.data.batches import training_batches
 from mvp_jax.data.clips import RandomClips, lay_clips
 from mvp_jax.errors import InputError
+from mvp_jax.files import whole, write_json
 from mvp_jax.progress import Progress
 from mvp_jax.training import sharding
 from mvp_jax.training.checkpoints import Checkpoints
@@ -25,6 +25,14 @@ def fingerprint(*parts):
   """A short hash of JSON-able values and dataclasses: what a cache depends on."""
   text = json.dumps(parts, sort_keys=True, default=dataclasses.asdict)
   return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def digest(params):
+  """A hash of the parameters' values."""
+  sha = hashlib.sha256()
+  for x in jax.tree.leaves(jax.device_get(params)):
+    sha.update(np.ascontiguousarray(x))
+  return sha.hexdigest()
 
 
 def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
@@ -68,9 +76,10 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
       'synthetic': corpus.metadata['synthetic'],
       'trained_on_subjects': list(subjects), 'trials': len(trials),
       'steps': config.train.optimiser.steps, 'mask_ratio': config.mask_ratio,
-      'seed': seed, 'model': dataclasses.asdict(task.model)}
-  _write_whole(record_path, lambda f: f.write(
-      (json.dumps(record, indent=2) + '\n').encode()))
+      'clips_per_trial': config.clips_per_trial, 'stride': layout.stride, 'seed': seed,
+      'model': dataclasses.asdict(dataclasses.replace(task.model, feature_grid=1)),
+      'train': dataclasses.asdict(config.train)}
+  write_json(record_path, record)
   return record
 
 
@@ -124,8 +133,8 @@ def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
         trial, count = open_trials.pop(0)
         tokens = np.concatenate(done[:count])
         del done[:count]
-        _write_whole(directory / f'{trial.trial_id}.npy',
-                     lambda f, tokens=tokens: np.save(f, tokens))
+        with whole(directory / f'{trial.trial_id}.npy') as part:
+          np.save(part, tokens)
         progress.update()
 
     for trial in todo:
@@ -135,11 +144,3 @@ def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
       open_trials.append((trial, len(numbers)))
       flush()
     flush(final=True)
-
-
-def _write_whole(path, write):
-  """Writes a file under a temporary name, then renames it."""
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  with temporary.open('wb') as file:
-    write(file)
-  temporary.replace(path)

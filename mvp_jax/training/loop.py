@@ -5,7 +5,7 @@ import math
 
 import jax
 
-from mvp_jax.errors import InputError
+from mvp_jax.errors import InputError, TrainingError
 from mvp_jax.progress import Progress
 from mvp_jax.training import sharding
 from mvp_jax.training.checkpoints import Checkpoints
@@ -30,9 +30,12 @@ class TrainConfig:
   keep_checkpoints: int = 2
   workers: int = 0  # processes that read data; 0 = threads of this one
 
-
-class TrainingError(Exception):
-  """The run can't go on; the message says at which step and what was seen."""
+  def __post_init__(self):
+    for name, least in (('batch_size', 1), ('log_every', 1), ('validate_every', 0),
+                        ('checkpoint_every', 1), ('keep_checkpoints', 1),
+                        ('workers', 0)):
+      if getattr(self, name) < least:
+        raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
 
 
 def _check_finite(run, step, metrics):
@@ -104,8 +107,9 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
     else:
       state, position = init_state(task, config.optimiser, mesh, seed), None
       if params is not None:
-        state.params = jax.tree.map(
-            lambda new, old: jax.device_put(new, old.sharding), params, state.params)
+        state.params = jax.tree.map(  # a copy, for the steps donate what they get
+            lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
+            params, state.params)
 
     iterator = iter(dataset)
     if position:

@@ -41,9 +41,10 @@ def make_mesh(config, devices=None):
   """Lays the devices out as `config` says. Raises InputError if they don't fit."""
   devices = jax.devices() if devices is None else devices
   sizes = [getattr(config, axis) for axis in AXES]
-  known = math.prod(s for s in sizes if s != -1)
-  if sizes.count(-1) > 1 or known < 1 or len(devices) % known or (
-      -1 not in sizes and known != len(devices)):
+  given = [s for s in sizes if s != -1]
+  known = math.prod(given)
+  if len(given) < 2 or min(given) < 1 or len(devices) % known or (
+      len(given) == 3 and known != len(devices)):
     raise InputError(
         f'mesh: {dict(zip(AXES, sizes, strict=True))} does not fit '
         f'{len(devices)} devices; their product must be that number '

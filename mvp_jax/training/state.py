@@ -34,6 +34,10 @@ class OptimiserConfig:
   beta2: float = 0.999
   clip_norm: float = 0.0  # of the global gradient; 0 = no clipping
 
+  def __post_init__(self):
+    if self.steps < 1:
+      raise ValueError(f'steps is {self.steps}, must be at least 1')
+
 
 @functools.partial(jax.tree_util.register_dataclass,
                    data_fields=('step', 'seed', 'params', 'opt_state'),
@@ -130,7 +134,7 @@ def train_step(task, config, mesh):
 
     (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    metrics = {'loss': loss, 'grad_norm': optax.global_norm(grads),
+    metrics = {'loss': loss, 'grad_norm': optax.tree.norm(grads),
                'learning_rate': rate(state.step), **metrics}
     return TrainState(state.step + 1, state.seed,
                       optax.apply_updates(state.params, updates), opt_state), metrics

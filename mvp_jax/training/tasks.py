@@ -48,7 +48,7 @@ class Emotion:
     logits, _ = model(batch, key)
     label = batch['label'] * (1 - smoothing) + smoothing / 2
     loss = optax.sigmoid_binary_cross_entropy(logits, label)
-    right = (logits > 0) == (batch['label'] > 0.5)
+    right = ((logits > 0) == (batch['label'] > 0.5)).astype(jnp.float32)
     metrics = {f'accuracy_{target}': _weighted_mean(right[:, i], batch['weight'])
                for i, target in enumerate(self.model.targets)}
     return _weighted_mean(loss.mean(-1), batch['weight']), metrics

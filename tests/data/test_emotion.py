@@ -10,7 +10,6 @@ from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion import (
     EmotionInput,
     EmotionTrials,
-    Scale,
     fit_scale,
     pad,
     standardise,
@@ -151,6 +150,13 @@ def test_targets_come_in_the_order_of_the_config():
   assert _source([trial], options)[0]['label'].tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize('target', ['joy', 'familiarity'])
+def test_every_trial_needs_a_rating_of_every_target(target):
+  trial = _trial(1, 6, ratings={'valence': 6.0, 'familiarity': float('nan')})
+  with pytest.raises(InputError, match=rf"s01_trial01 has no rating '{target}'"):
+    _source([trial], EmotionInput(max_seconds=6.0, targets=('valence', target)))
+
+
 @pytest.mark.parametrize(('modality', 'other'), [
     ('physio', {'frames', 'video_valid', 'video_times'}),
     ('video', {'signals', 'signals_valid'})])
@@ -186,67 +192,60 @@ def test_unscaled_features(trials, features):
   assert not example['video'][8:].any()
 
 
-@pytest.mark.parametrize('centre', ['recording', 'training'])
-def test_features_are_centred_and_scaled(trials, features, centre):
+def test_features_are_scaled(trials, features):
   folder, tokens = features
-  scale = Scale(np.array([1, 2, 3], np.float32), np.array([2, 4, 8], np.float32))
-  options = EmotionInput(max_seconds=6.0, clips=_LAYOUT, centre_video=centre)
-  example = _source(trials, options, features=folder, scale=scale)[1]
-  valid = example['video_valid'][:8]
-  mean = tokens[2][valid].mean(0) if centre == 'recording' else scale.mean
-  np.testing.assert_allclose(example['video'][:8][valid],
-                             (tokens[2][valid] - mean) / scale.std, rtol=1e-5,
-                             atol=1e-6)
-  assert not example['video'][:8][~valid].any()  # what no face shows says nothing
-  assert not example['video'][8:].any()
+  scale = np.array([2, 4, 8], np.float32)
+  example = _source(trials, features=folder, scale=scale)[1]
+  np.testing.assert_allclose(example['video'][:8], tokens[2] / scale, rtol=1e-6)
+  assert example['video'].dtype == np.float32
 
 
-@pytest.mark.parametrize('centre', ['recording', 'training'])
-def test_scale_is_that_of_all_valid_tokens(trials, features, centre):
+def test_scale_is_the_deviation_around_each_trial_s_mean(trials, features):
   folder, tokens = features
-  options = EmotionInput(max_seconds=6.0, clips=_LAYOUT, centre_video=centre)
-  source = _source(trials, options, features=folder)
+  source = _source(trials, features=folder)
   scale = fit_scale(source)
   used = [tokens[t.trial][source[i]['video_valid'][:len(tokens[t.trial])]]
           for i, t in enumerate(trials)]
-  assert sum(map(len, used)) == 12 + 5 + 10
-  if centre == 'recording':
-    used = [x - x.mean(0) for x in used]
-  used = np.concatenate(used).astype(np.float64)
-  np.testing.assert_allclose(scale.mean, used.mean(0), rtol=1e-5, atol=1e-5)
-  np.testing.assert_allclose(scale.std, used.std(0), rtol=1e-5)
-  assert scale.mean.dtype == scale.std.dtype == np.float32
+  assert sum(map(len, used)) == 12 + 5 + 10  # those without a face are left out
+  used = np.concatenate([x.astype(np.float64) - x.mean(0) for x in used])
+  np.testing.assert_allclose(scale, np.sqrt((used**2).mean(0)), rtol=1e-5)
+  assert scale.shape == (3,) and scale.dtype == np.float32
 
 
-def test_scaled_training_tokens_have_unit_variance(trials, features):
+def test_scaled_training_tokens_have_unit_variance_within_trials(trials, features):
   folder, _ = features
   scale = fit_scale(_source(trials, features=folder))
   source = _source(trials, features=folder, scale=scale)
-  tokens = np.concatenate([source[i]['video'][source[i]['video_valid']]
-                           for i in range(len(source))])
-  np.testing.assert_allclose(tokens.mean(0), 0, atol=1e-5)
-  np.testing.assert_allclose(tokens.std(0), 1, rtol=1e-4)
+  tokens = [source[i]['video'][source[i]['video_valid']] for i in range(len(source))]
+  tokens = np.concatenate([x - x.mean(0) for x in tokens])
+  np.testing.assert_allclose((tokens**2).mean(0), 1, rtol=1e-4)
 
 
-def test_a_trial_without_any_face(tmp_path):
+def test_a_token_that_never_changes_is_not_divided_by_zero(tmp_path):
+  trial = _trial(1, 6)
+  np.save(tmp_path / 's01_trial01.npy', np.full((12, 3), 4, np.float32))
+  scale = fit_scale(_source([trial], features=tmp_path))
+  assert np.isfinite(_source([trial], features=tmp_path, scale=scale)[0]['video']).all()
+
+
+def test_no_face_in_any_training_trial(tmp_path):
   trial = _trial(1, 6, face=np.zeros(30, bool))
   _write_tokens(tmp_path, [trial])
-  scale = fit_scale(_source([trial], features=tmp_path))
-  example = _source([trial], features=tmp_path, scale=scale)[0]
-  assert not example['video_valid'].any() and not example['video'].any()
+  with pytest.raises(InputError, match=r'no frame with a face; look at account\.csv'):
+    fit_scale(_source([trial], features=tmp_path))
 
 
-def test_features_that_are_missing_or_do_not_fit(tmp_path, trials):
-  source = _source(trials, features=tmp_path)
-  path = tmp_path / 's01_trial01.npy'
-  with pytest.raises(InputError, match=r's01_trial01.*delete the folder'):
-    source[0]
+def test_features_that_are_missing_or_do_not_fit(tmp_path):
+  trials, path = [_trial(1, 6)], tmp_path / 's01_trial01.npy'
+  with pytest.raises(InputError, match=r's01_trial01 cannot be read.*delete the'):
+    _source(trials, features=tmp_path)
   np.save(path, np.zeros((10, 3), np.float32))
   with pytest.raises(InputError, match=r's01_trial01 has 10 tokens, not 12'):
-    source[0]
-  path.write_bytes(path.read_bytes()[:60])
-  with pytest.raises(InputError, match=r's01_trial01.*delete the folder'):
-    source[0]
+    _source(trials, features=tmp_path)[0]
+  for size in (60, 0):
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(InputError, match=r's01_trial01 cannot be read.*delete the'):
+      _source(trials, features=tmp_path)
 
 
 def test_a_corpus_without_video():
@@ -256,11 +255,6 @@ def test_a_corpus_without_video():
   corpus.metadata['frame_rate'] = None
   example = EmotionTrials(corpus, [trial], options)[0]
   assert set(example) == {'signals', 'signals_valid', 'label', 'weight', 'trial'}
-
-
-def test_unknown_way_to_centre():
-  with pytest.raises(InputError, match="centre_video: 'subject' is neither"):
-    EmotionInput(centre_video='subject')
 
 
 def test_sources_can_go_to_other_processes(trials, features):

@@ -46,7 +46,7 @@ def _example(trial_id, **fields):
       'first_chunk': 0, 'frames': [], **fields}
 
 
-class _Tiny(tfds.core.GeneratorBasedBuilder):
+class TinyCorpus(tfds.core.GeneratorBasedBuilder):
   """Three trials in the format that the builders in `datasets/` write."""
 
   VERSION = tfds.core.Version('1.0.0')
@@ -98,7 +98,7 @@ def prepared(tmp_path_factory):
   root = tmp_path_factory.mktemp('prepared')
 
   def prepare(config):
-    builder = _Tiny(config=config, data_dir=root, file_format='array_record')
+    builder = TinyCorpus(config=config, data_dir=root, file_format='array_record')
     builder.download_and_prepare()
     return builder.data_dir
 
@@ -111,7 +111,7 @@ def corpus(prepared):
 
 
 def test_trials_are_as_written(corpus):
-  assert corpus.has_video and corpus.name == '_tiny'
+  assert corpus.has_video and corpus.name == 'tiny_corpus'
   assert corpus.metadata['frame_rate'] == _RATE
   assert list(corpus.metadata['channels']) == ['eda', 'ppg']
   assert [t.trial_id for t in corpus.trials] == list(_COUNTS)
@@ -151,9 +151,9 @@ def test_only_the_chunks_that_hold_them_are_read(prepared):
     def __init__(self, source):
       self.source = source
 
-    def __getitems__(self, rows):
-      read.extend(rows)
-      return self.source.__getitems__(rows)
+    def __getitem__(self, row):
+      read.append(row)
+      return self.source[row]
 
   corpus.__dict__['_chunks'] = Spy(corpus._chunks)
   corpus.frames(corpus.trials[0], [34, 35, 3])

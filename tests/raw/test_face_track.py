@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -87,7 +88,7 @@ def test_colours_are_right_way_round(moving_head):
 
 @pytest.mark.parametrize('aspect', ['16/15', '64/45', '8/9'])
 def test_crops_are_square_as_shown(tmp_path, draw_face, write_video, aspect):
-  ratio = eval(aspect)
+  ratio = float(Fraction(aspect))
   shown = draw_face(180, 240, 130, 95, 70)
   width = round(240 / ratio / 2) * 2
   stored = cv2.resize(shown, (width, 180), interpolation=cv2.INTER_AREA)
@@ -129,6 +130,17 @@ def test_a_single_mistake_is_not_a_face():
   tracker._found.append((1.5, 51.0, 50.0, 31.0))
   tracker._trusted = None
   assert tracker.box(1.0)[1]
+
+
+def test_a_cut_is_not_smoothed_over(draw_face):
+  tracker = face.FaceTracker()
+  places = [(60, 80, 60)] * 10 + [(170, 80, 60)] * 10
+  for k, place in enumerate(places):
+    image = draw_face(160, 240, *place)
+    tracker.detect(k / 2, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+  for k, (x, y, side) in enumerate(places[:17]):
+    box, there = tracker.box(k / 2)
+    assert there and overlap(box, (x, y, side * BOX_OVER_SIDE)) > 0.7
 
 
 def test_a_bigger_face_takes_over(draw_face):

@@ -1,0 +1,156 @@
+"""Settings: checked at the border, one clear line for what is wrong."""
+
+import dataclasses
+import importlib.util
+import pathlib
+
+import pytest
+
+from mvp_jax.config import Config, EncoderConfig, parse, resolve
+from mvp_jax.data.clips import ClipLayout
+from mvp_jax.errors import InputError
+
+_FILE = pathlib.Path(__file__).parents[1] / 'configs' / 'deap_fusion.py'
+
+
+def _get_config(*args):
+  spec = importlib.util.spec_from_file_location('deap_fusion', _FILE)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_config(*args)
+
+
+def _parse(overrides=None, *args):
+  """As `launch.py` does it: overrides are set, and named."""
+  config = _get_config(*args)
+  config.update_from_flattened_dict(overrides or {})
+  return parse(resolve(config, overrides))
+
+
+def test_without_deap_the_run_is_shrunk():
+  config = _parse()
+  assert config.dataset == 'deap' and config.data.manual_dir == ''
+  assert config.data.frame_size == 64 and config.data.frame_rate == 5.0
+  assert config.encoder.size == 'tiny' and config.twin.subjects == 16
+  assert config.train.optimiser.steps == 250
+  assert config.model.physio.widths == (32, 48, 64)
+  # The 60 s of a trial stay whole.
+  assert config.input.max_seconds == config.twin.video_seconds == 60
+  assert config.twin.trials == 40 and config.data.channels == ('eda', 'ppg')
+
+
+def test_with_deap_nothing_is_shrunk():
+  config = _parse({'data.manual_dir': '/deap'})
+  assert config.data.manual_dir == '/deap'
+  assert config.data.frame_size == 224 and config.data.frame_rate == 25.0
+  assert config.encoder.size == 'B' and config.encoder.dtype == 'bfloat16'
+  assert config.encoder.train.optimiser.steps == 16_000
+  assert config.model.physio.widths == (64, 128, 256)
+  assert config.input.clips.stride == 4
+  assert config.evaluation.folds == 6
+
+
+def test_what_the_user_gives_wins_over_the_shrinking():
+  config = _parse({'data.frame_size': 112, 'encoder.train.optimiser.steps': 7,
+                   'twin.subjects': 5, 'seed': 3})
+  assert config.data.frame_size == 112
+  assert config.encoder.train.optimiser.steps == 7
+  assert config.twin.subjects == 5 and config.seed == 3
+  assert config.data.frame_rate == 5.0 and config.train.optimiser.steps == 250
+
+
+def test_what_the_user_gives_wins_even_where_it_is_the_full_size():
+  # Not told from the default by its value, but by having been given.
+  assert _parse({'data.frame_size': 224}).data.frame_size == 224
+
+
+@pytest.mark.parametrize('variant', ['planted', 'null', 'leaky'])
+def test_the_argument_is_the_twin_s_variant(variant):
+  assert _parse(None, variant).twin.variant == variant
+
+
+def test_every_setting_shrunk_is_a_setting():
+  def flat(tree, prefix=''):
+    for key, value in tree.items():
+      if isinstance(value, dict):
+        yield from flat(value, f'{prefix}{key}.')
+      else:
+        yield prefix + key
+
+  config = _get_config().to_dict()
+  embedded = config.pop('embedded')
+  assert set(flat(embedded)) <= set(flat(config))
+
+
+@pytest.mark.parametrize('file', sorted(_FILE.parent.glob('*.py')),
+                         ids=lambda file: file.stem)
+def test_every_config_file_is_described_by_its_command(file):
+  assert f'python launch.py --config=configs/{file.name}' in file.read_text()
+
+
+def test_an_empty_config_is_the_default():
+  assert parse({}) == Config()
+
+
+def test_a_parsed_config_is_frozen_and_goes_there_and_back():
+  config = _parse()
+  assert hash(config) == hash(_parse())
+  assert parse(dataclasses.asdict(config)) == config
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    config.seed = 1
+
+
+def test_whole_numbers_are_floats_where_those_are_wanted():
+  rate = parse({'data': {'frame_rate': 10}}).data.frame_rate
+  assert rate == 10.0 and isinstance(rate, float)
+
+
+@pytest.mark.parametrize('value', ['eda', ('eda',), ['eda']])
+def test_one_of_a_list_may_stand_alone(value):
+  assert parse({'data': {'channels': value}}).data.channels == ('eda',)
+
+
+def test_a_list_may_be_words_and_commas():
+  assert parse({'data': {'channels': 'eda, ppg'}}).data.channels == ('eda', 'ppg')
+
+
+@pytest.mark.parametrize(('tree', 'message'), [
+    ({'sede': 1}, r'config\.sede: no such setting; there are .*seed'),
+    ({'data': {'fps': 1}}, r'config\.data\.fps: no such setting; .*frame_rate'),
+    ({'train': {'optimiser': {'lr': 1.0}}},
+     r'config\.train\.optimiser\.lr: no such setting; .*learning_rate'),
+    ({'data': 3}, r'config\.data: expected a section, got 3'),
+    ({'data': None}, r'config\.data: expected a section, got None'),
+    ({'seed': 'one'}, r"config\.seed: 'one' is a str, expected int"),
+    ({'seed': 1.5}, r'config\.seed: 1\.5 is a float, expected int'),
+    ({'seed': True}, r'config\.seed: True is a bool, expected int'),
+    ({'seed': None}, r'config\.seed: None is a NoneType, expected int'),
+    ({'train': {'optimiser': {'learning_rate': True}}},
+     r'config\.train\.optimiser\.learning_rate: True is a bool, expected float'),
+    ({'encoder': {'finetune': 1}}, r'config\.encoder\.finetune: 1 is a int'),
+    ({'evaluation': {'models': ('fusion', 3)}},
+     r'config\.evaluation\.models\[1\]: 3 is a int, expected str'),
+    ({'model': {'physio': {'strides': (8, 4)}}},
+     r'config\.model\.physio: .*differ in number'),
+    ({'model': {'heads': 5}}, r'config\.model: 5 heads do not divide the width 256'),
+    ({'model': {'dtype': 'f32'}}, r"config\.model: dtype 'f32' is none of float32"),
+    ({'train': {'log_every': 0}}, r'config\.train: log_every is 0'),
+    ({'encoder': {'train': {'optimiser': {'steps': 0}}}},
+     r'config\.encoder\.train\.optimiser: steps is 0'),
+    ({'model': {'centre_video': 'x'}}, r"config\.model: centre_video 'x' is none of"),
+    ({'twin': {'variant': 'x'}}, r'config\.twin: .*variant: one of planted'),
+])
+def test_what_is_wrong_is_one_line_that_names_it(tree, message):
+  with pytest.raises(InputError, match='^' + message) as error:
+    parse(tree)
+  assert '\n' not in str(error.value)
+
+
+def test_the_encoder_s_model_has_the_sizes_given():
+  clips = ClipLayout(frames=12, tubelet=3)
+  model = EncoderConfig(size='S', patch=8, drop_path=0.2, dtype='bfloat16').model(
+      clips, 64)
+  assert (model.width, model.depth, model.heads) == (384, 12, 6)
+  assert (model.frames, model.tubelet, model.size, model.patch) == (12, 3, 64, 8)
+  assert (model.drop_path, model.dtype) == (0.2, 'bfloat16')
+  assert model.slots == clips.slots

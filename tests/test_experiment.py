@@ -1,0 +1,355 @@
+"""The main job end to end, on a tiny twin in DEAP's official layout, 60 s a trial."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from mvp_jax import experiment
+from mvp_jax.config import Config, DataConfig, EncoderConfig, EvaluationConfig
+from mvp_jax.data.clips import ClipLayout
+from mvp_jax.data.emotion import EmotionInput
+from mvp_jax.errors import InputError
+from mvp_jax.models.fusion import FusionSizes
+from mvp_jax.models.physio import PhysioConfig
+from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.sharding import make_mesh
+from mvp_jax.training.state import OptimiserConfig
+
+_SUBJECTS, _TRIALS = 5, 4
+_TARGETS = ('valence', 'arousal')
+_MODELS = ('class_prior', 'fusion', 'physio', 'video')
+
+
+def _training(steps):
+  return TrainConfig(batch_size=8, log_every=1, validate_every=2, checkpoint_every=2,
+                     optimiser=OptimiserConfig(steps=steps, warmup_steps=1))
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+  return Config(
+      data=DataConfig(data_dir=str(tmp_path_factory.mktemp('data')), frame_rate=2.0,
+                      frame_size=32, workers=1),
+      twin=TwinSpec(subjects=_SUBJECTS, trials=_TRIALS, frame_rate=2.0, width=128,
+                    height=96, pixel_aspect=(1, 1)),
+      input=EmotionInput(clips=ClipLayout(frames=4, stride=1, spacing=6.0)),
+      encoder=EncoderConfig(size='tiny', subjects=1, mask_ratio=0.5, clips_per_trial=2,
+                            train=_training(3), feature_batch=8),
+      model=FusionSizes(
+          video_depth=1, depth=1, heads=2, mlp_width=16, physio=PhysioConfig(
+              widths=(8, 16), kernels=(64, 32), strides=(32, 16), depth=1, heads=2,
+              mlp_width=16)),
+      train=_training(4),
+      evaluation=EvaluationConfig(folds=2, validation_subjects=1, batch_size=8))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _jax_for_tests():
+  """Compiles fast, lets Optax promote dtypes, forgets the compilation cache."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  with jax.numpy_dtype_promotion('standard'):
+    yield
+  jax.config.update('jax_disable_most_optimizations', False)
+  jax.config.update('jax_compilation_cache_dir', None)
+  compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope='module')
+def run():
+  """Function of (config, workdir): runs on few devices, for speed."""
+  def run(config, workdir, devices=1):
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(experiment, 'make_mesh', lambda mesh: make_mesh(
+          mesh, jax.devices()[:devices]))
+      experiment.run(config, workdir)
+
+  return run
+
+
+@pytest.fixture(scope='module')
+def workdir(config, run, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('runs') / 'first'
+  run(config, folder)
+  return folder
+
+
+def _changed(config, **sections):
+  """The config with fields of sections changed: train={'batch_size': 3}."""
+  return dataclasses.replace(config, **{
+      name: dataclasses.replace(getattr(config, name), **fields)
+      for name, fields in sections.items()})
+
+
+def _predictions(workdir):
+  with (workdir / 'predictions.csv').open(newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def _ratings(config):
+  """{(subject, trial): row} of the official ratings file of the twin."""
+  path, = (experiment.Path(config.data.data_dir) / 'twins').glob(
+      '*/metadata_csv/participant_ratings.csv')
+  with path.open(newline='') as file:
+    return {(int(row['Participant_id']), int(row['Trial'])): row
+            for row in csv.DictReader(file)}
+
+
+def _snapshot(folder):
+  """{file: (size, time of change)} of all files below a folder."""
+  return {path: (path.stat().st_size, path.stat().st_mtime_ns)
+          for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+def _json_lines(workdir):
+  return [json.loads(line)
+          for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def test_all_files_that_others_rely_on_are_there(workdir):
+  names = {p.name for p in workdir.iterdir()}
+  assert names >= {
+      'config.json', 'run.json', 'metrics.jsonl', 'predictions.csv', 'report.html',
+      'report.md', 'checkpoints', 'attention.npz', 'account.csv', 'tensorboard'}
+  for fold in (0, 1):
+    for model in _MODELS[1:]:
+      assert (workdir / 'checkpoints' / f'fold{fold}' / model / '4').is_dir()
+
+
+def test_everything_is_marked_synthetic(workdir, capsys, run, config):
+  for name in ('report.html', 'report.md'):
+    assert 'SYNTHETIC' in (workdir / name).read_text()
+  assert json.loads((workdir / 'run.json').read_text())['synthetic'] is True
+  run(config, workdir)
+  assert 'SYNTHETIC' in capsys.readouterr().out
+
+
+def test_every_held_out_trial_is_predicted_once(workdir, config):
+  rows = _predictions(workdir)
+  assert list(rows[0]) == ['dataset', 'subject', 'trial', 'stimulus', 'fold', 'seed',
+                           'model', 'target', 'rating', 'label', 'score']
+  run_facts = json.loads((workdir / 'run.json').read_text())
+  pretrained = set(run_facts['encoder']['trained_on_subjects'])
+  assert len(pretrained) == 1
+  subjects = set(range(1, _SUBJECTS + 1)) - pretrained
+  found = [(int(r['subject']), int(r['trial']), r['target'], r['model']) for r in rows]
+  assert sorted(found) == sorted(
+      (s, t, target, model) for s in subjects for t in range(1, _TRIALS + 1)
+      for target in _TARGETS for model in _MODELS)
+  ratings = _ratings(config)
+  for row in rows:
+    told = ratings[int(row['subject']), int(row['trial'])]
+    assert float(row['rating']) == pytest.approx(
+        float(told[row['target'].capitalize()]), abs=1e-4)
+    assert row['stimulus'] == told['Experiment_id']
+    assert int(row['label']) == (float(row['rating']) > 5)
+    assert 0 < float(row['score']) < 1 or row['model'] == 'class_prior'
+    assert row['dataset'] == 'deap' and row['seed'] == '0'
+
+
+def test_folds_are_disjoint_subjects_and_the_prior_is_of_the_training_ones(
+    workdir, config):
+  folds = json.loads((workdir / 'run.json').read_text())['folds']
+  rows, ratings = _predictions(workdir), _ratings(config)
+  tested = []
+  for fold in folds:
+    of_fold = [r for r in rows if int(r['fold']) == fold['fold']]
+    assert {int(r['subject']) for r in of_fold} == set(fold['test_subjects'])
+    train = fold['train_subjects']
+    assert not set(train) & set(fold['test_subjects'])
+    tested += fold['test_subjects']
+    for target in _TARGETS:
+      high = [float(ratings[s, t][target.capitalize()]) > 5
+              for s in train for t in range(1, _TRIALS + 1)]
+      scores = [float(r['score']) for r in of_fold
+                if (r['model'], r['target']) == ('class_prior', target)]
+      np.testing.assert_allclose(scores, np.mean(high))
+  assert len(tested) == len(set(tested)) == _SUBJECTS - 1
+
+
+def test_run_facts(workdir, config):
+  facts = json.loads((workdir / 'run.json').read_text())
+  assert facts['trials_in'] == facts['trials_out'] == _SUBJECTS * _TRIALS
+  assert facts['losses'] == {}
+  assert set(facts['parameters']) == {'fusion', 'physio', 'video'}
+  assert facts['parameters']['fusion'] > facts['parameters']['video'] > 0
+  assert {'jax', 'flax', 'python'} <= set(facts['versions'])
+  assert {'twin', 'prepare', 'pretrain', 'features', 'training'} <= set(
+      facts['seconds'])
+  saved = json.loads((workdir / 'config.json').read_text())
+  assert saved == json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def test_learning_curves_of_every_run(workdir):
+  steps = {}
+  for line in _json_lines(workdir):
+    assert np.isfinite(line['loss'])
+    steps.setdefault((line['run'], line['split']), []).append(line['step'])
+  assert steps.pop(('encoder', 'train')) == [1, 2, 3]
+  for fold in (0, 1):
+    for model in _MODELS[1:]:
+      assert steps.pop((f'fold{fold}/{model}', 'train')) == [1, 2, 3, 4]
+      assert steps.pop((f'fold{fold}/{model}', 'validation')) == [2, 4]
+  assert not steps
+
+
+def test_attention_of_one_trial(workdir):
+  with np.load(workdir / 'attention.npz') as arrays:
+    layers, heads, queries, keys = arrays['weights'].shape
+    assert (layers, heads, queries) == (1, 2, 60 * 128 // 512)
+    assert keys == 10 * 2  # a clip every 6 s, two slots each
+    valid = arrays['key_valid']
+    sums = arrays['weights'][..., valid].sum(-1)
+    np.testing.assert_allclose(sums, 1, rtol=1e-4)
+    assert not arrays['weights'][..., ~valid].any()
+    assert arrays['signals'].shape == (60 * 128, 2)
+    assert arrays['signal_times'][-1] == pytest.approx(60, abs=0.01)
+    assert arrays['query_times'][-1] == pytest.approx(58, abs=0.01)
+    scores = arrays['scores']
+    trial_id = str(arrays['trial_id'])
+  rows = [r for r in _predictions(workdir) if r['model'] == 'fusion'
+          and f's{int(r["subject"]):02d}_trial{int(r["trial"]):02d}' == trial_id]
+  told = {r['target']: float(r['score']) for r in rows}
+  np.testing.assert_allclose(scores, [told[t] for t in _TARGETS], rtol=1e-3)
+
+
+def test_a_second_run_trains_nothing_and_changes_no_prediction(workdir, config, run,
+                                                               monkeypatch):
+  data = experiment.Path(config.data.data_dir)
+  kept = ('predictions.csv', 'metrics.jsonl', 'config.json', 'attention.npz')
+  before = {name: (workdir / name).read_bytes() for name in kept}
+  checkpoints = _snapshot(workdir / 'checkpoints')
+  prepared = _snapshot(data / 'prepared') | _snapshot(data / 'twins')
+  monkeypatch.setattr(MetricLog, 'write', None)  # no step is taken
+  run(config, workdir)
+  assert before == {name: (workdir / name).read_bytes() for name in kept}
+  assert _snapshot(workdir / 'checkpoints') == checkpoints
+  assert _snapshot(data / 'prepared') | _snapshot(data / 'twins') == prepared
+
+
+def test_another_work_directory_reuses_what_is_prepared_and_repeats_the_result(
+    workdir, config, run, tmp_path):
+  data = experiment.Path(config.data.data_dir)
+  before = _snapshot(data / 'prepared') | _snapshot(data / 'twins')
+  assert any(path.suffix == '.npy' for path in before)
+  assert any(path.name == 'record.json' for path in before)
+  run(config, tmp_path / 'new')
+  assert _snapshot(data / 'prepared') | _snapshot(data / 'twins') == before
+  assert ((tmp_path / 'new/predictions.csv').read_bytes()
+          == (workdir / 'predictions.csv').read_bytes())
+
+
+def test_a_killed_run_goes_on_to_the_same_result(workdir, config, run, tmp_path,
+                                                 monkeypatch):
+  def cut(self, name, split, step, metrics):
+    if (name, split, step) == ('fold1/fusion', 'train', 3):
+      raise KeyboardInterrupt
+    write(self, name, split, step, metrics)
+
+  write = MetricLog.write
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(MetricLog, 'write', cut)
+    run(config, tmp_path)
+  assert not (tmp_path / 'predictions.csv').exists()
+  run(config, tmp_path)
+  assert ((tmp_path / 'predictions.csv').read_bytes()
+          == (workdir / 'predictions.csv').read_bytes())
+  # Only what was not there yet has been trained: no fold 0 a second time.
+  steps = [(x['run'], x['step']) for x in _json_lines(tmp_path)
+           if x['split'] == 'train']
+  assert len(steps) == len(set(steps))
+
+
+def test_a_work_directory_of_another_config(workdir, config, run):
+  before = _snapshot(workdir)
+  other = _changed(config, input={'threshold': 4.5})
+  with pytest.raises(InputError, match=r'belongs to another config \(input\.threshold '
+                                       r'was 5\.0, now 4\.5\)'):
+    run(other, workdir)
+  with pytest.raises(InputError, match=r'seed was 0, now 1'):
+    run(dataclasses.replace(config, seed=1), workdir)
+  assert _snapshot(workdir) == before
+
+
+def test_settings_that_change_no_result_may_change(workdir, config, run):
+  run(_changed(config, data={'workers': 2}), workdir)
+
+
+def test_a_work_directory_of_other_source_files(workdir, config, run, tmp_path):
+  for name in ('config.json', 'run.json'):
+    shutil.copy(workdir / name, tmp_path / name)
+  facts = json.loads((tmp_path / 'run.json').read_text())
+  facts['source_fingerprint'] = 'other'
+  (tmp_path / 'run.json').write_text(json.dumps(facts))
+  with pytest.raises(InputError, match='results of other source files'):
+    run(config, tmp_path)
+
+
+@pytest.mark.parametrize(('sections', 'message'), [
+    ({'train': {'batch_size': 12}}, r'config\.train\.batch_size: a batch of 12 cannot'),
+    ({'evaluation': {'batch_size': 4}}, r'config\.evaluation\.batch_size: .* 4 cannot'),
+    ({'encoder': {'feature_batch': 9}}, r'config\.encoder\.feature_batch: .* 9 cannot'),
+    ({'encoder': {'size': 'Q'}}, r"config\.encoder\.size: 'Q' is none of tiny"),
+    ({'encoder': {'patch': 24}}, r'config: 4 frames of 32 px cannot be cut'),
+    ({'encoder': {'dtype': 'f8'}}, r"config: dtype 'f8' is none of"),
+    ({'data': {'crop': 'Z'}}, r"config\.data: .*crop: one of X, Y; it is 'Z'"),
+    ({'data': {'channels': ('ecg',)}}, r'config\.data: .*channels: some of eda'),
+    ({'evaluation': {'models': ('audio',)}}, r"config\.evaluation\.models: 'audio' is"),
+    ({'evaluation': {'models': ()}}, r'config\.evaluation\.models: name at least one'),
+    ({'mesh': {'data': 3}}, r'mesh: .* does not fit 8 devices'),
+])
+def test_what_cannot_work_is_said_before_anything_is_done(config, tmp_path, sections,
+                                                          message):
+  with pytest.raises(InputError, match=message) as error:
+    experiment.run(_changed(config, **sections), tmp_path / 'new')
+  assert '\n' not in str(error.value)
+  assert not (tmp_path / 'new').exists()
+
+
+def test_too_few_subjects(config, run, tmp_path):
+  with pytest.raises(InputError, match=r'evaluation\.folds: 5 folds of 4 subjects'):
+    run(_changed(config, evaluation={'folds': 5}), tmp_path)
+
+
+def test_an_encoder_that_has_seen_test_subjects(workdir, config, run, tmp_path):
+  encoder = next(experiment.Path(config.data.data_dir).rglob('record.json')).parent
+  given = _changed(config, encoder={'checkpoint': str(encoder)},
+                   evaluation={'models': ('video',)})
+  with pytest.raises(InputError, match='was pre-trained on test subjects'):
+    run(given, tmp_path)
+  run(_changed(given, evaluation={'allow_encoder_overlap': True}), tmp_path / 'allowed')
+  rows = _predictions(tmp_path / 'allowed')
+  assert len({r['subject'] for r in rows}) == _SUBJECTS  # nobody is set aside
+
+
+def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_path):
+  twin, = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
+  run(_changed(config, evaluation={'models': ('physio',), 'folds': _SUBJECTS,
+                                   'validation_subjects': 0},
+               data={'manual_dir': str(twin)}), tmp_path)
+  rows = _predictions(tmp_path)
+  assert len(rows) == _SUBJECTS * _TRIALS * len(_TARGETS) * 2
+  assert {r['model'] for r in rows} == {'class_prior', 'physio'}
+  # A twin given by hand is still one.
+  assert 'SYNTHETIC' in (tmp_path / 'report.md').read_text()
+
+
+def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_path):
+  config = _changed(config, encoder={'finetune': True},
+                    evaluation={'models': ('fusion',)}, train={'validate_every': 0})
+  config = _changed(config, mesh={'fsdp': 2}, train={
+      'optimiser': OptimiserConfig(steps=2, warmup_steps=1)})
+  run(config, tmp_path, devices=2)  # sharded, too
+  rows = _predictions(tmp_path)
+  assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * 2
+  facts = json.loads((tmp_path / 'run.json').read_text())
+  frozen = json.loads((workdir / 'run.json').read_text())
+  assert facts['parameters']['fusion'] > 2 * frozen['parameters']['fusion']
+  assert (tmp_path / 'attention.npz').exists()

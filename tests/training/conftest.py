@@ -1,0 +1,40 @@
+"""Tiny tasks."""
+
+import jax
+import pytest
+
+from mvp_jax.models.fusion import FusionConfig
+from mvp_jax.models.physio import PhysioConfig
+from mvp_jax.models.videomae import VideoMAEConfig
+from mvp_jax.training.sharding import MeshConfig, make_mesh
+from mvp_jax.training.tasks import Emotion, MaskedVideo
+
+
+@pytest.fixture(autouse=True)
+def _jax_for_tests():
+  """Compiles fast; and Optax raises floats to the power of an int32 count."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  with jax.numpy_dtype_promotion('standard'):
+    yield
+  jax.config.update('jax_disable_most_optimizations', False)
+
+
+@pytest.fixture(scope='session')
+def emotion():
+  return Emotion(FusionConfig(
+      video_depth=1, depth=1, heads=2, mlp_width=16, dropout=0.1, video_width=4,
+      signal_rate=8.0, physio=PhysioConfig(
+          widths=(8, 16), kernels=(8, 4), strides=(4, 2), depth=1, heads=2,
+          mlp_width=16, dropout=0.1)))
+
+
+@pytest.fixture(scope='session')
+def masked_video():
+  return MaskedVideo(VideoMAEConfig(
+      width=16, depth=2, heads=2, mlp_width=32, decoder_width=8, decoder_depth=1,
+      decoder_heads=2, frames=4, size=16, patch=8, drop_path=0.1))
+
+
+@pytest.fixture(scope='session')
+def one_device():
+  return make_mesh(MeshConfig(), jax.devices()[:1])

@@ -1,0 +1,221 @@
+"""The video encoder: recorded, resumed, and its features cached in order."""
+
+import dataclasses
+import json
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from mvp_jax.config import EncoderConfig
+from mvp_jax.data.clips import ClipLayout, lay_clips
+from mvp_jax.errors import InputError
+from mvp_jax.training import encoder
+from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.state import OptimiserConfig, build_model, init_state
+
+_RATE = 5.0
+_LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
+_SETTINGS = EncoderConfig(
+    mask_ratio=0.5, clips_per_trial=2, train=TrainConfig(
+        batch_size=4, log_every=1, checkpoint_every=2,
+        optimiser=OptimiserConfig(steps=3, warmup_steps=1)))
+
+
+class _Corpus:
+  """Five trials of different lengths; frames are noise of trial and number."""
+
+  name = 'deap'
+  has_video = True
+  metadata = {'frame_rate': _RATE, 'fingerprint': 'f00', 'synthetic': True}
+
+  def __init__(self):
+    self.read = []  # trials whose frames were read
+    self.trials = [
+        types.SimpleNamespace(
+            trial_id=f's{subject:02d}_trial01', subject=subject,
+            frame_times=(np.arange(count) / _RATE).astype(np.float32),
+            frame_valid=np.ones(count, bool))
+        for subject, count in enumerate([20, 35, 5, 0, 15, 10], start=1)]
+
+  def frames(self, trial, numbers):
+    self.read.append(trial.subject)
+    return np.stack([np.random.default_rng((trial.subject, int(n))).integers(
+        0, 256, (16, 16, 3), np.uint8) for n in numbers])
+
+
+@pytest.fixture
+def corpus():
+  return _Corpus()
+
+
+@pytest.fixture(scope='module')
+def pretrained(masked_video, one_device, tmp_path_factory):
+  """A finished encoder's folder and record."""
+  folder = tmp_path_factory.mktemp('encoder') / 'abc'
+  with jax.numpy_dtype_promotion('standard'):
+    record = _pretrain(masked_video, _Corpus(), one_device, folder)
+  return folder, record
+
+
+def _pretrain(task, corpus, mesh, folder, subjects=(2, 4, 5), settings=_SETTINGS):
+  return encoder.pretrain(task, corpus, subjects, settings, _LAYOUT, mesh=mesh,
+                          seed=1, directory=folder)
+
+
+def test_the_record_says_what_it_was_trained_on(pretrained, masked_video):
+  folder, record = pretrained
+  assert json.loads((folder / 'record.json').read_text()) == record
+  assert record['dataset'] == 'deap' and record['source_fingerprint'] == 'f00'
+  assert record['trained_on_subjects'] == [2, 4, 5]
+  assert record['trials'] == 2  # subject 4 has no video
+  assert (record['steps'], record['mask_ratio'], record['seed']) == (3, 0.5, 1)
+  assert record['synthetic'] is True
+  assert record['model']['width'] == masked_video.model.width
+  lines = [json.loads(x) for x in (folder / 'metrics.jsonl').read_text().splitlines()]
+  assert [(x['run'], x['step']) for x in lines] == [('encoder', n) for n in (1, 2, 3)]
+
+
+def test_the_record_tells_apart_what_gives_other_weights(
+    pretrained, masked_video, one_device, tmp_path, monkeypatch):
+  monkeypatch.setattr(encoder, 'fit', lambda *args, **kwargs: None)
+  slower = dataclasses.replace(_SETTINGS.train, optimiser=dataclasses.replace(
+      _SETTINGS.train.optimiser, learning_rate=1e-4))
+  records = [pretrained[1]]
+  for i, change in enumerate([{'clips_per_trial': 3}, {'train': slower},
+                              {'mask_ratio': 0.75}]):
+    records.append(_pretrain(masked_video, _Corpus(), one_device, tmp_path / str(i),
+                             settings=dataclasses.replace(_SETTINGS, **change)))
+  # Cached features are named after it.
+  assert len({encoder.fingerprint(record) for record in records}) == len(records)
+
+
+def test_only_the_subjects_given_are_seen(masked_video, one_device, corpus, tmp_path):
+  _pretrain(masked_video, corpus, one_device, tmp_path / 'e', subjects=(1, 6))
+  assert set(corpus.read) == {1, 6}
+
+
+def test_a_finished_encoder_is_not_trained_again(pretrained, masked_video, one_device,
+                                                 corpus):
+  folder, record = pretrained
+  assert _pretrain(masked_video, corpus, one_device, folder) == record
+  assert not corpus.read
+
+
+def test_a_killed_pre_training_goes_on(pretrained, masked_video, one_device, corpus,
+                                       tmp_path, monkeypatch):
+  def cut(self, run, split, step, metrics):
+    if step == 3:
+      raise KeyboardInterrupt
+    real(self, run, split, step, metrics)
+
+  real = encoder.MetricLog.write
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(encoder.MetricLog, 'write', cut)
+    _pretrain(masked_video, corpus, one_device, tmp_path)
+  with pytest.raises(InputError, match='holds no finished encoder'):
+    encoder.load(masked_video, _SETTINGS.train.optimiser, one_device, tmp_path)
+  _pretrain(masked_video, corpus, one_device, tmp_path)
+  one, other = (encoder.load(masked_video, _SETTINGS.train.optimiser, one_device, x)
+                for x in (pretrained[0], tmp_path))
+  jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_there_must_be_videos(masked_video, one_device, corpus, tmp_path):
+  with pytest.raises(InputError, match=r'encoder\.subjects: no videos'):
+    _pretrain(masked_video, corpus, one_device, tmp_path, subjects=(4,))
+
+
+@pytest.fixture(scope='module')
+def params(masked_video, one_device):
+  return init_state(masked_video, _SETTINGS.train.optimiser, one_device, 0).params
+
+
+def _cache(task, params, corpus, mesh, folder, batch_size=3):
+  trials = [t for t in corpus.trials if len(t.frame_times)]
+  encoder.cache_features(task, params, corpus, trials, _LAYOUT, batch_size, mesh=mesh,
+                         directory=folder)
+  return {t.trial_id: np.load(folder / f'{t.trial_id}.npy') for t in trials}
+
+
+@pytest.mark.parametrize('batch_size', [1, 3, 64])
+def test_features_are_the_encoder_s_own(masked_video, params, one_device, corpus,
+                                        tmp_path, batch_size):
+  found = _cache(masked_video, params, corpus, one_device, tmp_path, batch_size)
+  model = build_model(masked_video, params)
+  for trial in corpus.trials:
+    if not len(trial.frame_times):
+      continue
+    numbers, _, _ = lay_clips(trial, _RATE, _LAYOUT)
+    frames = corpus.frames(trial, numbers.ravel()).reshape(*numbers.shape, 16, 16, 3)
+    wanted = np.asarray(model.encoder.features(frames)).reshape(-1, 16)
+    assert found[trial.trial_id].dtype == np.float32
+    np.testing.assert_allclose(found[trial.trial_id], wanted, rtol=1e-4, atol=1e-5)
+  assert {len(x) for x in found.values()} == {2 * n for n in (4, 7, 1, 3, 2)}
+
+
+def test_only_what_is_missing_is_computed(masked_video, params, one_device, corpus,
+                                          tmp_path):
+  before = _cache(masked_video, params, corpus, one_device, tmp_path)
+  assert sorted(corpus.read) == [1, 2, 3, 5, 6]
+  times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+  (tmp_path / 's03_trial01.npy').unlink()
+  (tmp_path / 's05_trial01.npy').unlink()
+  corpus.read.clear()
+  after = _cache(masked_video, params, corpus, one_device, tmp_path)
+  assert sorted(corpus.read) == [3, 5]
+  for name, tokens in before.items():
+    np.testing.assert_allclose(after[name], tokens, rtol=1e-5, atol=1e-6)
+  for path in tmp_path.iterdir():
+    if path.stem not in ('s03_trial01', 's05_trial01'):
+      assert path.stat().st_mtime_ns == times[path.name]
+  assert len(list(tmp_path.iterdir())) == 5  # nothing temporary is left
+  corpus.read.clear()
+  _cache(masked_video, params, corpus, one_device, tmp_path)
+  assert not corpus.read
+
+
+def test_a_killed_run_keeps_what_was_whole(masked_video, params, one_device, corpus,
+                                           tmp_path):
+  real = corpus.frames
+
+  def cut(trial, numbers):
+    if trial.subject == 5:
+      raise KeyboardInterrupt
+    return real(trial, numbers)
+
+  corpus.frames = cut
+  with pytest.raises(KeyboardInterrupt):
+    _cache(masked_video, params, corpus, one_device, tmp_path, batch_size=2)
+  found = {p.name for p in tmp_path.iterdir()}
+  assert {'s01_trial01.npy', 's02_trial01.npy'} <= found <= {
+      's01_trial01.npy', 's02_trial01.npy', 's03_trial01.npy'}
+
+
+@pytest.mark.parametrize(('dataset', 'tested', 'allowed', 'fine'), [
+    ('deap', [1, 3], False, True), ('deap', [1, 2], False, False),
+    ('deap', [1, 2], True, True), ('amigos', [1, 2], False, True)])
+def test_no_test_subject_may_have_been_seen(dataset, tested, allowed, fine, corpus):
+  record = {'dataset': dataset, 'trained_on_subjects': [2, 4]}
+  if fine:
+    encoder.check_overlap(record, corpus, tested, allowed)
+  else:
+    with pytest.raises(InputError, match=r'pre-trained on test subjects \[2\] of deap'):
+      encoder.check_overlap(record, corpus, tested, allowed)
+
+
+def test_a_digest_is_of_the_values():
+  def params(x):
+    return {'a': np.float32([1, 2]), 'b': {'c': np.float32([[x, 3]])}}
+
+  assert encoder.digest(params(0)) == encoder.digest(jax.device_put(params(0)))
+  assert encoder.digest(params(0)) != encoder.digest(params(1))
+
+
+def test_a_fingerprint_depends_on_all_its_parts():
+  parts = [(_LAYOUT, 1, ('a',)), (_LAYOUT, 2, ('a',)), (_LAYOUT, 1, ('b',)),
+           (ClipLayout(frames=8), 1, ('a',)), (_SETTINGS, 1, ('a',))]
+  assert len({encoder.fingerprint(*p) for p in parts}) == len(parts)
+  assert encoder.fingerprint(*parts[0]) == encoder.fingerprint(
+      ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2), 1, ('a',))

@@ -1,0 +1,62 @@
+"""Metrics: JSON lines that parse, TensorBoard events that hold them."""
+
+import json
+import struct
+
+import pytest
+
+from mvp_jax.training.metric_log import MetricLog
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  with MetricLog(tmp_path) as log:
+    log.write('fold0/fusion', 'train', 1, {'loss': 0.75, 'grad_norm': float('nan')})
+    log.write('fold0/fusion', 'validation', 1, {'loss': float('inf')})
+    log.write('encoder', 'train', 10, {'loss': 2})
+    # On disk at once, not when the run ends: it may be killed.
+    assert len((tmp_path / 'metrics.jsonl').read_text().splitlines()) == 3
+  return tmp_path
+
+
+def _lines(workdir):
+  def refuse(constant):
+    raise AssertionError(f'{constant} is not JSON')
+
+  return [json.loads(line, parse_constant=refuse)
+          for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def test_lines_are_json(workdir):
+  lines = _lines(workdir)
+  assert all(line.pop('time') > 1.7e9 for line in lines)
+  assert lines == [
+      {'run': 'fold0/fusion', 'split': 'train', 'step': 1, 'loss': 0.75,
+       'grad_norm': None},
+      {'run': 'fold0/fusion', 'split': 'validation', 'step': 1, 'loss': None},
+      {'run': 'encoder', 'split': 'train', 'step': 10, 'loss': 2.0}]
+
+
+def test_a_resumed_run_appends(workdir):
+  with MetricLog(workdir) as log:
+    log.write('encoder', 'train', 11, {'loss': 1.5})
+  assert [line['step'] for line in _lines(workdir)] == [1, 1, 10, 11]
+
+
+def _records(path):
+  """The records of a TFRecord file, which TensorBoard's events are."""
+  content, records = path.read_bytes(), []
+  while content:
+    length, = struct.unpack('<Q', content[:8])
+    records.append(content[12:12 + length])
+    content = content[16 + length:]
+  return records
+
+
+def test_tensorboard_events_hold_the_scalars(workdir):
+  files = sorted(p.relative_to(workdir).parent.as_posix()
+                 for p in workdir.rglob('events.out.tfevents.*'))
+  assert files == ['tensorboard/encoder', 'tensorboard/fold0/fusion']
+  path, = (workdir / 'tensorboard/encoder').iterdir()
+  event, = (r for r in _records(path) if b'train/loss' in r)
+  assert struct.pack('<f', 2.0) in event

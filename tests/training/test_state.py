@@ -1,0 +1,127 @@
+"""The training step against the same written out in NumPy."""
+
+import jax
+import numpy as np
+import pytest
+
+from mvp_jax.training.sharding import path_string, put_batch
+from mvp_jax.training.state import (
+    OptimiserConfig,
+    build_model,
+    decayed,
+    init_params,
+    init_state,
+    schedule,
+    train_step,
+)
+from tests.training.tiny import OPTIMISER, emotion_example, make_batch
+
+
+def _flat(tree):
+  return {path_string(path): np.asarray(x, np.float64)
+          for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _rate(step, config):
+  """Linear warm-up from 0, then half a cosine to 0."""
+  if step < config.warmup_steps:
+    return config.learning_rate * step / config.warmup_steps
+  done = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
+  return config.learning_rate * (1 + np.cos(np.pi * min(done, 1))) / 2
+
+
+def test_learning_rate():
+  found = [float(schedule(OPTIMISER)(step)) for step in range(10)]
+  wanted = [_rate(step, OPTIMISER) for step in range(10)]
+  np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-9)
+  assert found[0] == 0 and max(found) == pytest.approx(0.02) and found[8] < 1e-9
+
+
+def test_a_warm_up_longer_than_the_run_ends_within_it():
+  config = OptimiserConfig(learning_rate=1.0, steps=4, warmup_steps=100)
+  np.testing.assert_allclose([float(schedule(config)(s)) for s in range(4)],
+                             [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize('task', ['emotion', 'masked_video'])
+def test_matrices_are_decayed_and_nothing_else(request, task):
+  task = request.getfixturevalue(task)
+  params = jax.eval_shape(lambda: init_params(task, jax.random.key(0)))
+  for path, x in jax.tree_util.tree_leaves_with_path(params):
+    stacked = 'blocks' in path_string(path)
+    decay = decayed(params)
+    for key in path:
+      decay = decay[key.key]
+    assert decay == (x.ndim - stacked == 2), path_string(path)
+
+
+def test_steps_are_adamw_written_out(emotion, one_device):
+  batches = [make_batch(emotion_example, number) for number in range(4)]
+  state = init_state(emotion, OPTIMISER, one_device, 5)
+  params = jax.device_get(state.params)
+  decay = {path_string(path): keep for path, keep in
+           jax.tree_util.tree_leaves_with_path(decayed(params))}
+  step_fn = train_step(emotion, OPTIMISER, one_device)
+
+  @jax.jit
+  def gradient(params, batch, key):
+    return jax.value_and_grad(
+        lambda p: emotion.loss(build_model(emotion, p), batch, key)[0])(params)
+
+  first = dict.fromkeys(decay, 0.0)
+  second = dict.fromkeys(decay, 0.0)
+  norms = []
+  for number, batch in enumerate(batches):
+    key = jax.random.fold_in(jax.random.key(5), number)
+    before = jax.device_get(state.params)
+    loss, grads = gradient(before, batch, key)
+    state, metrics = step_fn(state, put_batch(batch, one_device))
+    assert int(state.step) == number + 1
+    np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-5)
+    rate = _rate(number, OPTIMISER)
+    np.testing.assert_allclose(metrics['learning_rate'], rate, rtol=1e-5, atol=1e-9)
+    grads, before, found = _flat(grads), _flat(before), _flat(state.params)
+    norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
+    norms.append(norm)
+    np.testing.assert_allclose(metrics['grad_norm'], norm, rtol=1e-4)
+    for name, g in grads.items():
+      g = g * min(1, OPTIMISER.clip_norm / norm)
+      first[name] = 0.8 * first[name] + 0.2 * g
+      second[name] = 0.95 * second[name] + 0.05 * g**2
+      mean = first[name] / (1 - 0.8 ** (number + 1))
+      square = second[name] / (1 - 0.95 ** (number + 1))
+      update = mean / (np.sqrt(square) + 1e-8)
+      if decay[name]:
+        update = update + 0.3 * before[name]
+      np.testing.assert_allclose(found[name], before[name] - rate * update,
+                                 rtol=1e-4, atol=2e-5, err_msg=name)
+  assert max(norms) > OPTIMISER.clip_norm  # clipping took part
+  assert not np.array_equal(found['head/kernel'], _flat(params)['head/kernel'])
+
+
+def test_the_seed_gives_parameters_and_dropout(emotion, one_device):
+  batch = put_batch(make_batch(emotion_example, 0), one_device)
+  step_fn = train_step(emotion, OPTIMISER, one_device)
+
+  def run(seed, dropout_seed):
+    state = init_state(emotion, OPTIMISER, one_device, seed)
+    kernel = np.asarray(state.params['video_in']['kernel'])
+    state.seed = np.uint32(dropout_seed)
+    _, metrics = step_fn(state, batch)
+    return kernel, float(metrics['loss'])
+
+  (one, loss), (same, same_loss) = run(1, 1), run(1, 1)
+  np.testing.assert_array_equal(one, same)
+  assert loss == same_loss
+  assert run(1, 2)[1] != loss  # dropout
+  assert not np.array_equal(run(2, 1)[0], one)
+
+
+def test_a_built_model_has_the_parameters_given(emotion):
+  params = jax.eval_shape(lambda: init_params(emotion, jax.random.key(0)))
+  params = jax.tree.map(lambda x: np.full(x.shape, 0.5, x.dtype), params)
+  model = build_model(emotion, params)
+  assert np.all(np.asarray(model.head.kernel[...]) == 0.5)
+  other = build_model(emotion, jax.tree.map(np.zeros_like, params))
+  assert not np.any(np.asarray(other.head.kernel[...]))
+  assert np.all(np.asarray(model.head.kernel[...]) == 0.5)

@@ -1,0 +1,66 @@
+"""Examples and batches for the tiny tasks of conftest.py."""
+
+import numpy as np
+
+from mvp_jax.training.state import OptimiserConfig
+
+BATCH = 8
+# One for all tests: each other one is another step to compile.
+OPTIMISER = OptimiserConfig(learning_rate=0.02, steps=8, warmup_steps=2,
+                            weight_decay=0.3, beta1=0.8, beta2=0.95, clip_norm=0.5)
+
+
+def emotion_example(rng):
+  """One trial of 4 s at 8 Hz with six video tokens; some of it invalid."""
+  return {
+      'signals': rng.normal(size=(32, 2)).astype(np.float32),
+      'signals_valid': rng.random(32) < 0.9,
+      'video': rng.normal(size=(6, 4)).astype(np.float32),
+      'video_valid': rng.random(6) < 0.7,
+      'video_times': np.sort(rng.uniform(0, 4, 6)).astype(np.float32),
+      'label': rng.integers(0, 2, 2).astype(np.float32), 'weight': np.float32(1)}
+
+
+def video_example(rng):
+  """One clip of 2 slots x 4 places, half of the places hidden."""
+  hidden = np.tile(rng.permutation([True, True, False, False]), 2)
+  return {'frames': rng.integers(0, 256, (4, 16, 16, 3), np.uint8),
+          'visible': np.flatnonzero(~hidden).astype(np.int32),
+          'masked': np.flatnonzero(hidden).astype(np.int32), 'weight': np.float32(1)}
+
+
+def make_batch(example, seed, size=BATCH):
+  rng = np.random.default_rng(seed)
+  examples = [example(rng) for _ in range(size)]
+  return {name: np.stack([x[name] for x in examples]) for name in examples[0]}
+
+
+class Batches:
+  """Endless batches, each made from its number; the number is the position.
+
+  `change(number, batch)` may alter a batch or raise.
+  """
+
+  def __init__(self, example=emotion_example, change=None, size=BATCH):
+    self.example, self.change, self.size = example, change, size
+
+  def __iter__(self):
+    return _Iterator(self)
+
+
+class _Iterator:
+  def __init__(self, batches):
+    self._batches, self._number = batches, 0
+
+  def __next__(self):
+    self._number += 1
+    batch = make_batch(self._batches.example, self._number, self._batches.size)
+    if self._batches.change:
+      self._batches.change(self._number, batch)
+    return batch
+
+  def get_state(self):
+    return {'number': self._number}
+
+  def set_state(self, state):
+    self._number = state['number']
