@@ -90,8 +90,8 @@ def get_config(twin='planted'):
       model=dict(depth=1, heads=2, mlp_width=128, dropout=0.2,
                  physio=dict(widths=(32, 48, 64), kernels=(64, 16, 8),
                              strides=(16, 4, 2), depth=1, mlp_width=128)),
-      train=dict(validate_every=50,
-                 optimiser=dict(learning_rate=2e-3, steps=200, warmup_steps=20)),
+      train=dict(validate_every=30,
+                 optimiser=dict(learning_rate=2e-3, steps=120, warmup_steps=12)),
       evaluation=dict(folds=4),
   ))
   return config

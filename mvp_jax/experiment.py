@@ -36,7 +36,7 @@ from mvp_jax.training import encoder as encoders
 from mvp_jax.training.loop import fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
-from mvp_jax.training.state import forward, init_params
+from mvp_jax.training.state import forward, init_state
 from mvp_jax.training.tasks import Emotion, MaskedVideo
 
 MODELS = {'fusion': MODALITIES, 'physio': ('physio',), 'video': ('video',)}
@@ -250,12 +250,12 @@ def _train_and_predict(config, model, fold, corpus, trials, video, mesh, workdir
       signal_rate=float(corpus.metadata['signal_rate']),
       video_width=video.task.model.feature_width if uses_video else 1,
       encoder=video.task.model if finetune else None))
+  seed = config.seed * 1000 + fold.fold
   start = None
   if finetune:
-    start = init_params(task, jax.random.key(config.seed))
+    start = init_state(task, config.train.optimiser, mesh, seed).params
     start['encoder'] = video.params['encoder']
   batch_size = config.evaluation.batch_size
-  seed = config.seed * 1000 + fold.fold
   params = fit(
       task, training_batches(train, config.train.batch_size, seed,
                              config.train.workers),

@@ -333,7 +333,8 @@ def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_p
   twin, = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
   run(_changed(config, evaluation={'models': ('physio',), 'folds': _SUBJECTS,
                                    'validation_subjects': 0},
-               data={'manual_dir': str(twin)}), tmp_path)
+               data={'manual_dir': str(twin)}, mesh={'fsdp': 2}), tmp_path,
+      devices=4)  # sharded, too
   rows = _predictions(tmp_path)
   assert len(rows) == _SUBJECTS * _TRIALS * len(_TARGETS) * 2
   assert {r['model'] for r in rows} == {'class_prior', 'physio'}
@@ -344,9 +345,9 @@ def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_p
 def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_path):
   config = _changed(config, encoder={'finetune': True},
                     evaluation={'models': ('fusion',)}, train={'validate_every': 0})
-  config = _changed(config, mesh={'fsdp': 2}, train={
+  config = _changed(config, train={
       'optimiser': OptimiserConfig(steps=2, warmup_steps=1)})
-  run(config, tmp_path, devices=2)  # sharded, too
+  run(config, tmp_path)
   rows = _predictions(tmp_path)
   assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * 2
   facts = json.loads((tmp_path / 'run.json').read_text())

@@ -72,6 +72,11 @@ class EmotionTrials:
       if seconds > options.max_seconds + _TOLERANCE:
         raise InputError(f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
                          f'is {options.max_seconds:g}; raise it')
+    # Worked out once: an example is read many times.
+    self._signals = ([self._prepare_signals(trial) for trial in trials]
+                     if 'physio' in options.modalities else None)
+    self._clips = ([lay_clips(trial, corpus.metadata['frame_rate'], options.clips)
+                    for trial in trials] if 'video' in options.modalities else None)
 
   def __reduce__(self):  # reader processes open the files themselves
     return EmotionTrials, (self.corpus, self.trials, self.options, self.features,
@@ -86,12 +91,12 @@ class EmotionTrials:
     example = {'label': (ratings > options.threshold).astype(np.float32),
                'weight': np.float32(1), 'trial': np.int32(index)}
     if 'physio' in options.modalities:
-      example |= self._signals(trial)
+      example |= self._signals[index]
     if 'video' in options.modalities:
       example |= self._video(trial, index)
     return example
 
-  def _signals(self, trial):
+  def _prepare_signals(self, trial):
     length = round(self.options.max_seconds * self.corpus.metadata['signal_rate'])
     signals = standardise(trial.signals, trial.signals_valid)[:length]
     valid = trial.signals_valid.any(1)[:length]
@@ -99,8 +104,7 @@ class EmotionTrials:
 
   def _video(self, trial, index):
     options = self.options
-    numbers, times, valid = lay_clips(
-        trial, self.corpus.metadata['frame_rate'], options.clips)
+    numbers, times, valid = self._clips[index]
     clips = options.clips.max_clips(options.max_seconds + _TOLERANCE)
     length = clips * options.clips.slots
     example = {'video_valid': pad(valid, length), 'video_times': pad(times, length)}

@@ -36,9 +36,18 @@ _NO_FAMILIARITY = (2, 15, 23)
 
 
 def latents(spec, subject):
-  """Latent valence and arousal, float64 [trials, 2] in presentation order."""
+  """Latent valence and arousal, float64 [trials, 2] in presentation order.
+
+  Arousal is high as often where valence is high as where it is low, within each
+  subject: else chance would let a model of one score on the other.
+  """
   rng = stream(spec, 'latents', subject)
-  strata = rng.permuted(np.tile(np.arange(spec.trials), (2, 1)), axis=1)
+  valence = rng.permutation(spec.trials)
+  arousal = np.empty_like(valence)
+  low = valence < spec.trials / 2
+  arousal[low] = rng.permutation(np.arange(0, spec.trials, 2))
+  arousal[~low] = rng.permutation(np.arange(1, spec.trials, 2))
+  strata = np.stack([valence, arousal])
   quantiles = (strata + rng.uniform(0.02, 0.98, strata.shape)) / spec.trials
   return np.vectorize(statistics.NormalDist().inv_cdf)(quantiles).T
 

@@ -81,6 +81,26 @@ def test_video_order_matters_through_its_times():
   assert not np.allclose(model(examples)[0], model(swapped)[0], atol=1e-5)
 
 
+@pytest.mark.parametrize('centre', ['onset', 'recording', 'nothing'])
+def test_centring_takes_the_person_off_and_leaves_the_change(centre):
+  model, examples = make(centre_video=centre), batch()
+  logits, _ = model(examples)
+  person = np.random.default_rng(1).standard_normal((2, 1, 12)).astype(np.float32)
+  other, _ = model(dict(examples, video=examples['video'] + person))
+  assert np.allclose(other, logits, atol=1e-4) == (centre != 'nothing')
+  # A change after the first two seconds is seen in full when those are the reference.
+  late = np.where(examples['video_times'][..., None] >= 2, 1, 0).astype(np.float32)
+  changed, _ = model(dict(examples, video=examples['video'] + late))
+  assert not np.allclose(changed, logits, atol=1e-4)
+
+
+def test_centring_without_a_face_at_the_onset_uses_the_recording():
+  examples = batch()
+  examples['video_valid'][:, :2] = False
+  np.testing.assert_allclose(make(centre_video='onset')(examples)[0],
+                             make(centre_video='recording')(examples)[0], atol=1e-5)
+
+
 def test_attention_is_physio_over_video():
   examples = batch()
   examples['video_valid'][:, 4:] = False
@@ -130,6 +150,8 @@ def test_gradients_reach_every_parameter():
   assert not dead
 
 
-def test_unknown_modality_is_refused():
+def test_unknown_modality_or_centre_is_refused():
+  with pytest.raises(ValueError, match='centre_video'):
+    FusionConfig(centre_video='person')
   with pytest.raises(ValueError, match='modalities'):
     FusionConfig(modalities=('audio',))

@@ -1,5 +1,6 @@
 """VideoMAE against closed forms and against `transformers` (where installed)."""
 
+import dataclasses
 import functools
 
 import jax
@@ -78,11 +79,18 @@ def test_hidden_pixels_do_not_reach_the_encoder_and_the_loss_sees_only_them():
   np.testing.assert_allclose(model.loss(video, visible, masked), expected, rtol=1e-5)
 
 
-def test_features_are_means_over_places():
+def test_features_are_means_over_regions():
   model = make().encoder
   video = clips(SMALL)
   tokens = np.asarray(model(video)).reshape(2, 2, 9, 48)
   np.testing.assert_allclose(model.features(video), tokens.mean(2), atol=1e-5)
+  config = dataclasses.replace(SMALL, size=64, feature_grid=2)
+  model = nnx.jit(lambda: videomae.Encoder(config, rngs=nnx.Rngs(0)))()
+  video = clips(config)
+  tokens = np.asarray(model(video)).reshape(2, 2, 4, 4, 48)
+  features = np.asarray(model.features(video)).reshape(2, 2, 4, 48)
+  np.testing.assert_allclose(features[:, :, 1], tokens[:, :, :2, 2:].mean((2, 3)),
+                             atol=1e-5)
 
 
 @pytest.mark.parametrize('name', videomae.PRESETS)
@@ -104,6 +112,8 @@ def test_presets_have_the_published_sizes(name):
 def test_frames_that_tubelets_do_not_divide_are_refused():
   with pytest.raises(ValueError, match='tubelets'):
     videomae.VideoMAEConfig(frames=15)
+  with pytest.raises(ValueError, match='feature_grid'):
+    videomae.VideoMAEConfig(feature_grid=3)
   with pytest.raises(ValueError, match='no VideoMAE of size'):
     videomae.preset('XXL')
 

@@ -80,3 +80,9 @@ def test_leaky_subjects_lean_and_the_sides_are_balanced():
   assert all(len(set(map(tuple, block))) == 4 for block in sides)
   null = (_all('null')[..., :2] > 5).mean(axis=1)
   assert null.std() < 0.1 < share.std()
+
+
+def test_high_arousal_is_no_likelier_with_high_valence():
+  for subject in range(1, 6):
+    valence, arousal = ratings.latents(TwinSpec(subjects=5), subject).T > 0
+    assert (valence & arousal).sum() == (valence & ~arousal).sum() == 10

@@ -7,7 +7,9 @@ from mvp_jax.models.fusion import FusionConfig
 from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
+from mvp_jax.training.state import init_state
 from mvp_jax.training.tasks import Emotion, MaskedVideo
+from tests.training.tiny import OPTIMISER
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +40,15 @@ def masked_video():
 @pytest.fixture(scope='session')
 def one_device():
   return make_mesh(MeshConfig(), jax.devices()[:1])
+
+
+@pytest.fixture(scope='session')
+def emotion_params(emotion, one_device):
+  with jax.numpy_dtype_promotion('standard'):
+    return init_state(emotion, OPTIMISER, one_device, 0).params
+
+
+@pytest.fixture(scope='session')
+def video_params(masked_video, one_device):
+  with jax.numpy_dtype_promotion('standard'):
+    return init_state(masked_video, OPTIMISER, one_device, 0).params

@@ -13,14 +13,14 @@ from mvp_jax.data.clips import ClipLayout, lay_clips
 from mvp_jax.errors import InputError
 from mvp_jax.training import encoder
 from mvp_jax.training.loop import TrainConfig
-from mvp_jax.training.state import OptimiserConfig, build_model, init_state
+from mvp_jax.training.state import build_model
+from tests.training.tiny import BATCH, OPTIMISER
 
 _RATE = 5.0
 _LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
 _SETTINGS = EncoderConfig(
     mask_ratio=0.5, clips_per_trial=2, train=TrainConfig(
-        batch_size=4, log_every=1, checkpoint_every=2,
-        optimiser=OptimiserConfig(steps=3, warmup_steps=1)))
+        batch_size=BATCH, log_every=1, checkpoint_every=2, optimiser=OPTIMISER))
 
 
 class _Corpus:
@@ -70,18 +70,19 @@ def test_the_record_says_what_it_was_trained_on(pretrained, masked_video):
   assert record['dataset'] == 'deap' and record['source_fingerprint'] == 'f00'
   assert record['trained_on_subjects'] == [2, 4, 5]
   assert record['trials'] == 2  # subject 4 has no video
-  assert (record['steps'], record['mask_ratio'], record['seed']) == (3, 0.5, 1)
+  assert (record['steps'], record['mask_ratio'], record['seed']) == (8, 0.5, 1)
   assert record['synthetic'] is True
   assert record['model']['width'] == masked_video.model.width
   lines = [json.loads(x) for x in (folder / 'metrics.jsonl').read_text().splitlines()]
-  assert [(x['run'], x['step']) for x in lines] == [('encoder', n) for n in (1, 2, 3)]
+  assert [(x['run'], x['step']) for x in lines] == [
+      ('encoder', n) for n in range(1, 9)]
 
 
 def test_the_record_tells_apart_what_gives_other_weights(
     pretrained, masked_video, one_device, tmp_path, monkeypatch):
   monkeypatch.setattr(encoder, 'fit', lambda *args, **kwargs: None)
   slower = dataclasses.replace(_SETTINGS.train, optimiser=dataclasses.replace(
-      _SETTINGS.train.optimiser, learning_rate=1e-4))
+      OPTIMISER, learning_rate=1e-4))
   records = [pretrained[1]]
   for i, change in enumerate([{'clips_per_trial': 3}, {'train': slower},
                               {'mask_ratio': 0.75}]):
@@ -106,7 +107,7 @@ def test_a_finished_encoder_is_not_trained_again(pretrained, masked_video, one_d
 def test_a_killed_pre_training_goes_on(pretrained, masked_video, one_device, corpus,
                                        tmp_path, monkeypatch):
   def cut(self, run, split, step, metrics):
-    if step == 3:
+    if step == 5:
       raise KeyboardInterrupt
     real(self, run, split, step, metrics)
 
@@ -115,9 +116,9 @@ def test_a_killed_pre_training_goes_on(pretrained, masked_video, one_device, cor
     patch.setattr(encoder.MetricLog, 'write', cut)
     _pretrain(masked_video, corpus, one_device, tmp_path)
   with pytest.raises(InputError, match='holds no finished encoder'):
-    encoder.load(masked_video, _SETTINGS.train.optimiser, one_device, tmp_path)
+    encoder.load(masked_video, OPTIMISER, one_device, tmp_path)
   _pretrain(masked_video, corpus, one_device, tmp_path)
-  one, other = (encoder.load(masked_video, _SETTINGS.train.optimiser, one_device, x)
+  one, other = (encoder.load(masked_video, OPTIMISER, one_device, x)
                 for x in (pretrained[0], tmp_path))
   jax.tree.map(np.testing.assert_array_equal, one, other)
 
@@ -127,11 +128,6 @@ def test_there_must_be_videos(masked_video, one_device, corpus, tmp_path):
     _pretrain(masked_video, corpus, one_device, tmp_path, subjects=(4,))
 
 
-@pytest.fixture(scope='module')
-def params(masked_video, one_device):
-  return init_state(masked_video, _SETTINGS.train.optimiser, one_device, 0).params
-
-
 def _cache(task, params, corpus, mesh, folder, batch_size=3):
   trials = [t for t in corpus.trials if len(t.frame_times)]
   encoder.cache_features(task, params, corpus, trials, _LAYOUT, batch_size, mesh=mesh,
@@ -139,31 +135,31 @@ def _cache(task, params, corpus, mesh, folder, batch_size=3):
   return {t.trial_id: np.load(folder / f'{t.trial_id}.npy') for t in trials}
 
 
-@pytest.mark.parametrize('batch_size', [1, 3, 64])
-def test_features_are_the_encoder_s_own(masked_video, params, one_device, corpus,
+@pytest.mark.parametrize('batch_size', [3, 64])
+def test_features_are_the_encoder_s_own(masked_video, video_params, one_device, corpus,
                                         tmp_path, batch_size):
-  found = _cache(masked_video, params, corpus, one_device, tmp_path, batch_size)
-  model = build_model(masked_video, params)
-  for trial in corpus.trials:
-    if not len(trial.frame_times):
-      continue
-    numbers, _, _ = lay_clips(trial, _RATE, _LAYOUT)
-    frames = corpus.frames(trial, numbers.ravel()).reshape(*numbers.shape, 16, 16, 3)
-    wanted = np.asarray(model.encoder.features(frames)).reshape(-1, 16)
-    assert found[trial.trial_id].dtype == np.float32
-    np.testing.assert_allclose(found[trial.trial_id], wanted, rtol=1e-4, atol=1e-5)
-  assert {len(x) for x in found.values()} == {2 * n for n in (4, 7, 1, 3, 2)}
+  found = _cache(masked_video, video_params, corpus, one_device, tmp_path, batch_size)
+  trials = [t for t in corpus.trials if len(t.frame_times)]
+  numbers = [lay_clips(t, _RATE, _LAYOUT)[0] for t in trials]
+  clips = np.concatenate([corpus.frames(t, n.ravel()).reshape(*n.shape, 16, 16, 3)
+                          for t, n in zip(trials, numbers, strict=True)])
+  model = build_model(masked_video, video_params)
+  wanted = np.asarray(model.encoder.features(clips)).reshape(-1, 16)
+  assert [len(found[t.trial_id]) for t in trials] == [2 * n for n in (4, 7, 1, 3, 2)]
+  got = np.concatenate([found[t.trial_id] for t in trials])
+  assert got.dtype == np.float32
+  np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_only_what_is_missing_is_computed(masked_video, params, one_device, corpus,
+def test_only_what_is_missing_is_computed(masked_video, video_params, one_device, corpus,
                                           tmp_path):
-  before = _cache(masked_video, params, corpus, one_device, tmp_path)
+  before = _cache(masked_video, video_params, corpus, one_device, tmp_path)
   assert sorted(corpus.read) == [1, 2, 3, 5, 6]
   times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
   (tmp_path / 's03_trial01.npy').unlink()
   (tmp_path / 's05_trial01.npy').unlink()
   corpus.read.clear()
-  after = _cache(masked_video, params, corpus, one_device, tmp_path)
+  after = _cache(masked_video, video_params, corpus, one_device, tmp_path)
   assert sorted(corpus.read) == [3, 5]
   for name, tokens in before.items():
     np.testing.assert_allclose(after[name], tokens, rtol=1e-5, atol=1e-6)
@@ -172,11 +168,11 @@ def test_only_what_is_missing_is_computed(masked_video, params, one_device, corp
       assert path.stat().st_mtime_ns == times[path.name]
   assert len(list(tmp_path.iterdir())) == 5  # nothing temporary is left
   corpus.read.clear()
-  _cache(masked_video, params, corpus, one_device, tmp_path)
+  _cache(masked_video, video_params, corpus, one_device, tmp_path)
   assert not corpus.read
 
 
-def test_a_killed_run_keeps_what_was_whole(masked_video, params, one_device, corpus,
+def test_a_killed_run_keeps_what_was_whole(masked_video, video_params, one_device, corpus,
                                            tmp_path):
   real = corpus.frames
 
@@ -187,7 +183,7 @@ def test_a_killed_run_keeps_what_was_whole(masked_video, params, one_device, cor
 
   corpus.frames = cut
   with pytest.raises(KeyboardInterrupt):
-    _cache(masked_video, params, corpus, one_device, tmp_path, batch_size=2)
+    _cache(masked_video, video_params, corpus, one_device, tmp_path, batch_size=2)
   found = {p.name for p in tmp_path.iterdir()}
   assert {'s01_trial01.npy', 's02_trial01.npy'} <= found <= {
       's01_trial01.npy', 's02_trial01.npy', 's03_trial01.npy'}

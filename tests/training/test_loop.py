@@ -15,7 +15,6 @@ from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import (
     OptimiserConfig,
     abstract_state,
-    init_params,
     init_state,
 )
 from tests.training.tiny import BATCH, OPTIMISER, Batches, emotion_example, make_batch
@@ -188,8 +187,8 @@ def test_given_parameters_are_the_start_and_survive(emotion, one_device, through
   assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
 
 
-def test_evaluation_weighs_every_example_once(emotion, one_device):
-  params = jax.jit(lambda key: init_params(emotion, key))(jax.random.key(0))
+def test_evaluation_weighs_every_example_once(emotion, emotion_params, one_device):
+  params = emotion_params
   whole = make_batch(emotion_example, 0, 16)
   halves = [{k: v[i:i + 8] for k, v in whole.items()} for i in (0, 8)]
   last = {k: np.concatenate([v[8:11], v[:5]]) for k, v in whole.items()}
