@@ -151,8 +151,8 @@ def test_features_are_the_encoder_s_own(masked_video, video_params, one_device, 
   np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_only_what_is_missing_is_computed(masked_video, video_params, one_device, corpus,
-                                          tmp_path):
+def test_only_what_is_missing_is_computed(masked_video, video_params, one_device,
+                                          corpus, tmp_path):
   before = _cache(masked_video, video_params, corpus, one_device, tmp_path)
   assert sorted(corpus.read) == [1, 2, 3, 5, 6]
   times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
@@ -172,8 +172,8 @@ def test_only_what_is_missing_is_computed(masked_video, video_params, one_device
   assert not corpus.read
 
 
-def test_a_killed_run_keeps_what_was_whole(masked_video, video_params, one_device, corpus,
-                                           tmp_path):
+def test_a_killed_run_keeps_what_was_whole(masked_video, video_params, one_device,
+                                           corpus, tmp_path):
   real = corpus.frames
 
   def cut(trial, numbers):
