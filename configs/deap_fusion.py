@@ -84,14 +84,14 @@ def get_config(twin='planted'):
       data=dict(frame_rate=5.0, frame_size=64),
       input=dict(clips=dict(stride=2, spacing=6.4)),
       encoder=dict(size='tiny', dtype='float32', feature_grid=2, mask_ratio=0.75,
-                   train=dict(batch_size=16, checkpoint_every=200, workers=0,
-                              optimiser=dict(learning_rate=3e-3, steps=400,
+                   train=dict(batch_size=16, checkpoint_every=160, workers=0,
+                              optimiser=dict(learning_rate=3e-3, steps=320,
                                              warmup_steps=40))),
       model=dict(depth=1, heads=2, mlp_width=128, dropout=0.2,
                  physio=dict(widths=(32, 48, 64), kernels=(64, 16, 8),
                              strides=(16, 4, 2), depth=1, mlp_width=128)),
-      train=dict(validate_every=30,
-                 optimiser=dict(learning_rate=2e-3, steps=120, warmup_steps=12)),
+      train=dict(validate_every=25,
+                 optimiser=dict(learning_rate=2e-3, steps=100, warmup_steps=10)),
       evaluation=dict(folds=4),
   ))
   return config

@@ -237,8 +237,7 @@ def _train_and_predict(config, model, fold, corpus, trials, video, mesh, workdir
     return EmotionTrials(corpus, chosen, options, features, scale)
 
   train = select(fold.train_subjects)
-  scale = fit_scale(train) if features else None
-  train = select(fold.train_subjects, scale)
+  train.scale = scale = fit_scale(train) if features else None
   validation = select(fold.validation_subjects, scale)
   test = select(fold.test_subjects, scale)
 

@@ -24,9 +24,11 @@ def training_batches(source, batch_size, seed, workers=0, read=None):
   data = data.seed(seed).shuffle().repeat()
   if read is not None:
     data = data.random_map(read)
-  data = data.to_iter_dataset(
-      grain.ReadOptions(num_threads=2, prefetch_buffer_size=2 * batch_size))
+  # Whole batches are what the threads hand over: cheaper than single examples,
+  # and the order does not depend on the number of workers.
   data = data.batch(batch_size // processes, drop_remainder=True)
+  data = data.to_iter_dataset(
+      grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
   if workers:
     if not flags.FLAGS.is_parsed():  # Grain reads them; in a notebook nobody has
       flags.FLAGS.mark_as_parsed()
