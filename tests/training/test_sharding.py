@@ -127,6 +127,7 @@ def _run(task, example, mesh, params, steps=4):
   for number in range(steps):
     state, metrics = step(state, put_batch(make_batch(example, number), mesh))
     losses.append(float(metrics['loss']))
+    jax.block_until_ready(state)  # eight devices share few threads
   return losses, jax.device_get(state.params)
 
 
