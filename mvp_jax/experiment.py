@@ -83,7 +83,9 @@ def run(config, workdir):
   facts['folds'] = [dataclasses.asdict(fold) for fold in folds]
   trials = [t for t in trials if t.subject in subjects]
 
-  EmotionTrials(corpus, trials, config.input)  # checks their lengths
+  modalities = MODALITIES if wants_video else ('physio',)
+  EmotionTrials(corpus, trials, dataclasses.replace(  # checks lengths and ratings
+      config.input, modalities=modalities))
   video = None
   if wants_video:
     video = _video_encoder(config, corpus, reserved, subjects, mesh, workdir, facts)

@@ -93,6 +93,8 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
   sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size')
   steps = config.optimiser.steps
   step_fn = train_step(task, config.optimiser, mesh)
+  # Simulated devices share few threads: steps that wait for each other can hang.
+  serial = mesh.size > 1 and jax.default_backend() == 'cpu'
 
   with Checkpoints(directory, config.keep_checkpoints) as checkpoints:
     start = checkpoints.latest_step() or 0
@@ -128,6 +130,8 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
       for step in range(start + 1, steps + 1):
         batch = sharding.put_batch(next(iterator), mesh)
         state, metrics = step_fn(state, batch)
+        if serial:
+          jax.block_until_ready(metrics)
         if late:
           read_late()
         late = step, metrics
