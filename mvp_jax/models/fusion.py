@@ -118,7 +118,8 @@ class EmotionModel(nnx.Module):
           `frames`: uint8 [B, clips, frames, size, size, 3];
         video_valid: bool [B, V]; video_times: float32 [B, V], seconds.
       key: random key for dropout, or None.
-      want_attention: add `attention` [depth, B, heads, N, V], `query_valid` [B, N].
+      want_attention: add `attention` [depth, B, heads, N, V], `query_valid` [B, N]
+        and `query_times` [N], seconds.
     """
     keys = (None,) * 5 if key is None else jax.random.split(key, 5)
     seen = {}
@@ -131,7 +132,8 @@ class EmotionModel(nnx.Module):
     if len(self.config.modalities) == 2:
       x, weights = self.fusion(x, video, video_valid, keys[3], want_attention)
       if want_attention:
-        seen = {'attention': weights, 'query_valid': valid}
+        seen = {'attention': weights, 'query_valid': valid,
+                'query_times': self.physio.times(batch['signals'].shape[1])}
     pooled = self.norm(masked_mean(x, valid))
     pooled = layers.dropout(pooled, self.config.dropout, keys[4])
     return self.head(pooled.astype(jnp.float32)), seen
