@@ -53,13 +53,6 @@ class DeapConfig(tfds.core.BuilderConfig):
   interim_dir: str | None = None
 
 
-class _StillEncoded(tfds.decode.SkipDecoding):
-  """Leaves JPEGs as they are; TFDS lacks this for sequences without TensorFlow."""
-
-  def decode_batch_example_np(self, example):
-    return example
-
-
 class Builder(tfds.core.ShardBasedBuilder):
   """DEAP: 32 subjects, 40 music videos each, rated for valence and arousal."""
 
@@ -147,10 +140,13 @@ class Builder(tfds.core.ShardBasedBuilder):
   def _rows_are_right(self):
     """Whether each trial's first and last chunk lie where the trial says."""
     trials = self.as_data_source('trials')
-    chunks = self.as_data_source('frames', decoders={'frames': _StillEncoded()})
+    chunks = self.as_data_source(
+      'frames', deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    names = tfds.features.FeaturesDict(
+      {name: self.info.features[name] for name in ('trial_id', 'chunk')})
     for trial in trials:
       for chunk in (0, trial['num_chunks'] - 1):
-        found = chunks[trial['first_chunk'] + chunk]
+        found = names.deserialize_example_np(chunks[trial['first_chunk'] + chunk])
         if (found['trial_id'], found['chunk']) != (trial['trial_id'], chunk):
           return False
     return len(chunks) == sum(trial['num_chunks'] for trial in trials)
