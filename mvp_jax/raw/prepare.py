@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mvp_jax.files import whole
 from mvp_jax.progress import Progress
 from mvp_jax.raw.losses import Loss
 
@@ -67,7 +68,7 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
     next run tries them again.
   """
   directory.mkdir(parents=True, exist_ok=True)
-  for leftover in directory.glob('*.tmp'):
+  for leftover in directory.glob('.*.part.npz'):
     leftover.unlink()
   todo = [i for i, task in enumerate(tasks) if not _is_done(task, directory)]
   losses = [None] * len(tasks)
@@ -90,12 +91,10 @@ def load_result(directory, name):
 
 def write_account(path, rows):
   """Writes one line per trial; `rows` are dicts with the same keys."""
-  temporary = path.with_name(path.name + '.tmp')
-  with temporary.open('w', newline='') as file:
+  with whole(path) as part, part.open('w', newline='') as file:
     writer = csv.DictWriter(file, rows[0], lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-  os.replace(temporary, path)
 
 
 def read_account(path):
@@ -137,11 +136,8 @@ def _do(function, task, directory):
     arrays = function(*task.args)
   except Loss as loss:
     return loss
-  path = _path(directory, task.name)
-  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-  with temporary.open('wb') as file:
-    np.savez(file, key=np.array(key), **arrays)
-  os.replace(temporary, path)
+  with whole(_path(directory, task.name)) as part:
+    np.savez(part, key=np.array(key), **arrays)
   return None
 
 

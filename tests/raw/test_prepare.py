@@ -67,7 +67,7 @@ def test_damaged_and_half_written_results_are_made_anew(tmp_path):
   tasks = tasks_for(tmp_path, [3, 4])
   run_tasks(square, tasks, out, 'Squares', 'n', 1)
   (out / 'n3.npz').write_bytes((out / 'n3.npz').read_bytes()[:-30])
-  (out / 'n4.npz.123.tmp').write_bytes(b'half')
+  (out / '.n4.npz.123.part.npz').write_bytes(b'half')
   run_tasks(square, tasks, out, 'Squares', 'n', 1)
   assert ran(tmp_path) == [3, 3, 4]
   assert sorted(p.name for p in out.iterdir()) == ['n3.npz', 'n4.npz']
