@@ -14,11 +14,9 @@ from tests.training.tiny import OPTIMISER
 
 @pytest.fixture(autouse=True)
 def _jax_for_tests():
-  """Compiles fast; and Optax raises floats to the power of an int32 count."""
-  jax.config.update('jax_disable_most_optimizations', True)
+  """Optax raises floats to the power of an int32 count."""
   with jax.numpy_dtype_promotion('standard'):
     yield
-  jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture(scope='session')
