@@ -49,10 +49,7 @@ def _check_finite(run, step, metrics):
 
 
 def evaluate(task, params, batches, mesh):
-  """Mean metrics over padded batches, each example counted once.
-
-  `task.loss` must weigh examples by `batch['weight']`, 0 for padding.
-  """
+  """Means of `task.evaluate` over padded batches, each example counted once."""
   totals, count = {}, 0.0
   run = forward(task, mesh, 'evaluate')
   for batch in batches:

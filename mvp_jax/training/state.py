@@ -19,7 +19,10 @@ class Task(Protocol):
     """Makes the model."""
 
   def loss(self, model, batch, key) -> tuple[jax.Array, dict]:
-    """The scalar to minimise and scalars to log; `key=None` in evaluation."""
+    """The scalar to minimise and scalars to log."""
+
+  def evaluate(self, model, batch) -> dict:
+    """Means over the examples of a padded batch, weighed by `batch['weight']`."""
 
 
 @dataclasses.dataclass(frozen=True)
