@@ -95,7 +95,9 @@ def load(task, optimiser, mesh, directory):
 def check_overlap(record, corpus, test_subjects, allowed):
   """Raises InputError if the encoder has seen a test subject's video."""
   seen = sorted(set(record['trained_on_subjects']) & set(test_subjects))
-  if record['dataset'] == corpus.name and seen and not allowed:
+  same = (record['dataset'], record['synthetic']) == (
+      corpus.name, corpus.metadata['synthetic'])  # a twin's subjects are nobody's
+  if same and seen and not allowed:
     raise InputError(
         f'encoder: was pre-trained on test subjects {seen} of {corpus.name}; '
         'pre-train on others, or accept it with '

@@ -189,11 +189,14 @@ def test_a_killed_run_keeps_what_was_whole(masked_video, video_params, one_devic
       's01_trial01.npy', 's02_trial01.npy', 's03_trial01.npy'}
 
 
-@pytest.mark.parametrize(('dataset', 'tested', 'allowed', 'fine'), [
-    ('deap', [1, 3], False, True), ('deap', [1, 2], False, False),
-    ('deap', [1, 2], True, True), ('amigos', [1, 2], False, True)])
-def test_no_test_subject_may_have_been_seen(dataset, tested, allowed, fine, corpus):
-  record = {'dataset': dataset, 'trained_on_subjects': [2, 4]}
+@pytest.mark.parametrize(('dataset', 'tested', 'allowed', 'synthetic', 'fine'), [
+    ('deap', [1, 3], False, True, True), ('deap', [1, 2], False, True, False),
+    ('deap', [1, 2], True, True, True), ('amigos', [1, 2], False, True, True),
+    ('deap', [1, 2], False, False, True)])  # the corpus is synthetic
+def test_no_test_subject_may_have_been_seen(dataset, tested, allowed, synthetic, fine,
+                                            corpus):
+  record = {'dataset': dataset, 'trained_on_subjects': [2, 4],
+            'synthetic': synthetic}
   if fine:
     encoder.check_overlap(record, corpus, tested, allowed)
   else:
