@@ -20,8 +20,9 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_fusion import get_config
-from mvp_jax.config import ENCODERS, parse
+from mvp_jax.config import parse
 from mvp_jax.models.fusion import FusionConfig
+from mvp_jax.models.videomae import preset
 from mvp_jax.training import sharding
 from mvp_jax.training.state import init_state, train_step
 from mvp_jax.training.tasks import Emotion
@@ -30,7 +31,7 @@ from mvp_jax.training.tasks import Emotion
 def measure(config, seconds, steps):
   """Returns (seconds a step, bytes of temporary memory)."""
   tree = {f: getattr(config.model, f) for f in config.model.__dataclass_fields__}
-  width = ENCODERS[config.encoder.size].width
+  width = preset(config.encoder.size).width
   task = Emotion(FusionConfig(**tree, video_width=width))
   mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
   rng = np.random.default_rng(0)

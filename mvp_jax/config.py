@@ -12,7 +12,7 @@ import typing
 from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import FusionSizes
-from mvp_jax.models.videomae import PRESETS, VideoMAEConfig, preset
+from mvp_jax.models.videomae import preset
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.sharding import MeshConfig
@@ -50,18 +50,18 @@ class EncoderConfig:
   finetune: bool = False  # train it end to end with the fusion
   feature_batch: int = 32  # clips
 
+  def __post_init__(self):
+    preset(self.size)  # raises if there is no such size
+
   def model(self, clips, frame_size):
     """The VideoMAEConfig for clips (a ClipLayout) of `frame_size` pixels.
 
     Raises ValueError if they cannot be cut into tubelets and patches.
     """
-    return dataclasses.replace(
-        ENCODERS[self.size], frames=clips.frames, tubelet=clips.tubelet,
-        size=frame_size, patch=self.patch, feature_grid=self.feature_grid,
-        dtype=self.dtype, remat=self.remat, drop_path=self.drop_path)
-
-
-ENCODERS: dict[str, VideoMAEConfig] = {name: preset(name) for name in PRESETS}
+    return preset(
+        self.size, frames=clips.frames, tubelet=clips.tubelet, size=frame_size,
+        patch=self.patch, feature_grid=self.feature_grid, dtype=self.dtype,
+        remat=self.remat, drop_path=self.drop_path)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,17 +8,13 @@ trial is predicted; the report is written.
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
-import platform
-import subprocess
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from mvp_jax.config import ENCODERS
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.emotion import EmotionTrials, fit_scale
@@ -38,13 +34,15 @@ from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.state import forward, init_state
 from mvp_jax.training.tasks import Emotion, MaskedVideo
+from mvp_jax.workdir import (
+    FINGERPRINT,
+    check_source,
+    claim,
+    copy_metrics,
+    provenance,
+)
 
 MODELS = {'fusion': MODALITIES, 'physio': ('physio',), 'video': ('video',)}
-_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
-             'tensorflow-datasets', 'numpy')
-# What does not change the result, so that a work directory may be gone on with.
-_FREE_SETTINGS = {('data', 'workers'), ('data', 'manual_dir'), ('data', 'data_dir')}
-_FINGERPRINT = 'source_fingerprint'
 
 
 def run(config, workdir):
@@ -57,17 +55,17 @@ def run(config, workdir):
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
   _check(config, mesh)
-  _claim(workdir, config)
+  earlier = claim(workdir, config)
   _use_compilation_cache(Path(config.data.data_dir))
   facts = {'dataset': config.dataset, 'threshold': config.input.threshold,
-           'git': _git_revision(), 'versions': _versions(),
+           **provenance(),
            'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
-           'seconds': {}}
+           'seconds': earlier.get('seconds', {})}
 
   with _timed('data', facts):
     corpus = _corpus(config, facts)
-    _check_source(workdir, corpus)
-    facts[_FINGERPRINT] = corpus.metadata['fingerprint']
+    check_source(workdir, corpus.metadata['fingerprint'])
+    facts[FINGERPRINT] = corpus.metadata['fingerprint']
     write_json(workdir / 'run.json', facts)
     (workdir / 'account.csv').write_bytes(
         (corpus.directory / 'account.csv').read_bytes())
@@ -83,9 +81,8 @@ def run(config, workdir):
   facts['folds'] = [dataclasses.asdict(fold) for fold in folds]
   trials = [t for t in trials if t.subject in subjects]
 
-  modalities = MODALITIES if wants_video else ('physio',)
-  EmotionTrials(corpus, trials, dataclasses.replace(  # checks lengths and ratings
-      config.input, modalities=modalities))
+  for model in config.evaluation.models:  # checks lengths and ratings, before long work
+    EmotionTrials(corpus, trials, config.input, MODELS[model])
   video = None
   if wants_video:
     video = _video_encoder(config, corpus, reserved, subjects, mesh, workdir, facts)
@@ -96,12 +93,15 @@ def run(config, workdir):
             config.encoder.feature_batch, mesh=mesh, directory=video.features)
 
   predictions = []
+  for fold in folds:
+    predictions += _class_prior(config, fold, corpus, trials)
   with MetricLog(workdir) as log, _timed('training', facts):
-    for fold in folds:
-      predictions += _class_prior(config, fold, corpus, trials)
-      for model in config.evaluation.models:
+    for model in config.evaluation.models:
+      source = EmotionTrials(corpus, trials, config.input, MODELS[model],
+                             video.features if 'video' in MODELS[model] else None)
+      for fold in folds:
         predictions += _train_and_predict(
-            config, model, fold, corpus, trials, video, mesh, workdir, log, facts)
+            config, model, fold, source, video, mesh, workdir, log, facts)
   order = {target: i for i, target in enumerate(config.input.targets)}
   predictions.sort(
       key=lambda p: (order[p.target], p.fold, p.subject, p.trial, p.model))
@@ -141,9 +141,6 @@ def _check(config, mesh):
   if not config.evaluation.models:
     raise InputError('config.evaluation.models: name at least one of '
                      f'{", ".join(MODELS)}')
-  if config.encoder.size not in ENCODERS:
-    raise InputError(f'config.encoder.size: {config.encoder.size!r} is none of '
-                     f'{", ".join(ENCODERS)}')
   try:
     load_builder(config.dataset).configure(**_preparation(config))
   except InputError as error:
@@ -213,7 +210,7 @@ def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts
     with _timed('pretrain', facts):
       encoders.pretrain(task, corpus, reserved, settings, config.input.clips,
                         mesh=mesh, seed=config.seed, directory=directory)
-    _copy_metrics(directory, workdir)
+    copy_metrics(directory, workdir)
   params = encoders.load(task, settings.train.optimiser, mesh, directory)
   record = json.loads((directory / encoders.RECORD).read_text())
   encoders.check_overlap(record, corpus, test_subjects,
@@ -225,28 +222,22 @@ def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts
   return _Video(task, params, None if settings.finetune else features)
 
 
-def _train_and_predict(config, model, fold, corpus, trials, video, mesh, workdir, log,
-                       facts):
-  """Trains one model on one fold and predicts the fold's test trials."""
+def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, facts):
+  """Trains one model on one fold of `source` and predicts the fold's test trials."""
   run_name = f'fold{fold.fold}/{model}'
-  options = dataclasses.replace(config.input, modalities=MODELS[model])
-  uses_video = 'video' in options.modalities
-  features = video.features if uses_video else None
-  finetune = uses_video and not features
-
-  def select(subjects, scale=None):
-    chosen = [t for t in trials if t.subject in subjects]
-    return EmotionTrials(corpus, chosen, options, features, scale)
-
-  train = select(fold.train_subjects)
-  train.scale = scale = fit_scale(train) if features else None
-  validation = select(fold.validation_subjects, scale)
-  test = select(fold.test_subjects, scale)
+  corpus = source.corpus
+  uses_video = 'video' in source.modalities
+  finetune = uses_video and not source.features
+  train = source.select(fold.train_subjects)
+  scale = fit_scale(train) if source.features else None
+  train = source.select(fold.train_subjects, scale)
+  validation = source.select(fold.validation_subjects, scale)
+  test = source.select(fold.test_subjects, scale)
 
   task = Emotion(FusionConfig(
       **{f.name: getattr(config.model, f.name)
          for f in dataclasses.fields(config.model)},
-      modalities=options.modalities, targets=options.targets,
+      modalities=source.modalities, targets=config.input.targets,
       channels=tuple(corpus.metadata['channels']),
       signal_rate=float(corpus.metadata['signal_rate']),
       video_width=video.task.model.feature_width if uses_video else 1,
@@ -311,15 +302,13 @@ def _write_attention(workdir, task, params, test, scores, mesh):
   seen = jax.device_get(
       forward(task, mesh, 'attention')(params, put_batch(batch, mesh)))
   corpus = test.corpus
-  rate, stride = task.model.signal_rate, task.model.physio.stride
-  queries = seen['attention'].shape[-2]
   shown = np.linspace(0, len(trial.frame_times) - 1, 10).astype(int)[1:-1]
   arrays = {
       'trial_id': trial.trial_id, 'weights': seen['attention'][:, 0],
-      'query_times': (np.arange(queries) + 0.5) * stride / rate,
+      'query_times': seen['query_times'],
       'query_valid': seen['query_valid'][0], 'key_times': example['video_times'],
       'key_valid': example['video_valid'], 'signals': trial.signals,
-      'signal_times': np.arange(len(trial.signals)) / rate,
+      'signal_times': np.arange(len(trial.signals)) / task.model.signal_rate,
       'channels': np.array(task.model.channels),
       'label': example['label'], 'scores': seen['scores'][0],
       'targets': np.array(task.model.targets),
@@ -329,71 +318,15 @@ def _write_attention(workdir, task, params, test, scores, mesh):
     np.savez_compressed(part, **arrays)
 
 
-def _claim(workdir, config):
-  """Makes the work directory this config's own, or refuses."""
-  workdir.mkdir(parents=True, exist_ok=True)
-  path = workdir / 'config.json'
-  now = json.loads(json.dumps(dataclasses.asdict(config)))
-  if path.exists() and (workdir / 'run.json').exists():  # else nothing is in it yet
-    before = _flat(json.loads(path.read_text()))
-    different = [
-        f'{".".join(k)} was {before.get(k)!r}, now {v!r}'
-        for k, v in _flat(now).items()
-        if before.get(k) != v and k not in _FREE_SETTINGS]
-    if different:
-      raise InputError(f'{workdir}: belongs to another config '
-                       f'({"; ".join(different)}); give another --workdir or '
-                       'restore the setting')
-  write_json(path, now)
-
-
-def _check_source(workdir, corpus):
-  """Refuses to go on with results of other data."""
-  path, now = workdir / 'run.json', corpus.metadata['fingerprint']
-  before = json.loads(path.read_text())[_FINGERPRINT] if path.exists() else now
-  if before != now:
-    raise InputError(f'{workdir}: holds results of other source files (fingerprint '
-                     f'{before}, now {now}); give another --workdir')
-
-
-def _flat(tree, prefix=()):
-  if not isinstance(tree, dict):
-    return {prefix: tree}
-  return {key: value for name, branch in tree.items()
-          for key, value in _flat(branch, (*prefix, name)).items()}
-
-
-def _copy_metrics(encoder_directory, workdir):
-  """Puts the encoder's learning curve beside the others, once."""
-  lines = (encoder_directory / 'metrics.jsonl').read_text()
-  target = workdir / 'metrics.jsonl'
-  if not target.exists() or '"run": "encoder"' not in target.read_text():
-    with target.open('a') as file:
-      file.write(lines)
-
-
 @contextlib.contextmanager
 def _timed(stage, facts):
+  """Adds to the seconds of a stage, of this run and those it goes on from."""
   start = time.monotonic()
   yield
-  facts['seconds'][stage] = round(time.monotonic() - start, 1)
+  before = facts['seconds'].get(stage, 0)
+  facts['seconds'][stage] = round(before + time.monotonic() - start, 1)
 
 
 def _use_compilation_cache(data_dir):
   jax.config.update('jax_compilation_cache_dir', str(data_dir.absolute() / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-
-
-def _git_revision():
-  root = Path(__file__).parent
-  try:
-    return subprocess.run(
-        ['git', 'describe', '--always', '--dirty'], cwd=root, check=True,
-        capture_output=True, text=True).stdout.strip()
-  except (OSError, subprocess.CalledProcessError):
-    return 'unknown'
-
-
-def _versions():
-  return {'python': platform.python_version(),
-          **{name: importlib.metadata.version(name) for name in _PACKAGES}}

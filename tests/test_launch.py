@@ -24,7 +24,7 @@ def _launch(cwd, *arguments):
     ([], ['--config']),
     (['--config=none.py'], ['none.py']),
     ([_CONFIG + ':nul'], ['config.twin', 'variant', 'planted, null, leaky']),
-    ([_CONFIG, '--config.encoder.size=Q'], ['config.encoder.size', 'tiny, S, B']),
+    ([_CONFIG, '--config.encoder.size=Q'], ['config.encoder', 'size', 'tiny, S, B']),
     ([_CONFIG, '--config.data.crop=Z'], ['config.data', 'crop', 'X, Y']),
     ([_CONFIG, '--config.data.manual_dir=deap'], ['deap', 'metadata_csv']),
 ])

@@ -1,5 +1,6 @@
 """Whole trials as examples for the emotion model."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -14,7 +15,6 @@ _TOLERANCE = 0.5  # seconds; a recording may end a little late
 class EmotionInput:
   """How a trial becomes an example."""
 
-  modalities: tuple[str, ...] = ('physio', 'video')
   targets: tuple[str, ...] = ('valence', 'arousal')
   threshold: float = 5.0  # a rating above it is "high"
   max_seconds: float = 60.0  # sequences are padded to it
@@ -50,13 +50,15 @@ class EmotionTrials:
     corpus: Corpus.
     trials: list of Trial.
     options: EmotionInput.
+    modalities: of 'physio' and 'video', what an example holds.
     features: folder of cached video tokens, `<trial_id>.npy`; None = read frames.
     scale: float32 [D], by which they are divided (`fit_scale`); None = as they are.
   """
 
-  def __init__(self, corpus, trials, options, features=None, scale=None):
+  def __init__(self, corpus, trials, options, modalities=('physio', 'video'),
+               features=None, scale=None):
     self.corpus, self.trials, self.options = corpus, trials, options
-    self.features, self.scale = features, scale
+    self.modalities, self.features, self.scale = modalities, features, scale
     # Opened once, here: NumPy parses the headers with Python's `ast`, which in
     # Python 3.11 may fail when several threads do so.
     self._tokens = ([_open_tokens(features, trial) for trial in trials]
@@ -74,13 +76,23 @@ class EmotionTrials:
                          f'is {options.max_seconds:g}; raise it')
     # Worked out once: an example is read many times.
     self._signals = ([self._prepare_signals(trial) for trial in trials]
-                     if 'physio' in options.modalities else None)
+                     if 'physio' in modalities else None)
     self._clips = ([lay_clips(trial, corpus.metadata['frame_rate'], options.clips)
-                    for trial in trials] if 'video' in options.modalities else None)
+                    for trial in trials] if 'video' in modalities else None)
 
   def __reduce__(self):  # reader processes open the files themselves
-    return EmotionTrials, (self.corpus, self.trials, self.options, self.features,
-                           self.scale)
+    return EmotionTrials, (self.corpus, self.trials, self.options, self.modalities,
+                           self.features, self.scale)
+
+  def select(self, subjects, scale=None):
+    """The trials of some subjects, with a scale; shares what is worked out."""
+    chosen = [i for i, trial in enumerate(self.trials) if trial.subject in subjects]
+    selected = copy.copy(self)
+    selected.scale = scale
+    for name in ('trials', '_tokens', '_signals', '_clips'):
+      if getattr(self, name) is not None:
+        setattr(selected, name, [getattr(self, name)[i] for i in chosen])
+    return selected
 
   def __len__(self):
     return len(self.trials)
@@ -90,9 +102,9 @@ class EmotionTrials:
     ratings = np.array([trial.ratings[t] for t in options.targets], np.float32)
     example = {'label': (ratings > options.threshold).astype(np.float32),
                'weight': np.float32(1), 'trial': np.int32(index)}
-    if 'physio' in options.modalities:
+    if 'physio' in self.modalities:
       example |= self._signals[index]
-    if 'video' in options.modalities:
+    if 'video' in self.modalities:
       example |= self._video(trial, index)
     return example
 

@@ -89,9 +89,12 @@ PRESETS = tuple(_PRESETS)
 
 
 def preset(name, **changes):
-  """The configuration called `name`, one of `PRESETS`, with fields changed."""
+  """The configuration called `name`, one of `PRESETS`, with fields changed.
+
+  Raises ValueError if there is none.
+  """
   if name not in _PRESETS:
-    raise ValueError(f'no VideoMAE of size {name!r}; there are {", ".join(PRESETS)}')
+    raise ValueError(f'size: one of {", ".join(PRESETS)}; it is {name!r}')
   fields = ('width', 'depth', 'heads', 'mlp_width', 'decoder_width',
             'decoder_depth', 'decoder_heads')
   return VideoMAEConfig(**dict(zip(fields, _PRESETS[name], strict=True)) | changes)

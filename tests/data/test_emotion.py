@@ -27,7 +27,7 @@ def _trial(number, seconds, frames=None, face=None, ratings=None):
   samples = round(seconds * _RATE)
   frames = round(seconds * _FRAME_RATE) if frames is None else frames
   return Trial(
-      trial_id=f's01_trial{number:02d}', subject=1, trial=number, stimulus=number,
+      trial_id=f's01_trial{number:02d}', subject=number, trial=number, stimulus=number,
       ratings=ratings or {'valence': 6.0, 'arousal': 4.0},
       signals=rng.normal(3, 2, (samples, 2)).astype(np.float32),
       signals_valid=rng.random((samples, 2)) < 0.8,
@@ -161,8 +161,7 @@ def test_every_trial_needs_a_rating_of_every_target(target):
     ('physio', {'frames', 'video_valid', 'video_times'}),
     ('video', {'signals', 'signals_valid'})])
 def test_a_modality_left_out_is_not_read(trials, modality, other):
-  options = EmotionInput(max_seconds=6.0, clips=_LAYOUT, modalities=(modality,))
-  example = _source(trials, options)[2]
+  example = _source(trials, modalities=(modality,))[2]
   assert not other & set(example)
   assert example['trial'] == 2 and example['weight'] == 1
 
@@ -228,6 +227,21 @@ def test_a_token_that_never_changes_is_not_divided_by_zero(tmp_path):
   assert np.isfinite(_source([trial], features=tmp_path, scale=scale)[0]['video']).all()
 
 
+def test_selected_subjects_are_the_same_examples_scaled(trials, features):
+  folder, _ = features
+  source = _source(trials, features=folder)
+  scale = np.array([2, 4, 8], np.float32)
+  selected = source.select({3, 2}, scale)
+  assert [t.subject for t in selected.trials] == [2, 3] and len(selected) == 2
+  direct = _source(trials[1:], features=folder, scale=scale)
+  for i in range(2):
+    got, expected = selected[i], direct[i]
+    assert set(got) == set(expected)
+    for name, value in expected.items():
+      np.testing.assert_array_equal(got[name], value, err_msg=name)
+  assert len(source) == 3 and source.scale is None  # as it was
+
+
 def test_no_face_in_any_training_trial(tmp_path):
   trial = _trial(1, 6, face=np.zeros(30, bool))
   _write_tokens(tmp_path, [trial])
@@ -249,16 +263,16 @@ def test_features_that_are_missing_or_do_not_fit(tmp_path):
 
 
 def test_a_corpus_without_video():
-  options = EmotionInput(max_seconds=6.0, modalities=('physio',))
   trial = _trial(1, 6, frames=0)
   corpus = _Frames(has_video=False)
   corpus.metadata['frame_rate'] = None
-  example = EmotionTrials(corpus, [trial], options)[0]
+  example = EmotionTrials(corpus, [trial], _OPTIONS, ('physio',))[0]
   assert set(example) == {'signals', 'signals_valid', 'label', 'weight', 'trial'}
 
 
 def test_sources_can_go_to_other_processes(trials, features):
   source = EmotionTrials(types.SimpleNamespace(
-      has_video=True, metadata=_Frames().metadata), trials, _OPTIONS, features[0])
+      has_video=True, metadata=_Frames().metadata), trials, _OPTIONS,
+      features=features[0])
   example = pickle.loads(pickle.dumps(source))[1]
   np.testing.assert_array_equal(example['video'], source[1]['video'])

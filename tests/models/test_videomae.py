@@ -114,7 +114,7 @@ def test_frames_that_tubelets_do_not_divide_are_refused():
     videomae.VideoMAEConfig(frames=15)
   with pytest.raises(ValueError, match='feature_grid'):
     videomae.VideoMAEConfig(feature_grid=3)
-  with pytest.raises(ValueError, match='no VideoMAE of size'):
+  with pytest.raises(ValueError, match='size: one of tiny, S, B'):
     videomae.preset('XXL')
 
 
