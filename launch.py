@@ -46,14 +46,14 @@ def main(argv):
     return _complain(f'unexpected argument {argv[1]!r}; settings are given as '
                      '--config.<name>=<value>')
   logging.set_verbosity(logging.WARNING)
-  from mvp_jax import experiment  # after the flags: --help stays quick
-  from mvp_jax.config import parse, resolve
+  from mvp_jax import jobs  # after the flags: --help stays quick
+  from mvp_jax.config import resolve
 
   name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = pathlib.Path(_WORKDIR.value or pathlib.Path('runs') / name)
   overrides = config_flags.get_override_values(flags.FLAGS['config'])
   try:
-    experiment.run(parse(resolve(_CONFIG.value, overrides)), workdir)
+    jobs.run(resolve(_CONFIG.value, overrides), workdir)
   except InputError as error:
     return _complain(error)
   except TrainingError as error:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 def get_config(twin='planted'):
   """The experiment at full size, and what the embedded default shrinks."""
   config = ConfigDict()
+  config.job = 'fusion'
   config.dataset = 'deap'
   config.seed = 0
 

@@ -77,8 +77,9 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """One experiment."""
+  """The main job: fusion and its unimodal baselines on a corpus."""
 
+  job: str = 'fusion'  # see `jobs`
   dataset: str = 'deap'
   seed: int = 0
   data: DataConfig = DataConfig()

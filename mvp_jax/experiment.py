@@ -15,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from mvp_jax.config import Config
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.emotion import EmotionTrials, fit_scale
@@ -42,6 +43,7 @@ from mvp_jax.workdir import (
     provenance,
 )
 
+__all__ = ['Config', 'run']
 MODELS = {'fusion': MODALITIES, 'physio': ('physio',), 'video': ('video',)}
 
 

@@ -20,8 +20,8 @@ from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import make_mesh
-from mvp_jax.training.state import OptimiserConfig
 
 _SUBJECTS, _TRIALS = 5, 4
 _TARGETS = ('valence', 'arousal')

@@ -237,3 +237,30 @@ class VideoMAE(nnx.Module):
     predicted = self(frames, visible_BxV, masked_BxM, key).astype(jnp.float32)
     hidden = to_unit(gather(patchify(frames, self.config), masked_BxM))
     return jnp.mean((predicted - reconstruction_target(hidden)) ** 2, axis=(1, 2))
+
+
+class VideoClassifier(nnx.Module):
+  """Encoder of unmasked video and a linear head, for fine-tuning.
+
+  The head: mean over tokens, norm, dropout, linear; its initial weights are scaled
+  by `head_scale`. As in the reference, the encoder itself has no final norm.
+  """
+
+  def __init__(self, config, outputs, *, rngs, dropout=0.0, head_scale=0.001):
+    self.config, self.dropout = config, dropout
+    self.encoder = Encoder(config, rngs=rngs, final_norm=False)
+    self.norm = layers.layer_norm(config.width, rngs=rngs, dtype=jnp.float32)
+    self.head = layers.linear(config.width, outputs, rngs=rngs, dtype=jnp.float32)
+    self.head.kernel[...] = self.head.kernel[...] * head_scale
+
+  def __call__(self, frames, key=None):
+    """Logits of clips: float32 [B, outputs].
+
+    Args:
+      frames: [B, T, H, W, 3], uint8 or float in [0, 1].
+      key: random key for dropout and drop path, or None.
+    """
+    keys = (None, None) if key is None else jax.random.split(key)
+    x = self.encoder(frames, key=keys[0]).astype(jnp.float32)
+    x = layers.dropout(self.norm(x.mean(1)), self.dropout, keys[1])
+    return self.head(x)

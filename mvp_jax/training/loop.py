@@ -9,13 +9,8 @@ from mvp_jax.errors import InputError, TrainingError
 from mvp_jax.progress import Progress
 from mvp_jax.training import sharding
 from mvp_jax.training.checkpoints import Checkpoints
-from mvp_jax.training.state import (
-    OptimiserConfig,
-    abstract_state,
-    forward,
-    init_state,
-    train_step,
-)
+from mvp_jax.training.optimiser import OptimiserConfig
+from mvp_jax.training.state import abstract_state, forward, init_state, train_step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,57 +2,16 @@
 
 import jax
 import numpy as np
-import pytest
 
+from mvp_jax.training.optimiser import decayed
 from mvp_jax.training.sharding import path_string, put_batch
-from mvp_jax.training.state import (
-    OptimiserConfig,
-    build_model,
-    decayed,
-    init_params,
-    init_state,
-    schedule,
-    train_step,
-)
-from tests.training.tiny import OPTIMISER, emotion_example, make_batch
+from mvp_jax.training.state import build_model, init_params, init_state, train_step
+from tests.training.tiny import OPTIMISER, emotion_example, learning_rate, make_batch
 
 
 def _flat(tree):
   return {path_string(path): np.asarray(x, np.float64)
           for path, x in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _rate(step, config):
-  """Linear warm-up from 0, then half a cosine to 0."""
-  if step < config.warmup_steps:
-    return config.learning_rate * step / config.warmup_steps
-  done = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
-  return config.learning_rate * (1 + np.cos(np.pi * min(done, 1))) / 2
-
-
-def test_learning_rate():
-  found = [float(schedule(OPTIMISER)(step)) for step in range(10)]
-  wanted = [_rate(step, OPTIMISER) for step in range(10)]
-  np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-9)
-  assert found[0] == 0 and max(found) == pytest.approx(0.02) and found[8] < 1e-9
-
-
-def test_a_warm_up_longer_than_the_run_ends_within_it():
-  config = OptimiserConfig(learning_rate=1.0, steps=4, warmup_steps=100)
-  np.testing.assert_allclose([float(schedule(config)(s)) for s in range(4)],
-                             [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
-
-
-@pytest.mark.parametrize('task', ['emotion', 'masked_video'])
-def test_matrices_are_decayed_and_nothing_else(request, task):
-  task = request.getfixturevalue(task)
-  params = jax.eval_shape(lambda: init_params(task, jax.random.key(0)))
-  for path, x in jax.tree_util.tree_leaves_with_path(params):
-    stacked = 'blocks' in path_string(path)
-    decay = decayed(params)
-    for key in path:
-      decay = decay[key.key]
-    assert decay == (x.ndim - stacked == 2), path_string(path)
 
 
 def test_steps_are_adamw_written_out(emotion, one_device):
@@ -78,7 +37,7 @@ def test_steps_are_adamw_written_out(emotion, one_device):
     state, metrics = step_fn(state, put_batch(batch, one_device))
     assert int(state.step) == number + 1
     np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-5)
-    rate = _rate(number, OPTIMISER)
+    rate = learning_rate(number, OPTIMISER)
     np.testing.assert_allclose(metrics['learning_rate'], rate, rtol=1e-5, atol=1e-9)
     grads, before, found = _flat(grads), _flat(before), _flat(state.params)
     norm = np.sqrt(sum((g**2).sum() for g in grads.values()))

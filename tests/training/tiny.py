@@ -2,12 +2,20 @@
 
 import numpy as np
 
-from mvp_jax.training.state import OptimiserConfig
+from mvp_jax.training.optimiser import OptimiserConfig
 
 BATCH = 8
 # One for all tests: each other one is another step to compile.
 OPTIMISER = OptimiserConfig(learning_rate=0.02, steps=8, warmup_steps=2,
                             weight_decay=0.3, beta1=0.8, beta2=0.95, clip_norm=0.5)
+
+
+def learning_rate(step, config):
+  """Linear warm-up from 0, then half a cosine to 0."""
+  if step < config.warmup_steps:
+    return config.learning_rate * step / config.warmup_steps
+  done = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
+  return config.learning_rate * (1 + np.cos(np.pi * min(done, 1))) / 2
 
 
 def emotion_example(rng):
