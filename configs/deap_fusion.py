@@ -41,7 +41,7 @@ def get_config(twin='planted'):
   config.encoder.size = 'B'
   config.encoder.patch = 16
   config.encoder.dtype = 'bfloat16'
-  config.encoder.remat = False
+  config.encoder.remat = 'none'  # or linear, full: less memory, more work
   config.encoder.feature_grid = 1  # the mean over the whole face
   config.encoder.drop_path = 0.0
   config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
@@ -59,7 +59,7 @@ def get_config(twin='planted'):
 
   config.model = ConfigDict(dict(
       centre_video='onset', onset_seconds=2.0, video_depth=1, depth=2, heads=4,
-      mlp_width=1024, dropout=0.1, remat=False, dtype='float32',
+      mlp_width=1024, dropout=0.1, remat='none', dtype='float32',
       physio=dict(widths=(64, 128, 256), kernels=(64, 32, 16), strides=(8, 4, 2),
                   depth=2, heads=2, mlp_width=1024, dropout=0.1)))
 

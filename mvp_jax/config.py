@@ -39,7 +39,7 @@ class EncoderConfig:
   size: str = 'B'  # one of models.videomae.PRESETS
   patch: int = 16
   dtype: str = 'float32'
-  remat: bool = False
+  remat: str = 'none'  # one of models.layers.REMAT
   feature_grid: int = 1  # video tokens: means over grid x grid regions of the face
   drop_path: float = 0.0
   checkpoint: str = ''  # folder of a pre-trained encoder; empty = pre-train here

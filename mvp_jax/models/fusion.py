@@ -41,7 +41,7 @@ class FusionSizes:
   heads: int = 4
   mlp_width: int = 1024
   dropout: float = 0.1
-  remat: bool = False
+  remat: str = 'none'  # one of layers.REMAT
   dtype: str = 'float32'  # of the computation; parameters are float32
   physio: PhysioConfig = PhysioConfig()
 

@@ -15,6 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from mvp_jax.models.attention import attend, plain
+from mvp_jax.models.partition import split_batch
+
+# What a block keeps for the backward pass: everything; the outputs of its linear
+# layers (not the attention scores, which are the largest); its input alone.
+REMAT = ('none', 'linear', 'full')
+_POLICIES = {'linear': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+             'full': jax.checkpoint_policies.nothing_saveable}
 DTYPES = ('float32', 'bfloat16')  # of the computation
 NORM_EPSILON = 1e-6  # of the reference VideoMAE code
 _xavier = nnx.initializers.xavier_uniform()
@@ -68,29 +76,6 @@ def sincos_1d(positions, width):
   return pairs.reshape(*positions.shape[:-1], width).astype(jnp.float32)
 
 
-def attend(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM=None):
-  """Softmax attention. Returns the output and the weights.
-
-  A query whose keys are all invalid gets zeros. The division by the sum comes
-  after the product with the values: fewer operations, and on CPU markedly
-  faster than normalising the scores.
-  """
-  scale = query_BxHxNxK.shape[-1] ** -0.5
-  scores = jnp.einsum('bhnk,bhmk->bhnm', query_BxHxNxK * scale, key_BxHxMxK,
-                      preferred_element_type=jnp.float32)
-  if valid_BxM is not None:
-    scores = jnp.where(valid_BxM[:, None, None, :], scores, -1e30)
-  scores = scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True))
-  weights = jnp.exp(scores)
-  if valid_BxM is not None:
-    weights = jnp.where(valid_BxM[:, None, None, :], weights, 0)
-  total = weights.sum(-1, keepdims=True)
-  total = jnp.where(total > 0, total, 1)
-  out = jnp.einsum('bhnm,bhmk->bhnk', weights.astype(value_BxHxMxK.dtype),
-                   value_BxHxMxK, preferred_element_type=jnp.float32)
-  return (out / total).astype(value_BxHxMxK.dtype), weights / total
-
-
 class Attention(nnx.Module):
   """Multi-head attention, learnt biases on query and value, none on key."""
 
@@ -103,12 +88,14 @@ class Attention(nnx.Module):
     self.value = linear(width, width, rngs=rngs, dtype=dtype)
     self.out = linear(width, width, rngs=rngs, dtype=dtype)
 
-  def __call__(self, x_BxNxD, context_BxMxD, valid_BxM=None):
+  def __call__(self, x_BxNxD, context_BxMxD, valid_BxM=None, want_weights=False):
+    """Returns [B, N, D] and, if asked for, the weights [B, H, N, M], else None."""
     def split(y):
       return y.reshape(*y.shape[:2], self.heads, -1).swapaxes(1, 2)
 
-    y, weights = attend(split(self.query(x_BxNxD)), split(self.key(context_BxMxD)),
-                        split(self.value(context_BxMxD)), valid_BxM)
+    inputs = (split(self.query(x_BxNxD)), split(self.key(context_BxMxD)),
+              split(self.value(context_BxMxD)), valid_BxM)
+    y, weights = plain(*inputs) if want_weights else (attend(*inputs), None)
     return self.out(y.swapaxes(1, 2).reshape(x_BxNxD.shape)), weights
 
 
@@ -129,8 +116,9 @@ class Block(nnx.Module):
     self.up = linear(width, mlp_width, rngs=rngs, dtype=dtype)
     self.down = linear(mlp_width, width, rngs=rngs, dtype=dtype)
 
-  def __call__(self, x, context=None, valid=None, drop_path_rate=0.0, key=None):
-    """Returns [B, N, D] and the attention weights [B, H, N, M].
+  def __call__(self, x, context=None, valid=None, drop_path_rate=0.0, key=None,
+               want_weights=False):
+    """Returns [B, N, D] and the attention weights [B, H, N, M] or None.
 
     Args:
       x: [B, N, D].
@@ -138,26 +126,29 @@ class Block(nnx.Module):
       valid: bool [B, M], which keys may be attended to.
       drop_path_rate: probability to skip a branch, see `drop_path`.
       key: random key, or None for no dropout.
+      want_weights: whether to return the attention weights.
     """
     keys = (None,) * 4 if key is None else jax.random.split(key, 4)
     y = self.norm1(x)
     y, weights = self.attention(
-        y, y if context is None else self.norm_context(context), valid)
+        y, y if context is None else self.norm_context(context), valid, want_weights)
     x = x + drop_path(dropout(y, self.dropout, keys[0]), drop_path_rate, keys[1])
     y = self.down(nnx.gelu(self.up(self.norm2(x)), approximate=False))
     x = x + drop_path(dropout(y, self.dropout, keys[2]), drop_path_rate, keys[3])
-    return x, weights
+    return split_batch(x), weights
 
 
 class Stack(nnx.Module):
   """`depth` equal blocks with stacked parameters, run by `jax.lax.scan`.
 
-  Compile time does not grow with depth. `remat` keeps only each block's input
-  for the backward pass and computes the rest again.
+  Compile time does not grow with depth. `remat`, one of `REMAT`, says what each
+  block keeps for the backward pass; the rest is computed again.
   """
 
   def __init__(self, make_block: Callable[[nnx.Rngs], Block], depth, *, rngs,
-               drop_path=0.0, remat=False):
+               drop_path=0.0, remat='none'):
+    if remat not in REMAT:
+      raise ValueError(f'remat: one of {", ".join(REMAT)}; it is {remat!r}')
     self.depth, self.drop_path, self.remat = depth, drop_path, remat
     if depth:
       self.blocks = jax.vmap(make_block)(rngs.split(depth))
@@ -170,11 +161,10 @@ class Stack(nnx.Module):
 
     def run(x, layer):
       params, rate, key = layer
-      x, weights = nnx.merge(graph, params)(x, context, valid, rate, key)
-      return x, weights if want_weights else None
+      return nnx.merge(graph, params)(x, context, valid, rate, key, want_weights)
 
-    if self.remat:
-      run = jax.checkpoint(run, prevent_cse=False)
+    if self.remat != 'none':
+      run = jax.checkpoint(run, prevent_cse=False, policy=_POLICIES[self.remat])
     rates = jnp.linspace(0, self.drop_path, self.depth)  # deeper drops more
     keys = None if key is None else jax.random.split(key, self.depth)
     return jax.lax.scan(run, x, (params, rates, keys))

@@ -79,7 +79,7 @@ class Conv(nnx.Module):
 class PhysioTransformer(nnx.Module):
   """Raw signals in, one token for each half second or so out."""
 
-  def __init__(self, config, channels, rate, *, rngs, dtype, remat=False):
+  def __init__(self, config, channels, rate, *, rngs, dtype, remat='none'):
     self.config, self.rate = config, rate
     widths = (channels, *config.widths)
     self.convs = nnx.List(

@@ -17,6 +17,7 @@ import numpy as np
 from flax import nnx
 
 from mvp_jax.models import layers
+from mvp_jax.models.partition import split_batch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,12 +41,14 @@ class VideoMAEConfig:
   patch: int = 16
   feature_grid: int = 1  # `Encoder.features` averages over grid x grid regions
   drop_path: float = 0.0
-  remat: bool = False
+  remat: str = 'none'  # one of layers.REMAT
   dtype: str = 'float32'  # of the computation; parameters are float32
 
   def __post_init__(self):
     if self.dtype not in layers.DTYPES:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
+    if self.remat not in layers.REMAT:
+      raise ValueError(f'remat: one of {", ".join(layers.REMAT)}; it is {self.remat!r}')
     if self.frames % self.tubelet or self.size % self.patch:
       raise ValueError(
           f'{self.frames} frames of {self.size} px cannot be cut into tubelets '
@@ -84,6 +87,7 @@ _PRESETS = {
     'B': (768, 12, 12, 3072, 384, 4, 6),
     'L': (1024, 24, 16, 4096, 512, 4, 8),
     'H': (1280, 32, 16, 5120, 640, 4, 8),
+    'g': (1408, 40, 16, 6144, 512, 4, 8),  # VideoMAE V2
 }
 PRESETS = tuple(_PRESETS)
 
@@ -97,7 +101,9 @@ def preset(name, **changes):
     raise ValueError(f'size: one of {", ".join(PRESETS)}; it is {name!r}')
   fields = ('width', 'depth', 'heads', 'mlp_width', 'decoder_width',
             'decoder_depth', 'decoder_heads')
-  return VideoMAEConfig(**dict(zip(fields, _PRESETS[name], strict=True)) | changes)
+  patch = {'patch': 14} if name == 'g' else {}
+  return VideoMAEConfig(
+      **dict(zip(fields, _PRESETS[name], strict=True)) | patch | changes)
 
 
 def patchify(frames, config):
@@ -185,7 +191,7 @@ class Encoder(nnx.Module):
     if visible_BxV is not None:  # before the embedding: only these need it
       tokens = gather(tokens, visible_BxV)
       positions = gather(positions, visible_BxV)
-    x = self.embed(normalise_pixels(to_unit(tokens)))
+    x = split_batch(self.embed(normalise_pixels(to_unit(tokens))))
     x, _ = self.stack(x + positions.astype(x.dtype), key=key)
     return x if self.norm is None else self.norm(x)
 
@@ -224,13 +230,13 @@ class VideoMAE(nnx.Module):
 
   def __call__(self, frames, visible_BxV, masked_BxM, key=None):
     """Predicts the masked tokens' normalised pixels: [B, M, P]."""
-    visible = self.to_decoder(self.encoder(frames, visible_BxV, key))
+    visible = split_batch(self.to_decoder(self.encoder(frames, visible_BxV, key)))
     positions = layers.sincos_1d(np.arange(self.config.tokens), visible.shape[-1])
     positions = positions.astype(visible.dtype)
     masked = self.mask_token[...].astype(visible.dtype) + positions[masked_BxM]
     x = jnp.concatenate([visible + positions[visible_BxV], masked], axis=1)
     x, _ = self.decoder(x, key=key)
-    return self.to_pixels(self.decoder_norm(x[:, -masked.shape[1]:]))
+    return split_batch(self.to_pixels(self.decoder_norm(x[:, -masked.shape[1]:])))
 
   def loss(self, frames, visible_BxV, masked_BxM, key=None):
     """Mean squared error over the masked tokens of each clip: float32 [B]."""

@@ -14,9 +14,9 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mvp_jax.errors import InputError
+from mvp_jax.models.partition import BATCH_AXES, TENSOR_AXIS
 
-AXES = ('data', 'fsdp', 'tensor')
-BATCH_AXES = ('data', 'fsdp')
+AXES = (*BATCH_AXES, TENSOR_AXIS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +83,41 @@ def shardings(tree, mesh):
           mesh, spec_for(path_string(path), x.shape, mesh)), tree)
 
 
+def deal(x, parts):
+  """Deals the rows of a batch out to parts: [B, ...] -> [parts, B / parts, ...].
+
+  Row r goes to part r % parts, so that every part is spread over all devices and no
+  row changes its device.
+  """
+  dealt = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+  return jax.lax.with_sharding_constraint(dealt, P(None, BATCH_AXES))
+
+
+def describe(tree, mesh):
+  """A table of where each array of a tree lives: str, one line an array.
+
+  Args:
+    tree: nested dict of (abstract) arrays with NamedShardings.
+    mesh: the mesh, named in the first line.
+  """
+  rows, whole, local = [], 0, 0
+  for path, x in jax.tree_util.tree_leaves_with_path(tree):
+    part = x.sharding.shard_shape(x.shape)
+    whole += math.prod(x.shape) * x.dtype.itemsize
+    local += math.prod(part) * x.dtype.itemsize
+    spec = [axis if axis else '-' for axis in x.sharding.spec]
+    spec += ['-'] * (len(x.shape) - len(spec))
+    rows.append((path_string(path), 'x'.join(map(str, x.shape)) or 'scalar',
+                 ' '.join(spec), 'x'.join(map(str, part)) or 'scalar'))
+  head = ('array', 'shape', 'split over', 'on a device')
+  widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+  lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in [head, *rows]]
+  axes = ' x '.join(f'{n} {axis}' for axis, n in mesh.shape.items())
+  return '\n'.join([f'mesh: {axes}', *lines,
+                    f'{whole / 2**20:.1f} MiB in all, {local / 2**20:.1f} MiB on each '
+                    'device'])
+
+
 def replicated(mesh):
   return NamedSharding(mesh, P())
 
@@ -91,12 +126,14 @@ def batch_sharding(mesh):
   return NamedSharding(mesh, P(BATCH_AXES))
 
 
-def check_batch(batch_size, mesh, field):
-  """Raises InputError if the mesh can't divide the (global) batch."""
+def check_batch(batch_size, mesh, field, parts=1):
+  """Raises InputError if the mesh, times `parts`, can't divide the (global) batch."""
   ways = math.prod(mesh.shape[a] for a in BATCH_AXES)
-  if batch_size % ways:
+  if batch_size % (ways * parts):
+    over = f'{ways} devices (data x fsdp)'
+    over += f' and {parts} parts' if parts > 1 else ''
     raise InputError(f'{field}: a batch of {batch_size} cannot be divided over '
-                     f'{ways} devices (data x fsdp); make it a multiple of {ways}')
+                     f'{over}; make it a multiple of {ways * parts}')
 
 
 def put_batch(batch, mesh):

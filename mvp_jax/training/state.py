@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from mvp_jax.models.partition import use_mesh
 from mvp_jax.training import sharding
 from mvp_jax.training.optimiser import optimiser, schedule
 
@@ -84,24 +85,47 @@ def init_state(task, config, mesh, seed):
 
 
 @functools.cache
-def train_step(task, config, mesh):
+def train_step(task, config, mesh, accumulate=1):
   """The jitted step: (state, batch) -> (state, metrics), state donated.
 
   Cached, so that runs that differ only in their data (folds) compile once.
+
+  Args:
+    task: see `Task`.
+    config: OptimiserConfig.
+    mesh: of `sharding.make_mesh`.
+    accumulate: parts that the batch is worked off in, one after another, to need
+      the memory of one. Loss, gradient and metrics are the means over the parts.
   """
   tx = optimiser(config)
   rate = schedule(config)
 
-  def step(state, batch):
-    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-
+  def gradient(params, batch, key):
     def loss_fn(params):
       return task.loss(build_model(task, params), batch, key)
 
-    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    return grads, {'loss': loss, **metrics}
+
+  def in_parts(params, batch, key):
+    def add(total, part):
+      found = gradient(params, part[0], jax.random.fold_in(key, part[1]))
+      return jax.tree.map(jnp.add, total, found), None
+
+    parts = jax.tree.map(lambda x: sharding.deal(x, accumulate), batch)
+    first = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts), key)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
+    total, _ = jax.lax.scan(add, zeros, (parts, jnp.arange(accumulate)))
+    return jax.tree.map(lambda x: x / accumulate, total)
+
+  def step(state, batch):
+    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+    with use_mesh(mesh):
+      grads, metrics = (gradient if accumulate == 1 else in_parts)(
+          state.params, batch, key)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    metrics = {'loss': loss, 'grad_norm': optax.tree.norm(grads),
-               'learning_rate': rate(state.step), **metrics}
+    metrics = {**metrics, 'grad_norm': optax.tree.norm(grads),
+               'learning_rate': rate(state.step)}
     return TrainState(state.step + 1, state.seed,
                       optax.apply_updates(state.params, updates), opt_state), metrics
 
@@ -115,6 +139,7 @@ def train_step(task, config, mesh):
 def forward(task, mesh, method):
   """Jitted `getattr(task, method)(model, batch)` on given parameters."""
   def run(params, batch):
-    return getattr(task, method)(build_model(task, params), batch)
+    with use_mesh(mesh):
+      return getattr(task, method)(build_model(task, params), batch)
 
   return jax.jit(run, out_shardings=sharding.replicated(mesh))

@@ -1,14 +1,21 @@
 """Where arrays live, and that it changes no number."""
 
+import dataclasses
+import pathlib
+
 import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
 from mvp_jax.errors import InputError
+from mvp_jax.models.partition import use_mesh
+from mvp_jax.models.videomae import preset
 from mvp_jax.training.sharding import (
   MeshConfig,
   check_batch,
+  deal,
+  describe,
   make_mesh,
   path_string,
   put_batch,
@@ -21,6 +28,7 @@ from mvp_jax.training.state import (
   optimiser,
   train_step,
 )
+from mvp_jax.training.tasks import MaskedVideo
 from tests.training.tiny import OPTIMISER, emotion_example, make_batch, video_example
 
 _TASKS = pytest.mark.parametrize(('task', 'example'), [
@@ -172,3 +180,49 @@ def test_any_mesh_starts_from_the_same_parameters(request, alone, task, example)
   task = request.getfixturevalue(task)
   state = init_state(task, OPTIMISER, make_mesh(MeshConfig(1, 4, 2)), 7)
   _assert_close(state.params, alone(task, example)[0], rtol=1e-6, atol=1e-7)
+
+
+_GOLDENS = pathlib.Path(__file__).parent / 'goldens'
+
+
+@pytest.mark.parametrize(('size', 'sizes'), [
+    ('B', (8, 1, 1)), ('B', (1, 8, 1)), ('B', (2, 2, 2)), ('L', (1, 4, 2))])
+def test_where_parameters_and_moments_live_is_as_written_down(size, sizes):
+  """The files in goldens/ are for reading; a change must be meant."""
+  mesh = make_mesh(MeshConfig(*sizes))
+  state = abstract_state(MaskedVideo(preset(size)), OPTIMISER, mesh)
+  found = describe({'params': state.params, 'moments': state.opt_state}, mesh) + '\n'
+  path = _GOLDENS / f'videomae_{size}_{"x".join(map(str, sizes))}.txt'
+  assert found == path.read_text(), (
+      f'{path.name} differs; if that is meant, put the new table there:\n{found}')
+
+
+@pytest.mark.parametrize('sizes', [(1, 1, 1), (2, 2, 1)])
+def test_a_batch_in_parts_is_the_same_step(masked_video, sizes):
+  task = MaskedVideo(dataclasses.replace(masked_video.model, drop_path=0.0))
+  mesh = make_mesh(MeshConfig(*sizes), jax.devices()[:sizes[0] * sizes[1]])
+  batch = put_batch(make_batch(video_example, 0), mesh)
+  found = []
+  for parts in (1, 2):
+    state, metrics = train_step(task, OPTIMISER, mesh, parts)(
+        init_state(task, OPTIMISER, mesh, 0), batch)
+    found.append(jax.device_get((state.params, metrics)))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+               *found)
+
+
+def test_parts_are_dealt_without_moving_rows():
+  mesh = make_mesh(MeshConfig(data=4), jax.devices()[:4])
+  x = put_batch({'x': np.arange(16)}, mesh)['x']
+  run = jax.jit(lambda x: deal(x, 2))
+  with use_mesh(mesh):
+    assert run(x).tolist() == [list(range(0, 16, 2)), list(range(1, 16, 2))]
+    text = run.lower(x).compile().as_text()
+  assert not any(kind in text for kind in ('all-gather', 'all-to-all', 'permute'))
+
+
+def test_parts_that_do_not_divide_the_batch():
+  mesh = make_mesh(MeshConfig(data=4), jax.devices()[:4])
+  check_batch(16, mesh, 'x', parts=4)
+  with pytest.raises(InputError, match='over 4 devices .* and 3 parts; .* of 12'):
+    check_batch(16, mesh, 'x', parts=3)

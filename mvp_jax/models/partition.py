@@ -1,0 +1,33 @@
+"""Where activations live. Without a mesh in force all of this does nothing.
+
+The step puts the mesh in force (`use_mesh`) while it traces the model; where
+parameters live is said in `training.sharding`.
+"""
+
+import jax
+from jax.sharding import PartitionSpec as P
+
+BATCH_AXES = ('data', 'fsdp')  # of the mesh, which split the batch
+TENSOR_AXIS = 'tensor'  # splits heads and the inner dimension of the MLP
+
+
+def use_mesh(mesh):
+  """A context manager for tracing: activations are laid out over this mesh."""
+  return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
+
+
+def current_mesh():
+  """The abstract mesh in force, or None."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return None if mesh.empty else mesh
+
+
+def split_batch(x):
+  """Pins an activation [B, ...] to be split over the batch and nothing else.
+
+  Left to itself the partitioner may prefer to split activations like parameters,
+  and moves them for nothing.
+  """
+  if current_mesh() is None:
+    return x
+  return jax.lax.with_sharding_constraint(x, P(BATCH_AXES))

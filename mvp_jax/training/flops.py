@@ -1,0 +1,38 @@
+"""Floating-point operations that the mathematics of a model needs.
+
+Only matrix products count, 2 operations a multiplication and addition; a training
+step is three forward passes. Recomputation (remat) does not count.
+"""
+
+
+def transformer_flops(tokens, width, mlp_width, depth):
+  """Of one example's forward pass through `depth` self-attention blocks."""
+  projections = 2 * tokens * (4 * width**2 + 2 * width * mlp_width)
+  attention = 2 * 2 * tokens**2 * width
+  return depth * (projections + attention)
+
+
+def pretraining_flops(config, visible, masked):
+  """Of one clip's training step of a VideoMAE.
+
+  Args:
+    config: VideoMAEConfig.
+    visible: tokens that the encoder sees.
+    masked: tokens that the decoder restores.
+  """
+  width = config.decoder_width
+  forward = (
+      2 * visible * config.pixels_per_token * config.width
+      + transformer_flops(visible, config.width, config.mlp_width, config.depth)
+      + 2 * visible * config.width * width
+      + transformer_flops(visible + masked, width, 4 * width, config.decoder_depth)
+      + 2 * masked * width * config.pixels_per_token)
+  # The embedding's input, pixels, needs no gradient.
+  return 3 * forward - 2 * visible * config.pixels_per_token * config.width
+
+
+def classifier_flops(config):
+  """Of one clip's training step of a VideoClassifier, its head aside."""
+  embed = 2 * config.tokens * config.pixels_per_token * config.width
+  return 2 * embed + 3 * transformer_flops(
+      config.tokens, config.width, config.mlp_width, config.depth)
