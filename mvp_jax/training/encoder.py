@@ -66,8 +66,11 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
   source = RandomClips(corpus, trials, layout, places, config.mask_ratio,
                        config.clips_per_trial)
   directory.mkdir(parents=True, exist_ok=True)
-  batches = training_batches(source, config.train.batch_size, seed,
-                             config.train.workers, source.read)
+
+  def batches(start):
+    return training_batches(source, config.train.batch_size, seed,
+                            config.train.workers, source.read, start=start)
+
   with MetricLog(directory) as log:
     fit(task, batches, config.train, mesh=mesh, seed=seed, run='encoder',
         directory=directory / 'checkpoints', log=log)

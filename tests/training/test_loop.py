@@ -11,12 +11,9 @@ from mvp_jax.errors import InputError, TrainingError
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.loop import TrainConfig, evaluate, fit
 from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
-from mvp_jax.training.state import (
-    OptimiserConfig,
-    abstract_state,
-    init_state,
-)
+from mvp_jax.training.state import abstract_state, init_state
 from tests.training.tiny import BATCH, OPTIMISER, Batches, emotion_example, make_batch
 
 _STEPS = OPTIMISER.steps
@@ -170,6 +167,13 @@ def test_a_checkpoint_of_another_model(emotion, masked_video, one_device, throug
 def test_a_checkpoint_past_the_configured_steps(emotion, one_device, through):
   config = TrainConfig(batch_size=BATCH, optimiser=OptimiserConfig(steps=5))
   with pytest.raises(InputError, match='is at step 8, past the configured 5'):
+    _fit(emotion, one_device, through[0], config=config)
+
+
+def test_a_checkpoint_of_a_run_with_other_batches(emotion, one_device, through):
+  config = TrainConfig(batch_size=2 * BATCH, optimiser=OPTIMISER)
+  with pytest.raises(InputError, match='batch_size was 8, is now 16, which gives other '
+                                       'batches'):
     _fit(emotion, one_device, through[0], config=config)
 
 
