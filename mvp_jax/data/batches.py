@@ -6,7 +6,11 @@ with the same random numbers; so a run is gone on with by its step, and nothing 
 the reading is kept in checkpoints.
 """
 
+import multiprocessing
+import os
+import signal
 import sys
+import threading
 
 import grain
 import jax
@@ -60,7 +64,8 @@ def training_batches(source, batch_size, seed, workers=0, read=None, views=1, st
   if workers:
     if not flags.FLAGS.is_parsed():  # Grain reads them; in a notebook nobody has
       flags.FLAGS.mark_as_parsed()
-    data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers),
+                            worker_init_fn=_belong_to_the_reader)
   return data
 
 
@@ -86,6 +91,21 @@ def _examples(rows, batch_size, views):
         f'whole examples of {views} views each; make it a multiple of {views} times '
         'the number of processes')
   return examples
+
+
+def _belong_to_the_reader(worker, workers):
+  """Has a worker end with the process that reads from it, and not before.
+
+  SIGTERM comes to a whole group at once, and the step under way needs its batch;
+  after SIGKILL nobody tells the workers.
+  """
+  signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+  def follow():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+  threading.Thread(target=follow, daemon=True).start()
 
 
 class _Batches:

@@ -147,7 +147,7 @@ def test_nan_stops_the_run_before_it_is_saved(emotion, one_device, tmp_path, at,
   assert _latest(tmp_path) == saved
   with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
     state, _ = checkpoints.restore(
-        abstract_state(emotion, OPTIMISER, one_device))
+        saved, abstract_state(emotion, OPTIMISER, one_device))
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 

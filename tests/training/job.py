@@ -1,0 +1,108 @@
+"""A tiny masked-video run in a process of its own, for tests that kill it.
+
+  python tests/training/job.py '{"folder": DIR, ...}'    see `run`
+"""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+
+import jax
+import numpy as np
+
+from mvp_jax.data.batches import training_batches
+from mvp_jax.data.masks import tube_mask
+from mvp_jax.errors import InputError, Stopped, TrainingError
+from mvp_jax.models.videomae import VideoMAEConfig
+from mvp_jax.training import hosts
+from mvp_jax.training.loop import TrainConfig, fit
+from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.optimiser import OptimiserConfig
+from mvp_jax.training.sharding import MeshConfig, make_mesh
+from mvp_jax.training.tasks import MaskedVideo
+from mvp_jax.workdir import in_use
+
+BATCH = 8
+TASK = MaskedVideo(VideoMAEConfig(
+    width=16, depth=1, heads=2, mlp_width=32, decoder_width=8, decoder_depth=1,
+    decoder_heads=2, frames=2, size=16, patch=8, drop_path=0.1))
+
+
+class Clips:
+  """Eleven clips of noise."""
+
+  def __len__(self):
+    return 11
+
+  def __getitem__(self, index):
+    return int(index)
+
+  def read(self, index, rng):
+    frames = np.random.default_rng(index).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    visible, masked = tube_mask(rng, 1, 4, 0.5)
+    return {'frames': frames, 'visible': visible, 'masked': masked,
+            'weight': np.float32(1)}
+
+
+def run(folder, devices=1, coordinator=None, processes=None, process=None, steps=6,
+        seed=3, checkpoint_every=2, fsdp=1, workers=0, signal_at=None, send='SIGKILL',
+        pause=0.0):
+  """Trains, and writes `params.npz` and `metrics.jsonl` to the folder.
+
+  Args:
+    devices: of this process.
+    signal_at: step before which this process is sent the signal `send`.
+    pause: seconds that each batch takes.
+  """
+  folder = pathlib.Path(folder)
+  jax.config.update('jax_num_cpu_devices', devices)
+  jax.config.update('jax_disable_most_optimizations', True)
+  jax.config.update('jax_compilation_cache_dir', str(folder.parent / 'compiled'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  hosts.connect(coordinator, processes, process, silence=10)
+  optimiser = OptimiserConfig(learning_rate=0.02, steps=steps, warmup_steps=1)
+  config = TrainConfig(batch_size=BATCH, log_every=1, validate_every=0, workers=workers,
+                       checkpoint_every=checkpoint_every, optimiser=optimiser)
+  hosts.check_same('config', {'seed': seed, 'steps': steps})
+  mesh = make_mesh(MeshConfig(fsdp=fsdp))
+  rows = hosts.batch_rows(BATCH, mesh)
+
+  def batches(start):
+    source = Clips()
+    found = training_batches(source, BATCH, seed, workers, source.read, start=start,
+                             rows=rows)
+    for step, batch in enumerate(found, start + 1):
+      time.sleep(pause)
+      if step == signal_at:
+        os.kill(os.getpid(), getattr(signal, send))
+      yield batch
+
+  with in_use(folder), MetricLog(folder) as log:
+    params = fit(TASK, batches, config, mesh=mesh, seed=seed, run='tiny',
+                 directory=folder / 'checkpoints', log=log)
+    gathered = jax.jit(lambda x: x, out_shardings=jax.sharding.NamedSharding(
+        mesh, jax.sharding.PartitionSpec()))(params)
+    if hosts.is_main():
+      np.savez(folder / 'params.npz', *jax.tree.leaves(jax.device_get(gathered)))
+
+
+def main(**settings):
+  """Runs, and says what is wrong in one line, as `launch.py` does."""
+  status = 0
+  try:
+    run(**settings)
+  except (InputError, Stopped, TrainingError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    status = 3
+  except jax.errors.JaxRuntimeError as error:
+    print(f'error: has lost another process: {str(error)[:200]}', file=sys.stderr)
+    status = 4
+  hosts.leave(status)
+  return status
+
+
+if __name__ == '__main__':
+  sys.exit(main(**json.loads(sys.argv[1])))
