@@ -20,6 +20,7 @@ from mvp_jax.training import hosts
 from mvp_jax.training.sharding import path_string
 
 _CHECKSUMS = 'checksums.json'
+_SLACK = 1e6  # bytes, for what is not arrays
 # Orbax writes these last of all; nothing is read from them.
 _UNCHECKED = ('_CHECKPOINT_METADATA', 'commit_success.txt', _CHECKSUMS)
 
@@ -66,12 +67,25 @@ class Checkpoints:
       TrainingError: this checkpoint, or the one before, could not be written.
     """
     try:
+      self._manager.wait_until_finished()
+      self._check_room(sum(x.nbytes for x in jax.tree.leaves(state)))
       self._manager.save(step, args=ocp.args.Composite(
           params=ocp.args.StandardSave(state.params),
           rest=ocp.args.StandardSave(dataclasses.replace(state, params={})),
           stream=ocp.args.JsonSave(stream)))
+    except TrainingError:
+      raise
     except Exception as error:
       raise self._unsaved(error) from error
+
+  def _check_room(self, size):
+    """Raises TrainingError, in all processes, if so many bytes cannot be written."""
+    free = hosts.on_main(lambda: shutil.disk_usage(self.directory).free)
+    if free < 1.1 * size + _SLACK:
+      raise TrainingError(
+          f'{self.directory}: the disk is full: {free / 1e6:.0f} MB are free, a '
+          f'checkpoint takes {size / 1e6:.0f}; those before are whole. Make room and '
+          f'{hosts.AGAIN}')
 
   def _seal(self):
     """Writes the checksums of a checkpoint just before it gets its name."""
@@ -79,7 +93,8 @@ class Checkpoints:
     write_json(part / _CHECKSUMS, _checksums(part))
 
   def _unsaved(self, error):
-    reason = str(error).split(' [tensorstore_spec')[0].splitlines()[0]
+    # Only the end of it: before it come the paths, once for each layer of storage.
+    reason = str(error).split(' [tensorstore_spec')[0].split(': ')[-1]
     return TrainingError(
         f'{self.directory}: a checkpoint cannot be written ({reason}); those before '
         f'it are whole. Is the disk full? Make room and {hosts.AGAIN}')

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import jax
 import numpy as np
@@ -27,7 +28,7 @@ from mvp_jax.training import sharding
 AGAIN = 'run the same command again to go on from the last checkpoint'
 _CONNECT_SECONDS = 300  # to wait for the others to start
 _SILENCE_SECONDS = 60  # after which a process counts as dead
-_LEAVE_SECONDS = 20  # to wait for the others to end
+_LEAVE_SECONDS = 3  # for the others to say what is wrong
 _NO_CLUSTER = 'coordinator_address should be defined'
 
 
@@ -60,7 +61,7 @@ def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SEC
   try:
     jax.distributed.initialize(
         coordinator, processes, process, initialization_timeout=_CONNECT_SECONDS,
-        heartbeat_timeout_seconds=silence, shutdown_timeout_seconds=_LEAVE_SECONDS)
+        heartbeat_timeout_seconds=silence)
   except ValueError as error:
     if coordinator is None and _NO_CLUSTER in str(error):
       return
@@ -100,15 +101,21 @@ def _farewell():
 
 
 def leave(status):
-  """Ends this process with a status, whatever the others do. Alone: does nothing."""
+  """Ends this process with a status. Alone: does nothing.
+
+  After success it waits for the others. After an error it does not: what was wrong
+  is the same for all, and they end too, or they are in vain waiting for this one.
+  """
   if not jax.distributed.is_initialized():
     return
-  # If all leave, all leave in peace; if this one alone does, they don't wait long.
-  with contextlib.suppress(RuntimeError):
+  if status == 0:
     jax.distributed.shutdown()
-  _farewell()
+    return
   sys.stdout.flush()
   sys.stderr.flush()
+  if is_main():  # with it goes what connects the others; let them say what is wrong
+    time.sleep(_LEAVE_SECONDS)
+  _farewell()
   os._exit(status)
 
 

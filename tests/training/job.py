@@ -6,6 +6,7 @@
 import json
 import os
 import pathlib
+import resource
 import signal
 import sys
 import time
@@ -49,13 +50,13 @@ class Clips:
 
 def run(folder, devices=1, coordinator=None, processes=None, process=None, steps=6,
         seed=3, checkpoint_every=2, fsdp=1, workers=0, signal_at=None, send='SIGKILL',
-        pause=0.0):
+        full_at=None):
   """Trains, and writes `params.npz` and `metrics.jsonl` to the folder.
 
   Args:
     devices: of this process.
     signal_at: step before which this process is sent the signal `send`.
-    pause: seconds that each batch takes.
+    full_at: step before which files can no longer grow beyond 4 kB.
   """
   folder = pathlib.Path(folder)
   jax.config.update('jax_num_cpu_devices', devices)
@@ -75,9 +76,10 @@ def run(folder, devices=1, coordinator=None, processes=None, process=None, steps
     found = training_batches(source, BATCH, seed, workers, source.read, start=start,
                              rows=rows)
     for step, batch in enumerate(found, start + 1):
-      time.sleep(pause)
       if step == signal_at:
         os.kill(os.getpid(), getattr(signal, send))
+      if step == full_at:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
       yield batch
 
   with in_use(folder), MetricLog(folder) as log:
@@ -104,5 +106,30 @@ def main(**settings):
   return status
 
 
+def main_killed(kills, **settings):
+  """Runs several times, each in a fork: this process imports once for all.
+
+  Args:
+    kills: [step, seconds] of each run but the last: it is killed that long after
+      the save of that step has begun.
+  """
+  checkpoints = pathlib.Path(settings['folder']) / 'checkpoints'
+  for kill in [*kills, None]:
+    child = os.fork()
+    if child == 0:
+      os._exit(main(**settings))
+    if kill:
+      step, seconds = kill
+      while not list(checkpoints.glob(f'{step}*')):
+        time.sleep(0.002)
+      time.sleep(seconds)
+      os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    names = sorted(path.name for path in checkpoints.iterdir())
+    print(json.dumps({'status': status, 'checkpoints': names}), flush=True)
+  return status
+
+
 if __name__ == '__main__':
-  sys.exit(main(**json.loads(sys.argv[1])))
+  given = json.loads(sys.argv[1])
+  sys.exit(main_killed(**given) if 'kills' in given else main(**given))
