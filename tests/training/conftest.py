@@ -80,9 +80,11 @@ def jobs_folder(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def through(start_job, jobs_folder):
-  """Folder of a run of `job.py` that nothing stopped."""
-  folder = jobs_folder / 'through'
-  job = start_job(folder=str(folder))
-  _, errors = job.communicate(timeout=120)
-  assert job.returncode == 0, errors
-  return folder
+  """Function of settings that gives the folder of a run that nothing stopped."""
+  def start(name, **settings):
+    job = start_job(folder=str(jobs_folder / name), **settings)
+    _, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    return jobs_folder / name
+
+  return start

@@ -1,4 +1,4 @@
-"""A tiny masked-video run in a process of its own, for tests that kill it.
+"""A tiny run in a process of its own, for tests that kill it.
 
   python tests/training/job.py '{"folder": DIR, ...}'    see `run`
 """
@@ -12,7 +12,9 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from mvp_jax.data.batches import training_batches
 from mvp_jax.data.masks import tube_mask
@@ -27,7 +29,7 @@ from mvp_jax.training.tasks import MaskedVideo
 from mvp_jax.workdir import in_use
 
 BATCH = 8
-TASK = MaskedVideo(VideoMAEConfig(
+VIDEO = MaskedVideo(VideoMAEConfig(
     width=16, depth=1, heads=2, mlp_width=32, decoder_width=8, decoder_depth=1,
     decoder_heads=2, frames=2, size=16, patch=8, drop_path=0.1))
 
@@ -48,12 +50,41 @@ class Clips:
             'weight': np.float32(1)}
 
 
-def run(folder, devices=1, coordinator=None, processes=None, process=None, steps=6,
-        seed=3, checkpoint_every=2, fsdp=1, workers=0, signal_at=None, send='SIGKILL',
-        full_at=None):
+class Line:
+  """The least of tasks, quickly compiled: a line through noisy points."""
+
+  def create(self, rngs):
+    return nnx.Linear(3, 2, rngs=rngs)
+
+  def loss(self, model, batch, key):
+    noise = jax.random.normal(key, batch['x'].shape)
+    error = model(batch['x'] + 0.1 * noise).sum(-1) - batch['y']
+    return jnp.mean(error**2), {}
+
+
+LINE = Line()
+
+
+class Points:
+  """Eleven points; which noise they have changes with each epoch."""
+
+  def __len__(self):
+    return 11
+
+  def __getitem__(self, index):
+    return int(index)
+
+  def read(self, index, rng):
+    return {'x': rng.normal(size=3).astype(np.float32), 'y': np.float32(index)}
+
+
+def run(folder, video=False, devices=1, coordinator=None, processes=None,
+        process=None, steps=6, seed=3, checkpoint_every=2, fsdp=1, workers=0,
+        signal_at=None, send='SIGKILL', full_at=None):
   """Trains, and writes `params.npz` and `metrics.jsonl` to the folder.
 
   Args:
+    video: masked video, not a line.
     devices: of this process.
     signal_at: step before which this process is sent the signal `send`.
     full_at: step before which files can no longer grow beyond 4 kB.
@@ -72,7 +103,7 @@ def run(folder, devices=1, coordinator=None, processes=None, process=None, steps
   rows = hosts.batch_rows(BATCH, mesh)
 
   def batches(start):
-    source = Clips()
+    source = Clips() if video else Points()
     found = training_batches(source, BATCH, seed, workers, source.read, start=start,
                              rows=rows)
     for step, batch in enumerate(found, start + 1):
@@ -83,8 +114,8 @@ def run(folder, devices=1, coordinator=None, processes=None, process=None, steps
       yield batch
 
   with in_use(folder), MetricLog(folder) as log:
-    params = fit(TASK, batches, config, mesh=mesh, seed=seed, run='tiny',
-                 directory=folder / 'checkpoints', log=log)
+    params = fit(VIDEO if video else LINE, batches, config, mesh=mesh, seed=seed,
+                 run='tiny', directory=folder / 'checkpoints', log=log)
     gathered = jax.jit(lambda x: x, out_shardings=jax.sharding.NamedSharding(
         mesh, jax.sharding.PartitionSpec()))(params)
     if hosts.is_main():

@@ -46,8 +46,10 @@ def start_all(start_job):
 
 def test_four_stopped_two_killed_and_one_that_finishes_are_one_run(
     start_all, start_job, jobs_folder, through):
+  wanted = through('through_video', video=True)
   folder = jobs_folder / 'together'
-  found = _end_all(start_all(4, folder=str(folder),
+  settings = dict(folder=str(folder), video=True)
+  found = _end_all(start_all(4, **settings,
                              last={'signal_at': 3, 'send': 'SIGTERM'}))
   saved = max(metrics_of(folder))
   assert 3 <= saved < 6
@@ -57,20 +59,19 @@ def test_four_stopped_two_killed_and_one_that_finishes_are_one_run(
                       f'6; {hosts.AGAIN}']
 
   (status, errors), (killed, _) = _end_all(start_all(
-      2, folder=str(folder), checkpoint_every=1,
-      last={'signal_at': 6, 'send': 'SIGKILL'}))
+      2, **settings, checkpoint_every=1, last={'signal_at': 6}))
   assert killed == -9 and status not in (0, None)
   assert 'lost' in errors[-1] and len(errors[-1]) < 500
   assert max(metrics_of(folder)) == 5
 
-  (status, errors), = _end_all([start_job(folder=str(folder), devices=2, fsdp=2)])
+  (status, errors), = _end_all([start_job(**settings, devices=2, fsdp=2)])
   assert status == 0, errors
-  one, other = metrics_of(folder), metrics_of(through)
+  one, other = metrics_of(folder), metrics_of(wanted)
   assert one.keys() == other.keys()
   for step, metrics in other.items():
     np.testing.assert_allclose(one[step]['loss'], metrics['loss'], rtol=1e-5)
     np.testing.assert_allclose(one[step]['grad_norm'], metrics['grad_norm'], rtol=1e-4)
-  with np.load(folder / 'params.npz') as a, np.load(through / 'params.npz') as b:
+  with np.load(folder / 'params.npz') as a, np.load(wanted / 'params.npz') as b:
     for name in b.files:
       np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=2e-4)
 
