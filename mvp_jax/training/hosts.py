@@ -28,7 +28,8 @@ from mvp_jax.training import sharding
 AGAIN = 'run the same command again to go on from the last checkpoint'
 _CONNECT_SECONDS = 300  # to wait for the others to start
 _SILENCE_SECONDS = 60  # after which a process counts as dead
-_LEAVE_SECONDS = 3  # for the others to say what is wrong
+_LEAVE_SECONDS = 5  # for the others to say what is wrong
+_last_words = []  # of this process, once it has joined others
 _NO_CLUSTER = 'coordinator_address should be defined'
 
 
@@ -58,46 +59,52 @@ def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SEC
     if not 0 <= process < processes:
       raise InputError(f'--process: {process} is none of the {processes} processes, '
                        f'0 to {processes - 1}')
+  last_words = _LastWords()
+  last_words.will_be('error: cannot join the other processes of the job; are all of '
+                     f'them started within {_CONNECT_SECONDS} s, with the same flags?')
   try:
     jax.distributed.initialize(
         coordinator, processes, process, initialization_timeout=_CONNECT_SECONDS,
         heartbeat_timeout_seconds=silence)
   except ValueError as error:
+    last_words.forget()
     if coordinator is None and _NO_CLUSTER in str(error):
       return
     raise InputError(f'hosts: {error}') from error
   except RuntimeError as error:  # and JAX's own, which is one
+    last_words.forget()
     raise InputError(f'hosts: cannot join the other processes of the job: {error}; '
-                     'are all started, with the same coordinator?') from error
-  if jax.process_count() > 1:
-    _leave_last_words()
+                     'are all started, with the same flags?') from error
+  _last_words.append(last_words)
+  last_words.will_be(
+      f'error: process {jax.process_index()} of {jax.process_count()} ended abruptly: '
+      f'it was killed, or has lost another process; {AGAIN}')
 
 
-def _leave_last_words():
-  """Has one line said about an end that leaves this process no time to say it.
+class _LastWords:
+  """Says a line on stderr about an end that leaves this process no time to say it.
 
-  JAX ends a process from within, with a stack trace, when it has lost another one.
+  JAX ends a process from within, with a stack trace, when it cannot reach the others
+  or has lost one. So another process watches this one.
   """
-  line = (f'error: process {jax.process_index()} of {jax.process_count()} ended '
-          f'abruptly: it was killed, or has lost another process; {AGAIN}')
-  program = 'import sys; sys.stdin.read() or print(sys.argv[1], file=sys.stderr)'
-  watcher = subprocess.Popen([sys.executable, '-S', '-c', program, line], text=True,
-                             stdin=subprocess.PIPE, start_new_session=True)
 
-  def say_nothing():
+  _watch = ('import sys; lines = sys.stdin.read().splitlines(); '
+            'lines[-1] and print(lines[-1], file=sys.stderr)')
+
+  def __init__(self):
+    self._watcher = subprocess.Popen(
+        [sys.executable, '-S', '-c', self._watch], stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True, start_new_session=True)
+    atexit.register(self.forget)  # whoever ends by itself has spoken
+
+  def will_be(self, line):
+    self._watcher.stdin.write(line + '\n')
+    self._watcher.stdin.flush()
+
+  def forget(self):
+    atexit.unregister(self.forget)
     with contextlib.suppress(OSError):
-      watcher.communicate('ended by itself')
-
-  _farewells.append(say_nothing)
-
-
-_farewells = []
-
-
-@atexit.register
-def _farewell():
-  while _farewells:
-    _farewells.pop()()
+      self._watcher.communicate('\n')
 
 
 def leave(status):
@@ -115,7 +122,8 @@ def leave(status):
   sys.stderr.flush()
   if is_main():  # with it goes what connects the others; let them say what is wrong
     time.sleep(_LEAVE_SECONDS)
-  _farewell()
+  for words in _last_words:
+    words.forget()
   os._exit(status)
 
 
