@@ -4,22 +4,34 @@
       [--config.data.manual_dir=DIR] [--config.seed=N] ...
 
 Any setting of the config file can be changed by `--config.<name>=<value>`.
+
+On several hosts start the same command on each, with folders that all of them share.
+In a TPU pod, and under SLURM, Open MPI or Kubernetes, the processes find each other;
+elsewhere each is told by --coordinator=HOST:PORT --processes=N --process=I.
+
 Exit status: 0 the whole job succeeded; 2 something given is wrong, and one line
-says what; 1 anything else.
+says what; 143 stopped by SIGTERM, with all saved; 1 anything else.
 """
 
+import errno
 import pathlib
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mvp_jax.errors import InputError, TrainingError
+from mvp_jax.errors import InputError, Stopped, TrainingError
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The experiment: a file of configs/, maybe FILE.py:ARGUMENT.')
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Where results go; default: runs/<name of the config file>.')
+_COORDINATOR = flags.DEFINE_string(
+    'coordinator', None, 'On several hosts: HOST:PORT of process 0.')
+_PROCESSES = flags.DEFINE_integer(
+    'processes', None, 'On several hosts: how many processes there are.')
+_PROCESS = flags.DEFINE_integer(
+    'process', None, 'On several hosts: which one this is, from 0.')
 flags.mark_flag_as_required('config')
 
 
@@ -46,20 +58,38 @@ def main(argv):
     return _complain(f'unexpected argument {argv[1]!r}; settings are given as '
                      '--config.<name>=<value>')
   logging.set_verbosity(logging.WARNING)
-  from mvp_jax import jobs  # after the flags: --help stays quick
+  import jax  # after the flags: --help stays quick
+
+  from mvp_jax import jobs
   from mvp_jax.config import resolve
+  from mvp_jax.training import hosts
 
   name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = pathlib.Path(_WORKDIR.value or pathlib.Path('runs') / name)
   overrides = config_flags.get_override_values(flags.FLAGS['config'])
   try:
+    hosts.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     jobs.run(resolve(_CONFIG.value, overrides), workdir)
+    status = 0
   except InputError as error:
-    return _complain(error)
-  except TrainingError as error:
+    status = _complain(error)
+  except (Stopped, TrainingError) as error:
     _complain(error)
-    return 1
-  return 0
+    status = 143 if isinstance(error, Stopped) else 1
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1:
+      raise
+    _complain(f'process {jax.process_index()} of {jax.process_count()} has lost '
+              f'another one ({str(error)[:200]}); {hosts.AGAIN}')
+    status = 1
+  except OSError as error:
+    if error.errno != errno.ENOSPC:
+      raise
+    _complain(f'{error.filename or workdir}: the disk is full; make room and '
+              f'{hosts.AGAIN}')
+    status = 1
+  hosts.leave(status)
+  return status
 
 
 if __name__ == '__main__':

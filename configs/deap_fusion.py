@@ -52,7 +52,7 @@ def get_config(twin='planted'):
   config.encoder.feature_batch = 32
   config.encoder.train = ConfigDict(dict(
       batch_size=64, log_every=20, validate_every=0, checkpoint_every=500,
-      keep_checkpoints=2, workers=8,
+      keep_checkpoints=2, keep_every=0, workers=8,
       optimiser=dict(learning_rate=1.5e-4 * 64 / 256, steps=16_000,
                      warmup_steps=800, weight_decay=0.05, beta1=0.9, beta2=0.95,
                      clip_norm=0.0)))
@@ -65,7 +65,7 @@ def get_config(twin='planted'):
 
   config.train = ConfigDict(dict(
       batch_size=32, log_every=10, validate_every=50, checkpoint_every=200,
-      keep_checkpoints=2, workers=0,
+      keep_checkpoints=2, keep_every=0, workers=0,
       optimiser=dict(learning_rate=3e-4, steps=1500, warmup_steps=100,
                      weight_decay=0.05, beta1=0.9, beta2=0.999, clip_norm=1.0)))
 

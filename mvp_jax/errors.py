@@ -14,3 +14,10 @@ class TrainingError(Exception):
 
   `launch.py` prints it and exits with status 1.
   """
+
+
+class Stopped(Exception):
+  """The run was asked to end (SIGTERM) and has saved where it is.
+
+  `launch.py` prints it and exits with status 143; the same command goes on.
+  """

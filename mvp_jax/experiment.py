@@ -30,6 +30,7 @@ from mvp_jax.models.fusion import MODALITIES, FusionConfig
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.deap import write_deap_twin
 from mvp_jax.training import encoder as encoders
+from mvp_jax.training import hosts
 from mvp_jax.training.loop import fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
@@ -37,9 +38,11 @@ from mvp_jax.training.state import forward, init_state
 from mvp_jax.training.tasks import Emotion, MaskedVideo
 from mvp_jax.workdir import (
     FINGERPRINT,
+    check_hosts,
     check_source,
     claim,
     copy_metrics,
+    in_use,
     provenance,
 )
 
@@ -57,7 +60,13 @@ def run(config, workdir):
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
   _check(config, mesh)
-  earlier = claim(workdir, config)
+  check_hosts(config)
+  with in_use(workdir):
+    _run(config, workdir, mesh, claim(workdir, config))
+
+
+def _run(config, workdir, mesh, earlier):
+  """The stages, on top of the facts of an earlier run."""
   _use_compilation_cache(Path(config.data.data_dir))
   facts = {'dataset': config.dataset, 'threshold': config.input.threshold,
            **provenance(),
@@ -68,9 +77,10 @@ def run(config, workdir):
     corpus = _corpus(config, facts)
     check_source(workdir, corpus.metadata['fingerprint'])
     facts[FINGERPRINT] = corpus.metadata['fingerprint']
-    write_json(workdir / 'run.json', facts)
-    (workdir / 'account.csv').write_bytes(
-        (corpus.directory / 'account.csv').read_bytes())
+    if hosts.is_main():
+      write_json(workdir / 'run.json', facts)
+      (workdir / 'account.csv').write_bytes(
+          (corpus.directory / 'account.csv').read_bytes())
 
   trials = corpus.trials
   wants_video = _wants_video(config)
@@ -107,8 +117,11 @@ def run(config, workdir):
   order = {target: i for i, target in enumerate(config.input.targets)}
   predictions.sort(
       key=lambda p: (order[p.target], p.fold, p.subject, p.trial, p.model))
-  write_predictions(workdir / 'predictions.csv', predictions)
+  hosts.on_main(lambda: _report(workdir, predictions, facts))
 
+
+def _report(workdir, predictions, facts):
+  write_predictions(workdir / 'predictions.csv', predictions)
   write_json(workdir / 'run.json', facts)
   write_report(workdir)
   print(summary_table(predictions, facts.get('ceiling')))
@@ -179,12 +192,16 @@ def _corpus(config, facts):
   if manual_dir is None:
     key = encoders.fingerprint(config.twin)
     manual_dir = Path(data.data_dir) / 'twins' / f'{config.dataset}-{key}'
-    print(_SYNTHETIC_NOTE, flush=True)
+    if hosts.is_main():
+      print(_SYNTHETIC_NOTE, flush=True)
     with _timed('twin', facts):
-      write_deap_twin(manual_dir, config.twin, data.workers or None)
+      hosts.on_main(lambda: write_deap_twin(
+          manual_dir, config.twin, data.workers or None))
   with _timed('prepare', facts):
-    directory = prepare(config.dataset, manual_dir, Path(data.data_dir) / 'prepared',
-                        **_preparation(config))
+    directory = Path(hosts.on_main(lambda: str(prepare(
+        config.dataset, manual_dir, Path(data.data_dir) / 'prepared',
+        **_preparation(config)))))
+  hosts.check_shared(directory)
   corpus = Corpus(directory)
   account = read_account(directory / 'account.csv')
   facts.update(
@@ -212,7 +229,7 @@ def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts
     with _timed('pretrain', facts):
       encoders.pretrain(task, corpus, reserved, settings, config.input.clips,
                         mesh=mesh, seed=config.seed, directory=directory)
-    copy_metrics(directory, workdir)
+    hosts.on_main(lambda: copy_metrics(directory, workdir))
   params = encoders.load(task, settings.train.optimiser, mesh, directory)
   record = json.loads((directory / encoders.RECORD).read_text())
   encoders.check_overlap(record, corpus, test_subjects,
@@ -250,26 +267,27 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
     start = init_state(task, config.train.optimiser, mesh, seed).params
     start['encoder'] = video.params['encoder']
   batch_size = config.evaluation.batch_size
+  rows = hosts.batch_rows(config.train.batch_size, mesh)
+  evaluation_rows = hosts.batch_rows(batch_size, mesh)
   params = fit(
-      task, training_batches(train, config.train.batch_size, seed,
-                             config.train.workers),
+      task, lambda start: training_batches(
+          train, config.train.batch_size, seed, config.train.workers, start=start,
+          rows=rows),
       config.train, mesh=mesh, seed=seed, run=run_name,
       directory=workdir / 'checkpoints' / run_name, log=log, params=start,
-      validation=(lambda: evaluation_batches(validation, batch_size))
+      validation=(lambda: evaluation_batches(validation, batch_size, evaluation_rows))
       if len(validation) else None)
   facts.setdefault('parameters', {})[model] = sum(
       x.size for x in jax.tree.leaves(params))
 
-  scores = forward(task, mesh, 'scores')
-  rows = []
-  for batch in evaluation_batches(test, batch_size):
-    found = np.asarray(scores(params, put_batch(batch, mesh)))
-    rows += [(int(i), s) for i, s, w in zip(
-        batch['trial'], found, batch['weight'], strict=True) if w]
+  forward_fn = forward(task, mesh, 'scores')
+  scores = [np.asarray(forward_fn(params, put_batch(batch, mesh)))
+            for batch in evaluation_batches(test, batch_size, evaluation_rows)]
+  scores = np.concatenate(scores)[:len(test)]  # without what fills the last batch up
   if model == 'fusion' and fold.fold == 0:
-    _write_attention(workdir, task, params, test, dict(rows), mesh)
-  return [row for index, score in rows
-          for row in _rows(config, fold, corpus, test.trials[index], model, score)]
+    _write_attention(workdir, task, params, test, scores, mesh)
+  return [row for trial, score in zip(test.trials, scores, strict=True)
+          for row in _rows(config, fold, corpus, trial, model, score)]
 
 
 def _rows(config, fold, corpus, trial, model, scores):
@@ -297,12 +315,15 @@ def _write_attention(workdir, task, params, test, scores, mesh):
     label = test[index]['label']
     return np.min(np.where(label > 0.5, scores[index], 1 - scores[index]))
 
-  index = max(scores, key=confidence)
+  index = max(range(len(test)), key=confidence)
   trial, example = test.trials[index], test[index]
-  batch = {name: np.repeat(np.asarray(x)[None], mesh.size, axis=0)
+  rows = hosts.batch_rows(mesh.size, mesh)
+  batch = {name: np.repeat(np.asarray(x)[None], len(rows), axis=0)
            for name, x in example.items()}
   seen = jax.device_get(
       forward(task, mesh, 'attention')(params, put_batch(batch, mesh)))
+  if not hosts.is_main():
+    return
   corpus = test.corpus
   shown = np.linspace(0, len(trial.frame_times) - 1, 10).astype(int)[1:-1]
   arrays = {

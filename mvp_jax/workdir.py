@@ -1,20 +1,57 @@
 """The work directory of a run: whose it is, and what made it."""
 
+import contextlib
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
+import os
 import platform
+import socket
 import subprocess
 from pathlib import Path
 
 from mvp_jax.errors import InputError
 from mvp_jax.files import write_json
+from mvp_jax.training import hosts
 
 _PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
              'tensorflow-datasets', 'numpy')
 # What does not change the result, so that a work directory may be gone on with.
-_FREE_SETTINGS = {('data', 'workers'), ('data', 'manual_dir'), ('data', 'data_dir')}
+_FREE_SETTINGS = {('data', 'manual_dir'), ('data', 'data_dir')}
+_FREE_SECTION = 'mesh'  # rounding apart
+_FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every')  # in any section
 FINGERPRINT = 'source_fingerprint'
+_LOCK = '.lock'
+
+
+@contextlib.contextmanager
+def in_use(folder):
+  """Keeps a folder, made if need be, from other runs that use it at the same time.
+
+  The operating system ends this when the process ends, however that is.
+
+  Raises:
+    InputError: another run uses it; processes of this job do not see it.
+  """
+  with contextlib.ExitStack() as stack:
+    hosts.on_main(lambda: _lock(folder, stack))
+    hosts.check_shared(folder / _LOCK)
+    yield
+
+
+def _lock(folder, stack):
+  folder.mkdir(parents=True, exist_ok=True)
+  file = stack.enter_context((folder / _LOCK).open('a+'))
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    file.seek(0)
+    raise InputError(f'{folder}: is in use by another run ({file.read().strip()}); '
+                     'wait until it ends, or use another folder') from error
+  file.truncate(0)
+  file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+  file.flush()
 
 
 def claim(workdir, config):
@@ -23,6 +60,10 @@ def claim(workdir, config):
   Returns:
     What an earlier run of it noted in `run.json`, a dict.
   """
+  return hosts.on_main(lambda: _claim(workdir, config))
+
+
+def _claim(workdir, config):
   workdir.mkdir(parents=True, exist_ok=True)
   path, facts = workdir / 'config.json', workdir / 'run.json'
   now = json.loads(json.dumps(dataclasses.asdict(config)))
@@ -31,7 +72,7 @@ def claim(workdir, config):
     different = [
         f'{".".join(k)} was {before.get(k)!r}, now {v!r}'
         for k, v in _flat(now).items()
-        if before.get(k) != v and k not in _FREE_SETTINGS]
+        if before.get(k) != v and not _is_free(k)]
     if different:
       raise InputError(f'{workdir}: belongs to another config '
                        f'({"; ".join(different)}); give another --workdir or '
@@ -40,13 +81,28 @@ def claim(workdir, config):
   return json.loads(facts.read_text()) if facts.exists() else {}
 
 
+def _is_free(key):
+  return (key in _FREE_SETTINGS or key[0] == _FREE_SECTION or key[-1] in _FREE_NAMES)
+
+
 def check_source(workdir, now):
-  """Refuses to go on with results of other data than of the fingerprint `now`."""
+  """Refuses to go on with results of other data than of the fingerprint `now`.
+
+  Also refuses processes that do not all see the same data.
+  """
+  hosts.check_same('data', {FINGERPRINT: now})
   path = workdir / 'run.json'
   before = json.loads(path.read_text())[FINGERPRINT] if path.exists() else now
   if before != now:
     raise InputError(f'{workdir}: holds results of other source files (fingerprint '
                      f'{before}, now {now}); give another --workdir')
+
+
+def check_hosts(config):
+  """Raises InputError unless all processes run the same program and config."""
+  hosts.check_same('program', {'git': _git_revision(), **_versions()})
+  hosts.check_same('config', {'.'.join(key): value for key, value in _flat(
+      json.loads(json.dumps(dataclasses.asdict(config)))).items()})
 
 
 def _flat(tree, prefix=()):
@@ -67,9 +123,12 @@ def copy_metrics(encoder_directory, workdir):
 
 def provenance():
   """The revision of the code and the versions of what it stands on: a dict."""
-  versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-  return {'git': _git_revision(),
-          'versions': {'python': platform.python_version(), **versions}}
+  return {'git': _git_revision(), 'versions': _versions()}
+
+
+def _versions():
+  return {'python': platform.python_version(),
+          **{name: importlib.metadata.version(name) for name in _PACKAGES}}
 
 
 def _git_revision():

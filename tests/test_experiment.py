@@ -103,7 +103,8 @@ def _ratings(config):
 def _snapshot(folder):
   """{file: (size, time of change)} of all files below a folder."""
   return {path: (path.stat().st_size, path.stat().st_mtime_ns)
-          for path in sorted(folder.rglob('*')) if path.is_file()}
+          for path in sorted(folder.rglob('*'))
+          if path.is_file() and path.name != '.lock'}
 
 
 def _json_lines(workdir):

@@ -1,83 +1,217 @@
-"""Checkpoints of a training run: state and data position, by Orbax."""
+"""Checkpoints of a training run, by Orbax, with checksums.
+
+A checkpoint gets its name when it is whole. What befalls it later (a bad disk, a
+copy cut short) Orbax does not notice in the arrays' values, so a checksum of each
+file lies beside them.
+"""
 
 import dataclasses
+import hashlib
+import json
+import shutil
+import sys
 
 import jax
 import orbax.checkpoint as ocp
 
-from mvp_jax.errors import InputError
+from mvp_jax.errors import InputError, Stopped, TrainingError
+from mvp_jax.files import write_json
+from mvp_jax.training import hosts
 from mvp_jax.training.sharding import path_string
+
+_CHECKSUMS = 'checksums.json'
+_SLACK = 1e6  # bytes, for what is not arrays
+# Orbax writes these last of all; nothing is read from them.
+_UNCHECKED = ('_CHECKPOINT_METADATA', 'commit_success.txt', _CHECKSUMS)
 
 
 class Checkpoints:
   """The checkpoints of one run, in one folder. Use as a context manager.
 
-  Saving goes on in the background; a checkpoint counts once it is whole.
+  Saving goes on in the background. All processes of the job take part in all of it.
+
+  Args:
+    directory: pathlib.Path that all of them see.
+    keep: how many of the last checkpoints stay.
+    keep_every: those of every so many steps stay too; 0 = none.
   """
 
-  def __init__(self, directory, keep=2):
-    self._directory = directory
+  def __init__(self, directory, keep=2, keep_every=0):
+    self.directory = directory.absolute()
     self._manager = ocp.CheckpointManager(
-        directory.absolute(), options=ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=True, enable_async_checkpointing=True),
+        self.directory, options=ocp.CheckpointManagerOptions(
+            max_to_keep=keep, keep_period=keep_every or None, create=True,
+            cleanup_tmp_directories=True, enable_async_checkpointing=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal)),
         item_handlers={'params': ocp.StandardCheckpointHandler(),
                        'rest': ocp.StandardCheckpointHandler(),
-                       'data': ocp.JsonCheckpointHandler()})
+                       'stream': ocp.JsonCheckpointHandler()})
 
   def __enter__(self):
     return self
 
   def __exit__(self, exc_type, exc, tb):
-    self._manager.wait_until_finished()
-    self._manager.close()
+    # If another process is lost, its part of a checkpoint will never come.
+    if exc_type in (None, Stopped) or jax.process_count() == 1:
+      try:
+        self._manager.wait_until_finished()
+      except Exception as error:
+        raise self._unsaved(error) from error
+      finally:
+        self._manager.close()
+
+  def save(self, step, state, stream):
+    """Saves a TrainState and what tells its data from other data, JSON-able.
+
+    Raises:
+      TrainingError: this checkpoint, or the one before, could not be written.
+    """
+    try:
+      self._manager.wait_until_finished()
+      self._check_room(sum(x.nbytes for x in jax.tree.leaves(state)))
+      self._manager.save(step, args=ocp.args.Composite(
+          params=ocp.args.StandardSave(state.params),
+          rest=ocp.args.StandardSave(dataclasses.replace(state, params={})),
+          stream=ocp.args.JsonSave(stream)))
+    except TrainingError:
+      raise
+    except Exception as error:
+      raise self._unsaved(error) from error
+
+  def _check_room(self, size):
+    """Raises TrainingError, in all processes, if so many bytes cannot be written."""
+    free = hosts.on_main(lambda: shutil.disk_usage(self.directory).free)
+    if free < 1.1 * size + _SLACK:
+      raise TrainingError(
+          f'{self.directory}: the disk is full: {free / 1e6:.0f} MB are free, a '
+          f'checkpoint takes {size / 1e6:.0f}; those before are whole. Make room and '
+          f'{hosts.AGAIN}')
+
+  def _seal(self):
+    """Writes the checksums of a checkpoint just before it gets its name."""
+    part, = self.directory.glob('*.orbax-checkpoint-tmp*')
+    write_json(part / _CHECKSUMS, _checksums(part))
+
+  def _unsaved(self, error):
+    # Only the end of it: before it come the paths, once for each layer of storage.
+    reason = str(error).split(' [tensorstore_spec')[0].split(': ')[-1]
+    return TrainingError(
+        f'{self.directory}: a checkpoint cannot be written ({reason}); those before '
+        f'it are whole. Is the disk full? Make room and {hosts.AGAIN}')
 
   def latest_step(self):
-    """The last whole checkpoint's step, or None."""
-    return self._manager.latest_step()
+    """The last whole checkpoint's step, or None if there never was one.
 
-  def save(self, step, state, data_position):
-    """Saves a TrainState and the JSON-able `data_position` of this process."""
-    self._manager.save(step, args=ocp.args.Composite(
-        params=ocp.args.StandardSave(state.params),
-        rest=ocp.args.StandardSave(dataclasses.replace(state, params={})),
-        data=ocp.args.JsonSave(data_position)))
+    Damaged ones after it are said on stderr and set aside as `<step>.damaged`.
 
-  def restore(self, abstract_state):
-    """Returns (TrainState, data position) of the last checkpoint.
+    Raises:
+      InputError: there are checkpoints, and none is whole.
+    """
+    step = hosts.on_main(self._last_whole)
+    self._manager.reload()
+    return step
+
+  def _last_whole(self):
+    damaged = {}
+    for step in self._steps():
+      damaged[step] = damage(self.directory / str(step))
+      if not damaged[step]:
+        del damaged[step]
+        break
+    else:
+      if damaged:
+        facts = '; '.join(f'{step}: {what}' for step, what in damaged.items())
+        raise InputError(f'{self.directory}: no checkpoint is whole ({facts}); delete '
+                         'the folder to train anew')
+      return None
+    for bad, what in damaged.items():
+      print(f'warning: {self.directory}: checkpoint {bad} is damaged ({what}); going '
+            f'back to checkpoint {step}', file=sys.stderr, flush=True)
+      aside = self.directory / f'{bad}.damaged'
+      shutil.rmtree(aside, ignore_errors=True)
+      (self.directory / str(bad)).rename(aside)
+    return step
+
+  def _steps(self):
+    return sorted((int(path.name) for path in self.directory.iterdir()
+                   if path.name.isdigit()), reverse=True)
+
+  def restore(self, step, abstract_state):
+    """Returns (TrainState, `stream`) of a checkpoint.
 
     Args:
-      abstract_state: shapes, dtypes and shardings wanted.
+      step: of `latest_step`.
+      abstract_state: shapes, dtypes and shardings wanted, on any mesh.
 
     Raises:
       InputError: the checkpoint holds another model.
     """
-    found = self._restore({
+    found = self._restore(step, {
         'params': abstract_state.params,
         'rest': dataclasses.replace(abstract_state, params={})},
-        data=ocp.args.JsonRestore())
-    return dataclasses.replace(found['rest'], params=found['params']), found['data']
+        stream=ocp.args.JsonRestore())
+    return dataclasses.replace(found['rest'], params=found['params']), found['stream']
 
   def restore_params(self, abstract_params):
-    """Returns the parameters alone of the last checkpoint, as `restore`."""
-    return self._restore({'params': abstract_params})['params']
+    """Returns the parameters alone of the very last checkpoint, as `restore`.
 
-  def _restore(self, trees, **others):
-    step = self.latest_step()
-    if step is None:
-      raise InputError(f'{self._directory}: there is no whole checkpoint here')
+    Raises:
+      InputError: there is none, it is damaged, or it holds another model.
+    """
+    def check():
+      steps = self._steps()
+      if not steps:
+        raise InputError(f'{self.directory}: there is no whole checkpoint here')
+      what = damage(self.directory / str(steps[0]))
+      if what:
+        raise InputError(f'{self.directory}: checkpoint {steps[0]} is damaged '
+                         f'({what}); train it anew')
+      return steps[0]
+
+    return self._restore(hosts.on_main(check), {'params': abstract_params})['params']
+
+  def _restore(self, step, trees, **others):
     there = self._manager.item_metadata(step)
     for name, tree in trees.items():  # before anything is read
       wanted, found = _shapes(tree), _shapes(there[name].tree)
       for path in sorted(wanted.keys() | found.keys()):
         if wanted.get(path) != found.get(path):
           raise InputError(
-              f'{self._directory}: checkpoint {step} does not fit this model: {path} '
+              f'{self.directory}: checkpoint {step} does not fit this model: {path} '
               f'is {found.get(path, "not there")}, must be '
               f'{wanted.get(path, "not there")}; use the configuration it was '
               'written with, or another work directory')
     return self._manager.restore(step, args=ocp.args.Composite(
         **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()},
         **others))
+
+
+def damage(folder):
+  """What is wrong with the files of a checkpoint, or None."""
+  try:
+    wanted = json.loads((folder / _CHECKSUMS).read_text())
+    found = _checksums(folder)
+    for name in sorted(wanted.keys() | found.keys()):
+      if name not in found:
+        return f'{name} is missing'
+      if wanted.get(name) != found[name]:
+        return f'{name} is not what was written'
+  except FileNotFoundError:
+    return f'{_CHECKSUMS} is missing'
+  except (OSError, ValueError, AttributeError) as error:
+    return f'{_CHECKSUMS} or another file cannot be read: {error}'
+  return None
+
+
+def _checksums(folder):
+  """{path below the folder: SHA-256} of all files that are read from."""
+  found = {}
+  for path in sorted(folder.rglob('*')):
+    name = path.relative_to(folder).as_posix()
+    if path.is_file() and name not in _UNCHECKED:
+      with path.open('rb') as file:
+        found[name] = hashlib.file_digest(file, 'sha256').hexdigest()
+  return found
 
 
 def _shapes(tree):

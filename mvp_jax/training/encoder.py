@@ -12,11 +12,12 @@ from mvp_jax.data.clips import RandomClips, lay_clips
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole, write_json
 from mvp_jax.progress import Progress
-from mvp_jax.training import sharding
+from mvp_jax.training import hosts, sharding
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.loop import fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.state import abstract_state, forward
+from mvp_jax.workdir import in_use
 
 RECORD = 'record.json'
 
@@ -65,10 +66,13 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
   places = task.model.tokens_per_slot
   source = RandomClips(corpus, trials, layout, places, config.mask_ratio,
                        config.clips_per_trial)
-  directory.mkdir(parents=True, exist_ok=True)
-  batches = training_batches(source, config.train.batch_size, seed,
-                             config.train.workers, source.read)
-  with MetricLog(directory) as log:
+  rows = hosts.batch_rows(config.train.batch_size, mesh)
+
+  def batches(start):
+    return training_batches(source, config.train.batch_size, seed,
+                            config.train.workers, source.read, start=start, rows=rows)
+
+  with in_use(directory), MetricLog(directory) as log:
     fit(task, batches, config.train, mesh=mesh, seed=seed, run='encoder',
         directory=directory / 'checkpoints', log=log)
   record = {
@@ -79,7 +83,7 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
       'clips_per_trial': config.clips_per_trial, 'stride': layout.stride, 'seed': seed,
       'model': dataclasses.asdict(dataclasses.replace(task.model, feature_grid=1)),
       'train': dataclasses.asdict(config.train)}
-  write_json(record_path, record)
+  hosts.on_main(lambda: write_json(record_path, record))
   return record
 
 
@@ -111,20 +115,23 @@ def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
   Each trial's tokens, float32 [clips * slots, D], become `<trial_id>.npy` in
   `directory`; files that are there stay, so that a killed run goes on.
   """
-  directory.mkdir(parents=True, exist_ok=True)
-  todo = [t for t in trials if not (directory / f'{t.trial_id}.npy').exists()]
-  if not todo:
+  missing = hosts.on_main(lambda: [
+      i for i, t in enumerate(trials)
+      if not (directory / f'{t.trial_id}.npy').exists()])
+  if not missing:
     return
+  todo = [trials[i] for i in missing]
   run = forward(task, mesh, 'features')
+  rows = hosts.batch_rows(batch_size, mesh)
   rate = corpus.metadata['frame_rate']
 
   def compute(clips):  # list of [frames, H, W, 3]
     padded = np.stack(clips + [clips[-1]] * (batch_size - len(clips)))
-    tokens = run(params, sharding.put_batch({'frames': padded}, mesh))
+    tokens = run(params, sharding.put_batch({'frames': padded[rows]}, mesh))
     return np.asarray(jax.device_get(tokens))[:len(clips)]
 
   with Progress(len(trials), 'video features', 'trial',
-                initial=len(trials) - len(todo)) as progress:
+                len(trials) - len(todo), hosts.console()) as progress:
     clips, done, open_trials = [], [], []  # clips of trials not yet written
 
     def flush(final=False):
@@ -135,8 +142,9 @@ def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
         trial, count = open_trials.pop(0)
         tokens = np.concatenate(done[:count])
         del done[:count]
-        with whole(directory / f'{trial.trial_id}.npy') as part:
-          np.save(part, tokens)
+        if hosts.is_main():
+          with whole(directory / f'{trial.trial_id}.npy') as part:
+            np.save(part, tokens)
         progress.update()
 
     for trial in todo:
@@ -146,3 +154,4 @@ def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
       open_trials.append((trial, len(numbers)))
       flush()
     flush(final=True)
+  hosts.gather(None)  # nobody goes on before all is written

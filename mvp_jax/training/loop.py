@@ -1,13 +1,14 @@
 """The one training loop, for every task."""
 
+import contextlib
 import dataclasses
 import math
 
 import jax
 
-from mvp_jax.errors import InputError, TrainingError
+from mvp_jax.errors import InputError, Stopped, TrainingError
 from mvp_jax.progress import Progress
-from mvp_jax.training import sharding
+from mvp_jax.training import hosts, sharding
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.state import abstract_state, forward, init_state, train_step
@@ -22,13 +23,14 @@ class TrainConfig:
   log_every: int = 10
   validate_every: int = 50  # 0 = never
   checkpoint_every: int = 100
-  keep_checkpoints: int = 2
+  keep_checkpoints: int = 2  # the last ones
+  keep_every: int = 0  # and those of every so many steps; 0 = none
   workers: int = 0  # processes that read data; 0 = threads of this one
 
   def __post_init__(self):
     for name, least in (('batch_size', 1), ('log_every', 1), ('validate_every', 0),
                         ('checkpoint_every', 1), ('keep_checkpoints', 1),
-                        ('workers', 0)):
+                        ('keep_every', 0), ('workers', 0)):
       if getattr(self, name) < least:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
 
@@ -43,29 +45,66 @@ def _check_finite(run, step, metrics):
         'look at the data of this step')
 
 
+def _start(task, config, mesh, seed, checkpoints, stream, params):
+  """The state to begin with and the steps it has done; for the order see `fit`."""
+  done = checkpoints.latest_step()
+  if done is None:
+    state = init_state(task, config.optimiser, mesh, seed)
+    if params is not None:
+      state.params = jax.tree.map(  # a copy, for the steps donate what they get
+          lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
+          params, state.params)
+    return state, 0
+  steps, directory = config.optimiser.steps, checkpoints.directory
+  if done > steps:
+    raise InputError(f'{directory}: is at step {done}, past the configured {steps}; '
+                     'raise optimiser.steps or use another work directory')
+  state, before = checkpoints.restore(
+      done, abstract_state(task, config.optimiser, mesh))
+  _check_stream(directory, before, stream)
+  return state, done
+
+
+def _check_stream(directory, before, now):
+  """Refuses to go on with other batches than a checkpoint's run had."""
+  different = [f'{k} was {before.get(k)}, is now {v}' for k, v in now.items()
+               if before.get(k) != v]
+  if different:
+    raise InputError(f'{directory}: {"; ".join(different)}, which gives other batches; '
+                     'restore the setting or use another work directory')
+
+
 def evaluate(task, params, batches, mesh):
-  """Means of `task.evaluate` over padded batches, each example counted once."""
+  """Means of `task.evaluate` over padded batches, each example counted once.
+
+  Args:
+    batches: of `evaluation_batches`, this process's rows of each.
+  """
   totals, count = {}, 0.0
   run = forward(task, mesh, 'evaluate')
   for batch in batches:
+    batch = sharding.put_batch(batch, mesh)
     weight = float(batch['weight'].sum())
-    for name, value in run(params, sharding.put_batch(batch, mesh)).items():
+    for name, value in run(params, batch).items():
       totals[name] = totals.get(name, 0.0) + float(value) * weight
     count += weight
   return {name: value / count for name, value in totals.items()}
 
 
-def fit(task, dataset, config, *, mesh, seed, run, directory, log,
+def fit(task, batches, config, *, mesh, seed, run, directory, log,
         validation=None, params=None):
-  """Trains to the configured step, from the last checkpoint if there is one.
+  """Trains to the configured step.
 
-  Order: resume from `directory`; else start from `params`; else from scratch.
+  Where it begins: at the last whole checkpoint of `directory`, as if nothing had
+  been in between; without one at `params`, to fine-tune; without those from scratch.
+
   After each step: log, validate, checkpoint, each when due. Metrics are read
   one step late, so that the device never waits for the host.
 
   Args:
     task: see `state.Task`.
-    dataset: grain.IterDataset of batches (dicts of arrays), endless.
+    batches: function of the number of steps done that returns an iterable of the
+      batches after them, endless: dicts of arrays, this process's rows of each.
     config: TrainConfig.
     mesh: of `sharding.make_mesh`.
     seed: of the initial parameters and of dropout.
@@ -79,36 +118,26 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
     The parameters after the last step, a nested dict.
 
   Raises:
-    TrainingError: a metric is NaN or infinite.
-    InputError: the mesh can't divide the batch, the checkpoint does not fit.
+    TrainingError: a metric is NaN or infinite, or a checkpoint cannot be written.
+    InputError: the mesh can't divide the batch; the checkpoint does not fit, was of
+      a run with other batches, or none is whole.
+    Stopped: SIGTERM came; the step was finished and saved.
   """
   sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size')
   steps = config.optimiser.steps
+  stream = {'seed': seed, 'batch_size': config.batch_size}
   step_fn = train_step(task, config.optimiser, mesh)
   # Simulated devices share few threads: steps that wait for each other can hang.
   serial = mesh.size > 1 and jax.default_backend() == 'cpu'
 
-  with Checkpoints(directory, config.keep_checkpoints) as checkpoints:
-    start = checkpoints.latest_step() or 0
-    if start > steps:
-      raise InputError(f'{directory}: is at step {start}, past the configured {steps}; '
-                       'raise optimiser.steps or use another work directory')
-    if start:
-      state, position = checkpoints.restore(
-          abstract_state(task, config.optimiser, mesh))
-      if start == steps:
-        return state.params
-    else:
-      state, position = init_state(task, config.optimiser, mesh, seed), None
-      if params is not None:
-        state.params = jax.tree.map(  # a copy, for the steps donate what they get
-            lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
-            params, state.params)
+  with (hosts.StopRequest() as stop, Checkpoints(
+      directory, config.keep_checkpoints, config.keep_every) as checkpoints):
+    state, start = _start(task, config, mesh, seed, checkpoints, stream, params)
+    if start == steps:
+      return state.params
 
-    iterator = iter(dataset)
-    if position:
-      iterator.set_state(position)
-    with Progress(steps, run, 'step', initial=start) as progress:
+    with (_closing(iter(batches(start))) as iterator,
+          Progress(steps, run, 'step', start, hosts.console()) as progress):
       late = None  # (step, metrics still on the device)
 
       def read_late():
@@ -131,11 +160,18 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
             step % config.validate_every == 0 or step == steps):
           log.write(run, 'validation', step,
                     evaluate(task, state.params, validation(), mesh))
-        if step % config.checkpoint_every == 0 or step == steps:
+        stopping = stop.reached()
+        if step % config.checkpoint_every == 0 or step == steps or stopping:
           read_late()  # never save a state that has gone wrong
           late = None
-          checkpoints.save(step, state, iterator.get_state())
-    close = getattr(iterator, 'close', None)
-    if close:
-      close()
+          checkpoints.save(step, state, stream)
+        if stopping:
+          raise Stopped(f'{run}: stopped by SIGTERM and saved at step {step} of '
+                        f'{steps}; {hosts.AGAIN}')
   return state.params
+
+
+def _closing(iterator):
+  """Closes an iterator that can be closed, such as Grain's with its workers."""
+  return (contextlib.closing(iterator) if hasattr(iterator, 'close')
+          else contextlib.nullcontext(iterator))

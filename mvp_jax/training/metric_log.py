@@ -2,28 +2,42 @@
 
 import json
 import math
+import os
 import time
 
 from tensorboardX import SummaryWriter
+
+from mvp_jax.training import hosts
+
+
+def _open_lines(path):
+  """Opens for appending, without what a killed run has written of a last line."""
+  if path.exists():
+    content = path.read_bytes()
+    if not content.endswith(b'\n'):
+      os.truncate(path, content.rfind(b'\n') + 1)
+  return path.open('a')
 
 
 class MetricLog:
   """Appends to `metrics.jsonl` and to `tensorboard/<run>` of a work directory.
 
   After a resume the steps since the last checkpoint are written again: for a
-  run, split and step the last line counts.
+  run, split and step the last line counts. Of several processes only the first
+  writes.
   """
 
   def __init__(self, workdir):
     self._workdir = workdir
-    self._lines = (workdir / 'metrics.jsonl').open('a')
+    self._lines = _open_lines(workdir / 'metrics.jsonl') if hosts.is_main() else None
     self._writers = {}
 
   def __enter__(self):
     return self
 
   def __exit__(self, exc_type, exc, tb):
-    self._lines.close()
+    if self._lines:
+      self._lines.close()
     for writer in self._writers.values():
       writer.close()
 
@@ -36,6 +50,8 @@ class MetricLog:
       step: steps done.
       metrics: dict of finite or non-finite floats.
     """
+    if not self._lines:
+      return
     metrics = {name: float(value) for name, value in metrics.items()}
     line = {'run': run, 'split': split, 'step': step, 'time': round(time.time(), 3),
             **{k: v if math.isfinite(v) else None for k, v in metrics.items()}}

@@ -1,5 +1,11 @@
 """Tiny tasks."""
 
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
 import jax
 import pytest
 
@@ -50,3 +56,35 @@ def emotion_params(emotion, one_device):
 def video_params(masked_video, one_device):
   with jax.numpy_dtype_promotion('standard'):
     return init_state(masked_video, OPTIMISER, one_device, 0).params
+
+
+@pytest.fixture(scope='session')
+def start_job():
+  """Function of settings that starts `job.py` with them; returns the Popen."""
+  root = pathlib.Path(__file__).parents[2]
+
+  def start(**settings):
+    return subprocess.Popen(
+        [sys.executable, root / 'tests' / 'training' / 'job.py', json.dumps(settings)],
+        env=os.environ | {'PYTHONPATH': str(root)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+  return start
+
+
+@pytest.fixture(scope='session')
+def jobs_folder(tmp_path_factory):
+  """Where runs of `job.py` lie; they share what they have compiled."""
+  return tmp_path_factory.mktemp('jobs')
+
+
+@pytest.fixture(scope='session')
+def through(start_job, jobs_folder):
+  """Function of settings that gives the folder of a run that nothing stopped."""
+  def start(name, **settings):
+    job = start_job(folder=str(jobs_folder / name), **settings)
+    _, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    return jobs_folder / name
+
+  return start

@@ -1,15 +1,17 @@
 """Checkpoints: whole, exact, on any mesh, the last few only."""
 
 import dataclasses
+import shutil
+import types
 
 import jax
 import numpy as np
 import pytest
 
-from mvp_jax.errors import InputError
-from mvp_jax.training.checkpoints import Checkpoints
+from mvp_jax.errors import InputError, TrainingError
+from mvp_jax.training.checkpoints import Checkpoints, damage
 from mvp_jax.training.sharding import MeshConfig, make_mesh
-from mvp_jax.training.state import abstract_state, init_state
+from mvp_jax.training.state import TrainState, abstract_state, init_state
 from tests.training.tiny import OPTIMISER
 
 
@@ -29,7 +31,7 @@ def folder(state, tmp_path_factory):
   with Checkpoints(folder, keep=2) as checkpoints:
     assert checkpoints.latest_step() is None
     for step in (3, 6, 9):
-      checkpoints.save(step, state, {'position': step, 'workers': {'0': 'x'}})
+      checkpoints.save(step, state, {'seed': step})
   return folder
 
 
@@ -39,9 +41,9 @@ def test_what_was_saved_comes_back_where_it_is_wanted(
   mesh = make_mesh(MeshConfig(*sizes)) if sizes else one_device
   abstract = abstract_state(emotion, OPTIMISER, mesh)
   with Checkpoints(folder) as checkpoints:
-    found, position = checkpoints.restore(abstract)
+    found, stream = checkpoints.restore(9, abstract)
     params = checkpoints.restore_params(abstract.params)
-  assert position == {'position': 9, 'workers': {'0': 'x'}}
+  assert stream == {'seed': 9}
   jax.tree.map(np.testing.assert_array_equal, found, state)
   jax.tree.map(np.testing.assert_array_equal, params, state.params)
   for x, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(abstract), strict=True):
@@ -59,10 +61,10 @@ def test_a_half_written_checkpoint_does_not_count(folder):
     assert checkpoints.latest_step() == 9
 
 
-def test_nothing_to_restore(emotion, one_device, tmp_path):
+def test_nothing_to_restore(tmp_path):
   with Checkpoints(tmp_path / 'none') as checkpoints, pytest.raises(
       InputError, match='there is no whole checkpoint here'):
-    checkpoints.restore(abstract_state(emotion, OPTIMISER, one_device))
+    checkpoints.restore_params({})
 
 
 @pytest.mark.parametrize(('change', 'named'), [
@@ -89,4 +91,87 @@ def test_moments_of_another_optimiser(emotion, one_device, folder):
   unclipped = dataclasses.replace(OPTIMISER, clip_norm=0.0)
   with Checkpoints(folder) as checkpoints, pytest.raises(
       InputError, match='checkpoint 9 does not fit this model: opt_state'):
-    checkpoints.restore(abstract_state(emotion, unclipped, one_device))
+    checkpoints.restore(9, abstract_state(emotion, unclipped, one_device))
+
+
+def _truncate(folder):
+  path = max((p for p in folder.rglob('*') if p.is_file()),
+             key=lambda p: p.stat().st_size)
+  path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flip(folder):
+  """One bit of the arrays' values, which Orbax does not notice."""
+  path = max((folder / 'params').rglob('d/*'), key=lambda p: p.stat().st_size)
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+
+
+def _delete(folder):
+  next((folder / 'rest').rglob('manifest.ocdbt')).unlink()
+
+
+def _unseal(folder):
+  (folder / 'checksums.json').unlink()
+
+
+def _cut_checksums(folder):
+  (folder / 'checksums.json').write_text('{"params')
+
+
+@pytest.mark.parametrize(('harm', 'what'), [
+    (_truncate, 'is not what was written'), (_flip, 'is not what was written'),
+    (_delete, 'is missing'), (_unseal, 'checksums.json is missing'),
+    (_cut_checksums, 'cannot be read')])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    emotion, one_device, folder, state, tmp_path, capfd, harm, what):
+  copy = tmp_path / 'checkpoints'
+  shutil.copytree(folder, copy)
+  harm(copy / '9')
+  abstract = abstract_state(emotion, OPTIMISER, one_device)
+  with Checkpoints(copy) as checkpoints:
+    with pytest.raises(InputError, match=rf'checkpoint 9 is damaged \(.*{what}'):
+      checkpoints.restore_params(abstract.params)
+    assert checkpoints.latest_step() == 6
+    line, = capfd.readouterr().err.splitlines()
+    assert line.startswith('warning: ') and what in line
+    assert 'checkpoint 9 is damaged' in line and 'going back to checkpoint 6' in line
+    found, stream = checkpoints.restore(6, abstract)
+    assert stream == {'seed': 6}
+    jax.tree.map(np.testing.assert_array_equal, found, state)
+    checkpoints.save(9, state, {'seed': 9})  # trained again
+  assert sorted(p.name for p in copy.iterdir()) == ['6', '9', '9.damaged']
+  assert damage(copy / '9') is None
+
+
+def test_no_checkpoint_is_whole(folder, tmp_path):
+  copy = tmp_path / 'checkpoints'
+  shutil.copytree(folder, copy)
+  _flip(copy / '9')
+  _delete(copy / '6')
+  for _ in range(2):
+    with Checkpoints(copy) as checkpoints, pytest.raises(
+        InputError, match=r'no checkpoint is whole \(9: .*; 6: .*\); delete the'):
+      checkpoints.latest_step()
+
+
+def test_some_are_kept_for_good(tmp_path, one_device):
+  state = TrainState(np.int32(0), np.uint32(0), {'x': np.zeros(3, np.float32)}, {})
+  with Checkpoints(tmp_path / 'c', keep=1, keep_every=4) as checkpoints:
+    for step in range(1, 8):
+      checkpoints.save(step, state, {})
+  assert sorted(p.name for p in (tmp_path / 'c').iterdir()) == ['4', '7']
+
+
+def test_a_full_disk_is_found_before_anything_is_written(folder, state, tmp_path,
+                                                         monkeypatch):
+  copy = tmp_path / 'checkpoints'
+  shutil.copytree(folder, copy)
+  monkeypatch.setattr(shutil, 'disk_usage',
+                      lambda path: types.SimpleNamespace(free=9e5))
+  with Checkpoints(copy) as checkpoints, pytest.raises(
+      TrainingError, match=r'the disk is full: 1 MB are free, a checkpoint takes') as e:
+    checkpoints.save(12, state, {})
+  assert '\n' not in str(e.value)
+  assert sorted(p.name for p in copy.iterdir()) == ['6', '9']

@@ -147,7 +147,7 @@ def test_nan_stops_the_run_before_it_is_saved(emotion, one_device, tmp_path, at,
   assert _latest(tmp_path) == saved
   with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
     state, _ = checkpoints.restore(
-        abstract_state(emotion, OPTIMISER, one_device))
+        saved, abstract_state(emotion, OPTIMISER, one_device))
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 
@@ -167,6 +167,13 @@ def test_a_checkpoint_of_another_model(emotion, masked_video, one_device, throug
 def test_a_checkpoint_past_the_configured_steps(emotion, one_device, through):
   config = TrainConfig(batch_size=BATCH, optimiser=OptimiserConfig(steps=5))
   with pytest.raises(InputError, match='is at step 8, past the configured 5'):
+    _fit(emotion, one_device, through[0], config=config)
+
+
+def test_a_checkpoint_of_a_run_with_other_batches(emotion, one_device, through):
+  config = TrainConfig(batch_size=2 * BATCH, optimiser=OPTIMISER)
+  with pytest.raises(InputError, match='batch_size was 8, is now 16, which gives other '
+                                       'batches'):
     _fit(emotion, one_device, through[0], config=config)
 
 

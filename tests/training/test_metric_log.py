@@ -3,6 +3,7 @@
 import json
 import struct
 
+import jax
 import pytest
 
 from mvp_jax.training.metric_log import MetricLog
@@ -41,6 +42,21 @@ def test_a_resumed_run_appends(workdir):
   with MetricLog(workdir) as log:
     log.write('encoder', 'train', 11, {'loss': 1.5})
   assert [line['step'] for line in _lines(workdir)] == [1, 1, 10, 11]
+
+
+def test_half_a_line_of_a_killed_run_goes(workdir):
+  path = workdir / 'metrics.jsonl'
+  path.write_text(path.read_text() + '{"run": "encoder", "spl')
+  with MetricLog(workdir) as log:
+    log.write('encoder', 'train', 11, {'loss': 1.5})
+  assert [line['step'] for line in _lines(workdir)] == [1, 1, 10, 11]
+
+
+def test_only_the_first_process_writes(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax, 'process_index', lambda: 1)
+  with MetricLog(tmp_path) as log:
+    log.write('encoder', 'train', 1, {'loss': 1.5})
+  assert not list(tmp_path.iterdir())
 
 
 def _records(path):
