@@ -10,6 +10,7 @@ from av.video.reformatter import VideoReformatter
 
 from mvp_jax.raw import face
 from mvp_jax.raw.losses import Loss
+from mvp_jax.raw.prepare import load_result
 from mvp_jax.raw.video import Video, luma, sample
 
 JPEG_QUALITY = 95
@@ -131,3 +132,28 @@ class _Cutter:
 def _jpeg(image):
   _, jpeg = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
   return jpeg.tobytes()
+
+
+def pack_frames(found):
+  """What `face_frames` gives, as arrays for a file of `prepare.run_tasks`."""
+  info = found['info']
+  return {
+    'blob': np.frombuffer(b''.join(found['jpegs']), np.uint8),
+    'ends': np.cumsum([len(jpeg) for jpeg in found['jpegs']]),
+    'info': np.array([info.rate, info.width, info.height, info.pixel_aspect]),
+    **{name: found[name] for name in found if name not in ('jpegs', 'info')}}
+
+
+def load_frames(directory, name):
+  """The frames that `pack_frames` put into the result `name`.
+
+  Returns:
+    dict as `face_frames` gives it, but with info = float [4]: rate, width, height,
+    pixel aspect of the video.
+  """
+  with load_result(directory, name) as arrays:
+    blob, ends = arrays['blob'].tobytes(), arrays['ends']
+    starts = [0, *ends[:-1]]
+    jpegs = [blob[a:b] for a, b in zip(starts, ends, strict=True)]
+    return {'jpegs': jpegs, **{key: arrays[key] for key in arrays
+                               if key not in ('key', 'blob', 'ends')}}

@@ -1,4 +1,7 @@
-"""Why a trial that should be there is not: the codes, and the exception."""
+"""What became of a trial, and why one that should be there is not."""
+
+import dataclasses
+from typing import Any
 
 LOSS_CODES = (
   'missing_video',    # the video file is not there
@@ -20,3 +23,16 @@ class Loss(Exception):
     assert code in LOSS_CODES, code
     super().__init__(code, reason)
     self.code, self.reason = code, reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What became of a trial: `code` is 'ok' or a loss code with its `reason`.
+
+  `trial` has at least trial_id, subject and trial; `facts` go into the account.
+  """
+
+  trial: Any
+  code: str
+  reason: str
+  facts: dict
