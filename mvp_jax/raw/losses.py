@@ -6,6 +6,7 @@ from typing import Any
 LOSS_CODES = (
   'missing_video',    # the video file is not there
   'broken_video',     # it cannot be decoded, or ends before its own header says
+  'too_short',        # the video has fewer frames than are asked for
   'no_face',          # hardly any frame shows a face
   'length_mismatch',  # video and signals differ by more than 2 s
   'missing_signals',  # the signal file is not there

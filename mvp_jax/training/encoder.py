@@ -81,7 +81,7 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
       'model': dataclasses.asdict(dataclasses.replace(task.model, feature_grid=1)),
       'train': dataclasses.asdict(config.train)}
   write_json(record_path, record)
-  return record
+  return json.loads(record_path.read_text())
 
 
 def load(task, optimiser, mesh, directory):
