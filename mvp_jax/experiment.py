@@ -257,8 +257,8 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
     start['encoder'] = video.params['encoder']
   batch_size = config.evaluation.batch_size
   params = fit(
-      task, training_batches(train, config.train.batch_size, seed,
-                             config.train.workers),
+      task, lambda start: training_batches(
+          train, config.train.batch_size, seed, config.train.workers, start=start),
       config.train, mesh=mesh, seed=seed, run=run_name,
       directory=workdir / 'checkpoints' / run_name, log=log, params=start,
       validation=(lambda: evaluation_batches(validation, batch_size))

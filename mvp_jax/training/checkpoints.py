@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: state and data position, by Orbax."""
+"""Checkpoints of a training run, by Orbax."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ class Checkpoints:
             max_to_keep=keep, create=True, enable_async_checkpointing=True),
         item_handlers={'params': ocp.StandardCheckpointHandler(),
                        'rest': ocp.StandardCheckpointHandler(),
-                       'data': ocp.JsonCheckpointHandler()})
+                       'stream': ocp.JsonCheckpointHandler()})
 
   def __enter__(self):
     return self
@@ -35,15 +35,15 @@ class Checkpoints:
     """The last whole checkpoint's step, or None."""
     return self._manager.latest_step()
 
-  def save(self, step, state, data_position):
-    """Saves a TrainState and the JSON-able `data_position` of this process."""
+  def save(self, step, state, stream):
+    """Saves a TrainState and what tells its data from other data, JSON-able."""
     self._manager.save(step, args=ocp.args.Composite(
         params=ocp.args.StandardSave(state.params),
         rest=ocp.args.StandardSave(dataclasses.replace(state, params={})),
-        data=ocp.args.JsonSave(data_position)))
+        stream=ocp.args.JsonSave(stream)))
 
   def restore(self, abstract_state):
-    """Returns (TrainState, data position) of the last checkpoint.
+    """Returns (TrainState, `stream`) of the last checkpoint.
 
     Args:
       abstract_state: shapes, dtypes and shardings wanted.
@@ -54,8 +54,8 @@ class Checkpoints:
     found = self._restore({
         'params': abstract_state.params,
         'rest': dataclasses.replace(abstract_state, params={})},
-        data=ocp.args.JsonRestore())
-    return dataclasses.replace(found['rest'], params=found['params']), found['data']
+        stream=ocp.args.JsonRestore())
+    return dataclasses.replace(found['rest'], params=found['params']), found['stream']
 
   def restore_params(self, abstract_params):
     """Returns the parameters alone of the last checkpoint, as `restore`."""

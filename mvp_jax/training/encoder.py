@@ -66,8 +66,12 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
       corpus, trials, layout, size=task.model.size, patch=task.model.patch,
       masks=config.masks, views=config.views, per_trial=config.clips_per_trial)
   directory.mkdir(parents=True, exist_ok=True)
-  batches = training_batches(source, config.train.batch_size, seed,
-                             config.train.workers, source.read)
+
+  def batches(start):
+    return training_batches(source, config.train.batch_size, seed,
+                            config.train.workers, source.read,
+                            views=config.views.repeats, start=start)
+
   with MetricLog(directory) as log:
     fit(task, batches, config.train, mesh=mesh, seed=seed, run='encoder',
         directory=directory / 'checkpoints', log=log)
@@ -77,11 +81,12 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
       'trained_on_subjects': list(subjects), 'trials': len(trials),
       'steps': config.train.optimiser.steps, 'clips_per_trial': config.clips_per_trial,
       'masks': dataclasses.asdict(config.masks),
-      'views': dataclasses.asdict(config.views), 'stride': layout.stride, 'seed': seed,
+      'views': dataclasses.asdict(config.views) | {'scales': list(config.views.scales)},
+      'stride': layout.stride, 'seed': seed,
       'model': dataclasses.asdict(dataclasses.replace(task.model, feature_grid=1)),
       'train': dataclasses.asdict(config.train)}
   write_json(record_path, record)
-  return json.loads(record_path.read_text())
+  return record
 
 
 def load(task, optimiser, mesh, directory):

@@ -1,5 +1,6 @@
 """The one training loop, for every task."""
 
+import contextlib
 import dataclasses
 import math
 
@@ -43,6 +44,15 @@ def _check_finite(run, step, metrics):
         'look at the data of this step')
 
 
+def _check_stream(directory, before, now):
+  """Refuses to go on with other batches than a checkpoint's run had."""
+  different = [f'{k} was {before.get(k)}, is now {v}' for k, v in now.items()
+               if before.get(k) != v]
+  if different:
+    raise InputError(f'{directory}: {"; ".join(different)}, which gives other batches; '
+                     'restore the setting or use another work directory')
+
+
 def evaluate(task, params, batches, mesh):
   """Means of `task.evaluate` over padded batches, each example counted once."""
   totals, count = {}, 0.0
@@ -55,7 +65,7 @@ def evaluate(task, params, batches, mesh):
   return {name: value / count for name, value in totals.items()}
 
 
-def fit(task, dataset, config, *, mesh, seed, run, directory, log,
+def fit(task, batches, config, *, mesh, seed, run, directory, log,
         validation=None, params=None):
   """Trains to the configured step, from the last checkpoint if there is one.
 
@@ -65,7 +75,8 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
 
   Args:
     task: see `state.Task`.
-    dataset: grain.IterDataset of batches (dicts of arrays), endless.
+    batches: function of the number of steps done that returns an iterable of the
+      batches after them, endless: dicts of arrays, this process's rows of each.
     config: TrainConfig.
     mesh: of `sharding.make_mesh`.
     seed: of the initial parameters and of dropout.
@@ -80,10 +91,12 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
 
   Raises:
     TrainingError: a metric is NaN or infinite.
-    InputError: the mesh can't divide the batch, the checkpoint does not fit.
+    InputError: the mesh can't divide the batch, the checkpoint does not fit or was
+      of a run with other batches.
   """
   sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size')
   steps = config.optimiser.steps
+  stream = {'seed': seed, 'batch_size': config.batch_size}
   step_fn = train_step(task, config.optimiser, mesh)
   # Simulated devices share few threads: steps that wait for each other can hang.
   serial = mesh.size > 1 and jax.default_backend() == 'cpu'
@@ -94,21 +107,22 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
       raise InputError(f'{directory}: is at step {start}, past the configured {steps}; '
                        'raise optimiser.steps or use another work directory')
     if start:
-      state, position = checkpoints.restore(
+      state, before = checkpoints.restore(
           abstract_state(task, config.optimiser, mesh))
+      _check_stream(directory, before, stream)
       if start == steps:
         return state.params
     else:
-      state, position = init_state(task, config.optimiser, mesh, seed), None
+      state = init_state(task, config.optimiser, mesh, seed)
       if params is not None:
         state.params = jax.tree.map(  # a copy, for the steps donate what they get
             lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
             params, state.params)
 
-    iterator = iter(dataset)
-    if position:
-      iterator.set_state(position)
-    with Progress(steps, run, 'step', initial=start) as progress:
+    iterator = iter(batches(start))
+    closing = contextlib.closing(iterator) if hasattr(iterator, 'close') else (
+        contextlib.nullcontext())
+    with closing, Progress(steps, run, 'step', initial=start) as progress:
       late = None  # (step, metrics still on the device)
 
       def read_late():
@@ -134,8 +148,5 @@ def fit(task, dataset, config, *, mesh, seed, run, directory, log,
         if step % config.checkpoint_every == 0 or step == steps:
           read_late()  # never save a state that has gone wrong
           late = None
-          checkpoints.save(step, state, iterator.get_state())
-    close = getattr(iterator, 'close', None)
-    if close:
-      close()
+          checkpoints.save(step, state, stream)
   return state.params

@@ -1,24 +1,28 @@
-"""Batches: order, exact positions, and nothing lost or counted twice."""
+"""Batches: functions of their number, and nothing lost or counted twice."""
 
+import contextlib
 import itertools
-import json
 
+import grain
+import jax
 import numpy as np
 import pytest
 
 from mvp_jax.data.batches import evaluation_batches, training_batches
+from mvp_jax.errors import InputError
 
 
 class _Numbers:
-  """Example i is the number i."""
+  """Example i is the number i; notes which were asked for."""
 
   def __init__(self, count):
-    self.count = count
+    self.count, self.asked = count, []
 
   def __len__(self):
     return self.count
 
   def __getitem__(self, index):
+    self.asked.append(int(index))
     return {'x': np.int32(index), 'weight': np.float32(1)}
 
 
@@ -26,11 +30,13 @@ def _add_noise(item, rng):
   return item | {'noise': rng.random(3, np.float32)}
 
 
+def _two_views(item, rng):
+  return {'x': np.int32([item['x']] * 2), 'noise': rng.random((2, 3), np.float32)}
+
+
 def _take(batches, count):
-  iterator = iter(batches)
-  found = list(itertools.islice(iterator, count))
-  getattr(iterator, 'close', lambda: None)()
-  return found
+  with contextlib.closing(iter(batches)) as iterator:
+    return list(itertools.islice(iterator, count))
 
 
 def _numbers(batches):
@@ -43,6 +49,11 @@ def _assert_same(one, other):
     assert set(a) == set(b)
     for name in a:
       np.testing.assert_array_equal(a[name], b[name])
+
+
+def _of_process(monkeypatch, index, count):
+  monkeypatch.setattr(jax, 'process_index', lambda: index)
+  monkeypatch.setattr(jax, 'process_count', lambda: count)
 
 
 def test_each_epoch_has_each_example_once_in_another_order():
@@ -71,26 +82,90 @@ def test_the_seed_gives_order_and_noise():
   assert len(np.unique(noise)) == noise.size
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_going_on_from_a_position_gives_the_very_same_batches(workers):
-  def make(workers=workers):
-    return training_batches(_Numbers(10), 4, 3, workers, _add_noise)
+@pytest.mark.parametrize('processes', [1, 2, 4])
+@pytest.mark.parametrize('views', [1, 2])
+def test_processes_read_shares_of_the_very_same_batches(monkeypatch, processes, views):
+  read = _two_views if views == 2 else _add_noise
+  # 10 examples: epochs end within batches.
+  wanted = _take(training_batches(_Numbers(10), 8, 3, read=read, views=views), 6)
+  shares = []
+  for process in range(processes):
+    _of_process(monkeypatch, process, processes)
+    shares.append(_take(
+        training_batches(_Numbers(10), 8, 3, read=read, views=views), 6))
+  found = [{name: np.concatenate([batch[name] for batch in parts])
+            for name in parts[0]} for parts in zip(*shares, strict=True)]
+  _assert_same(found, wanted)
+  assert wanted[0]['noise'].shape == (8, 3)
+  assert len(np.unique(wanted[0]['noise'])) == 24
 
-  through = iter(make())
-  positions, batches = [], []
-  for _ in range(7):
-    positions.append(json.dumps(through.get_state()))
-    batches.append(next(through))
-  getattr(through, 'close', lambda: None)()
-  assert len({b['x'].tobytes() for b in batches}) > 1
-  if workers:  # who reads changes nothing
-    _assert_same(_take(make(workers=0), 7), batches)
 
-  for start in (0, 1, 4) if not workers else (4,):
-    resumed = iter(make())
-    resumed.set_state(json.loads(positions[start]))
-    _assert_same(list(itertools.islice(resumed, 7 - start)), batches[start:])
-    getattr(resumed, 'close', lambda: None)()
+@pytest.mark.parametrize('start', [0, 1, 4])
+def test_starting_later_gives_what_would_have_come(start):
+  wanted = _take(training_batches(_Numbers(10), 4, 3, read=_add_noise), 7)
+  found = _take(training_batches(_Numbers(10), 4, 3, read=_add_noise, start=start),
+                7 - start)
+  _assert_same(found, wanted[start:])
+  assert len({b['x'].tobytes() for b in wanted}) > 1
+
+
+def test_what_is_skipped_is_not_read():
+  source = _Numbers(10)
+  _take(training_batches(source, 4, 3, start=1_000_000), 2)
+  assert len(source.asked) < 100  # and what was read ahead
+
+
+def test_who_reads_changes_nothing():
+  def make(workers):
+    return training_batches(_Numbers(10), 4, 3, workers, _two_views, views=2, start=2)
+
+  _assert_same(_take(make(2), 5), _take(make(0), 5))
+
+
+def test_rows_may_be_named():
+  whole = _take(training_batches(_Numbers(10), 8, 3, read=_add_noise), 3)
+  some = _take(training_batches(_Numbers(10), 8, 3, read=_add_noise,
+                                rows=[0, 1, 6, 7]), 3)
+  _assert_same(some, [{k: v[[0, 1, 6, 7]] for k, v in b.items()} for b in whole])
+
+
+def test_a_mixture_keeps_its_weights_in_every_process(monkeypatch):
+  def mixture():
+    return grain.MapDataset.mix(
+        [grain.MapDataset.source(_Numbers(n)).map(lambda x, tag=n: x | {'tag': tag})
+         for n in (30, 10)], weights=[0.75, 0.25])
+
+  wanted = _take(training_batches(mixture(), 8, 1, read=_add_noise), 10)
+  tags = np.concatenate([b['tag'] for b in wanted])
+  assert (tags == 30).sum() == 60 and (tags == 10).sum() == 20
+  for tag in (30, 10):  # in two epochs each example twice
+    numbers = _numbers(wanted)[tags == tag]
+    np.testing.assert_array_equal(np.bincount(numbers), np.full(tag, 2))
+  _of_process(monkeypatch, 1, 2)
+  share = _take(training_batches(mixture(), 8, 1, read=_add_noise), 10)
+  _assert_same(share, [{k: v[4:] for k, v in b.items()} for b in wanted])
+
+
+def test_an_endless_mixture_comes_in_its_own_order():
+  source = grain.MapDataset.source(_Numbers(5)).repeat()
+  found = _take(training_batches(source, 3, 1, read=_add_noise, start=1), 2)
+  assert _numbers(found).tolist() == [3, 4, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(('batch_size', 'views', 'processes', 'message'), [
+    (6, 1, 4, r'batch_size: 6 rows cannot be divided over 4 processes'),
+    (6, 4, 1, r'batch_size: 6 rows are not whole examples of 4 views'),
+    (4, 4, 2, r'batch_size: the 2 rows of a process, of 4, .* multiple of 4 times')])
+def test_batches_that_cannot_be_divided(monkeypatch, batch_size, views, processes,
+                                        message):
+  _of_process(monkeypatch, 0, processes)
+  with pytest.raises(InputError, match=message):
+    training_batches(_Numbers(10), batch_size, 0, views=views)
+
+
+def test_training_on_nothing():
+  with pytest.raises(InputError, match='no examples'):
+    training_batches(_Numbers(0), 4, 0)
 
 
 @pytest.mark.parametrize(('count', 'batch_size', 'batches'), [
@@ -103,6 +178,17 @@ def test_evaluation_counts_each_example_once(count, batch_size, batches):
   assert weight.dtype == np.float32
   np.testing.assert_array_equal(_numbers(found)[weight == 1], np.arange(count))
   assert weight.sum() == count
+
+
+@pytest.mark.parametrize('count', [9, 11, 13])
+def test_processes_evaluate_shares_of_the_same_batches(monkeypatch, count):
+  wanted = list(evaluation_batches(_Numbers(count), 4))
+  shares = []
+  for process in range(2):
+    _of_process(monkeypatch, process, 2)
+    shares.append(list(evaluation_batches(_Numbers(count), 4)))
+  _assert_same([{k: np.concatenate([a[k], b[k]]) for k in a}
+                for a, b in zip(*shares, strict=True)], wanted)
 
 
 def test_evaluation_of_nothing():

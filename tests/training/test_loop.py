@@ -170,6 +170,13 @@ def test_a_checkpoint_past_the_configured_steps(emotion, one_device, through):
     _fit(emotion, one_device, through[0], config=config)
 
 
+def test_a_checkpoint_of_a_run_with_other_batches(emotion, one_device, through):
+  config = TrainConfig(batch_size=2 * BATCH, optimiser=OPTIMISER)
+  with pytest.raises(InputError, match='batch_size was 8, is now 16, which gives other '
+                                       'batches'):
+    _fit(emotion, one_device, through[0], config=config)
+
+
 def test_given_parameters_are_the_start_and_survive(emotion, one_device, through,
                                                     tmp_path):
   ends = []

@@ -1,5 +1,7 @@
 """Examples and batches for the tiny tasks of conftest.py."""
 
+import itertools
+
 import numpy as np
 
 from mvp_jax.training.optimiser import OptimiserConfig
@@ -44,7 +46,7 @@ def make_batch(example, seed, size=BATCH):
 
 
 class Batches:
-  """Endless batches, each made from its number; the number is the position.
+  """Endless batches, each made from its number, from 1.
 
   `change(number, batch)` may alter a batch or raise.
   """
@@ -52,23 +54,9 @@ class Batches:
   def __init__(self, example=emotion_example, change=None, size=BATCH):
     self.example, self.change, self.size = example, change, size
 
-  def __iter__(self):
-    return _Iterator(self)
-
-
-class _Iterator:
-  def __init__(self, batches):
-    self._batches, self._number = batches, 0
-
-  def __next__(self):
-    self._number += 1
-    batch = make_batch(self._batches.example, self._number, self._batches.size)
-    if self._batches.change:
-      self._batches.change(self._number, batch)
-    return batch
-
-  def get_state(self):
-    return {'number': self._number}
-
-  def set_state(self, state):
-    self._number = state['number']
+  def __call__(self, start):
+    for number in itertools.count(start + 1):
+      batch = make_batch(self.example, number, self.size)
+      if self.change:
+        self.change(number, batch)
+      yield batch
