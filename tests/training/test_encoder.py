@@ -224,3 +224,23 @@ def test_a_fingerprint_depends_on_all_its_parts():
   assert len({encoder.fingerprint(*p) for p in parts}) == len(parts)
   assert encoder.fingerprint(*parts[0]) == encoder.fingerprint(
       ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2), 1, ('a',))
+
+
+def test_pre_training_takes_several_views_of_each_clip(
+    masked_video, one_device, corpus, tmp_path, monkeypatch):
+  seen = {}
+
+  def fit(task, batches, config, **kwargs):
+    iterator = iter(batches(0))
+    seen['batch'] = next(iterator)
+    getattr(iterator, 'close', lambda: None)()
+
+  monkeypatch.setattr(encoder, 'fit', fit)
+  settings = dataclasses.replace(
+      _SETTINGS, views=ViewConfig(scales=(1.0,), flip=0.0, repeats=4))
+  _pretrain(masked_video, corpus, one_device, tmp_path, settings=settings)
+  frames, masked = seen['batch']['frames'], seen['batch']['masked']
+  assert frames.shape == (BATCH, 4, 16, 16, 3)
+  clips = frames.reshape(2, 4, -1)
+  assert (clips == clips[:, :1]).all() and (clips[0] != clips[1]).any()
+  assert len(np.unique(masked, axis=0)) > 1  # a mask for each view
