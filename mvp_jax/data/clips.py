@@ -156,12 +156,17 @@ def mix(sources, weights, seed):
     be sliced but not shuffled. Example n depends on nothing but n.
 
   Raises:
-    InputError: the weights are no shares of these sources.
+    InputError: the weights are no shares of these sources, one is empty, or their
+      examples do not stack.
   """
   if len(weights) != len(sources) or not all(
       np.isfinite(w) and w > 0 for w in weights):
     raise InputError(f'weights: {tuple(weights)} are not one positive number for each '
                      f'of {len(sources)} sources')
+  if len({(s.layout.frames, s.size, s.grid, s.masks, s.views.repeats)
+          for s in sources}) != 1:
+    raise InputError('sources to be mixed need the same frames a clip, size, patch, '
+                     'masks and repeats')
   for source in sources:
     if not len(source):
       raise InputError(f'{source.corpus.name}: no trials to mix in')

@@ -35,6 +35,7 @@ class MaskConfig:
                        'or 1: cells have four places')
 
 
+@functools.lru_cache
 def mask_sizes(slots, height, width, config):
   """How many tokens of each clip are visible and masked: (V, M).
 

@@ -236,3 +236,8 @@ def test_weights_are_positive_and_one_for_each_source(sources, weights):
 def test_an_empty_source_cannot_be_mixed_in(sources):
   with pytest.raises(InputError, match='empty: no trials'):
     mix([sources[0], _source([], _NumberedFrames('empty'))], (1, 1), 0)
+
+
+def test_sources_whose_examples_do_not_stack(sources):
+  with pytest.raises(InputError, match='need the same frames a clip'):
+    mix([sources[0], _source([_trial(50)], repeats=2)], (1, 1), 0)
