@@ -298,6 +298,8 @@ def test_a_work_directory_of_other_source_files(workdir, config, run, tmp_path):
     ({'evaluation': {'batch_size': 4}}, r'config\.evaluation\.batch_size: .* 4 cannot'),
     ({'encoder': {'feature_batch': 9}}, r'config\.encoder\.feature_batch: .* 9 cannot'),
     ({'encoder': {'patch': 24}}, r'config: 4 frames of 32 px cannot be cut'),
+    ({'encoder': {'masks': MaskConfig(ratio=0.1)}},
+     r'config\.encoder\.masks\.ratio: 0\.1 hides 0 of 4 places'),
     ({'encoder': {'dtype': 'f8'}}, r"config: dtype 'f8' is none of"),
     ({'data': {'crop': 'Z'}}, r"config\.data: .*crop: one of X, Y; it is 'Z'"),
     ({'data': {'channels': ('ecg',)}}, r'config\.data: .*channels: some of eda'),
