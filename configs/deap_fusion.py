@@ -46,8 +46,11 @@ def get_config(twin='planted'):
   config.encoder.drop_path = 0.0
   config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
   config.encoder.subjects = 4
-  config.encoder.mask_ratio = 0.9
   config.encoder.clips_per_trial = 8
+  # reconstruct=0.5 is VideoMAE V2's decoder masking.
+  config.encoder.masks = ConfigDict(dict(kind='tube', ratio=0.9, reconstruct=1.0))
+  config.encoder.views = ConfigDict(dict(
+      scales=(1.0, 0.875, 0.75, 0.66), flip=0.5, repeats=4))
   config.encoder.finetune = False
   config.encoder.feature_batch = 32
   config.encoder.train = ConfigDict(dict(
@@ -84,7 +87,8 @@ def get_config(twin='planted'):
                 pixel_aspect=(1, 1)),
       data=dict(frame_rate=5.0, frame_size=64),
       input=dict(clips=dict(stride=2, spacing=6.4)),
-      encoder=dict(size='tiny', dtype='float32', feature_grid=2, mask_ratio=0.75,
+      encoder=dict(size='tiny', dtype='float32', feature_grid=2,
+                   masks=dict(ratio=0.75), views=dict(scales=(1.0,), repeats=1),
                    train=dict(batch_size=16, checkpoint_every=160, workers=0,
                               optimiser=dict(learning_rate=3e-3, steps=320,
                                              warmup_steps=40))),

@@ -10,6 +10,8 @@ import types
 import typing
 
 from mvp_jax.data.emotion import EmotionInput
+from mvp_jax.data.masks import MaskConfig
+from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import FusionSizes
 from mvp_jax.models.videomae import preset
@@ -44,14 +46,18 @@ class EncoderConfig:
   drop_path: float = 0.0
   checkpoint: str = ''  # folder of a pre-trained encoder; empty = pre-train here
   subjects: int = 4  # set aside for pre-training, outside all folds
-  mask_ratio: float = 0.9
   clips_per_trial: int = 8  # an epoch
+  masks: MaskConfig = MaskConfig()
+  views: ViewConfig = ViewConfig()
   train: TrainConfig = TrainConfig()
   finetune: bool = False  # train it end to end with the fusion
   feature_batch: int = 32  # clips
 
   def __post_init__(self):
     preset(self.size)  # raises if there is no such size
+    if self.train.batch_size % self.views.repeats:
+      raise ValueError(f'train.batch_size {self.train.batch_size} counts views, and is '
+                       f'no multiple of views.repeats {self.views.repeats}')
 
   def model(self, clips, frame_size):
     """The VideoMAEConfig for clips (a ClipLayout) of `frame_size` pixels.

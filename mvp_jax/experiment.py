@@ -19,6 +19,7 @@ from mvp_jax.config import Config
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.emotion import EmotionTrials, fit_scale
+from mvp_jax.data.masks import mask_sizes
 from mvp_jax.data.splits import make_folds, reserve
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
@@ -162,10 +163,15 @@ def _check(config, mesh):
     raise InputError(f'config.data: {error}') from error
   encoder = config.encoder
   try:
-    encoder.model(config.input.clips, config.data.frame_size)
+    model = encoder.model(config.input.clips, config.data.frame_size)
   except ValueError as error:
     raise InputError(f'config: {error}; see input.clips, data.frame_size and '
                      'encoder.patch') from error
+  side = model.size // model.patch
+  try:
+    mask_sizes(model.slots, side, side, encoder.masks)
+  except InputError as error:
+    raise InputError(f'config.encoder.{error}') from error
   for field, size in [('train.batch_size', config.train.batch_size),
                       ('evaluation.batch_size', config.evaluation.batch_size),
                       ('encoder.train.batch_size', encoder.train.batch_size),
@@ -223,7 +229,7 @@ def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts
   else:
     key = encoders.fingerprint(
         dataclasses.replace(task.model, feature_grid=1), settings.train,
-        settings.mask_ratio, settings.clips_per_trial, reserved,
+        settings.masks, settings.views, settings.clips_per_trial, reserved,
         config.input.clips.stride, config.seed)
     directory = cache / 'encoders' / key
     with _timed('pretrain', facts):

@@ -144,6 +144,10 @@ def test_a_list_may_be_words_and_commas():
     ({'encoder': {'train': {'optimiser': {'steps': 0}}}},
      r'config\.encoder\.train\.optimiser: steps is 0'),
     ({'model': {'centre_video': 'x'}}, r"config\.model: centre_video 'x' is none of"),
+    ({'encoder': {'masks': {'kind': 'x'}}}, r"config\.encoder\.masks: kind 'x' is"),
+    ({'encoder': {'mask_ratio': 0.9}}, r'config\.encoder\.mask_ratio: no such setting'),
+    ({'encoder': {'views': {'repeats': 5}}},
+     r'config\.encoder: train.batch_size 32 counts views, and is no multiple of'),
     ({'twin': {'variant': 'x'}}, r'config\.twin: .*variant: one of planted'),
 ])
 def test_what_is_wrong_is_one_line_that_names_it(tree, message):

@@ -14,6 +14,8 @@ from mvp_jax import experiment
 from mvp_jax.config import Config, DataConfig, EncoderConfig, EvaluationConfig
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion import EmotionInput
+from mvp_jax.data.masks import MaskConfig
+from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import FusionSizes
 from mvp_jax.models.physio import PhysioConfig
@@ -41,7 +43,8 @@ def config(tmp_path_factory):
       twin=TwinSpec(subjects=_SUBJECTS, trials=_TRIALS, frame_rate=2.0, width=128,
                     height=96, pixel_aspect=(1, 1)),
       input=EmotionInput(clips=ClipLayout(frames=4, stride=1, spacing=6.0)),
-      encoder=EncoderConfig(size='tiny', subjects=1, mask_ratio=0.5, clips_per_trial=2,
+      encoder=EncoderConfig(size='tiny', subjects=1, clips_per_trial=2,
+                            masks=MaskConfig(ratio=0.5), views=ViewConfig(repeats=1),
                             train=_training(3), feature_batch=8),
       model=FusionSizes(
           video_depth=1, depth=1, heads=2, mlp_width=16, physio=PhysioConfig(
@@ -296,6 +299,8 @@ def test_a_work_directory_of_other_source_files(workdir, config, run, tmp_path):
     ({'evaluation': {'batch_size': 4}}, r'config\.evaluation\.batch_size: .* 4 cannot'),
     ({'encoder': {'feature_batch': 9}}, r'config\.encoder\.feature_batch: .* 9 cannot'),
     ({'encoder': {'patch': 24}}, r'config: 4 frames of 32 px cannot be cut'),
+    ({'encoder': {'masks': MaskConfig(ratio=0.1)}},
+     r'config\.encoder\.masks\.ratio: 0\.1 hides 0 of 4 places'),
     ({'encoder': {'dtype': 'f8'}}, r"config: dtype 'f8' is none of"),
     ({'data': {'crop': 'Z'}}, r"config\.data: .*crop: one of X, Y; it is 'Z'"),
     ({'data': {'channels': ('ecg',)}}, r'config\.data: .*channels: some of eda'),

@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import grain
 import numpy as np
 
-from mvp_jax.data.masks import tube_mask
+from mvp_jax.data.masks import draw_masks, mask_sizes
+from mvp_jax.data.views import draw_view
+from mvp_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +23,14 @@ class ClipLayout:
   def span(self):
     """Stored frames from a clip's first to its last."""
     return (self.frames - 1) * self.stride + 1
+
+  @property
+  def least_frames(self):
+    """Stored frames that a clip needs: each slot begins inside the video.
+
+    Of the last slot the video's last frame may have to repeat.
+    """
+    return (self.frames - self.tubelet) * self.stride + 1
 
   @property
   def slots(self):
@@ -59,15 +70,39 @@ def lay_clips(trial, frame_rate, layout):
 
 
 class RandomClips:
-  """Masked clips at random places of some trials, for VideoMAE pre-training.
+  """Masked views of clips at random places of some trials, for pre-training.
 
   A Grain source of (trial, part) pairs: each epoch sees `per_trial` clips of
   every trial, one from each of as many equal parts, so that all of it is seen.
+
+  Args:
+    corpus: Corpus with video.
+    trials: list of Trial.
+    layout: ClipLayout; its spacing plays no part.
+    size: of the model's input, pixels.
+    patch: of a token, pixels.
+    masks: MaskConfig.
+    views: ViewConfig.
+    per_trial: clips of each trial in an epoch.
+
+  Raises:
+    InputError: a trial has too few frames, or the masks do not fit the tokens.
   """
 
-  def __init__(self, corpus, trials, layout, places, mask_ratio, per_trial):
+  def __init__(self, corpus, trials, layout, *, size, patch, masks, views, per_trial):
     self.corpus, self.trials, self.layout = corpus, trials, layout
-    self.places, self.mask_ratio, self.per_trial = places, mask_ratio, per_trial
+    self.size, self.masks, self.views = size, masks, views
+    self.per_trial = per_trial
+    self.grid = layout.slots, size // patch, size // patch
+    mask_sizes(*self.grid, masks)
+    short = [t for t in trials if len(t.frame_times) < layout.least_frames]
+    if short:
+      first = f'{short[0].trial_id} has {len(short[0].frame_times)} frames'
+      more = f' ({len(short)} such trials)' if len(short) > 1 else ''
+      raise InputError(
+          f'{corpus.name}: {first}{more}, a clip of {layout.frames} frames '
+          f'{layout.stride} apart needs {layout.least_frames}; leave it out, lower '
+          'the stride, or prepare with a higher frame_rate')
 
   def __len__(self):
     return len(self.trials) * self.per_trial
@@ -76,16 +111,68 @@ class RandomClips:
     return divmod(int(index), self.per_trial)
 
   def read(self, item, rng):
-    """Draws the place and the mask; `rng` is Grain's, of this example and epoch."""
+    """Draws the place, the views and their masks.
+
+    Args:
+      item: (trial, part).
+      rng: np.random.Generator; Grain's, of this example and epoch.
+
+    Returns:
+      dict: frames uint8 [frames, size, size, 3], visible int32 [V], masked int32
+      [M] and weight. With several views of a clip, all have these as first axis.
+    """
     index, part = item
     trial = self.trials[index]
     count = len(trial.frame_times)
     last = max(count - self.layout.span, 0)
     low, high = (round(last * p / self.per_trial) for p in (part, part + 1))
     start = int(rng.integers(low, high + 1))
-    visible, masked = tube_mask(rng, self.layout.slots, self.places, self.mask_ratio)
     frames = self.corpus.frames(trial, clip_frames(start, count, self.layout))
-    if rng.random() < 0.5:  # left and right are alike in a face
-      frames = frames[:, :, ::-1]
-    return {'frames': np.ascontiguousarray(frames), 'visible': visible,
-            'masked': masked, 'weight': np.float32(1)}
+    views = []
+    for _ in range(self.views.repeats):
+      visible, masked = draw_masks(rng, *self.grid, self.masks)
+      view = draw_view(rng, frames, self.size, self.views)
+      views.append({'frames': view, 'visible': visible, 'masked': masked,
+                    'weight': np.float32(1)})
+    if len(views) == 1:
+      return views[0]
+    return {name: np.stack([view[name] for view in views]) for name in views[0]}
+
+
+def mix(sources, weights, seed):
+  """Mixes several sources of clips, each in its own random order without end.
+
+  Whatever their lengths, the first n examples hold each source's share of n, give
+  or take one for each source; a small source comes round more often. Grain rounds
+  weights down to hundredths of the smallest.
+
+  Args:
+    sources: RandomClips, with equal sizes, masks and views.
+    weights: their shares, positive numbers of any sum.
+    seed: of order, places, views and masks.
+
+  Returns:
+    grain.MapDataset of examples, as `RandomClips.read` gives them; endless, and to
+    be sliced but not shuffled. Example n depends on nothing but n.
+
+  Raises:
+    InputError: the weights are no shares of these sources, one is empty, or their
+      examples do not stack.
+  """
+  if len(weights) != len(sources) or not all(
+      np.isfinite(w) and w > 0 for w in weights):
+    raise InputError(f'weights: {tuple(weights)} are not one positive number for each '
+                     f'of {len(sources)} sources')
+  if len({(s.layout.frames, s.size, s.grid, s.masks, s.views.repeats)
+          for s in sources}) != 1:
+    raise InputError('sources to be mixed need the same frames a clip, size, patch, '
+                     'masks and repeats')
+  for source in sources:
+    if not len(source):
+      raise InputError(f'{source.corpus.name}: no trials to mix in')
+  seeds = np.random.SeedSequence(seed).generate_state(len(sources))
+  endless = [
+      grain.MapDataset.source(source).seed(int(own)).shuffle().repeat()
+      .random_map(source.read)
+      for source, own in zip(sources, seeds, strict=True)]
+  return grain.MapDataset.mix(endless, [float(w) for w in weights])

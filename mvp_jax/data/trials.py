@@ -13,7 +13,10 @@ from mvp_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trial:
-  """One trial: a subject watching one stimulus. Time zero is its onset."""
+  """One trial: a subject watching one stimulus. Time zero is its onset.
+
+  A corpus of plain videos has no ratings ({}), signals ([0, 0]) and stimuli (0).
+  """
 
   trial_id: str
   subject: int
@@ -31,7 +34,7 @@ class Corpus:
   """A corpus prepared by one of the builders in `datasets/`.
 
   Attributes:
-    name: 'deap'.
+    name: 'deap', 'videos'.
     trials: list of Trial, in the order of subject and trial.
     metadata: channels, units, signal_rate, frame_rate, frame_size, crop, chunk,
       synthetic, ceiling, fingerprint.
@@ -71,7 +74,7 @@ class Corpus:
       numbers: int sequence [n], frame numbers within the trial.
 
     Returns:
-      uint8 [n, size, size, 3], RGB.
+      uint8 [n, height, width, 3], RGB; all frames of a trial have one size.
     """
     per_chunk = self.metadata['chunk']
     wanted = sorted({int(n) // per_chunk for n in numbers})
@@ -84,8 +87,7 @@ class Corpus:
         raise InputError(f'{self.directory}: frames of {trial.trial_id} are not where '
                          'the index says; delete the folder and prepare anew')
       encoded = np.frombuffer(row['frames'][n % per_chunk], np.uint8)
-      images[n] = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR),
-                               cv2.COLOR_BGR2RGB)
+      images[n] = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     return np.stack([images[int(n)] for n in numbers])
 
 
@@ -103,10 +105,10 @@ def _text(value):
 def _trial(x):
   return Trial(
       trial_id=_text(x['trial_id']), subject=int(x['subject']),
-      trial=int(x['trial']), stimulus=int(x['stimulus']),
-      ratings={k: float(v) for k, v in x['ratings'].items()},
-      signals=np.asarray(x['signals'], np.float32),
-      signals_valid=np.asarray(x['signal_valid'], bool),
+      trial=int(x['trial']), stimulus=int(x.get('stimulus', 0)),
+      ratings={k: float(v) for k, v in x.get('ratings', {}).items()},
+      signals=np.asarray(x.get('signals', np.zeros((0, 0))), np.float32),
+      signals_valid=np.asarray(x.get('signal_valid', np.zeros((0, 0))), bool),
       frame_times=np.asarray(x['frame_times'], np.float32),
       frame_valid=np.asarray(x['frame_valid'], bool),
       first_chunk=int(x['first_chunk']))

@@ -1,13 +1,12 @@
 """Turns a DEAP distribution into trials: signals, face frames, outcomes."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from mvp_jax.raw import deap, signals
-from mvp_jax.raw.frames import face_frames
-from mvp_jax.raw.losses import Loss
+from mvp_jax.raw.frames import face_frames, pack_frames
+from mvp_jax.raw.losses import Loss, Outcome
 from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
 
 # Channel in the .dat files (from 0) and unit. What the readme gives no unit for
@@ -24,16 +23,6 @@ CHANNELS = {
 }
 
 _SIGNAL_WORKERS = 4  # Each holds a file of 100 MB three times over.
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-  """What became of a trial: `code` is 'ok' or a loss code with its `reason`."""
-
-  trial: deap.Trial
-  code: str
-  reason: str
-  facts: dict
 
 
 def prepare_trials(tree, trials, channels, frames, directory, workers=None):
@@ -78,21 +67,6 @@ def load_signals(directory, trial):
   onset = deap.BASELINE_SAMPLES
   return {'signals': values[onset:], 'signal_valid': valid[onset:],
           'baseline': values[:onset]}
-
-
-def load_frames(directory, trial):
-  """The face frames of a trial whose outcome is 'ok', as `face_frames` gives them.
-
-  Returns:
-    dict: jpegs (list of bytes), times, valid, boxes, and info = float [4]: rate,
-    width, height, pixel aspect of the video.
-  """
-  with load_result(directory / 'frames', trial.trial_id) as arrays:
-    blob, ends = arrays['blob'].tobytes(), arrays['ends']
-    starts = [0, *ends[:-1]]
-    jpegs = [blob[a:b] for a, b in zip(starts, ends, strict=True)]
-    return {'jpegs': jpegs,
-            **{name: arrays[name] for name in ('times', 'valid', 'boxes', 'info')}}
 
 
 def _signal_problems(tree, trials, channels, directory, workers, problems):
@@ -156,14 +130,7 @@ def _frames_task(tree, trial, spec):
 
 
 def _frames(path, spec):
-  found = face_frames(Path(path), spec, deap.TRIAL_SECONDS)
-  info = found['info']
-  return {
-    'blob': np.frombuffer(b''.join(found['jpegs']), np.uint8),
-    'ends': np.cumsum([len(jpeg) for jpeg in found['jpegs']]),
-    'times': found['times'], 'valid': found['valid'], 'boxes': found['boxes'],
-    'info': np.array([info.rate, info.width, info.height, info.pixel_aspect]),
-  }
+  return pack_frames(face_frames(Path(path), spec, deap.TRIAL_SECONDS))
 
 
 def _outcome(trial, problem, frames, directory):

@@ -1,8 +1,12 @@
-"""Why a trial that should be there is not: the codes, and the exception."""
+"""What became of a trial, and why one that should be there is not."""
+
+import dataclasses
+from typing import Any
 
 LOSS_CODES = (
   'missing_video',    # the video file is not there
   'broken_video',     # it cannot be decoded, or ends before its own header says
+  'too_short',        # the video has fewer frames than are asked for
   'no_face',          # hardly any frame shows a face
   'length_mismatch',  # video and signals differ by more than 2 s
   'missing_signals',  # the signal file is not there
@@ -20,3 +24,16 @@ class Loss(Exception):
     assert code in LOSS_CODES, code
     super().__init__(code, reason)
     self.code, self.reason = code, reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What became of a trial: `code` is 'ok' or a loss code with its `reason`.
+
+  `trial` has at least trial_id, subject and trial; `facts` go into the account.
+  """
+
+  trial: Any
+  code: str
+  reason: str
+  facts: dict

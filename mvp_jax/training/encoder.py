@@ -49,7 +49,7 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
     config: config.EncoderConfig.
     layout: ClipLayout; its spacing plays no part.
     mesh: device mesh.
-    seed: of parameters, order, places and masks.
+    seed: of parameters, order, places, views and masks.
     directory: pathlib.Path.
 
   Returns:
@@ -63,14 +63,16 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
   if not trials:
     raise InputError('encoder.subjects: no videos to pre-train on; set some subjects '
                      'aside or give encoder.checkpoint')
-  places = task.model.tokens_per_slot
-  source = RandomClips(corpus, trials, layout, places, config.mask_ratio,
-                       config.clips_per_trial)
+  source = RandomClips(
+      corpus, trials, layout, size=task.model.size, patch=task.model.patch,
+      masks=config.masks, views=config.views, per_trial=config.clips_per_trial)
   rows = hosts.batch_rows(config.train.batch_size, mesh)
 
   def batches(start):
     return training_batches(source, config.train.batch_size, seed,
-                            config.train.workers, source.read, start=start, rows=rows)
+                            config.train.workers, source.read,
+                            views=config.views.repeats, start=start, rows=rows)
+
 
   with in_use(directory), MetricLog(directory) as log:
     fit(task, batches, config.train, mesh=mesh, seed=seed, run='encoder',
@@ -79,8 +81,10 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
       'dataset': corpus.name, 'source_fingerprint': corpus.metadata['fingerprint'],
       'synthetic': corpus.metadata['synthetic'],
       'trained_on_subjects': list(subjects), 'trials': len(trials),
-      'steps': config.train.optimiser.steps, 'mask_ratio': config.mask_ratio,
-      'clips_per_trial': config.clips_per_trial, 'stride': layout.stride, 'seed': seed,
+      'steps': config.train.optimiser.steps, 'clips_per_trial': config.clips_per_trial,
+      'masks': dataclasses.asdict(config.masks),
+      'views': dataclasses.asdict(config.views) | {'scales': list(config.views.scales)},
+      'stride': layout.stride, 'seed': seed,
       'model': dataclasses.asdict(dataclasses.replace(task.model, feature_grid=1)),
       'train': dataclasses.asdict(config.train)}
   hosts.on_main(lambda: write_json(record_path, record))

@@ -2,7 +2,6 @@ import csv
 import os
 import pickle
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.errors import InputError
+from mvp_jax.raw import builder as builders
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.deap import write_deap_twin
 from mvp_jax.synthetic.spec import TwinSpec
@@ -127,9 +127,8 @@ def test_frames_show_the_right_moment(prepared, twin):
 
 
 def test_several_shards_keep_the_order(twin, tmp_path, monkeypatch):
-  module = sys.modules[load_builder('deap').__module__]
-  monkeypatch.setattr(module, '_SHARD_BYTES', 100_000)
-  monkeypatch.setattr(module, '_TRIALS_PER_SHARD', 2)
+  monkeypatch.setattr(builders, '_SHARD_BYTES', 100_000)
+  monkeypatch.setattr(builders, '_TRIALS_PER_SHARD', 2)
   builder = tfds.builder_from_directory(prepare('deap', twin, tmp_path, **FIELDS))
   assert builder.info.splits['trials'].num_shards == 3
   assert builder.info.splits['frames'].num_shards > 1

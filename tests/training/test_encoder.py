@@ -10,6 +10,8 @@ import pytest
 
 from mvp_jax.config import EncoderConfig
 from mvp_jax.data.clips import ClipLayout, lay_clips
+from mvp_jax.data.masks import MaskConfig
+from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.training import encoder
 from mvp_jax.training.loop import TrainConfig
@@ -19,7 +21,8 @@ from tests.training.tiny import BATCH, OPTIMISER
 _RATE = 5.0
 _LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
 _SETTINGS = EncoderConfig(
-    mask_ratio=0.5, clips_per_trial=2, train=TrainConfig(
+    masks=MaskConfig(ratio=0.5), views=ViewConfig(repeats=1), clips_per_trial=2,
+    train=TrainConfig(
         batch_size=BATCH, log_every=1, checkpoint_every=2, optimiser=OPTIMISER))
 
 
@@ -70,7 +73,9 @@ def test_the_record_says_what_it_was_trained_on(pretrained, masked_video):
   assert record['dataset'] == 'deap' and record['source_fingerprint'] == 'f00'
   assert record['trained_on_subjects'] == [2, 4, 5]
   assert record['trials'] == 2  # subject 4 has no video
-  assert (record['steps'], record['mask_ratio'], record['seed']) == (8, 0.5, 1)
+  assert (record['steps'], record['seed']) == (8, 1)
+  assert record['masks'] == {'kind': 'tube', 'ratio': 0.5, 'reconstruct': 1.0}
+  assert record['views']['repeats'] == 1
   assert record['synthetic'] is True
   assert record['model']['width'] == masked_video.model.width
   lines = [json.loads(x) for x in (folder / 'metrics.jsonl').read_text().splitlines()]
@@ -85,7 +90,8 @@ def test_the_record_tells_apart_what_gives_other_weights(
       OPTIMISER, learning_rate=1e-4))
   records = [pretrained[1]]
   for i, change in enumerate([{'clips_per_trial': 3}, {'train': slower},
-                              {'mask_ratio': 0.75}]):
+                              {'masks': MaskConfig(ratio=0.75)},
+                              {'views': ViewConfig(flip=0.0, repeats=1)}]):
     records.append(_pretrain(masked_video, _Corpus(), one_device, tmp_path / str(i),
                              settings=dataclasses.replace(_SETTINGS, **change)))
   # Cached features are named after it.
@@ -218,3 +224,23 @@ def test_a_fingerprint_depends_on_all_its_parts():
   assert len({encoder.fingerprint(*p) for p in parts}) == len(parts)
   assert encoder.fingerprint(*parts[0]) == encoder.fingerprint(
       ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2), 1, ('a',))
+
+
+def test_pre_training_takes_several_views_of_each_clip(
+    masked_video, one_device, corpus, tmp_path, monkeypatch):
+  seen = {}
+
+  def fit(task, batches, config, **kwargs):
+    iterator = iter(batches(0))
+    seen['batch'] = next(iterator)
+    getattr(iterator, 'close', lambda: None)()
+
+  monkeypatch.setattr(encoder, 'fit', fit)
+  settings = dataclasses.replace(
+      _SETTINGS, views=ViewConfig(scales=(1.0,), flip=0.0, repeats=4))
+  _pretrain(masked_video, corpus, one_device, tmp_path, settings=settings)
+  frames, masked = seen['batch']['frames'], seen['batch']['masked']
+  assert frames.shape == (BATCH, 4, 16, 16, 3)
+  clips = frames.reshape(2, 4, -1)
+  assert (clips == clips[:, :1]).all() and (clips[0] != clips[1]).any()
+  assert len(np.unique(masked, axis=0)) > 1  # a mask for each view
