@@ -8,7 +8,6 @@ trial is predicted; the report is written.
 
 import contextlib
 import dataclasses
-import json
 import time
 from pathlib import Path
 
@@ -34,7 +33,7 @@ from mvp_jax.training.loop import fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.state import forward, init_state
-from mvp_jax.training.tasks import Emotion, MaskedVideo
+from mvp_jax.training.tasks import Emotion, MaskedVideo, VideoFeatures
 from mvp_jax.workdir import (
     FINGERPRINT,
     check_source,
@@ -129,7 +128,7 @@ _SYNTHETIC_NOTE = """\
 class _Video:
   """The pre-trained encoder."""
 
-  task: MaskedVideo
+  task: VideoFeatures
   params: dict
   features: Path | None  # folder of cached tokens; None = fine-tune on frames
 
@@ -149,10 +148,12 @@ def _check(config, mesh):
     raise InputError(f'config.data: {error}') from error
   encoder = config.encoder
   try:
-    encoder.model(config.input.clips, config.data.frame_size)
+    model = encoder.model(config.input.clips, config.data.frame_size)
   except ValueError as error:
     raise InputError(f'config: {error}; see input.clips, data.frame_size and '
                      'encoder.patch') from error
+  if encoder.checkpoint and _wants_video(config):
+    encoders.check(model, Path(encoder.checkpoint))
   for field, size in [('train.batch_size', config.train.batch_size),
                       ('evaluation.batch_size', config.evaluation.batch_size),
                       ('encoder.train.batch_size', encoder.train.batch_size),
@@ -198,8 +199,8 @@ def _corpus(config, facts):
 def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
   """Pre-trains or loads the encoder, and checks whom it has seen."""
   settings = config.encoder
-  task = MaskedVideo(settings.model(config.input.clips,
-                                    corpus.metadata['frame_size']))
+  task = VideoFeatures(settings.model(config.input.clips,
+                                      corpus.metadata['frame_size']))
   cache = corpus.directory.parent
   if settings.checkpoint:
     directory = Path(settings.checkpoint)
@@ -210,11 +211,13 @@ def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts
         config.input.clips.stride, config.seed)
     directory = cache / 'encoders' / key
     with _timed('pretrain', facts):
-      encoders.pretrain(task, corpus, reserved, settings, config.input.clips,
-                        mesh=mesh, seed=config.seed, directory=directory)
+      encoders.pretrain(
+          MaskedVideo(task.model), corpus, reserved, settings, config.input.clips,
+          mesh=mesh, seed=config.seed, directory=directory)
     copy_metrics(directory, workdir)
-  params = encoders.load(task, settings.train.optimiser, mesh, directory)
-  record = json.loads((directory / encoders.RECORD).read_text())
+  params, record, said = encoders.load(task.model, mesh, directory)
+  if said:
+    print(said, flush=True)
   encoders.check_overlap(record, corpus, test_subjects,
                          config.evaluation.allow_encoder_overlap)
   facts['encoder'] = {'source': str(settings.checkpoint or 'pre-trained in this run'),
@@ -248,7 +251,7 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
   start = None
   if finetune:
     start = init_state(task, config.train.optimiser, mesh, seed).params
-    start['encoder'] = video.params['encoder']
+    start['encoder'] = video.params
   batch_size = config.evaluation.batch_size
   params = fit(
       task, training_batches(train, config.train.batch_size, seed,

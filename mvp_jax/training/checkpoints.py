@@ -42,6 +42,16 @@ class Checkpoints:
         rest=ocp.args.StandardSave(dataclasses.replace(state, params={})),
         data=ocp.args.JsonSave(data_position)))
 
+  def save_params(self, step, params):
+    """Saves parameters alone, of which no training can go on."""
+    self._manager.save(step, args=ocp.args.Composite(
+        params=ocp.args.StandardSave(params)))
+
+  def abstract_params(self):
+    """Shapes and dtypes of the last checkpoint's parameters, a nested dict."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+                        self._metadata()[1]['params'].tree)
+
   def restore(self, abstract_state):
     """Returns (TrainState, data position) of the last checkpoint.
 
@@ -62,10 +72,7 @@ class Checkpoints:
     return self._restore({'params': abstract_params})['params']
 
   def _restore(self, trees, **others):
-    step = self.latest_step()
-    if step is None:
-      raise InputError(f'{self._directory}: there is no whole checkpoint here')
-    there = self._manager.item_metadata(step)
+    step, there = self._metadata()
     for name, tree in trees.items():  # before anything is read
       wanted, found = _shapes(tree), _shapes(there[name].tree)
       for path in sorted(wanted.keys() | found.keys()):
@@ -78,6 +85,12 @@ class Checkpoints:
     return self._manager.restore(step, args=ocp.args.Composite(
         **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()},
         **others))
+
+  def _metadata(self):
+    step = self.latest_step()
+    if step is None:
+      raise InputError(f'{self._directory}: there is no whole checkpoint here')
+    return step, self._manager.item_metadata(step)
 
 
 def _shapes(tree):

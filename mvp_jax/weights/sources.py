@@ -173,7 +173,8 @@ _DEFAULTS = {
     'image_size': 224, 'patch_size': 16, 'num_channels': 3, 'num_frames': 16,
     'tubelet_size': 2, 'hidden_act': 'gelu', 'num_attention_heads': 12,
     'layer_norm_eps': 1e-12, 'use_mean_pooling': True, 'norm_pix_loss': True,
-    'decoder_num_attention_heads': 6}
+    'decoder_num_attention_heads': 6, 'decoder_hidden_size': 384,
+    'decoder_num_hidden_layers': 4}
 
 
 def _settings(path):
@@ -226,7 +227,7 @@ def infer_config(source, heads=None):
 
   Shapes tell all but the heads, frames and image size. These come from config.json;
   where there is none, the heads are of the preset of the same width, and a clip has
-  16 frames of 224 pixels. Sizes of a decoder that is not there are the preset's.
+  16 frames of 224 pixels. So it is with the sizes of a decoder that is not there.
 
   Args:
     source: Source.
@@ -245,21 +246,18 @@ def infer_config(source, heads=None):
   preset = next((p for p in map(videomae.preset, videomae.PRESETS)
                  if p.width == width), None)
   settings = source.settings
-  fields = {f: getattr(preset or videomae.VideoMAEConfig(), f)
-            for f in ('decoder_width', 'decoder_depth', 'decoder_heads')}
+  fields = _decoder_sizes(settings, preset or videomae.VideoMAEConfig())
   heads = heads or settings.get('num_attention_heads') or (preset and preset.heads)
   if not heads:
     raise InputError(
         f'{source.path}: its shapes do not tell the number of heads, and no known '
         f'size is {width} wide; give --heads')
   if 'decoder/blocks/up/kernel' in shapes:
-    fields['decoder_depth'], fields['decoder_width'], _ = shapes[
-        'decoder/blocks/up/kernel']
-    if settings:
-      fields['decoder_heads'] = settings['decoder_num_attention_heads']
-    elif preset is None or preset.decoder_width != fields['decoder_width']:
+    depth_there, width_there, _ = shapes['decoder/blocks/up/kernel']
+    if not settings and fields['decoder_width'] != width_there:
       # heads as wide as the encoder's, as in the published sizes
-      fields['decoder_heads'] = max(1, fields['decoder_width'] * heads // width)
+      fields['decoder_heads'] = max(1, width_there * heads // width)
+    fields |= {'decoder_depth': depth_there, 'decoder_width': width_there}
   size = settings.get('image_size', 224)
   try:
     return videomae.VideoMAEConfig(
@@ -268,6 +266,15 @@ def infer_config(source, heads=None):
         patch=conv[3])
   except ValueError as error:
     raise InputError(f'{source.path}: {error}') from error
+
+
+def _decoder_sizes(settings, preset):
+  if settings:
+    return {'decoder_width': settings['decoder_hidden_size'],
+            'decoder_depth': settings['decoder_num_hidden_layers'],
+            'decoder_heads': settings['decoder_num_attention_heads']}
+  return {f: getattr(preset, f)
+          for f in ('decoder_width', 'decoder_depth', 'decoder_heads')}
 
 
 def required(source, paths):

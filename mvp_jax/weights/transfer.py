@@ -5,7 +5,7 @@ import re
 
 import jax
 import numpy as np
-from flax import traverse_util
+from flax import nnx, traverse_util
 
 from mvp_jax.errors import InputError
 from mvp_jax.models import videomae
@@ -36,15 +36,11 @@ class Report:
   def __str__(self):
     lines = [f'{self.source}: {self.layout} layout, {self.kind}',
              f'  matched: {len(self.matched)} arrays'
-             f'{_tail("all of the model" if not self.missing else "")}',
-             f'  recomputed: {_named(self.recomputed) or "nothing stored"} (positions)',
+             + ('' if self.missing else ', all of the model'),
+             f'  positions, recomputed though stored: {_named(self.recomputed)}',
              f'  missing, left at their initial values: {_named(self.missing)}',
              f'  left over in the file: {_named(self.left_over)}']
     return '\n'.join(lines + [f'  note: {note}' for note in self.notes])
-
-
-def _tail(text):
-  return f', {text}' if text else ''
 
 
 def _named(names):
@@ -115,11 +111,47 @@ def adopt(source, config, init):
       source, [p for p in wanted if p in found], missing, unused, notes)
 
 
-def take_all(source):
-  """All that a checkpoint holds of a VideoMAE: (parameters, Report)."""
-  params = {path: leaf.read() for path, leaf in source.leaves.items()}
-  return traverse_util.unflatten_dict(params, sep='/'), _report(
-      source, list(params), [], [], [])
+def take_all(source, config):
+  """All that a checkpoint holds of a VideoMAE, a classifier or an encoder alone.
+
+  Args:
+    source: Source.
+    config: VideoMAEConfig, as of `infer_config`.
+
+  Returns:
+    (parameters, Report), as `adopt`.
+
+  Raises:
+    InputError: a part is missing.
+  """
+  def init():
+    rngs = nnx.Rngs(0)
+    if source.kind == 'pre-training':
+      return nnx.to_pure_dict(nnx.state(videomae.VideoMAE(config, rngs=rngs)))
+    if source.kind == 'classifier':
+      outputs = source.leaves['head/kernel'].shape[-1]
+      return nnx.to_pure_dict(nnx.state(
+          videomae.VideoClassifier(config, outputs, rngs=rngs)))
+    encoder = videomae.Encoder(config, rngs=rngs,
+                               final_norm='encoder/norm/scale' in source.leaves)
+    return {'encoder': nnx.to_pure_dict(nnx.state(encoder))}
+
+  params, report = adopt(source, config, init)
+  if report.missing:
+    raise InputError(f'{source.path}: is not whole: there is nothing for '
+                     f'{", ".join(report.missing)}')
+  return params, report
+
+
+def survey(source):
+  """A text about a checkpoint of which nothing was taken yet."""
+  stored = {dtype for leaf in source.leaves.values() for dtype in leaf.dtypes}
+  lines = [f'{source.path}: {source.translation.layout.name} layout, {source.kind}',
+           f'  {len(source.tensors)} tensors, stored as {", ".join(sorted(stored))}; '
+           f'they are {len(source.leaves)} arrays here',
+           f'  positions stored: {_named(source.translation.recomputed)}',
+           f'  without a place here: {_named(source.translation.left_over)}']
+  return '\n'.join(lines + [f'  note: {note}' for note in source.notes])
 
 
 def _report(source, matched, missing, unused, notes):
@@ -136,15 +168,14 @@ def check_sizes(source, config, fields=_ENCODER):
   """Raises InputError if the checkpoint's sizes are not the config's.
 
   Returns:
-    A list of what could not be checked, sentences.
+    A list of sentences: what could not be checked.
   """
   if source.settings:
     compare_sizes(source.path, infer_config(source), config, fields)
     return []
   compare_sizes(source.path, infer_config(source, config.heads), config,
                 [f for f in fields if f not in ('heads', 'decoder_heads')])
-  return [f'the number of heads is not in the file: {config.heads} in the encoder '
-          'is taken from the configuration']
+  return [f'the number of heads is not in the file: {config.heads} are assumed']
 
 
 def compare_sizes(path, found, config, fields=_ENCODER):

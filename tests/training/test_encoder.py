@@ -14,6 +14,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.training import encoder
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.state import build_model
+from mvp_jax.training.tasks import VideoFeatures
 from tests.training.tiny import BATCH, OPTIMISER
 
 _RATE = 5.0
@@ -116,9 +117,9 @@ def test_a_killed_pre_training_goes_on(pretrained, masked_video, one_device, cor
     patch.setattr(encoder.MetricLog, 'write', cut)
     _pretrain(masked_video, corpus, one_device, tmp_path)
   with pytest.raises(InputError, match='holds no finished encoder'):
-    encoder.load(masked_video, OPTIMISER, one_device, tmp_path)
+    encoder.load(masked_video.model, one_device, tmp_path)
   _pretrain(masked_video, corpus, one_device, tmp_path)
-  one, other = (encoder.load(masked_video, OPTIMISER, one_device, x)
+  one, other = (encoder.load(masked_video.model, one_device, x)[0]
                 for x in (pretrained[0], tmp_path))
   jax.tree.map(np.testing.assert_array_equal, one, other)
 
@@ -130,8 +131,8 @@ def test_there_must_be_videos(masked_video, one_device, corpus, tmp_path):
 
 def _cache(task, params, corpus, mesh, folder, batch_size=3):
   trials = [t for t in corpus.trials if len(t.frame_times)]
-  encoder.cache_features(task, params, corpus, trials, _LAYOUT, batch_size, mesh=mesh,
-                         directory=folder)
+  encoder.cache_features(VideoFeatures(task.model), params['encoder'], corpus, trials,
+                         _LAYOUT, batch_size, mesh=mesh, directory=folder)
   return {t.trial_id: np.load(folder / f'{t.trial_id}.npy') for t in trials}
 
 
