@@ -116,8 +116,10 @@ def _read(path):
   """{name: Stored} of one file, and notes."""
   with path.open('rb') as file:
     head = file.read(16)
-  if head.startswith(b'PK'):
+  if head.startswith(b'PK\x03\x04'):
     return _torch_tensors(path)
+  if head[8:9] == b'{':  # after the length of the header
+    return _safetensors(path), []
   if head.startswith(b'version https'):
     raise InputError(f'{path}: is a pointer of Git LFS and not the weights; fetch them '
                      'with git lfs pull')
@@ -125,8 +127,10 @@ def _read(path):
     raise InputError(
         f'{path}: is a bare pickle, as PyTorch wrote before 1.6; with PyTorch, '
         'torch.load it and torch.save it anew')
-  if head[8:9] != b'{':
-    raise InputError(f'{path}: is neither safetensors nor a file of torch.save')
+  raise InputError(f'{path}: is neither safetensors nor a file of torch.save')
+
+
+def _safetensors(path):
   try:
     with safetensors.safe_open(path, framework='numpy') as file:
       shapes = {name: (tuple(part.get_shape()), part.get_dtype())
@@ -142,8 +146,8 @@ def _read(path):
         return file.get_tensor(name)
     return read
 
-  return {name: Stored(shape, _DTYPES.get(dtype, dtype.lower()), reader(name))
-          for name, (shape, dtype) in shapes.items()}, []
+  return {name: Stored(shape, _DTYPES.get(dtype, dtype), reader(name))
+          for name, (shape, dtype) in shapes.items()}
 
 
 def _torch_tensors(path):
