@@ -1,7 +1,6 @@
 """The video encoder: pre-trained or imported, recorded, and its features cached."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 
@@ -104,7 +103,7 @@ def load(config, mesh, path):
   Raises:
     InputError: there is no encoder, or it has other sizes.
   """
-  init = functools.partial(init_params, VideoFeatures(config), jax.random.key(0))
+  init = jax.jit(lambda: init_params(VideoFeatures(config), jax.random.key(0)))
   if not is_folder(path):
     source = open_source(path)
     params, report = adopt(source, config, lambda: {'encoder': init()})

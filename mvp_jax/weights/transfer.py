@@ -184,7 +184,7 @@ def compare_sizes(path, found, config, fields=_ENCODER):
   if different:
     known = next((name for name in videomae.PRESETS if all(
         getattr(videomae.preset(name), f) == getattr(found, f)
-        for f in ('width', 'depth', 'heads', 'mlp_width'))), None)
+        for f in ('width', 'depth', 'mlp_width'))), None)
     called = f'VideoMAE-{known}' if known else 'a VideoMAE of no known size'
     raise InputError(
         f'{path}: is {called} with '
