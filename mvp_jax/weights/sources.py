@@ -92,12 +92,13 @@ def _files(folder):
       return (folder / name,)
     index = folder / f'{name}.index.json'
     if index.exists():
-      pieces = sorted(set(_json(index).get('weight_map', {}).values()))
-      for piece in pieces:
-        if Path(piece).name != piece or not (folder / piece).exists():
+      pieces = _json(index).get('weight_map')
+      if not isinstance(pieces, dict) or not pieces:
+        raise InputError(f'{index}: has no weight_map; copy the folder again')
+      for piece in pieces.values():
+        if Path(str(piece)).name != piece or not (folder / piece).exists():
           raise InputError(f'{index}: names {piece!r}, which is not in this folder')
-      if pieces:
-        return tuple(folder / piece for piece in pieces)
+      return tuple(folder / piece for piece in sorted(set(pieces.values())))
   raise InputError(f'{folder}: holds neither {" nor ".join(_WEIGHTS)}; give the '
                    'checkpoint file itself')
 
@@ -202,8 +203,8 @@ def _settings(path):
     if settings[key] != _DEFAULTS[key]:
       raise InputError(f'{path}: {key} is {settings[key]!r}; here it can only be '
                        f'{_DEFAULTS[key]!r}')
-  if not settings['use_mean_pooling'] and 'VideoMAEForVideoClassification' in (
-      given.get('architectures') or ()):
+  if not settings['use_mean_pooling'] and 'VideoMAEForVideoClassification' in str(
+      given.get('architectures')):
     raise InputError(f'{path}: use_mean_pooling is false: its classifier reads the '
                      'first token, and ours the mean over all of them')
   return settings

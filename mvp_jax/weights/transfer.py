@@ -168,11 +168,15 @@ def check_sizes(source, config, fields=_ENCODER):
   """Raises InputError if the checkpoint's sizes are not the config's.
 
   Returns:
-    A list of sentences: what could not be checked.
+    A list of sentences: what differs without harm, or could not be checked.
   """
   if source.settings:
-    compare_sizes(source.path, infer_config(source), config, fields)
-    return []
+    found = infer_config(source)
+    compare_sizes(source.path, found, config, fields)
+    if (found.frames, found.size) == (config.frames, config.size):
+      return []
+    return [f'trained on {found.frames} frames of {found.size} px; positions are '
+            f'recomputed for {config.frames} of {config.size} px']
   compare_sizes(source.path, infer_config(source, config.heads), config,
                 [f for f in fields if f not in ('heads', 'decoder_heads')])
   return [f'the number of heads is not in the file: {config.heads} are assumed']

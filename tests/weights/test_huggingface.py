@@ -112,7 +112,9 @@ def test_other_frame_counts_and_sizes(pretrained):
   def make(rngs):
     return videomae.VideoMAE(config, rngs=rngs)
 
-  params, _ = adopt(open_source(folder), config, lambda: abstract(make))
+  params, report = adopt(open_source(folder), config, lambda: abstract(make))
+  assert report.notes[-1] == ('trained on 4 frames of 48 px; positions are recomputed '
+                              'for 8 of 64 px')
   visible, masked, hidden = masks(config)
   run, params = call(make, params, lambda m: m(clips(config), visible, masked))
   assert_close(run(params),

@@ -269,6 +269,8 @@ def test_folders_and_files_that_hold_no_weights(huggingface, tmp_path):
   for piece in ('../model.safetensors', 'absent.safetensors'):
     index.write_text(json.dumps({'weight_map': {'a': piece}}))
     fails(huggingface, f'names {piece!r}, which is not in this folder')
+  index.write_text('{"weight_map": [1]}')
+  fails(huggingface, 'has no weight_map')
   write_torch(tmp_path / 'x.pth', {'weights': {'a': np.ones(1, np.float32)}})
   fails(tmp_path / 'x.pth', 'holds no tensors under model, module, state_dict',
         'there is weights')
