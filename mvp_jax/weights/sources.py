@@ -72,6 +72,7 @@ def open_source(path):
   tensors, notes = {}, []
   for file in files:
     found, said = _read(file)
+    found = {' '.join(name.split()): x for name, x in found.items()}  # in messages
     twice = sorted(tensors.keys() & found.keys())
     if twice:
       raise InputError(f'{file}: {twice[0]} is in another piece too; copy the folder '

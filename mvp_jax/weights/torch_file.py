@@ -12,6 +12,7 @@ import functools
 import io
 import math
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections.abc import Callable
@@ -89,15 +90,31 @@ def read_torch(path):
       root, = {n.split('/')[0] for n in names if n.endswith('/data.pkl')}
       if f'{root}/byteorder' in names and file.read(f'{root}/byteorder') != b'little':
         raise InputError(f'{path}: was written on a big-endian machine; save it anew')
+      if any(info.compress_type for info in file.infolist()):
+        raise InputError(f'{path}: is compressed, which torch.save never does')
       sizes = {info.filename: info.file_size for info in file.infolist()}
-      unpickler = _Unpickler(path, file.read(f'{root}/data.pkl'), root, sizes)
+      data = file.read(f'{root}/data.pkl')
+    _check_sizes(data)
+    unpickler = _Unpickler(path, data, root, sizes)
     return unpickler.load(), sorted(unpickler.inert)
   except (InputError, FileNotFoundError):
     raise
   except Exception as error:  # a broken zip or pickle can raise nearly anything
-    raise InputError(
-        f'{path}: is not a whole file of torch.save ({type(error).__name__}: '
-        f'{error}); copy or download it again') from error
+    said = ' '.join(str(error).split())
+    raise InputError(f'{path}: is not a whole file of torch.save '
+                     f'({type(error).__name__}: {said}); copy or download it '
+                     'again') from error
+
+
+def _check_sizes(pickled):
+  """Raises ValueError if a pickle would take memory out of proportion.
+
+  Lengths must lie within the pickle, and so must the places of its memo, which
+  Python allocates up to the highest.
+  """
+  for code, value, _ in pickletools.genops(pickled):
+    if code.name.endswith('PUT') and int(value) > len(pickled):
+      raise ValueError(f'{code.name} {value}')
 
 
 class _Unpickler(pickle.Unpickler):

@@ -141,6 +141,19 @@ def test_any_change_to_the_pickle_is_read_or_refused(tmp_path):
       open_source(path)
 
 
+@pytest.mark.parametrize('put', [b'r\xff\xff\xff\x7f', b'p2147483647\n'])
+def test_a_pickle_that_would_fill_the_memory(tmp_path, put):
+  path = tmp_path / 'x.pth'
+  write_torch(path, {'a': np.ones(2, np.float32)})
+  _rewrite(path, lambda data: data[:3] + put + data[3:])
+  with pytest.raises(InputError, match='PUT 2147483647'):
+    read_torch(path)
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as file:
+    file.writestr('archive/data.pkl', bytes(1 << 20))
+  with pytest.raises(InputError, match='is compressed'):
+    read_torch(path)
+
+
 def test_a_tensor_outside_its_storage(tmp_path):
   path = tmp_path / 'x.pth'
   write_torch(path, {'a': np.ones(6, np.float32)})
