@@ -44,7 +44,7 @@ class EncoderConfig:
   remat: str = 'none'  # one of models.layers.REMAT
   feature_grid: int = 1  # video tokens: means over grid x grid regions of the face
   drop_path: float = 0.0
-  checkpoint: str = ''  # folder of a pre-trained encoder; empty = pre-train here
+  checkpoint: str = ''  # folder of ours or PyTorch's file; empty = pre-train here
   subjects: int = 4  # set aside for pre-training, outside all folds
   clips_per_trial: int = 8  # an epoch
   masks: MaskConfig = MaskConfig()

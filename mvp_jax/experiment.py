@@ -8,7 +8,6 @@ trial is predicted; the report is written.
 
 import contextlib
 import dataclasses
-import json
 import time
 from pathlib import Path
 
@@ -36,7 +35,7 @@ from mvp_jax.training.loop import fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.state import forward, init_state
-from mvp_jax.training.tasks import Emotion, MaskedVideo
+from mvp_jax.training.tasks import Emotion, MaskedVideo, VideoFeatures
 from mvp_jax.workdir import (
     FINGERPRINT,
     check_hosts,
@@ -143,7 +142,7 @@ _SYNTHETIC_NOTE = """\
 class _Video:
   """The pre-trained encoder."""
 
-  task: MaskedVideo
+  task: VideoFeatures
   params: dict
   features: Path | None  # folder of cached tokens; None = fine-tune on frames
 
@@ -172,6 +171,8 @@ def _check(config, mesh):
     mask_sizes(model.slots, side, side, encoder.masks)
   except InputError as error:
     raise InputError(f'config.encoder.{error}') from error
+  if encoder.checkpoint and _wants_video(config):
+    encoders.check(model, Path(encoder.checkpoint))
   for field, size in [('train.batch_size', config.train.batch_size),
                       ('evaluation.batch_size', config.evaluation.batch_size),
                       ('encoder.train.batch_size', encoder.train.batch_size),
@@ -221,8 +222,8 @@ def _corpus(config, facts):
 def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
   """Pre-trains or loads the encoder, and checks whom it has seen."""
   settings = config.encoder
-  task = MaskedVideo(settings.model(config.input.clips,
-                                    corpus.metadata['frame_size']))
+  task = VideoFeatures(settings.model(config.input.clips,
+                                      corpus.metadata['frame_size']))
   cache = corpus.directory.parent
   if settings.checkpoint:
     directory = Path(settings.checkpoint)
@@ -233,11 +234,13 @@ def _video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts
         config.input.clips.stride, config.seed)
     directory = cache / 'encoders' / key
     with _timed('pretrain', facts):
-      encoders.pretrain(task, corpus, reserved, settings, config.input.clips,
-                        mesh=mesh, seed=config.seed, directory=directory)
+      encoders.pretrain(
+          MaskedVideo(task.model), corpus, reserved, settings, config.input.clips,
+          mesh=mesh, seed=config.seed, directory=directory)
     hosts.on_main(lambda: copy_metrics(directory, workdir))
-  params = encoders.load(task, settings.train.optimiser, mesh, directory)
-  record = json.loads((directory / encoders.RECORD).read_text())
+  params, record, said = encoders.load(task.model, mesh, directory)
+  if said and hosts.is_main():
+    print(said, flush=True)
   encoders.check_overlap(record, corpus, test_subjects,
                          config.evaluation.allow_encoder_overlap)
   facts['encoder'] = {'source': str(settings.checkpoint or 'pre-trained in this run'),
@@ -271,7 +274,7 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
   start = None
   if finetune:
     start = init_state(task, config.train.optimiser, mesh, seed).params
-    start['encoder'] = video.params['encoder']
+    start['encoder'] = video.params
   batch_size = config.evaluation.batch_size
   rows = hosts.batch_rows(config.train.batch_size, mesh)
   evaluation_rows = hosts.batch_rows(batch_size, mesh)

@@ -24,6 +24,7 @@ from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import make_mesh
+from mvp_jax.weights.__main__ import main as weights
 
 _SUBJECTS, _TRIALS = 5, 4
 _TARGETS = ('valence', 'arousal')
@@ -330,6 +331,23 @@ def test_an_encoder_that_has_seen_test_subjects(workdir, config, run, tmp_path):
   run(_changed(given, evaluation={'allow_encoder_overlap': True}), tmp_path / 'allowed')
   rows = _predictions(tmp_path / 'allowed')
   assert len({r['subject'] for r in rows}) == _SUBJECTS  # nobody is set aside
+
+
+def test_an_encoder_of_a_pytorch_file(workdir, config, run, tmp_path, capsys):
+  folder = next(experiment.Path(config.data.data_dir).rglob('record.json')).parent
+  path = tmp_path / 'encoder.pth'
+  assert weights(['export', str(folder), str(path), '--format=reference']) == 0
+  given = _changed(config, encoder={'checkpoint': str(path)},
+                   evaluation={'models': ('video',)})
+  run(given, tmp_path / 'run')  # nobody of this corpus is known to be in it
+  assert f'{path}: reference layout, pre-training' in capsys.readouterr().out
+  facts = json.loads((tmp_path / 'run/run.json').read_text())['encoder']
+  assert facts['imported_from'] == 'encoder.pth' and len(facts['sha256']) == 64
+  assert len(_predictions(tmp_path / 'run')) == _SUBJECTS * _TRIALS * 2 * 2
+  bad = _changed(given, encoder={'size': 'S'})
+  with pytest.raises(InputError, match=r'encoder\.pth: is VideoMAE-tiny with width 96'):
+    run(bad, tmp_path / 'bad')
+  assert not (tmp_path / 'bad').exists()  # found before anything is done
 
 
 def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_path):

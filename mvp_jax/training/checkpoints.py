@@ -99,6 +99,11 @@ class Checkpoints:
         f'{self.directory}: a checkpoint cannot be written ({reason}); those before '
         f'it are whole. Is the disk full? Make room and {hosts.AGAIN}')
 
+  def save_params(self, step, params):
+    """Saves parameters alone, of which no training can go on."""
+    self._manager.save(step, args=ocp.args.Composite(
+        params=ocp.args.StandardSave(params)))
+
   def latest_step(self):
     """The last whole checkpoint's step, or None if there never was one.
 
@@ -158,6 +163,15 @@ class Checkpoints:
     Raises:
       InputError: there is none, it is damaged, or it holds another model.
     """
+    return self._restore(self._very_last(), {'params': abstract_params})['params']
+
+  def abstract_params(self):
+    """Shapes and dtypes of the very last checkpoint's parameters, a nested dict."""
+    there = self._manager.item_metadata(self._very_last())
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+                        there['params'].tree)
+
+  def _very_last(self):
     def check():
       steps = self._steps()
       if not steps:
@@ -168,7 +182,7 @@ class Checkpoints:
                          f'({what}); train it anew')
       return steps[0]
 
-    return self._restore(hosts.on_main(check), {'params': abstract_params})['params']
+    return hosts.on_main(check)
 
   def _restore(self, step, trees, **others):
     there = self._manager.item_metadata(step)

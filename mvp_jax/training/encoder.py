@@ -1,4 +1,4 @@
-"""The video encoder: pre-trained, recorded, frozen, and its features cached."""
+"""The video encoder: pre-trained or imported, recorded, and its features cached."""
 
 import dataclasses
 import hashlib
@@ -11,12 +11,16 @@ from mvp_jax.data.batches import training_batches
 from mvp_jax.data.clips import RandomClips, lay_clips
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole, write_json
+from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.progress import Progress
 from mvp_jax.training import hosts, sharding
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.loop import fit
 from mvp_jax.training.metric_log import MetricLog
-from mvp_jax.training.state import abstract_state, forward
+from mvp_jax.training.state import forward, init_params
+from mvp_jax.training.tasks import VideoFeatures
+from mvp_jax.weights.sources import infer_config, open_source
+from mvp_jax.weights.transfer import adopt, check_sizes, compare_sizes, take_all
 from mvp_jax.workdir import in_use
 
 RECORD = 'record.json'
@@ -91,13 +95,113 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
   return record
 
 
-def load(task, optimiser, mesh, directory):
-  """Loads the pre-trained parameters of `directory`. Raises InputError."""
-  if not (directory / RECORD).exists():
-    raise InputError(f'{directory}: holds no finished encoder ({RECORD} is missing)')
-  abstract = abstract_state(task, optimiser, mesh).params
+def load(config, mesh, path):
+  """Loads the parameters of a video encoder.
+
+  Args:
+    config: VideoMAEConfig.
+    mesh: device mesh.
+    path: pathlib.Path of a folder of `pretrain` or of `import_weights`, or a
+      checkpoint of PyTorch, see `weights.sources.open_source`.
+
+  Returns:
+    (parameters of a models.videomae.Encoder, a nested dict; the record, a dict; what
+    there is to say about them, a text).
+
+  Raises:
+    InputError: there is no encoder, or it has other sizes.
+  """
+  init = jax.jit(lambda: init_params(VideoFeatures(config), jax.random.key(0)))
+  if not is_folder(path):
+    source = open_source(path)
+    params, report = adopt(source, config, lambda: {'encoder': init()})
+    return (_put(params['encoder'], mesh), _imported(source, config, report),
+            str(report))
+  check(config, path)
+  params, record, _ = read(path, mesh)
+  params, said = params['encoder'], ''
+  if 'norm' not in params:  # of an imported classifier
+    params['norm'] = _put(init()['norm'], mesh)
+    said = f'{path}: has no final norm; it starts as scale 1 and bias 0'
+  return params, record, said
+
+
+def check(config, path):
+  """Raises InputError if there is no encoder at `path`, or one of other sizes.
+
+  Its numbers are not read.
+  """
+  if is_folder(path):
+    compare_sizes(path, _record(path)[1], config)
+  else:
+    check_sizes(open_source(path), config)
+
+
+def is_folder(path):
+  """Whether this is a folder of ours. Raises InputError if it is not finished."""
+  if (path / RECORD).exists():
+    return True
+  if (path / 'checkpoints').exists():
+    raise InputError(f'{path}: holds no finished encoder ({RECORD} is missing)')
+  return False
+
+
+def read(directory, mesh):
+  """All parameters of a folder of ours, its record, and the VideoMAEConfig."""
+  record, config = _record(directory)
   with Checkpoints(directory / 'checkpoints') as checkpoints:
-    return checkpoints.restore_params(abstract)
+    there = checkpoints.abstract_params()
+    params = checkpoints.restore_params(jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        there, sharding.shardings(there, mesh)))
+  return params, record, config
+
+
+def _record(directory):
+  record = json.loads((directory / RECORD).read_text())
+  known = {f.name for f in dataclasses.fields(VideoMAEConfig)}
+  return record, VideoMAEConfig(
+      **{k: v for k, v in record['model'].items() if k in known})
+
+
+def import_weights(path, directory, heads=None):
+  """Writes a folder of ours with all that a checkpoint of PyTorch holds.
+
+  Args:
+    path: pathlib.Path, see `weights.sources.open_source`.
+    directory: pathlib.Path of the folder, which must not hold an encoder yet.
+    heads: of attention in the encoder, if the file does not tell; else None.
+
+  Returns:
+    weights.transfer.Report.
+  """
+  if directory.exists() and any(directory.iterdir()):
+    raise InputError(f'{directory}: is not empty; give another folder')
+  source = open_source(path)
+  config = infer_config(source, heads)
+  params, report = take_all(source, config)
+  with Checkpoints(directory / 'checkpoints') as checkpoints:
+    checkpoints.save_params(0, params)
+  write_json(directory / RECORD, _imported(source, config, report))
+  return report
+
+
+def _imported(source, config, report):
+  """The record of an encoder that was trained elsewhere."""
+  return {
+      'dataset': '', 'synthetic': False, 'trained_on_subjects': [],
+      'imported_from': source.path.name, 'sha256': source.sha256(),
+      'layout': report.layout, 'kind': report.kind, 'missing': list(report.missing),
+      'left_over': list(report.left_over), 'notes': list(report.notes),
+      'model': dataclasses.asdict(dataclasses.replace(config, feature_grid=1))}
+
+
+def _put(params, mesh):
+  """Puts arrays, the same in each process, where they belong on the mesh."""
+  return jax.tree.map(
+      lambda x, where: jax.make_array_from_callback(
+          x.shape, where, lambda index: np.asarray(x)[index]),
+      params, sharding.shardings(params, mesh))
 
 
 def check_overlap(record, corpus, test_subjects, allowed):
@@ -114,7 +218,7 @@ def check_overlap(record, corpus, test_subjects, allowed):
 
 def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
                    directory):
-  """Runs the frozen encoder over clips laid evenly over whole trials.
+  """Runs the frozen encoder (a VideoFeatures) over clips laid evenly over trials.
 
   Each trial's tokens, float32 [clips * slots, D], become `<trial_id>.npy` in
   `directory`; files that are there stay, so that a killed run goes on.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from mvp_jax.models.fusion import EmotionModel, FusionConfig
-from mvp_jax.models.videomae import VideoMAE, VideoMAEConfig
+from mvp_jax.models.videomae import Encoder, VideoMAE, VideoMAEConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,19 @@ class MaskedVideo:
   def evaluate(self, model, batch):
     return {'loss': self.loss(model, batch, None)[0]}
 
+
+@dataclasses.dataclass(frozen=True)
+class VideoFeatures:
+  """A frozen encoder, which nothing trains. Batch: `frames`."""
+
+  model: VideoMAEConfig
+
+  def create(self, rngs):
+    return Encoder(self.model, rngs=rngs)
+
   def features(self, model, batch):
-    """Tokens of the frozen encoder: float32 [B, slots, D]."""
-    return model.encoder.features(batch['frames']).astype(jnp.float32)
+    """Tokens of clips: float32 [B, slots, feature_width]."""
+    return model.features(batch['frames']).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)

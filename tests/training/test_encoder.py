@@ -1,21 +1,28 @@
 """The video encoder: recorded, resumed, and its features cached in order."""
 
 import dataclasses
+import hashlib
 import json
 import types
 
 import jax
 import numpy as np
 import pytest
+from flax import nnx
+from jax.sharding import PartitionSpec as P
 
 from mvp_jax.config import EncoderConfig
 from mvp_jax.data.clips import ClipLayout, lay_clips
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
+from mvp_jax.models.videomae import VideoClassifier
 from mvp_jax.training import encoder
 from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import build_model
+from mvp_jax.training.tasks import VideoFeatures
+from mvp_jax.weights.export import export_huggingface, export_reference
 from tests.training.tiny import BATCH, OPTIMISER
 
 _RATE = 5.0
@@ -122,11 +129,78 @@ def test_a_killed_pre_training_goes_on(pretrained, masked_video, one_device, cor
     patch.setattr(encoder.MetricLog, 'write', cut)
     _pretrain(masked_video, corpus, one_device, tmp_path)
   with pytest.raises(InputError, match='holds no finished encoder'):
-    encoder.load(masked_video, OPTIMISER, one_device, tmp_path)
+    encoder.load(masked_video.model, one_device, tmp_path)
   _pretrain(masked_video, corpus, one_device, tmp_path)
-  one, other = (encoder.load(masked_video, OPTIMISER, one_device, x)
+  one, other = (encoder.load(masked_video.model, one_device, x)[0]
                 for x in (pretrained[0], tmp_path))
   jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.mark.parametrize('how', ['huggingface', 'reference', 'imported'])
+def test_an_encoder_of_a_pytorch_file(pretrained, masked_video, tmp_path, how):
+  model = masked_video.model
+  mesh = make_mesh(MeshConfig(2, 2, 2))
+  params, _, found = encoder.read(pretrained[0], mesh)
+  assert found == model
+  path = tmp_path / 'x.pth'
+  if how == 'huggingface':
+    export_huggingface(params, model, path)
+  else:
+    export_reference(params, model, path)
+  if how == 'imported':
+    encoder.import_weights(path, tmp_path / 'folder', heads=model.heads)
+    path = tmp_path / 'folder'
+    assert encoder.is_folder(path)
+  encoder.check(model, path)
+  got, record, said = encoder.load(model, mesh, path)
+  jax.tree.map(np.testing.assert_array_equal, got, params['encoder'])
+  kernel = got['stack']['blocks']['up']['kernel']
+  assert kernel.sharding.spec == P(None, 'fsdp', 'tensor')
+  assert jax.tree.map(lambda x: x.sharding, got) == jax.tree.map(
+      lambda x: x.sharding, params['encoder'])
+  assert record['trained_on_subjects'] == [] and not record['synthetic']
+  if how != 'huggingface':
+    data = (tmp_path / 'x.pth').read_bytes()
+    assert record['sha256'] == hashlib.sha256(data).hexdigest()
+    assert record['imported_from'] == 'x.pth'
+  assert ('left over' in said) == (how != 'imported')
+  json.dumps(record)
+
+
+def test_an_imported_classifier_gets_a_final_norm_and_it_is_said(
+    masked_video, one_device, tmp_path):
+  model = masked_video.model
+  tuned = nnx.to_pure_dict(nnx.state(nnx.jit(
+      lambda: VideoClassifier(model, 2, rngs=nnx.Rngs(0)))()))
+  export_huggingface(tuned, model, tmp_path / 'hf')
+  encoder.import_weights(tmp_path / 'hf', tmp_path / 'folder')
+  for path in (tmp_path / 'hf', tmp_path / 'folder'):
+    got, _, said = encoder.load(model, one_device, path)
+    assert 'no final norm' in said
+    norm = got.pop('norm')
+    assert np.all(norm['scale'] == 1) and not np.any(norm['bias'])
+    jax.tree.map(np.testing.assert_array_equal, got, tuned['encoder'])
+
+
+def test_an_encoder_of_other_sizes_is_found_before_it_is_read(
+    pretrained, masked_video, one_device, tmp_path):
+  params, _, model = encoder.read(pretrained[0], one_device)
+  export_reference(params, model, tmp_path / 'x.pth')
+  for path in (pretrained[0], tmp_path / 'x.pth'):
+    for change in ({'mlp_width': 64}, {'width': 32}, {'patch': 16}):
+      with pytest.raises(InputError, match='the config wants') as error:
+        encoder.check(dataclasses.replace(model, **change), path)
+      assert '\n' not in str(error.value) and str(path) in str(error.value)
+  with pytest.raises(InputError, match='heads 2; the config wants heads 4'):
+    encoder.check(dataclasses.replace(model, heads=4), pretrained[0])
+  encoder.check(dataclasses.replace(model, frames=8, size=32), pretrained[0])
+  with pytest.raises(InputError, match='there is no such checkpoint'):
+    encoder.check(model, tmp_path / 'none')
+
+
+def test_nothing_is_imported_over_an_encoder(pretrained, tmp_path):
+  with pytest.raises(InputError, match='is not empty; give another folder'):
+    encoder.import_weights(tmp_path, pretrained[0])
 
 
 def test_there_must_be_videos(masked_video, one_device, corpus, tmp_path):
@@ -136,8 +210,8 @@ def test_there_must_be_videos(masked_video, one_device, corpus, tmp_path):
 
 def _cache(task, params, corpus, mesh, folder, batch_size=3):
   trials = [t for t in corpus.trials if len(t.frame_times)]
-  encoder.cache_features(task, params, corpus, trials, _LAYOUT, batch_size, mesh=mesh,
-                         directory=folder)
+  encoder.cache_features(VideoFeatures(task.model), params['encoder'], corpus, trials,
+                         _LAYOUT, batch_size, mesh=mesh, directory=folder)
   return {t.trial_id: np.load(folder / f'{t.trial_id}.npy') for t in trials}
 
 

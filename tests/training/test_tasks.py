@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.training.state import build_model, forward
-from mvp_jax.training.tasks import MaskedVideo
+from mvp_jax.training.tasks import VideoFeatures
 from tests.training.tiny import emotion_example, make_batch, video_example
 
 
@@ -60,8 +60,9 @@ def test_masked_video_loss_leaves_out_padding(masked_video, video_params, one_de
 @pytest.mark.parametrize('grid', [1, 2])
 def test_features_are_means_over_regions(masked_video, video_params, one_device, grid):
   frames = make_batch(video_example, 0)['frames']
-  task = MaskedVideo(dataclasses.replace(masked_video.model, feature_grid=grid))
-  got = forward(task, one_device, 'features')(video_params, {'frames': frames})
+  task = VideoFeatures(dataclasses.replace(masked_video.model, feature_grid=grid))
+  got = forward(task, one_device, 'features')(video_params['encoder'],
+                                              {'frames': frames})
   assert got.shape == (8, 2, grid**2 * 16) and got.dtype == np.float32
   encoder = build_model(masked_video, video_params).encoder
   tokens = np.asarray(encoder(frames)).reshape(8, 2, 4, 16)  # 2 x 2 places

@@ -1,0 +1,1 @@
+"""VideoMAE weights from and to PyTorch files, without PyTorch."""

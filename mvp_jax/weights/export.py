@@ -1,0 +1,131 @@
+"""Writes VideoMAE weights as PyTorch programs read them, without PyTorch."""
+
+import re
+
+import numpy as np
+import safetensors.numpy
+from flax import traverse_util
+
+from mvp_jax.errors import InputError
+from mvp_jax.files import whole, write_json
+from mvp_jax.models.layers import NORM_EPSILON
+from mvp_jax.models.videomae import IMAGENET_MEAN, IMAGENET_STD
+from mvp_jax.weights.layouts import HUGGINGFACE, LAYOUTS, from_ours, names_of
+from mvp_jax.weights.sources import CONFIG
+from mvp_jax.weights.torch_file import write_torch
+
+
+def tensors_of(params, config, layout):
+  """The parameters by the names of a layout.
+
+  Args:
+    params: nested dict of a VideoMAE, a VideoClassifier or of {'encoder': ...}.
+    config: VideoMAEConfig.
+    layout: one of `layouts.LAYOUTS`.
+
+  Returns:
+    {name: float32 NumPy array}, contiguous.
+  """
+  layout = LAYOUTS[layout]
+  tensors = {}
+  for where, value in traverse_util.flatten_dict(params, sep='/').items():
+    value = np.asarray(value, np.float32)
+    stacked = any(where.startswith(stack + '/') for stack in layout.stacks)
+    layers = list(value) if stacked else [value]
+    for name, x in zip(names_of(layout, where, len(layers)), layers, strict=True):
+      tensors[name] = from_ours(where, x, config)
+  if layout is HUGGINGFACE:
+    named = _huggingface_names(tensors, params)
+  else:
+    named = _reference_names(_fuse(tensors), params)
+  return {name: np.ascontiguousarray(x) for name, x in named.items()}
+
+
+def _huggingface_names(tensors, params):
+  """As `save_pretrained` writes them: biases of query and value by other names."""
+  if 'mask_token' in params or 'head' in params:
+    tensors = {re.sub(r'^(embeddings|encoder|layernorm)\.', r'videomae.\1.', name): x
+               for name, x in tensors.items()}
+  return {re.sub(r'\.(q|v)\w+\.bias$', r'.\1_bias', name): x
+          for name, x in tensors.items()}
+
+
+def _reference_names(tensors, params):
+  """In pre-training the encoder's names begin with 'encoder.'."""
+  named = {re.sub(r'\.attn\.(q|v)\w+\.bias$', r'.attn.\1_bias', name): x
+           for name, x in tensors.items()}
+  if 'mask_token' in params:
+    named = {re.sub(r'^(patch_embed|blocks|norm)\.', r'encoder.\1.', name): x
+             for name, x in named.items()}
+  return named
+
+
+def _fuse(tensors):
+  """Query, key and value weights as one matrix."""
+  fused = {}
+  for name, x in tensors.items():
+    if match := re.fullmatch(r'(.+\.attn)\.(query|key|value)\.weight', name):
+      parts = [tensors[f'{match[1]}.{part}.weight'] for part in
+               ('query', 'key', 'value')]
+      fused[f'{match[1]}.qkv.weight'] = np.concatenate(parts)
+    else:
+      fused[name] = x
+  return fused
+
+
+def export_huggingface(params, config, directory):
+  """Writes a folder that `transformers` loads with `from_pretrained`.
+
+  Of parameters of a VideoMAE it is a VideoMAEForPreTraining, of a VideoClassifier a
+  VideoMAEForVideoClassification, of an encoder alone a VideoMAEModel.
+
+  Args:
+    params: as in `tensors_of`.
+    config: VideoMAEConfig.
+    directory: pathlib.Path.
+  """
+  if 'mask_token' in params:
+    architecture = 'VideoMAEForPreTraining'
+  elif 'head' in params:
+    architecture = 'VideoMAEForVideoClassification'
+  else:
+    architecture = 'VideoMAEModel'
+  settings = {
+      'model_type': 'videomae', 'architectures': [architecture],
+      'image_size': config.size, 'patch_size': config.patch, 'num_channels': 3,
+      'num_frames': config.frames, 'tubelet_size': config.tubelet,
+      'hidden_size': config.width, 'num_hidden_layers': config.depth,
+      'num_attention_heads': config.heads, 'intermediate_size': config.mlp_width,
+      'hidden_act': 'gelu', 'layer_norm_eps': NORM_EPSILON, 'qv_bias': True,
+      'use_mean_pooling': 'norm' not in params['encoder'],
+      'decoder_hidden_size': config.decoder_width,
+      'decoder_num_hidden_layers': config.decoder_depth,
+      'decoder_num_attention_heads': config.decoder_heads,
+      'decoder_intermediate_size': 4 * config.decoder_width, 'norm_pix_loss': True,
+      'dtype': 'float32'}
+  if 'head' in params:
+    outputs = np.shape(params['head']['bias'])[0]
+    settings['id2label'] = {str(i): f'LABEL_{i}' for i in range(outputs)}
+    settings['label2id'] = {f'LABEL_{i}': i for i in range(outputs)}
+  with whole(directory / 'model.safetensors') as part:
+    safetensors.numpy.save_file(tensors_of(params, config, 'huggingface'), part,
+                                metadata={'format': 'pt'})
+  write_json(directory / 'preprocessor_config.json', {
+      'image_processor_type': 'VideoMAEImageProcessor',
+      'do_resize': True, 'size': {'shortest_edge': config.size}, 'resample': 2,
+      'do_center_crop': True,
+      'crop_size': {'height': config.size, 'width': config.size},
+      'do_rescale': True, 'rescale_factor': 1 / 255,
+      'do_normalize': True, 'image_mean': list(IMAGENET_MEAN),
+      'image_std': list(IMAGENET_STD)})
+  write_json(directory / CONFIG, settings)
+
+
+def export_reference(params, config, path):
+  """Writes a checkpoint as the reference repository loads it (`path`, a .pth).
+
+  Of a VideoMAE it is in the pre-training layout, else in that of fine-tuning.
+  """
+  if path.is_dir():
+    raise InputError(f'{path}: is a folder; give a file name, as encoder.pth')
+  write_torch(path, {'model': tensors_of(params, config, 'reference')})

@@ -1,0 +1,295 @@
+"""PyTorch checkpoints on disk: which files, which layout, which sizes."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import safetensors
+
+from mvp_jax.errors import InputError
+from mvp_jax.models import videomae
+from mvp_jax.models.layers import NORM_EPSILON
+from mvp_jax.weights.layouts import HUGGINGFACE, Translation, translate
+from mvp_jax.weights.torch_file import Stored, read_torch
+
+CONFIG = 'config.json'
+_WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
+_STATE_DICTS = ('model', 'module', 'state_dict')  # entries that hold the tensors
+_DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A checkpoint that was opened; its numbers are read when wanted."""
+
+  path: Path
+  files: tuple[Path, ...]
+  tensors: dict[str, Stored]
+  translation: Translation
+  settings: dict  # config.json of Hugging Face, or empty
+  notes: tuple[str, ...]
+
+  @property
+  def leaves(self):
+    return self.translation.leaves
+
+  @property
+  def kind(self):
+    """What it was saved as, by what it holds."""
+    if 'mask_token' in self.leaves:
+      return 'pre-training'
+    return 'classifier' if 'head/kernel' in self.leaves else 'encoder'
+
+  def sha256(self):
+    """Of the bytes of the weights."""
+    sha = hashlib.sha256()
+    for path in self.files:
+      with path.open('rb') as file:
+        while block := file.read(1 << 22):
+          sha.update(block)
+    return sha.hexdigest()
+
+
+def open_source(path):
+  """Opens a checkpoint of PyTorch without reading its numbers.
+
+  Args:
+    path: folder of Hugging Face (config.json and model.safetensors or
+      pytorch_model.bin, in one or several pieces), or one such file, or a
+      checkpoint of the reference repository (.pth).
+
+  Returns:
+    Source.
+
+  Raises:
+    InputError: there is none, it can't be read, or it is no VideoMAE.
+  """
+  path = Path(path)
+  if not path.exists():
+    raise InputError(f'{path}: there is no such checkpoint')
+  files = _files(path) if path.is_dir() else (path,)
+  tensors, notes = {}, []
+  for file in files:
+    found, said = _read(file)
+    found = {' '.join(name.split()): x for name, x in found.items()}  # in messages
+    twice = sorted(tensors.keys() & found.keys())
+    if twice:
+      raise InputError(f'{file}: {twice[0]} is in another piece too; copy the folder '
+                       'again')
+    tensors |= found
+    notes += said
+  translation = translate(tensors, path)
+  settings = {}
+  if translation.layout is HUGGINGFACE:
+    settings = _settings(files[0].parent / CONFIG)
+    notes += _differences(settings, files[0].parent / CONFIG, translation.leaves)
+  return Source(path, files, tensors, translation, settings, tuple(notes))
+
+
+def _files(folder):
+  for name in _WEIGHTS:
+    if (folder / name).exists():
+      return (folder / name,)
+    index = folder / f'{name}.index.json'
+    if index.exists():
+      pieces = _json(index).get('weight_map')
+      if not isinstance(pieces, dict) or not pieces:
+        raise InputError(f'{index}: has no weight_map; copy the folder again')
+      for piece in pieces.values():
+        if Path(str(piece)).name != piece or not (folder / piece).exists():
+          raise InputError(f'{index}: names {piece!r}, which is not in this folder')
+      return tuple(folder / piece for piece in sorted(set(pieces.values())))
+  raise InputError(f'{folder}: holds neither {" nor ".join(_WEIGHTS)}; give the '
+                   'checkpoint file itself')
+
+
+def _json(path):
+  try:
+    value = json.loads(path.read_text('utf-8'))
+  except (ValueError, OSError) as error:
+    raise InputError(f'{path}: cannot be read as JSON ({error})') from error
+  if not isinstance(value, dict):
+    raise InputError(f'{path}: must be a JSON object')
+  return value
+
+
+def _read(path):
+  """{name: Stored} of one file, and notes."""
+  with path.open('rb') as file:
+    head = file.read(16)
+  if head.startswith(b'PK\x03\x04'):
+    return _torch_tensors(path)
+  if head[8:9] == b'{':  # after the length of the header
+    return _safetensors(path), []
+  if head.startswith(b'version https'):
+    raise InputError(f'{path}: is a pointer of Git LFS and not the weights; fetch them '
+                     'with git lfs pull')
+  if head.startswith(b'\x80'):
+    raise InputError(
+        f'{path}: is a bare pickle, as PyTorch wrote before 1.6; with PyTorch, '
+        'torch.load it and torch.save it anew')
+  raise InputError(f'{path}: is neither safetensors nor a file of torch.save')
+
+
+def _safetensors(path):
+  try:
+    with safetensors.safe_open(path, framework='numpy') as file:
+      shapes = {name: (tuple(part.get_shape()), part.get_dtype())
+                for name in file.keys()  # noqa: SIM118
+                for part in [file.get_slice(name)]}
+  except (safetensors.SafetensorError, OSError) as error:
+    raise InputError(f'{path}: is not whole ({error}); copy or download it '
+                     'again') from error
+
+  def reader(name):
+    def read():
+      with safetensors.safe_open(path, framework='numpy') as file:
+        return file.get_tensor(name)
+    return read
+
+  return {name: Stored(shape, _DTYPES.get(dtype, dtype), reader(name))
+          for name, (shape, dtype) in shapes.items()}
+
+
+def _torch_tensors(path):
+  saved, inert = read_torch(path)
+  notes = []
+  if inert:
+    notes.append('objects that were neither made nor run: ' + ', '.join(inert))
+  for name in (None, *_STATE_DICTS):
+    state = saved.get(name) if name and isinstance(saved, dict) else saved
+    if isinstance(state, dict) and any(isinstance(x, Stored) for x in state.values()):
+      break
+  else:
+    entries = ', '.join(map(str, saved)) if isinstance(saved, dict) else 'no dict'
+    raise InputError(f'{path}: holds no tensors under {", ".join(_STATE_DICTS)}; '
+                     f'there is {entries}')
+  if name and len(saved) > 1:
+    notes.append(f'beside {name!r} in the file, not used: '
+                 + ', '.join(str(key) for key in saved if key != name))
+  others = [str(key) for key, x in state.items() if not isinstance(x, Stored)]
+  if others:
+    notes.append('no tensors, not used: ' + ', '.join(others))
+  return {str(key): x for key, x in state.items() if isinstance(x, Stored)}, notes
+
+
+# What transformers assumes where config.json is silent.
+_DEFAULTS = {
+    'image_size': 224, 'patch_size': 16, 'num_channels': 3, 'num_frames': 16,
+    'tubelet_size': 2, 'hidden_act': 'gelu', 'num_attention_heads': 12,
+    'layer_norm_eps': 1e-12, 'use_mean_pooling': True, 'norm_pix_loss': True,
+    'decoder_num_attention_heads': 6, 'decoder_hidden_size': 384,
+    'decoder_num_hidden_layers': 4}
+
+
+def _settings(path):
+  """config.json, completed; empty if there is none."""
+  if not path.exists():
+    return {}
+  given = _json(path)
+  if given.get('model_type', 'videomae') != 'videomae':
+    raise InputError(f'{path}: is of a {given["model_type"]}, not a videomae')
+  settings = _DEFAULTS | {k: v for k, v in given.items() if k in _DEFAULTS}
+  for key in ('image_size', 'patch_size'):
+    value = settings[key]
+    if isinstance(value, list) and len(set(value)) == 1:
+      settings[key] = value[0]
+  for key, default in _DEFAULTS.items():
+    kind = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(settings[key], kind) or (
+        kind is int and (isinstance(settings[key], bool) or settings[key] < 1)):
+      raise InputError(f'{path}: {key} is {settings[key]!r}, which is not supported')
+  for key in ('num_channels', 'hidden_act'):
+    if settings[key] != _DEFAULTS[key]:
+      raise InputError(f'{path}: {key} is {settings[key]!r}; here it can only be '
+                       f'{_DEFAULTS[key]!r}')
+  if not settings['use_mean_pooling'] and 'VideoMAEForVideoClassification' in str(
+      given.get('architectures')):
+    raise InputError(f'{path}: use_mean_pooling is false: its classifier reads the '
+                     'first token, and ours the mean over all of them')
+  return settings
+
+
+def _differences(settings, path, leaves):
+  """Settings that make the model compute otherwise than here, as sentences."""
+  if not settings:
+    yield f'there is no {path.name}: heads, frames and image size are assumed'
+    return
+  epsilon = settings['layer_norm_eps']
+  if epsilon != NORM_EPSILON:
+    yield (f'layer_norm_eps is {epsilon:g} in {path.name}, and {NORM_EPSILON:g} here '
+           '(as in the reference code): outputs differ slightly')
+  if 'decoder_norm/scale' in leaves or 'norm/scale' in leaves:
+    yield (f'transformers fixes the epsilon of decoder.norm and fc_norm at 1e-05; it '
+           f'is {NORM_EPSILON:g} here')
+  if 'mask_token' in leaves and not settings['norm_pix_loss']:
+    yield (f'norm_pix_loss is false in {path.name}: its decoder predicts plain pixels, '
+           'and the loss here compares with normalised ones')
+
+
+def infer_config(source, heads=None):
+  """The sizes of a checkpoint, as a `VideoMAEConfig`.
+
+  Shapes tell all but the heads, frames and image size. These come from config.json;
+  where there is none, the heads are of the preset of the same width, and a clip has
+  16 frames of 224 pixels. So it is with the sizes of a decoder that is not there.
+
+  Args:
+    source: Source.
+    heads: of the encoder, where no preset has its width; or None.
+
+  Raises:
+    InputError: a tensor is missing, or the heads can't be told.
+  """
+  shapes = {path: leaf.shape for path, leaf in source.leaves.items()}
+  required(source, [f'encoder/{p}/kernel' for p in ('embed', 'stack/blocks/up')])
+  conv = _stored(source, 'encoder/embed/kernel').shape
+  depth, width, mlp_width = shapes['encoder/stack/blocks/up/kernel']
+  if conv[1] != 3 or conv[3] != conv[4]:
+    raise InputError(f'{source.path}: embeds patches of {conv[3]} x {conv[4]} px and '
+                     f'{conv[1]} colours; they must be square and of 3 colours')
+  preset = next((p for p in map(videomae.preset, videomae.PRESETS)
+                 if p.width == width), None)
+  settings = source.settings
+  fields = _decoder_sizes(settings, preset or videomae.VideoMAEConfig())
+  heads = heads or settings.get('num_attention_heads') or (preset and preset.heads)
+  if not heads:
+    raise InputError(
+        f'{source.path}: its shapes do not tell the number of heads, and no known '
+        f'size is {width} wide; give --heads')
+  if 'decoder/blocks/up/kernel' in shapes:
+    depth_there, width_there, _ = shapes['decoder/blocks/up/kernel']
+    if not settings and fields['decoder_width'] != width_there:
+      # heads as wide as the encoder's, as in the published sizes
+      fields['decoder_heads'] = max(1, width_there * heads // width)
+    fields |= {'decoder_depth': depth_there, 'decoder_width': width_there}
+  size = settings.get('image_size', 224)
+  try:
+    return videomae.VideoMAEConfig(
+        width=width, depth=depth, heads=heads, mlp_width=mlp_width, **fields,
+        frames=settings.get('num_frames', 16), size=size, tubelet=conv[2],
+        patch=conv[3])
+  except ValueError as error:
+    raise InputError(f'{source.path}: {error}') from error
+
+
+def _decoder_sizes(settings, preset):
+  if settings:
+    return {'decoder_width': settings['decoder_hidden_size'],
+            'decoder_depth': settings['decoder_num_hidden_layers'],
+            'decoder_heads': settings['decoder_num_attention_heads']}
+  return {f: getattr(preset, f)
+          for f in ('decoder_width', 'decoder_depth', 'decoder_heads')}
+
+
+def required(source, paths):
+  """Raises InputError if the checkpoint lacks one of our paths."""
+  absent = [p for p in paths if p not in source.leaves]
+  if absent:
+    raise InputError(f'{source.path}: is not whole: there is nothing for '
+                     f'{", ".join(absent)} of the encoder')
+
+
+def _stored(source, where):
+  return source.tensors[source.leaves[where].names[0]]

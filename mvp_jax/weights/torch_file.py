@@ -1,0 +1,234 @@
+"""PyTorch's files, read and written without PyTorch and without running anything.
+
+Since version 1.6 `torch.save` writes a zip: `data.pkl`, a pickle of everything but
+the numbers, and `data/0`, `data/1`..., the numbers. A pickle is a program that may
+name any function and have it called. Here the few names that build tensors are
+answered by stand-ins; every other name gives an object that does nothing.
+"""
+
+import collections
+import dataclasses
+import functools
+import io
+import math
+import pickle
+import pickletools
+import struct
+import zipfile
+from collections.abc import Callable
+
+import ml_dtypes
+import numpy as np
+
+from mvp_jax.errors import InputError
+from mvp_jax.files import whole
+
+_DTYPES = {
+    'FloatStorage': np.dtype('<f4'), 'DoubleStorage': np.dtype('<f8'),
+    'HalfStorage': np.dtype('<f2'), 'BFloat16Storage': np.dtype(ml_dtypes.bfloat16),
+    'LongStorage': np.dtype('<i8'), 'IntStorage': np.dtype('<i4'),
+    'ShortStorage': np.dtype('<i2'), 'CharStorage': np.dtype('i1'),
+    'ByteStorage': np.dtype('u1'), 'BoolStorage': np.dtype('?')}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+  """An array in a file, read when wanted."""
+
+  shape: tuple[int, ...]
+  dtype: str  # 'float32'
+  read: Callable[[], np.ndarray]
+
+
+class Inert:
+  """Stands for an object of a class that is not admitted; it does nothing."""
+
+  def __new__(cls, *args, **kwargs):
+    return super().__new__(cls)
+
+  def __init__(self, *args, **kwargs):
+    pass
+
+  def __call__(self, *args, **kwargs):
+    return self
+
+  def __setstate__(self, state):
+    pass
+
+  def __setitem__(self, key, value):
+    pass
+
+  def append(self, item):
+    pass
+
+  extend = add = append
+
+
+@dataclasses.dataclass(frozen=True)
+class _Storage:
+  dtype: np.dtype
+  name: str  # in the zip
+  size: int  # elements
+
+
+def read_torch(path):
+  """Reads a file of `torch.save`.
+
+  Args:
+    path: pathlib.Path.
+
+  Returns:
+    What was saved, with a `Stored` for each tensor and an `Inert` for every object
+    of a class that is not admitted; and the names of those classes, sorted.
+
+  Raises:
+    InputError: the file is cut off, in the format before PyTorch 1.6, or none.
+  """
+  try:
+    with zipfile.ZipFile(path) as file:
+      names = file.namelist()
+      root, = {n.split('/')[0] for n in names if n.endswith('/data.pkl')}
+      if f'{root}/byteorder' in names and file.read(f'{root}/byteorder') != b'little':
+        raise InputError(f'{path}: was written on a big-endian machine; save it anew')
+      if any(info.compress_type for info in file.infolist()):
+        raise InputError(f'{path}: is compressed, which torch.save never does')
+      sizes = {info.filename: info.file_size for info in file.infolist()}
+      data = file.read(f'{root}/data.pkl')
+    _check_sizes(data)
+    unpickler = _Unpickler(path, data, root, sizes)
+    return unpickler.load(), sorted(unpickler.inert)
+  except (InputError, FileNotFoundError):
+    raise
+  except Exception as error:  # a broken zip or pickle can raise nearly anything
+    said = ' '.join(str(error).split())
+    raise InputError(f'{path}: is not a whole file of torch.save '
+                     f'({type(error).__name__}: {said}); copy or download it '
+                     'again') from error
+
+
+def _check_sizes(pickled):
+  """Raises ValueError if a pickle would take memory out of proportion.
+
+  Lengths must lie within the pickle, and so must the places of its memo, which
+  Python allocates up to the highest.
+  """
+  for code, value, _ in pickletools.genops(pickled):
+    if code.name.endswith('PUT') and int(value) > len(pickled):
+      raise ValueError(f'{code.name} {value}')
+
+
+class _Unpickler(pickle.Unpickler):
+  """Admits tensors; the stand-ins are made anew for each file.
+
+  A pickle may set attributes of what it is given, and must not reach the next file.
+  """
+
+  def __init__(self, path, data, root, sizes):
+    super().__init__(io.BytesIO(data), encoding='utf-8')
+    self._path, self._root, self._sizes = path, root, sizes
+    self.inert = set()
+
+    def tensor(storage, offset, shape, strides, *_):
+      if not isinstance(storage, _Storage):
+        return storage
+      return _view(path, storage, offset, shape, strides)
+
+    def parameter(data, *_):
+      return data
+
+    self._admitted = {
+        ('collections', 'OrderedDict'): collections.OrderedDict,
+        ('torch', 'Size'): tuple,
+        ('torch._utils', '_rebuild_tensor_v2'): tensor,
+        ('torch._utils', '_rebuild_parameter'): parameter,
+        ('torch._utils', '_rebuild_parameter_with_state'): parameter}
+
+  def find_class(self, module, name):
+    if (module, name) in self._admitted:
+      return self._admitted[module, name]
+    if module == 'torch' and name in _DTYPES:
+      return type(name, (Inert,), {'dtype': _DTYPES[name]})
+    self.inert.add(f'{module}.{name}')
+    return type('Inert', (Inert,), {})
+
+  def persistent_load(self, saved):
+    kind, storage, key, _, size = saved
+    if kind != 'storage' or not hasattr(storage, 'dtype'):
+      return Inert()
+    name = f'{self._root}/data/{key}'
+    if self._sizes.get(name) != size * storage.dtype.itemsize:
+      raise ValueError(f'{name} is {self._sizes.get(name)} bytes, must be '
+                       f'{size * storage.dtype.itemsize}')
+    return _Storage(storage.dtype, name, size)
+
+
+def _view(path, storage, offset, shape, strides):
+  """A tensor as a `Stored`: a view of a storage, strides in elements."""
+  shape, strides = tuple(shape), tuple(strides)
+  numbers = (offset, *shape, *strides)
+  last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+  if not all(type(n) is int and n >= 0 for n in numbers) or (
+      0 not in shape and last >= storage.size):
+    raise ValueError(f'a tensor of shape {shape} lies outside {storage.name}')
+
+  def read():
+    try:
+      with zipfile.ZipFile(path) as file:
+        data = np.frombuffer(file.read(storage.name), storage.dtype)
+    except (zipfile.BadZipFile, EOFError) as error:
+      raise InputError(f'{path}: is damaged ({error}); copy or download it '
+                       'again') from error
+    if 0 in shape:
+      return np.zeros(shape, storage.dtype)
+    view = np.lib.stride_tricks.as_strided(
+        data[offset:], shape, [s * storage.dtype.itemsize for s in strides])
+    return np.array(view)
+
+  return Stored(shape, storage.dtype.name, read)
+
+
+def write_torch(path, tree):
+  """Writes a file that `torch.load`, also with `weights_only`, reads.
+
+  Args:
+    path: pathlib.Path.
+    tree: nested dict of strings to NumPy arrays.
+  """
+  arrays = []
+  pickled = b'\x80\x02' + _pickled(tree, arrays) + b'.'  # protocol 2 ... stop
+  with whole(path) as part, zipfile.ZipFile(part, 'w') as file:
+    file.writestr('archive/data.pkl', pickled)
+    file.writestr('archive/byteorder', 'little')
+    for number, x in enumerate(arrays):
+      file.writestr(f'archive/data/{number}', np.ascontiguousarray(x).tobytes())
+    file.writestr('archive/version', '3\n')
+
+
+def _pickled(value, arrays):
+  """The opcodes that put `value` on the stack; its arrays go to `arrays`."""
+  if isinstance(value, dict):
+    items = b''.join(_pickled(k, arrays) + _pickled(v, arrays)
+                     for k, v in value.items())
+    return b'}(' + items + b'u'
+  if isinstance(value, str):
+    text = value.encode()
+    return b'X' + struct.pack('<I', len(text)) + text
+  if isinstance(value, bool):
+    return b'\x88' if value else b'\x89'
+  if isinstance(value, int):
+    return b'\x8a\x08' + struct.pack('<q', value)
+  if isinstance(value, tuple):
+    return b'(' + b''.join(_pickled(v, arrays) for v in value) + b't'
+  return _pickled_array(value, arrays)
+
+
+def _pickled_array(x, arrays):
+  kind = next(name for name, dtype in _DTYPES.items() if dtype == x.dtype)
+  key = str(len(arrays))
+  arrays.append(x)
+  strides = tuple(math.prod(x.shape[i + 1:]) for i in range(x.ndim))
+  put = functools.partial(_pickled, arrays=arrays)
+  storage = (b'(' + put('storage') + f'ctorch\n{kind}\n'.encode() + put(key)
+             + put('cpu') + put(x.size) + b'tQ')  # a tuple, as a persistent id
+  return (b'ctorch._utils\n_rebuild_tensor_v2\n(' + storage + put(0) + put(x.shape)
+          + put(strides) + put(False) + b'ccollections\nOrderedDict\n)RtR')
