@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from mvp_jax.data.masks import tube_mask
+from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.models import layers, videomae
 from mvp_jax.training import sharding
 from mvp_jax.training.flops import pretraining_flops
@@ -39,7 +39,7 @@ _MATMUL = 4096
 def make_batch(config, batch):
   """Random clips and tube masks: dict of NumPy arrays."""
   rng = np.random.default_rng(0)
-  masks = [tube_mask(rng, config.slots, config.tokens_per_slot, 0.9)
+  masks = [draw_masks(rng, *config.grid, MaskConfig(ratio=0.9))
            for _ in range(batch)]
   visible, masked = (np.stack(part) for part in zip(*masks, strict=True))
   frames = rng.integers(0, 256, (batch, config.frames, config.size, config.size, 3),

@@ -166,9 +166,8 @@ def _check(config, mesh):
   except ValueError as error:
     raise InputError(f'config: {error}; see input.clips, data.frame_size and '
                      'encoder.patch') from error
-  side = model.size // model.patch
   try:
-    mask_sizes(model.slots, side, side, encoder.masks)
+    mask_sizes(*model.grid, encoder.masks)
   except InputError as error:
     raise InputError(f'config.encoder.{error}') from error
   if encoder.checkpoint and _wants_video(config):

@@ -63,8 +63,13 @@ class VideoMAEConfig:
     return self.frames // self.tubelet
 
   @property
+  def grid(self):
+    """Tokens of a clip: temporal slots, rows, columns."""
+    return self.slots, self.size // self.patch, self.size // self.patch
+
+  @property
   def tokens_per_slot(self):
-    return (self.size // self.patch) ** 2
+    return self.grid[1] * self.grid[2]
 
   @property
   def tokens(self):

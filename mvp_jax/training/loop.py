@@ -11,7 +11,11 @@ from mvp_jax.progress import Progress
 from mvp_jax.training import hosts, sharding
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.optimiser import OptimiserConfig
+from mvp_jax.training.speed import Speed
 from mvp_jax.training.state import abstract_state, forward, init_state, train_step
+
+
+_PROFILED = 3  # steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +30,15 @@ class TrainConfig:
   keep_checkpoints: int = 2  # the last ones
   keep_every: int = 0  # and those of every so many steps; 0 = none
   workers: int = 0  # processes that read data; 0 = threads of this one
+  accumulate: int = 1  # parts of a batch, worked off one after another
+  inspect_every: int = 0  # steps between pictures, where a job draws them; 0 = never
+  profile: int = 0  # first of three steps to trace for TensorBoard; 0 = none
 
   def __post_init__(self):
     for name, least in (('batch_size', 1), ('log_every', 1), ('validate_every', 0),
                         ('checkpoint_every', 1), ('keep_checkpoints', 1),
-                        ('keep_every', 0), ('workers', 0)):
+                        ('keep_every', 0), ('workers', 0), ('accumulate', 1),
+                        ('inspect_every', 0), ('profile', 0)):
       if getattr(self, name) < least:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
 
@@ -92,14 +100,15 @@ def evaluate(task, params, batches, mesh):
 
 
 def fit(task, batches, config, *, mesh, seed, run, directory, log,
-        validation=None, params=None):
+        validation=None, params=None, inspect=None):
   """Trains to the configured step.
 
   Where it begins: at the last whole checkpoint of `directory`, as if nothing had
   been in between; without one at `params`, to fine-tune; without those from scratch.
 
-  After each step: log, validate, checkpoint, each when due. Metrics are read
-  one step late, so that the device never waits for the host.
+  After each step: log, validate, inspect, checkpoint, each when due. Metrics are
+  read one step late, so that the device never waits for the host. Beside them stands
+  the speed since the last time, see `speed.Speed`.
 
   Args:
     task: see `state.Task`.
@@ -113,6 +122,7 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
     log: MetricLog.
     validation: function that returns an iterable of padded batches, or None.
     params: starting values, a nested dict; None for fresh ones.
+    inspect: function of the step and the parameters, called when due, or None.
 
   Returns:
     The parameters after the last step, a nested dict.
@@ -123,10 +133,11 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
       a run with other batches, or none is whole.
     Stopped: SIGTERM came; the step was finished and saved.
   """
-  sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size')
+  sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size',
+                       config.accumulate)
   steps = config.optimiser.steps
   stream = {'seed': seed, 'batch_size': config.batch_size}
-  step_fn = train_step(task, config.optimiser, mesh)
+  step_fn = train_step(task, config.optimiser, mesh, config.accumulate)
   # Simulated devices share few threads: steps that wait for each other can hang.
   serial = mesh.size > 1 and jax.default_backend() == 'cpu'
 
@@ -139,6 +150,7 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
     with (_closing(iter(batches(start))) as iterator,
           Progress(steps, run, 'step', start, hosts.console()) as progress):
       late = None  # (step, metrics still on the device)
+      speed = None
 
       def read_late():
         step, metrics = late
@@ -146,13 +158,24 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
         _check_finite(run, step, metrics)
         if step % config.log_every == 0 or step == steps:
           log.write(run, 'train', step, metrics)
+          log.write(run, 'speed', step, speed.read())
         progress.update(1, loss=f'{metrics["loss"]:.4f}')
 
       for step in range(start + 1, steps + 1):
-        batch = sharding.put_batch(next(iterator), mesh)
+        with speed.waiting() if speed else contextlib.nullcontext():
+          batch = sharding.put_batch(next(iterator), mesh)
+        if step == config.profile:
+          jax.profiler.start_trace(str(log.directory / 'profile'))
         state, metrics = step_fn(state, batch)
-        if serial:
+        if serial or speed is None:
           jax.block_until_ready(metrics)
+        if speed is None:  # from here on: the first step compiles
+          speed = Speed(config.batch_size, _flops(task, batch, config.batch_size))
+        else:
+          speed.step()
+        if step == config.profile + _PROFILED - 1 >= _PROFILED:
+          jax.block_until_ready(metrics)
+          jax.profiler.stop_trace()
         if late:
           read_late()
         late = step, metrics
@@ -160,6 +183,9 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
             step % config.validate_every == 0 or step == steps):
           log.write(run, 'validation', step,
                     evaluate(task, state.params, validation(), mesh))
+        if inspect and config.inspect_every and (
+            step % config.inspect_every == 0 or step == steps):
+          inspect(step, state.params)
         stopping = stop.reached()
         if step % config.checkpoint_every == 0 or step == steps or stopping:
           read_late()  # never save a state that has gone wrong
@@ -169,6 +195,12 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
           raise Stopped(f'{run}: stopped by SIGTERM and saved at step {step} of '
                         f'{steps}; {hosts.AGAIN}')
   return state.params
+
+
+def _flops(task, batch, batch_size):
+  """FLOP of a step, or None if the task doesn't tell."""
+  count = getattr(task, 'flops', None)
+  return count(batch) * batch_size if count else None
 
 
 def _closing(iterator):

@@ -28,7 +28,7 @@ class MetricLog:
   """
 
   def __init__(self, workdir):
-    self._workdir = workdir
+    self.directory = workdir
     self._lines = _open_lines(workdir / 'metrics.jsonl') if hosts.is_main() else None
     self._writers = {}
 
@@ -46,19 +46,27 @@ class MetricLog:
 
     Args:
       run: name of the run, such as 'fold0/fusion'.
-      split: 'train' or 'validation'.
+      split: 'train', 'validation' or 'speed'.
       step: steps done.
       metrics: dict of finite or non-finite floats.
     """
-    if not self._lines:
+    if not self._lines or not metrics:
       return
     metrics = {name: float(value) for name, value in metrics.items()}
     line = {'run': run, 'split': split, 'step': step, 'time': round(time.time(), 3),
             **{k: v if math.isfinite(v) else None for k, v in metrics.items()}}
     self._lines.write(json.dumps(line) + '\n')
     self._lines.flush()
+    for name, value in metrics.items():
+      self._writer(run).add_scalar(f'{split}/{name}', value, step)
+
+  def write_image(self, run, name, step, image):
+    """Shows a picture in TensorBoard: uint8 [height, width, 3]."""
+    if self._lines:
+      self._writer(run).add_image(name, image, step, dataformats='HWC')
+
+  def _writer(self, run):
     if run not in self._writers:
       self._writers[run] = SummaryWriter(
-          str(self._workdir / 'tensorboard' / run), flush_secs=10)
-    for name, value in metrics.items():
-      self._writers[run].add_scalar(f'{split}/{name}', value, step)
+          str(self.directory / 'tensorboard' / run), flush_secs=10)
+    return self._writers[run]

@@ -26,6 +26,8 @@ class Task(Protocol):
   def evaluate(self, model, batch) -> dict:
     """Means over the examples of a padded batch, weighed by `batch['weight']`."""
 
+  # A task may also have `flops(batch)`: of one example's training step, for the log.
+
 
 @functools.partial(jax.tree_util.register_dataclass,
                    data_fields=('step', 'seed', 'params', 'opt_state'),

@@ -26,6 +26,15 @@ class MaskedVideo:
   def evaluate(self, model, batch):
     return {'loss': self.loss(model, batch, None)[0]}
 
+  def flops(self, batch):
+    return pretraining_flops(self.model, batch['visible'].shape[-1],
+                             batch['masked'].shape[-1])
+
+  def predictions(self, model, batch):
+    """Normalised pixels of the masked tokens: float32 [B, M, P]."""
+    predicted = model(batch['frames'], batch['visible'], batch['masked'])
+    return predicted.astype(jnp.float32)
+
 
 @dataclasses.dataclass(frozen=True)
 class VideoFeatures:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mvp_jax.data.masks import tube_mask
+from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.models import videomae
 
 SMALL = videomae.VideoMAEConfig(
@@ -28,8 +28,8 @@ def clips(config, batch=2, seed=0):
 
 
 def masks(config, batch=2, ratio=0.6):
-  drawn = [tube_mask(np.random.default_rng(i), config.slots, config.tokens_per_slot,
-                     ratio) for i in range(batch)]
+  drawn = [draw_masks(np.random.default_rng(i), *config.grid, MaskConfig(ratio=ratio))
+           for i in range(batch)]
   return tuple(np.stack(part) for part in zip(*drawn, strict=True))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 
 from mvp_jax.data.batches import training_batches
-from mvp_jax.data.masks import tube_mask
+from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.errors import InputError, Stopped, TrainingError
 from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.training import hosts
@@ -45,7 +45,7 @@ class Clips:
 
   def read(self, index, rng):
     frames = np.random.default_rng(index).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    visible, masked = tube_mask(rng, 1, 4, 0.5)
+    visible, masked = draw_masks(rng, 1, 2, 2, MaskConfig(ratio=0.5))
     return {'frames': frames, 'visible': visible, 'masked': masked,
             'weight': np.float32(1)}
 

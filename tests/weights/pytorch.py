@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mvp_jax.data.masks import tube_mask
+from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.models import videomae
 from mvp_jax.weights.layouts import translate
 from mvp_jax.weights.torch_file import Stored
@@ -45,8 +45,8 @@ def shaken(model):
 
 def masks(config=TINY, batch=2, ratio=0.6):
   """Visible and masked token numbers, and the latter as booleans for PyTorch."""
-  drawn = [tube_mask(np.random.default_rng(i), config.slots, config.tokens_per_slot,
-                     ratio) for i in range(batch)]
+  drawn = [draw_masks(np.random.default_rng(i), *config.grid, MaskConfig(ratio=ratio))
+           for i in range(batch)]
   visible, masked = (np.stack(part) for part in zip(*drawn, strict=True))
   hidden = np.zeros((batch, config.tokens), bool)
   np.put_along_axis(hidden, masked, True, 1)

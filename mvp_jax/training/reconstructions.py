@@ -1,0 +1,117 @@
+"""Pictures of what a VideoMAE restores, drawn without looking at the answer.
+
+The network predicts each hidden token's pixels minus their mean over their
+deviation. To draw them one needs a mean and a deviation, and those of the hidden
+token itself would put the answer into the picture: a blurred copy of the frame
+that the network knows nothing of. Here all hidden tokens of a clip get the mean and
+deviation of its visible tokens.
+"""
+
+import numpy as np
+
+from mvp_jax.files import whole
+from mvp_jax.models.videomae import patchify, unpatchify
+from mvp_jax.training import hosts, sharding
+from mvp_jax.training.state import forward
+
+
+def draw(frames, visible, masked, predicted, config):
+  """What the encoder saw, and the same with the hidden tokens filled in.
+
+  Args:
+    frames: uint8 [T, H, W, 3].
+    visible: int [V], token numbers.
+    masked: int [M], token numbers.
+    predicted: float32 [M, P], normalised pixels.
+    config: VideoMAEConfig.
+
+  Returns:
+    (seen, restored): uint8 [T, H, W, 3] each. Tokens that are neither visible nor
+    restored (decoder masking) stay grey.
+  """
+  tokens = np.asarray(patchify(frames[None], config))[0].astype(np.float32) / 255
+  known = tokens[visible].reshape(len(visible), -1, 3)
+  mean = known.mean((0, 1))
+  deviation = known.std(1, ddof=1).mean(0)
+  seen = np.full_like(tokens, 0.5)
+  seen[visible] = tokens[visible]
+  restored = seen.copy()
+  pixels = predicted.reshape(len(masked), -1, 3) * deviation + mean
+  restored[masked] = pixels.reshape(len(masked), -1)
+
+  def picture(tokens):
+    video = np.asarray(unpatchify(tokens[None], config))[0]
+    return (np.clip(video, 0, 1) * 255).round().astype(np.uint8)
+
+  return picture(seen), picture(restored)
+
+
+class Reconstructions:
+  """Draws the same clips again and again, to be given to `loop.fit` as `inspect`.
+
+  Writes `reconstructions/step_<n>.npz` (frames `[clips, 3, shown, H, W, 3]`: as they
+  are, as seen, as restored) and a picture for TensorBoard.
+
+  Args:
+    task: MaskedVideo.
+    mesh: device mesh.
+    sources: list of RandomClips, from which the clips are taken in turn.
+    count: how many clips.
+    workdir: pathlib.Path.
+    log: MetricLog.
+    run: name of the run in the log.
+  """
+
+  def __init__(self, task, mesh, sources, count, workdir, log, run):
+    self._task, self._mesh = task, mesh
+    self._directory, self._log, self._run = workdir / 'reconstructions', log, run
+    self._sources, self._count = sources, count
+
+  def _batch(self):
+    """The clips: the same in every call and every process."""
+    examples = []
+    for number in range(self._count):
+      source = self._sources[number % len(self._sources)]
+      rng = np.random.default_rng(number)
+      example = source.read(source[int(rng.integers(len(source)))], rng)
+      if source.views.repeats > 1:
+        example = {name: x[0] for name, x in example.items()}
+      examples.append(example)
+    return {name: np.stack([x[name] for x in examples]) for name in examples[0]}
+
+  def __call__(self, step, params):
+    batch = self._batch()
+    rows = np.resize(np.arange(self._count), sharding.batch_ways(self._mesh))
+    if len(rows) < self._count:
+      rows = np.resize(np.arange(self._count),
+                       -(-self._count // len(rows)) * len(rows))
+    own = hosts.batch_rows(len(rows), self._mesh)
+    padded = {name: x[rows[own]] for name, x in batch.items()}
+    predicted = np.asarray(forward(self._task, self._mesh, 'predictions')(
+        params, sharding.put_batch(padded, self._mesh)))[:self._count]
+    if not hosts.is_main():
+      return
+    config = self._task.model
+    shown = np.linspace(0, config.frames - 1, 4).round().astype(int)
+    clips = []
+    for i in range(self._count):
+      seen, restored = draw(batch['frames'][i], batch['visible'][i], batch['masked'][i],
+                            predicted[i], config)
+      clips.append([batch['frames'][i][shown], seen[shown], restored[shown]])
+    clips = np.array(clips)
+    with whole(self._directory / f'step_{step}.npz') as part:
+      np.savez_compressed(part, clips=clips, step=step)
+    self._log.write_image(self._run, 'reconstructions', step, sheet(clips))
+
+
+def sheet(clips):
+  """One picture of all clips: a row each, frames beside each other, three ways.
+
+  Args:
+    clips: uint8 [clips, ways, frames, H, W, 3].
+
+  Returns:
+    uint8 [clips * ways * H, frames * W, 3].
+  """
+  n, ways, frames, height, width, _ = clips.shape
+  return clips.transpose(0, 1, 3, 2, 4, 5).reshape(n * ways * height, frames * width, 3)

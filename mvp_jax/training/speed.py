@@ -1,0 +1,90 @@
+"""How fast a run is, how much of the hardware it uses, how long it waits for data."""
+
+import contextlib
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+
+# Dense bf16 FLOP/s of a device, as its maker states it; keys are parts of its name.
+_PEAKS = {
+    'H200': 989e12, 'H100': 989e12, 'A100': 312e12, 'L40S': 362e12, 'L4': 121e12,
+    'A10': 125e12, 'V100': 125e12, 'T4': 65e12, 'B200': 2250e12,
+    'TPU v4': 275e12, 'TPU v5 lite': 197e12, 'TPU v5e': 197e12, 'TPU v5p': 459e12,
+    'TPU v5': 459e12, 'TPU v6 lite': 918e12, 'TPU v6e': 918e12, 'TPU7x': 2307e12}
+_MATMUL = 2048
+
+
+def peak_flops():
+  """FLOP/s of all devices together that utilisation is measured against.
+
+  The maker's figure for dense bf16 where it is known; else, as on CPU, what a large
+  float32 matrix product reaches here and now.
+  """
+  kind = jax.devices()[0].device_kind
+  for name, peak in _PEAKS.items():
+    if name in kind:
+      return peak * jax.device_count()
+  return _measured_peak() * jax.process_count()
+
+
+@functools.cache
+def _measured_peak():
+  x = jax.device_put(jnp.ones((_MATMUL, _MATMUL), jnp.float32), jax.local_devices()[0])
+  product = jax.jit(jnp.dot)
+  product(x, x).block_until_ready()
+  seconds = []
+  for _ in range(3):
+    start = time.perf_counter()
+    product(x, x).block_until_ready()
+    seconds.append(time.perf_counter() - start)
+  return 2 * _MATMUL**3 / min(seconds)
+
+
+class Speed:
+  """Counts steps and seconds since it was last read.
+
+  Args:
+    examples: in a step, over all processes.
+    flops: of a step, or None if nobody counted them.
+    clock: function that gives seconds.
+  """
+
+  def __init__(self, examples, flops=None, clock=time.perf_counter):
+    self._examples, self._flops, self._clock = examples, flops, clock
+    self.restart()
+
+  def restart(self):
+    """Forgets what was, such as the compilation."""
+    self._start, self._steps, self._waited = self._clock(), 0, 0.0
+
+  @contextlib.contextmanager
+  def waiting(self):
+    """Around what waits for the next batch."""
+    start = self._clock()
+    yield
+    self._waited += self._clock() - start
+
+  def step(self):
+    """Counts a step."""
+    self._steps += 1
+
+  def read(self):
+    """Steps and examples a second, share of waiting, share of the peak; and restarts.
+
+    Returns:
+      dict of floats; empty if there was no step. `utilisation` is model FLOP
+      utilisation (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): what the
+      mathematics needs, without recomputation, over what the devices could do.
+    """
+    seconds = self._clock() - self._start
+    if not self._steps or seconds <= 0:
+      return {}
+    rate = self._steps / seconds
+    found = {'steps_per_second': rate, 'examples_per_second': rate * self._examples,
+             'input_wait': self._waited / seconds}
+    if self._flops:
+      found['utilisation'] = rate * self._flops / peak_flops()
+    self.restart()
+    return found
