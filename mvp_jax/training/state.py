@@ -27,7 +27,7 @@ class Task(Protocol):
 
 
 @functools.partial(jax.tree_util.register_dataclass,
-                   data_fields=('step', 'seed', 'params', 'opt_state'),
+                   data_fields=('step', 'seed', 'params', 'opt_state', 'ema'),
                    meta_fields=())
 @dataclasses.dataclass
 class TrainState:
@@ -37,6 +37,12 @@ class TrainState:
   seed: Any  # uint32, of dropout and the like
   params: Any  # nested dict of float32 arrays
   opt_state: Any
+  ema: Any  # average of the parameters, like them; {} when none is kept
+
+  @property
+  def evaluated(self):
+    """The parameters to evaluate with."""
+    return self.ema or self.params
 
 
 @functools.cache
@@ -61,7 +67,8 @@ def build_model(task, params):
 def _init(task, config, seed):
   params = init_params(task, jax.random.key(seed))
   return TrainState(jnp.zeros((), jnp.int32), jnp.asarray(seed, jnp.uint32), params,
-                    optimiser(config).init(params))
+                    optimiser(config).init(params),
+                    jax.tree.map(jnp.zeros_like, params) if config.ema else {})
 
 
 def abstract_state(task, config, mesh):
@@ -83,6 +90,13 @@ def init_state(task, config, mesh, seed):
   return _init_fn(task, config, mesh)(jnp.uint32(seed))
 
 
+def _average(state, params, decay):
+  """The next moving average; it begins at the parameters that training begins with."""
+  before = jax.tree.map(lambda ema, x: jnp.where(state.step == 0, x, ema),
+                        state.ema, state.params)
+  return optax.incremental_update(params, before, 1 - decay)
+
+
 @functools.cache
 def train_step(task, config, mesh):
   """The jitted step: (state, batch) -> (state, metrics), state donated.
@@ -102,8 +116,9 @@ def train_step(task, config, mesh):
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     metrics = {'loss': loss, 'grad_norm': optax.tree.norm(grads),
                'learning_rate': rate(state.step), **metrics}
-    return TrainState(state.step + 1, state.seed,
-                      optax.apply_updates(state.params, updates), opt_state), metrics
+    params = optax.apply_updates(state.params, updates)
+    ema = _average(state, params, config.ema) if config.ema else {}
+    return TrainState(state.step + 1, state.seed, params, opt_state, ema), metrics
 
   where = jax.tree.map(lambda x: x.sharding, abstract_state(task, config, mesh))
   return jax.jit(step, donate_argnums=0,
