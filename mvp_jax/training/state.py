@@ -37,7 +37,8 @@ class TrainState:
   seed: Any  # uint32, of dropout and the like
   params: Any  # nested dict of float32 arrays
   opt_state: Any
-  ema: Any  # average of the parameters, like them; {} when none is kept
+  # The average of the parameters, like them; empty when none is kept.
+  ema: Any = dataclasses.field(default_factory=dict)
 
   @property
   def evaluated(self):
