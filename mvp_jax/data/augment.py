@@ -116,8 +116,9 @@ OPERATIONS = {
     'equalize': lambda image, *_: ImageOps.equalize(image),
     'invert': lambda image, *_: ImageOps.invert(image),
     'rotate': _rotate,
-    'posterize': lambda image, share, _: ImageOps.posterize(image, 4 - int(share * 4)),
-    'solarize': lambda image, share, _: ImageOps.solarize(image, 256 - int(share * 256)),
+    'posterize': lambda image, share, _: ImageOps.posterize(image, 4 - int(4 * share)),
+    'solarize': lambda image, share, _: ImageOps.solarize(
+        image, 256 - int(256 * share)),
     'solarize_add': _solarize_add,
     'colour': functools.partial(_enhance, ImageEnhance.Color),
     'contrast': functools.partial(_enhance, ImageEnhance.Contrast),

@@ -28,7 +28,7 @@ class ClipInput:
 
 
 def _labels(trials, options):
-  """float32 [trials, targets] in {0, 1}. Raises InputError where a rating is missing."""
+  """float32 [trials, targets] in {0, 1}. Raises InputError for a missing rating."""
   for trial in trials:
     for target in options.targets:
       if not np.isfinite(trial.ratings.get(target, np.nan)):

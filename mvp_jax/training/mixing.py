@@ -50,9 +50,10 @@ def box(key, kept, height, width):
     float32 [height, width], 1 inside.
   """
   across = []
-  for key, length in zip(jax.random.split(key), (height, width), strict=True):
+  keys = jax.random.split(key)
+  for one, length in zip(keys, (height, width), strict=True):
     half = jnp.floor(length * jnp.sqrt(1 - kept)) // 2
-    centre = jax.random.randint(key, (), 0, length).astype(jnp.float32)
+    centre = jax.random.randint(one, (), 0, length).astype(jnp.float32)
     places = jnp.arange(length, dtype=jnp.float32)
     across.append((places >= centre - half) & (places < centre + half))
   return (across[0][:, None] & across[1]).astype(jnp.float32)
