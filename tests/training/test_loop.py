@@ -11,12 +11,9 @@ from mvp_jax.errors import InputError, TrainingError
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.loop import TrainConfig, evaluate, fit
 from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
-from mvp_jax.training.state import (
-    OptimiserConfig,
-    abstract_state,
-    init_state,
-)
+from mvp_jax.training.state import abstract_state, init_state
 from tests.training.tiny import BATCH, OPTIMISER, Batches, emotion_example, make_batch
 
 _STEPS = OPTIMISER.steps
