@@ -37,7 +37,7 @@ def config(tmp_path_factory):
       data=DataConfig(data_dir=str(tmp_path_factory.mktemp('data')), frame_rate=2.0,
                       frame_size=32, workers=1),
       twin=TwinSpec(subjects=_SUBJECTS, trials=_TRIALS, frame_rate=2.0, width=128,
-                    height=96, pixel_aspect=(1, 1), video_seconds=12.0),
+                    height=96, pixel_aspect=(1, 1)),
       input=ClipInput(clips=ClipLayout(frames=4, stride=2), test_clips=2),
       encoder=EncoderConfig(size='tiny', subjects=1, mask_ratio=0.5, clips_per_trial=2,
                             train=_training(2)),
