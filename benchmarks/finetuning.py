@@ -1,6 +1,6 @@
 """Does pre-training help? Fine-tuning from the encoder against from scratch.
 
-  python benchmarks/finetuning.py [--seeds 5] [--steps 240] [--root DIR]
+  python benchmarks/finetuning.py [--seeds 5] [--steps 300] [--root DIR]
 
 On one planted twin, prepared once, each seed (other folds, another encoder, other
 weights) runs the embedded default of configs/deap_video.py twice: from the encoder
@@ -56,7 +56,7 @@ def paired(differences):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--seeds', type=int, default=5, choices=range(1, len(_T) + 2))
-  parser.add_argument('--steps', type=int, default=240)
+  parser.add_argument('--steps', type=int, default=300)
   parser.add_argument('--root', type=pathlib.Path,
                       default=pathlib.Path('runs/finetuning'))
   parser.add_argument('--data-dir', type=pathlib.Path, default=pathlib.Path('data'))
