@@ -101,8 +101,8 @@ class Config:
 def resolve(config, overrides=None):
   """Chooses between the full size and that of the embedded default.
 
-  Without a manual directory the settings under `config.embedded` apply, except
-  where the user has given a value.
+  Without a manual directory, or sources, the settings under `config.embedded`
+  apply, except where the user has given a value.
 
   Args:
     config: ConfigDict of a config file, maybe with an `embedded` part.
@@ -113,7 +113,7 @@ def resolve(config, overrides=None):
   """
   tree = config.to_dict()
   embedded = tree.pop('embedded', {})
-  if not tree.get('data', {}).get('manual_dir'):
+  if not (tree.get('data', {}).get('manual_dir') or tree.get('sources')):
     _apply(embedded, tree, set(overrides or ()))
   return tree
 

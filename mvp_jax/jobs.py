@@ -6,7 +6,8 @@ from mvp_jax.config import parse
 from mvp_jax.errors import InputError
 
 # config.job: module that holds `Config` and `run`, imported only when wanted
-JOBS = {'fusion': 'mvp_jax.experiment'}
+JOBS = {'fusion': 'mvp_jax.experiment', 'video': 'mvp_jax.finetuning',
+        'pretrain': 'mvp_jax.pretraining'}
 
 
 def run(tree, workdir):

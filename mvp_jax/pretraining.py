@@ -33,14 +33,7 @@ from mvp_jax.training.reconstructions import Reconstructions
 from mvp_jax.training.sharding import MeshConfig, check_batch, describe, make_mesh
 from mvp_jax.training.state import abstract_state, init_state
 from mvp_jax.training.tasks import MaskedVideo
-from mvp_jax.workdir import (
-    FINGERPRINT,
-    check_hosts,
-    check_source,
-    claim,
-    in_use,
-    provenance,
-)
+from mvp_jax.workdir import FINGERPRINT, check_source
 
 RUN = 'encoder'  # in metrics.jsonl
 _SHOWN = 4  # clips in the reconstructions
@@ -92,9 +85,8 @@ def run(config, workdir):
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
   task = _check(config, mesh)
-  check_hosts(config)
-  with in_use(workdir):
-    _run(config, task, workdir, mesh, claim(workdir, config))
+  with stages.begun(config, workdir) as facts:
+    _run(config, task, workdir, mesh, facts)
 
 
 def _check(config, mesh):
@@ -114,8 +106,8 @@ def _check(config, mesh):
   check_batch(config.train.batch_size, mesh, 'config.train.batch_size',
               config.train.accumulate)
   if config.train.batch_size % config.views.repeats:
-    raise InputError(f'config.train.batch_size: {config.train.batch_size} counts views, '
-                     f'and is no multiple of views.repeats {config.views.repeats}')
+    raise InputError(f'config.train.batch_size: {config.train.batch_size} counts '
+                     f'views, and is no multiple of views.repeats {config.views.repeats}')
   for source in config.sources:
     name, _, folder = source.partition(':')
     if name not in ('deap', 'videos') or not folder:
@@ -129,10 +121,7 @@ def _check(config, mesh):
   return MaskedVideo(model)
 
 
-def _run(config, task, workdir, mesh, earlier):
-  stages.use_compilation_cache(Path(config.data.data_dir))
-  facts = {**provenance(), 'seconds': earlier.get('seconds', {}),
-           'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}'}
+def _run(config, task, workdir, mesh, facts):
   with stages.timed('data', facts):
     corpora = _corpora(config, facts)
   # One corpus counts once, however its folder is called today.

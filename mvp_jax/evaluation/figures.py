@@ -25,7 +25,7 @@ _BLUE, _ORANGE, _GREEN, _PINK = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
 _COLOURS = {'fusion': _BLUE, 'video': _ORANGE, 'physio': _GREEN, 'encoder': _PINK}
 _GREY, _INK = '#8a93a0', '#27303c'
 _WIDTH = 9.0  # inches
-_STYLE = {
+STYLE = {
   'font.size': 9.5, 'axes.titlesize': 10.5, 'axes.titleweight': 'bold',
   'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False,
   'axes.edgecolor': '#b6bdc7', 'axes.labelcolor': _INK, 'text.color': _INK,
@@ -46,12 +46,12 @@ def png(figure: Figure) -> bytes:
   return content.getvalue()
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def scores(results: Sequence[TargetResult], ceiling: dict | None,
            synthetic: bool) -> Figure:
   """Macro-F1 of each model with its interval beside majority, coin and ceiling."""
   rows = max(len(result.scores) for result in results)
-  figure = _figure(1.3 + .34 * rows, synthetic)
+  figure = blank(1.3 + .34 * rows, synthetic)
   panels = figure.subplots(1, len(results), squeeze=False, sharex=True)[0]
   for axes, result in zip(panels, results, strict=True):
     names = [*result.models, *(n for n in REFERENCES if n in result.scores)]
@@ -76,12 +76,12 @@ def scores(results: Sequence[TargetResult], ceiling: dict | None,
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def labels(predictions: Sequence[Prediction], threshold: float | None,
            synthetic: bool) -> Figure:
   """Ratings by label, and the share of high of each subject, for each target."""
   targets = list(dict.fromkeys(row.target for row in predictions))
-  figure = _figure(.4 + 2.3 * len(targets), synthetic)
+  figure = blank(.4 + 2.3 * len(targets), synthetic)
   panels = figure.subplots(len(targets), 2, squeeze=False)
   for (left, right), target in zip(panels, targets, strict=True):
     trials = {(row.dataset, row.subject, row.trial): row
@@ -114,7 +114,7 @@ def labels(predictions: Sequence[Prediction], threshold: float | None,
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def learning_curves(curves: dict, synthetic: bool) -> Figure:
   """Loss against step: each run thin, the mean and one deviation over runs bold.
 
@@ -126,7 +126,7 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
     groups.setdefault(run.rsplit('/', 1)[-1], []).append(splits)
   columns = min(2, len(groups))
   rows = -(-len(groups) // columns)
-  figure = _figure(2.5 * rows, synthetic)
+  figure = blank(2.5 * rows, synthetic)
   panels = figure.subplots(rows, columns, squeeze=False).ravel()
   for axes in panels[len(groups):]:
     axes.set_visible(False)
@@ -150,11 +150,11 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def confusions(results: Sequence[TargetResult], synthetic: bool) -> Figure:
   """Counts of truth by prediction for each target and model, rows as shares."""
   columns = max(1, max(len(result.models) for result in results))
-  figure = _figure(2.1 * len(results), synthetic)
+  figure = blank(2.1 * len(results), synthetic)
   panels = figure.subplots(len(results), columns, squeeze=False)
   for row, result in zip(panels, results, strict=True):
     for axes in row[len(result.models):]:
@@ -177,7 +177,7 @@ def confusions(results: Sequence[TargetResult], synthetic: bool) -> Figure:
   return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def attention(arrays: dict, synthetic: bool) -> Figure:
   """One trial over time: signals, attention, its marginal over video, faces.
 
@@ -191,7 +191,7 @@ def attention(arrays: dict, synthetic: bool) -> Figure:
   channels = arrays['channels']
   has_faces = 'thumbnails' in arrays and 'thumbnail_times' in arrays
   heights = [.8] * len(channels) + [2.6, .9] + [.7] * has_faces
-  figure = _figure(sum(heights) + .9, synthetic)
+  figure = blank(sum(heights) + .9, synthetic)
   grid = figure.add_gridspec(len(heights), 2, height_ratios=heights,
                              width_ratios=[60, 1])
   axes = [figure.add_subplot(grid[0, 0])]
@@ -285,7 +285,8 @@ def _colour(name):
   return _GREY if name in REFERENCES else _COLOURS.get(name, _PINK)
 
 
-def _figure(height, synthetic):
+def blank(height, synthetic):
+  """An empty figure of the report's width; `height` in inches."""
   figure = Figure(figsize=(_WIDTH, height), layout='constrained')
   FigureCanvasAgg(figure)
   if synthetic:

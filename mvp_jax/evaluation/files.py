@@ -1,5 +1,6 @@
 """The files of a work directory that the report reads beside the predictions."""
 
+import contextlib
 import json
 import math
 import zipfile
@@ -66,6 +67,19 @@ def read_curves(path: Path) -> tuple[dict, int] | None:
       splits[split] = (np.array(steps, float),
                        np.array([losses[step] for step in steps], float))
   return curves, unreadable
+
+
+def read_speed(path: Path) -> dict:
+  """What metrics.jsonl says of a run's speed: {name: list of floats}."""
+  found = {}
+  if path.is_file():
+    for line in path.read_text('utf-8', errors='replace').splitlines():
+      with contextlib.suppress(ValueError, KeyError, TypeError):
+        entry = json.loads(line)
+        if entry['split'] == 'speed':
+          for name in entry.keys() - {'run', 'split', 'step', 'time'}:
+            found.setdefault(name, []).append(float(entry[name]))
+  return found
 
 
 def read_attention(path: Path) -> dict | None:

@@ -60,15 +60,20 @@ def write_report(workdir: Path) -> Path:
   ]
   dataset = ', '.join(dict.fromkeys(row.dataset.upper() for row in predictions))
   title = f'{dataset}: emotion from face video and body signals'
+  return save(workdir, title, blocks)
+
+
+def save(workdir, title, blocks):
+  """Writes blocks as report.html, report.md and figures/; returns the first."""
   for block in blocks:
     if isinstance(block, Picture):
       with whole(workdir / _FIGURES / f'{block.name}.png') as part:
         part.write_bytes(block.png)
   with whole(workdir / 'report.md') as part:
-    part.write_text(to_markdown(title, blocks, _FIGURES), 'utf-8')
+    part.writetext(to_markdown(title, blocks, _FIGURES), 'utf-8')
   path = workdir / 'report.html'
   with whole(path) as part:
-    part.write_text(to_html(title, blocks), 'utf-8')
+    part.writetext(to_html(title, blocks), 'utf-8')
   return path
 
 
@@ -102,7 +107,7 @@ def _scores(results, ceiling, synthetic):
     yield Bullets(summary.reading(result, ceiling))
   if caution := summary.caution(results):
     yield Paragraph(caution)
-  yield _picture('scores', figures.scores(results, ceiling, synthetic),
+  yield picture('scores', figures.scores(results, ceiling, synthetic),
                  'Macro-F1 over all held-out trials. Bars: 95 % intervals from '
                  'resampling subjects. Open circles: what needs no model.')
   yield Heading('Scores')
@@ -132,7 +137,7 @@ def _scores(results, ceiling, synthetic):
                   'subjects. An interval that holds 0 is no difference shown.')
   if any(result.models for result in results):
     yield Heading('Confusions')
-    yield _picture('confusions', figures.confusions(results, synthetic),
+    yield picture('confusions', figures.confusions(results, synthetic),
                    'Trials by rated and predicted class; percentages are of the row.')
 
 
@@ -194,7 +199,7 @@ def _data(predictions, facts, synthetic):
   threshold = facts.get('threshold', int | float)
   label = ('the threshold is absent from run.json' if threshold is None
            else f'the threshold between low and high is {threshold:g}')
-  yield _picture('labels', figures.labels(predictions, threshold, synthetic),
+  yield picture('labels', figures.labels(predictions, threshold, synthetic),
                  f'Ratings and labels of the held-out trials; {label}.')
   rows = []
   for key, name in (('trials_in', 'trials in'), ('trials_out', 'trials out')):
@@ -204,7 +209,7 @@ def _data(predictions, facts, synthetic):
   if losses is None:
     rows.append(['losses', 'absent from run.json'])
   elif losses:
-    rows += [[f'lost: {code}', _text(value)] for code, value in losses.items()]
+    rows += [[f'lost: {code}', text(value)] for code, value in losses.items()]
   else:
     rows.append(['losses', 'none'])
   yield Table(['account', ''], rows, text_columns=2)
@@ -219,8 +224,8 @@ def _encoder(predictions, facts):
     return
   trained_on = encoder.get('trained_on_subjects')
   yield Table(['video encoder', ''],
-              [[_words(key), _ranges(value) if key == 'trained_on_subjects' else
-                _text(value)] for key, value in encoder.items()], text_columns=2)
+              [[words(key), _ranges(value) if key == 'trained_on_subjects' else
+                text(value)] for key, value in encoder.items()], text_columns=2)
   if not isinstance(trained_on, list):
     yield Paragraph('Which subjects it was trained on is absent from run.json.')
     return
@@ -236,7 +241,7 @@ def _learning(curves, synthetic):
   if not curves or not curves[0]:
     yield Paragraph('Absent: metrics.jsonl is missing or holds no losses.')
     return
-  yield _picture('learning_curves', figures.learning_curves(curves[0], synthetic),
+  yield picture('learning_curves', figures.learning_curves(curves[0], synthetic),
                  'Loss against training step. Thin: one run each; bold: their mean, '
                  'with a band of one standard deviation over runs. Grey: training.')
   if curves[1]:
@@ -257,7 +262,7 @@ def _attention(arrays, predictions, synthetic):
              'Below it, the mean over queries, relative to even attention (dashed).')
   if said:
     caption += f' Probability of high: {", ".join(said)}.'
-  yield _picture('attention', figures.attention(arrays, synthetic), caption)
+  yield picture('attention', figures.attention(arrays, synthetic), caption)
 
 
 def _how(predictions, facts, config):
@@ -270,13 +275,13 @@ def _how(predictions, facts, config):
   yield Table(['run', ''], rows, text_columns=2)
   for name, table in (('parameters', parameters), ('seconds', seconds)):
     if table:
-      yield Table([name, ''], [[_words(key), _text(value)]
+      yield Table([name, ''], [[words(key), text(value)]
                                for key, value in table.items()])
     else:
       yield Paragraph(f'{name.capitalize()}: absent from run.json.')
   if versions:
     yield Folded('Package versions', '\n'.join(
-        f'{key} {_text(value)}' for key, value in versions.items()))
+        f'{key} {text(value)}' for key, value in versions.items()))
   else:
     yield Paragraph('Package versions: absent from run.json.')
   if config is None:
@@ -285,7 +290,8 @@ def _how(predictions, facts, config):
     yield Folded('Config', json.dumps(config, indent=2))
 
 
-def _picture(name, figure, caption):
+def picture(name, figure, caption):
+  """A figure as a block."""
   return Picture(name, caption, figures.png(figure))
 
 
@@ -300,7 +306,7 @@ def _ranges(numbers):
   if not isinstance(numbers, list | set):
     return 'absent'
   if not all(isinstance(n, int) for n in numbers):
-    return _text(list(numbers))
+    return text(list(numbers))
   spans = []
   for n in sorted(numbers):
     if spans and n <= spans[-1][1] + 1:
@@ -310,14 +316,15 @@ def _ranges(numbers):
   return ', '.join(f'{a}' if a == b else f'{a}-{b}' for a, b in spans) or 'none'
 
 
-def _text(value):
+def text(value):
+  """A value of a JSON file for people."""
   match value:
     case bool():
       return 'yes' if value else 'no'
     case int():
       return f'{value:,}'
     case float():
-      return f'{value:,.1f}'
+      return f'{value:,.1f}' if abs(value) >= 10 else f'{value:.4g}'
     case list():
       return ', '.join(map(str, value)) or 'none'
     case None:
@@ -325,7 +332,8 @@ def _text(value):
   return str(value)
 
 
-def _words(key):
+def words(key):
+  """A key of a JSON file for people."""
   return str(key).replace('_', ' ')
 
 

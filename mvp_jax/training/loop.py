@@ -14,7 +14,6 @@ from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.speed import Speed
 from mvp_jax.training.state import abstract_state, forward, init_state, train_step
 
-
 _PROFILED = 3  # steps
 
 
@@ -125,7 +124,8 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
     inspect: function of the step and the parameters, called when due, or None.
 
   Returns:
-    The parameters after the last step, a nested dict.
+    The parameters after the last step, or their average if there is one: a nested
+    dict.
 
   Raises:
     TrainingError: a metric is NaN or infinite, or a checkpoint cannot be written.
@@ -145,7 +145,7 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
       directory, config.keep_checkpoints, config.keep_every) as checkpoints):
     state, start = _start(task, config, mesh, seed, checkpoints, stream, params)
     if start == steps:
-      return state.params
+      return state.evaluated
 
     with (_closing(iter(batches(start))) as iterator,
           Progress(steps, run, 'step', start, hosts.console()) as progress):
@@ -182,10 +182,10 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
         if validation and config.validate_every and (
             step % config.validate_every == 0 or step == steps):
           log.write(run, 'validation', step,
-                    evaluate(task, state.params, validation(), mesh))
+                    evaluate(task, state.evaluated, validation(), mesh))
         if inspect and config.inspect_every and (
             step % config.inspect_every == 0 or step == steps):
-          inspect(step, state.params)
+          inspect(step, state.evaluated)
         stopping = stop.reached()
         if step % config.checkpoint_every == 0 or step == steps or stopping:
           read_late()  # never save a state that has gone wrong
@@ -194,7 +194,7 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
         if stopping:
           raise Stopped(f'{run}: stopped by SIGTERM and saved at step {step} of '
                         f'{steps}; {hosts.AGAIN}')
-  return state.params
+  return state.evaluated
 
 
 def _flops(task, batch, batch_size):

@@ -1,8 +1,9 @@
-"""The optimiser: AdamW, its schedule, and which parameters decay."""
+"""The optimiser: AdamW, its schedule, weight decay and rates by layer."""
 
 import dataclasses
 
 import jax
+import numpy as np
 import optax
 
 from mvp_jax.training import sharding
@@ -10,19 +11,30 @@ from mvp_jax.training import sharding
 
 @dataclasses.dataclass(frozen=True)
 class OptimiserConfig:
-  """AdamW with linear warm-up and cosine decay to zero."""
+  """AdamW with linear warm-up and cosine decay."""
 
   learning_rate: float = 1e-3
+  min_learning_rate: float = 0.0  # where the cosine ends
   steps: int = 1000
   warmup_steps: int = 50
   weight_decay: float = 0.05
   beta1: float = 0.9
   beta2: float = 0.999
   clip_norm: float = 0.0  # of the global gradient; 0 = no clipping
+  layer_decay: float = 1.0  # of the rate, from one encoder layer down to the next
+  ema: float = 0.0  # decay of the average of the parameters; 0 = none is kept
 
   def __post_init__(self):
     if self.steps < 1:
       raise ValueError(f'steps is {self.steps}, must be at least 1')
+    if not 0 < self.layer_decay <= 1:
+      raise ValueError(f'layer_decay is {self.layer_decay}, must be above 0 and at '
+                       'most 1')
+    if not 0 <= self.ema < 1:
+      raise ValueError(f'ema is {self.ema}, must be at least 0 and below 1')
+    if not 0 <= self.min_learning_rate <= self.learning_rate:
+      raise ValueError(f'min_learning_rate is {self.min_learning_rate}, must be from 0 '
+                       'to learning_rate')
 
 
 def decayed(params):
@@ -32,15 +44,51 @@ def decayed(params):
       not in ('bias', 'scale', 'mask_token'), params)
 
 
+def layer_scales(params, decay):
+  """What each parameter's learning rate is multiplied by.
+
+  decay^(L + 1 - i) as in BEiT (arXiv 2106.08254) and VideoMAE: the embedding of the
+  video encoder is layer 0, its blocks are 1 to L, all that comes after is L + 1.
+
+  Returns:
+    A tree like `params` of float32 arrays that broadcast over them: blocks are
+    stacked, so theirs are [L, 1, ...].
+  """
+  stacks = [x.shape[0] for path, x in jax.tree_util.tree_leaves_with_path(params)
+            if _is_block(sharding.path_string(path))]
+  depth = max(stacks, default=0)
+
+  def scale(path, x):
+    path = sharding.path_string(path)
+    if _is_block(path):
+      powers = depth - np.arange(depth)
+      return np.float32(decay**powers).reshape(-1, *(1,) * (x.ndim - 1))
+    return np.float32(decay ** (depth + 1) if path.startswith('encoder/embed/') else 1)
+
+  return jax.tree_util.tree_map_with_path(scale, params)
+
+
+def _is_block(path):
+  return path.startswith('encoder/stack/blocks/')
+
+
+def _scale_by_layer(decay):
+  """Multiplies updates by `layer_scales`; after all else, so that it scales the rate
+  of weight decay too, as the reference's parameter groups do."""
+  return optax.stateless(lambda updates, _: jax.tree.map(
+      lambda u, scale: u * scale, updates, layer_scales(updates, decay)))
+
+
 def schedule(config):
   """Learning rate as a function of the step."""
   return optax.warmup_cosine_decay_schedule(
       0.0, config.learning_rate, min(config.warmup_steps, config.steps - 1),
-      config.steps)
+      config.steps, end_value=config.min_learning_rate)
 
 
 def optimiser(config):
-  clip = ([optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else [])
-  return optax.chain(*clip, optax.adamw(
+  before = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+  after = [_scale_by_layer(config.layer_decay)] if config.layer_decay < 1 else []
+  return optax.chain(*before, optax.adamw(
       schedule(config), config.beta1, config.beta2,
-      weight_decay=config.weight_decay, mask=decayed))
+      weight_decay=config.weight_decay, mask=decayed), *after)

@@ -126,9 +126,14 @@ def batch_sharding(mesh):
   return NamedSharding(mesh, P(BATCH_AXES))
 
 
+def batch_ways(mesh):
+  """Devices that a batch is split over."""
+  return math.prod(mesh.shape[a] for a in BATCH_AXES)
+
+
 def check_batch(batch_size, mesh, field, parts=1):
   """Raises InputError if the mesh, times `parts`, can't divide the (global) batch."""
-  ways = math.prod(mesh.shape[a] for a in BATCH_AXES)
+  ways = batch_ways(mesh)
   if batch_size % (ways * parts):
     over = f'{ways} devices (data x fsdp)'
     over += f' and {parts} parts' if parts > 1 else ''

@@ -30,7 +30,7 @@ class Task(Protocol):
 
 
 @functools.partial(jax.tree_util.register_dataclass,
-                   data_fields=('step', 'seed', 'params', 'opt_state'),
+                   data_fields=('step', 'seed', 'params', 'opt_state', 'ema'),
                    meta_fields=())
 @dataclasses.dataclass
 class TrainState:
@@ -40,6 +40,13 @@ class TrainState:
   seed: Any  # uint32, of dropout and the like
   params: Any  # nested dict of float32 arrays
   opt_state: Any
+  # The average of the parameters, like them; empty when none is kept.
+  ema: Any = dataclasses.field(default_factory=dict)
+
+  @property
+  def evaluated(self):
+    """The parameters to evaluate with."""
+    return self.ema or self.params
 
 
 @functools.cache
@@ -64,7 +71,8 @@ def build_model(task, params):
 def _init(task, config, seed):
   params = init_params(task, jax.random.key(seed))
   return TrainState(jnp.zeros((), jnp.int32), jnp.asarray(seed, jnp.uint32), params,
-                    optimiser(config).init(params))
+                    optimiser(config).init(params),
+                    jax.tree.map(jnp.zeros_like, params) if config.ema else {})
 
 
 def abstract_state(task, config, mesh):
@@ -84,6 +92,13 @@ def _init_fn(task, config, mesh):
 def init_state(task, config, mesh, seed):
   """A fresh state, born where it belongs."""
   return _init_fn(task, config, mesh)(jnp.uint32(seed))
+
+
+def _average(state, params, decay):
+  """The next moving average; it begins at the parameters that training begins with."""
+  before = jax.tree.map(lambda ema, x: jnp.where(state.step == 0, x, ema),
+                        state.ema, state.params)
+  return optax.incremental_update(params, before, 1 - decay)
 
 
 @functools.cache
@@ -128,8 +143,9 @@ def train_step(task, config, mesh, accumulate=1):
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     metrics = {**metrics, 'grad_norm': optax.tree.norm(grads),
                'learning_rate': rate(state.step)}
-    return TrainState(state.step + 1, state.seed,
-                      optax.apply_updates(state.params, updates), opt_state), metrics
+    params = optax.apply_updates(state.params, updates)
+    ema = _average(state, params, config.ema) if config.ema else {}
+    return TrainState(state.step + 1, state.seed, params, opt_state, ema), metrics
 
   where = jax.tree.map(lambda x: x.sharding, abstract_state(task, config, mesh))
   return jax.jit(step, donate_argnums=0,

@@ -1,10 +1,19 @@
-"""The schedule and the weight decay of the optimiser."""
+"""The schedule, weight decay, and rates by layer."""
+
+import dataclasses
 
 import jax
 import numpy as np
+import optax
 import pytest
 
-from mvp_jax.training.optimiser import OptimiserConfig, decayed, schedule
+from mvp_jax.training.optimiser import (
+    OptimiserConfig,
+    decayed,
+    layer_scales,
+    optimiser,
+    schedule,
+)
 from mvp_jax.training.sharding import path_string
 from mvp_jax.training.state import init_params
 from tests.training.tiny import OPTIMISER, learning_rate
@@ -17,10 +26,29 @@ def test_learning_rate():
   assert found[0] == 0 and max(found) == pytest.approx(0.02) and found[8] < 1e-9
 
 
+def test_the_cosine_may_end_above_zero():
+  config = dataclasses.replace(OPTIMISER, min_learning_rate=0.005)
+  found = [float(schedule(config)(step)) for step in range(10)]
+  wanted = [learning_rate(step, OPTIMISER) for step in range(10)]
+  wanted[2:] = [0.005 + rate * 0.75 for rate in wanted[2:]]  # (.02 - .005) / .02
+  np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
 def test_a_warm_up_longer_than_the_run_ends_within_it():
   config = OptimiserConfig(learning_rate=1.0, steps=4, warmup_steps=100)
   np.testing.assert_allclose([float(schedule(config)(s)) for s in range(4)],
                              [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(('fields', 'message'), [
+    ({'layer_decay': 0.0}, 'layer_decay is 0.0, must be above 0 and at most 1'),
+    ({'layer_decay': 1.5}, 'layer_decay is 1.5'),
+    ({'ema': 1.0}, 'ema is 1.0, must be at least 0 and below 1'),
+    ({'min_learning_rate': 0.1}, 'min_learning_rate is 0.1, must be from 0'),
+])
+def test_what_no_optimiser_can_have(fields, message):
+  with pytest.raises(ValueError, match=message):
+    OptimiserConfig(**fields)
 
 
 @pytest.mark.parametrize('task', ['emotion', 'masked_video'])
@@ -33,3 +61,69 @@ def test_matrices_are_decayed_and_nothing_else(request, task):
     for key in path:
       decay = decay[key.key]
     assert decay == (x.ndim - stacked == 2), path_string(path)
+
+
+def _params(rng):
+  """Three stacked blocks, with what lies below and above them."""
+  def array(*shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+  return {'encoder': {'embed': {'kernel': array(4, 3), 'bias': array(3)},
+                      'stack': {'blocks': {'up': {'kernel': array(3, 3, 5),
+                                                  'bias': array(3, 5)},
+                                           'norm1': {'scale': array(3, 3)}}}},
+          'norm': {'scale': array(3)},
+          'head': {'kernel': array(3, 2), 'bias': array(2)}}
+
+
+def test_scales_of_layers():
+  # L = 3 blocks, decay^(L + 1 - i): the embedding is layer 0, the head layer 4.
+  scales = layer_scales(_params(np.random.default_rng(0)), 0.5)
+  assert scales['encoder']['embed'] == {'kernel': 0.5**4, 'bias': 0.5**4}
+  blocks = scales['encoder']['stack']['blocks']
+  np.testing.assert_array_equal(blocks['up']['kernel'].ravel(), [0.125, 0.25, 0.5])
+  assert blocks['up']['kernel'].shape == (3, 1, 1)
+  assert blocks['up']['bias'].shape == blocks['norm1']['scale'].shape == (3, 1)
+  assert scales['head'] == {'kernel': 1, 'bias': 1} and scales['norm'] == {'scale': 1}
+
+
+@pytest.mark.parametrize('clip_norm', [0.0, 2.0])
+def test_layer_decay_is_torch_adamw_with_a_group_for_each_layer(clip_norm):
+  torch = pytest.importorskip('torch')
+  rng = np.random.default_rng(1)
+  config = OptimiserConfig(learning_rate=0.1, min_learning_rate=0.01, steps=6,
+                           warmup_steps=2, weight_decay=0.05, layer_decay=0.75,
+                           clip_norm=clip_norm)
+  params = _params(rng)
+  gradients = [_params(rng) for _ in range(5)]
+
+  # The groups by hand: (path, block or None) -> layer of 0 to 4, decay or not.
+  def pieces(tree):
+    return {(path_string(path), i): x[i] if i is not None else x
+            for path, x in jax.tree_util.tree_leaves_with_path(tree)
+            for i in (range(3) if 'blocks' in path_string(path) else (None,))}
+
+  tensors = {key: torch.nn.Parameter(torch.tensor(x))
+             for key, x in pieces(params).items()}
+  groups = []
+  for (path, block), tensor in tensors.items():
+    layer = 0 if 'embed' in path else 4 if block is None else block + 1
+    groups.append({'params': [tensor], 'scale': 0.75 ** (4 - layer),
+                   'weight_decay': 0.05 if path.endswith('kernel') else 0.0})
+  adamw = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8)
+
+  tx = optimiser(config)
+  state = tx.init(params)
+  for step, grads in enumerate(gradients):
+    for key, x in pieces(grads).items():
+      tensors[key].grad = torch.tensor(x)
+    if clip_norm:
+      torch.nn.utils.clip_grad_norm_(tensors.values(), clip_norm)
+    for group in adamw.param_groups:
+      group['lr'] = float(schedule(config)(step)) * group['scale']
+    adamw.step()
+    updates, state = tx.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    for key, x in pieces(params).items():
+      np.testing.assert_allclose(x, tensors[key].detach().numpy(), rtol=2e-5,
+                                 atol=2e-6, err_msg=f'{key} after step {step}')

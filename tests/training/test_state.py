@@ -1,11 +1,20 @@
 """The training step against the same written out in NumPy."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
+from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.optimiser import decayed
-from mvp_jax.training.sharding import path_string, put_batch
-from mvp_jax.training.state import build_model, init_params, init_state, train_step
+from mvp_jax.training.sharding import MeshConfig, make_mesh, path_string, put_batch
+from mvp_jax.training.state import (
+    abstract_state,
+    build_model,
+    init_params,
+    init_state,
+    train_step,
+)
 from tests.training.tiny import OPTIMISER, emotion_example, learning_rate, make_batch
 
 
@@ -84,3 +93,37 @@ def test_a_built_model_has_the_parameters_given(emotion):
   other = build_model(emotion, jax.tree.map(np.zeros_like, params))
   assert not np.any(np.asarray(other.head.kernel[...]))
   assert np.all(np.asarray(model.head.kernel[...]) == 0.5)
+
+
+def test_an_average_of_the_parameters_is_kept_saved_and_restored(emotion, tmp_path):
+  mesh = make_mesh(MeshConfig(fsdp=2), jax.devices()[:2])
+  config = dataclasses.replace(OPTIMISER, ema=0.7)
+  state = init_state(emotion, config, mesh, 0)
+  # As when training starts from a pre-trained model: the average must, too.
+  state.params = jax.tree.map(lambda x: x + 1, state.params)
+  average = _flat(state.params)
+  step_fn = train_step(emotion, config, mesh)
+  for number in range(2):
+    state, _ = step_fn(state, put_batch(make_batch(emotion_example, number), mesh))
+    jax.block_until_ready(state)
+    average = {name: 0.7 * average[name] + 0.3 * x
+               for name, x in _flat(state.params).items()}
+  found = _flat(state.ema)
+  for name, x in average.items():
+    np.testing.assert_allclose(found[name], x, rtol=1e-5, atol=1e-6, err_msg=name)
+  assert state.evaluated is state.ema
+  where = jax.tree.map(lambda x: x.sharding.spec, state.params)
+  assert jax.tree.map(lambda x: x.sharding.spec, state.ema) == where
+  assert any('fsdp' in spec for spec in jax.tree.leaves(where))
+
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(2, state, {})
+  with Checkpoints(tmp_path) as checkpoints:
+    again, _ = checkpoints.restore(abstract_state(emotion, config, mesh))
+  jax.tree.map(np.testing.assert_array_equal, again.ema, state.ema)
+  jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
+
+
+def test_without_an_average_the_parameters_are_evaluated(emotion, one_device):
+  state = init_state(emotion, OPTIMISER, one_device, 0)
+  assert state.ema == {} and state.evaluated is state.params

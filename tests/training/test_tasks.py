@@ -5,9 +5,16 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
-from mvp_jax.training.state import build_model, forward
-from mvp_jax.training.tasks import VideoFeatures
+from mvp_jax.models.videomae import VideoClassifier
+from mvp_jax.training.mixing import mix
+from mvp_jax.training.state import build_model, forward, init_params
+from mvp_jax.training.tasks import (
+    Regularisation,
+    VideoEmotion,
+    VideoFeatures,
+)
 from tests.training.tiny import emotion_example, make_batch, video_example
 
 
@@ -68,3 +75,87 @@ def test_features_are_means_over_regions(masked_video, video_params, one_device,
   tokens = np.asarray(encoder(frames)).reshape(8, 2, 4, 16)  # 2 x 2 places
   wanted = tokens.mean(2) if grid == 1 else tokens.reshape(8, 2, 64)
   np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def video_emotion(masked_video):
+  return VideoEmotion(masked_video.model, ('valence', 'arousal'), Regularisation(
+      drop_path=0.0, dropout=0.0))
+
+
+@pytest.fixture(scope='module')
+def classifier_params(video_emotion):
+  params = init_params(video_emotion, jax.random.key(0))
+  # The head starts at nearly nothing: scores must differ to tell anything.
+  params['head']['kernel'] = params['head']['kernel'] * 3000
+  return params
+
+
+def _views(seed, views):
+  rng = np.random.default_rng(seed)
+  return {'frames': rng.integers(0, 256, (8, views, 4, 16, 16, 3), np.uint8),
+          'label': rng.integers(0, 2, (8, 2)).astype(np.float32),
+          'weight': np.float32([1, 1, 0, 1, 2, 1, 1, 0])}
+
+
+def test_scores_of_a_trial_are_the_mean_probability_of_its_views(
+    video_emotion, classifier_params, one_device):
+  batch = _views(0, 3)
+  found = forward(video_emotion, one_device, 'scores')(classifier_params, batch)
+  model = build_model(video_emotion, classifier_params)
+  logits = np.stack([np.asarray(model(batch['frames'][:, v])) for v in range(3)], 1)
+  wanted = (1 / (1 + np.exp(-logits.astype(np.float64)))).mean(1)
+  assert np.ptp(wanted) > 0.05
+  np.testing.assert_allclose(found, wanted, rtol=1e-4)
+  seen = forward(video_emotion, one_device, 'evaluate')(classifier_params, batch)
+  weight, right = batch['weight'] / batch['weight'].sum(), batch['label'] == 1
+  loss = -np.log(np.where(right, wanted, 1 - wanted)).mean(1)
+  np.testing.assert_allclose(seen['loss'], (loss * weight).sum(), rtol=1e-4)
+  for i, target in enumerate(('valence', 'arousal')):
+    hit = (wanted[:, i] > 0.5) == right[:, i]
+    np.testing.assert_allclose(seen[f'accuracy_{target}'], (hit * weight).sum(),
+                               rtol=1e-5)
+
+
+def test_the_loss_is_that_of_mixed_views_and_soft_labels(video_emotion,
+                                                         classifier_params):
+  batch, key = _views(1, 2), jax.random.key(3)
+  loss, _ = jax.jit(lambda p, b: video_emotion.loss(
+      build_model(video_emotion, p), b, key))(classifier_params, batch)
+  frames = batch['frames'].reshape(16, 4, 16, 16, 3).astype(np.float32) / 255
+  label = np.repeat(batch['label'], 2, 0) * np.float32(0.9) + np.float32(0.05)
+  frames, label = jax.jit(mix, static_argnums=3)(
+      frames, label, jax.random.split(key)[0], video_emotion.regularisation)
+  model = build_model(video_emotion, classifier_params)
+  scores = 1 / (1 + np.exp(-np.asarray(jax.jit(lambda x: model(x))(frames),
+                                       np.float64)))
+  entropy = -(label * np.log(scores) + (1 - label) * np.log(1 - scores)).mean(1)
+  weight = np.repeat(batch['weight'], 2)
+  np.testing.assert_allclose(loss, (entropy * weight).sum() / weight.sum(), rtol=1e-4)
+
+
+def test_a_classifier_takes_a_pre_trained_encoder(video_emotion, video_params):
+  params = init_params(video_emotion, jax.random.key(0))
+  encoder = {k: v for k, v in video_params['encoder'].items() if k != 'norm'}
+  shapes = jax.tree.map(lambda x: x.shape, params['encoder'])
+  assert jax.tree.map(lambda x: x.shape, encoder) == shapes
+  model = build_model(video_emotion, params | {'encoder': encoder})
+  assert isinstance(model, VideoClassifier) and model.encoder.norm is None
+
+
+def test_drop_path_and_dropout_reach_the_classifier(masked_video):
+  task = VideoEmotion(masked_video.model, ('valence',), Regularisation(
+      drop_path=0.3, dropout=0.4))
+  model = task.create(nnx.Rngs(0))
+  assert model.encoder.stack.drop_path == 0.3 and model.dropout == 0.4
+  assert model.head.kernel[...].shape == (16, 1)
+
+
+@pytest.mark.parametrize(('fields', 'message'), [
+    ({'drop_path': 1.0}, 'drop_path is 1.0, must be at least 0 and below 1'),
+    ({'mixup': -0.1}, 'mixup is -0.1, must not be negative'),
+    ({'mix_probability': 2.0}, 'mix_probability is 2.0, must be from 0 to 1'),
+])
+def test_what_no_regularisation_can_have(fields, message):
+  with pytest.raises(ValueError, match=message):
+    Regularisation(**fields)

@@ -1,0 +1,115 @@
+"""The report of a pre-training run: loss, speed, reconstructions, how it was made."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from mvp_jax.evaluation import figures
+from mvp_jax.evaluation.document import Banner, Folded, Heading, Paragraph, Table
+from mvp_jax.evaluation.files import read_curves, read_json, read_speed
+from mvp_jax.evaluation.report import picture, save, text, words
+
+
+def write_report(workdir: Path) -> Path:
+  """Writes report.html, report.md and figures/ of a pre-training work directory."""
+  run = read_json(workdir / 'run.json') or {}
+  config = read_json(workdir / 'config.json')
+  curves, speed = read_curves(workdir / 'metrics.jsonl'), read_speed(
+      workdir / 'metrics.jsonl')
+  synthetic = bool(run.get('synthetic'))
+  blocks = [
+      *_origin(synthetic),
+      *_data(run),
+      Heading('Learning curve'),
+      *([picture('learning_curves', figures.learning_curves(curves[0], synthetic),
+                 'Mean squared error of the normalised pixels of hidden tokens; a '
+                 'network that knows nothing but their mean scores 1.')]
+        if curves and curves[0] else [Paragraph('Absent: no losses were logged.')]),
+      *_reconstructions(workdir / 'reconstructions', synthetic),
+      *_speed(speed),
+      *_how(run, config),
+  ]
+  return save(workdir, 'VideoMAE pre-training', blocks)
+
+
+def _origin(synthetic):
+  if synthetic:
+    yield Banner('SYNTHETIC', 'At least one source is a computer-made twin of a corpus. '
+                 'What the encoder has learnt here are drawn faces.')
+
+
+def _data(run):
+  sources = run.get('sources') or []
+  yield Heading('Data')
+  yield Table(['source', 'subjects', 'trials', 'clips an epoch', 'fingerprint'],
+              [[str(s['dataset']), *(text(s[key]) for key in (
+                  'subjects', 'trials', 'clips_an_epoch')), str(s['fingerprint'])]
+               for s in sources])
+
+
+def _reconstructions(folder, synthetic):
+  yield Heading('Reconstructions')
+  paths = sorted(folder.glob('step_*.npz'), key=lambda p: int(p.stem.split('_')[1]))
+  if not paths:
+    yield Paragraph('Absent: none were drawn (train.inspect_every).')
+    return
+  with np.load(paths[-1]) as arrays:
+    clips, step = arrays['clips'], int(arrays['step'])
+  yield picture(
+      'reconstructions', reconstructions(clips, synthetic),
+      f'After step {step}. The network predicts pixels minus their token\'s mean over '
+      'its deviation. All hidden tokens of a clip are drawn with the mean and '
+      'deviation of its visible ones: nothing of the hidden pixels is in the picture.')
+
+
+@matplotlib.rc_context(figures.STYLE)
+def reconstructions(clips, synthetic) -> Figure:
+  """Clips as rows; their frames as they are, as the encoder sees them, restored.
+
+  Args:
+    clips: uint8 [clips, 3, frames, H, W, 3].
+    synthetic: whether to mark the figure.
+  """
+  count, ways, frames = clips.shape[:3]
+  figure = figures.blank(1.15 * count + .4, synthetic)
+  panels = figure.subplots(count, ways, squeeze=False)
+  for row, clip in zip(panels, clips, strict=True):
+    for axes, way, name in zip(row, clip, ('frames', 'visible', 'restored'),
+                               strict=True):
+      axes.imshow(np.concatenate(list(way), axis=1), interpolation='nearest')
+      axes.set_axis_off()
+      if row is panels[0]:
+        axes.set_title(name)
+  return figure
+
+
+def _speed(speed):
+  yield Heading('Speed')
+  if not speed:
+    yield Paragraph('Absent: no speed was logged.')
+    return
+  units = {'steps_per_second': ('steps a second', 1), 'examples_per_second':
+           ('clips a second', 1), 'input_wait': ('% of the time waiting for input', 100),
+           'utilisation': ('% model FLOP utilisation', 100)}
+  yield Table(['', 'median', 'least', 'most'],
+              [[name, *(f'{factor * x:.3g}' for x in (
+                  np.median(speed[key]), min(speed[key]), max(speed[key])))]
+               for key, (name, factor) in units.items() if key in speed])
+  yield Paragraph('Over the intervals between log lines, checkpoints and pictures '
+                  'included. Utilisation: FLOP that the mathematics needs over what '
+                  'the devices state for bfloat16, or, on CPU, over what a large '
+                  'matrix product reached there.')
+
+
+def _how(run, config):
+  yield Heading('How it was made')
+  yield Table(['run', ''], [[key, str(run.get(key, 'absent'))]
+                            for key in ('git', 'device')], text_columns=2)
+  for name in ('parameters', 'seconds', 'versions'):
+    yield Table([name, ''], [[words(key), text(value)]
+                             for key, value in run.get(name, {}).items()])
+  if config is not None:
+    yield Folded('Config', json.dumps(config, indent=2))
