@@ -36,7 +36,7 @@ def get_config():
   config.model = ConfigDict(dict(
       size='B', patch=16, dtype='bfloat16', remat='none', drop_path=0.0))
 
-  # Learning rate 1.5e-4 for each 256 views of a batch; 5 % warm-up, as 40 of 800 epochs.
+  # Learning rate 1.5e-4 for each 256 views of a batch; warm-up 5 %: 40 of 800 epochs.
   config.train = ConfigDict(dict(
       batch_size=1024, accumulate=1, log_every=20, validate_every=0,
       checkpoint_every=1000, keep_checkpoints=2, keep_every=20_000, workers=8,

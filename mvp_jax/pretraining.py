@@ -107,7 +107,8 @@ def _check(config, mesh):
               config.train.accumulate)
   if config.train.batch_size % config.views.repeats:
     raise InputError(f'config.train.batch_size: {config.train.batch_size} counts '
-                     f'views, and is no multiple of views.repeats {config.views.repeats}')
+                     'views, and is no multiple of views.repeats '
+                     f'{config.views.repeats}')
   for source in config.sources:
     name, _, folder = source.partition(':')
     if name not in ('deap', 'videos') or not folder:

@@ -37,8 +37,8 @@ def write_report(workdir: Path) -> Path:
 
 def _origin(synthetic):
   if synthetic:
-    yield Banner('SYNTHETIC', 'At least one source is a computer-made twin of a corpus. '
-                 'What the encoder has learnt here are drawn faces.')
+    yield Banner('SYNTHETIC', 'At least one source is a computer-made twin of a '
+                 'corpus. What the encoder has learnt here are drawn faces.')
 
 
 def _data(run):
@@ -60,9 +60,10 @@ def _reconstructions(folder, synthetic):
     clips, step = arrays['clips'], int(arrays['step'])
   yield picture(
       'reconstructions', reconstructions(clips, synthetic),
-      f'After step {step}. The network predicts pixels minus their token\'s mean over '
-      'its deviation. All hidden tokens of a clip are drawn with the mean and '
-      'deviation of its visible ones: nothing of the hidden pixels is in the picture.')
+      f'After step {step}. The network predicts pixels minus the mean of their '
+      'token over its deviation. All hidden tokens of a clip are drawn with the mean '
+      'and deviation of its visible ones: nothing of the hidden pixels is in the '
+      'picture.')
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -91,8 +92,9 @@ def _speed(speed):
   if not speed:
     yield Paragraph('Absent: no speed was logged.')
     return
-  units = {'steps_per_second': ('steps a second', 1), 'examples_per_second':
-           ('clips a second', 1), 'input_wait': ('% of the time waiting for input', 100),
+  units = {'steps_per_second': ('steps a second', 1),
+           'examples_per_second': ('clips a second', 1),
+           'input_wait': ('% of the time waiting for input', 100),
            'utilisation': ('% model FLOP utilisation', 100)}
   yield Table(['', 'median', 'least', 'most'],
               [[name, *(f'{factor * x:.3g}' for x in (

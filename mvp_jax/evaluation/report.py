@@ -70,10 +70,10 @@ def save(workdir, title, blocks):
       with whole(workdir / _FIGURES / f'{block.name}.png') as part:
         part.write_bytes(block.png)
   with whole(workdir / 'report.md') as part:
-    part.writetext(to_markdown(title, blocks, _FIGURES), 'utf-8')
+    part.write_text(to_markdown(title, blocks, _FIGURES), 'utf-8')
   path = workdir / 'report.html'
   with whole(path) as part:
-    part.writetext(to_html(title, blocks), 'utf-8')
+    part.write_text(to_html(title, blocks), 'utf-8')
   return path
 
 
