@@ -49,7 +49,9 @@ def get_config(twin='planted'):
   config.encoder.remat = 'none'  # or linear, full: less memory, more work
   config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
   config.encoder.subjects = 4
-  config.encoder.mask_ratio = 0.9
+  config.encoder.masks = ConfigDict(dict(kind='tube', ratio=0.9, reconstruct=1.0))
+  config.encoder.views = ConfigDict(dict(
+      scales=(1.0, 0.875, 0.75, 0.66), flip=0.5, repeats=4))
   config.encoder.clips_per_trial = 8
   config.encoder.train = ConfigDict(dict(
       batch_size=64, log_every=20, validate_every=0, checkpoint_every=500,
@@ -86,7 +88,8 @@ def get_config(twin='planted'):
       data=dict(frame_rate=5.0, frame_size=64),
       input=dict(clips=dict(stride=2, spacing=6.4), views=1,
                  augment=dict(operations=0, crop_area=(0.8, 1.0), erase=0.0)),
-      encoder=dict(size='tiny', dtype='float32', mask_ratio=0.75,
+      encoder=dict(size='tiny', dtype='float32', masks=dict(ratio=0.75),
+                   views=dict(scales=(1.0,), repeats=1),
                    train=dict(batch_size=16, checkpoint_every=160, workers=0,
                               optimiser=dict(learning_rate=3e-3, steps=320,
                                              warmup_steps=40))),

@@ -13,6 +13,8 @@ from mvp_jax import finetuning, jobs
 from mvp_jax.config import DataConfig, EncoderConfig, parse, resolve
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion_clips import ClipInput
+from mvp_jax.data.masks import MaskConfig
+from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.finetuning import Config, EvaluationConfig
 from mvp_jax.synthetic.spec import TwinSpec
@@ -39,8 +41,9 @@ def config(tmp_path_factory):
       twin=TwinSpec(subjects=_SUBJECTS, trials=_TRIALS, frame_rate=2.0, width=128,
                     height=96, pixel_aspect=(1, 1)),
       input=ClipInput(clips=ClipLayout(frames=4, stride=2), test_clips=2),
-      encoder=EncoderConfig(size='tiny', subjects=1, mask_ratio=0.5, clips_per_trial=2,
-                            train=_training(2)),
+      encoder=EncoderConfig(size='tiny', subjects=1, masks=MaskConfig(ratio=0.5),
+                            views=ViewConfig(scales=(1.0,), repeats=1),
+                            clips_per_trial=2, train=_training(2)),
       train=_training(_STEPS, layer_decay=0.75, ema=0.5),
       evaluation=EvaluationConfig(folds=2, batch_size=2))
 

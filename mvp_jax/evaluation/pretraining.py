@@ -77,12 +77,12 @@ def reconstructions(clips, synthetic) -> Figure:
   count, ways, frames = clips.shape[:3]
   figure = figures.blank(1.15 * count + .4, synthetic)
   panels = figure.subplots(count, ways, squeeze=False)
-  for row, clip in zip(panels, clips, strict=True):
+  for number, (row, clip) in enumerate(zip(panels, clips, strict=True)):
     for axes, way, name in zip(row, clip, ('frames', 'visible', 'restored'),
                                strict=True):
       axes.imshow(np.concatenate(list(way), axis=1), interpolation='nearest')
       axes.set_axis_off()
-      if row is panels[0]:
+      if number == 0:
         axes.set_title(name)
   return figure
 

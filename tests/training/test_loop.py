@@ -51,12 +51,13 @@ def _fit(task, mesh, folder, batches=None, config=_CONFIG, log_stops_at=None, **
 
 
 def _metrics(folder):
-  """{(split, step): metrics}; the last line of a step counts."""
+  """{(split, step): metrics} but for speed; the last line of a step counts."""
   found = {}
   for line in (folder / 'metrics.jsonl').read_text().splitlines():
     entry = json.loads(line)
     del entry['time']
-    found[entry['split'], entry['step']] = entry
+    if entry['split'] != 'speed':
+      found[entry['split'], entry['step']] = entry
   return found
 
 

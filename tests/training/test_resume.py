@@ -17,12 +17,13 @@ def _end(job, timeout=120):
 
 
 def metrics_of(folder):
-  """{step: metrics}; the last line of a step counts."""
+  """{step: metrics} of training; the last line of a step counts."""
   found = {}
   for line in (folder / 'metrics.jsonl').read_text().splitlines():
     entry = json.loads(line)
     del entry['time']
-    found[entry['step']] = entry
+    if entry['split'] == 'train':
+      found[entry['step']] = entry
   return found
 
 

@@ -119,7 +119,7 @@ def test_an_average_of_the_parameters_is_kept_saved_and_restored(emotion, tmp_pa
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(2, state, {})
   with Checkpoints(tmp_path) as checkpoints:
-    again, _ = checkpoints.restore(abstract_state(emotion, config, mesh))
+    again, _ = checkpoints.restore(2, abstract_state(emotion, config, mesh))
   jax.tree.map(np.testing.assert_array_equal, again.ema, state.ema)
   jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
 
