@@ -28,10 +28,22 @@ NORM_EPSILON = 1e-6  # of the reference VideoMAE code
 _xavier = nnx.initializers.xavier_uniform()
 
 
+class Linear(nnx.Linear):
+  """A dense layer, computed on one matrix of all tokens.
+
+  On CPU XLA takes twice as long for the gradient of [B, N, D] times [D, E] as for
+  that of [B * N, D] times [D, E].
+  """
+
+  def __call__(self, x):
+    rows = super().__call__(x.reshape(-1, x.shape[-1]))
+    return rows.reshape(*x.shape[:-1], rows.shape[-1])
+
+
 def linear(inputs, outputs, *, rngs, dtype, use_bias=True):
   """A dense layer with Xavier-uniform weights, as the reference VideoMAE."""
-  return nnx.Linear(inputs, outputs, use_bias=use_bias, kernel_init=_xavier,
-                    dtype=dtype, rngs=rngs)
+  return Linear(inputs, outputs, use_bias=use_bias, kernel_init=_xavier, dtype=dtype,
+                rngs=rngs)
 
 
 def layer_norm(width, *, rngs, dtype):
