@@ -78,8 +78,8 @@ def test_split_layers_reduce_activations():
   # Forward after attention and MLP; backward for the inputs of query, key, value
   # and MLP.
   slots, places = _MODEL.slots, _MODEL.tokens_per_slot
-  encoder = f'f32[{BATCH},{slots * places // 2},{_MODEL.width}]'
-  decoder = f'f32[{BATCH},{slots * places},{_MODEL.decoder_width}]'
+  encoder = f'f32[{BATCH * slots * places // 2},{_MODEL.width}]'
+  decoder = f'f32[{BATCH * slots * places},{_MODEL.decoder_width}]'
   wanted = {encoder: 6 * _MODEL.depth, decoder: 6 * _MODEL.decoder_depth}
   scalars = arrays['all-reduce'].pop('f32[]')  # of the gradient's norm
   assert arrays == {'all-reduce': wanted} and scalars <= 40
