@@ -86,7 +86,7 @@ import sys, time, pathlib, numpy as np
 from mvp_jax.raw.prepare import Task, run_tasks
 
 def slow(number):
-  time.sleep(0 if number < 3 else 60)
+  time.sleep(0 if number < 3 else 300)
   return {'x': np.array(number)}
 
 run_tasks(slow, [Task(f'n{i}', (i,), ()) for i in range(6)],
@@ -99,7 +99,7 @@ def test_killed_run_continues(tmp_path):
   with subprocess.Popen([sys.executable, '-c', _SLOW, str(tmp_path)],
                         env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
                         stderr=subprocess.DEVNULL) as process:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not done.exists() and time.monotonic() < deadline:
       time.sleep(0.02)
     process.kill()

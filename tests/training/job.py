@@ -80,13 +80,14 @@ class Points:
 
 def run(folder, video=False, devices=1, coordinator=None, processes=None,
         process=None, steps=6, seed=3, checkpoint_every=2, fsdp=1, workers=0,
-        signal_at=None, send='SIGKILL', full_at=None):
+        signal_at=None, send='SIGKILL', hold_at=None, full_at=None):
   """Trains, and writes `params.npz` and `metrics.jsonl` to the folder.
 
   Args:
     video: masked video, not a line.
     devices: of this process.
     signal_at: step before which this process is sent the signal `send`.
+    hold_at: step before which this process waits to be killed.
     full_at: step before which files can no longer grow beyond 4 kB.
   """
   folder = pathlib.Path(folder)
@@ -109,6 +110,8 @@ def run(folder, video=False, devices=1, coordinator=None, processes=None,
     for step, batch in enumerate(found, start + 1):
       if step == signal_at:
         os.kill(os.getpid(), getattr(signal, send))
+      if step == hold_at:
+        signal.pause()
       if step == full_at:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
       yield batch
@@ -142,15 +145,14 @@ def main_killed(kills, **settings):
 
   Args:
     kills: [step, seconds] of each run but the last: it is killed that long after
-      the save of that step has begun.
+      the save of that step has begun, and takes no further step until then.
   """
   checkpoints = pathlib.Path(settings['folder']) / 'checkpoints'
-  for kill in [*kills, None]:
+  for step, seconds in [*kills, (None, None)]:
     child = os.fork()
     if child == 0:
-      os._exit(main(**settings))
-    if kill:
-      step, seconds = kill
+      os._exit(main(**settings, hold_at=step and step + 1))
+    if step:
       while not list(checkpoints.glob(f'{step}*')):
         time.sleep(0.002)
       time.sleep(seconds)
