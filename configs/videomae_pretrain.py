@@ -20,7 +20,7 @@ def get_config():
   config = ConfigDict()
   config.job = 'pretrain'
   config.seed = 0
-  config.sources = ()  # empty: a synthetic twin
+  config.sources = ''  # such as 'deap:DIR,videos:DIR'; empty: a synthetic twin
   config.weights = ()  # of the sources; empty: by their numbers of clips
   config.subjects = ()  # of DEAP, to train on; empty: all. Keep test subjects out
   config.checkpoint = ''  # weights to start from; empty: from scratch

@@ -39,8 +39,9 @@ from mvp_jax.workdir import (
 
 _SYNTHETIC_NOTE = """\
 ========================================================================
- SYNTHETIC: no DEAP was given (config.data.manual_dir), so this run uses
- a made-up twin of it, in the official layout and with planted effects.
+ SYNTHETIC: no DEAP was given (config.data.manual_dir, or config.sources
+ to pre-train), so this run uses a made-up twin of it, in the official
+ layout and with planted effects.
  Its scores say that the program works, and nothing about emotion.
 ========================================================================"""
 
@@ -83,10 +84,11 @@ def check(config, mesh, video=True):
     raise InputError(f'config.encoder.{error}') from error
   if encoder.checkpoint and video:
     encoders.check(model, Path(encoder.checkpoint))
-  for field, size in [('train.batch_size', config.train.batch_size),
-                      ('evaluation.batch_size', config.evaluation.batch_size),
-                      ('encoder.train.batch_size', encoder.train.batch_size)]:
-    check_batch(size, mesh, f'config.{field}')
+  for field, size, parts in [
+      ('train', config.train.batch_size, config.train.accumulate),
+      ('evaluation', config.evaluation.batch_size, 1),
+      ('encoder.train', encoder.train.batch_size, encoder.train.accumulate)]:
+    check_batch(size, mesh, f'config.{field}.batch_size', parts)
 
 
 def corpus(config, workdir, facts, video=True):

@@ -8,6 +8,7 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _CONFIG = f'--config={_ROOT / "configs" / "deap_fusion.py"}'
+_PRETRAIN = f'--config={_ROOT / "configs" / "videomae_pretrain.py"}'
 
 
 def _launch(cwd, *arguments):
@@ -27,6 +28,10 @@ def _launch(cwd, *arguments):
     ([_CONFIG, '--config.encoder.size=Q'], ['config.encoder', 'size', 'tiny, S, B']),
     ([_CONFIG, '--config.data.crop=Z'], ['config.data', 'crop', 'X, Y']),
     ([_CONFIG, '--config.data.manual_dir=deap'], ['deap', 'metadata_csv']),
+    ([_PRETRAIN, '--config.sources=videos:none,deap:deap', '--config.weights=1,2'],
+     ['none', 'no such folder']),
+    ([_PRETRAIN, '--config.sources=deap:deap', '--config.subjects=3'],
+     ['deap', 'metadata_csv']),
 ])
 def test_what_is_wrong_is_one_line(tmp_path, arguments, named):
   (tmp_path / 'deap').mkdir()
