@@ -63,12 +63,15 @@ def main(argv):
   from mvp_jax import jobs
   from mvp_jax.config import resolve
   from mvp_jax.training import hosts
+  from mvp_jax.training.host_memory import keep_freed_memory
 
   name = pathlib.Path(flags.FLAGS['config'].config_filename).stem
   workdir = pathlib.Path(_WORKDIR.value or pathlib.Path('runs') / name)
   overrides = config_flags.get_override_values(flags.FLAGS['config'])
   try:
     hosts.connect(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    if jax.default_backend() == 'cpu':
+      keep_freed_memory()
     jobs.run(resolve(_CONFIG.value, overrides), workdir)
     status = 0
   except InputError as error:
