@@ -20,7 +20,7 @@ _PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
 # What does not change the result, so that a work directory may be gone on with.
 _FREE_SETTINGS = {('data', 'manual_dir'), ('data', 'data_dir')}
 _FREE_SECTION = 'mesh'  # rounding apart
-_FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every')  # in any section
+_FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every', 'profile')  # in any section
 FINGERPRINT = 'source_fingerprint'
 _LOCK = '.lock'
 

@@ -147,7 +147,8 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
     if start == steps:
       return state.evaluated
 
-    with (_closing(iter(batches(start))) as iterator,
+    with (contextlib.ExitStack() as tracing,
+          _closing(iter(batches(start))) as iterator,
           Progress(steps, run, 'step', start, hosts.console()) as progress):
       late = None  # (step, metrics still on the device)
       speed = None
@@ -165,7 +166,7 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
         with speed.waiting() if speed else contextlib.nullcontext():
           batch = sharding.put_batch(next(iterator), mesh)
         if step == config.profile:
-          jax.profiler.start_trace(str(log.directory / 'profile'))
+          tracing.enter_context(jax.profiler.trace(log.directory / 'profile'))
         state, metrics = step_fn(state, batch)
         if serial or speed is None:
           jax.block_until_ready(metrics)
@@ -173,9 +174,9 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
           speed = Speed(config.batch_size, _flops(task, batch, config.batch_size))
         else:
           speed.step()
-        if step == config.profile + _PROFILED - 1 >= _PROFILED:
+        if step == config.profile + _PROFILED - 1:
           jax.block_until_ready(metrics)
-          jax.profiler.stop_trace()
+          tracing.close()  # nothing, if the run began after the first of them
         if late:
           read_late()
         late = step, metrics

@@ -1,5 +1,6 @@
 """The loop: resumed runs, stopped runs, validation."""
 
+import dataclasses
 import json
 import math
 
@@ -116,6 +117,19 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
   _assert_equal(jax.device_get(params), wanted)
   assert _metrics(tmp_path) == _metrics(folder)
   assert asked[0] == (_latest_before(at) + 1) and asked[-1] == _STEPS
+
+
+@pytest.mark.parametrize(('profile', 'stop', 'traced'), [
+    (3, None, True), (_STEPS, None, True), (3, 5, False)])
+def test_a_profile_is_traced_and_stops_nothing(emotion, one_device, through, tmp_path,
+                                               profile, stop, traced):
+  if stop:  # the run goes on past the first step that it should trace
+    with pytest.raises(_PowerCut):
+      _fit(emotion, one_device, tmp_path, log_stops_at=stop)
+  config = dataclasses.replace(_CONFIG, profile=profile)
+  params = _fit(emotion, one_device, tmp_path, config=config)
+  assert bool(list((tmp_path / 'profile').rglob('*.xplane.pb'))) == traced
+  _assert_equal(jax.device_get(params), through[1])
 
 
 def _latest_before(at):
