@@ -81,10 +81,8 @@ class Reconstructions:
 
   def __call__(self, step, params):
     batch = self._batch()
-    rows = np.resize(np.arange(self._count), sharding.batch_ways(self._mesh))
-    if len(rows) < self._count:
-      rows = np.resize(np.arange(self._count),
-                       -(-self._count // len(rows)) * len(rows))
+    ways = sharding.batch_ways(self._mesh)  # filled up to a multiple of it
+    rows = np.resize(np.arange(self._count), -(-self._count // ways) * ways)
     own = hosts.batch_rows(len(rows), self._mesh)
     padded = {name: x[rows[own]] for name, x in batch.items()}
     predicted = np.asarray(forward(self._task, self._mesh, 'predictions')(
