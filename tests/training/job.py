@@ -110,6 +110,8 @@ def run(folder, video=False, devices=1, coordinator=None, processes=None,
     for step, batch in enumerate(found, start + 1):
       if step == signal_at:
         os.kill(os.getpid(), getattr(signal, send))
+        if processes:  # the others hear of it while they wait for this one
+          time.sleep(5)
       if step == hold_at:
         signal.pause()
       if step == full_at:
