@@ -153,8 +153,9 @@ class Block(nnx.Module):
 class Stack(nnx.Module):
   """`depth` equal blocks with stacked parameters, run by `jax.lax.scan`.
 
-  Compile time does not grow with depth. `remat`, one of `REMAT`, says what each
-  block keeps for the backward pass; the rest is computed again.
+  Compile time does not grow with depth, except on CPU without remat. `remat`, one
+  of `REMAT`, says what each block keeps for the backward pass; the rest is computed
+  again.
   """
 
   def __init__(self, make_block: Callable[[nnx.Rngs], Block], depth, *, rngs,
@@ -179,4 +180,7 @@ class Stack(nnx.Module):
       run = jax.checkpoint(run, prevent_cse=False, policy=_POLICIES[self.remat])
     rates = jnp.linspace(0, self.drop_path, self.depth)  # deeper drops more
     keys = None if key is None else jax.random.split(key, self.depth)
-    return jax.lax.scan(run, x, (params, rates, keys))
+    # XLA for CPU copies all that a loop keeps for its backward pass, twice: a
+    # quarter of a step. (With remat, equal layers side by side could be merged.)
+    unroll = self.remat == 'none' and jax.default_backend() == 'cpu'
+    return jax.lax.scan(run, x, (params, rates, keys), unroll=unroll)
