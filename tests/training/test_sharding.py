@@ -161,7 +161,9 @@ def _assert_close(found, wanted, **tolerance):
 
 
 @pytest.mark.parametrize(('task', 'example', 'sizes'), [
+    ('masked_video', video_example, (8, 1, 1)),
     ('masked_video', video_example, (1, 8, 1)),
+    ('masked_video', video_example, (1, 1, 8)),
     ('masked_video', video_example, (2, 2, 2)),
     ('emotion', emotion_example, (8, 1, 1)),
     ('emotion', emotion_example, (1, 2, 4)),
