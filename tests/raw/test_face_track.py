@@ -1,5 +1,4 @@
 from fractions import Fraction
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +8,6 @@ from mvp_jax.raw import face
 from mvp_jax.raw.frames import FrameSpec, face_frames
 from mvp_jax.raw.losses import Loss
 
-RECORDINGS = Path(__file__).parents[3] / 'shared' / 'data' / 'face'
 RATE = 10
 BOX_OVER_SIDE = 1.13  # Haar's box on the drawn face
 
@@ -182,14 +180,3 @@ def test_crop_repeats_the_border():
   for side in (50, 300):
     found = face.crop(image, 0.0, 0.0, side, 1.0, 40)
     assert np.all(found[:, :20] == 200)
-
-
-def test_real_recordings():
-  if not RECORDINGS.is_dir():
-    pytest.skip('the sample recordings are not part of this repository')
-  found = face_frames(RECORDINGS / 'face_noface.mov', FrameSpec(5.0, 48, 'X'), 6.4)
-  there = found['times'] < 1.9  # A man, then from 2.5 s on a title.
-  assert found['valid'][there].all()
-  assert not found['valid'][found['times'] > 2.5].any()
-  x, y, side = found['boxes'][0]
-  assert overlap((x, y, side), (440, 275, 490)) > 0.8  # by eye
