@@ -102,6 +102,16 @@ def promise(path, frames):
   return path
 
 
+def trim(path, seconds):
+  """Shortens the edit list (ISO/IEC 14496-12, 8.6.6), as phones trim videos."""
+  content = bytearray(path.read_bytes())
+  scale = struct.unpack('>I', content[(k := content.index(b'mvhd') + 16):k + 4])[0]
+  place = content.index(b'elst') + 12
+  content[place:place + 4] = struct.pack('>I', round(seconds * scale))
+  path.write_bytes(content)
+  return path
+
+
 def cut(path, share):
   path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
   return path
@@ -257,6 +267,14 @@ def test_a_header_that_promises_too_little(tmp_path):
   path = promise(write(tmp_path / 'a.avi'), 3)
   _, times, _ = read(path)
   np.testing.assert_allclose(times, np.arange(COUNT) / RATE)
+
+
+def test_a_trimmed_video_is_no_truncated_one(tmp_path):
+  path = trim(write(tmp_path / 'a.mp4'), 1.5)
+  info, times, _ = read(path)
+  assert info.frames == COUNT
+  np.testing.assert_allclose(times, np.arange(15) / RATE, atol=1e-6)
+  assert len(whole_frames(path, RATE, HEIGHT)['jpegs']) == 15
 
 
 def test_a_stream_that_begins_in_the_middle(tmp_path):
