@@ -25,7 +25,7 @@ CROPS = (f'{", ".join(CROP_SCALES)}, or a number from {_LEAST_SCALE:g} to '
 
 _BRIDGED_SECONDS = 1.5  # A face missed for so long is taken to be still there.
 _LONE_SECONDS = 1.2  # A detection without a like one this near is a mistake.
-_POSITION_SIGMA, _SIZE_SIGMA = 0.35, 1.0  # Seconds.
+_POSITION_SIGMA = 0.35  # Seconds.
 # Where nothing is known: rows of the picture searched, smallest face as a share
 # of them, votes needed. Small faces are only looked for if there are no big ones.
 _SEARCHES = ((160, 0.15, 4), (320, 0.07, 6))
@@ -214,8 +214,9 @@ def alike(box, other):
 def smooth(found, time):
   """The box at `time` from the detections around it.
 
-  Position: local linear regression with Gaussian weights. Size: a much wider
-  Gaussian mean of its logarithm, since heads move more than they grow.
+  Position: local linear regression with Gaussian weights. Size: a mean of its
+  logarithm over all that is near, since heads move more than they grow; its
+  weights (1 - t^2) end at zero, lest the size jump when a detection comes near.
 
   Args:
     found: list of (time, x, y, side).
@@ -227,7 +228,7 @@ def smooth(found, time):
   # Plain floats: for a handful of detections several times faster than arrays.
   time = min(max(time, found[0][0]), found[-1][0])
   away = [one[0] - time for one in found]
-  weights = _gaussian(away, _POSITION_SIGMA)
+  weights = _shares(math.exp(-0.5 * (t / _POSITION_SIGMA) ** 2) for t in away)
   mean = sum(w * t for w, t in zip(weights, away, strict=True))
   spread = sum(w * (t - mean) ** 2 for w, t in zip(weights, away, strict=True))
   # The small constant keeps a slope from being drawn through one detection.
@@ -236,13 +237,14 @@ def smooth(found, time):
              for w, t in zip(weights, away, strict=True)]
   x = sum(w * one[1] for w, one in zip(weights, found, strict=True))
   y = sum(w * one[2] for w, one in zip(weights, found, strict=True))
-  side = math.exp(sum(w * math.log(one[3]) for w, one in zip(
-    _gaussian(away, _SIZE_SIGMA), found, strict=True)))
+  weights = _shares(max(1e-6, 1 - (t / LOOKAHEAD_SECONDS) ** 2) for t in away)
+  side = math.exp(sum(w * math.log(one[3])
+                      for w, one in zip(weights, found, strict=True)))
   return x, y, side
 
 
-def _gaussian(away, sigma):
-  weights = [math.exp(-0.5 * (t / sigma) ** 2) for t in away]
+def _shares(weights):
+  weights = list(weights)
   total = sum(weights)
   return [w / total for w in weights]
 
