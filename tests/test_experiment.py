@@ -305,7 +305,7 @@ def test_a_work_directory_of_other_source_files(workdir, config, run, tmp_path):
     ({'encoder': {'masks': MaskConfig(ratio=0.1)}},
      r'config\.encoder\.masks\.ratio: 0\.1 hides 0 of 4 places'),
     ({'encoder': {'dtype': 'f8'}}, r"config: dtype 'f8' is none of"),
-    ({'data': {'crop': 'Z'}}, r"config\.data: .*crop: one of X, Y; it is 'Z'"),
+    ({'data': {'crop': 'Z'}}, r"config\.data: .*crop: one of X, Y, or .*; it is 'Z'"),
     ({'data': {'channels': ('ecg',)}}, r'config\.data: .*channels: some of eda'),
     ({'evaluation': {'models': ('audio',)}}, r"config\.evaluation\.models: 'audio' is"),
     ({'evaluation': {'models': ()}}, r'config\.evaluation\.models: name at least one'),

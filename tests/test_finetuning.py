@@ -199,7 +199,7 @@ def test_an_encoder_that_has_seen_test_subjects(workdir, config, run, tmp_path):
 @pytest.mark.parametrize(('sections', 'message'), [
     ({'train': {'batch_size': 12}}, r'config\.train\.batch_size: a batch of 12 cannot'),
     ({'encoder': {'patch': 24}}, r'config: 4 frames of 32 px cannot be cut'),
-    ({'data': {'crop': 'Z'}}, r"config\.data: .*crop: one of X, Y; it is 'Z'"),
+    ({'data': {'crop': 'Z'}}, r"config\.data: .*crop: one of X, Y, or .*; it is 'Z'"),
 ])
 def test_what_cannot_work_is_said_before_anything_is_done(config, tmp_path, sections,
                                                           message):

@@ -11,8 +11,9 @@ from etils import epath
 
 from mvp_jax.raw import deap, deap_trials
 from mvp_jax.raw.builder import CorpusBuilder, CorpusConfig, array
-from mvp_jax.raw.face import CROP_SCALES
+from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec, load_frames
+from mvp_jax.raw.quality import QUALITY
 
 
 @dataclasses.dataclass
@@ -20,7 +21,8 @@ class DeapConfig(CorpusConfig):
   """What is prepared, and how; see also `CorpusConfig`.
 
   Attributes:
-    crop: 'X' (whole face and some background) or 'Y' (face only).
+    crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
+      the crop's side over the face's.
     channels: names from `deap_trials.CHANNELS`.
   """
 
@@ -33,7 +35,7 @@ class DeapConfig(CorpusConfig):
       f'channels: some of {", ".join(deap_trials.CHANNELS)}, each once':
         bool(channels) and channels <= set(deap_trials.CHANNELS)
         and len(channels) == len(self.channels),
-      f'crop: one of {", ".join(CROP_SCALES)}': self.crop in CROP_SCALES,
+      f'crop: one of {CROPS}': crop_scale(self.crop) is not None,
     } | super().rules()
 
 
@@ -125,7 +127,8 @@ class Builder(CorpusBuilder):
 
     return {'trial_id': outcome.trial.trial_id, 'outcome': outcome.code,
             'reason': outcome.reason, 'video_rate': fact('video_rate', 3),
-            'frames': fact('frames', 0), 'face_share': fact('face_share', 4)}
+            'frames': fact('frames', 0),
+            **{name: fact(name, digits) for name, digits in QUALITY.items()}}
 
 
 def _blank(channels):

@@ -122,7 +122,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     raise NotImplementedError
 
   def jpegs(self, outcome):
-    """A trial's frames: list of bytes."""
+    """A trial's frames: sequence of bytes."""
     raise NotImplementedError
 
   def account_row(self, outcome):
@@ -227,11 +227,11 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         example |= {'first_chunk': first_chunk, 'num_chunks': _num_chunks(outcome)}
       yield trial.trial_id, example | self.trial_example(outcome)
 
-  def _frames(self, outcomes):
-    for outcome in outcomes:
+  def _frames(self, spans):
+    for outcome, first, last in spans:
       trial_id = outcome.trial.trial_id
       jpegs = self.jpegs(outcome)
-      for chunk in range(_num_chunks(outcome)):
+      for chunk in range(first, last):
         yield f'{trial_id}_{chunk}', self._blank() | {
           'trial_id': trial_id, 'chunk': chunk,
           'frames': jpegs[chunk * CHUNK:(chunk + 1) * CHUNK]}
@@ -256,11 +256,17 @@ def _num_chunks(outcome):
 
 
 def _frame_shards(outcomes):
+  """Lists of (outcome, first chunk, last chunk + 1), each of about a shard's size."""
   shards, size = [], 0
   for outcome in outcomes:
-    if not shards or size + outcome.facts['bytes'] > _SHARD_BYTES:
-      shards.append([])
-      size = 0
-    shards[-1].append(outcome)
-    size += outcome.facts['bytes']
+    chunks = _num_chunks(outcome)
+    chunk_bytes = outcome.facts['bytes'] / chunks
+    most = max(1, int(_SHARD_BYTES / chunk_bytes))  # A long trial has several shards.
+    for first in range(0, chunks, most):
+      last = min(first + most, chunks)
+      if not shards or size + (last - first) * chunk_bytes > _SHARD_BYTES:
+        shards.append([])
+        size = 0
+      shards[-1].append((outcome, first, last))
+      size += (last - first) * chunk_bytes
   return shards

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.raw import deap, signals
-from mvp_jax.raw.frames import face_frames, pack_frames
+from mvp_jax.raw.frames import face_frames, frame_facts, pack_frames
 from mvp_jax.raw.losses import Loss, Outcome
 from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
 
@@ -136,11 +136,5 @@ def _frames(path, spec):
 def _outcome(trial, problem, frames, directory):
   if problem is not None:
     return Outcome(trial, problem.code, problem.reason, {})
-  facts = {}
-  if frames is not None:
-    with load_result(directory / 'frames', trial.trial_id) as arrays:
-      valid, ends = arrays['valid'], arrays['ends']
-      facts = {'frames': len(valid), 'bytes': int(ends[-1]),
-               'video_rate': float(arrays['info'][0]),
-               'face_share': float(valid.mean())}
+  facts = frame_facts(directory / 'frames', trial.trial_id) if frames else {}
   return Outcome(trial, 'ok', '', facts)

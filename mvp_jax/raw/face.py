@@ -19,13 +19,18 @@ LOOKAHEAD_SECONDS = 1.5
 # Side of the crop over the side of the detected box, which spans the face from
 # the brows to the chin.
 CROP_SCALES = {'X': 1.6, 'Y': 1.0}
+_LEAST_SCALE, _MOST_SCALE = 0.5, 4.0
+CROPS = (f'{", ".join(CROP_SCALES)}, or a number from {_LEAST_SCALE:g} to '
+         f'{_MOST_SCALE:g} (the crop\'s side over the face\'s)')
 
 _BRIDGED_SECONDS = 1.5  # A face missed for so long is taken to be still there.
 _LONE_SECONDS = 1.2  # A detection without a like one this near is a mistake.
-_POSITION_SIGMA, _SIZE_SIGMA = 0.35, 1.0  # Seconds.
-_SEARCH_ROWS = 160  # Height of the picture in which a face is first looked for.
-_SEARCH_MIN_FACE = 0.15  # Smallest face, as a share of that height.
+_POSITION_SIGMA = 0.35  # Seconds.
+# Where nothing is known: rows of the picture searched, smallest face as a share
+# of them, votes needed. Small faces are only looked for if there are no big ones.
+_SEARCHES = ((160, 0.15, 4), (320, 0.07, 6))
 _NEAR_FACE = 40  # Side in pixels to which a known face is scaled.
+_TILTS = -25, 25  # Degrees; heads lean when people laugh or cry.
 _NEAR_MARGIN = 0.3  # How far around the last box to look, in its sides.
 _FULL_SEARCH_SECONDS = 30.0  # How often to look for a bigger face elsewhere.
 _SURE_AFTER = 2  # Full searches in agreement before looking only nearby.
@@ -39,10 +44,13 @@ class FaceTracker:
 
   Args:
     pixel_aspect: width / height of one stored pixel.
+    region: left and right of where the face's middle lies, as shares of the
+      picture's width.
   """
 
-  def __init__(self, pixel_aspect=1.0):
+  def __init__(self, pixel_aspect=1.0, region=(0.0, 1.0)):
     self._aspect = pixel_aspect
+    self._region = region
     self._found = collections.deque()  # (time, x, y, side) of what was detected
     self._trusted = None  # Those of them that others confirm; None: not known.
     self._last = None
@@ -115,31 +123,79 @@ class FaceTracker:
                and alike(other[1:], one[1:]) for other in self._found)
 
   def _search_all(self, grey):
-    scale = min(1.0, _SEARCH_ROWS / grey.shape[0])
-    minimum = int(_SEARCH_MIN_FACE * grey.shape[0] * scale)
-    return self._search(grey, 0, 0, scale, 4, (minimum, 10 ** 6))
+    left, right = (round(share * grey.shape[1]) for share in self._region)
+    part = grey[:, left:right]
+    for rows, least, neighbours in _SEARCHES:
+      scale = min(1.0, rows / part.shape[0])
+      least = int(least * part.shape[0] * scale)
+      picture = self._scaled(part, scale)
+      if min(picture.shape) >= max(least, 1):
+        found = _detect(picture, neighbours, least)
+        if found:
+          return self._placed(found, left, 0, scale)
+    return []
 
   def _search_near(self, grey, box):
     x, y, side = box
     reach = (0.5 + _NEAR_MARGIN) * side
-    top, left = max(0, int(y - reach)), max(0, int((x - reach) / self._aspect))
-    part = grey[top:int(y + reach), left:int((x + reach) / self._aspect)]
+    low, high = (share * grey.shape[1] for share in self._region)
+    top, left = max(0, int(y - reach)), int(max(low, (x - reach) / self._aspect))
+    part = grey[top:int(y + reach), left:int(min(high, (x + reach) / self._aspect))]
+    scale = _NEAR_FACE / side
+    picture = self._scaled(part, scale)
     # Far smaller faces are allowed than bigger ones: the cascade also fires on
     # windows bigger than the face, and the box would grow from step to step.
-    return self._search(part, left, top, _NEAR_FACE / side, 2,
-                        (int(0.65 * _NEAR_FACE), int(1.3 * _NEAR_FACE)))
-
-  def _search(self, grey, left, top, scale, neighbours, sizes):
-    size = (round(grey.shape[1] * scale * self._aspect),
-            round(grey.shape[0] * scale))
-    if min(size) < sizes[0]:
+    least, most = int(0.65 * _NEAR_FACE), int(1.3 * _NEAR_FACE)
+    if min(picture.shape) < least:
       return []
-    grey = cv2.resize(grey, size, interpolation=(
+    for angle in (0, *_TILTS):
+      found = _detect_tilted(picture, angle, 2, least, most)
+      if found:
+        return self._placed(found, left, top, scale)
+    return []
+
+  def _scaled(self, grey, scale):
+    """Pixels become square and `scale` times as high, at least one."""
+    size = (max(1, round(grey.shape[1] * scale * self._aspect)),
+            max(1, round(grey.shape[0] * scale)))
+    return cv2.resize(grey, size, interpolation=(
       cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
-    boxes = _cascade().detectMultiScale(
-      grey, 1.15, neighbours, minSize=(sizes[0],) * 2, maxSize=(sizes[1],) * 2)
-    return [(left * self._aspect + (x + w / 2) / scale, top + (y + h / 2) / scale,
-             h / scale) for x, y, w, h in boxes]
+
+  def _placed(self, boxes, left, top, scale):
+    return [(left * self._aspect + x / scale, top + y / scale, side / scale)
+            for x, y, side in boxes]
+
+
+def crop_scale(crop):
+  """The side of a crop over the side of the face, or None if it is no crop.
+
+  Args:
+    crop: 'X' (face and some background), 'Y' (face only) or a number as text.
+  """
+  try:
+    scale = CROP_SCALES[crop] if crop in CROP_SCALES else float(crop)
+  except (TypeError, ValueError):
+    return None
+  return scale if _LEAST_SCALE <= scale <= _MOST_SCALE else None
+
+
+def _detect_tilted(grey, angle, neighbours, least, most):
+  """As `_detect`, after the picture was turned about its middle (degrees)."""
+  if not angle:
+    return _detect(grey, neighbours, least, most)
+  size = grey.shape[1], grey.shape[0]
+  turn = cv2.getRotationMatrix2D(((size[0] - 1) / 2, (size[1] - 1) / 2), angle, 1.0)
+  turned = cv2.warpAffine(grey, turn, size, borderMode=cv2.BORDER_REPLICATE)
+  back = cv2.invertAffineTransform(turn)
+  return [(*(back @ (x, y, 1.0)).tolist(), side)
+          for x, y, side in _detect(turned, neighbours, least, most)]
+
+
+def _detect(grey, neighbours, least, most=10 ** 6):
+  """Faces as a list of (centre x, centre y, side) in pixels."""
+  boxes = _cascade().detectMultiScale(
+    grey, 1.15, neighbours, minSize=(least,) * 2, maxSize=(most,) * 2)
+  return [(float(x + w / 2), float(y + h / 2), float(h)) for x, y, w, h in boxes]
 
 
 @functools.cache
@@ -158,8 +214,9 @@ def alike(box, other):
 def smooth(found, time):
   """The box at `time` from the detections around it.
 
-  Position: local linear regression with Gaussian weights. Size: a much wider
-  Gaussian mean of its logarithm, since heads move more than they grow.
+  Position: local linear regression with Gaussian weights. Size: a mean of its
+  logarithm over all that is near, since heads move more than they grow; its
+  weights (1 - t^2) end at zero, lest the size jump when a detection comes near.
 
   Args:
     found: list of (time, x, y, side).
@@ -171,7 +228,7 @@ def smooth(found, time):
   # Plain floats: for a handful of detections several times faster than arrays.
   time = min(max(time, found[0][0]), found[-1][0])
   away = [one[0] - time for one in found]
-  weights = _gaussian(away, _POSITION_SIGMA)
+  weights = _shares(math.exp(-0.5 * (t / _POSITION_SIGMA) ** 2) for t in away)
   mean = sum(w * t for w, t in zip(weights, away, strict=True))
   spread = sum(w * (t - mean) ** 2 for w, t in zip(weights, away, strict=True))
   # The small constant keeps a slope from being drawn through one detection.
@@ -180,13 +237,14 @@ def smooth(found, time):
              for w, t in zip(weights, away, strict=True)]
   x = sum(w * one[1] for w, one in zip(weights, found, strict=True))
   y = sum(w * one[2] for w, one in zip(weights, found, strict=True))
-  side = math.exp(sum(w * math.log(one[3]) for w, one in zip(
-    _gaussian(away, _SIZE_SIGMA), found, strict=True)))
+  weights = _shares(max(1e-6, 1 - (t / LOOKAHEAD_SECONDS) ** 2) for t in away)
+  side = math.exp(sum(w * math.log(one[3])
+                      for w, one in zip(weights, found, strict=True)))
   return x, y, side
 
 
-def _gaussian(away, sigma):
-  weights = [math.exp(-0.5 * (t / sigma) ** 2) for t in away]
+def _shares(weights):
+  weights = list(weights)
   total = sum(weights)
   return [w / total for w in weights]
 

@@ -10,63 +10,100 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from mvp_jax.errors import InputError
 from mvp_jax.raw import face
+from mvp_jax.raw.blobs import Blobs
 from mvp_jax.raw.losses import Loss
-from mvp_jax.raw.prepare import load_result
+from mvp_jax.raw.prepare import load_blobs, load_result
+from mvp_jax.raw.quality import face_quality
 from mvp_jax.raw.video import Video, luma, sample
 
 JPEG_QUALITY = 95
 MAX_LENGTH_DIFFERENCE = 2.0  # Seconds, between video and signals.
+MAX_BROKEN_SECONDS = 2.0  # Of packets that cannot be decoded.
 MIN_FACE_SHARE = 0.1
+_MAX_SIDES = 16.0  # The longer over the shorter side of a picture.
+# Pictures beyond full HD are made smaller before they wait to be cut: a face
+# that is stored with a few hundred pixels loses nothing by it.
+_WAITING_PIXELS = 1920 * 1088
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameSpec:
-  """What to store: `rate` frames per second, `size` pixels square, `crop` X or Y."""
+  """What to store of a face.
+
+  Attributes:
+    rate: frames per second.
+    size: their side in pixels.
+    crop: 'X', 'Y' or a number as text; see `face.crop_scale`.
+    region: where the face's middle lies, as shares of the picture's width: left
+      and right. The second of four seats is (0.25, 0.5).
+
+  Raises:
+    InputError: a crop or region that cannot be.
+  """
 
   rate: float
   size: int
   crop: str
+  region: tuple[float, float] = (0.0, 1.0)
+
+  def __post_init__(self):
+    if face.crop_scale(self.crop) is None:
+      raise InputError(f'crop: one of {face.CROPS}; it is {self.crop!r}')
+    left, right = self.region
+    if not 0 <= left < right <= 1:
+      raise InputError(f'region: left and right as shares of the width, 0 <= left < '
+                       f'right <= 1; it is {self.region!r}')
 
 
-def face_frames(path, spec, seconds):
+def face_frames(path, spec, seconds=None):
   """Decodes a video, follows the face and cuts it out at a steady rate.
 
-  One pass; beside the JPEGs only a second and a half of frames is in memory.
+  The one way from a video to what models read, in preparation and in use. One
+  pass; memory does not grow with the video: a second and a half of frames wait
+  to be cut out, and the JPEGs lie in a temporary file once they are many.
 
   Args:
     path: the video file.
     spec: FrameSpec.
-    seconds: length of the trial's signals; later frames are dropped.
+    seconds: length of the trial's signals; later frames are dropped. None: there
+      are no signals, and the whole video is wanted.
 
   Returns:
-    dict: jpegs (list of bytes), times float32 [time] in seconds since the first
-    frame, valid bool [time], boxes float32 [time, 3] (centre x, centre y and
-    side of the crop, in stored pixels; its width is side / pixel_aspect
-    columns), info (VideoInfo).
+    dict: jpegs (sequence of bytes), times float32 [time] in seconds since the
+    first frame, valid bool [time], boxes float32 [time, 3] (centre x, centre y
+    and side of the crop, in stored pixels of the upright picture; its width is
+    side / pixel_aspect columns), info (VideoInfo), quality (dict, see
+    `quality.face_quality`).
 
   Raises:
     Loss: missing_video, broken_video, length_mismatch or no_face.
   """
+  end = math.inf if seconds is None else seconds
   with _decoding(path) as video:
     cutter = _Cutter(video.info, spec)
-    for time, frame in sample(_watched(video, cutter.tracker), spec.rate, seconds):
+    for time, frame in sample(_watched(video, cutter.tracker), spec.rate, end):
       cutter.add(time, frame)
     cutter.flush()
   length = video.seconds
-  if abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
+  if seconds is not None and abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
     raise Loss('length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} '
                's of signals')
   share = np.mean(cutter.valid)
   if share < MIN_FACE_SHARE:
     raise Loss('no_face', f'{path}: a face in {share:.1%} of the frames')
-  return {
+  found = {
     'jpegs': cutter.jpegs,
     'times': np.array(cutter.times, np.float32),
     'valid': np.array(cutter.valid, bool),
     'boxes': np.array(cutter.boxes, np.float32),
-    'info': video.info,
   }
+  quality = face_quality(
+    found['times'], found['valid'], found['boxes'], video.info.pixel_aspect,
+    face.crop_scale(spec.crop))
+  return found | {'info': video.info,
+                  'quality': quality | {'broken_packets': video.broken}}
 
 
 def whole_frames(path, rate, short_side, least=1):
@@ -81,13 +118,14 @@ def whole_frames(path, rate, short_side, least=1):
     least: frames there must be at least.
 
   Returns:
-    dict: jpegs (list of bytes), times float32 [time] in seconds since the first
-    frame, size int [2] = height, width of the stored frames, info (VideoInfo).
+    dict: jpegs (sequence of bytes), times float32 [time] in seconds since the
+    first frame, size int [2] = height, width of the stored frames, info
+    (VideoInfo).
 
   Raises:
     Loss: missing_video, broken_video or too_short.
   """
-  jpegs, times, before = [], [], None
+  jpegs, times, before = Blobs(), [], None
   with _decoding(path) as video:
     resizer = _Resizer(video.info, short_side)
     for time, frame in sample(video, rate, math.inf):
@@ -102,27 +140,20 @@ def whole_frames(path, rate, short_side, least=1):
 
 
 class _Resizer:
-  """Turns and resizes whole frames; `size` is (height, width) after the first."""
+  """Turns and resizes whole frames; `size` is (height, width)."""
 
   def __init__(self, info, short_side):
     width = info.width * info.pixel_aspect
     scale = short_side / min(width, info.height)
-    self._width, self._height = round(width * scale), round(info.height * scale)
-    self._turns = None  # quarters of a turn to the left
+    self.size = round(info.height * scale), round(width * scale)
+    self._orientation = info.orientation
     self._reformatter = VideoReformatter()
 
   def __call__(self, frame):
-    if self._turns is None:
-      self._turns = round(frame.rotation / 90) % 4
-    image = self._reformatter.reformat(
-      frame, width=self._width, height=self._height, format='bgr24',
-      interpolation='AREA', threads=1).to_ndarray()
-    return np.ascontiguousarray(np.rot90(image, self._turns))
-
-  @property
-  def size(self):
-    size = self._height, self._width
-    return size if self._turns % 2 == 0 else size[::-1]
+    height, width = self.size[::-1 if self._orientation.transposed else 1]
+    return self._orientation.upright(self._reformatter.reformat(
+      frame, width=width, height=height, format='bgr24', interpolation='AREA',
+      threads=1).to_ndarray())
 
 
 @contextlib.contextmanager
@@ -137,6 +168,7 @@ def _decoding(path):
   seconds = 0.0
   try:
     with Video(path) as video:
+      _check_shape(video.info)
       try:
         yield video
       finally:
@@ -144,19 +176,39 @@ def _decoding(path):
   except (av.FFmpegError, ValueError) as error:
     raise Loss('broken_video', f'{path}: decoding fails after {seconds:.1f} s '
                f'({error})') from None
-  if not video.count:
-    raise Loss('broken_video', f'{path}: it holds no frame')
-  missing = (video.info.frames - video.count) / video.info.rate
-  if missing > MAX_LENGTH_DIFFERENCE:
-    raise Loss('broken_video', f'{path}: truncated? It holds {video.count} of '
-               f'{video.info.frames} frames')
+  if video.broken / video.info.rate > MAX_BROKEN_SECONDS:
+    raise Loss('broken_video', f'{path}: {video.broken} packets are damaged, beside '
+               f'{video.count} good frames')
+  _check_length(path, video)
+
+
+def _check_shape(info):
+  width, height = info.width * info.pixel_aspect, info.height
+  if max(width, height) > _MAX_SIDES * min(width, height):
+    raise ValueError(f'the picture is {width:.0f} wide and {height} high')
+
+
+def _check_length(path, video):
+  # Trimming leaves frames in a file that are not to be shown: then its duration
+  # says so, hence both must speak for a truncated file.
+  promises = []
+  if video.info.frames:
+    promises.append((video.info.frames - video.count - video.broken) / video.info.rate)
+  if video.info.promised:
+    promises.append(video.info.promised - video.seconds)
+  if promises and min(promises) > MAX_LENGTH_DIFFERENCE:
+    told = (f'{video.count} of {video.info.frames} frames' if video.info.frames
+            else f'{video.seconds:.1f} of {video.info.promised:.1f} s')
+    raise Loss('broken_video', f'{path}: truncated? It holds {told}; if it is whole, '
+               'write it anew so that its header tells the truth '
+               '(ffmpeg -i IN -c copy OUT)')
 
 
 def _watched(video, tracker):
   due = 0.0
   for time, frame in video:
     if time >= due:
-      tracker.detect(time, luma(frame))
+      tracker.detect(time, video.info.orientation.upright(luma(frame)))
       due = max(due, time) + 1 / face.DETECTIONS_PER_SECOND
     yield time, frame
 
@@ -165,17 +217,25 @@ class _Cutter:
   """Holds frames back until the tracker has looked ahead, then cuts them."""
 
   def __init__(self, info, spec):
-    self.jpegs, self.times, self.valid, self.boxes = [], [], [], []
-    self.tracker = face.FaceTracker(info.pixel_aspect)
-    self._info, self._spec = info, spec
+    self.jpegs, self.times, self.valid, self.boxes = Blobs(), [], [], []
+    self.tracker = face.FaceTracker(info.pixel_aspect, spec.region)
+    self._info, self._size = info, spec.size
+    self._scale = face.crop_scale(spec.crop)
+    self._shrink = min(1.0, math.sqrt(_WAITING_PIXELS / (info.width * info.height)))
     self._waiting = collections.deque()
     self._reformatter = VideoReformatter()
-    # Until a face is found, the largest square in the middle.
+    # Until a face is found, the largest square in the middle of the region.
     width = info.width * info.pixel_aspect
-    scale = face.CROP_SCALES[spec.crop]
-    self._box = width / 2, info.height / 2, min(width, info.height) / scale
+    self._box = (width * sum(spec.region) / 2, info.height / 2,
+                 min(width, info.height) / self._scale)
 
   def add(self, time, frame):
+    if self._shrink < 1:
+      width, height = (max(1, round(side * self._shrink))
+                       for side in (frame.width, frame.height))
+      frame = self._reformatter.reformat(
+        frame, width=width, height=height, format='yuv420p', interpolation='AREA',
+        threads=1)
     self._waiting.append((time, frame))
     while self._waiting[0][0] + face.LOOKAHEAD_SECONDS <= time:
       self._cut(*self._waiting.popleft())
@@ -187,16 +247,19 @@ class _Cutter:
   def _cut(self, time, frame):
     box, valid = self.tracker.box(time)
     self._box = box or self._box
-    aspect = self._info.pixel_aspect
     x, y, side = self._box
-    x, side = x / aspect, side * face.CROP_SCALES[self._spec.crop]
-    image = self._colours(frame)
+    x, side = x / self._info.pixel_aspect, side * self._scale
+    self.boxes.append((x, y, side))
+    image = self._info.orientation.upright(self._colours(frame))
+    # In pixels of the image at hand, whose two sides may shrink by a hair apart.
+    columns = image.shape[1] / self._info.width
+    rows = image.shape[0] / self._info.height
     # Boxes are measured from the picture's edge, crop() from a pixel's middle.
-    image = face.crop(image, x - 0.5, y - 0.5, side, aspect, self._spec.size)
+    image = face.crop(image, x * columns - 0.5, y * rows - 0.5, side * rows,
+                      self._info.pixel_aspect * rows / columns, self._size)
     self.jpegs.append(_jpeg(image))
     self.times.append(time)
     self.valid.append(valid)
-    self.boxes.append((x, y, side))
 
   def _colours(self, frame):
     return self._reformatter.reformat(frame, format='bgr24', threads=1).to_ndarray()
@@ -210,11 +273,28 @@ def _jpeg(image):
 def pack_frames(found):
   """What `face_frames` gives, as arrays for a file of `prepare.run_tasks`."""
   info = found['info']
-  return {
-    'blob': np.frombuffer(b''.join(found['jpegs']), np.uint8),
-    'ends': np.cumsum([len(jpeg) for jpeg in found['jpegs']]),
+  packed = {
+    'blob': found['jpegs'],
+    'ends': found['jpegs'].ends,
     'info': np.array([info.rate, info.width, info.height, info.pixel_aspect]),
-    **{name: found[name] for name in found if name not in ('jpegs', 'info')}}
+    **{name: found[name] for name in found if name not in ('jpegs', 'info', 'quality')}}
+  for name, value in found.get('quality', {}).items():
+    packed[_QUALITY + name] = np.array(value)
+  return packed
+
+
+_QUALITY = 'quality_'
+
+
+def frame_facts(directory, name):
+  """What an account says of the result `name`: dict of numbers, without pictures."""
+  with load_result(directory, name) as arrays:
+    rate, width, height, aspect = arrays['info'].tolist()
+    return {'frames': len(arrays['times']), 'bytes': int(arrays['ends'][-1]),
+            'video_rate': rate, 'width': int(width), 'height': int(height),
+            'pixel_aspect': aspect,
+            **{key.removeprefix(_QUALITY): arrays[key].item() for key in arrays
+               if key.startswith(_QUALITY)}}
 
 
 def load_frames(directory, name):
@@ -222,11 +302,10 @@ def load_frames(directory, name):
 
   Returns:
     dict as `face_frames` gives it, but with info = float [4]: rate, width, height,
-    pixel aspect of the video.
+    pixel aspect of the video, and without quality, which `frame_facts` has.
   """
   with load_result(directory, name) as arrays:
-    blob, ends = arrays['blob'].tobytes(), arrays['ends']
-    starts = [0, *ends[:-1]]
-    jpegs = [blob[a:b] for a, b in zip(starts, ends, strict=True)]
-    return {'jpegs': jpegs, **{key: arrays[key] for key in arrays
-                               if key not in ('key', 'blob', 'ends')}}
+    found = {key: arrays[key] for key in arrays
+             if key not in ('key', 'blob') and not key.startswith(_QUALITY)}
+  ends = found.pop('ends')
+  return {'jpegs': load_blobs(directory, name, 'blob', ends), **found}

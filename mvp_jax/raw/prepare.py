@@ -20,6 +20,7 @@ import numpy as np
 
 from mvp_jax.files import whole
 from mvp_jax.progress import Progress
+from mvp_jax.raw.blobs import Blobs
 from mvp_jax.raw.losses import Loss
 
 
@@ -56,7 +57,7 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
 
   Args:
     function: importable by name; takes a task's `args`, returns a dict of
-      arrays or raises Loss. Any other exception stops the run; what is done
+      arrays (or Blobs) or raises Loss. Any other exception stops the run; what is done
       stays done.
     tasks: list of Task.
     directory: where the results are.
@@ -87,6 +88,11 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
 def load_result(directory, name):
   """Opens the result of a task: a lazy mapping of arrays, to be closed."""
   return np.load(_path(directory, name), allow_pickle=False)
+
+
+def load_blobs(directory, name, array, ends):
+  """Opens an array of a result of which `ends` are the ends of its pieces."""
+  return Blobs.stored(_path(directory, name), array, ends)
 
 
 def write_account(path, rows):
@@ -137,8 +143,19 @@ def _do(function, task, directory):
   except Loss as loss:
     return loss
   with whole(_path(directory, task.name)) as part:
-    np.savez(part, key=np.array(key), **arrays)
+    _save(part, {'key': np.array(key), **arrays})
   return None
+
+
+def _save(path, arrays):
+  """As np.savez does it, but piece by piece where a value is Blobs."""
+  with zipfile.ZipFile(path, 'w') as archive:
+    for name, array in arrays.items():
+      with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
+        if isinstance(array, Blobs):
+          array.write_npy(file)
+        else:
+          np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def _is_done(task, directory):

@@ -4,21 +4,44 @@ There is no seeking: on H.264 in AVI it lands on wrong frames.
 """
 
 import dataclasses
+import itertools
+from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
+MAX_JUMP_SECONDS = 60.0
 _ROUNDING = 1e-6
 _JITTER_FRAMES = 2.5  # By how many frames the order of packets may differ.
+_REWIND_SECONDS = 1.0
+_LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
+
+
+@dataclasses.dataclass(frozen=True)
+class Orientation:
+  """How stored pixels become the picture as shown: first transposed, then flipped."""
+
+  transposed: bool = False
+  flip_x: bool = False
+  flip_y: bool = False
+
+  def upright(self, image):
+    """The picture as shown; an array of [height, width, ...], contiguous."""
+    if self.transposed:
+      image = image.swapaxes(0, 1)
+    return np.ascontiguousarray(image[::-1 if self.flip_y else 1,
+                                      ::-1 if self.flip_x else 1])
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-  """What a video file says of itself.
+  """What a video is, by its first frame and its header.
 
-  `rate` in frames per second, `width` and `height` in stored pixels,
-  `pixel_aspect` = width / height of one pixel as shown, `frames` = how many the
-  header promises (0 if it does not say).
+  `rate` in frames per second. `width` and `height` of the upright picture in
+  stored pixels, `pixel_aspect` = width / height of one of them as shown upright.
+  `frames` = how many the header promises, `promised` = how many seconds (0 if it
+  does not say).
   """
 
   rate: float
@@ -26,35 +49,46 @@ class VideoInfo:
   height: int
   pixel_aspect: float
   frames: int
+  promised: float = 0.0
+  orientation: Orientation = Orientation()
 
 
 class Video:
-  """A video file, to be iterated once: yields (seconds, av.VideoFrame).
+  """A video file, to be iterated once: yields (seconds, av.VideoFrame as stored).
 
   Time zero is the first frame. Times come from the timestamps; frames without
-  one, or that would run backwards, follow their predecessor at the file's rate.
+  one follow their predecessor at the file's rate, and time never runs backwards.
   AVI has no presentation times, and those that FFmpeg makes up are wrong where
   the codec reorders frames: there frames are counted, and the order of packets
-  only tells where some were dropped. After the iteration `count` and `seconds`
-  hold what was decoded.
+  only tells where some were dropped. Packets that cannot be decoded are passed
+  over and counted. After the iteration `count`, `broken` and `seconds` hold what
+  was decoded, what was not, and the length.
 
   Raises:
-    av.FFmpegError: not a video, or a packet that cannot be decoded.
-    ValueError: there is no video in the file.
+    av.FFmpegError: not a video, or it cannot be read on.
+    ValueError: there is no picture in the file, its size changes on the way, or
+      timestamps jump by more than `MAX_JUMP_SECONDS`.
   """
 
   def __init__(self, path):
-    self._container = av.open(str(path))
+    self.count, self.broken, self.seconds = 0, 0, 0.0
+    # Nothing but files: a playlist must not make anyone go to the network.
+    self._container = av.open(
+      str(Path(path).absolute()), metadata_errors='replace',
+      options={'protocol_whitelist': 'file'})
     try:
-      if not self._container.streams.video:
-        raise ValueError('no video stream')
-      self._stream = self._container.streams.video[0]
+      self._counted = self._container.format.name == 'avi'
+      self._stream = _picture_stream(self._container)
       self._stream.codec_context.thread_count = 1
-      self.info = _info(self._stream)
+      self._frames = self._decode()
+      first = next(self._frames, None)
+      if first is None:
+        raise ValueError('no frame in it can be decoded')
+      self._frames = itertools.chain([first], self._frames)
+      self.info = _info(self._stream, first)
     except BaseException:
       self._container.close()
       raise
-    self.count, self.seconds = 0, 0.0
 
   def __enter__(self):
     return self
@@ -63,32 +97,94 @@ class Video:
     self._container.close()
 
   def __iter__(self):
-    step = 1 / self.info.rate
-    counted = self._container.format.name == 'avi'
+    step, size = 1 / self.info.rate, None
     start, last = None, -step
-    for frame in self._container.decode(self._stream):
-      stamp = frame.dts if counted else frame.pts
+    for frame in self._frames:
+      size = size or (frame.width, frame.height)
+      if (frame.width, frame.height) != size:
+        raise ValueError(f'the picture changes from {size[0]}x{size[1]} to '
+                         f'{frame.width}x{frame.height} pixels')
+      stamp = frame.dts if self._counted else frame.pts
       time = last + step
       if stamp is not None:
         stamp = float(stamp * frame.time_base)
         start = stamp if start is None else start
-        if stamp - start > last and not (
-            counted and abs(stamp - start - time) < _JITTER_FRAMES * step):
+        if self._counted:
+          if stamp - start > last and abs(stamp - start - time) >= (
+              _JITTER_FRAMES * step):
+            time = stamp - start
+        elif stamp - start > last:
           time = stamp - start
+        elif last - (stamp - start) > _REWIND_SECONDS:
+          start = stamp - time  # Another recording follows: its clock begins anew.
+        else:
+          # A little later than the last, and those to come can catch up.
+          time = last + _LATE_STEP * step
+      if self.count and time - last > MAX_JUMP_SECONDS:
+        raise ValueError(f'its timestamps jump by {time - last:.0f} s')
       last = time
       self.count += 1
       self.seconds = time + step
       yield time, frame
 
+  def _decode(self):
+    for packet in self._container.demux(self._stream):
+      try:
+        frames = packet.decode()
+      except av.InvalidDataError:
+        self.broken += 1
+      else:
+        yield from frames
 
-def _info(stream):
+
+def _picture_stream(container):
+  # A cover picture in a sound file, or a thumbnail, is no video.
+  still = Disposition.attached_pic | Disposition.timed_thumbnails
+  streams = [stream for stream in container.streams.video
+             if not stream.disposition & still]
+  if not streams:
+    raise ValueError('no video stream')
+  streams = [stream for stream in streams if stream.codec_context]
+  if not streams:
+    raise ValueError('a codec that is not known')
+  return max(streams, key=lambda stream: stream.width * stream.height)
+
+
+def _info(stream, frame):
   rate = stream.average_rate or stream.guessed_rate
-  if not rate or not stream.width or not stream.height:
-    raise ValueError('no frame rate or size in the video stream')
-  aspect = stream.sample_aspect_ratio
-  return VideoInfo(rate=float(rate), width=stream.width, height=stream.height,
-                   pixel_aspect=float(aspect) if aspect else 1.0,
-                   frames=stream.frames)
+  if not rate:
+    raise ValueError('no frame rate in the video stream')
+  orientation = _orientation(frame)
+  width, height = frame.width, frame.height
+  aspect = float(stream.sample_aspect_ratio or 1)
+  if orientation.transposed:
+    width, height, aspect = height, width, 1 / aspect
+  return VideoInfo(rate=float(rate), width=width, height=height, pixel_aspect=aspect,
+                   frames=stream.frames, promised=_promised(stream),
+                   orientation=orientation)
+
+
+def _promised(stream):
+  if 'mov' in stream.container.format.name and stream.duration:
+    return float(stream.duration * stream.time_base)
+  # Matroska says it in a tag. What FFmpeg gives for others can be its own guess.
+  tag = stream.metadata.get('DURATION', '')
+  try:
+    hours, minutes, seconds = map(float, tag.split(':'))
+  except ValueError:
+    return 0.0
+  return 3600 * hours + 60 * minutes + seconds
+
+
+def _orientation(frame):
+  """From the display matrix: x' = a x + c y, y' = b x + d y."""
+  matrix = frame.side_data.get('DISPLAYMATRIX')
+  if matrix is None:
+    return Orientation()
+  a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+  if abs(b) + abs(c) > abs(a) + abs(d):
+    return Orientation(True, c < 0, b < 0)
+  return Orientation(False, a < 0, d < 0)
 
 
 def sample(frames, rate, seconds):
@@ -101,9 +197,9 @@ def sample(frames, rate, seconds):
 
   Yields:
     (seconds, frame): the frame picked and its own time. A frame comes twice
-    where the video has fewer frames than wanted.
+    where the video has fewer frames than wanted. The first frame comes always.
   """
-  wanted, before, step = 0, None, 0.0
+  wanted, before, step = 0, None, 1 / rate
   for time, frame in frames:
     if before is not None:
       step = time - before[0]

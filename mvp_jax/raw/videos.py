@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mvp_jax.errors import InputError
-from mvp_jax.raw.frames import pack_frames, whole_frames
+from mvp_jax.raw.frames import frame_facts, pack_frames, whole_frames
 from mvp_jax.raw.losses import Outcome
 from mvp_jax.raw.prepare import Task, load_result, run_tasks
 
@@ -119,10 +119,8 @@ def _frames(path, rate, short_side, least):
 def _outcome(video, loss, directory):
   if loss is not None:
     return Outcome(video, loss.code, loss.reason, {})
+  facts = frame_facts(directory, task_name(video))
   with load_result(directory, task_name(video)) as arrays:
-    rate, width, height, aspect = arrays['info'].tolist()
-    facts = {'frames': len(arrays['times']), 'bytes': int(arrays['ends'][-1]),
-             'video_rate': rate, 'width': int(width), 'height': int(height),
-             'pixel_aspect': aspect, 'stored_height': int(arrays['size'][0]),
-             'stored_width': int(arrays['size'][1])}
-  return Outcome(video, 'ok', '', facts)
+    height, width = arrays['size'].tolist()
+  return Outcome(video, 'ok', '', facts | {
+    'stored_height': height, 'stored_width': width})

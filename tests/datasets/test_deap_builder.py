@@ -13,6 +13,7 @@ from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.errors import InputError
 from mvp_jax.raw import builder as builders
 from mvp_jax.raw.prepare import read_account
+from mvp_jax.raw.quality import QUALITY
 from mvp_jax.synthetic.deap import write_deap_twin
 from mvp_jax.synthetic.spec import TwinSpec
 
@@ -217,6 +218,15 @@ def test_losses_are_named_and_allowed_only_on_demand(corpus, tmp_path):
   account = read_account(directory / 'account.csv')
   assert len(account) == 6
   assert {r['trial_id']: r['outcome'] for r in account if r['outcome'] != 'ok'} == lost
+  for row in account:
+    if row['outcome'] != 'ok':
+      assert {row[name] for name in QUALITY} == {''}
+      continue
+    # The twin's faces are 38 to 45 % of the height of its pictures wide.
+    assert float(row['face_share']) == 1 and 0 < float(row['face_jitter']) < 0.1
+    assert 0.3 < float(row['face_pixels']) / SPEC.height < 0.6
+    assert [row[name] for name in ('face_gaps', 'longest_gap', 'broken_packets')] == [
+      '0', '0.0', '0']
   builder = tfds.builder_from_directory(directory)
   trials = list(builder.as_data_source('trials'))
   assert [text(t['trial_id']) for t in trials] == ['s01_trial03', 's02_trial03']

@@ -1,15 +1,14 @@
 from fractions import Fraction
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mvp_jax.raw import face
+from mvp_jax.errors import InputError
+from mvp_jax.raw import face, frames
 from mvp_jax.raw.frames import FrameSpec, face_frames
 from mvp_jax.raw.losses import Loss
 
-RECORDINGS = Path(__file__).parents[3] / 'shared' / 'data' / 'face'
 RATE = 10
 BOX_OVER_SIDE = 1.13  # Haar's box on the drawn face
 
@@ -65,7 +64,7 @@ def test_crops_are_steadier_than_detection_in_every_frame(moving_head):
   def jitter(boxes):  # what is not the head's own movement, frame to frame
     return np.std(np.diff(np.asarray(boxes, float) - truth, 2, axis=0), axis=0)
 
-  assert np.all(jitter(found['boxes']) < 0.5 * jitter(single))
+  assert np.all(5 * jitter(found['boxes']) < jitter(single))
 
 
 def test_crop_x_holds_more_than_crop_y(moving_head):
@@ -121,6 +120,96 @@ def test_no_face_is_a_loss(tmp_path, write_video):
   with pytest.raises(Loss) as error:
     face_frames(tmp_path / 'v.avi', FrameSpec(RATE, 32, 'X'), 4.0)
   assert error.value.code == 'no_face' and 'v.avi' in error.value.reason
+
+
+def test_the_seat_asked_for(tmp_path, draw_face, write_video):
+  # Four seats, as in group recordings; the second person has the smallest face.
+  places = [(60, 90, 52), (180, 80, 40), (300, 85, 60), (420, 95, 48)]
+  image = np.full((180, 480, 3), 90, np.uint8)
+  for x, y, side in places:
+    image[:, x - 60:x + 60] = draw_face(180, 120, 60, y, side)
+  write_video(tmp_path / 'v.avi', [image] * 30, RATE)
+  for seat, (x, y, side) in enumerate(places):
+    spec = FrameSpec(RATE, 32, 'Y', region=(seat / 4, (seat + 1) / 4))
+    found = face_frames(tmp_path / 'v.avi', spec, 3.0)
+    assert found['valid'].all()
+    assert overlap(found['boxes'][15], (x, y, side * BOX_OVER_SIDE)) > 0.7
+  found = face_frames(tmp_path / 'v.avi', FrameSpec(RATE, 32, 'Y'), 3.0)
+  assert found['boxes'][15][0] == pytest.approx(300, abs=8)  # the biggest
+
+
+@pytest.mark.parametrize('share', [0.07, 0.1])
+def test_a_small_face_in_a_big_picture(draw_face, share):
+  height = 720
+  image = draw_face(height, 960, 700, 300, share * height)
+  tracker = face.FaceTracker()
+  for k in range(6):
+    tracker.detect(k / 2, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+  box, there = tracker.box(1.0)
+  assert there
+  assert overlap(box, (700, 300, share * height * BOX_OVER_SIDE)) > 0.6
+
+
+def test_a_head_that_leans_is_not_lost(draw_face):
+  # More than the cascade bears by itself.
+  tracker, height = face.FaceTracker(), 240
+  upright = cv2.cvtColor(draw_face(height, 320, 170, 120, 80), cv2.COLOR_RGB2GRAY)
+  turn = cv2.getRotationMatrix2D((170, 120), 32, 1.0)
+  leaning = cv2.warpAffine(upright, turn, (320, height),
+                           borderMode=cv2.BORDER_REPLICATE)
+  assert not face._detect(leaning, 2, 50)
+  for k in range(20):
+    tracker.detect(k / 2, leaning if 6 <= k < 14 else upright)
+  for time in np.arange(0, 9.5, 0.25):
+    box, there = tracker.box(time)
+    assert there and overlap(box, (170, 120, 80 * BOX_OVER_SIDE)) > 0.6
+
+
+def test_the_size_stays_when_detections_waver():
+  rng, tracker = np.random.default_rng(0), face.FaceTracker()
+  tracker._found.extend((k / 2, 100.0, 80.0, 60 * np.exp(rng.normal(0, 0.06)))
+                        for k in range(200))
+  sides = np.array([tracker.box(time)[0][2] for time in np.arange(3, 95, 0.1)])
+  # Of five to six detections with weights 1, .89, .56, 0 about .46 is left.
+  assert np.std(np.log(sides)) < 0.52 * 0.06
+  assert np.abs(np.diff(np.log(sides))).max() < 0.01
+
+
+@pytest.mark.parametrize(('crop', 'scale'), [
+  ('X', 1.6), ('Y', 1.0), ('1.3', 1.3), ('4', 4.0), ('Z', None), ('0.1', None),
+  ('nan', None), ('', None), (None, None)])
+def test_crops_by_name_or_by_number(crop, scale):
+  assert face.crop_scale(crop) == scale
+  if scale is None:
+    with pytest.raises(InputError, match='crop: one of X, Y, or a number'):
+      FrameSpec(RATE, 32, crop)
+
+
+@pytest.mark.parametrize('region', [(0.5, 0.5), (0.6, 0.2), (-0.1, 1), (0, 1.2)])
+def test_a_region_that_cannot_be(region):
+  with pytest.raises(InputError, match='region: left and right'):
+    FrameSpec(RATE, 32, 'X', region)
+
+
+def test_pictures_beyond_full_hd_wait_smaller(tmp_path, draw_face, write_video,
+                                              monkeypatch):
+  image = draw_face(240, 320, 190, 110, 90)
+  write_video(tmp_path / 'v.mp4', [image] * 20, RATE)
+  whole = face_frames(tmp_path / 'v.mp4', FrameSpec(RATE, 48, 'X'))
+  monkeypatch.setattr(frames, '_WAITING_PIXELS', 150 * 200)
+  small = face_frames(tmp_path / 'v.mp4', FrameSpec(RATE, 48, 'X'))
+  np.testing.assert_allclose(small['boxes'], whole['boxes'], rtol=1e-5)
+  one, other = (cv2.imdecode(np.frombuffer(found['jpegs'][10], np.uint8), 1).astype(int)
+                for found in (whole, small))
+  assert np.abs(one - other).mean() < 4
+
+
+def test_without_signals_the_whole_video_is_wanted(moving_head):
+  path, truth, _ = moving_head
+  found = face_frames(path, FrameSpec(5.0, 32, 'X'))
+  assert len(found['jpegs']) == 60 and found['quality']['face_share'] == 1
+  assert found['quality']['face_pixels'] == pytest.approx(
+    np.median(truth[:, 2]) * BOX_OVER_SIDE, rel=.1)
 
 
 def test_a_single_mistake_is_not_a_face():
@@ -182,14 +271,3 @@ def test_crop_repeats_the_border():
   for side in (50, 300):
     found = face.crop(image, 0.0, 0.0, side, 1.0, 40)
     assert np.all(found[:, :20] == 200)
-
-
-def test_real_recordings():
-  if not RECORDINGS.is_dir():
-    pytest.skip('the sample recordings are not part of this repository')
-  found = face_frames(RECORDINGS / 'face_noface.mov', FrameSpec(5.0, 48, 'X'), 6.4)
-  there = found['times'] < 1.9  # A man, then from 2.5 s on a title.
-  assert found['valid'][there].all()
-  assert not found['valid'][found['times'] > 2.5].any()
-  x, y, side = found['boxes'][0]
-  assert overlap((x, y, side), (440, 275, 490)) > 0.8  # by eye

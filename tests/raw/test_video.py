@@ -68,17 +68,36 @@ def times_of(container, stamps):
   """Times that Video gives frames with these timestamps, in 1/50 s."""
   video = Video.__new__(Video)
   stamp = 'dts' if container == 'avi' else 'pts'
-  frames = [Fake(time_base=Fraction(1, 50), **{stamp: value}) for value in stamps]
-  video._stream, video.info = None, Fake(rate=50.0)
-  video._container = Fake(format=Fake(name=container),
-                          decode=lambda stream: iter(frames))
+  frames = [Fake(time_base=Fraction(1, 50), width=8, height=8, **{stamp: value})
+            for value in stamps]
+  video.info, video._frames = Fake(rate=50.0), iter(frames)
+  video._counted = container == 'avi'
   video.count, video.seconds = 0, 0.0
   return [time for time, _ in video]
 
 
 def test_missing_and_backward_timestamps_are_counted():
   times = times_of('mov', [25, None, 27, 27, 29, 40])
-  np.testing.assert_allclose(times, np.array([0, 1, 2, 3, 4, 15]) / 50)
+  # The one that comes too late follows at once, and those to come catch up.
+  np.testing.assert_allclose(times, np.array([0, 1, 2, 2.1, 4, 15]) / 50)
+
+
+def test_late_timestamps_do_not_push_the_rest():
+  stamps = [0, 2, 2, *range(3, 200)]
+  times = times_of('mov', stamps)
+  np.testing.assert_allclose(times[10:], np.array(stamps[10:]) / 50)
+  assert np.all(np.diff(times) > 0)
+
+
+def test_a_clock_that_begins_anew_is_followed():
+  # Two recordings of a minute, one behind the other in one file.
+  stamps = [*range(3000), *range(3000)]
+  np.testing.assert_allclose(times_of('mpegts', stamps), np.arange(6000) / 50)
+
+
+def test_a_jump_of_hours_is_an_error():
+  with pytest.raises(ValueError, match='jump by 7201 s'):
+    times_of('mov', [0, 1, 50 * 7201])
 
 
 def test_avi_is_counted_but_dropped_frames_are_seen():
