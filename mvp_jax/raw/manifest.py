@@ -26,6 +26,7 @@ _COLUMNS = (
   'signals_onset', 'rate', 'time', *CHANNELS,
   *(f'{channel}_{part}' for channel in CHANNELS for part in _PARTS), *RATINGS,
   'rating_min', 'rating_max', 'openface', 'openface_face')
+_MAX_NAME, _MAX_FILE_NAME = 60, 255
 _BLANK = ('', 'na', 'n/a', 'nan', 'none')
 
 
@@ -160,8 +161,9 @@ class _Reader:
 
   def read(self, number, cells):
     self._row, self._cells = number, cells
-    if not self._text('subject'):
-      self._wrong('subject', 'blank; say who was recorded')
+    if not 0 < len(self._text('subject')) <= _MAX_NAME:
+      self._wrong('subject', f'blank, or over {_MAX_NAME} characters; say who was '
+                  'recorded')
     channels = {c: self._source(c) for c in CHANNELS if self._text(c)}
     self._unused_parts()
     video, openface = self._path('video'), self._path('openface')
@@ -242,8 +244,13 @@ class _Reader:
 
   def _path(self, column):
     text = self._text(column)
+    if not text:
+      return None
     # A table written on Windows may have backslashes.
-    return self._folder / text.replace('\\', '/') if text else None
+    path = self._folder / text.replace('\\', '/')
+    if any(len(part.encode()) > _MAX_FILE_NAME for part in path.parts):
+      self._wrong(column, f'{text[:20]!r}... is too long for the name of a file')
+    return path
 
   def _number(self, column, default=None, least=None, code='manifest'):
     text = self._text(column)
@@ -323,7 +330,7 @@ def _check_repeats(recordings, problems):
   seen = {}
   for r in recordings:
     keys = [('trial', f'subject {r.subject_name} has trial {r.trial}',
-             ('trial', r.subject_name, r.trial))]
+             ('trial', r.trial_id))]
     if r.video is not None:
       keys.append(('video', f'{r.video.name} from {r.video_onset:g} s is',
                    ('video', r.video, r.video_onset)))

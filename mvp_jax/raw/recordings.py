@@ -346,3 +346,8 @@ def _at(recording, column):
   except Loss as loss:
     raise Loss(loss.code, f'row {recording.row}, column {column}: '
                f'{loss.reason}') from None
+  except OSError as error:  # no right to look, a drive that went away
+    code = {'video': 'missing_video', 'openface': 'broken_openface'}.get(
+      column, 'missing_signals')
+    raise Loss(code, f'row {recording.row}, column {column}: {error.filename}: '
+               f'{error.strerror}') from None

@@ -29,8 +29,8 @@ def resample(values, times, rate, length, start=0.0):
   after = np.clip(np.searchsorted(times, grid), 1, len(times) - 1)
   near = np.minimum(abs(grid - times[after - 1]), abs(grid - times[after]))
   even = np.where(near > 0.75 * step, np.nan, np.interp(grid, times, values))
-  _, good = bridge_gaps(even, 1 / step)
-  even = np.interp(grid, grid[good], even[good]) if good.any() else np.zeros(len(grid))
+  even, good = bridge_gaps(even, 1 / step)
+  even = np.interp(grid, grid[good], even[good]) if good.any() else even
   ratio = fractions.Fraction(rate * step).limit_denominator(1000)
   if ratio < 1:
     fine = resample_poly(even, ratio.numerator, ratio.denominator, padtype='line')

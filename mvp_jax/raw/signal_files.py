@@ -4,6 +4,7 @@ Text (CSV and the like, with or without header), Empatica E4 folders, MATLAB `.m
 NumPy `.npz`, WFDB and EDF/BDF. Nothing that a file holds is executed.
 """
 
+import collections
 import csv
 import dataclasses
 import difflib
@@ -191,14 +192,9 @@ def _read_text(path):
   delimiter = _delimiter(lines)
   decimal = ',' if delimiter != ',' and any(
     re.search(r'\d,\d', line) for line in lines) else '.'
-  rows = [_cells(line, delimiter) for line in lines]
-  first = next((i for i, row in enumerate(rows) if _numeric(row, decimal)), None)
+  first, names = _header([_cells(line, delimiter) for line in lines], decimal)
   if first is None:
     raise _broken(path, f'no row of numbers in its first {len(lines)} lines')
-  names = None
-  if first and len(rows[first - 1]) == len(rows[first]) and not lines[
-      first - 1].startswith('#'):
-    names = rows[first - 1]
   table = pandas.read_csv(
     path, sep=r'\s+' if delimiter == ' ' else delimiter, decimal=decimal, header=None,
     skiprows=first, encoding='utf-8-sig', encoding_errors='replace',
@@ -245,18 +241,32 @@ def _cells(line, delimiter):
   return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def _numeric(cells, decimal):
-  """Whether a row is of data: there are numbers, and no names among them."""
-  numbers = 0
-  for cell in cells:
-    try:
-      float(cell.replace(decimal, '.'))
-      numbers += 1
-    except ValueError:
-      # A date or a time of day may stand among numbers, a name may not.
-      if cell and not re.match(r'[\d+-][\d.:/T Z+-]*$', cell):
-        return False
-  return numbers > 0
+def _header(rows, decimal):
+  """The row where the data begin (None: nowhere), and the columns' names or None.
+
+  Data look like most rows do; names are in the first of the rows without a number
+  right above (a row of units may lie between).
+  """
+  numbers = [tuple(_is_number(cell, decimal) for cell in row) for row in rows]
+  patterns = collections.Counter(n for n in numbers if any(n)).most_common(1)
+  if not patterns:
+    return None, None
+  usual = patterns[0][0]
+  first = next(i for i, n in enumerate(numbers) if len(n) == len(usual)
+               and sum(a and b for a, b in zip(n, usual, strict=True)) > sum(usual) / 2)
+  above = first
+  while above and len(numbers[above - 1]) == len(usual) and not any(
+      numbers[above - 1]) and not rows[above - 1][0].startswith('#'):
+    above -= 1
+  return first, rows[above] if above < first else None
+
+
+def _is_number(cell, decimal):
+  try:
+    float(cell.replace(decimal, '.'))
+  except ValueError:
+    return False
+  return True
 
 
 def _read_e4(path):
@@ -296,7 +306,8 @@ def _read_mat(path):
 
 
 def _read_npz(path):
-  with np.load(path, allow_pickle=False) as content:
+  # Opened here since np.load leaves a broken archive open.
+  with path.open('rb') as file, np.load(file, allow_pickle=False) as content:
     return _File(_arrays(path, dict(content)))
 
 

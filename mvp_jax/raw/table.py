@@ -42,7 +42,8 @@ def read_table(path, known):
   except csv.Error as error:
     raise InputError(f'{path}: not a proper CSV ({error}); save it anew from a '
                      'spreadsheet as "CSV UTF-8"') from None
-  lines = [(number, [cell.strip() for cell in cells]) for number, cells in lines]
+  lines = [(number, [' '.join(cell.strip().splitlines()) for cell in cells])
+           for number, cells in lines]
   lines = [(number, cells) for number, cells in lines if any(cells)]
   if len(lines) < 2:
     raise InputError(f'{path}: a header and one row per trial are needed; it has '
