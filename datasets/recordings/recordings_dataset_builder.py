@@ -123,6 +123,10 @@ class Builder(CorpusBuilder):
     found = recordings.load_signals(self.interim_dir, trial)
     seconds = float(found.pop('seconds'))
     del found['units']
+    if not found['signals'].size:
+      # TFDS can't read back an array of two unknown sizes and less than two bytes.
+      found |= {'signals': np.zeros((2, 1), np.float32),
+                'signal_valid': np.zeros((2, 1), bool)}
     example = _blank() | found | {
       'subject_name': trial.subject_name, 'stimulus': trial.stimulus,
       'stimulus_name': trial.stimulus_name, 'ratings': trial.ratings,
