@@ -139,7 +139,8 @@ def channel_of(recording, name):
   source = recording.channels.get(name)
   if source is None:
     raise Loss('missing_signals', f'row {recording.row}, column {name}: blank, while '
-               'it is to be used; name the column of the signal file')
+               'it is to be used; name the column of the signal file, or leave the '
+               'channel out (channels)')
   with _at(recording, name):
     channel = read_channel(source.file, source.column, source.rate, recording.time)
     channel = units.convert(name, channel, source.unit)
@@ -183,7 +184,8 @@ def video_times(recording):
   path = recording.video
   with _at(recording, 'video'):
     if path is None:
-      raise Loss('missing_video', 'blank, while video is to be used; name the file')
+      raise Loss('missing_video', 'blank, while video is to be used; name the file, or '
+                 'leave video out')
     if not path.is_file():
       raise Loss('missing_video', f'{path}: no such file')
     times = _packet_times(path)

@@ -353,6 +353,11 @@ def _read_edf(path):
     record = edfio.read_bdf(path, header_encoding='latin-1')
   else:
     record = edfio.read_edf(path, header_encoding='latin-1')
+  with path.open('rb') as file:
+    promised = int(file.read(256)[236:244])
+  if promised > record.num_data_records:
+    raise _broken(path, f'truncated? It holds {record.num_data_records} of {promised} '
+                  'records')
   if record.reserved[3:5] == '+D':
     raise _broken(path, 'its recording has pauses (EDF+D); export it without')
   channels = {}

@@ -178,7 +178,7 @@ def test_what_a_row_lacks_of_what_is_wanted(tmp_path):
     'subject': 'A', 'signals': 'a.csv', 'rate': 32, 'eda': 'EDA'}])
   assert reason(manifest, ('eda', 'ppg')) == (
     'missing_signals', 'row 2, column ppg: blank, while it is to be used; name the '
-    'column of the signal file')
+    'column of the signal file, or leave the channel out (channels)')
   code, text = reason(manifest, video=True)
   assert code == 'missing_video' and text.startswith('row 2, column video: blank')
   assert recordings.channels_in_use(manifest, ()) == ('eda',)

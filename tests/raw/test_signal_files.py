@@ -175,6 +175,11 @@ def test_wfdb_with_two_rates(tmp_path):
     found = read_channel(tmp_path / name, 'EDA')
     np.testing.assert_allclose(found.values, EDA, atol=1e-9)
     assert found.rate == pytest.approx(10) and found.unit == 'uS'
+  (tmp_path / 'cut.hea').write_text((tmp_path / 'r.hea').read_text().replace(
+    'r.dat', 'cut.dat').replace('r 2', 'cut 2'))
+  (tmp_path / 'cut.dat').write_bytes(frames.tobytes()[:-200])
+  with pytest.raises(Loss, match='cut.hea: '):
+    read_channel(tmp_path / 'cut.hea', 'EDA')
   found = read_channel(tmp_path / 'r.hea', 'ecg')
   np.testing.assert_allclose(found.values, np.repeat(ECG, 4), atol=0.003)
   assert found.rate == pytest.approx(40) and found.unit == 'mV'
@@ -205,6 +210,9 @@ def test_edf_with_two_rates(tmp_path):
   np.testing.assert_allclose(ecg.values, np.repeat(ECG, 4), atol=1e-6)
   assert (eda.rate, ecg.rate) == (pytest.approx(10), pytest.approx(40))
   assert (eda.unit, ecg.unit) == ('uS', 'mV')
+  path.write_bytes(edf()[:-60])
+  with pytest.raises(Loss, match='truncated. It holds 3 of 4 records'):
+    read_channel(path, 'EDA')
   path.write_bytes(edf('EDF+D'))
   with pytest.raises(Loss, match='pauses'):
     read_channel(path, 'EDA')
