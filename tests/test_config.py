@@ -164,3 +164,17 @@ def test_the_encoder_s_model_has_the_sizes_given():
   assert (model.frames, model.tubelet, model.size, model.patch) == (12, 3, 64, 8)
   assert (model.drop_path, model.dtype) == (0.2, 'bfloat16')
   assert model.slots == clips.slots
+
+
+@pytest.mark.parametrize('overrides', [{}, {'data.manual_dir': 'somewhere'}])
+def test_the_config_of_own_recordings_fits(overrides):
+  path = _FILE.with_name('recordings_fusion.py')
+  spec = importlib.util.spec_from_file_location('recordings_fusion', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  config = module.get_config()
+  assert set(_flat(config.embedded.to_dict())) <= set(_flat(config.to_dict()))
+  config.update_from_flattened_dict(overrides)
+  parsed = parse(resolve(config, overrides))
+  assert parsed.dataset == 'recordings' and parsed.data.channels == ()
+  assert parsed.encoder.size == ('B' if overrides else 'tiny')

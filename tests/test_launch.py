@@ -8,6 +8,7 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _CONFIG = f'--config={_ROOT / "configs" / "deap_fusion.py"}'
+_RECORDINGS = f'--config={_ROOT / "configs" / "recordings_fusion.py"}'
 _PRETRAIN = f'--config={_ROOT / "configs" / "videomae_pretrain.py"}'
 
 
@@ -28,6 +29,8 @@ def _launch(cwd, *arguments):
     ([_CONFIG, '--config.encoder.size=Q'], ['config.encoder', 'size', 'tiny, S, B']),
     ([_CONFIG, '--config.data.crop=Z'], ['config.data', 'crop', 'X, Y']),
     ([_CONFIG, '--config.data.manual_dir=deap'], ['deap', 'metadata_csv']),
+    ([_RECORDINGS, '--config.data.manual_dir=deap'], ['deap/manifest.csv', 'no such']),
+    ([_RECORDINGS, '--config.data.channels=eda,gsr'], ['config.data', 'channels']),
     ([_PRETRAIN, '--config.sources=videos:none,deap:deap', '--config.weights=1,2'],
      ['none', 'no such folder']),
     ([_PRETRAIN, '--config.sources=deap:deap', '--config.subjects=3'],

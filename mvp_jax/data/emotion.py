@@ -63,6 +63,10 @@ class EmotionTrials:
     # Python 3.11 may fail when several threads do so.
     self._tokens = ([_open_tokens(features, trial) for trial in trials]
                     if features else None)
+    if 'physio' in modalities and trials and not any(
+        trial.signals_valid.any() for trial in trials):
+      raise InputError('evaluation.models: no trial has signals; leave out fusion and '
+                       'physio')
     for trial in trials:
       for target in options.targets:
         if not np.isfinite(trial.ratings.get(target, np.nan)):

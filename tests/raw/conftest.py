@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def draw_face():
   """Function (height, width, x, y, side) -> RGB image with a face.
 
@@ -43,7 +43,7 @@ def _fixed(x, y):
   return round(x * 16), round(y * 16)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def write_video():
   """Function (path, images, rate, aspect=1) writing H.264; rate in Hz."""
   def write(path, images, rate, aspect=1):

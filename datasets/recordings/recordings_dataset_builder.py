@@ -1,0 +1,196 @@
+"""Your own recordings as a TFDS data set: whatever a manifest names.
+
+The README beside this file says how to use it and what the splits hold.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from mvp_jax.errors import InputError
+from mvp_jax.raw import recordings
+from mvp_jax.raw.builder import CorpusBuilder, CorpusConfig, array
+from mvp_jax.raw.frames import FrameSpec
+from mvp_jax.raw.manifest import CHANNELS, RATINGS, SCALE, read_manifest
+from mvp_jax.raw.openface import INTENSITIES, PRESENCES
+from mvp_jax.raw.units import AS_RECORDED
+
+_CROPS = 'X', 'Y'
+
+
+@dataclasses.dataclass
+class RecordingsConfig(CorpusConfig):
+  """What is prepared, and how; see also `CorpusConfig`.
+
+  Attributes:
+    crop: 'X' (whole face and some background) or 'Y' (face only).
+    channels: names from `manifest.CHANNELS`; () = all that the manifest names;
+      ('none',) = no signals.
+    signal_rate: of the stored signals in Hz.
+  """
+
+  crop: str = 'X'
+  channels: tuple[str, ...] = ()
+  signal_rate: float = 128.0
+
+  def rules(self):
+    channels = set(self.channels)
+    return {
+      f'channels: some of {", ".join(CHANNELS)}, each once; none of all, or none':
+        (channels <= set(CHANNELS) and len(channels) == len(self.channels))
+        or self.channels == recordings.NO_CHANNELS,
+      f'crop: one of {", ".join(_CROPS)}': self.crop in _CROPS,
+      'signal_rate: 1 to 2000 Hz': 1 <= self.signal_rate <= 2000,
+    } | super().rules()
+
+
+class Builder(CorpusBuilder):
+  """Face video, body signals, action units and ratings of your own recordings."""
+
+  # Said outright, since TFDS cannot ask a module that is in no package.
+  pkg_dir_path = epath.Path(__file__).parent
+  VERSION = tfds.core.Version('1.0.0')
+  RELEASE_NOTES = {'1.0.0': 'First version.'}
+  MANUAL_DOWNLOAD_INSTRUCTIONS = (
+    'Put a manifest.csv into manual_dir; docs/recordings.md says what is in it.')
+  CONFIG = RecordingsConfig
+  BUILDER_CONFIGS = [
+    RecordingsConfig(name='video', description='Face video, with signals if any.'),
+    RecordingsConfig(name='signals', video=False,
+                     description='Signals without video.'),
+  ]
+
+  @classmethod
+  def describe(cls, config):
+    parts = [f'signals_{config.signal_rate:g}hz']
+    if config.video:
+      parts = ['video', config.crop.lower(), f'{config.frame_size}px',
+               f'{config.frame_rate:g}hz', *parts]
+    return '_'.join([*parts, *(config.channels or ('all',))])
+
+  @classmethod
+  def fingerprint(cls, manual_dir, config):
+    manifest = read_manifest(manual_dir)
+    manifest.require()
+    _check_wanted(manifest, config)
+    return recordings.fingerprint(manifest)
+
+  def prepare_trials(self, manual_dir):
+    config = self.builder_config
+    manifest = read_manifest(manual_dir)
+    manifest.require()
+    channels = recordings.channels_in_use(manifest, config.channels)
+    frames = (FrameSpec(config.frame_rate, config.frame_size, config.crop)
+              if config.video else None)
+    outcomes = recordings.prepare_trials(
+      manifest, channels, config.signal_rate, frames, self.interim_dir, config.workers)
+    marker = recordings.marker(manifest) or {}
+    return outcomes, {
+      'channels': list(channels), 'units': _units(channels, outcomes),
+      'signal_rate': config.signal_rate,
+      'crop': config.crop if config.video else None,
+      'subjects': {r.subject_name: r.subject for r in manifest.recordings},
+      'stimuli': {r.stimulus_name: r.stimulus for r in manifest.recordings},
+      'rating_scale': list(SCALE),
+      'synthetic': bool(marker), 'ceiling': marker.get('ceiling'),
+      'fingerprint': recordings.fingerprint(manifest)}
+
+  def trial_features(self):
+    return {
+      'subject_name': tfds.features.Text(),
+      'stimulus': np.int32,
+      'stimulus_name': tfds.features.Text(),
+      'ratings': {name: np.float32 for name in RATINGS},
+      'signals': array((None, None), np.float32),
+      'signal_valid': array((None, None), np.bool_),
+      'signal_rate': np.float32,
+      'au_times': array((None,), np.float32),
+      'au_intensities': array((None, len(INTENSITIES)), np.float32),
+      'au_presences': array((None, len(PRESENCES)), np.float32),
+      'au_valid': array((None,), np.bool_),
+      'source': {
+        'row': np.int32, 'video': tfds.features.Text(), 'video_rate': np.float32,
+        'width': np.int32, 'height': np.int32, 'pixel_aspect': np.float32},
+      'face_boxes': array((None, 3), np.float32),
+    }
+
+  def trial_example(self, outcome):
+    if outcome is None:
+      return _blank()
+    trial, config = outcome.trial, self.builder_config
+    found = recordings.load_signals(self.interim_dir, trial)
+    seconds = float(found.pop('seconds'))
+    del found['units']
+    if not found['signals'].size:
+      # TFDS can't read back an array of two unknown sizes and less than two bytes.
+      found |= {'signals': np.zeros((2, 1), np.float32),
+                'signal_valid': np.zeros((2, 1), bool)}
+    example = _blank() | found | {
+      'subject_name': trial.subject_name, 'stimulus': trial.stimulus,
+      'stimulus_name': trial.stimulus_name, 'ratings': trial.ratings,
+      'signal_rate': config.signal_rate}
+    example['source'] |= {'row': trial.row, 'video': str(trial.video or '')}
+    if config.video:
+      frames = recordings.load_trial_frames(self.interim_dir, trial, seconds)
+      rate, width, height, aspect = frames['info']
+      example |= {'frame_times': frames['times'], 'frame_valid': frames['valid'],
+                  'face_boxes': frames['boxes']}
+      example['source'] |= {'video_rate': rate, 'width': int(width),
+                            'height': int(height), 'pixel_aspect': aspect}
+    return example
+
+  def jpegs(self, outcome):
+    return recordings.load_trial_frames(
+      self.interim_dir, outcome.trial, outcome.facts['seconds'])['jpegs']
+
+  def account_row(self, outcome):
+    def fact(name, digits):
+      value = outcome.facts.get(name, '')
+      return value if isinstance(value, str) else round(value, digits)
+
+    trial = outcome.trial
+    return {'trial_id': trial.trial_id, 'outcome': outcome.code,
+            'reason': outcome.reason, 'row': trial.row, 'subject': trial.subject,
+            'subject_name': trial.subject_name, 'stimulus_name': trial.stimulus_name,
+            'seconds': fact('seconds', 2), 'signal_share': fact('signal_share', 4),
+            'video_rate': fact('video_rate', 3), 'frames': fact('frames', 0),
+            'face_share': fact('face_share', 4), 'au_frames': fact('au_frames', 0),
+            'au_valid': fact('au_valid', 0)}
+
+
+def _check_wanted(manifest, config):
+  """Raises InputError if no row at all has what is asked for."""
+  missing = set(config.channels) - {*manifest.channels, *recordings.NO_CHANNELS}
+  if missing:
+    raise InputError(f'{manifest.path}: no row names a column for '
+                     f'{", ".join(sorted(missing))} (there are '
+                     f'{", ".join(manifest.channels) or "no channels"}); correct '
+                     'config.data.channels')
+  if config.video and not any(r.video for r in manifest.recordings):
+    raise InputError(f'{manifest.path}: no row names a video; train on signals alone '
+                     'with --config.evaluation.models=physio')
+
+
+def _units(channels, outcomes):
+  """Each channel's unit, 'as recorded' if it is not the same in all trials."""
+  units = [set() for _ in channels]
+  for outcome in outcomes:
+    for found, unit in zip(units, outcome.facts.get('units', ()), strict=False):
+      found.add(unit)
+  return [found.pop() if len(found) == 1 else AS_RECORDED for found in units]
+
+
+def _blank():
+  signal = np.zeros((0, 0), np.float32)
+  return {
+    'subject_name': '', 'stimulus': 0, 'stimulus_name': '',
+    'ratings': dict.fromkeys(RATINGS, 0.0),
+    'signals': signal, 'signal_valid': signal.astype(bool), 'signal_rate': 0.0,
+    'au_times': np.zeros(0, np.float32), 'au_valid': np.zeros(0, bool),
+    'au_intensities': np.zeros((0, len(INTENSITIES)), np.float32),
+    'au_presences': np.zeros((0, len(PRESENCES)), np.float32),
+    'source': {'row': 0, 'video': '', 'video_rate': 0.0, 'width': 0, 'height': 0,
+               'pixel_aspect': 0.0},
+    'face_boxes': np.zeros((0, 3), np.float32)}

@@ -1,0 +1,166 @@
+"""Action units that OpenFace 2.x has written as a CSV.
+
+Baltrusaitis et al., "OpenFace 2.0: Facial Behavior Analysis Toolkit", FG 2018. The
+file comes from `FeatureExtraction -f VIDEO -aus`, or `FaceLandmarkVidMulti` where
+several faces are in the picture; older exports without `face_id` are read too.
+"""
+
+import dataclasses
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from mvp_jax.raw.losses import Loss
+
+# The order of the columns of `ActionUnits`, by FACS number.
+INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+PRESENCES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)
+MIN_CONFIDENCE = 0.75  # below it, the authors advise, a row is no measurement
+
+_R = tuple(f'AU{n:02d}_r' for n in INTENSITIES)
+_C = tuple(f'AU{n:02d}_c' for n in PRESENCES)
+_NEEDED = ('frame', 'timestamp', 'confidence', 'success', *_R, *_C)
+_LATE_FRAMES = 5  # by which OpenFace and our decoder may differ at the end
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionUnits:
+  """The action units of one face, a row per video frame; 0 where not valid.
+
+  Attributes:
+    times: float64 [n], seconds since the video's first frame.
+    intensities: float32 [n, 17] from 0 to 5, in the order of `INTENSITIES`.
+    presences: float32 [n, 18], 0 or 1, in the order of `PRESENCES`.
+    valid: bool [n], a face was tracked there with confidence.
+    face: the face_id chosen, 0 where the file has none.
+  """
+
+  times: np.ndarray
+  intensities: np.ndarray
+  presences: np.ndarray
+  valid: np.ndarray
+  face: int
+
+
+def read_openface(path, frame_times=None, face=None):
+  """Reads the action units of one face.
+
+  Args:
+    path: the CSV.
+    frame_times: float [frames], seconds of all frames of the video, as decoded here;
+      row `frame` k belongs to the k-th. Without it OpenFace's timestamps count,
+      which older versions make up.
+    face: the face_id wanted; None = that with most valid rows (of equal ones the
+      largest).
+
+  Returns:
+    ActionUnits.
+
+  Raises:
+    Loss: broken_openface.
+  """
+  path = Path(path)
+  table = _table(path)
+  rows = {name: table[name].to_numpy(np.float64) for name in _NEEDED}
+  frames = rows['frame']
+  if not (np.isfinite(frames).all() and (frames == np.round(frames)).all()
+          and frames.min() >= 1):
+    raise _broken(path, 'column frame: not whole numbers from 1')
+  values = np.stack([rows[name] for name in (*_R, *_C)], 1)
+  with np.errstate(invalid='ignore'):
+    valid = ((rows['success'] == 1) & (rows['confidence'] >= MIN_CONFIDENCE)
+             & np.isfinite(values).all(1)
+             & (values >= 0).all(1) & (values[:, :17] <= 5).all(1))
+  chosen, face = _choose(path, table, valid, face)
+  index, values, valid = frames[chosen].astype(int) - 1, values[chosen], valid[chosen]
+  if len(np.unique(index)) < len(index):
+    raise _broken(path, 'several rows for one frame and face; write it anew')
+  count = index.max() + 1
+  if frame_times is None:
+    order = np.argsort(index)
+    stamps = rows['timestamp'][chosen][order]
+    if not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
+      raise _broken(path, 'column timestamp: it does not advance with the frames')
+    times = np.interp(np.arange(count), index[order], stamps)
+  else:
+    if count > len(frame_times) + _LATE_FRAMES:
+      raise _broken(path, f'it has frame {count}, the video only {len(frame_times)}; '
+                    'is it of another video?')
+    times, count = np.asarray(frame_times, np.float64), len(frame_times)
+    inside = index < count
+    index, values, valid = index[inside], values[inside], valid[inside]
+  found = np.zeros((count, values.shape[1]), np.float32)
+  good = np.zeros(count, bool)
+  good[index] = valid
+  found[index[valid]] = values[valid]
+  return ActionUnits(times, found[:, :17], found[:, 17:], good, face)
+
+
+def _table(path):
+  import pandas
+
+  if not path.exists():
+    raise _broken(path, 'no such file')
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      header = pandas.read_csv(path, nrows=0, skipinitialspace=True)
+      names = [str(name).strip() for name in header.columns]
+      _check_layout(path, names)
+      wanted = {*_NEEDED, 'face_id', 'x_0', 'x_16'}
+      table = pandas.read_csv(
+        path, skiprows=1, header=None, names=names, index_col=False,
+        skipinitialspace=True, usecols=[n for n in names if n in wanted])
+    table = table.apply(pandas.to_numeric, errors='coerce')
+  except Loss:
+    raise
+  except Exception as error:  # noqa: B902  pandas raises many kinds
+    told = ' '.join(str(error).split())[:150]
+    raise _broken(path, f'cannot be read ({told})') from None
+  if not len(table):
+    raise _broken(path, 'it has no row')
+  return table
+
+
+def _check_layout(path, names):
+  missing = [name for name in _NEEDED if name not in names]
+  if not missing:
+    return
+  other = [name for name in names if re.fullmatch(r'AU_?\d+', name)]
+  if other:
+    raise _broken(path, f'columns such as {other[0]} are not of OpenFace 2.x but of '
+                  'OpenFace 3, Py-Feat or LibreFace, whose numbers mean something '
+                  'else; write it with OpenFace 2.x')
+  raise _broken(path, f'no column {missing[0]} ({len(missing)} of {len(_NEEDED)} are '
+                'missing); write it with OpenFace 2.x: FeatureExtraction -f VIDEO -aus')
+
+
+def _choose(path, table, valid, face):
+  """The rows of one face: bool [rows], and its face_id."""
+  if 'face_id' not in table:
+    if face not in (None, 0):
+      raise _broken(path, f'it has no column face_id to look for face {face} in')
+    return np.ones(len(table), bool), 0
+  ids = table['face_id'].to_numpy(np.float64)
+  if not (np.isfinite(ids).all() and (ids == np.round(ids)).all()):
+    raise _broken(path, 'column face_id: not whole numbers')
+  known = np.unique(ids).astype(int)
+  if face is None:
+    face = max(known, key=lambda i: (valid[ids == i].sum(), _size(table, ids == i), -i))
+  elif face not in known:
+    raise _broken(path, f'no face {face}; there are '
+                  f'{", ".join(map(str, known[:12]))}')
+  return ids == face, int(face)
+
+
+def _size(table, rows):
+  """The mean width of a face in pixels, 0 where landmarks are not in the file."""
+  if 'x_0' not in table or 'x_16' not in table:
+    return 0.0
+  return float((table['x_16'] - table['x_0'])[rows].abs().mean())
+
+
+def _broken(path, text):
+  return Loss('broken_openface', f'{path}: {text}')

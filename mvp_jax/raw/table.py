@@ -1,0 +1,101 @@
+"""A small table as spreadsheets save it: the manifest's, with named columns."""
+
+import csv
+import dataclasses
+import difflib
+import io
+from pathlib import Path
+
+from mvp_jax.errors import InputError
+
+_DELIMITERS = ',;\t'
+_MAX_BYTES = 100 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """`rows`: list of (row number as a spreadsheet counts, {column: text})."""
+
+  columns: tuple[str, ...]
+  rows: list
+  notes: list
+
+
+def read_table(path, known):
+  """Reads a CSV with a header; comma, semicolon or tab between the cells.
+
+  Blank rows are passed over, and case and spaces around names do not count.
+
+  Args:
+    path: Path.
+    known: the columns that mean something. Others are told in `notes`.
+
+  Raises:
+    InputError: it can't be read, a column comes twice or looks misspelt, a row has
+      another number of cells, or there is no row.
+  """
+  text = _text(Path(path))
+  delimiter = max(_DELIMITERS, key=text.partition('\n')[0].count)
+  try:
+    lines = list(enumerate(
+      csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True), 1))
+  except csv.Error as error:
+    raise InputError(f'{path}: not a proper CSV ({error}); save it anew from a '
+                     'spreadsheet as "CSV UTF-8"') from None
+  lines = [(number, [' '.join(cell.strip().splitlines()) for cell in cells])
+           for number, cells in lines]
+  lines = [(number, cells) for number, cells in lines if any(cells)]
+  if len(lines) < 2:
+    raise InputError(f'{path}: a header and one row per trial are needed; it has '
+                     f'{len(lines)} rows')
+  columns = [name.lower() for name in lines[0][1]]
+  while columns and not columns[-1]:
+    columns.pop()
+  notes = []
+  _check_names(path, columns, known, notes)
+  rows = []
+  for number, cells in lines[1:]:
+    if len(cells) > len(columns) and not any(cells[len(columns):]):
+      cells = cells[:len(columns)]
+    if len(cells) > len(columns):
+      raise InputError(f'{path}: row {number}, column {columns[-1]}: {len(cells)} '
+                       f'cells for {len(columns)} columns; put text that holds '
+                       f'{delimiter!r} in quotes')
+    rows.append((number, dict(zip(columns, cells, strict=False))))
+  return Table(tuple(name for name in columns if name in known), rows, notes)
+
+
+def _text(path):
+  if path.suffix.lower() in ('.xlsx', '.xls', '.ods', '.numbers'):
+    raise InputError(f'{path}: a spreadsheet; save it as "CSV UTF-8" and give that')
+  try:
+    if path.stat().st_size > _MAX_BYTES:
+      raise InputError(f'{path}: over {_MAX_BYTES >> 20} MB; is it the manifest?')
+    data = path.read_bytes()
+    code = 'utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
+    text = data.decode(code)
+  except FileNotFoundError:
+    raise InputError(f'{path}: no such file; docs/recordings.md says what to put into '
+                     'it') from None
+  except OSError as error:
+    raise InputError(f'{path}: cannot be read ({error.strerror})') from None
+  except UnicodeDecodeError:
+    raise InputError(f'{path}: not UTF-8; save it as "CSV UTF-8"') from None
+  if '\0' in text:
+    raise InputError(f'{path}: not a text file; save it as "CSV UTF-8"')
+  return text
+
+
+def _check_names(path, columns, known, notes):
+  for i, name in enumerate(columns):
+    where = f'{path}: row 1, column {name or i + 1}'
+    if not name:
+      raise InputError(f'{where}: the header is blank; name it or leave it out')
+    if columns.index(name) < i:
+      raise InputError(f'{where}: it is there twice; leave one out')
+    if name in known:
+      continue
+    near = difflib.get_close_matches(name, known, 1, 0.85)
+    if near and near[0] not in columns:
+      raise InputError(f'{where}: there is no such column; is it {near[0]}?')
+    notes.append(f'column {name} is not used')

@@ -1,0 +1,111 @@
+"""Writes a small set of made-up recordings with a manifest, as a lab would have them.
+
+Per subject a folder with, for each trial, a face video and a CSV of EDA and PPG that
+begins some seconds before the stimulus. What is planted is what the twin of DEAP has
+(see `deap`): valence in the face, arousal in EDA and pulse.
+"""
+
+import concurrent.futures
+import csv
+import dataclasses
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mvp_jax.errors import InputError
+from mvp_jax.files import whole, write_json
+from mvp_jax.progress import Progress
+from mvp_jax.synthetic import ratings as said
+from mvp_jax.synthetic.face import write_face_video
+from mvp_jax.synthetic.signals import simulate_body
+from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE
+
+MARKER = 'SYNTHETIC.json'
+MANIFEST = 'manifest.csv'
+_COLUMNS = ('subject', 'trial', 'stimulus', 'video', 'signals', 'signals_onset', 'rate',
+            'eda', 'eda_unit', 'ppg', 'valence', 'arousal', 'rating_min', 'rating_max')
+
+
+def write_recordings_twin(root, spec, workers=None):
+  """Writes the recordings of `spec` (TwinSpec) under `root`; returns nothing.
+
+  Every subject has a video of every trial. Interrupted, it continues where it
+  stopped: files appear under their name only when whole.
+
+  Raises:
+    InputError: `root` holds recordings of another spec, or some that are not made up.
+  """
+  root = Path(root)
+  marker, manifest = root / MARKER, root / MANIFEST
+  if marker.exists():
+    found = json.loads(marker.read_text()).get('spec')
+    if found != json.loads(json.dumps(dataclasses.asdict(spec))):
+      raise InputError(f'{marker}: these are made up by another spec ({found}); give '
+                       'another directory or delete this one')
+    if manifest.exists():
+      return
+  elif manifest.exists():
+    raise InputError(f'{manifest}: may be real, for there is no {MARKER}; a twin needs '
+                     'a directory of its own')
+  write_json(marker, {
+    'corpus': 'recordings', 'spec': dataclasses.asdict(spec),
+    'ceiling': said.ceiling(spec), 'subjects': spec.subjects, 'trials': spec.trials})
+  jobs = [(root, spec, subject, trial) for subject in range(1, spec.subjects + 1)
+          for trial in range(1, spec.trials + 1)]
+  with Progress(len(jobs), 'writing made-up recordings', 'trials') as progress:
+    for _ in _run(jobs, workers or os.cpu_count()):
+      progress.update()
+  with whole(manifest) as part, part.open('w', newline='') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(_COLUMNS)
+    for subject in range(1, spec.subjects + 1):
+      writer.writerows(_rows(spec, subject))
+
+
+def _rows(spec, subject):
+  order, rated = said.stimulus_order(spec, subject), said.ratings(spec, subject)
+  for trial in range(1, spec.trials + 1):
+    video, signals = (path.as_posix() for path in _names(subject, trial))
+    yield (f'P{subject:02}', trial, f'clip{order[trial - 1]:02}', video, signals,
+           BASELINE_SECONDS, SIGNAL_RATE, 'EDA', 'microsiemens', 'PPG',
+           *(f'{value:.2f}' for value in rated[trial - 1, :2]), 1, 9)
+
+
+def _names(subject, trial):
+  folder = Path(f'P{subject:02}')
+  return folder / f'trial{trial:02}.avi', folder / f'trial{trial:02}.csv'
+
+
+def _run(jobs, workers):
+  """Does the jobs, yielding once after each."""
+  if workers == 1:
+    yield from map(_write, jobs)
+    return
+  pool = concurrent.futures.ProcessPoolExecutor(
+    workers, mp_context=multiprocessing.get_context('spawn'),
+    initializer=cv2.setNumThreads, initargs=(1,))
+  try:
+    futures = [pool.submit(_write, job) for job in jobs]
+    for future in concurrent.futures.as_completed(futures):
+      yield future.result()
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def _write(job):
+  root, spec, subject, trial = job
+  video, signals = (root / path for path in _names(subject, trial))
+  if not video.exists():
+    with whole(video) as part:
+      write_face_video(part, spec, subject, trial)
+  if not signals.exists():
+    body = simulate_body(spec, subject, trial)
+    # As long as the video: both were stopped together.
+    length = round((BASELINE_SECONDS + spec.video_seconds) * SIGNAL_RATE)
+    with whole(signals) as part:
+      np.savetxt(part, np.stack([body.eda, body.ppg], 1)[:length], '%.5f', ',',
+                 header='EDA,PPG', comments='')

@@ -1,0 +1,209 @@
+import csv
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from mvp_jax.data.builders import load_builder, prepare
+from mvp_jax.data.emotion import EmotionInput, EmotionTrials
+from mvp_jax.data.trials import Corpus
+from mvp_jax.errors import InputError
+from mvp_jax.raw.prepare import read_account
+from mvp_jax.synthetic.recordings import write_recordings_twin
+from mvp_jax.synthetic.spec import TwinSpec
+
+SPEC = TwinSpec(subjects=2, trials=2, frame_rate=4.0, width=96, height=96,
+                pixel_aspect=(1, 1), video_seconds=8.0)
+FIELDS = dict(frame_rate=4.0, frame_size=32, workers=1)
+
+
+@pytest.fixture(scope='module')
+def twin(tmp_path_factory):
+  root = tmp_path_factory.mktemp('twin')
+  write_recordings_twin(root, SPEC, workers=1)
+  return root
+
+
+@pytest.fixture(scope='module')
+def prepared(twin, tmp_path_factory):
+  return prepare('recordings', twin, tmp_path_factory.mktemp('data'), **FIELDS)
+
+
+@pytest.fixture
+def folder(twin, tmp_path):
+  """A copy of the recordings to be changed."""
+  return shutil.copytree(twin, tmp_path / 'own')
+
+
+def rows_of(folder):
+  with (folder / 'manifest.csv').open(newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def rewrite(folder, rows):
+  with (folder / 'manifest.csv').open('w', newline='') as file:
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def text(value):
+  return value.decode() if isinstance(value, bytes) else value
+
+
+def test_every_trial_has_its_own_signals_and_ratings(prepared, twin):
+  trials = tfds.builder_from_directory(prepared).as_data_source('trials')
+  rows = rows_of(twin)
+  assert len(trials) == len(rows) == 4
+  for trial, row in zip(trials, rows, strict=True):
+    assert text(trial['subject_name']) == row['subject']
+    assert text(trial['trial_id']) == f'{row["subject"]}_trial0{row["trial"]}'
+    assert text(trial['stimulus_name']) == row['stimulus']
+    for name in ('valence', 'arousal'):
+      assert trial['ratings'][name] == pytest.approx(float(row[name]))
+    assert np.isnan(trial['ratings']['liking'])
+    recorded = np.loadtxt(twin / row['signals'], delimiter=',', skiprows=1)
+    # 3 s at 128 Hz lie before the onset.
+    np.testing.assert_allclose(trial['signals'], recorded[384:], rtol=1e-5)
+    assert trial['signals'].shape == (8 * 128, 2) and trial['signal_valid'].all()
+    assert trial['signal_rate'] == 128
+
+
+def test_frames_are_of_the_trial(prepared, twin):
+  corpus = Corpus(prepared)
+  assert [t.subject for t in corpus.trials] == [1, 1, 2, 2]
+  for trial, row in zip(corpus.trials, rows_of(twin), strict=True):
+    np.testing.assert_allclose(trial.frame_times, np.arange(32) / 4, atol=1e-4)
+    assert trial.frame_valid.mean() > 0.9
+    reader = cv2.VideoCapture(str(twin / row['video']))
+    images = [reader.read()[1][:, :, ::-1] for _ in range(32)]
+    crops = corpus.frames(trial, [0, 31])
+    for number, crop in zip((0, 31), crops, strict=True):
+      assert abs(crop[8:24, 8:24].mean() - images[number][30:66, 30:66].mean()) < 30
+
+
+def test_facts_of_the_data_set(prepared):
+  metadata = tfds.builder_from_directory(prepared).info.metadata
+  assert metadata['channels'] == ['eda', 'ppg']
+  assert metadata['units'] == ['microsiemens', 'as recorded']
+  assert metadata['subjects'] == {'P01': 1, 'P02': 2}
+  assert set(metadata['stimuli']) == {'clip01', 'clip02'}
+  assert metadata['synthetic'] is True and metadata['rating_scale'] == [1, 9]
+  assert set(metadata['ceiling']) == {'valence', 'arousal'}
+  assert metadata['fingerprint'] in prepared.parts
+
+
+def test_recordings_are_not_taken_for_made_up(folder, tmp_path):
+  (folder / 'SYNTHETIC.json').unlink()
+  corpus = Corpus(prepare('recordings', folder, tmp_path / 'data', video=False,
+                          workers=1))
+  assert corpus.metadata['synthetic'] is False and corpus.metadata['ceiling'] is None
+  with pytest.raises(InputError, match='may be real'):
+    write_recordings_twin(folder, SPEC, workers=1)
+
+
+def test_a_twin_stays_what_it_is(twin):
+  before = {p: p.stat().st_mtime_ns for p in twin.rglob('*')}
+  write_recordings_twin(twin, SPEC, workers=1)
+  assert before == {p: p.stat().st_mtime_ns for p in twin.rglob('*')}
+  with pytest.raises(InputError, match='another spec'):
+    write_recordings_twin(twin, TwinSpec(subjects=3), workers=1)
+
+
+def test_a_twin_goes_on_where_it_stopped(folder, twin):
+  (folder / 'manifest.csv').unlink()
+  (folder / 'P02' / 'trial01.csv').unlink()
+  kept = (folder / 'P01' / 'trial01.avi').stat().st_mtime_ns
+  write_recordings_twin(folder, SPEC, workers=1)
+  assert (folder / 'P01' / 'trial01.avi').stat().st_mtime_ns == kept
+  for name in ('manifest.csv', 'P02/trial01.csv'):
+    assert (folder / name).read_bytes() == (twin / name).read_bytes()
+
+
+def test_signals_alone(folder, tmp_path):
+  rows = [{k: v for k, v in row.items() if k != 'video'} for row in rows_of(folder)]
+  rewrite(folder, rows)
+  with pytest.raises(InputError, match='no row names a video; .*models=physio'):
+    prepare('recordings', folder, tmp_path / 'data', **FIELDS)
+  directory = prepare('recordings', folder, tmp_path / 'data', video=False, workers=1,
+                      channels=('ppg',), signal_rate=32.0)
+  corpus = Corpus(directory)
+  assert not corpus.has_video and corpus.metadata['channels'] == ['ppg']
+  assert [t.signals.shape for t in corpus.trials] == [(8 * 32, 1)] * 4
+  trials = EmotionTrials(corpus, corpus.trials, EmotionInput(max_seconds=8.0),
+                         ('physio',))
+  assert trials[0]['signals'].shape == (256, 1)
+
+
+def test_video_alone(folder, tmp_path):
+  rows = [{k: v for k, v in row.items() if k not in ('signals', 'eda', 'ppg')}
+          for row in rows_of(folder)]
+  for row in rows:
+    row['eda_unit'] = ''
+  rewrite(folder, rows)
+  corpus = Corpus(prepare('recordings', folder, tmp_path / 'data', **FIELDS))
+  assert corpus.metadata['channels'] == [] and corpus.has_video
+  assert [len(t.frame_times) for t in corpus.trials] == [32] * 4
+  assert not any(t.signals_valid.any() for t in corpus.trials)
+  options = EmotionInput(max_seconds=8.0)
+  assert 'frames' in EmotionTrials(corpus, corpus.trials, options, ('video',))[0]
+  with pytest.raises(InputError, match='no trial has signals'):
+    EmotionTrials(corpus, corpus.trials, options, ('physio',))
+
+
+def test_losses_are_named_and_allowed_only_on_demand(folder, tmp_path):
+  rows = rows_of(folder)
+  (folder / rows[1]['video']).unlink()
+  rows[2]['arousal'] = ''
+  rewrite(folder, rows)
+  with pytest.raises(InputError) as error:
+    prepare('recordings', folder, tmp_path / 'data', **FIELDS)
+  told = str(error.value)
+  assert '4 trials in, 2 out; 2 lost' in told and '\n' not in told
+  assert 'P01_trial02 missing_video (row 3, column video: ' in told
+  assert 'P02_trial01 missing_rating (row 4, column arousal: blank' in told
+  directory = prepare('recordings', folder, tmp_path / 'data', **FIELDS,
+                      allow_losses=('missing_video', 'missing_rating'))
+  account = read_account(directory / 'account.csv')
+  assert [(r['row'], r['outcome']) for r in account] == [
+    ('2', 'ok'), ('3', 'missing_video'), ('4', 'missing_rating'), ('5', 'ok')]
+  assert [t.trial_id for t in Corpus(directory).trials] == ['P01_trial01',
+                                                           'P02_trial02']
+
+
+def test_rows_that_cannot_be_read_stop_everything(folder, tmp_path):
+  rows = rows_of(folder)
+  rows[1]['rate'] = rows[3]['rate'] = 'fast'
+  rewrite(folder, rows)
+  with pytest.raises(InputError, match="row 3, column rate: 'fast' .*and 1 more; "
+                     'python -m mvp_jax.raw.check') as error:
+    prepare('recordings', folder, tmp_path / 'data', **FIELDS)
+  assert '\n' not in str(error.value) and not (tmp_path / 'data').exists()
+
+
+def test_tfds_own_api(twin, tmp_path):
+  builder = load_builder('recordings')(
+    config='signals', data_dir=tmp_path, file_format='array_record')
+  builder.download_and_prepare(
+    download_config=tfds.download.DownloadConfig(manual_dir=twin))
+  assert len(builder.as_data_source('trials')) == 4
+
+
+@pytest.mark.parametrize('field, told', [
+  ({'crop': 'Z'}, 'crop: one of X, Y'), ({'channels': ('gsr',)}, 'channels: some of'),
+  ({'channels': ('eda', 'eda')}, 'each once'), ({'signal_rate': 0}, 'signal_rate'),
+  ({'channels': ('ecg',)}, 'no row names a column for ecg .there are eda, ppg')])
+def test_wrong_fields(twin, tmp_path, field, told):
+  with pytest.raises(InputError, match=told):
+    prepare('recordings', twin, tmp_path, **field)
+
+
+def test_configs_are_told_apart_by_name():
+  configure = load_builder('recordings').configure
+  variants = [{}, {'crop': 'Y'}, {'frame_rate': 12.5}, {'frame_size': 64},
+              {'channels': ('ppg', 'eda')}, {'channels': ('none',)}, {'video': False},
+              {'signal_rate': 64.0}]
+  assert len({configure(**fields).name for fields in variants}) == len(variants)
+  assert configure(workers=3, allow_losses=('no_face',)).name == configure().name

@@ -1,0 +1,258 @@
+"""Files are written by hand or by the packages whose formats they are."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import scipy.io
+
+from mvp_jax.raw.losses import Loss
+from mvp_jax.raw.signal_files import read_channel
+
+EDA = np.round(5 + np.sin(np.arange(40) / 7), 3)
+ECG = np.round(np.cos(np.arange(40) / 3), 3)
+
+
+@pytest.mark.parametrize('column', ['EDA', 'eda', '2'])
+@pytest.mark.parametrize('delimiter', [',', ';', '\t', ' '])
+@pytest.mark.parametrize('preamble', ['', '# recorder 3\n# 40 samples\n'])
+def test_text_with_a_header(tmp_path, delimiter, column, preamble):
+  path = tmp_path / 'a.csv'
+  rows = [delimiter.join(['ECG', 'EDA'])]
+  rows += [delimiter.join([f'{a:.3f}', f'{b:.3f}'])
+           for a, b in zip(ECG, EDA, strict=True)]
+  path.write_text(preamble + '\n'.join(rows) + '\n')
+  channel = read_channel(path, column, rate=20)
+  np.testing.assert_allclose(channel.values, EDA)
+  np.testing.assert_allclose(channel.times, np.arange(40) / 20)
+  assert channel.rate == pytest.approx(20) and channel.end == pytest.approx(2)
+
+
+@pytest.mark.parametrize('delimiter, end', [
+  (',', '\n'), (';', '\r\n'), ('\t', '\t\n'), (';', ';\n')])
+def test_text_without_a_header(tmp_path, delimiter, end):
+  path = tmp_path / 'a.txt'
+  decimal = '.' if delimiter == ',' else ','
+  path.write_text(''.join(
+    delimiter.join([f'{a:.3f}', f'{b:.3f}']).replace('.', decimal) + end
+    for a, b in zip(ECG, EDA, strict=True)), newline='')
+  np.testing.assert_allclose(read_channel(path, '1', rate=20).values, ECG)
+  np.testing.assert_allclose(read_channel(path, '2', rate=20).values, EDA)
+  with pytest.raises(Loss, match="no column '3'; .*there are 2: 1, 2"):
+    read_channel(path, '3', rate=20)
+
+
+def test_preamble_and_units_above_the_numbers(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('Recorder 3\nSampling rate,20\nECG,EDA\nmV,uS\n' + ''.join(
+    f'{a},{b}\n' for a, b in zip(ECG, EDA, strict=True)))
+  np.testing.assert_allclose(read_channel(path, 'EDA', rate=20).values, EDA)
+
+
+def test_a_single_column(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text(''.join(f'{x}\n' for x in EDA))
+  np.testing.assert_allclose(read_channel(path, '1', rate=20).values, EDA)
+  path.write_text('EDA\n' + ''.join(f'{x}\n' for x in EDA))
+  np.testing.assert_allclose(read_channel(path, 'EDA', rate=20).values, EDA)
+
+
+def test_cells_that_are_no_numbers(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('when,EDA,mark\n' + ''.join(
+    f'2024-05-01 10:00:{i:02},{"" if i == 3 else "lost" if i == 5 else EDA[i]},go\n'
+    for i in range(40)))
+  values = read_channel(path, 'EDA', rate=4).values
+  assert np.isnan(values[[3, 5]]).all()
+  np.testing.assert_allclose(np.delete(values, [3, 5]), np.delete(EDA, [3, 5]))
+  with pytest.raises(Loss, match='mark holds no number'):
+    read_channel(path, 'mark', rate=4)
+  with pytest.raises(Loss, match='is it mark'):
+    read_channel(path, 'marks', rate=4)
+
+
+def test_a_time_column(tmp_path):
+  path = tmp_path / 'a.csv'
+  times = 100 + np.arange(40) / 8
+  times[20:] += 3  # the recorder paused
+  path.write_text('t,EDA\n' + ''.join(
+    f'{t},{x}\n' for t, x in zip(times, EDA, strict=True)))
+  channel = read_channel(path, 'EDA', time='t')
+  np.testing.assert_allclose(channel.times, times)
+  np.testing.assert_allclose(channel.values, EDA)
+  assert channel.rate == pytest.approx(8)
+
+
+@pytest.mark.parametrize('times, told', [
+  (np.arange(40) * 10.0, 'must be in seconds'), (np.zeros(40), 'does not advance'),
+  (np.abs(np.arange(40) - 30) / 8, 'runs backwards at sample 2')])
+def test_a_time_column_that_cannot_be(tmp_path, times, told):
+  path = tmp_path / 'a.csv'
+  path.write_text('t,EDA\n' + ''.join(
+    f'{t},{x}\n' for t, x in zip(times, EDA, strict=True)))
+  with pytest.raises(Loss, match=told):
+    read_channel(path, 'EDA', time='t')
+
+
+@pytest.fixture
+def e4(tmp_path):
+  folder = tmp_path / 'E4'
+  folder.mkdir()
+  for name, start, rate, values in (
+      ('EDA', 1_600_000_000, 4, EDA), ('BVP', 1_600_000_000.5, 64, ECG)):
+    lines = [f'{start:.6f}', f'{rate:.6f}', *(f'{x}' for x in values)]
+    (folder / f'{name}.csv').write_text('\n'.join(lines) + '\n')
+  (folder / 'ACC.csv').write_text('1,1,1\n32,32,32\n1,2,3\n')
+  (folder / 'tags.csv').write_text('1600000004.2\n')
+  return folder
+
+
+def test_empatica_e4(e4):
+  eda, bvp = read_channel(e4, 'EDA'), read_channel(e4, 'bvp')
+  np.testing.assert_allclose(eda.values, EDA)
+  np.testing.assert_allclose(bvp.values, ECG)
+  assert eda.times[0] == 0 and bvp.times[0] == 0.5
+  assert eda.rate == pytest.approx(4) and bvp.rate == pytest.approx(64)
+  assert eda.unit == 'microsiemens' and eda.began == 1_600_000_000
+  with pytest.raises(Loss, match='it says 4 Hz, not 8'):
+    read_channel(e4, 'EDA', rate=8)
+
+
+def test_a_broken_e4(e4, tmp_path):
+  (e4 / 'EDA.csv').write_text('EDA\n4\n1\n')
+  with pytest.raises(Loss, match='not as an Empatica E4'):
+    read_channel(e4, 'EDA')
+  empty = tmp_path / 'empty'
+  empty.mkdir()
+  with pytest.raises(Loss, match='a folder without EDA.csv'):
+    read_channel(empty, 'EDA')
+  (empty / 'session.zip').touch()
+  with pytest.raises(Loss, match='unpack session.zip'):
+    read_channel(empty, 'EDA')
+
+
+def test_mat_and_npz(tmp_path):
+  content = {'eda': EDA, 'all': np.stack([ECG, EDA]), 'name': np.array(['x'])}
+  scipy.io.savemat(tmp_path / 'a.mat', content | {'rec': {'ppg': ECG}})
+  np.savez(tmp_path / 'a.npz', **content)
+  for name in ('a.mat', 'a.npz'):
+    np.testing.assert_allclose(read_channel(tmp_path / name, 'EDA', 10).values, EDA)
+    np.testing.assert_allclose(read_channel(tmp_path / name, 'all:1', 10).values, ECG)
+    np.testing.assert_allclose(read_channel(tmp_path / name, 'all:2', 10).values, EDA)
+  ppg = read_channel(tmp_path / 'a.mat', 'rec.ppg', 10)
+  np.testing.assert_allclose(ppg.values, ECG)
+  with pytest.raises(Loss, match='does not say how fast'):
+    read_channel(tmp_path / 'a.npz', 'eda')
+
+
+class Attack:
+
+  def __reduce__(self):
+    return print, ('victim',)
+
+
+def test_nothing_is_executed(tmp_path, capsys):
+  np.savez(tmp_path / 'a.npz', eda=np.array([Attack()], object))
+  (tmp_path / 'b.npz').write_bytes(pickle.dumps(Attack()))
+  for name in ('a.npz', 'b.npz'):
+    with pytest.raises(Loss, match='cannot be read'):
+      read_channel(tmp_path / name, 'eda', 1)
+  assert 'victim' not in capsys.readouterr().out
+
+
+def test_wfdb_with_two_rates(tmp_path):
+  # By https://physionet.org/physiotools/wag/header-5.htm: per frame (at 10 Hz) one
+  # sample of EDA and four of ECG, 16 bits, (digital - baseline) / gain.
+  eda = np.round(EDA * 1000).astype('<i2')
+  ecg = np.round(np.repeat(ECG, 4) * 200).astype('<i2')
+  frames = np.concatenate([eda[:, None], ecg.reshape(-1, 4)], 1)
+  (tmp_path / 'r.dat').write_bytes(frames.tobytes())
+  (tmp_path / 'r.hea').write_text(
+    'r 2 10 40\nr.dat 16 1000(0)/uS 16 0 0 0 0 EDA\n'
+    'r.dat 16x4 200(0)/mV 16 0 0 0 0 ECG\n')
+  for name in ('r.hea', 'r', 'r.dat'):
+    found = read_channel(tmp_path / name, 'EDA')
+    np.testing.assert_allclose(found.values, EDA, atol=1e-9)
+    assert found.rate == pytest.approx(10) and found.unit == 'uS'
+  (tmp_path / 'cut.hea').write_text((tmp_path / 'r.hea').read_text().replace(
+    'r.dat', 'cut.dat').replace('r 2', 'cut 2'))
+  (tmp_path / 'cut.dat').write_bytes(frames.tobytes()[:-200])
+  with pytest.raises(Loss, match='cut.hea: '):
+    read_channel(tmp_path / 'cut.hea', 'EDA')
+  found = read_channel(tmp_path / 'r.hea', 'ecg')
+  np.testing.assert_allclose(found.values, np.repeat(ECG, 4), atol=0.003)
+  assert found.rate == pytest.approx(40) and found.unit == 'mV'
+
+
+def edf(reserved=''):
+  """An EDF by https://www.edfplus.info/specs/edf.html: 4 records of a second."""
+  def fields(size, *values):
+    return b''.join(str(value).encode().ljust(size) for value in values)
+
+  header = (fields(8, 0) + fields(80, 'X X X X', 'Startdate X X X X')
+            + fields(8, '01.01.24', '10.00.00', 256 * 3) + fields(44, reserved)
+            + fields(8, 4, 1) + fields(4, 2) + fields(16, 'EDA', 'ECG')
+            + fields(80, '', '') + fields(8, 'uS', 'mV', 0, -2, 10, 2)
+            + fields(8, 0, -2000, 10000, 2000) + fields(80, '', '')
+            + fields(8, 10, 40) + fields(32, '', ''))
+  eda = np.round(EDA * 1000).astype('<i2').reshape(4, 10)
+  ecg = np.round(np.repeat(ECG, 4) * 1000).astype('<i2').reshape(4, 40)
+  return header + b''.join(a.tobytes() + b.tobytes()
+                           for a, b in zip(eda, ecg, strict=True))
+
+
+def test_edf_with_two_rates(tmp_path):
+  path = tmp_path / 'a.edf'
+  path.write_bytes(edf())
+  eda, ecg = read_channel(path, 'EDA'), read_channel(path, 'ecg')
+  np.testing.assert_allclose(eda.values, EDA, atol=1e-6)
+  np.testing.assert_allclose(ecg.values, np.repeat(ECG, 4), atol=1e-6)
+  assert (eda.rate, ecg.rate) == (pytest.approx(10), pytest.approx(40))
+  assert (eda.unit, ecg.unit) == ('uS', 'mV')
+  path.write_bytes(edf()[:-60])
+  with pytest.raises(Loss, match='truncated. It holds 3 of 4 records'):
+    read_channel(path, 'EDA')
+  path.write_bytes(edf('EDF+D'))
+  with pytest.raises(Loss, match='pauses'):
+    read_channel(path, 'EDA')
+
+
+def mat():
+  file = io.BytesIO()
+  scipy.io.savemat(file, {'eda': EDA})
+  return file.getvalue()
+
+
+@pytest.mark.parametrize('name, content', [
+  ('a.csv', b''), ('a.csv', b'no numbers\nhere\n'), ('a.csv', b'EDA,b\n1,2\n1,2,3\n'),
+  ('a.csv', b'EDA,EDA\n1,2\n1,2\n'), ('a.csv', b'\x00\x01\x02'),
+  ('a.mat', b'junk' * 99), ('a.mat', mat()[:200]),
+  ('a.npz', b'PK\x03\x04' + b'junk' * 9), ('a.edf', b'junk'),
+  ('a.edf', edf()[:500]), ('a.hea', b'junk'), ('a.hea', b'r 1 10 40\nr.dat 16\n'),
+  ('a.xlsx', b'PK'), ('a.zip', b'PK'), ('a.foo', b'1\n2\n')])
+def test_damaged_files_are_one_line(tmp_path, name, content):
+  path = tmp_path / name
+  path.write_bytes(content)
+  with pytest.raises(Loss) as error:
+    read_channel(path, 'EDA', rate=4)
+  assert error.value.code == 'broken_signals'
+  assert str(path.with_suffix('')) in error.value.reason
+  assert '\n' not in error.value.reason
+
+
+def test_a_missing_file_and_the_likely_one(tmp_path):
+  (tmp_path / 'trial01.csv').write_text('EDA\n1\n')
+  with pytest.raises(Loss, match='no such file, is it trial01.csv') as error:
+    read_channel(tmp_path / 'trial1.csv', 'EDA')
+  assert error.value.code == 'missing_signals'
+  with pytest.raises(Loss, match='nor a folder'):
+    read_channel(tmp_path / 'P01' / 'trial1.csv', 'EDA')
+
+
+def test_a_file_that_changed_is_read_anew(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('EDA\n1\n2\n')
+  assert read_channel(path, 'EDA', 1).values.tolist() == [1, 2]
+  path.write_text('EDA\n1\n2\n3\n')
+  assert read_channel(path, 'EDA', 1).values.tolist() == [1, 2, 3]
