@@ -23,7 +23,6 @@ from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.pretraining import write_report
 from mvp_jax.files import write_json
-from mvp_jax.models.layers import REMAT
 from mvp_jax.models.videomae import preset
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
@@ -59,9 +58,7 @@ class ModelConfig:
   drop_path: float = 0.0
 
   def __post_init__(self):
-    preset(self.size)  # raises if there is no such size
-    if self.remat not in REMAT:
-      raise ValueError(f'remat: one of {", ".join(REMAT)}; it is {self.remat!r}')
+    preset(self.size, dtype=self.dtype, remat=self.remat)  # raises what is wrong
 
 
 @dataclasses.dataclass(frozen=True)
