@@ -16,7 +16,7 @@ _VIDEO_SUBJECTS = 22
 _LOST_VIDEOS = frozenset(
   {(3, 40), (5, 40), (14, 40), (11, 38), (11, 39), (11, 40)})
 _STREAMS = ('latents', 'ratings', 'order', 'sides', 'body', 'trial_body',
-            'filler', 'identity', 'expression', 'head', 'noise')
+            'filler', 'identity', 'expression', 'head', 'noise', 'ecg')
 
 
 @dataclasses.dataclass(frozen=True)
