@@ -36,7 +36,8 @@ _RUN_IN_SECONDS = 10  # simulated before the baseline, so that it starts settled
 # Always as many random numbers, so that arousal changes nothing but its effect.
 _MOST_RESPONSES = 150
 _BANK = 2 ** 18  # samples of filler noise per subject and kind
-PULSE_SECONDS = 0.2  # from the R peak to the start of the wave in the finger
+# From the R peak to the start of the pulse wave in the finger, and in the face.
+PULSE_SECONDS, FACE_PULSE_SECONDS = 0.20, 0.15
 # Of each wave of a beat: centre (s from the R peak) and deviation (s) at one beat
 # a second, and height (mV) in the leads from the right and the left arm to the
 # left leg (II and III).
@@ -86,6 +87,18 @@ def simulate_body(spec, subject, trial):
   return Body(eda[keep], ppg[keep], ecg[keep], respiration[keep],
               beats[beats >= -BASELINE_SECONDS],
               responses[responses >= -BASELINE_SECONDS])
+
+
+def face_pulse(spec, subject, trial):
+  """The pulse in the skin of the face at `spec.frame_times`: float64, 0 to 1.
+
+  It has the beats of the other signals, and comes before the one in the finger.
+  """
+  beats = simulate_body(spec, subject, trial).beats
+  phase = np.interp(spec.frame_times + PULSE_SECONDS - FACE_PULSE_SECONDS,
+                    beats, np.arange(len(beats)))
+  shape, wave = _pulse(_person(spec, subject)['reflection'])
+  return np.interp(phase % 1, shape, (wave - wave.min()) / np.ptp(wave))
 
 
 def channels(spec, subject):
