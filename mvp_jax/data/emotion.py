@@ -9,6 +9,7 @@ from mvp_jax.data.clips import ClipLayout, lay_clips
 from mvp_jax.errors import InputError
 
 _TOLERANCE = 0.5  # seconds; a recording may end a little late
+_STANDARDISE = ('trial', 'subject')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,23 +20,49 @@ class EmotionInput:
   threshold: float = 5.0  # a rating above it is "high"
   max_seconds: float = 60.0  # sequences are padded to it
   clips: ClipLayout = ClipLayout()
+  # Whose mean and deviation each channel is standardised by. 'subject' keeps the
+  # level of a trial against the subject's others. No statistic is shared between
+  # subjects, so none goes from those tested to those trained on.
+  standardise: str = 'trial'
+
+  def __post_init__(self):
+    if self.standardise not in _STANDARDISE:
+      raise InputError(f'standardise: {self.standardise!r} is none of '
+                       f'{", ".join(_STANDARDISE)}')
 
 
-def standardise(x, valid):
+def standardise(x, valid, moments=None):
   """Each channel minus its mean over its deviation, over its valid samples.
 
   Args:
     x: float32 [samples, channels].
     valid: bool [samples, channels].
+    moments: mean and deviation, each float64 [channels]; None = its own.
 
   Returns:
     float32 [samples, channels], zero where invalid.
   """
-  count = np.maximum(valid.sum(0), 1)
-  mean = np.where(valid, x, 0).sum(0, dtype=np.float64) / count
+  mean, std = signal_moments([x], [valid]) if moments is None else moments
   centred = np.where(valid, x - mean, 0)
-  std = np.sqrt((centred**2).sum(0) / count)
   return (centred / np.maximum(std, 1e-8)).astype(np.float32)
+
+
+def signal_moments(signals, valid):
+  """Mean and deviation of each channel over the valid samples of some trials.
+
+  Args:
+    signals: list of float32 [samples, channels].
+    valid: list of bool [samples, channels].
+
+  Returns:
+    (float64 [channels], float64 [channels]).
+  """
+  pairs = list(zip(signals, valid, strict=True))
+  count = np.maximum(sum(good.sum(0) for _, good in pairs), 1)
+  mean = sum(np.where(good, x, 0).sum(0, dtype=np.float64)
+             for x, good in pairs) / count
+  squares = sum((np.where(good, x - mean, 0)**2).sum(0) for x, good in pairs)
+  return mean, np.sqrt(squares / count)
 
 
 def pad(x, length):
@@ -79,8 +106,7 @@ class EmotionTrials:
         raise InputError(f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
                          f'is {options.max_seconds:g}; raise it')
     # Worked out once: an example is read many times.
-    self._signals = ([self._prepare_signals(trial) for trial in trials]
-                     if 'physio' in modalities else None)
+    self._signals = (self._prepare_signals() if 'physio' in modalities else None)
     self._clips = ([lay_clips(trial, corpus.metadata['frame_rate'], options.clips)
                     for trial in trials] if 'video' in modalities else None)
 
@@ -112,11 +138,22 @@ class EmotionTrials:
       example |= self._video(trial, index)
     return example
 
-  def _prepare_signals(self, trial):
+  def _prepare_signals(self):
     length = round(self.options.max_seconds * self.corpus.metadata['signal_rate'])
-    signals = standardise(trial.signals, trial.signals_valid)[:length]
-    valid = trial.signals_valid.any(1)[:length]
-    return {'signals': pad(signals, length), 'signals_valid': pad(valid, length)}
+    moments = {}
+    if self.options.standardise == 'subject':
+      for subject in {trial.subject for trial in self.trials}:
+        own = [trial for trial in self.trials if trial.subject == subject]
+        moments[subject] = signal_moments([trial.signals for trial in own],
+                                          [trial.signals_valid for trial in own])
+    prepared = []
+    for trial in self.trials:
+      signals = standardise(trial.signals, trial.signals_valid,
+                            moments.get(trial.subject))[:length]
+      valid = trial.signals_valid.any(1)[:length]
+      prepared.append({'signals': pad(signals, length),
+                       'signals_valid': pad(valid, length)})
+    return prepared
 
   def _video(self, trial, index):
     options = self.options

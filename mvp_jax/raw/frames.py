@@ -15,7 +15,7 @@ from mvp_jax.raw import face
 from mvp_jax.raw.blobs import Blobs
 from mvp_jax.raw.losses import Loss
 from mvp_jax.raw.prepare import load_blobs, load_result
-from mvp_jax.raw.quality import face_quality
+from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.video import Video, luma, sample
 
 JPEG_QUALITY = 95

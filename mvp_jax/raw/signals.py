@@ -27,8 +27,9 @@ def conductance(ohm):
 def bridge_gaps(values, rate):
   """Fills short gaps linearly and marks long ones.
 
-  A gap is a run of non-finite samples. Gaps of up to a second between two good
-  samples are filled; longer ones, and those at either end, stay invalid.
+  A gap is a run of samples that are no finite float32. Gaps of up to a second
+  between two good samples are filled; longer ones, and those at either end, stay
+  invalid.
 
   Args:
     values: float [time].
@@ -37,7 +38,7 @@ def bridge_gaps(values, rate):
   Returns:
     (float32 [time] with 0 where invalid, bool [time] validity).
   """
-  good = np.isfinite(values)
+  good = abs(values) <= np.finfo(np.float32).max
   filled = np.zeros(len(values), np.float32)
   if not good.any():
     return filled, good

@@ -6,7 +6,8 @@ mouth open with teeth, cheeks raised, eyes narrowed), frowns if v < 0 (corners
 down, lips pressed, brows lowered). The larger |v|, the stronger, the longer
 and the more of them. They stand on each subject's own resting mouth and brows
 and own expressivity, among distractors that know nothing of v: talking, brow
-raises, blinks, head movement, light. Nothing here depends on arousal.
+raises, blinks, head movement, light. Nothing here depends on arousal; it moves
+only the pulse in the skin (`face`), which takes frames of good quality to see.
 """
 
 import math

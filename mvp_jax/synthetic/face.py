@@ -3,7 +3,8 @@
 All outlines of all frames are computed at once, as points in face units
 (half a face width; x right, y down, origin between eyes and mouth), and moved
 with the head into the frame; then every frame is filled with OpenCV on the
-subject's own background and encoded as H.264 in AVI.
+subject's own background and encoded as H.264 in AVI. The skin darkens by up to a
+hundredth with every beat of the heart that the body signals show.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 
 from mvp_jax.synthetic.expression import expression
+from mvp_jax.synthetic.signals import face_pulse
 from mvp_jax.synthetic.spec import stream
 
 _SHIFT = 4  # fractional bits of the points given to OpenCV
@@ -23,6 +25,10 @@ _SHADE_SCALE = 64  # pixels of the shading texture per face unit
 _SHADE_HALF = 104  # half its side in pixels
 _GRAIN = 1.5  # standard deviation of the sensor noise, of 255
 _NOISE_IMAGES = 8
+# The share of the light that blood takes at the height of a pulse, blue, green and
+# red (their ratio: de Haan and van Leest, Physiol. Meas. 35, 2014).
+_PULSE_DEPTH = 0.01 * np.array([0.53, 0.77, 0.33]) / 0.77
+_PULSE_LEVELS = 16
 
 # Blue, green, red.
 _SKINS = ((170, 196, 234), (150, 182, 226), (140, 172, 214), (122, 158, 204),
@@ -111,7 +117,8 @@ def face_frames(spec, subject, trial):
   behind, before = (
     [(_to_pixels(points, matrices), colour) for points, colour in layers]
     for layers in _outlines(who, courses))
-  background, shade = _background(spec, who), _shade(who)
+  background, shades = _background(spec, who), _shades(who)
+  pulse = np.round((_PULSE_LEVELS - 1) * face_pulse(spec, subject, trial)).astype(int)
   texture, corners, size = _shade_places(spec, who, matrices)
   grain = _grain(spec.width, spec.height)
   rng = stream(spec, 'noise', subject, trial)
@@ -124,7 +131,7 @@ def face_frames(spec, subject, trial):
     _fill(image, behind, frame)
     x, y = corners[frame]
     skin = image[y:y + size[1], x:x + size[0]]
-    shading = cv2.warpAffine(shade, texture[frame], size, dst=shading)
+    shading = cv2.warpAffine(shades[pulse[frame]], texture[frame], size, dst=shading)
     cv2.subtract(skin, shading, dst=skin)
     _fill(image, before, frame)
     yuv = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420, dst=yuv)
@@ -139,7 +146,7 @@ def write_face_video(path, spec, subject, trial):
   with av.open(str(path), 'w') as container:
     video = container.add_stream(
       'libx264', rate=rate,
-      options={'preset': 'ultrafast', 'crf': '26', 'threads': '1'})
+      options={'preset': 'ultrafast', 'crf': str(spec.crf), 'threads': '1'})
     video.width, video.height = spec.width, spec.height
     video.pix_fmt = 'yuv420p'
     video.codec_context.sample_aspect_ratio = fractions.Fraction(
@@ -319,8 +326,12 @@ def _background(spec, who):
 
 
 @functools.lru_cache(maxsize=2)
-def _shade(who):
-  """What shadows take away from the skin, uint8 [side, side, 3]."""
+def _shades(who):
+  """What shadows and blood take away from the skin, uint8 [level, side, side, 3].
+
+  Levels are those of the pulse, from none to its peak. They differ by less than
+  one step of brightness, so values are dithered: right in the mean over the face.
+  """
   y, x = (np.mgrid[-_SHADE_HALF:_SHADE_HALF, -_SHADE_HALF:_SHADE_HALF] + 0.5
           ) / _SHADE_SCALE
 
@@ -336,9 +347,13 @@ def _shade(who):
           + spot(0, 1.35, 1.0, 0.25, 40))  # chin
   inside = (x / (1 - who.jaw * np.clip(y, 0, None) ** 2 / who.height ** 2)) ** 2 \
     + ((y + 0.08) / who.height) ** 2
-  dark *= np.clip((1.02 - inside) * 12, 0, 1)
-  tint = np.array(who.skin) / max(who.skin)
-  return np.round(dark[..., None] * tint).clip(0, 255).astype(np.uint8)
+  face = np.clip((1.02 - inside) * 12, 0, 1)
+  skin = np.array(who.skin)
+  dark = (dark * face)[..., None] * skin / max(who.skin)
+  blood = np.linspace(0, 1, _PULSE_LEVELS)[:, None, None, None] * (
+    face[..., None] * skin * _PULSE_DEPTH)
+  dither = np.random.default_rng(0).uniform(size=dark.shape)
+  return np.floor(dark + blood + dither).clip(0, 255).astype(np.uint8)
 
 
 def _shade_places(spec, who, matrices):

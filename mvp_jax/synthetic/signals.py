@@ -1,4 +1,4 @@
-"""Body signals of a twin: what the 40 channels of a DEAP .dat file hold.
+"""Body signals of a twin: the 40 channels of a DEAP .dat file, and an ECG.
 
 Arousal a of the trial shows here and nowhere else, growing in over the first
 seconds after the onset:
@@ -11,8 +11,9 @@ seconds after the onset:
 These stand on what is each subject's own (tonic level, rate and size of
 spontaneous responses, heart rate, its variability, strength of the reaction)
 and on drift between trials, noise and motion artefacts; between subjects the
-levels differ far more than any effect. EEG, EOG, EMG, respiration and
-temperature are believable filler. Nothing here depends on valence.
+levels differ far more than any effect. The ECG shows the same beats as the
+pulse. EEG, EOG, EMG, respiration and temperature are believable filler. Nothing
+here depends on valence.
 """
 
 import dataclasses
@@ -35,24 +36,39 @@ _RUN_IN_SECONDS = 10  # simulated before the baseline, so that it starts settled
 # Always as many random numbers, so that arousal changes nothing but its effect.
 _MOST_RESPONSES = 150
 _BANK = 2 ** 18  # samples of filler noise per subject and kind
+# From the R peak to the start of the pulse wave in the finger, and in the face.
+PULSE_SECONDS, FACE_PULSE_SECONDS = 0.20, 0.15
+# Of each wave of a beat: centre (s from the R peak) and deviation (s) at one beat
+# a second, and height (mV) in the leads from the right and the left arm to the
+# left leg (II and III).
+_WAVES = np.array([
+  (-0.170, 0.022, 0.13, 0.06),  # P
+  (-0.028, 0.010, -0.11, -0.07),  # Q
+  (0.000, 0.011, 1.10, 0.65),  # R
+  (0.028, 0.011, -0.24, -0.16),  # S
+  (0.270, 0.050, 0.30, 0.16),  # T
+])
 
 
 @dataclasses.dataclass(frozen=True)
 class Body:
   """One trial, from 3 s before to 60 s after the onset.
 
-  The signals are float64 [8064]; `beats` and `responses` are seconds since
-  the onset, of the starts of pulse waves and skin conductance responses.
+  The signals are float64 [8064], the ECG [8064, 2]: the leads from the right and
+  the left arm. `beats` and `responses` are seconds since the onset, of the starts
+  of pulse waves and skin conductance responses; R peaks come `PULSE_SECONDS`
+  before the former.
   """
   eda: np.ndarray  # microsiemens
   ppg: np.ndarray  # arbitrary units
+  ecg: np.ndarray  # millivolt
   respiration: np.ndarray
   beats: np.ndarray
   responses: np.ndarray
 
 
 def simulate_body(spec, subject, trial):
-  """EDA, pulse and respiration of one trial (from 1); returns a `Body`."""
+  """EDA, pulse, ECG and respiration of one trial (from 1); returns a `Body`."""
   times = np.arange(-(BASELINE_SECONDS + _RUN_IN_SECONDS) * SIGNAL_RATE,
                     TRIAL_SECONDS * SIGNAL_RATE) / SIGNAL_RATE
   arousal = float(np.clip(latents(spec, subject)[trial - 1, 1], -2.3, 2.3))
@@ -65,10 +81,24 @@ def simulate_body(spec, subject, trial):
   respiration = person['breath_size'] * (
     np.sin(breath) + 0.25 * np.sin(2 * breath + 0.5)
     + 0.2 * wander(rng, times, (10, 40)) + 0.02 * rng.standard_normal(len(times)))
+  ecg = electrocardiogram(stream(spec, 'ecg', subject, trial), times,
+                          beats - PULSE_SECONDS, breath)
   keep = slice(_RUN_IN_SECONDS * SIGNAL_RATE, None)
-  return Body(eda[keep], ppg[keep], respiration[keep],
+  return Body(eda[keep], ppg[keep], ecg[keep], respiration[keep],
               beats[beats >= -BASELINE_SECONDS],
               responses[responses >= -BASELINE_SECONDS])
+
+
+def face_pulse(spec, subject, trial):
+  """The pulse in the skin of the face at `spec.frame_times`: float64, 0 to 1.
+
+  It has the beats of the other signals, and comes before the one in the finger.
+  """
+  beats = simulate_body(spec, subject, trial).beats
+  phase = np.interp(spec.frame_times + PULSE_SECONDS - FACE_PULSE_SECONDS,
+                    beats, np.arange(len(beats)))
+  shape, wave = _pulse(_person(spec, subject)['reflection'])
+  return np.interp(phase % 1, shape, (wave - wave.min()) / np.ptp(wave))
 
 
 def channels(spec, subject):
@@ -197,6 +227,39 @@ def _pulse(reflection):
           + reflection * np.exp(-((phase - 0.52) / 0.13) ** 2)
           + 0.2 * np.minimum(phase / 0.2, (1 - phase) / 0.8))  # run-off
   return phase, wave - wave.mean()
+
+
+def electrocardiogram(rng, times, peaks, breath):
+  """An ECG with R peaks at given moments.
+
+  Args:
+    rng: np.random.Generator.
+    times: float [time], seconds, evenly spaced.
+    peaks: float [beats], seconds, rising; where there are none the line is flat.
+    breath: float [time], phase of breathing in radians.
+
+  Returns:
+    float64 [time, 2], mV: leads from the right and the left arm to the left leg,
+    with breathing, drift, muscle noise, hum of 50 Hz and a pulled electrode.
+  """
+  after = np.searchsorted(peaks, times)
+  around = np.concatenate([[-np.inf], peaks, [np.inf]])
+  gaps = np.concatenate([[1.0], np.diff(peaks), [1.0]])
+  wave = np.zeros((len(times), 2))
+  for beat in (after, after + 1):  # the one before and the one after
+    since = times - around[beat]
+    # P and T draw nearer to the R peak as the heart beats faster (Bazett).
+    stretch = np.sqrt(np.clip(gaps[np.minimum(beat, len(gaps) - 1)], 0.4, 1.6))
+    for centre, width, *heights in _WAVES:
+      slow = stretch if abs(centre) > 0.1 else 1.0
+      wave += np.exp(-((since / slow - centre) / width) ** 2 / 2)[:, None] * heights
+  wave *= rng.uniform(0.7, 1.3) * (1 + 0.05 * np.sin(breath))[:, None]
+  hum = rng.uniform(0.005, 0.02) * np.sin(2 * math.pi * (50 * times + rng.uniform()))
+  drift = (0.08 * np.sin(breath + 0.5) + 0.08 * wander(rng, times, (3, 20)) + hum)
+  for _ in range(rng.poisson(0.5)):  # the electrode is pulled
+    moment, size = rng.uniform(times[0], times[-1]), rng.normal()
+    drift += size * np.exp(-np.maximum(0, times - moment) / 0.5) * (times > moment)
+  return wave + drift[:, None] + 0.01 * rng.standard_normal(wave.shape)
 
 
 def _noise_bank(rng, low, high, slope, bump=None):

@@ -1,5 +1,6 @@
 """Whole trials as examples: standardised, padded, masked, labelled."""
 
+import dataclasses
 import pickle
 import types
 
@@ -116,6 +117,35 @@ def test_signals_are_standardised_and_padded_to_the_longest(trials):
   np.testing.assert_array_equal(
       example['signals_valid'],
       np.concatenate([trial.signals_valid.any(1), np.zeros(16, bool)]))
+
+
+def test_subjects_are_standardised_over_their_own_trials_alone():
+  def trial(number, subject, level):
+    made = _trial(number, 5)
+    return dataclasses.replace(made, subject=subject, signals=made.signals + level)
+
+  options = dataclasses.replace(_OPTIONS, standardise='subject')
+  trials = [trial(1, 1, 0), trial(2, 1, 8), trial(3, 2, 100)]
+  source = _source(trials, options, modalities=('physio',))
+  own = [source[i]['signals'][:40][trial.signals_valid]
+         for i, trial in enumerate(trials)]
+  values = [np.where(t.signals_valid, t.signals, np.nan) for t in trials[:2]]
+  both = np.concatenate(values)
+  for i in range(2):
+    expected = (values[i] - np.nanmean(both, axis=0)) / np.nanstd(both, axis=0)
+    np.testing.assert_allclose(own[i], expected[trials[i].signals_valid], rtol=1e-4,
+                               atol=1e-5)
+  assert own[0].mean() < -0.7 and own[1].mean() > 0.7  # levels are kept
+  # Nothing of one subject is in another: alone it is the same.
+  alone = _source(trials[2:], options, modalities=('physio',))
+  np.testing.assert_array_equal(alone[0]['signals'], source[2]['signals'])
+  np.testing.assert_array_equal(source.select({2})[0]['signals'],
+                                source[2]['signals'])
+
+
+def test_whose_moments_must_be_known():
+  with pytest.raises(InputError, match="standardise: 'corpus' is none of"):
+    EmotionInput(standardise='corpus')
 
 
 def test_frames_of_clips_are_padded_and_masked(trials):

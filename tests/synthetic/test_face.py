@@ -3,8 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+from scipy.signal import butter, sosfiltfilt
 
 from mvp_jax.synthetic import expression, face
+from mvp_jax.synthetic.signals import face_pulse
 from mvp_jax.synthetic.spec import TwinSpec
 
 SMALL = TwinSpec(width=160, height=128, frame_rate=5.0, pixel_aspect=(1, 1))
@@ -118,6 +120,32 @@ def test_distractors_blinks_and_head_know_nothing_of_valence():
     means = [expression.expression(spec, s, t)[name].mean()
              for s in range(1, 9) for t in range(1, 41)]
     assert abs(np.corrcoef(means, latent)[0, 1]) < 4 / np.sqrt(320), name
+
+
+def test_the_skin_carries_the_pulse_and_the_wall_does_not():
+  spec = TwinSpec(width=320, height=256, frame_rate=15.0, pixel_aspect=(1, 1),
+                  video_seconds=20.0)
+  pulse = face_pulse(spec, 3, 1)
+  assert pulse.min() >= 0 and pulse.max() <= 1
+  track = face.face_track(spec, 3, 1)
+  skin, wall = [], []
+  for image, (x, y, width) in zip(face.face_frames(spec, 3, 1), track, strict=True):
+    colours = cv2.cvtColor(image, cv2.COLOR_YUV2RGB_I420)
+    cheeks = slice(round(y), round(y + 0.2 * width))
+    row = colours[cheeks, round(x - 0.35 * width):round(x + 0.35 * width)]
+    skin.append(row.mean(axis=(0, 1)))
+    wall.append(colours[:60, :60].mean(axis=(0, 1)))
+  band = butter(2, [0.7, 3], 'bandpass', fs=15, output='sos')
+  true = sosfiltfilt(band, pulse)
+
+  def depth(colours):
+    """Share of each colour that goes with the pulse, from trough to height."""
+    relative = sosfiltfilt(band, colours / np.mean(colours, axis=0), axis=0)
+    return -relative.T @ true / (true @ true)
+
+  red, green, blue = depth(np.array(skin))
+  assert green == pytest.approx(0.01, rel=0.3) and red < 0.75 * green
+  assert abs(depth(np.array(wall))).max() < 0.002
 
 
 def test_subjects_look_different():

@@ -50,6 +50,30 @@ def test_peaks_of_the_pulse_are_the_beats(bodies):
   assert np.mean(missed) < 0.05
 
 
+def test_peaks_of_the_ecg_are_the_beats(bodies):
+  band = butter(2, [8, 25], 'bandpass', fs=RATE, output='sos')
+  for body in bodies[0][:10] + bodies[2][:10]:
+    true = body.beats - signals.PULSE_SECONDS
+    for lead in body.ecg.T:
+      clean = sosfiltfilt(band, lead)
+      peaks, _ = find_peaks(clean, distance=0.3 * RATE, height=4 * clean.std())
+      distance = abs((peaks / RATE - 3)[:, None] - true)
+      extra, missed = (distance.min(axis=axis) > 0.05 for axis in (1, 0))
+      assert extra.sum() + missed.sum() <= 3  # at the ends or by the electrode
+      assert np.median(distance.min(axis=0)) < 0.01
+
+
+def test_beats_of_the_ecg_have_a_p_and_a_t_wave(bodies):
+  lead, times = bodies[1][0].ecg[:, 0], np.arange(8064) / RATE - 3
+  around = np.arange(-0.3, 0.5, 1 / RATE)
+  peaks = bodies[1][0].beats[1:-1] - signals.PULSE_SECONDS
+  mean = np.median([np.interp(peak + around, times, lead) for peak in peaks], axis=0)
+  waves, _ = find_peaks(mean, prominence=0.03)
+  p, r, t = around[waves]
+  assert -0.25 < p < -0.1 < -0.02 < r < 0.02 < 0.15 < t < 0.4
+  assert np.ptp(mean) == pytest.approx(1.3, rel=0.4)  # mV
+
+
 def test_pulse_wave_has_a_systolic_peak_a_notch_and_a_diastolic_wave(bodies):
   body = bodies[1][0]
   grid = np.linspace(0, 1, 100, endpoint=False)
@@ -122,10 +146,10 @@ def test_only_arousal_and_only_after_the_onset(monkeypatch):
     return signals.simulate_body(SPEC, 1, 1)
 
   calm, aroused, pleased = body(0, -1.5), body(0, 1.5), body(2, -1.5)
-  for name in ('eda', 'ppg', 'respiration'):
+  for name in ('eda', 'ppg', 'ecg', 'respiration'):
     np.testing.assert_array_equal(getattr(pleased, name), getattr(calm, name))
   np.testing.assert_array_equal(aroused.respiration, calm.respiration)
-  for name in ('eda', 'ppg'):
+  for name in ('eda', 'ppg', 'ecg'):
     before, after = getattr(calm, name), getattr(aroused, name)
     np.testing.assert_allclose(before[:ONSET], after[:ONSET], rtol=1e-6, atol=1e-6)
     assert abs(before[ONSET + 640:] - after[ONSET + 640:]).max() > 0.1

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mvp_jax.raw.quality import QUALITY, face_quality
+from mvp_jax.raw.face_quality import QUALITY, face_quality
 
 
 def boxes_of(x, y, side=80.0):

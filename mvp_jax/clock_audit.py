@@ -1,0 +1,174 @@
+"""Finds trials of a prepared corpus whose video and signals are out of step.
+
+  python -m mvp_jax.clock_audit DIR [--out clock.csv] [--workers N]
+
+DIR is a prepared corpus (the folder with dataset_info.json) with face video, stored
+at 12 frames a second or more, better 25, and an ECG or a PPG. The pulse in the skin
+of the face is held against the recorded one (`mvp_jax.raw.clock`). One row per trial
+goes to the CSV, and one line per subject and per trial out of step to the screen.
+Where the pulse does not outlast the video's compression the verdict is 'unclear'.
+"""
+
+import argparse
+import concurrent.futures
+import csv
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mvp_jax.data.trials import Corpus
+from mvp_jax.errors import InputError
+from mvp_jax.files import whole
+from mvp_jax.progress import Progress
+from mvp_jax.raw import clock
+from mvp_jax.raw.cleaning import kind
+from mvp_jax.raw.pulse import skin_colour
+
+SURE = 0.8  # confidence from which an offset counts
+TOLERANCE = 0.25  # seconds; hearts and arteries differ by some of it
+_FRAMES = 128  # read at a time
+_COLUMNS = ('trial_id', 'subject', 'channel', 'offset', 'confidence', 'agreement',
+            'verdict', 'reason')
+
+
+def audit(corpus, workers=1):
+  """Compares the clocks of every trial.
+
+  Args:
+    corpus: data.trials.Corpus.
+    workers: processes.
+
+  Returns:
+    list of (Trial, name of the channel, clock.Clock).
+
+  Raises:
+    InputError: the corpus has no video, or neither ECG nor PPG.
+  """
+  channel = _channel(corpus)
+  jobs = [(index, channel) for index in range(len(corpus.trials))]
+  with Progress(len(jobs), 'comparing pulses', 'trials') as progress:
+    clocks = []
+    for found in _run(corpus, jobs, workers):
+      clocks.append(found)
+      progress.update()
+  return [(trial, corpus.metadata['channels'][channel], found)
+          for trial, found in zip(corpus.trials, clocks, strict=True)]
+
+
+def verdict(found):
+  """'in step', 'late', 'early' (the video) or 'unclear'."""
+  if not found.confidence >= SURE:
+    return 'unclear'
+  if abs(found.offset) <= TOLERANCE:
+    return 'in step'
+  return 'late' if found.offset > 0 else 'early'
+
+
+def write_csv(path, audited):
+  """Writes one row a trial; `audited` is what `audit` returned."""
+  with whole(Path(path)) as part, part.open('w', newline='') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(_COLUMNS)
+    for trial, channel, found in audited:
+      writer.writerow([trial.trial_id, trial.subject, channel, *(
+        '' if np.isnan(value) else f'{value:.2f}'
+        for value in (found.offset, found.confidence, found.agreement)),
+        verdict(found), found.reason])
+
+
+def summary(audited):
+  """Lines for a person: each trial out of step, each subject, and the whole."""
+  lines = [f'{trial.trial_id}: {_words(found)}' for trial, _, found in audited
+           if verdict(found) in ('late', 'early')]
+  for subject in sorted({trial.subject for trial, _, _ in audited}):
+    clocks = [found for trial, _, found in audited if trial.subject == subject]
+    lines.append(f'subject {subject}, {len(clocks)} trials as one: '
+                 f'{_words(clock.pool(clocks))}')
+  verdicts = [verdict(found) for _, _, found in audited]
+  counts = ', '.join(f'{verdicts.count(word)} {word}' for word
+                     in ('in step', 'late', 'early', 'unclear'))
+  return [*lines, f'{len(verdicts)} trials: {counts}']
+
+
+def _words(found):
+  if found.support is None:
+    return found.reason
+  word = verdict(found)
+  if word in ('late', 'early'):
+    word = f'video {abs(found.offset):.2f} s {word}'
+  return f'{word} (offset {found.offset:+.2f} s, confidence {found.confidence:.2f})'
+
+
+def _channel(corpus):
+  names = corpus.metadata.get('channels') or []
+  fit = [i for wanted in clock.CHANNELS for i, name in enumerate(names)
+         if kind(name) == wanted]
+  if not corpus.has_video or not fit:
+    raise InputError(f'{corpus.directory}: it has {"" if corpus.has_video else "no "}'
+                     f'video and the channels {", ".join(names) or "-"}; comparing '
+                     'clocks takes video and an ecg or ppg: prepare it anew with them')
+  return fit[0]
+
+
+def _run(corpus, jobs, workers):
+  if workers <= 1:
+    yield from (_compare(corpus, *job) for job in jobs)
+    return
+  pool = concurrent.futures.ProcessPoolExecutor(
+    workers, mp_context=multiprocessing.get_context('spawn'),
+    initializer=_open, initargs=(corpus,))
+  try:
+    yield from pool.map(_compare_here, jobs)
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def _open(corpus):
+  global _corpus
+  _corpus = corpus
+  cv2.setNumThreads(1)
+
+
+def _compare_here(job):
+  return _compare(_corpus, *job)
+
+
+def _compare(corpus, index, channel):
+  trial = corpus.trials[index]
+  colours = np.full((len(trial.frame_times), 3), np.nan)
+  numbers = np.flatnonzero(trial.frame_valid)
+  for start in range(0, len(numbers), _FRAMES):
+    some = numbers[start:start + _FRAMES]
+    colours[some] = [skin_colour(image) for image in corpus.frames(trial, some)]
+  values = np.where(trial.signals_valid, trial.signals, np.nan)[:, channel]
+  return clock.compare(colours, trial.frame_times, values,
+                       corpus.metadata['signal_rate'],
+                       corpus.metadata['channels'][channel])
+
+
+def main(arguments=None):
+  """Audits a corpus; the exit status is 1 if a trial is out of step, 2 on errors."""
+  parser = argparse.ArgumentParser(
+    prog='python -m mvp_jax.clock_audit', description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('directory', type=Path)
+  parser.add_argument('--out', type=Path, default=Path('clock.csv'))
+  parser.add_argument('--workers', type=int, default=os.cpu_count())
+  given = parser.parse_args(arguments)
+  try:
+    audited = audit(Corpus(given.directory), given.workers)
+  except (InputError, OSError) as error:
+    print('error:', *str(error).split(), file=sys.stderr)
+    return 2
+  write_csv(given.out, audited)
+  print('\n'.join(summary(audited)))
+  print(f'rows of all trials: {given.out}')
+  return int(any(verdict(found) in ('late', 'early') for _, _, found in audited))
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,72 @@
+"""Cleans body signals: hum of the mains, wander of the baseline, noise.
+
+Filters run both ways and delay nothing. What a channel is, its name says up to the
+first underscore: ecg, ecg_left, ppg, eda, resp, temp; others stay as they are.
+"""
+
+import numpy as np
+from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
+
+from mvp_jax.raw.signals import bridge_gaps
+
+# Hz that are kept: the usual bands of NeuroKit2 (Makowski et al. 2021), except that
+# the level of EDA and temperature is kept.
+BANDS = {'ecg': (0.5, 45.0), 'ppg': (0.5, 8.0), 'eda': (0.0, 3.0),
+         'resp': (0.05, 3.0), 'temp': (0.0, 1.0)}
+_MAINS = (50.0, 60.0)  # Hz
+_LINE_RATIO = 5.0  # of power at the mains to that beside it: a hum
+_LEAST_SECONDS = 2.0
+
+
+def kind(channel):
+  """What the channel of a name is: 'ecg_left' -> 'ecg'."""
+  return channel.partition('_')[0].lower()
+
+
+def clean(values, rate, channel):
+  """Cleans one channel.
+
+  Args:
+    values: float [time], NaN where there is no measurement.
+    rate: Hz.
+    channel: its name.
+
+  Returns:
+    float64 [time]: NaN where gaps are too long to be bridged. A signal of an
+    unknown kind, or shorter than two seconds, comes back with its gaps bridged.
+  """
+  filled, valid = bridge_gaps(np.asarray(values, np.float64), rate)
+  if not valid.any():
+    return np.full(len(filled), np.nan)
+  signal = np.interp(np.arange(len(filled)), np.flatnonzero(valid),
+                     filled[valid].astype(np.float64))
+  if kind(channel) in BANDS and len(signal) >= _LEAST_SECONDS * rate:
+    for line in hums(signal, rate):
+      signal = _both_ways(tf2sos(*iirnotch(line, line, fs=rate)), signal, rate)
+    signal = _band(signal, rate, *BANDS[kind(channel)])
+  return np.where(valid, signal, np.nan)
+
+
+def hums(values, rate):
+  """The mains frequencies (Hz) that stand out in a signal: a list, often empty."""
+  power = abs(np.fft.rfft((values - values.mean()) * np.hanning(len(values)))) ** 2
+  frequencies = np.fft.rfftfreq(len(values), 1 / rate)
+  found = []
+  for line in _MAINS:
+    distance = abs(frequencies - line)
+    beside = power[(distance > 1) & (distance < 4)]
+    if line + 1 < rate / 2 and len(beside) and power[distance < 1].max(
+        initial=0) > _LINE_RATIO * max(beside.max(), 1e-30):
+      found.append(line)
+  return found
+
+
+def _band(values, rate, low, high):
+  for edge, way in ((low, 'highpass'), (high, 'lowpass')):
+    if 0 < edge < 0.45 * rate:
+      values = _both_ways(butter(2, edge, way, fs=rate, output='sos'), values, rate)
+  return values
+
+
+def _both_ways(sos, values, rate):
+  return sosfiltfilt(sos, values, padlen=min(len(values) - 1, round(2 * rate)))
