@@ -167,8 +167,8 @@ def test_several_sources_on_several_devices(workdir, config, run, folder, tmp_pa
 
 
 @pytest.mark.parametrize(('changes', 'message'), [
-    ({'sources': ('amigos:x',)}, r"config\.sources: 'amigos:x' is neither"),
-    ({'sources': ('videos:',)}, r"config\.sources: 'videos:' is neither"),
+    ({'sources': ('seed:x',)}, r"config\.sources: 'seed:x' is none of deap:FOLDER"),
+    ({'sources': ('videos:',)}, r"config\.sources: 'videos:' is none of"),
     ({'weights': (1.0, 2.0)}, r'config\.weights: 2 weights for 0 sources'),
     ({'subjects': (9,)}, r'config\.subjects: deap has no video of 9'),
     ({'masks': MaskConfig(ratio=0.01)}, r'config\.masks\.ratio: .* hides 0 of 4'),

@@ -22,14 +22,19 @@ MIN_FACE_SHARE = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class FrameSpec:
-  """What to store: `rate` frames per second, `size` pixels square, `crop` X or Y."""
+  """What to store: `rate` frames per second, `size` pixels square, `crop` X or Y.
+
+  `region` is the part of the picture that belongs to the person: its left and right
+  edge as shares of the width.
+  """
 
   rate: float
   size: int
   crop: str
+  region: tuple[float, float] = (0.0, 1.0)
 
 
-def face_frames(path, spec, seconds):
+def face_frames(path, spec, seconds, onset=0.0):
   """Decodes a video, follows the face and cuts it out at a steady rate.
 
   One pass; beside the JPEGs only a second and a half of frames is in memory.
@@ -38,22 +43,25 @@ def face_frames(path, spec, seconds):
     path: the video file.
     spec: FrameSpec.
     seconds: length of the trial's signals; later frames are dropped.
+    onset: of the trial, in seconds since the first frame; what comes before is
+      only looked at for the face.
 
   Returns:
-    dict: jpegs (list of bytes), times float32 [time] in seconds since the first
-    frame, valid bool [time], boxes float32 [time, 3] (centre x, centre y and
-    side of the crop, in stored pixels; its width is side / pixel_aspect
-    columns), info (VideoInfo).
+    dict: jpegs (list of bytes), times float32 [time] in seconds since the onset,
+    valid bool [time], boxes float32 [time, 3] (centre x, centre y and side of the
+    crop, in stored pixels; its width is side / pixel_aspect columns), info
+    (VideoInfo).
 
   Raises:
     Loss: missing_video, broken_video, length_mismatch or no_face.
   """
   with _decoding(path) as video:
     cutter = _Cutter(video.info, spec)
-    for time, frame in sample(_watched(video, cutter.tracker), spec.rate, seconds):
+    watched = _watched(video, cutter, onset)
+    for time, frame in sample(watched, spec.rate, seconds):
       cutter.add(time, frame)
     cutter.flush()
-  length = video.seconds
+  length = video.seconds - onset
   if abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
     raise Loss('length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} '
                's of signals')
@@ -152,11 +160,12 @@ def _decoding(path):
                f'{video.info.frames} frames')
 
 
-def _watched(video, tracker):
-  due = 0.0
+def _watched(video, cutter, onset):
+  due = -onset
   for time, frame in video:
+    time -= onset
     if time >= due:
-      tracker.detect(time, luma(frame))
+      cutter.tracker.detect(time, luma(frame)[:, cutter.columns])
       due = max(due, time) + 1 / face.DETECTIONS_PER_SECOND
     yield time, frame
 
@@ -168,10 +177,11 @@ class _Cutter:
     self.jpegs, self.times, self.valid, self.boxes = [], [], [], []
     self.tracker = face.FaceTracker(info.pixel_aspect)
     self._info, self._spec = info, spec
+    self.columns = slice(*(round(edge * info.width) for edge in spec.region))
     self._waiting = collections.deque()
     self._reformatter = VideoReformatter()
     # Until a face is found, the largest square in the middle.
-    width = info.width * info.pixel_aspect
+    width = (self.columns.stop - self.columns.start) * info.pixel_aspect
     scale = face.CROP_SCALES[spec.crop]
     self._box = width / 2, info.height / 2, min(width, info.height) / scale
 
@@ -190,13 +200,13 @@ class _Cutter:
     aspect = self._info.pixel_aspect
     x, y, side = self._box
     x, side = x / aspect, side * face.CROP_SCALES[self._spec.crop]
-    image = self._colours(frame)
+    image = self._colours(frame)[:, self.columns]
     # Boxes are measured from the picture's edge, crop() from a pixel's middle.
     image = face.crop(image, x - 0.5, y - 0.5, side, aspect, self._spec.size)
     self.jpegs.append(_jpeg(image))
     self.times.append(time)
     self.valid.append(valid)
-    self.boxes.append((x, y, side))
+    self.boxes.append((self.columns.start + x, y, side))
 
   def _colours(self, frame):
     return self._reformatter.reformat(frame, format='bgr24', threads=1).to_ndarray()
