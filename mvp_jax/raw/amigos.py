@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw import matfile
 from mvp_jax.raw.losses import Loss
 
 SUBJECTS = 40
@@ -235,28 +236,20 @@ def read_mat(path):
   Raises:
     Loss: missing_signals or broken_signals.
   """
-  from scipy.io import loadmat  # .24 s
-
-  if not path.exists():
-    raise Loss('missing_signals', f'{path}: no such file')
   try:
-    content = loadmat(path, variable_names=_CELLS)
-  except NotImplementedError:
-    raise Loss('broken_signals', f'{path}: a MATLAB 7.3 file; the official ones are '
-               'version 5, save it with -v7') from None
-  # Of a damaged file SciPy raises whatever the bytes lead it to.
-  except Exception as error:
-    told = ' '.join(str(error).split())
-    raise Loss('broken_signals', f'{path}: cannot be read, truncated? '
-               f'({type(error).__name__}: {told[:120]})') from None
+    content = matfile.read_mat(path, _CELLS)
+  except FileNotFoundError:
+    raise Loss('missing_signals', f'{path}: no such file') from None
+  except (OSError, ValueError) as error:
+    raise Loss('broken_signals', f'{path}: cannot be read ({error})') from None
   missing = [name for name in _CELLS if name not in content]
   if missing:
     raise Loss('broken_signals', f'{path}: no {", ".join(missing)} in it; take the '
                'official file')
-  columns = [np.atleast_1d(content[name]).ravel() for name in _CELLS]
-  sizes = [len(column) for column in columns]
-  if columns[0].dtype != object or len(set(sizes)) != 1:
-    shapes = ', '.join(f'{name} {content[name].shape}' for name in _CELLS)
+  columns = [np.ravel(content[name]) for name in _CELLS]
+  sizes = {len(column) for column in columns}
+  if len(sizes) > 1 or any(column.dtype != object for column in columns):
+    shapes = ', '.join(f'{name} {np.shape(content[name])}' for name in _CELLS)
     raise Loss('broken_signals', f'{path}: {shapes}, not cells of one number '
                '(officially 1 x 20)')
   cells = {}
@@ -265,7 +258,7 @@ def read_mat(path):
     if name in cells:
       raise Loss('broken_signals', f'{path}: VideoID {name} comes twice')
     try:
-      data, told, seen = (np.asarray(_unwrap(value), np.float64) for value in values)
+      data, told, seen = map(_numbers, values)
     except (TypeError, ValueError):
       raise Loss('broken_signals', f'{path}: VideoID {name} holds other than '
                  'numbers') from None
@@ -275,16 +268,24 @@ def read_mat(path):
 
 def _unwrap(value):
   """The content of cells within cells."""
-  while isinstance(value, np.ndarray) and value.dtype.hasobject and value.size == 1:
+  while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
     value = value.flat[0]
   return value
 
 
+def _numbers(value):
+  """An array, from a cell; nothing may be stored as an empty text."""
+  value = _unwrap(value)
+  empty = isinstance(value, str) and not value
+  return np.zeros((1, 0)) if empty else np.asarray(value, np.float64)
+
+
 def _text(value):
   """A VideoID: 'N1', or '4' also where it is stored as a number or as '04'."""
-  value = np.asarray(_unwrap(value)).ravel()
-  text = str(value[0] if len(value) else '').strip()
-  return text.removesuffix('.0').lstrip('0').upper()
+  value = _unwrap(value)
+  if isinstance(value, np.ndarray):
+    value = f'{value.flat[0]:g}' if value.size and value.dtype != object else ''
+  return value.strip().lstrip('0').upper()
 
 
 def check_data(path, video_id, data, marker=None):
