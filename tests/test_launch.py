@@ -8,6 +8,7 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _CONFIG = f'--config={_ROOT / "configs" / "deap_fusion.py"}'
+_AMIGOS = f'--config={_ROOT / "configs" / "amigos_fusion.py"}'
 _PRETRAIN = f'--config={_ROOT / "configs" / "videomae_pretrain.py"}'
 
 
@@ -28,6 +29,8 @@ def _launch(cwd, *arguments):
     ([_CONFIG, '--config.encoder.size=Q'], ['config.encoder', 'size', 'tiny, S, B']),
     ([_CONFIG, '--config.data.crop=Z'], ['config.data', 'crop', 'X, Y']),
     ([_CONFIG, '--config.data.manual_dir=deap'], ['deap', 'metadata_csv']),
+    ([_AMIGOS, '--config.data.manual_dir=deap'], ['deap', 'does not hold AMIGOS']),
+    ([_AMIGOS, '--config.data.experiment=medium'], ['config.data', 'short, long']),
     ([_PRETRAIN, '--config.sources=videos:none,deap:deap', '--config.weights=1,2'],
      ['none', 'no such folder']),
     ([_PRETRAIN, '--config.sources=deap:deap', '--config.subjects=3'],
