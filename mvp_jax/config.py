@@ -15,7 +15,9 @@ from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import FusionSizes
 from mvp_jax.models.videomae import preset
+from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.synthetic.twins import TWINS
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.sharding import MeshConfig
 
@@ -30,6 +32,9 @@ class DataConfig:
   frame_size: int = 224  # pixels
   crop: str = 'X'  # X: face and some background; Y: face only
   channels: tuple[str, ...] = ('eda', 'ppg')
+  experiment: str = 'short'  # AMIGOS: or long
+  annotation: tuple[str, ...] = ('self',)  # AMIGOS: ratings that a trial must have
+  exclude: tuple[int, ...] = ()  # AMIGOS: participants
   allow_losses: tuple[str, ...] = ()  # codes of losses to go on with
   workers: int = 0  # preparing processes; 0 = one a core
 
@@ -89,7 +94,7 @@ class Config:
   dataset: str = 'deap'
   seed: int = 0
   data: DataConfig = DataConfig()
-  twin: TwinSpec = TwinSpec()
+  twin: TwinSpec | AmigosSpec = TwinSpec()  # that of `dataset`
   input: EmotionInput = EmotionInput()
   encoder: EncoderConfig = EncoderConfig()
   model: FusionSizes = FusionSizes()
@@ -136,6 +141,8 @@ def parse(tree, cls=Config, where='config'):
       raise InputError(f'{where}.{key}: no such setting; there are '
                        f'{", ".join(sorted(fields))}')
   types_ = typing.get_type_hints(cls)
+  if 'twin' in types_:
+    types_['twin'] = TWINS.get(tree.get('dataset'), TWINS['deap']).spec
   values = {key: _value(value, types_[key], f'{where}.{key}')
             for key, value in tree.items()}
   try:

@@ -17,6 +17,7 @@ from mvp_jax.config import DataConfig, EncoderConfig
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
 from mvp_jax.errors import InputError
+from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import hosts
 from mvp_jax.training.loop import TrainConfig, fit
@@ -47,7 +48,7 @@ class Config:
   seed: int = 0
   pretrained: bool = True  # False: the encoder starts from scratch
   data: DataConfig = DataConfig()
-  twin: TwinSpec = TwinSpec()
+  twin: TwinSpec | AmigosSpec = TwinSpec()  # that of `dataset`
   input: ClipInput = ClipInput()
   encoder: EncoderConfig = EncoderConfig()
   regularisation: Regularisation = Regularisation()

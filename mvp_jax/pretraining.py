@@ -45,6 +45,7 @@ from mvp_jax.workdir import FINGERPRINT, check_source
 RUN = 'encoder'  # in metrics.jsonl
 SHARDINGS = 'shardings.txt'
 _SHOWN = 4  # clips in the reconstructions
+_SOURCES = ('deap', 'amigos', 'videos')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +68,9 @@ class Config:
 
   job: str = 'pretrain'  # see `jobs`
   seed: int = 0
-  sources: tuple[str, ...] = ()  # 'deap:FOLDER', 'videos:FOLDER'; none = a twin
+  sources: tuple[str, ...] = ()  # 'deap:DIR', 'amigos:DIR', 'videos:DIR'; none = a twin
   weights: tuple[float, ...] = ()  # of the sources; none = by their numbers of clips
-  subjects: tuple[int, ...] = ()  # of DEAP, to train on; none = all
+  subjects: tuple[int, ...] = ()  # of DEAP or AMIGOS, to train on; none = all
   checkpoint: str = ''  # weights to start from, as `encoder.checkpoint`
   data: DataConfig = DataConfig()
   twin: TwinSpec = TwinSpec()
@@ -117,9 +118,13 @@ def _check(config, mesh):
                      f'{config.views.repeats}')
   for source in config.sources:
     name, _, folder = source.partition(':')
-    if name not in ('deap', 'videos') or not folder:
-      raise InputError(f'config.sources: {source!r} is neither deap:FOLDER nor '
-                       'videos:FOLDER')
+    if name not in _SOURCES or not folder:
+      raise InputError(f'config.sources: {source!r} is none of '
+                       f'{", ".join(f"{known}:FOLDER" for known in _SOURCES)}')
+  labelled = {source.partition(':')[0] for source in config.sources} - {'videos'}
+  if config.subjects and len(labelled) > 1:
+    raise InputError('config.subjects: of which of '
+                     f'{", ".join(sorted(labelled))}? Give it with one of them only')
   if config.weights and len(config.weights) != max(len(config.sources), 1):
     raise InputError(f'config.weights: {len(config.weights)} weights for '
                      f'{len(config.sources)} sources; give one each or none')
@@ -204,8 +209,12 @@ def _corpora(config, facts):
   for source in config.sources:
     name, _, folder = source.partition(':')
     fields = {'frame_rate': data.frame_rate, 'frame_size': data.frame_size}
+    if name != 'videos':
+      fields |= {'video': True, 'crop': data.crop}
     if name == 'deap':
-      fields |= {'video': True, 'crop': data.crop, 'channels': data.channels}
+      fields |= {'channels': data.channels}
+    if name == 'amigos':  # has other channels, which its builder knows
+      fields |= {'experiment': data.experiment, 'exclude': data.exclude}
     with stages.timed('prepare', facts):
       directory = hosts.on_main(lambda n=name, f=folder, o=fields: str(prepare(
           n, Path(f), Path(data.data_dir) / 'prepared', workers=data.workers or None,
@@ -239,14 +248,16 @@ def _start(config, task, mesh):
 
 def _record(config, task, corpora, sources):
   """What the encoder has seen, for those who use it."""
-  labelled = [(c, s) for c, s in zip(corpora, sources, strict=True)
-              if c.name != 'videos']
-  trials = [t for _, source in labelled for t in source.trials]
+  seen = {}
+  for corpus, source in zip(corpora, sources, strict=True):
+    if corpus.name != 'videos':
+      seen.setdefault(corpus.name, set()).update(t.subject for t in source.trials)
   return json.loads(json.dumps({
-      'dataset': labelled[0][0].name if labelled else 'videos',
+      'dataset': '+'.join(seen) or 'videos',
       'source_fingerprint': '+'.join(c.metadata['fingerprint'] for c in corpora),
       'synthetic': any(c.metadata['synthetic'] for c in corpora),
-      'trained_on_subjects': sorted({t.subject for t in trials}),
+      'trained_on_subjects': sorted(set().union(*seen.values())),
+      'subjects_of': {name: sorted(subjects) for name, subjects in seen.items()},
       'trials': sum(len(source.trials) for source in sources),
       'steps': config.train.optimiser.steps, 'seed': config.seed,
       'clips_per_trial': config.clips_per_trial, 'stride': config.clips.stride,

@@ -22,8 +22,7 @@ from mvp_jax.evaluation.report import write_report
 from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import write_json
 from mvp_jax.raw.prepare import read_account
-from mvp_jax.synthetic.deap import write_deap_twin
-from mvp_jax.synthetic.recordings import write_recordings_twin
+from mvp_jax.synthetic.twins import TWINS
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.sharding import check_batch
@@ -38,15 +37,11 @@ from mvp_jax.workdir import (
     provenance,
 )
 
-# What stands in for a corpus that was not given, by its name: how it is called, and
-# the function (folder, TwinSpec, workers) that writes it.
-_TWINS = {'deap': ('DEAP', write_deap_twin),
-          'recordings': ('manifest', write_recordings_twin)}
 _SYNTHETIC_NOTE = """\
 ========================================================================
- SYNTHETIC: no {} was given (config.data.manual_dir, or
- config.sources to pre-train), so this run uses a made-up twin, in the
- same layout and with planted effects.
+ SYNTHETIC: no {} was given (config.data.manual_dir, or config.sources
+ to pre-train), so this run uses a made-up twin, in the same layout and
+ with planted effects.
  Its scores say that the program works, and nothing about emotion.
 ========================================================================"""
 
@@ -74,7 +69,11 @@ def begun(config, workdir):
 def check(config, mesh, video=True):
   """Finds before any long work what would stop it later. Raises InputError."""
   try:
-    load_builder(config.dataset).configure(**_preparation(config, video))
+    load_builder(config.dataset).configure(
+        **_preparation(config, config.dataset, video))
+    if not config.data.manual_dir and config.dataset not in TWINS:
+      raise InputError(f'manual_dir: {config.dataset} has no synthetic twin; give the '
+                       'folder that holds it')
   except InputError as error:
     raise InputError(f'config.data: {error}') from error
   encoder = config.encoder
@@ -117,6 +116,9 @@ def split(config, corpus, facts, video=True):
     reserved: their numbers.
     folds: list of Fold.
     trials: list of Trial, of the subjects in the folds.
+
+  Raises:
+    InputError: too few subjects, or a threshold that parts no trials.
   """
   reserved, subjects = reserve(
       [t.subject for t in corpus.trials],
@@ -125,7 +127,21 @@ def split(config, corpus, facts, video=True):
   folds = make_folds(subjects, config.evaluation.folds,
                      config.evaluation.validation_subjects, config.seed)
   facts['folds'] = [dataclasses.asdict(fold) for fold in folds]
-  return reserved, folds, [t for t in corpus.trials if t.subject in subjects]
+  trials = [t for t in corpus.trials if t.subject in subjects]
+  _check_threshold(config, trials)
+  return reserved, folds, trials
+
+
+def _check_threshold(config, trials):
+  """Raises InputError if all trials lie on one side of it, as on another scale."""
+  threshold = config.input.threshold
+  for target in config.input.targets:
+    ratings = [t.ratings.get(target, np.nan) for t in trials]
+    if len({rating > threshold for rating in ratings}) == 1 and np.isfinite(
+        ratings).all():
+      raise InputError(
+          f'config.input.threshold: {threshold:g} has all {len(trials)} trials on one '
+          f'side, {target} is {min(ratings):g} to {max(ratings):g}; choose one between')
 
 
 def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
@@ -206,12 +222,17 @@ def timed(stage, facts):
   facts['seconds'][stage] = round(before + time.monotonic() - start, 1)
 
 
-def _preparation(config, video):
-  """How the corpus is prepared: fields of its builder's config."""
+def _preparation(config, name, video):
+  """How a corpus is prepared: fields of its builder's config."""
   data = config.data
-  return {'workers': data.workers or None, 'allow_losses': data.allow_losses,
-          'video': video, 'frame_rate': data.frame_rate,
-          'frame_size': data.frame_size, 'crop': data.crop, 'channels': data.channels}
+  fields = {'workers': data.workers or None, 'allow_losses': data.allow_losses,
+            'video': video, 'frame_rate': data.frame_rate,
+            'frame_size': data.frame_size, 'crop': data.crop,
+            'channels': data.channels}
+  if name == 'amigos':
+    fields |= {'experiment': data.experiment, 'annotation': data.annotation,
+               'exclude': data.exclude}
+  return fields
 
 
 def prepared_corpus(config, name, facts, video=True):
@@ -219,21 +240,18 @@ def prepared_corpus(config, name, facts, video=True):
   data = config.data
   manual_dir = Path(data.manual_dir) if data.manual_dir else None
   if manual_dir is None:
-    if name not in _TWINS:
-      raise InputError(f'config.data.manual_dir: give the folder of {name}, for which '
-                       'there is no twin')
-    called, write_twin = _TWINS[name]
+    twin = TWINS[name]
     key = encoders.fingerprint(config.twin)
     manual_dir = Path(data.data_dir) / 'twins' / f'{name}-{key}'
     if hosts.is_main():
-      print(_SYNTHETIC_NOTE.format(called), flush=True)
+      print(_SYNTHETIC_NOTE.format(twin.corpus), flush=True)
     with timed('twin', facts):
-      hosts.on_main(lambda: write_twin(
+      hosts.on_main(lambda: twin.write(
           manual_dir, config.twin, data.workers or None))
   with timed('prepare', facts):
     directory = Path(hosts.on_main(lambda: str(prepare(
         name, manual_dir, Path(data.data_dir) / 'prepared',
-        **_preparation(config, video)))))
+        **_preparation(config, name, video)))))
   hosts.check_shared(directory)
   found = Corpus(directory)
   account = read_account(directory / 'account.csv')

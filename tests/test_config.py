@@ -9,12 +9,14 @@ import pytest
 from mvp_jax.config import Config, EncoderConfig, parse, resolve
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.errors import InputError
+from mvp_jax.synthetic.amigos_spec import AmigosSpec
 
 _FILE = pathlib.Path(__file__).parents[1] / 'configs' / 'deap_fusion.py'
+_AMIGOS = _FILE.with_name('amigos_fusion.py')
 
 
-def _get_config(*args):
-  spec = importlib.util.spec_from_file_location('deap_fusion', _FILE)
+def _get_config(*args, file=_FILE):
+  spec = importlib.util.spec_from_file_location(file.stem, file)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module.get_config(*args)
@@ -88,6 +90,20 @@ def test_every_setting_shrunk_is_a_setting(full, shrunk):
   assert set(shrunk) <= set(full)
 
 
+def test_amigos_has_its_own_twin_and_settings():
+  config = _get_config('null', file=_AMIGOS)
+  tree, shrunk = config.to_dict(), _flat(config.embedded.to_dict())
+  del tree['embedded']
+  assert set(shrunk) <= set(_flat(tree))
+  found = parse(resolve(config))
+  assert _flat(dataclasses.asdict(found)).items() >= (_flat(tree) | shrunk).items()
+  assert isinstance(found.twin, AmigosSpec) and found.twin.variant == 'null'
+  assert found.data.channels == ('eda', 'ecg') and found.dataset == 'amigos'
+  # Nothing of a trial is cut off.
+  longest = max(found.twin.seconds(stimulus) for stimulus in found.twin.stimuli)
+  assert longest == 150 and found.input.max_seconds >= longest
+
+
 @pytest.mark.parametrize('file', sorted(_FILE.parent.glob('*.py')),
                          ids=lambda file: file.stem)
 def test_every_config_file_is_described_by_its_command(file):
@@ -149,6 +165,10 @@ def test_a_list_may_be_words_and_commas():
     ({'encoder': {'views': {'repeats': 5}}},
      r'config\.encoder: train.batch_size 32 counts views, and is no multiple of'),
     ({'twin': {'variant': 'x'}}, r'config\.twin: .*variant: one of planted'),
+    ({'dataset': 'amigos', 'twin': {'trials': 3}},
+     r'config\.twin\.trials: no such setting; there are .*stimuli'),
+    ({'dataset': 'amigos', 'twin': {'stimuli': 'N2'}},
+     r'config\.twin: .*stimuli: some of'),
 ])
 def test_what_is_wrong_is_one_line_that_names_it(tree, message):
   with pytest.raises(InputError, match='^' + message) as error:

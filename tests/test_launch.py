@@ -9,6 +9,7 @@ import pytest
 _ROOT = pathlib.Path(__file__).parents[1]
 _CONFIG = f'--config={_ROOT / "configs" / "deap_fusion.py"}'
 _RECORDINGS = f'--config={_ROOT / "configs" / "recordings_fusion.py"}'
+_AMIGOS = f'--config={_ROOT / "configs" / "amigos_fusion.py"}'
 _PRETRAIN = f'--config={_ROOT / "configs" / "videomae_pretrain.py"}'
 
 
@@ -31,6 +32,8 @@ def _launch(cwd, *arguments):
     ([_CONFIG, '--config.data.manual_dir=deap'], ['deap', 'metadata_csv']),
     ([_RECORDINGS, '--config.data.manual_dir=deap'], ['deap/manifest.csv', 'no such']),
     ([_RECORDINGS, '--config.data.channels=eda,gsr'], ['config.data', 'channels']),
+    ([_AMIGOS, '--config.data.manual_dir=deap'], ['deap', 'does not hold AMIGOS']),
+    ([_AMIGOS, '--config.data.experiment=medium'], ['config.data', 'short, long']),
     ([_PRETRAIN, '--config.sources=videos:none,deap:deap', '--config.weights=1,2'],
      ['none', 'no such folder']),
     ([_PRETRAIN, '--config.sources=deap:deap', '--config.subjects=3'],

@@ -117,6 +117,7 @@ def test_the_record_says_what_it_has_seen(workdir):
   record = json.loads((workdir / encoders.RECORD).read_text())
   assert record['dataset'] == 'deap' and record['synthetic']
   assert record['trained_on_subjects'] == [1, 2] and record['trials'] == 4
+  assert record['subjects_of'] == {'deap': [1, 2]}
   assert record['masks']['ratio'] == 0.5 and record['views']['repeats'] == 2
 
 
@@ -176,9 +177,11 @@ def test_several_sources_on_several_devices(workdir, config, run, folder, tmp_pa
 
 
 @pytest.mark.parametrize(('changes', 'message'), [
-    ({'sources': ('amigos:x',)}, r"config\.sources: 'amigos:x' is neither"),
-    ({'sources': ('videos:',)}, r"config\.sources: 'videos:' is neither"),
+    ({'sources': ('seed:x',)}, r"config\.sources: 'seed:x' is none of deap:FOLDER"),
+    ({'sources': ('videos:',)}, r"config\.sources: 'videos:' is none of"),
     ({'weights': (1.0, 2.0)}, r'config\.weights: 2 weights for 0 sources'),
+    ({'sources': ('deap:x', 'amigos:y'), 'subjects': (1,)},
+     r'config\.subjects: of which of amigos, deap'),
     ({'subjects': (9,)}, r'config\.subjects: deap has no video of 9'),
     ({'masks': MaskConfig(ratio=0.01)}, r'config\.masks\.ratio: .* hides 0 of 4'),
     ({'views': ViewConfig(repeats=3)}, r'config\.train\.batch_size: 4 counts views'),

@@ -12,8 +12,8 @@ from etils import epath
 from mvp_jax.raw import deap, deap_trials
 from mvp_jax.raw.builder import CorpusBuilder, CorpusConfig, array
 from mvp_jax.raw.face import CROPS, crop_scale
-from mvp_jax.raw.frames import FrameSpec, load_frames
 from mvp_jax.raw.face_quality import QUALITY
+from mvp_jax.raw.frames import FrameSpec, load_frames
 
 
 @dataclasses.dataclass

@@ -13,9 +13,9 @@ from av.video.reformatter import VideoReformatter
 from mvp_jax.errors import InputError
 from mvp_jax.raw import face
 from mvp_jax.raw.blobs import Blobs
+from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.losses import Loss
 from mvp_jax.raw.prepare import load_blobs, load_result
-from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.video import Video, luma, sample
 
 JPEG_QUALITY = 95
@@ -57,7 +57,7 @@ class FrameSpec:
                        f'right <= 1; it is {self.region!r}')
 
 
-def face_frames(path, spec, seconds=None):
+def face_frames(path, spec, seconds=None, onset=0.0):
   """Decodes a video, follows the face and cuts it out at a steady rate.
 
   The one way from a video to what models read, in preparation and in use. One
@@ -69,13 +69,15 @@ def face_frames(path, spec, seconds=None):
     spec: FrameSpec.
     seconds: length of the trial's signals; later frames are dropped. None: there
       are no signals, and the whole video is wanted.
+    onset: of the trial, in seconds since the first frame; what comes before is
+      only looked at for the face.
 
   Returns:
     dict: jpegs (sequence of bytes), times float32 [time] in seconds since the
-    first frame, valid bool [time], boxes float32 [time, 3] (centre x, centre y
+    onset, valid bool [time], boxes float32 [time, 3] (centre x, centre y
     and side of the crop, in stored pixels of the upright picture; its width is
     side / pixel_aspect columns), info (VideoInfo), quality (dict, see
-    `quality.face_quality`).
+    `face_quality.face_quality`).
 
   Raises:
     Loss: missing_video, broken_video, length_mismatch or no_face.
@@ -83,10 +85,11 @@ def face_frames(path, spec, seconds=None):
   end = math.inf if seconds is None else seconds
   with _decoding(path) as video:
     cutter = _Cutter(video.info, spec)
-    for time, frame in sample(_watched(video, cutter.tracker), spec.rate, end):
+    watched = _watched(video, cutter.tracker, onset)
+    for time, frame in sample(watched, spec.rate, end):
       cutter.add(time, frame)
     cutter.flush()
-  length = video.seconds
+  length = video.seconds - onset
   if seconds is not None and abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
     raise Loss('length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} '
                's of signals')
@@ -204,9 +207,10 @@ def _check_length(path, video):
                '(ffmpeg -i IN -c copy OUT)')
 
 
-def _watched(video, tracker):
-  due = 0.0
+def _watched(video, tracker, onset):
+  due = -onset
   for time, frame in video:
+    time -= onset
     if time >= due:
       tracker.detect(time, video.info.orientation.upright(luma(frame)))
       due = max(due, time) + 1 / face.DETECTIONS_PER_SECOND

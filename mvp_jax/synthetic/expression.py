@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from mvp_jax.synthetic.ratings import latents
-from mvp_jax.synthetic.spec import TRIAL_SECONDS, stream, wander
+from mvp_jax.synthetic.spec import stream, wander
 
 
 def expression(spec, subject, trial):
@@ -25,11 +25,11 @@ def expression(spec, subject, trial):
   0 to 1; eyes: 1 (open) to 0 (shut); light: gain about 1; and the head: x, y
   (half face widths from its place), roll (radians), size (about 1).
   """
-  times = spec.frame_times
+  times, seconds = spec.frame_times, spec.trial_seconds
   valence = float(np.clip(latents(spec, subject)[trial - 1, 0], -2.3, 2.3))
   rng = stream(spec, 'expression', subject, trial)
   gain = expressivity(spec, subject)
-  felt = _felt(rng, times, abs(valence), gain)
+  felt = _felt(rng, times, seconds, abs(valence), gain)
   still = np.zeros_like(felt)
   syllables = 0.5 + 0.5 * np.sin(2 * math.pi * rng.uniform(2.5, 4) * times
                                  + wander(rng, times, (0.5, 2)))
@@ -37,9 +37,9 @@ def expression(spec, subject, trial):
   return {
     'smile': felt if valence > 0 else still,
     'frown': felt if valence < 0 else still,
-    'talk': _distractor(rng, times, 2, (2, 4), 0.3) * syllables,
-    'brow_raise': _distractor(rng, times, 2, (1, 3), 0.4),
-    'eyes': 1 - _blinks(rng, times),
+    'talk': _distractor(rng, times, seconds, 2, (2, 4), 0.3) * syllables,
+    'brow_raise': _distractor(rng, times, seconds, 2, (1, 3), 0.4),
+    'eyes': 1 - _blinks(rng, times, seconds),
     'light': 1 + 0.03 * wander(head, times, (10, 60)),
     'x': 0.10 * wander(head, times) + 0.1 * head.normal(),
     'y': 0.06 * wander(head, times) + 0.06 * head.normal(),
@@ -54,11 +54,11 @@ def expressivity(spec, subject):
   return math.exp(0.2 * float(np.clip(spread, -1.5, 1.5)))
 
 
-def _felt(rng, times, strength, gain):
+def _felt(rng, times, seconds, strength, gain):
   """Course of the events that show valence."""
   course = np.zeros_like(times)
   start = rng.uniform(2, 5)
-  while start < TRIAL_SECONDS:
+  while start < seconds:
     duration = (3.5 + 1.5 * strength) * rng.uniform(0.7, 1.3)
     height = (0.5 + 0.35 * strength) * gain * rng.uniform(0.8, 1.2)
     course = np.maximum(course, min(height, 1.2) * _event(
@@ -67,17 +67,18 @@ def _felt(rng, times, strength, gain):
   return course
 
 
-def _distractor(rng, times, count, durations, height):
+def _distractor(rng, times, seconds, count, durations, height):
+  """Course of events that know of nothing; `count` is how many a minute."""
   course = np.zeros_like(times)
-  for _ in range(rng.poisson(count)):
+  for _ in range(rng.poisson(count * seconds / 60)):
     course = np.maximum(course, height * rng.uniform(0.6, 1.4) * _event(
-      times, rng.uniform(0, TRIAL_SECONDS), rng.uniform(*durations), 0.4))
+      times, rng.uniform(0, seconds), rng.uniform(*durations), 0.4))
   return course
 
 
-def _blinks(rng, times):
-  starts = np.cumsum(0.5 + rng.gamma(2, 1.6, size=80))
-  since = times[:, None] - starts[starts < TRIAL_SECONDS]
+def _blinks(rng, times, seconds):
+  starts = np.cumsum(0.5 + rng.gamma(2, 1.6, size=round(seconds * 4 / 3)))
+  since = times[:, None] - starts[starts < seconds]
   return np.where((since >= 0) & (since < 0.3),
                   np.sin(math.pi * since / 0.3), 0).sum(axis=1).clip(0, 1)
 

@@ -142,16 +142,25 @@ def face_frames(spec, subject, trial):
 
 def write_face_video(path, spec, subject, trial):
   """Writes one face video to `path` (.avi)."""
+  write_video(path, spec, spec.width, face_frames(spec, subject, trial))
+
+
+def write_video(path, spec, width, frames):
+  """Writes frames as `face_frames` gives them, `width` pixels wide, as H.264.
+
+  `spec` says their rate, height and pixel aspect, the ending of `path` the kind
+  of file.
+  """
   rate = fractions.Fraction(spec.frame_rate).limit_denominator(1001)
   with av.open(str(path), 'w') as container:
     video = container.add_stream(
       'libx264', rate=rate,
       options={'preset': 'ultrafast', 'crf': str(spec.crf), 'threads': '1'})
-    video.width, video.height = spec.width, spec.height
+    video.width, video.height = width, spec.height
     video.pix_fmt = 'yuv420p'
     video.codec_context.sample_aspect_ratio = fractions.Fraction(
       *spec.pixel_aspect)
-    for image in face_frames(spec, subject, trial):
+    for image in frames:
       container.mux(video.encode(
         av.VideoFrame.from_ndarray(image, format='yuv420p')))
     container.mux(video.encode())

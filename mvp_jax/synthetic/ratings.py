@@ -33,6 +33,14 @@ RHO = 0.965
 LEAN = 0.85
 _SCALE = 1.9
 _NO_FAMILIARITY = (2, 15, 23)
+DESCRIPTIONS = {
+  'planted': f'correlated {RHO} with the latent, so that the sign of the '
+             'latent predicts rating > 5 with probability 1 - arccos(rho)/pi.',
+  'null': 'independent of latents, faces and signals; best possible is chance.',
+  'leaky': f'on one side of 5 in {LEAN:.0%} of a subject\'s trials, the '
+           'side random per subject and target; independent of faces and '
+           'signals, so only knowing the subject helps.',
+}
 
 
 def latents(spec, subject):

@@ -34,7 +34,7 @@ NUM_CHANNELS = 40
 NUM_SAMPLES = (BASELINE_SECONDS + TRIAL_SECONDS) * SIGNAL_RATE
 _RUN_IN_SECONDS = 10  # simulated before the baseline, so that it starts settled
 # Always as many random numbers, so that arousal changes nothing but its effect.
-_MOST_RESPONSES = 150
+_RESPONSES_A_SECOND = 2.5
 _BANK = 2 ** 18  # samples of filler noise per subject and kind
 # From the R peak to the start of the pulse wave in the finger, and in the face.
 PULSE_SECONDS, FACE_PULSE_SECONDS = 0.20, 0.15
@@ -52,9 +52,9 @@ _WAVES = np.array([
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-  """One trial, from 3 s before to 60 s after the onset.
+  """One trial, from `spec.baseline_seconds` before the onset to its end.
 
-  The signals are float64 [8064], the ECG [8064, 2]: the leads from the right and
+  The signals are float64 [time], the ECG [time, 2]: the leads from the right and
   the left arm. `beats` and `responses` are seconds since the onset, of the starts
   of pulse waves and skin conductance responses; R peaks come `PULSE_SECONDS`
   before the former.
@@ -69,15 +69,15 @@ class Body:
 
 def simulate_body(spec, subject, trial):
   """EDA, pulse, ECG and respiration of one trial (from 1); returns a `Body`."""
-  times = np.arange(-(BASELINE_SECONDS + _RUN_IN_SECONDS) * SIGNAL_RATE,
-                    TRIAL_SECONDS * SIGNAL_RATE) / SIGNAL_RATE
+  times = np.arange(-(spec.baseline_seconds + _RUN_IN_SECONDS) * SIGNAL_RATE,
+                    round(spec.trial_seconds * SIGNAL_RATE)) / SIGNAL_RATE
   arousal = float(np.clip(latents(spec, subject)[trial - 1, 1], -2.3, 2.3))
   person = _person(spec, subject)
   rng = stream(spec, 'trial_body', subject, trial)
-  eda, responses = _eda(person, arousal, times, rng)
+  eda, responses = _eda(person, arousal, times, spec, rng)
   breath = 2 * math.pi * np.cumsum(
     person['breaths'] / 60 * (1 + 0.1 * wander(rng, times))) / SIGNAL_RATE
-  ppg, beats = _ppg(person, arousal, times, breath, rng)
+  ppg, beats = _ppg(person, arousal, times, breath, spec.trial_seconds, rng)
   respiration = person['breath_size'] * (
     np.sin(breath) + 0.25 * np.sin(2 * breath + 0.5)
     + 0.2 * wander(rng, times, (10, 40)) + 0.02 * rng.standard_normal(len(times)))
@@ -85,8 +85,8 @@ def simulate_body(spec, subject, trial):
                           beats - PULSE_SECONDS, breath)
   keep = slice(_RUN_IN_SECONDS * SIGNAL_RATE, None)
   return Body(eda[keep], ppg[keep], ecg[keep], respiration[keep],
-              beats[beats >= -BASELINE_SECONDS],
-              responses[responses >= -BASELINE_SECONDS])
+              beats[beats >= -spec.baseline_seconds],
+              responses[responses >= -spec.baseline_seconds])
 
 
 def face_pulse(spec, subject, trial):
@@ -105,21 +105,21 @@ def channels(spec, subject):
   """All channels, float64 [trials, 40, 8064] in presentation order."""
   data = np.empty((spec.trials, NUM_CHANNELS, NUM_SAMPLES))
   rng = stream(spec, 'filler', subject)
-  eeg = _noise_bank(rng, 4, 45, slope=0.5, bump=10)
-  eog = _noise_bank(rng, 0.3, 12, slope=1)
-  emg = _noise_bank(rng, 15, 60, slope=0)
+  eeg = noise_bank(rng, 4, 45, slope=0.5, bump=10)
+  eog = noise_bank(rng, 0.3, 12, slope=1)
+  emg = noise_bank(rng, 15, 60, slope=0)
   times = np.arange(NUM_SAMPLES) / SIGNAL_RATE
   scales = rng.uniform(3, 7, 32)
   for trial in range(spec.trials):
-    shared = _cut(rng, eeg)
+    shared = cut_noise(rng, eeg)
     for channel in range(32):
       data[trial, channel] = scales[channel] * (
-        0.6 * shared + 0.8 * _cut(rng, eeg))
-    data[trial, 32] = 20 * _cut(rng, eog)
-    data[trial, 33] = 20 * _cut(rng, eog) + _blink_potentials(rng, times)
+        0.6 * shared + 0.8 * cut_noise(rng, eeg))
+    data[trial, 32] = 20 * cut_noise(rng, eog)
+    data[trial, 33] = 20 * cut_noise(rng, eog) + _blink_potentials(rng, times)
     for channel in (34, 35):
       burst = 1 + np.maximum(0, wander(rng, times)) ** 2
-      data[trial, channel] = 5 * burst * _cut(rng, emg) + 3 * _cut(rng, eog)
+      data[trial, channel] = 5 * burst * cut_noise(rng, emg) + 3 * cut_noise(rng, eog)
     body = simulate_body(spec, subject, trial + 1)
     data[trial, 36] = 1e6 / body.eda  # ohm
     data[trial, 37] = body.respiration
@@ -156,12 +156,13 @@ def _onset(times, delay, rise):
   return 1 - np.exp(-np.maximum(0, times - delay) / rise)
 
 
-def _eda(person, arousal, times, rng):
+def _eda(person, arousal, times, spec, rng):
   """Skin conductance [time] and the starts of its responses (seconds)."""
   effect = person['eda_gain'] * arousal
   rate = person['responses'] / 60 * np.exp(0.65 * effect * _onset(times, 1.5, 3))
-  starts = _renewals(rng, rate, times)
-  variety = 0.3 * rng.standard_normal(_MOST_RESPONSES)[:len(starts)]
+  most = round(_RESPONSES_A_SECOND * spec.trial_seconds)
+  starts = _renewals(rng, rate, times, most)
+  variety = 0.3 * rng.standard_normal(most)[:len(starts)]
   sizes = person['response_size'] * np.exp(
     0.35 * effect * _onset(starts, 1.5, 3) + variety)
   phasic = np.zeros(len(times))
@@ -175,7 +176,8 @@ def _eda(person, arousal, times, rng):
            + 0.03 * wander(rng, times, (15, 60)))
   eda = person['level'] * (np.exp(tonic) + phasic)
   for _ in range(rng.poisson(0.5)):  # the electrode is pulled
-    moment, size = rng.uniform(-3, 60), rng.normal() * 0.1 * person['level']
+    moment = rng.uniform(-spec.baseline_seconds, spec.trial_seconds)
+    size = rng.normal() * 0.1 * person['level']
     eda += size * np.exp(-np.maximum(0, times - moment) / 0.7) * (times > moment)
   eda += 0.004 * rng.standard_normal(len(times))
   return np.maximum(eda, 0.2), starts
@@ -187,15 +189,15 @@ def _bateman(times, rise=0.75, decay=3.0):
   return curve / curve.max()
 
 
-def _renewals(rng, rate, times):
-  """Random moments with `rate` (Hz, [time]), more regular than Poisson."""
+def _renewals(rng, rate, times, most):
+  """At most `most` moments with `rate` (Hz, [time]), more regular than Poisson."""
   expected = np.cumsum(rate) / SIGNAL_RATE
-  steps = rng.gamma(4, 1 / 4, size=_MOST_RESPONSES)
+  steps = rng.gamma(4, 1 / 4, size=most)
   marks = np.cumsum(steps) - rng.uniform() * steps[0]
   return np.interp(marks[marks < expected[-1]], expected, times)
 
 
-def _ppg(person, arousal, times, breath, rng):
+def _ppg(person, arousal, times, breath, seconds, rng):
   """Pulse wave [time] and the starts of its beats (seconds)."""
   effect = person['pulse_gain'] * arousal * _onset(times, 1.5, 4)
   calm = np.exp(-0.3 * effect)
@@ -213,7 +215,7 @@ def _ppg(person, arousal, times, breath, rng):
   wave += 0.12 * np.sin(breath) + 0.1 * wander(rng, times, (3, 20))
   wave += 0.01 * rng.standard_normal(len(times))
   for _ in range(rng.poisson(0.5)):  # the finger moves
-    moment, width = rng.uniform(0, 60), rng.uniform(0.3, 0.8)
+    moment, width = rng.uniform(0, seconds), rng.uniform(0.3, 0.8)
     wave += (0.8 * np.exp(-((times - moment) / width) ** 2)
              * wander(rng, times, (0.3, 1)))
   return person['pulse_size'] * wave, beats
@@ -262,7 +264,7 @@ def electrocardiogram(rng, times, peaks, breath):
   return wave + drift[:, None] + 0.01 * rng.standard_normal(wave.shape)
 
 
-def _noise_bank(rng, low, high, slope, bump=None):
+def noise_bank(rng, low, high, slope, bump=None):
   """Long noise of unit variance, amplitude 1/f**slope in `low`..`high` Hz."""
   frequencies = np.fft.rfftfreq(_BANK, 1 / SIGNAL_RATE)
   shape = np.zeros_like(frequencies)
@@ -275,9 +277,10 @@ def _noise_bank(rng, low, high, slope, bump=None):
   return noise / noise.std()
 
 
-def _cut(rng, bank):
-  start = rng.integers(len(bank) - NUM_SAMPLES)
-  return bank[start:start + NUM_SAMPLES]
+def cut_noise(rng, bank, samples=NUM_SAMPLES):
+  """A piece of a bank of noise from a random place, float64 [samples]."""
+  start = rng.integers(len(bank) - samples)
+  return bank[start:start + samples]
 
 
 def _blink_potentials(rng, times):

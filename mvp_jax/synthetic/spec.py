@@ -1,4 +1,4 @@
-"""What a twin of DEAP holds, and the random streams it is drawn from."""
+"""What a twin of DEAP holds, and the random streams that twins are drawn from."""
 
 import dataclasses
 import math
@@ -65,6 +65,9 @@ class TwinSpec:
     ):
       if not holds():
         raise InputError(f'twin: {rule}; given {self}')
+
+  baseline_seconds = BASELINE_SECONDS  # of the signals, before the onset
+  trial_seconds = TRIAL_SECONDS
 
   @property
   def num_frames(self):

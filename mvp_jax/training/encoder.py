@@ -206,9 +206,10 @@ def _put(params, mesh):
 
 def check_overlap(record, corpus, test_subjects, allowed):
   """Raises InputError if the encoder has seen a test subject's video."""
-  seen = sorted(set(record['trained_on_subjects']) & set(test_subjects))
-  same = (record['dataset'], record['synthetic']) == (
-      corpus.name, corpus.metadata['synthetic'])  # a twin's subjects are nobody's
+  # The record of several corpora says whose subjects are whose.
+  of = record.get('subjects_of', {record['dataset']: record['trained_on_subjects']})
+  seen = sorted(set(of.get(corpus.name, ())) & set(test_subjects))
+  same = record['synthetic'] == corpus.metadata['synthetic']  # a twin's are nobody's
   if same and seen and not allowed:
     raise InputError(
         f'encoder: was pre-trained on test subjects {seen} of {corpus.name}; '

@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.errors import InputError
 from mvp_jax.raw import builder as builders
-from mvp_jax.raw.prepare import read_account
 from mvp_jax.raw.face_quality import QUALITY
+from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.deap import write_deap_twin
 from mvp_jax.synthetic.spec import TwinSpec
 

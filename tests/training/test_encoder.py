@@ -284,6 +284,14 @@ def test_no_test_subject_may_have_been_seen(dataset, tested, allowed, synthetic,
       encoder.check_overlap(record, corpus, tested, allowed)
 
 
+def test_the_subjects_of_several_corpora_are_told_apart(corpus):
+  record = {'dataset': 'amigos+deap', 'trained_on_subjects': [1, 2, 4],
+            'subjects_of': {'amigos': [1], 'deap': [2, 4]}, 'synthetic': True}
+  encoder.check_overlap(record, corpus, [1, 3], False)
+  with pytest.raises(InputError, match=r'test subjects \[4\] of deap'):
+    encoder.check_overlap(record, corpus, [1, 4], False)
+
+
 def test_a_digest_is_of_the_values():
   def params(x):
     return {'a': np.float32([1, 2]), 'b': {'c': np.float32([[x, 3]])}}

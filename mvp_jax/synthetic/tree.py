@@ -1,0 +1,88 @@
+"""Writes the files of a twin: in parallel, each whole, with a marker last of all."""
+
+import concurrent.futures
+import dataclasses
+import json
+import multiprocessing
+import os
+
+import cv2
+
+from mvp_jax.errors import InputError
+from mvp_jax.files import whole, write_json
+from mvp_jax.progress import Progress
+
+MARKER = 'SYNTHETIC.json'
+
+
+def write_twin(root, spec, corpus, list_jobs, marker, workers=None):
+  """Writes a twin under `root`; interrupted, it continues where it stopped.
+
+  Args:
+    root: Path; a folder of its own.
+    spec: dataclass, what the twin holds.
+    corpus: its name, for the marker and the display.
+    list_jobs: () -> list of (function, path, arguments); `function(path, spec,
+      *arguments)`, importable by name, writes the file `path`.
+    marker: () -> dict, what the marker says beside corpus and spec.
+    workers: processes; None: one a CPU.
+
+  Raises:
+    InputError: `root` holds another twin, or data that are no twin.
+  """
+  if _already_there(root, spec):
+    return
+  jobs = list_jobs()
+  missing = [job for job in jobs if not job[1].exists()]
+  with Progress(len(jobs), f'writing the {corpus} twin', 'files',
+                initial=len(jobs) - len(missing)) as progress:
+    for _ in _run(missing, spec, workers or os.cpu_count()):
+      progress.update()
+  write_json(root / MARKER, {
+    'corpus': corpus, 'spec': dataclasses.asdict(spec), **marker()})
+  _begun(root).unlink()
+
+
+def _already_there(root, spec):
+  """Whether the twin stands complete; else marks it as begun under `root`."""
+  for path in (root / MARKER, _begun(root)):
+    if path.exists():
+      found = json.loads(path.read_text()).get('spec')
+      if found != json.loads(json.dumps(dataclasses.asdict(spec))):
+        raise InputError(f'{path}: this is a twin of another spec ({found}); '
+                         'give another directory or delete this one')
+      return path.name == MARKER
+  found = sorted(root.iterdir()) if root.is_dir() else ()
+  if found:
+    raise InputError(f'{found[0]}: {root} holds data but no {MARKER}, so it may be '
+                     'real; a twin needs a directory of its own')
+  root.mkdir(parents=True, exist_ok=True)
+  write_json(_begun(root), {'spec': dataclasses.asdict(spec)})
+  return False
+
+
+def _begun(root):
+  return root / f'{MARKER}.begun'
+
+
+def _run(jobs, spec, workers):
+  """Does the jobs, yielding once after each."""
+  if workers == 1:
+    for job in jobs:
+      yield _do(job, spec)
+    return
+  pool = concurrent.futures.ProcessPoolExecutor(
+    workers, mp_context=multiprocessing.get_context('spawn'),
+    initializer=cv2.setNumThreads, initargs=(1,))
+  try:
+    futures = [pool.submit(_do, job, spec) for job in jobs]
+    for future in concurrent.futures.as_completed(futures):
+      yield future.result()
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def _do(job, spec):
+  function, path, arguments = job
+  with whole(path) as part:
+    function(part, spec, *arguments)
