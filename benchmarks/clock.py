@@ -6,9 +6,10 @@ Draws one trial each of some subjects of the twin (720x576, 25 frames a second) 
 several qualities of H.264, prepares the face crops as for training, and stamps their
 frames 0.2 to 3 s too late or too early. Then, at several rates and sizes of the
 crops, two ways look for the offset: the audit (POS, the band around the heart rate,
-the recorded pulse gone on at its ends), and what one would do at first with a PPG, the highest
-cross-correlation of the face's green with it, both band-passed. `pooled` is the audit
-of four trials with one offset in common. The last line is one JSON object.
+the recorded pulse gone on at its ends), and what one would do at first with a PPG:
+the highest cross-correlation of the face's green with it, both band-passed. `pooled`
+is the audit of four trials with one offset in common. The last line is one JSON
+object.
 """
 
 import argparse
