@@ -32,7 +32,7 @@ from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE, TwinSpec
 RATE = 25
 # Size of the crop in pixels, every how many-th frame.
 SETTINGS = ((224, 1), (112, 1), (64, 1), (224, 2))
-SURE, POOLED = 0.8, 4
+SURE, POOLED = 0.95, 4
 
 
 def main():

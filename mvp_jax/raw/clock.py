@@ -35,7 +35,7 @@ _HEART = (0.7, 3.0)  # Hz
 _BAND = (0.5, 2.6)
 _CLIP = 3.0  # deviations; beyond it is movement
 # Noise near a pulse is no white noise: neighbouring samples tell the same.
-_INDEPENDENT = 0.75
+_INDEPENDENT = 0.5
 _NEAR = 0.15  # seconds: shifts so near each other are the same answer
 
 
