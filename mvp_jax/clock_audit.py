@@ -28,7 +28,7 @@ from mvp_jax.raw import clock
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.pulse import skin_colour
 
-SURE = 0.8  # confidence from which an offset counts
+SURE = 0.95  # confidence from which an offset counts
 TOLERANCE = 0.25  # seconds; hearts and arteries differ by some of it
 _FRAMES = 128  # read at a time
 _COLUMNS = ('trial_id', 'subject', 'channel', 'offset', 'confidence', 'agreement',

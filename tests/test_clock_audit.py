@@ -64,8 +64,8 @@ def test_trials_out_of_step_have_a_line(audited):
 
 
 @pytest.mark.parametrize(('offset', 'confidence', 'word'), [
-  (0.1, 0.9, 'in step'), (-0.1, 0.9, 'in step'), (0.3, 0.9, 'late'),
-  (-2.0, 0.9, 'early'), (-2.0, 0.5, 'unclear'), (float('nan'), 0.0, 'unclear')])
+  (0.1, 0.97, 'in step'), (-0.1, 0.97, 'in step'), (0.3, 0.97, 'late'),
+  (-2.0, 0.97, 'early'), (-2.0, 0.9, 'unclear'), (float('nan'), 0.0, 'unclear')])
 def test_verdicts(offset, confidence, word):
   assert clock_audit.verdict(clock.Clock(offset, confidence)) == word
 

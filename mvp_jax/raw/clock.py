@@ -16,17 +16,20 @@ from mvp_jax.raw.cleaning import clean, kind
 from mvp_jax.raw.features import beats
 from mvp_jax.raw.pulse import pos
 
-CHANNELS = ('ecg', 'ppg')  # kinds of channel that show the heart
+# Kinds of channel that show the heart; the wave of a PPG is more like the face's.
+CHANNELS = ('ppg', 'ecg')
 MAX_OFFSET = 4.0  # seconds
 _STEP = 0.02  # seconds between the shifts tried
-# Where in the face the pulse is at its height: seconds after the R peak, and after
-# the height in the finger. They differ between people by some 0.05 s.
-_DELAYS = {'ecg': 0.38, 'ppg': -0.05}
-_BEAT_WIDTH = 0.1  # deviation (s) of the bell that stands for a beat of the ECG
+# When the pulse comes to the face: seconds after the R peak, and after the finger.
+# They differ between people by some 0.05 s.
+DELAYS = {'ecg': 0.22, 'ppg': -0.05}
+# The wave that stands for a beat of the ECG: how fast (s) it rises and falls.
+_RISE, _FALL = 0.08, 0.25
 _RATE = 32.0  # Hz, of the waves when compared
 _LEAST_FRAME_RATE = 12.0  # Hz
-_LEAST_SECONDS = 20.0  # of face, in the part compared
+_LEAST_SECONDS = 20.0  # of face
 _BRIDGED_SECONDS = 0.5  # without a face
+_SETTLING = 0.5  # seconds at either end
 _HEART = (0.7, 3.0)  # Hz
 # Of the heart rate: from below it, to hold its changes, to the first overtone.
 _BAND = (0.5, 2.6)
@@ -79,19 +82,17 @@ def compare(colours, frame_times, values, rate, channel):
   seen = np.isfinite(face)
   face = _band(np.where(seen, face, 0), heart)
   times = start + np.arange(len(face)) / _RATE
-  # The same stretch for every shift, or its edges would choose the shift.
-  first, last = MAX_OFFSET + 0.5, (len(body) - 1) / _RATE - MAX_OFFSET - 0.5
-  part = seen & (first <= times) & (times <= last)
+  # Filters need some samples to settle.
+  part = seen & (times >= times[0] + _SETTLING) & (times <= times[-1] - _SETTLING)
   seconds = part.sum() / _RATE
   if seconds < _LEAST_SECONDS:
-    return Clock(reason=f'only {seconds:.0f} s of face and signal to compare; it '
-                 f'takes {_LEAST_SECONDS:g}')
+    return Clock(reason=f'only {seconds:.0f} s of face; it takes {_LEAST_SECONDS:g}')
   face, times = face[part], times[part]
   if face.std() == 0:
     return Clock(reason='the colour of the face never changes')
+  body, recorded = _continued(body, heart)
   agreement = np.array([_correlation(face, np.interp(
-    times - shift - _DELAYS[kind(channel)], np.arange(len(body)) / _RATE, body))
-    for shift in _shifts()])
+    times - shift - DELAYS[kind(channel)], recorded, body)) for shift in _shifts()])
   # Log-likelihood of a known wave of unknown size in Gaussian noise.
   terms = _INDEPENDENT * seconds * heart * (_BAND[1] - _BAND[0])
   support = -terms * np.log1p(-np.clip(agreement, 0, 0.999) ** 2)
@@ -150,6 +151,8 @@ def _face_wave(colours, frame_times):
 
 def _body_wave(values, rate, channel):
   """The recorded pulse, float64 [time] at `_RATE`, or None where there is none."""
+  if len(values) < _LEAST_SECONDS * rate:
+    return None
   wave = clean(values, rate, channel)
   good = np.isfinite(wave)
   if good.mean() < 0.5 or np.ptp(wave[good]) == 0:
@@ -160,7 +163,8 @@ def _body_wave(values, rate, channel):
     peaks = beats(values, rate, channel)
     if len(peaks) < 10:
       return None
-    return np.exp(-((even[:, None] - peaks) / _BEAT_WIDTH) ** 2 / 2).sum(axis=1)
+    since = np.maximum(even[:, None] - peaks, 0)
+    return (np.exp(-since / _FALL) * -np.expm1(-since / _RISE)).sum(axis=1)
   wave = np.interp(even, times[good], wave[good])
   # A pulse rises faster than it falls, unless it was recorded upside down.
   slope = np.diff(wave)
@@ -183,6 +187,20 @@ def _band(wave, heart):
   return np.clip(wave, -limit, limit) if limit > 0 else wave
 
 
+
+def _continued(body, heart):
+  """The wave gone on at both ends as it was there, and its times in seconds.
+
+  Without it a shift would have no partner for some of the face, and those that
+  leave out most would be favoured, or those that leave out least.
+  """
+  beat = round(_RATE / heart)
+  count = int(np.ceil((MAX_OFFSET + 1) * heart))
+  longer = np.concatenate([np.tile(body[:beat], count), body,
+                           np.tile(body[-beat:], count)])
+  return longer, (np.arange(len(longer)) - count * beat) / _RATE
+
+
 def _correlation(one, other):
-  size = np.sqrt((one ** 2).sum() * (other ** 2).sum())
-  return (one * other).sum() / size if size > 0 else 0.0
+  size = np.sqrt((one @ one) * (other @ other))
+  return one @ other / size if size > 0 else 0.0
