@@ -1,6 +1,6 @@
 """Does pre-training help? Fine-tuning from the encoder against from scratch.
 
-  python benchmarks/finetuning.py [--seeds 5] [--steps 300] [--root DIR]
+  python benchmarks/finetuning.py [--seeds 5] [--steps 200] [--folds 2] [--root DIR]
 
 On one planted twin, prepared once, each seed (other folds, another encoder, other
 weights) runs the embedded default of configs/deap_video.py twice: from the encoder
@@ -28,16 +28,18 @@ from mvp_jax.evaluation.summary import evaluate
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
-def run(seed, pretrained, steps, root, data_dir):
+def run(seed, pretrained, steps, folds, root, data_dir):
   """Runs the job unless done; returns {target: macro-F1}."""
   config = get_config()
   config.seed, config.pretrained = seed, pretrained
   config.data.data_dir = str(data_dir)
   config.train.optimiser.steps = steps
   config.train.optimiser.warmup_steps = steps // 10
-  given = {'train.optimiser.steps', 'train.optimiser.warmup_steps'}
+  config.evaluation.folds = folds
+  given = {'train.optimiser.steps', 'train.optimiser.warmup_steps',
+           'evaluation.folds'}
   name = 'pretrained' if pretrained else 'scratch'
-  workdir = root / f'{name}_{steps}steps_seed{seed}'
+  workdir = root / f'{name}_{steps}steps_{folds}folds_seed{seed}'
   if not (workdir / 'report.html').exists():
     finetuning.run(parse(resolve(config, given), finetuning.Config), workdir)
   results = evaluate(read_predictions(workdir / 'predictions.csv'))
@@ -56,15 +58,17 @@ def paired(differences):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--seeds', type=int, default=5, choices=range(1, len(_T) + 2))
-  parser.add_argument('--steps', type=int, default=300)
+  parser.add_argument('--steps', type=int, default=200)
+  parser.add_argument('--folds', type=int, default=2)
   parser.add_argument('--root', type=pathlib.Path,
                       default=pathlib.Path('runs/finetuning'))
   parser.add_argument('--data-dir', type=pathlib.Path, default=pathlib.Path('data'))
   args = parser.parse_args()
-  scores = [[run(seed, pretrained, args.steps, args.root, args.data_dir)
+  scores = [[run(seed, pretrained, args.steps, args.folds, args.root, args.data_dir)
              for pretrained in (True, False)] for seed in range(args.seeds)]
 
-  summary = {'benchmark': 'finetuning', 'steps': args.steps, 'seeds': args.seeds}
+  summary = {'benchmark': 'finetuning', 'steps': args.steps, 'folds': args.folds,
+             'seeds': args.seeds}
   for target in ('valence', 'arousal'):
     print(f'\n{target}: macro-F1 after {args.steps} steps')
     print('  seed  pre-trained  scratch  difference')

@@ -94,8 +94,8 @@ def get_config(twin='planted'):
                               optimiser=dict(learning_rate=3e-3, steps=320,
                                              warmup_steps=40))),
       regularisation=dict(mix_probability=0.0),
-      train=dict(batch_size=16, validate_every=60, checkpoint_every=60, workers=0,
-                 optimiser=dict(learning_rate=2e-3, steps=300, warmup_steps=30,
+      train=dict(batch_size=32, validate_every=50, checkpoint_every=50, workers=0,
+                 optimiser=dict(learning_rate=2e-3, steps=200, warmup_steps=20,
                                 layer_decay=0.85, ema=0.9)),
       evaluation=dict(folds=4),
   ))

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 from mvp_jax import stages
 from mvp_jax.config import DataConfig
@@ -22,7 +23,6 @@ from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.pretraining import write_report
 from mvp_jax.files import write_json
-from mvp_jax.models.layers import REMAT
 from mvp_jax.models.videomae import preset
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
@@ -30,12 +30,20 @@ from mvp_jax.training import hosts
 from mvp_jax.training.loop import TrainConfig, fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.reconstructions import Reconstructions
-from mvp_jax.training.sharding import MeshConfig, check_batch, describe, make_mesh
+from mvp_jax.training.sharding import (
+    MeshConfig,
+    batch_sharding,
+    check_batch,
+    describe,
+    make_mesh,
+    totals,
+)
 from mvp_jax.training.state import abstract_state, init_state
 from mvp_jax.training.tasks import MaskedVideo
 from mvp_jax.workdir import FINGERPRINT, check_source
 
 RUN = 'encoder'  # in metrics.jsonl
+SHARDINGS = 'shardings.txt'
 _SHOWN = 4  # clips in the reconstructions
 _SOURCES = ('deap', 'amigos', 'videos')
 
@@ -51,9 +59,7 @@ class ModelConfig:
   drop_path: float = 0.0
 
   def __post_init__(self):
-    preset(self.size)  # raises if there is no such size
-    if self.remat not in REMAT:
-      raise ValueError(f'remat: one of {", ".join(REMAT)}; it is {self.remat!r}')
+    preset(self.size, dtype=self.dtype, remat=self.remat)  # raises what is wrong
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +133,18 @@ def _check(config, mesh):
   return MaskedVideo(model)
 
 
+def _batch(config, task, mesh):
+  """The abstract arrays of a batch: {name: jax.ShapeDtypeStruct}."""
+  model, count = task.model, config.train.batch_size
+  visible, masked = mask_sizes(*model.grid, config.masks)
+  shapes = {'frames': ((model.frames, model.size, model.size, 3), jnp.uint8),
+            'visible': ((visible,), jnp.int32), 'masked': ((masked,), jnp.int32),
+            'weight': ((), jnp.float32)}
+  return {name: jax.ShapeDtypeStruct((count, *shape), dtype,
+                                     sharding=batch_sharding(mesh))
+          for name, (shape, dtype) in shapes.items()}
+
+
 def _run(config, task, workdir, mesh, facts):
   with stages.timed('data', facts):
     corpora = _corpora(config, facts)
@@ -148,7 +166,11 @@ def _run(config, task, workdir, mesh, facts):
       shutil.copyfile(corpus.directory / 'account.csv',
                       workdir / f'account-{number}-{corpus.name}.csv')
     write_json(workdir / 'run.json', facts)
-    print(describe({'parameters': state.params}, mesh), flush=True)
+    placed = {'parameters': state.params, 'moments': state.opt_state,
+              'batch': _batch(config, task, mesh)}
+    (workdir / SHARDINGS).write_text(describe(placed, mesh) + '\n')
+    print(f'{totals(placed, mesh)}\nwhere each array lives: {workdir / SHARDINGS}',
+          flush=True)
     epoch = sum(map(len, sources)) * config.views.repeats / config.train.batch_size
     print(f'{len(corpora)} sources, {sum(map(len, sources))} clips an epoch of '
           f'{epoch:.1f} steps; {config.train.optimiser.steps / epoch:.1f} epochs',

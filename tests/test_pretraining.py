@@ -20,6 +20,7 @@ from mvp_jax.pretraining import Config, ModelConfig
 from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
+from mvp_jax.training import sharding
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
@@ -153,7 +154,10 @@ def test_interrupted_it_goes_on_to_the_same_end(workdir, config, run, tmp_path,
 
 
 def test_several_sources_on_several_devices(workdir, config, run, folder, tmp_path,
-                                            capsys):
+                                            capsys, monkeypatch):
+  put, batches = sharding.put_batch, []
+  monkeypatch.setattr(sharding, 'put_batch', lambda batch, mesh: (
+      batches.append(batch), put(batch, mesh))[1])
   deap, = (pathlib.Path(config.data.data_dir) / 'twins').iterdir()
   both = dataclasses.replace(
       config, sources=(f'deap:{deap}', f'videos:{folder}'), weights=(1.0, 2.0),
@@ -166,6 +170,11 @@ def test_several_sources_on_several_devices(workdir, config, run, folder, tmp_pa
   record = json.loads((tmp_path / encoders.RECORD).read_text())
   assert record['trained_on_subjects'] == [2]  # a file's number is no subject's
   assert 'mesh: 2 data x 1 fsdp x 1 tensor' in capsys.readouterr().out
+  rows = [line.split() for line in
+          (tmp_path / pretraining.SHARDINGS).read_text().splitlines()]
+  shapes = {row[0]: row[1] for row in rows if row and row[0].startswith('batch/')}
+  assert shapes == {f'batch/{name}': 'x'.join(map(str, x.shape))
+                    for name, x in batches[0].items()}
   assert list(_metrics(tmp_path)) == [1, 2, 3, 4]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from mvp_jax.models.attention import attend, plain
-from mvp_jax.models.partition import split_batch
+from mvp_jax.models.partition import current_mesh, split_batch
 
 # What a block keeps for the backward pass: everything; the outputs of its linear
 # layers (not the attention scores, which are the largest); its input alone.
@@ -153,7 +153,7 @@ class Block(nnx.Module):
 class Stack(nnx.Module):
   """`depth` equal blocks with stacked parameters, run by `jax.lax.scan`.
 
-  Compile time does not grow with depth, except on CPU without remat. `remat`, one
+  Compile time does not grow with depth, except on a single CPU device. `remat`, one
   of `REMAT`, says what each block keeps for the backward pass; the rest is computed
   again.
   """
@@ -182,5 +182,7 @@ class Stack(nnx.Module):
     keys = None if key is None else jax.random.split(key, self.depth)
     # XLA for CPU copies all that a loop keeps for its backward pass, twice: a
     # quarter of a step. (With remat, equal layers side by side could be merged.)
-    unroll = self.remat == 'none' and jax.default_backend() == 'cpu'
+    mesh = current_mesh()
+    unroll = (jax.default_backend() == 'cpu' and self.remat == 'none'
+              and (mesh is None or mesh.size == 1))
     return jax.lax.scan(run, x, (params, rates, keys), unroll=unroll)

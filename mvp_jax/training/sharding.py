@@ -97,25 +97,42 @@ def describe(tree, mesh):
   """A table of where each array of a tree lives: str, one line an array.
 
   Args:
-    tree: nested dict of (abstract) arrays with NamedShardings.
+    tree: dict of sections, each a nested dict of (abstract) arrays with
+      NamedShardings.
     mesh: the mesh, named in the first line.
   """
-  rows, whole, local = [], 0, 0
+  rows = []
   for path, x in jax.tree_util.tree_leaves_with_path(tree):
     part = x.sharding.shard_shape(x.shape)
-    whole += math.prod(x.shape) * x.dtype.itemsize
-    local += math.prod(part) * x.dtype.itemsize
-    spec = [axis if axis else '-' for axis in x.sharding.spec]
+    spec = [_words(axis) for axis in x.sharding.spec]
     spec += ['-'] * (len(x.shape) - len(spec))
     rows.append((path_string(path), 'x'.join(map(str, x.shape)) or 'scalar',
                  ' '.join(spec), 'x'.join(map(str, part)) or 'scalar'))
-  head = ('array', 'shape', 'split over', 'on a device')
-  widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-  lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in [head, *rows]]
+  return f'{totals(tree, mesh)}\n\n' + _columns(
+      [('array', 'shape', 'split over', 'on a device'), *rows])
+
+
+def totals(tree, mesh):
+  """The memory that each section of what `describe` takes needs: str, a table."""
+  rows = []
+  for name, section in tree.items():
+    arrays = jax.tree.leaves(section)
+    sizes = [sum(math.prod(shape(x)) * x.dtype.itemsize for x in arrays)
+             for shape in (lambda x: x.shape,
+                           lambda x: x.sharding.shard_shape(x.shape))]
+    rows.append((name, *(f'{size / 2**20:.1f} MiB' for size in sizes)))
   axes = ' x '.join(f'{n} {axis}' for axis, n in mesh.shape.items())
-  return '\n'.join([f'mesh: {axes}', *lines,
-                    f'{whole / 2**20:.1f} MiB in all, {local / 2**20:.1f} MiB on each '
-                    'device'])
+  return f'mesh: {axes}\n' + _columns([('', 'in all', 'on each device'), *rows])
+
+
+def _words(axes):
+  """An entry of a PartitionSpec as text."""
+  return '+'.join(axes) if isinstance(axes, tuple) else axes or '-'
+
+
+def _columns(rows):
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  return '\n'.join('  '.join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def replicated(mesh):

@@ -13,6 +13,7 @@ from mvp_jax.models.partition import use_mesh
 from mvp_jax.models.videomae import preset
 from mvp_jax.training.sharding import (
   MeshConfig,
+  batch_sharding,
   check_batch,
   deal,
   describe,
@@ -160,7 +161,9 @@ def _assert_close(found, wanted, **tolerance):
 
 
 @pytest.mark.parametrize(('task', 'example', 'sizes'), [
+    ('masked_video', video_example, (8, 1, 1)),
     ('masked_video', video_example, (1, 8, 1)),
+    ('masked_video', video_example, (1, 1, 8)),
     ('masked_video', video_example, (2, 2, 2)),
     ('emotion', emotion_example, (8, 1, 1)),
     ('emotion', emotion_example, (1, 2, 4)),
@@ -187,11 +190,16 @@ _GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 
 @pytest.mark.parametrize(('size', 'sizes'), [
     ('B', (8, 1, 1)), ('B', (1, 8, 1)), ('B', (2, 2, 2)), ('L', (1, 4, 2))])
-def test_where_parameters_and_moments_live_is_as_written_down(size, sizes):
+def test_where_parameters_moments_and_batches_live_is_as_written_down(size, sizes):
   """The files in goldens/ are for reading; a change must be meant."""
   mesh = make_mesh(MeshConfig(*sizes))
   state = abstract_state(MaskedVideo(preset(size)), OPTIMISER, mesh)
-  found = describe({'params': state.params, 'moments': state.opt_state}, mesh) + '\n'
+  batch = {name: jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
+           for name, shape, dtype in [
+               ('frames', (64, 16, 224, 224, 3), np.uint8),
+               ('visible', (64, 160), np.int32), ('weight', (64,), np.float32)]}
+  found = describe({'parameters': state.params, 'moments': state.opt_state,
+                    'batch': batch}, mesh) + '\n'
   path = _GOLDENS / f'videomae_{size}_{"x".join(map(str, sizes))}.txt'
   assert found == path.read_text(), (
       f'{path.name} differs; if that is meant, put the new table there:\n{found}')
