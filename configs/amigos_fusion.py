@@ -3,7 +3,7 @@
   python launch.py --config=configs/amigos_fusion.py --config.data.manual_dir=DIR
 
 DIR is the official AMIGOS distribution. Without it the run uses a synthetic twin,
-shrunk as declared under `embedded`, which two cores finish in minutes:
+shrunk as declared under `embedded` to what two cores can do:
 
   python launch.py --config=configs/amigos_fusion.py
   python launch.py --config=configs/amigos_fusion.py:null   (a twin without effect)

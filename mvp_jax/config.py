@@ -155,9 +155,10 @@ def _value(value, wanted, where):
   if dataclasses.is_dataclass(wanted):
     return parse(value, wanted, where)
   if isinstance(wanted, types.UnionType):
-    if value is None:
-      return None
-    wanted = next(t for t in typing.get_args(wanted) if t is not types.NoneType)
+    kinds = typing.get_args(wanted)
+    if type(value) in kinds:
+      return value
+    wanted = next(t for t in kinds if t is not types.NoneType)
   if typing.get_origin(wanted) is tuple:
     if isinstance(value, str) or not hasattr(value, '__iter__'):
       value = (value,)

@@ -99,6 +99,8 @@ def test_amigos_has_its_own_twin_and_settings():
   assert _flat(dataclasses.asdict(found)).items() >= (_flat(tree) | shrunk).items()
   assert isinstance(found.twin, AmigosSpec) and found.twin.variant == 'null'
   assert found.data.channels == ('eda', 'ecg') and found.dataset == 'amigos'
+  given = parse(resolve(config) | {'twin': {'stimuli': (4, 'N1')}})
+  assert given.twin.stimuli == ('4', 'N1')
   # Nothing of a trial is cut off.
   longest = max(found.twin.seconds(stimulus) for stimulus in found.twin.stimuli)
   assert longest == 150 and found.input.max_seconds >= longest

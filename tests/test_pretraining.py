@@ -17,6 +17,7 @@ from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.pretraining import Config, ModelConfig
+from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import sharding
@@ -24,6 +25,7 @@ from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
+from mvp_jax.training.tasks import MaskedVideo
 
 _STEPS = 4
 
@@ -174,6 +176,26 @@ def test_several_sources_on_several_devices(workdir, config, run, folder, tmp_pa
   assert shapes == {f'batch/{name}': 'x'.join(map(str, x.shape))
                     for name, x in batches[0].items()}
   assert list(_metrics(tmp_path)) == [1, 2, 3, 4]
+
+
+def test_the_record_of_several_corpora_says_whose_subjects_are_whose(
+    workdir, config, tmp_path):
+  deap, = (pathlib.Path(config.data.data_dir) / 'twins').iterdir()
+  spec = AmigosSpec(subjects=3, stimuli=('58',), frame_rate=2.0, width=128, height=96,
+                    scale=0.1)
+  write_amigos_twin(tmp_path / 'amigos', spec, workers=1)
+  both = dataclasses.replace(
+      config, sources=(f'amigos:{tmp_path / "amigos"}', f'deap:{deap}'),
+      data=dataclasses.replace(config.data, exclude=(2,)))
+  corpora = pretraining._corpora(both, {'seconds': {}})
+  model = pretraining._check(both, make_mesh(MeshConfig(), jax.devices()[:1])).model
+  sources = [pretraining._clips(both, model, corpus) for corpus in corpora]
+  record = pretraining._record(both, MaskedVideo(model), corpora, sources)
+  assert record['subjects_of'] == {'amigos': [1, 3], 'deap': [1, 2]}
+  assert record['dataset'] == 'amigos+deap' and record['trials'] == 2 + 4
+  with pytest.raises(InputError, match=r'test subjects \[3\] of amigos'):
+    encoders.check_overlap(record, corpora[0], [2, 3], False)
+  encoders.check_overlap(record, corpora[1], [3], False)
 
 
 @pytest.mark.parametrize(('changes', 'message'), [

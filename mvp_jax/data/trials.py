@@ -34,7 +34,7 @@ class Corpus:
   """A corpus prepared by one of the builders in `datasets/`.
 
   Attributes:
-    name: 'deap', 'videos'.
+    name: 'deap', 'amigos', 'videos'.
     trials: list of Trial, in the order of subject and trial.
     metadata: channels, units, signal_rate, frame_rate, frame_size, crop, chunk,
       synthetic, ceiling, fingerprint.

@@ -32,7 +32,7 @@ class AmigosSpec:
   Raises InputError for a value that no twin can have.
   """
   subjects: int = SUBJECTS
-  stimuli: tuple[str, ...] = SHORT
+  stimuli: tuple[str | int, ...] = SHORT
   seed: int = 0
   variant: str = 'planted'
   frame_rate: float = 25.0  # Hz
@@ -41,7 +41,7 @@ class AmigosSpec:
   scale: float = 1.0
 
   def __post_init__(self):
-    object.__setattr__(self, 'stimuli', tuple(self.stimuli))
+    object.__setattr__(self, 'stimuli', tuple(map(str, self.stimuli)))
     whole = self.subjects, self.seed, self.width, self.height
     for rule, holds in (
       ('subjects, seed and sizes are whole numbers',
