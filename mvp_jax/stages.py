@@ -22,8 +22,7 @@ from mvp_jax.evaluation.report import write_report
 from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import write_json
 from mvp_jax.raw.prepare import read_account
-from mvp_jax.synthetic.deap import write_deap_twin
-from mvp_jax.synthetic.recordings import write_recordings_twin
+from mvp_jax.synthetic.twins import TWINS
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.sharding import check_batch
@@ -38,15 +37,11 @@ from mvp_jax.workdir import (
     provenance,
 )
 
-# What stands in for a corpus that was not given, by its name: how it is called, and
-# the function (folder, TwinSpec, workers) that writes it.
-_TWINS = {'deap': ('DEAP', write_deap_twin),
-          'recordings': ('manifest', write_recordings_twin)}
 _SYNTHETIC_NOTE = """\
 ========================================================================
- SYNTHETIC: no {} was given (config.data.manual_dir, or
- config.sources to pre-train), so this run uses a made-up twin, in the
- same layout and with planted effects.
+ SYNTHETIC: no {} was given (config.data.manual_dir, or config.sources
+ to pre-train), so this run uses a made-up twin of it, in the official
+ layout and with planted effects.
  Its scores say that the program works, and nothing about emotion.
 ========================================================================"""
 
@@ -75,6 +70,9 @@ def check(config, mesh, video=True):
   """Finds before any long work what would stop it later. Raises InputError."""
   try:
     load_builder(config.dataset).configure(**_preparation(config, video))
+    if not config.data.manual_dir and config.dataset not in TWINS:
+      raise InputError(f'manual_dir: {config.dataset} has no synthetic twin; give the '
+                       'folder that holds it')
   except InputError as error:
     raise InputError(f'config.data: {error}') from error
   encoder = config.encoder
@@ -219,16 +217,13 @@ def prepared_corpus(config, name, facts, video=True):
   data = config.data
   manual_dir = Path(data.manual_dir) if data.manual_dir else None
   if manual_dir is None:
-    if name not in _TWINS:
-      raise InputError(f'config.data.manual_dir: give the folder of {name}, for which '
-                       'there is no twin')
-    called, write_twin = _TWINS[name]
+    twin = TWINS[name]
     key = encoders.fingerprint(config.twin)
     manual_dir = Path(data.data_dir) / 'twins' / f'{name}-{key}'
     if hosts.is_main():
-      print(_SYNTHETIC_NOTE.format(called), flush=True)
+      print(_SYNTHETIC_NOTE.format(twin.corpus), flush=True)
     with timed('twin', facts):
-      hosts.on_main(lambda: write_twin(
+      hosts.on_main(lambda: twin.write(
           manual_dir, config.twin, data.workers or None))
   with timed('prepare', facts):
     directory = Path(hosts.on_main(lambda: str(prepare(
