@@ -109,7 +109,8 @@ def describe(report):
   if subjects:
     lines.append(f'{len(subjects)} subjects with {min(subjects.values())} to '
                  f'{max(subjects.values())} trials; '
-                 f'{len({r.stimulus for r in manifest.recordings} - {0})} stimuli')
+                 f'{len({r.stimulus_name for r in manifest.recordings} - {""})} '
+                 'stimuli')
   if report.seconds:
     low, high = min(report.seconds), max(report.seconds)
     lines.append(f'trials last {low:.1f} to {high:.1f} s' + (

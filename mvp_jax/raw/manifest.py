@@ -8,6 +8,7 @@ so that all of it can be told at once; no file but the manifest is opened here.
 import dataclasses
 import math
 import re
+import zlib
 from pathlib import Path
 
 from mvp_jax.errors import InputError
@@ -283,10 +284,12 @@ class _Reader:
 
 def _numbered(found, problems):
   """Recordings with numbers for subjects, stimuli and, if none is given, trials."""
-  for row, text in _alike([(f['row'], f['subject_name']) for f in found]):
-    problems.append(Problem(row, 'subject', 'manifest', text))
-  subjects = _numbers({f['subject_name'] for f in found})
-  stimuli = _numbers({f['stimulus_name'] for f in found} - {''})
+  alike = dict(_alike([(f['row'], f['subject_name']) for f in found]))
+  problems.extend(Problem(row, 'subject', 'manifest', text)
+                  for row, text in alike.items())
+  subjects = _numbers({f['subject_name'] for f in found if f['row'] not in alike},
+                      'subject')
+  stimuli = _numbers({f['stimulus_name'] for f in found} - {''}, 'stimulus')
   without = [f for f in found if f['trial'] is None]
   if without and len(without) < len(found):
     problems.extend(Problem(f['row'], 'trial', 'manifest', 'blank; give every trial a '
@@ -297,21 +300,29 @@ def _numbered(found, problems):
     name = fields['subject_name']
     counts[name] = counts.get(name, 0) + 1
     recordings.append(Recording(**fields | {
-      'subject': subjects[name], 'trial': fields['trial'] or counts[name],
+      'subject': subjects.get(name, 0), 'trial': fields['trial'] or counts[name],
       'stimulus': stimuli.get(fields['stimulus_name'], 0)}))
   return recordings
 
 
-def _numbers(names):
-  """{name: number}: its own if all are whole numbers, else in natural order."""
-  if all(re.fullmatch(r'\d{1,9}', name) for name in names):
-    return {name: int(name) for name in names}
+def _numbers(names, what):
+  """{name: number}. Raises InputError if two names have one number."""
+  numbers = {name: _number(name) for name in names}
+  if len(set(numbers.values())) < len(numbers):
+    raise InputError(f'column {what}: two of {", ".join(sorted(names))} have one '
+                     'number; rename one')
+  return numbers
 
-  def key(name):
-    parts = re.split(r'(\d+)', name.casefold())
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts], name
 
-  return {name: i for i, name in enumerate(sorted(names, key=key), start=1)}
+def _number(name):
+  """A name's number, the same in every manifest, for whom an encoder has seen is
+  known by number. That of P07 ends in 007."""
+  if re.fullmatch(r'[0-9]{1,9}', name):
+    return int(name)
+  match = re.fullmatch(r'(.*[^0-9])([0-9]{1,3})', name)
+  if not match:
+    return zlib.crc32(name.encode()) >> 1
+  return (zlib.crc32(match[1].encode()) % 2_000_000 + 1) * 1000 + int(match[2])
 
 
 def _alike(named):

@@ -42,8 +42,8 @@ def test_rows_become_recordings(manifest, tmp_path):
   first, second, third = found.recordings
   assert [r.trial_id for r in found.recordings] == [
     'P01_trial01', 'P01_trial02', 'P10_trial01']
-  assert [r.subject for r in found.recordings] == [1, 1, 2]
-  assert [r.stimulus for r in found.recordings] == [1, 2, 1]
+  assert [r.subject % 1000 for r in found.recordings] == [1, 1, 10]
+  assert first.stimulus == third.stimulus != second.stimulus
   assert (first.row, first.video, first.video_onset) == (2, tmp_path / 'a.mp4', 0)
   source = third.channels['eda']
   assert (source.file, source.column, source.rate) == (tmp_path / 'c.csv', '3', 128)
@@ -57,11 +57,18 @@ def test_numbers_as_names_stay(manifest):
   assert [(r.subject, r.stimulus) for r in found.recordings] == [(7, 30), (12, 4)]
 
 
-def test_names_are_numbered_as_people_count(manifest):
-  found = manifest([[name, '1', '', f'{name}.mp4', '', '', '', '2', '3']
-                    for name in ('P10', 'P9', 'P1')])
-  assert [(r.subject_name, r.subject) for r in found.recordings] == [
-    ('P1', 1), ('P9', 2), ('P10', 3)]
+def test_a_person_has_one_number_in_all_manifests(manifest):
+  def numbers(*names):
+    found = manifest([[name, '1', '', f'{name}.mp4', '', '', '', '2', '3']
+                      for name in names])
+    assert not found.problems
+    return {r.subject_name: r.subject for r in found.recordings}
+
+  few = numbers('P9', 'Eva', 'D9')
+  many = numbers('Anna', 'P10', 'P9', 'Eva', 'D10', 'D9', '17')
+  assert few.items() <= many.items() and len(set(many.values())) == 7
+  assert many['17'] == 17 and many['P9'] % 1000 == 9 and many['D10'] % 1000 == 10
+  assert all(0 <= number < 2 ** 31 for number in many.values())
 
 
 def test_trials_without_a_number_are_counted(manifest):
