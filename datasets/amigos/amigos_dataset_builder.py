@@ -12,7 +12,8 @@ from etils import epath
 from mvp_jax.raw import amigos, amigos_trials
 from mvp_jax.raw.amigos_ratings import EXTERNAL, RATINGS, read_sheets
 from mvp_jax.raw.builder import CorpusBuilder, CorpusConfig, array
-from mvp_jax.raw.face import CROP_SCALES
+from mvp_jax.raw.face import CROPS, crop_scale
+from mvp_jax.raw.face_quality import QUALITY
 from mvp_jax.raw.frames import FrameSpec, load_frames
 
 
@@ -22,7 +23,8 @@ class AmigosConfig(CorpusConfig):
 
   Attributes:
     experiment: 'short' (16 stimuli, watched alone) or 'long' (4, alone or in groups).
-    crop: 'X' (whole face and some background) or 'Y' (face only).
+    crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
+      the crop's side over the face's.
     channels: names from `amigos_trials.CHANNELS`.
     annotation: the ratings that a trial must have: 'self', 'external' or both. What
       there is of the other is stored all the same.
@@ -45,7 +47,7 @@ class AmigosConfig(CorpusConfig):
         self.experiment in amigos.EXPERIMENTS,
       f'channels: some of {", ".join(amigos_trials.CHANNELS)}, each once':
         some(self.channels, amigos_trials.CHANNELS),
-      f'crop: one of {", ".join(CROP_SCALES)}': self.crop in CROP_SCALES,
+      f'crop: one of {CROPS}': crop_scale(self.crop) is not None,
       f'annotation: some of {", ".join(amigos.ANNOTATIONS)}, each once':
         some(self.annotation, amigos.ANNOTATIONS),
       f'exclude: numbers of participants, 1 to {amigos.SUBJECTS}':
@@ -154,7 +156,7 @@ class Builder(CorpusBuilder):
             'reason': outcome.reason, 'seconds': fact('seconds', 3),
             'unrated': outcome.facts.get('unrated', ''),
             'video_rate': fact('video_rate', 3), 'frames': fact('frames', 0),
-            'face_share': fact('face_share', 4)}
+            **{name: fact(name, digits) for name, digits in QUALITY.items()}}
 
 
 def _sources(manual_dir, config):

@@ -12,12 +12,11 @@ from etils import epath
 from mvp_jax.errors import InputError
 from mvp_jax.raw import recordings
 from mvp_jax.raw.builder import CorpusBuilder, CorpusConfig, array
+from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec
 from mvp_jax.raw.manifest import CHANNELS, RATINGS, SCALE, read_manifest
 from mvp_jax.raw.openface import INTENSITIES, PRESENCES
 from mvp_jax.raw.units import AS_RECORDED
-
-_CROPS = 'X', 'Y'
 
 
 @dataclasses.dataclass
@@ -25,7 +24,8 @@ class RecordingsConfig(CorpusConfig):
   """What is prepared, and how; see also `CorpusConfig`.
 
   Attributes:
-    crop: 'X' (whole face and some background) or 'Y' (face only).
+    crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
+      the crop's side over the face's.
     channels: names from `manifest.CHANNELS`; () = all that the manifest names;
       ('none',) = no signals.
     signal_rate: of the stored signals in Hz.
@@ -41,7 +41,7 @@ class RecordingsConfig(CorpusConfig):
       f'channels: some of {", ".join(CHANNELS)}, each once; none of all, or none':
         (channels <= set(CHANNELS) and len(channels) == len(self.channels))
         or self.channels == recordings.NO_CHANNELS,
-      f'crop: one of {", ".join(_CROPS)}': self.crop in _CROPS,
+      f'crop: one of {CROPS}': crop_scale(self.crop) is not None,
       'signal_rate: 1 to 2000 Hz': 1 <= self.signal_rate <= 2000,
     } | super().rules()
 

@@ -13,7 +13,7 @@ from mvp_jax.raw.amigos_ratings import (
   external_ratings,
   self_ratings,
 )
-from mvp_jax.raw.frames import face_frames, pack_frames
+from mvp_jax.raw.frames import face_frames, frame_facts, pack_frames
 from mvp_jax.raw.losses import Loss, Outcome
 from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
 
@@ -207,9 +207,5 @@ def _outcome(trial, problem, facts, frames, directory):
   if problem is not None:
     return Outcome(trial, problem.code, problem.reason, facts)
   if frames is not None:
-    with load_result(directory / 'frames', trial.trial_id) as arrays:
-      valid, ends = arrays['valid'], arrays['ends']
-      facts = facts | {
-        'frames': len(valid), 'bytes': int(ends[-1]),
-        'video_rate': float(arrays['info'][0]), 'face_share': float(valid.mean())}
+    facts = facts | frame_facts(directory / 'frames', trial.trial_id)
   return Outcome(trial, 'ok', '', facts)

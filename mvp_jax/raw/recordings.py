@@ -316,8 +316,7 @@ def _outcome(recording, problem, frames, directory):
 
 
 def _frames(path, spec):
-  # A second more than it lasts: nothing is cut off.
-  return pack_frames(face_frames(path, spec, float(_packet_times(path)[-1]) + 1.0))
+  return pack_frames(face_frames(path, spec))
 
 
 def _video_name(path):

@@ -99,6 +99,7 @@ class Watching:
   trial_seconds: float
   baseline_seconds = BASELINE_SECONDS
   pixel_aspect = (1, 1)
+  crf = 26
 
   @property
   def num_frames(self):
