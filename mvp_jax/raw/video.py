@@ -15,6 +15,8 @@ MAX_JUMP_SECONDS = 60.0
 _ROUNDING = 1e-6
 _JITTER_FRAMES = 2.5  # By how many frames the order of packets may differ.
 _REWIND_SECONDS = 1.0
+# A title in Latin-1 must not cost a video. PyAV 19 reads such by itself.
+_METADATA = {'metadata_errors': 'replace'} if int(av.__version__[:2]) < 19 else {}
 _LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
 
 
@@ -74,8 +76,7 @@ class Video:
     self.count, self.broken, self.seconds = 0, 0, 0.0
     # Nothing but files: a playlist must not make anyone go to the network.
     self._container = av.open(
-      str(Path(path).absolute()), metadata_errors='replace',
-      options={'protocol_whitelist': 'file'})
+      str(Path(path).absolute()), options={'protocol_whitelist': 'file'}, **_METADATA)
     try:
       self._counted = self._container.format.name == 'avi'
       self._stream = _picture_stream(self._container)

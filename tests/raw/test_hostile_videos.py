@@ -39,7 +39,8 @@ def picture(number, height=HEIGHT, width=WIDTH):
 
 
 def write(path, codec='libx264', pixels='yuv420p', count=COUNT, rate=RATE, stamps=None,
-          size=(HEIGHT, WIDTH), aspect=1, kind=None, options=None, **attributes):
+          size=(HEIGHT, WIDTH), aspect=1, kind=None, options=None, title=None,
+          **attributes):
   """Writes a video; `stamps` are milliseconds, `kind` is a container of FFmpeg."""
   with av.open(str(path), 'w', format=kind, options=options or {}) as container:
     stream = container.add_stream(codec, rate=rate)
@@ -48,6 +49,8 @@ def write(path, codec='libx264', pixels='yuv420p', count=COUNT, rate=RATE, stamp
     if codec.startswith('libx26'):
       stream.options = {'crf': '4', 'preset': 'ultrafast', 'x265-params':
                         'log-level=none:pools=none:frame-threads=1'}
+    if title:
+      container.metadata['title'] = title
     for name, value in attributes.items():
       setattr(stream.codec_context, name, value)
     if stamps is not None:
@@ -267,6 +270,13 @@ def test_a_header_that_promises_too_little(tmp_path):
   path = promise(write(tmp_path / 'a.avi'), 3)
   _, times, _ = read(path)
   np.testing.assert_allclose(times, np.arange(COUNT) / RATE)
+
+
+@pytest.mark.parametrize('file', ['a.avi', 'a.mp4', 'a.mkv'])
+def test_a_title_that_is_no_utf8(tmp_path, file):
+  path = write(tmp_path / file, title='Gefuehle')
+  path.write_bytes(path.read_bytes().replace(b'Gefuehle', b'Gef\xfchle '))
+  assert len(read(path)[1]) == COUNT
 
 
 def test_a_trimmed_video_is_no_truncated_one(tmp_path):
