@@ -175,7 +175,8 @@ def _write_attention(workdir, task, params, test, scores, mesh):
   corpus = test.corpus
   shown = np.linspace(0, len(trial.frame_times) - 1, 10).astype(int)[1:-1]
   arrays = {
-      'trial_id': trial.trial_id, 'weights': seen['attention'][:, 0],
+      'trial_id': trial.trial_id, 'subject': trial.subject, 'trial': trial.trial,
+      'weights': seen['attention'][:, 0],
       'query_times': seen['query_times'],
       'query_valid': seen['query_valid'][0], 'key_times': example['video_times'],
       'key_valid': example['video_valid'], 'signals': trial.signals,

@@ -86,8 +86,8 @@ def read_attention(path: Path) -> dict | None:
   """The arrays of attention.npz, or None if there is no such file.
 
   `weights` [layers, heads, Q, K] of physio queries over video keys, their times
-  in seconds and validity, `signals` [S, C], `trial_id`, and where present
-  `thumbnails` uint8 [n, height, width, 3].
+  in seconds and validity, `signals` [S, C], `trial_id`, `subject`, `trial`, and where
+  present `thumbnails` uint8 [n, height, width, 3].
 
   Raises InputError if an array is missing or its shape disagrees with the rest.
   """

@@ -256,7 +256,7 @@ def _attention(arrays, predictions, synthetic):
     return
   said = [f'{row.target} {summary.number(row.score, 2)} (rated {row.rating:g}, '
           f'{"high" if row.label else "low"})' for row in predictions
-          if f's{row.subject:02d}_trial{row.trial:02d}' == arrays['trial_id']
+          if (row.subject, row.trial) == (arrays.get('subject'), arrays.get('trial'))
           and row.model == summary.MAIN_MODEL]
   caption = ('Where the physio queries look in the video, mean over layers and heads. '
              'Below it, the mean over queries, relative to even attention (dashed).')

@@ -67,7 +67,8 @@ def generate_attention(seed=0):
   key_valid = np.arange(keys) < 28
   weights = weights * key_valid
   return {
-      'trial_id': 's02_trial03', 'query_times': np.arange(queries) + .5,
+      'trial_id': 'P02_clip', 'subject': 2, 'trial': 3,
+      'query_times': np.arange(queries) + .5,
       'key_times': np.arange(keys) * 2 + 1.0,
       'weights': weights / weights.sum(-1, keepdims=True),
       'signals': np.stack([np.cumsum(rng.normal(size=samples)) / 60 + 5,

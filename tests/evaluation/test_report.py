@@ -77,7 +77,8 @@ def test_whole_report(workdir, predictions):
       assert f'| {shown}' in markdown
   for text in ('s03_trial07', 'abc1234', '0.10.2', '123,456', '61.2', '"seed": 0',
                'Checked: no fold tests on a subject',
-               'Checked: no test subject is among', 'rated 6.36, high'):
+               'Checked: no test subject is among', 'rated 6.36, high',
+               'Probability of high: valence .'):
     assert text in page.text and text in markdown
   for name in ('scores', 'confusions', 'labels', 'learning_curves', 'attention'):
     png = (workdir / 'figures' / f'{name}.png').read_bytes()
