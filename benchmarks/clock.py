@@ -15,6 +15,7 @@ object.
 import argparse
 import concurrent.futures
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 from scipy.signal import butter, correlate, correlation_lags, sosfiltfilt
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.raw import clock
 from mvp_jax.raw.frames import FrameSpec, face_frames
 from mvp_jax.raw.pulse import skin_colour

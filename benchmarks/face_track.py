@@ -19,12 +19,14 @@ last line is one JSON object.
 import argparse
 import json
 import math
+import sys
 import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.raw.frames import FrameSpec, face_frames
 from mvp_jax.raw.video import Video, luma
 from mvp_jax.synthetic.face import face_track, write_face_video

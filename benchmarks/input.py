@@ -19,6 +19,7 @@ import contextlib
 import itertools
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ import av
 import cv2
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.data import clips as clip_sources
 from mvp_jax.data import trials
 from mvp_jax.data.batches import training_batches

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 import av
 import cv2
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.raw import face, frames
 from mvp_jax.raw.video import Video
 from mvp_jax.synthetic.deap import write_deap_twin

@@ -17,6 +17,7 @@ import argparse
 import json
 import multiprocessing
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ import av
 import cv2
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.data.builders import prepare
 from mvp_jax.raw.frames import FrameSpec, face_frames, load_frames, pack_frames
 from mvp_jax.raw.prepare import Task, run_tasks
