@@ -45,6 +45,7 @@ def get_config(twin='planted'):
   config.input.targets = ('valence', 'arousal')
   config.input.threshold = 5.0  # a rating above it is high
   config.input.max_seconds = 160.0  # short stimuli last 51 to 150 s
+  config.input.standardise = 'trial'  # signals; or 'subject'
   # 16 frames, every fourth: 2.56 s a clip, end to end over the whole trial.
   config.input.clips = ConfigDict(dict(frames=16, stride=4, spacing=2.56, tubelet=2))
 

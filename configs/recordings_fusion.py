@@ -39,6 +39,7 @@ def get_config():
   config.input.targets = ('valence', 'arousal')
   config.input.threshold = 5.0  # the middle: ratings are brought to 1-9; above is high
   config.input.max_seconds = 60.0  # of the longest trial; `check` tells
+  config.input.standardise = 'trial'  # signals; or 'subject'
   # 16 frames, every fourth: 2.56 s a clip, end to end over the whole trial.
   config.input.clips = ConfigDict(dict(frames=16, stride=4, spacing=2.56, tubelet=2))
 

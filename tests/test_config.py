@@ -190,13 +190,20 @@ def test_the_encoder_s_model_has_the_sizes_given():
 
 @pytest.mark.parametrize('overrides', [{}, {'data.manual_dir': 'somewhere'}])
 def test_the_config_of_own_recordings_fits(overrides):
-  path = _FILE.with_name('recordings_fusion.py')
-  spec = importlib.util.spec_from_file_location('recordings_fusion', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config()
+  config = _get_config(file=_FILE.with_name('recordings_fusion.py'))
   assert set(_flat(config.embedded.to_dict())) <= set(_flat(config.to_dict()))
   config.update_from_flattened_dict(overrides)
   parsed = parse(resolve(config, overrides))
   assert parsed.dataset == 'recordings' and parsed.data.channels == ()
   assert parsed.encoder.size == ('B' if overrides else 'tiny')
+
+
+@pytest.mark.parametrize('name', ['amigos_fusion', 'recordings_fusion'])
+def test_what_can_be_set_for_deap_can_be_set_for_other_corpora(full, name):
+  other = _flat(_get_config(file=_FILE.with_name(f'{name}.py')).to_dict())
+  corpus = ('data.', 'twin.', 'embedded.')  # differ with the corpus
+
+  def names(flat):
+    return {key for key in flat if not key.startswith(corpus)}
+
+  assert names(other) == names(full)
