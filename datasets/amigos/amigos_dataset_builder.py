@@ -11,20 +11,17 @@ from etils import epath
 
 from mvp_jax.raw import amigos, amigos_trials
 from mvp_jax.raw.amigos_ratings import EXTERNAL, RATINGS, read_sheets
-from mvp_jax.raw.builder import CorpusBuilder, CorpusConfig, array
-from mvp_jax.raw.face import CROPS, crop_scale
+from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array
 from mvp_jax.raw.face_quality import QUALITY
-from mvp_jax.raw.frames import FrameSpec, load_frames
+from mvp_jax.raw.frames import load_frames
 
 
 @dataclasses.dataclass
-class AmigosConfig(CorpusConfig):
-  """What is prepared, and how; see also `CorpusConfig`.
+class AmigosConfig(FaceConfig):
+  """What is prepared, and how; see also `FaceConfig`.
 
   Attributes:
     experiment: 'short' (16 stimuli, watched alone) or 'long' (4, alone or in groups).
-    crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
-      the crop's side over the face's.
     channels: names from `amigos_trials.CHANNELS`.
     annotation: the ratings that a trial must have: 'self', 'external' or both. What
       there is of the other is stored all the same.
@@ -32,7 +29,6 @@ class AmigosConfig(CorpusConfig):
   """
 
   experiment: str = 'short'
-  crop: str = 'X'
   channels: tuple[str, ...] = ('eda', 'ecg')
   annotation: tuple[str, ...] = ('self',)
   exclude: tuple[int, ...] = ()
@@ -47,7 +43,6 @@ class AmigosConfig(CorpusConfig):
         self.experiment in amigos.EXPERIMENTS,
       f'channels: some of {", ".join(amigos_trials.CHANNELS)}, each once':
         some(self.channels, amigos_trials.CHANNELS),
-      f'crop: one of {CROPS}': crop_scale(self.crop) is not None,
       f'annotation: some of {", ".join(amigos.ANNOTATIONS)}, each once':
         some(self.annotation, amigos.ANNOTATIONS),
       f'exclude: numbers of participants, 1 to {amigos.SUBJECTS}':
@@ -94,8 +89,7 @@ class Builder(CorpusBuilder):
     config = self.builder_config
     tree, trials = _sources(manual_dir, config)
     metadata = _metadata(config, tree, trials)
-    frames = (FrameSpec(config.frame_rate, config.frame_size, config.crop)
-              if config.video else None)
+    frames = config.frames()
     self._tree = tree
     return amigos_trials.prepare_trials(
       tree, trials, config.channels, config.annotation, frames, self.interim_dir,

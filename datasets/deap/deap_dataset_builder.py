@@ -10,23 +10,19 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from mvp_jax.raw import deap, deap_trials
-from mvp_jax.raw.builder import CorpusBuilder, CorpusConfig, array
-from mvp_jax.raw.face import CROPS, crop_scale
+from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array
 from mvp_jax.raw.face_quality import QUALITY
-from mvp_jax.raw.frames import FrameSpec, load_frames
+from mvp_jax.raw.frames import load_frames
 
 
 @dataclasses.dataclass
-class DeapConfig(CorpusConfig):
-  """What is prepared, and how; see also `CorpusConfig`.
+class DeapConfig(FaceConfig):
+  """What is prepared, and how; see also `FaceConfig`.
 
   Attributes:
-    crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
-      the crop's side over the face's.
     channels: names from `deap_trials.CHANNELS`.
   """
 
-  crop: str = 'X'
   channels: tuple[str, ...] = ('eda', 'ppg')
 
   def rules(self):
@@ -35,7 +31,6 @@ class DeapConfig(CorpusConfig):
       f'channels: some of {", ".join(deap_trials.CHANNELS)}, each once':
         bool(channels) and channels <= set(deap_trials.CHANNELS)
         and len(channels) == len(self.channels),
-      f'crop: one of {CROPS}': crop_scale(self.crop) is not None,
     } | super().rules()
 
 
@@ -74,8 +69,7 @@ class Builder(CorpusBuilder):
     config = self.builder_config
     tree = deap.find_tree(manual_dir, config.video)
     trials = deap.read_trials(tree)
-    frames = (FrameSpec(config.frame_rate, config.frame_size, config.crop)
-              if config.video else None)
+    frames = config.frames()
     outcomes = deap_trials.prepare_trials(
       tree, trials, config.channels, frames, self.interim_dir, config.workers)
     return outcomes, _metadata(config, tree, trials)

@@ -11,27 +11,22 @@ from etils import epath
 
 from mvp_jax.errors import InputError
 from mvp_jax.raw import recordings
-from mvp_jax.raw.builder import CorpusBuilder, CorpusConfig, array
-from mvp_jax.raw.face import CROPS, crop_scale
-from mvp_jax.raw.frames import FrameSpec
+from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array
 from mvp_jax.raw.manifest import CHANNELS, RATINGS, SCALE, read_manifest
 from mvp_jax.raw.openface import INTENSITIES, PRESENCES
 from mvp_jax.raw.units import AS_RECORDED
 
 
 @dataclasses.dataclass
-class RecordingsConfig(CorpusConfig):
-  """What is prepared, and how; see also `CorpusConfig`.
+class RecordingsConfig(FaceConfig):
+  """What is prepared, and how; see also `FaceConfig`.
 
   Attributes:
-    crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
-      the crop's side over the face's.
     channels: names from `manifest.CHANNELS`; () = all that the manifest names;
       ('none',) = no signals.
     signal_rate: of the stored signals in Hz.
   """
 
-  crop: str = 'X'
   channels: tuple[str, ...] = ()
   signal_rate: float = 128.0
 
@@ -41,7 +36,6 @@ class RecordingsConfig(CorpusConfig):
       f'channels: some of {", ".join(CHANNELS)}, each once; none of all, or none':
         (channels <= set(CHANNELS) and len(channels) == len(self.channels))
         or self.channels == recordings.NO_CHANNELS,
-      f'crop: one of {CROPS}': crop_scale(self.crop) is not None,
       'signal_rate: 1 to 2000 Hz': 1 <= self.signal_rate <= 2000,
     } | super().rules()
 
@@ -82,8 +76,7 @@ class Builder(CorpusBuilder):
     manifest = read_manifest(manual_dir)
     manifest.require()
     channels = recordings.channels_in_use(manifest, config.channels)
-    frames = (FrameSpec(config.frame_rate, config.frame_size, config.crop)
-              if config.video else None)
+    frames = config.frames()
     outcomes = recordings.prepare_trials(
       manifest, channels, config.signal_rate, frames, self.interim_dir, config.workers)
     marker = recordings.marker(manifest) or {}

@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw.face import CROPS, crop_scale
+from mvp_jax.raw.frames import FrameSpec
 from mvp_jax.raw.losses import LOSS_CODES
 from mvp_jax.raw.prepare import read_account, write_account
 
@@ -62,6 +64,27 @@ class CorpusConfig(tfds.core.BuilderConfig):
       if not holds:
         name = rule.partition(':')[0]
         raise InputError(f'{corpus}: {rule}; it is {getattr(self, name)!r}')
+
+
+@dataclasses.dataclass
+class FaceConfig(CorpusConfig):
+  """Adds how faces are cut out.
+
+  Attributes:
+    crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
+      the crop's side over the face's.
+  """
+
+  crop: str = 'X'
+
+  def rules(self):
+    return {f'crop: one of {CROPS}': crop_scale(self.crop) is not None
+            } | super().rules()
+
+  def frames(self):
+    """What to store of a face: FrameSpec, or None without video."""
+    return (FrameSpec(self.frame_rate, self.frame_size, self.crop) if self.video
+            else None)
 
 
 class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
