@@ -18,6 +18,7 @@ def get_config(twin='planted'):
   config = ConfigDict()
   config.job = 'fusion'
   config.dataset = 'deap'
+  config.video_backbone = 'videomae'  # or au: action units, docs/action_units.md
   config.seed = 0
 
   config.data = ConfigDict()
@@ -27,6 +28,7 @@ def get_config(twin='planted'):
   config.data.frame_size = 224
   config.data.crop = 'X'  # whole face and some background; Y: face only
   config.data.channels = ('eda', 'ppg')
+  config.data.openface_dir = ''  # for au; empty: `openface` in manual_dir
   config.data.allow_losses = ()
   config.data.workers = 0  # one a core
 
@@ -35,6 +37,7 @@ def get_config(twin='planted'):
   config.input.threshold = 5.0  # a rating above it is high
   config.input.max_seconds = 60.0
   config.input.standardise = 'trial'  # signals; or 'subject'
+  config.input.au_rate = 4.0  # tokens a second of action units
   # 16 frames, every fourth: 2.56 s a clip, end to end over the whole trial.
   config.input.clips = ConfigDict(dict(frames=16, stride=4, spacing=2.56, tubelet=2))
 
@@ -65,7 +68,8 @@ def get_config(twin='planted'):
       centre_video='onset', onset_seconds=2.0, video_depth=1, depth=2, heads=4,
       mlp_width=1024, dropout=0.1, remat='none', dtype='float32',
       physio=dict(widths=(64, 128, 256), kernels=(64, 32, 16), strides=(8, 4, 2),
-                  depth=2, heads=2, mlp_width=1024, dropout=0.1)))
+                  depth=2, heads=2, mlp_width=1024, dropout=0.1),
+      action_units=dict(depth=2, heads=4, mlp_width=1024, dropout=0.1)))
 
   config.train = ConfigDict(dict(
       batch_size=32, log_every=10, validate_every=50, checkpoint_every=200,
@@ -95,7 +99,8 @@ def get_config(twin='planted'):
                                              warmup_steps=40))),
       model=dict(depth=1, heads=2, mlp_width=128, dropout=0.2,
                  physio=dict(widths=(32, 48, 64), kernels=(64, 16, 8),
-                             strides=(16, 4, 2), depth=1, mlp_width=128)),
+                             strides=(16, 4, 2), depth=1, mlp_width=128),
+                 action_units=dict(depth=1, heads=2, mlp_width=128, dropout=0.2)),
       train=dict(validate_every=25,
                  optimiser=dict(learning_rate=2e-3, steps=100, warmup_steps=10)),
       evaluation=dict(folds=4),

@@ -35,6 +35,7 @@ class DataConfig:
   experiment: str = 'short'  # AMIGOS: or long
   annotation: tuple[str, ...] = ('self',)  # AMIGOS: ratings that a trial must have
   exclude: tuple[int, ...] = ()  # AMIGOS: participants
+  openface_dir: str = ''  # CSVs of OpenFace; empty = `openface` in manual_dir
   allow_losses: tuple[str, ...] = ()  # codes of losses to go on with
   workers: int = 0  # preparing processes; 0 = one a core
 
@@ -92,6 +93,7 @@ class Config:
 
   job: str = 'fusion'  # see `jobs`
   dataset: str = 'deap'
+  video_backbone: str = 'videomae'  # or 'au': action units by OpenFace
   seed: int = 0
   data: DataConfig = DataConfig()
   twin: TwinSpec | AmigosSpec = TwinSpec()  # that of `dataset`

@@ -18,7 +18,7 @@ from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.emotion import EmotionTrials, fit_scale
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole
-from mvp_jax.models.fusion import MODALITIES, FusionConfig
+from mvp_jax.models.fusion import MODALITIES, VIDEO_BACKBONES, FusionConfig
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.loop import fit
@@ -47,13 +47,19 @@ def run(config, workdir):
 
 def _run(config, workdir, mesh, facts):
   wants_video = _wants_video(config)
-  corpus = stages.corpus(config, workdir, facts, wants_video)
+  units = wants_video and config.video_backbone == 'au'
+  corpus = stages.corpus(config, workdir, facts, wants_video and not units, units)
   reserved, folds, trials = stages.split(config, corpus, facts, wants_video)
 
   for model in config.evaluation.models:  # checks lengths and ratings, before long work
-    EmotionTrials(corpus, trials, config.input, MODELS[model])
+    EmotionTrials(corpus, trials, config.input, MODELS[model],
+                  video_backbone=config.video_backbone)
   video = None
-  if wants_video:
+  if units:
+    facts['encoder'] = {
+        'source': 'none: the video is action units by OpenFace',
+        'subjects_set_aside': list(reserved), 'trained_on_subjects': []}
+  elif wants_video:
     video = _video_encoder(config, corpus, reserved, trials, mesh, workdir, facts)
     if video.features:
       with stages.timed('features', facts):
@@ -67,7 +73,8 @@ def _run(config, workdir, mesh, facts):
   with MetricLog(workdir) as log, stages.timed('training', facts):
     for model in config.evaluation.models:
       source = EmotionTrials(corpus, trials, config.input, MODELS[model],
-                             video.features if 'video' in MODELS[model] else None)
+                             video.features if video and 'video' in MODELS[model]
+                             else None, video_backbone=config.video_backbone)
       for fold in folds:
         predictions += _train_and_predict(
             config, model, fold, source, video, mesh, workdir, log, facts)
@@ -92,7 +99,11 @@ def _check(config, mesh):
   if not config.evaluation.models:
     raise InputError('config.evaluation.models: name at least one of '
                      f'{", ".join(MODELS)}')
-  stages.check(config, mesh, _wants_video(config))
+  if config.video_backbone not in VIDEO_BACKBONES:
+    raise InputError(f'config.video_backbone: {config.video_backbone!r} is none of '
+                     f'{", ".join(VIDEO_BACKBONES)}')
+  units = config.video_backbone == 'au' and _wants_video(config)
+  stages.check(config, mesh, _wants_video(config) and not units, units)
   check_batch(config.encoder.feature_batch, mesh, 'config.encoder.feature_batch')
 
 
@@ -112,7 +123,7 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
   """Trains one model on one fold of `source` and predicts the fold's test trials."""
   run_name = f'fold{fold.fold}/{model}'
   corpus = source.corpus
-  uses_video = 'video' in source.modalities
+  uses_video = 'video' in source.modalities and source.video_backbone == 'videomae'
   finetune = uses_video and not source.features
   train = source.select(fold.train_subjects)
   scale = fit_scale(train) if source.features else None
@@ -123,7 +134,8 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
   task = Emotion(FusionConfig(
       **{f.name: getattr(config.model, f.name)
          for f in dataclasses.fields(config.model)},
-      modalities=source.modalities, targets=config.input.targets,
+      modalities=source.modalities, video_backbone=source.video_backbone,
+      targets=config.input.targets,
       channels=tuple(corpus.metadata['channels']),
       signal_rate=float(corpus.metadata['signal_rate']),
       video_width=video.task.model.feature_width if uses_video else 1,
@@ -173,7 +185,6 @@ def _write_attention(workdir, task, params, test, scores, mesh):
   if not hosts.is_main():
     return
   corpus = test.corpus
-  shown = np.linspace(0, len(trial.frame_times) - 1, 10).astype(int)[1:-1]
   arrays = {
       'trial_id': trial.trial_id, 'subject': trial.subject, 'trial': trial.trial,
       'weights': seen['attention'][:, 0],
@@ -183,8 +194,10 @@ def _write_attention(workdir, task, params, test, scores, mesh):
       'signal_times': np.arange(len(trial.signals)) / task.model.signal_rate,
       'channels': np.array(task.model.channels),
       'label': example['label'], 'scores': seen['scores'][0],
-      'targets': np.array(task.model.targets),
-      'thumbnails': corpus.frames(trial, shown),
-      'thumbnail_times': trial.frame_times[shown]}
+      'targets': np.array(task.model.targets)}
+  if len(trial.frame_times):
+    shown = np.linspace(0, len(trial.frame_times) - 1, 10).astype(int)[1:-1]
+    arrays |= {'thumbnails': corpus.frames(trial, shown),
+               'thumbnail_times': trial.frame_times[shown]}
   with whole(workdir / 'attention.npz') as part:
     np.savez_compressed(part, **arrays)

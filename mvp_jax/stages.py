@@ -66,11 +66,11 @@ def begun(config, workdir):
            'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}'}
 
 
-def check(config, mesh, video=True):
+def check(config, mesh, video=True, action_units=False):
   """Finds before any long work what would stop it later. Raises InputError."""
   try:
     load_builder(config.dataset).configure(
-        **_preparation(config, config.dataset, video))
+        **_preparation(config, config.dataset, video, action_units))
     if not config.data.manual_dir and config.dataset not in TWINS:
       raise InputError(f'manual_dir: {config.dataset} has no synthetic twin; give the '
                        'folder that holds it')
@@ -95,11 +95,11 @@ def check(config, mesh, video=True):
     check_batch(size, mesh, f'config.{field}.batch_size', parts)
 
 
-def corpus(config, workdir, facts, video=True):
+def corpus(config, workdir, facts, video=True, action_units=False):
   """The prepared corpus, of the official files or of a twin: a Corpus."""
   facts.update(dataset=config.dataset, threshold=config.input.threshold)
   with timed('data', facts):
-    found = prepared_corpus(config, config.dataset, facts, video)
+    found = prepared_corpus(config, config.dataset, facts, video, action_units)
     check_source(workdir, found.metadata['fingerprint'])
     facts[FINGERPRINT] = found.metadata['fingerprint']
     if hosts.is_main():
@@ -111,6 +111,9 @@ def corpus(config, workdir, facts, video=True):
 
 def split(config, corpus, facts, video=True):
   """Sets subjects aside for the encoder and makes folds of the others.
+
+  With `video` subjects are set aside whatever its backbone, so that one without an
+  encoder is tested in the same folds.
 
   Returns:
     reserved: their numbers.
@@ -222,20 +225,22 @@ def timed(stage, facts):
   facts['seconds'][stage] = round(before + time.monotonic() - start, 1)
 
 
-def _preparation(config, name, video):
+def _preparation(config, name, video, action_units=False):
   """How a corpus is prepared: fields of its builder's config."""
   data = config.data
   fields = {'workers': data.workers or None, 'allow_losses': data.allow_losses,
             'video': video, 'frame_rate': data.frame_rate,
             'frame_size': data.frame_size, 'crop': data.crop,
-            'channels': data.channels}
+            'channels': data.channels, 'action_units': action_units}
+  if name != 'recordings':  # whose manifest names the CSVs
+    fields['openface_dir'] = data.openface_dir
   if name == 'amigos':
     fields |= {'experiment': data.experiment, 'annotation': data.annotation,
                'exclude': data.exclude}
   return fields
 
 
-def prepared_corpus(config, name, facts, video=True):
+def prepared_corpus(config, name, facts, video=True, action_units=False):
   """Prepares a corpus, of the official files or of a twin: a Corpus."""
   data = config.data
   manual_dir = Path(data.manual_dir) if data.manual_dir else None
@@ -251,7 +256,7 @@ def prepared_corpus(config, name, facts, video=True):
   with timed('prepare', facts):
     directory = Path(hosts.on_main(lambda: str(prepare(
         name, manual_dir, Path(data.data_dir) / 'prepared',
-        **_preparation(config, name, video)))))
+        **_preparation(config, name, video, action_units)))))
   hosts.check_shared(directory)
   found = Corpus(directory)
   account = read_account(directory / 'account.csv')

@@ -10,8 +10,9 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from mvp_jax.raw import amigos, amigos_trials
+from mvp_jax.raw.action_units import load_units, no_units
 from mvp_jax.raw.amigos_ratings import EXTERNAL, RATINGS, read_sheets
-from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array
+from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array, unit_features
 from mvp_jax.raw.face_quality import QUALITY
 from mvp_jax.raw.frames import load_frames
 
@@ -26,12 +27,15 @@ class AmigosConfig(FaceConfig):
     annotation: the ratings that a trial must have: 'self', 'external' or both. What
       there is of the other is stored all the same.
     exclude: subjects to leave out, e.g. `amigos.USUAL_EXCLUSION`.
+    openface_dir: with `action_units`, where OpenFace's CSVs are (P1_4_face.csv,
+      however deep); '': `openface` in the folder that holds AMIGOS.
   """
 
   experiment: str = 'short'
   channels: tuple[str, ...] = ('eda', 'ecg')
   annotation: tuple[str, ...] = ('self',)
   exclude: tuple[int, ...] = ()
+  openface_dir: str = ''
 
   def rules(self):
     def some(chosen, known):
@@ -76,6 +80,8 @@ class Builder(CorpusBuilder):
     if config.video:
       parts = [config.experiment, 'video', config.crop.lower(),
                f'{config.frame_size}px', f'{config.frame_rate:g}hz']
+    if config.action_units:
+      parts.append('au')
     parts += [*config.channels, *sorted(config.annotation)]
     if config.exclude:
       parts.append('without' + '-'.join(map(str, sorted(set(config.exclude)))))
@@ -97,7 +103,7 @@ class Builder(CorpusBuilder):
 
   def trial_features(self):
     channels = len(self.builder_config.channels)
-    return {
+    return (unit_features() if self.builder_config.action_units else {}) | {
       'stimulus': np.int32,
       'video_id': tfds.features.Text(),
       'ratings': {name: np.float32 for name in RATINGS + EXTERNAL},
@@ -115,7 +121,8 @@ class Builder(CorpusBuilder):
     }
 
   def trial_example(self, outcome):
-    example = _blank(len(self.builder_config.channels))
+    config = self.builder_config
+    example = _blank(len(config.channels)) | (no_units() if config.action_units else {})
     if outcome is None:
       return example
     trial = outcome.trial
@@ -124,7 +131,9 @@ class Builder(CorpusBuilder):
       'signal_rate': amigos.SIGNAL_RATE,
       **amigos_trials.load_trial(self.interim_dir, trial)}
     example['source'] |= {'signals': self._tree.signals[trial.subject].as_posix()}
-    if self.builder_config.video:
+    if config.action_units:
+      example |= load_units(self.interim_dir, trial.trial_id)
+    if config.video:
       frames = self._load_frames(outcome)
       rate, width, height, aspect = frames['info']
       video = self._tree.videos[trial.subject, trial.video_id]
@@ -150,11 +159,13 @@ class Builder(CorpusBuilder):
             'reason': outcome.reason, 'seconds': fact('seconds', 3),
             'unrated': outcome.facts.get('unrated', ''),
             'video_rate': fact('video_rate', 3), 'frames': fact('frames', 0),
-            **{name: fact(name, digits) for name, digits in QUALITY.items()}}
+            **{name: fact(name, digits) for name, digits in QUALITY.items()},
+            'au_frames': fact('au_frames', 0), 'au_valid': fact('au_valid', 0)}
 
 
 def _sources(manual_dir, config):
-  tree = amigos.find_tree(manual_dir, config.experiment, config.video)
+  tree = amigos.find_tree(manual_dir, config.experiment, config.video,
+                          config.openface_dir if config.action_units else None)
   return tree, amigos.list_trials(
     tree, config.experiment, config.exclude, config.annotation)
 

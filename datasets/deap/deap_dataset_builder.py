@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from mvp_jax.raw import deap, deap_trials
-from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array
+from mvp_jax.raw.action_units import load_units, no_units
+from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array, unit_features
 from mvp_jax.raw.face_quality import QUALITY
 from mvp_jax.raw.frames import load_frames
 
@@ -21,9 +22,12 @@ class DeapConfig(FaceConfig):
 
   Attributes:
     channels: names from `deap_trials.CHANNELS`.
+    openface_dir: with `action_units`, where OpenFace's CSVs are (s01_trial01.csv,
+      however deep); '': `openface` in the folder that holds DEAP.
   """
 
   channels: tuple[str, ...] = ('eda', 'ppg')
+  openface_dir: str = ''
 
   def rules(self):
     channels = set(self.channels)
@@ -58,16 +62,18 @@ class Builder(CorpusBuilder):
     if config.video:
       parts = ['video', config.crop.lower(), f'{config.frame_size}px',
                f'{config.frame_rate:g}hz']
+    if config.action_units:
+      parts.append('au')
     return '_'.join([*parts, *config.channels])
 
   @classmethod
   def fingerprint(cls, manual_dir, config):
-    tree = deap.find_tree(manual_dir, config.video)
+    tree = _tree(manual_dir, config)
     return deap.fingerprint(tree, deap.read_trials(tree))
 
   def prepare_trials(self, manual_dir):
     config = self.builder_config
-    tree = deap.find_tree(manual_dir, config.video)
+    tree = _tree(manual_dir, config)
     trials = deap.read_trials(tree)
     frames = config.frames()
     outcomes = deap_trials.prepare_trials(
@@ -76,7 +82,7 @@ class Builder(CorpusBuilder):
 
   def trial_features(self):
     channels = len(self.builder_config.channels)
-    return {
+    return (unit_features() if self.builder_config.action_units else {}) | {
       'stimulus': np.int32,
       'ratings': {name: np.float32 for name in (*deap.RATINGS, 'familiarity')},
       'signals': array((None, channels), np.float32),
@@ -91,15 +97,19 @@ class Builder(CorpusBuilder):
     }
 
   def trial_example(self, outcome):
+    config = self.builder_config
+    example = _blank(len(config.channels)) | (no_units() if config.action_units else {})
     if outcome is None:
-      return _blank(len(self.builder_config.channels))
+      return example
     trial = outcome.trial
-    example = _blank(len(self.builder_config.channels)) | {
+    example |= {
       'stimulus': trial.stimulus, 'ratings': trial.ratings,
       'signal_rate': deap.SIGNAL_RATE,
       **deap_trials.load_signals(self.interim_dir, trial)}
     example['source'] |= {'signals': trial.signals_name, 'row': trial.row}
-    if self.builder_config.video:
+    if config.action_units:
+      example |= load_units(self.interim_dir, trial.trial_id)
+    if config.video:
       frames = self._load_frames(outcome)
       rate, width, height, aspect = frames['info']
       example |= {'frame_times': frames['times'], 'frame_valid': frames['valid'],
@@ -122,7 +132,13 @@ class Builder(CorpusBuilder):
     return {'trial_id': outcome.trial.trial_id, 'outcome': outcome.code,
             'reason': outcome.reason, 'video_rate': fact('video_rate', 3),
             'frames': fact('frames', 0),
-            **{name: fact(name, digits) for name, digits in QUALITY.items()}}
+            **{name: fact(name, digits) for name, digits in QUALITY.items()},
+            'au_frames': fact('au_frames', 0), 'au_valid': fact('au_valid', 0)}
+
+
+def _tree(manual_dir, config):
+  return deap.find_tree(manual_dir, config.video,
+                        config.openface_dir if config.action_units else None)
 
 
 def _blank(channels):

@@ -11,15 +11,17 @@ from etils import epath
 
 from mvp_jax.errors import InputError
 from mvp_jax.raw import recordings
-from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array
+from mvp_jax.raw.action_units import no_units
+from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array, unit_features
 from mvp_jax.raw.manifest import CHANNELS, RATINGS, SCALE, read_manifest
-from mvp_jax.raw.openface import INTENSITIES, PRESENCES
 from mvp_jax.raw.units import AS_RECORDED
 
 
 @dataclasses.dataclass
 class RecordingsConfig(FaceConfig):
   """What is prepared, and how; see also `FaceConfig`.
+
+  Without `action_units` those trials have them whose rows name a CSV.
 
   Attributes:
     channels: names from `manifest.CHANNELS`; () = all that the manifest names;
@@ -62,6 +64,8 @@ class Builder(CorpusBuilder):
     if config.video:
       parts = ['video', config.crop.lower(), f'{config.frame_size}px',
                f'{config.frame_rate:g}hz', *parts]
+    if config.action_units:
+      parts.append('au')
     return '_'.join([*parts, *(config.channels or ('all',))])
 
   @classmethod
@@ -78,7 +82,8 @@ class Builder(CorpusBuilder):
     channels = recordings.channels_in_use(manifest, config.channels)
     frames = config.frames()
     outcomes = recordings.prepare_trials(
-      manifest, channels, config.signal_rate, frames, self.interim_dir, config.workers)
+      manifest, channels, config.signal_rate, frames, self.interim_dir, config.workers,
+      config.action_units)
     marker = recordings.marker(manifest) or {}
     return outcomes, {
       'channels': list(channels), 'units': _units(channels, outcomes),
@@ -99,10 +104,7 @@ class Builder(CorpusBuilder):
       'signals': array((None, None), np.float32),
       'signal_valid': array((None, None), np.bool_),
       'signal_rate': np.float32,
-      'au_times': array((None,), np.float32),
-      'au_intensities': array((None, len(INTENSITIES)), np.float32),
-      'au_presences': array((None, len(PRESENCES)), np.float32),
-      'au_valid': array((None,), np.bool_),
+      **unit_features(),
       'source': {
         'row': np.int32, 'video': tfds.features.Text(), 'video_rate': np.float32,
         'width': np.int32, 'height': np.int32, 'pixel_aspect': np.float32},
@@ -164,6 +166,9 @@ def _check_wanted(manifest, config):
   if config.video and not any(r.video for r in manifest.recordings):
     raise InputError(f'{manifest.path}: no row names a video; train on signals alone '
                      'with --config.evaluation.models=physio')
+  if config.action_units and not any(r.openface for r in manifest.recordings):
+    raise InputError(f'{manifest.path}: no row names a CSV of OpenFace in the column '
+                     'openface (docs/action_units.md)')
 
 
 def _units(channels, outcomes):
@@ -181,9 +186,7 @@ def _blank():
     'subject_name': '', 'stimulus': 0, 'stimulus_name': '',
     'ratings': dict.fromkeys(RATINGS, 0.0),
     'signals': signal, 'signal_valid': signal.astype(bool), 'signal_rate': 0.0,
-    'au_times': np.zeros(0, np.float32), 'au_valid': np.zeros(0, bool),
-    'au_intensities': np.zeros((0, len(INTENSITIES)), np.float32),
-    'au_presences': np.zeros((0, len(PRESENCES)), np.float32),
+    **no_units(),
     'source': {'row': 0, 'video': '', 'video_rate': 0.0, 'width': 0, 'height': 0,
                'pixel_aspect': 0.0},
     'face_boxes': np.zeros((0, 3), np.float32)}

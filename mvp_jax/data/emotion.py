@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 
 import numpy as np
 
@@ -24,8 +25,11 @@ class EmotionInput:
   # level of a trial against the subject's others. No statistic is shared between
   # subjects, so none goes from those tested to those trained on.
   standardise: str = 'trial'
+  au_rate: float = 4.0  # tokens a second of action units
 
   def __post_init__(self):
+    if not 0 < self.au_rate <= 60:
+      raise InputError(f'au_rate: above 0, at most 60 Hz; it is {self.au_rate:g}')
     if self.standardise not in _STANDARDISE:
       raise InputError(f'standardise: {self.standardise!r} is none of '
                        f'{", ".join(_STANDARDISE)}')
@@ -65,6 +69,30 @@ def signal_moments(signals, valid):
   return mean, np.sqrt(squares / count)
 
 
+def unit_tokens(units, rate, count):
+  """Means of action units over equal stretches of time: a few tokens a second.
+
+  Args:
+    units: ActionUnits of a trial, times since its onset.
+    rate: tokens a second.
+    count: how many; the k-th is of k / rate to (k + 1) / rate.
+
+  Returns:
+    dict: video float32 [count, 35], the 17 intensities (0 to 5) and then the share of
+    measurements with each of the 18 presences; video_valid bool [count], whether there
+    is a measurement; video_times float32 [count], seconds, the middles.
+  """
+  values = np.concatenate([units.intensities, units.presences], 1)[units.valid]
+  # Times are kept in single precision: that of a token's first frame may lie below.
+  place = np.floor(units.times[units.valid] * rate + 1e-3).astype(int)
+  values, place = values[place < count], place[place < count]
+  total, number = np.zeros((count, values.shape[1])), np.bincount(place, None, count)
+  np.add.at(total, place, values)
+  return {'video': (total / np.maximum(number, 1)[:, None]).astype(np.float32),
+          'video_valid': number > 0,
+          'video_times': ((np.arange(count) + 0.5) / rate).astype(np.float32)}
+
+
 def pad(x, length):
   """Pads the first axis with zeros to `length`."""
   return np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1))
@@ -78,13 +106,16 @@ class EmotionTrials:
     trials: list of Trial.
     options: EmotionInput.
     modalities: of 'physio' and 'video', what an example holds.
+    video_backbone: what 'video' is: 'videomae' = frames, or their cached tokens;
+      'au' = action units.
     features: folder of cached video tokens, `<trial_id>.npy`; None = read frames.
     scale: float32 [D], by which they are divided (`fit_scale`); None = as they are.
   """
 
   def __init__(self, corpus, trials, options, modalities=('physio', 'video'),
-               features=None, scale=None):
+               features=None, scale=None, video_backbone='videomae'):
     self.corpus, self.trials, self.options = corpus, trials, options
+    self.video_backbone = video_backbone
     self.modalities, self.features, self.scale = modalities, features, scale
     # Opened once, here: NumPy parses the headers with Python's `ast`, which in
     # Python 3.11 may fail when several threads do so.
@@ -99,27 +130,38 @@ class EmotionTrials:
         if not np.isfinite(trial.ratings.get(target, np.nan)):
           raise InputError(f'input.targets: {trial.trial_id} has no rating {target!r}; '
                            f'there are {", ".join(trial.ratings)}')
+      units = trial.action_units
+      if units is None and 'video' in modalities and video_backbone == 'au':
+        raise InputError(f'video_backbone: {trial.trial_id} has no action units; '
+                         'prepare them from the CSVs of OpenFace, '
+                         'see docs/action_units.md')
       seconds = max(len(trial.signals) / corpus.metadata['signal_rate'],
                     len(trial.frame_times) / corpus.metadata['frame_rate']
-                    if corpus.has_video else 0)
+                    if corpus.has_video else 0, 0 if units is None else units.times[-1])
       if seconds > options.max_seconds + _TOLERANCE:
         raise InputError(f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
                          f'is {options.max_seconds:g}; raise it')
     # Worked out once: an example is read many times.
     self._signals = (self._prepare_signals() if 'physio' in modalities else None)
-    self._clips = ([lay_clips(trial, corpus.metadata['frame_rate'], options.clips)
-                    for trial in trials] if 'video' in modalities else None)
+    self._clips, self._units = None, None
+    if 'video' in modalities and video_backbone == 'au':
+      count = math.ceil(options.max_seconds * options.au_rate)
+      self._units = [unit_tokens(trial.action_units, options.au_rate, count)
+                     for trial in trials]
+    elif 'video' in modalities:
+      self._clips = [lay_clips(trial, corpus.metadata['frame_rate'], options.clips)
+                     for trial in trials]
 
   def __reduce__(self):  # reader processes open the files themselves
     return EmotionTrials, (self.corpus, self.trials, self.options, self.modalities,
-                           self.features, self.scale)
+                           self.features, self.scale, self.video_backbone)
 
   def select(self, subjects, scale=None):
     """The trials of some subjects, with a scale; shares what is worked out."""
     chosen = [i for i, trial in enumerate(self.trials) if trial.subject in subjects]
     selected = copy.copy(self)
     selected.scale = scale
-    for name in ('trials', '_tokens', '_signals', '_clips'):
+    for name in ('trials', '_tokens', '_signals', '_clips', '_units'):
       if getattr(self, name) is not None:
         setattr(selected, name, [getattr(self, name)[i] for i in chosen])
     return selected
@@ -134,7 +176,9 @@ class EmotionTrials:
                'weight': np.float32(1), 'trial': np.int32(index)}
     if 'physio' in self.modalities:
       example |= self._signals[index]
-    if 'video' in self.modalities:
+    if self._units is not None:
+      example |= self._units[index]
+    elif 'video' in self.modalities:
       example |= self._video(trial, index)
     return example
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw.openface import ActionUnits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class Trial:
   frame_times: np.ndarray  # float32 [frames], seconds
   frame_valid: np.ndarray  # bool [frames], a face is there
   first_chunk: int  # row of the split `frames`
+  action_units: ActionUnits | None = None  # times since the onset
 
 
 class Corpus:
@@ -111,4 +113,13 @@ def _trial(x):
       signals_valid=np.asarray(x.get('signal_valid', np.zeros((0, 0))), bool),
       frame_times=np.asarray(x['frame_times'], np.float32),
       frame_valid=np.asarray(x['frame_valid'], bool),
-      first_chunk=int(x['first_chunk']))
+      first_chunk=int(x['first_chunk']), action_units=_action_units(x))
+
+
+def _action_units(x):
+  if not len(x.get('au_times', ())):
+    return None
+  return ActionUnits(
+      np.asarray(x['au_times'], np.float32),
+      np.asarray(x['au_intensities'], np.float32),
+      np.asarray(x['au_presences']) > 0.5, np.asarray(x['au_valid'], bool))

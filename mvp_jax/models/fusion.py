@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mvp_jax.models import layers
+from mvp_jax.models.action_units import ActionUnitConfig, ActionUnitTransformer
 from mvp_jax.models.physio import (
     PhysioConfig,
     PhysioTransformer,
@@ -25,6 +26,7 @@ from mvp_jax.models.videomae import Encoder, VideoMAEConfig
 
 MODALITIES = ('physio', 'video')
 CENTRES = ('onset', 'recording', 'nothing')
+VIDEO_BACKBONES = ('videomae', 'au')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,7 @@ class FusionSizes:
   remat: str = 'none'  # one of layers.REMAT
   dtype: str = 'float32'  # of the computation; parameters are float32
   physio: PhysioConfig = PhysioConfig()
+  action_units: ActionUnitConfig = ActionUnitConfig()  # where they are the video
 
   def __post_init__(self):
     if self.centre_video not in CENTRES:
@@ -51,7 +54,7 @@ class FusionSizes:
                        f'{", ".join(CENTRES)}')
     if self.dtype not in layers.DTYPES:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
-    for heads in (self.heads, self.physio.heads):
+    for heads in (self.heads, self.physio.heads, self.action_units.heads):
       if self.width % heads:
         raise ValueError(f'{heads} heads do not divide the width {self.width} (the '
                          'last of physio.widths)')
@@ -66,6 +69,7 @@ class FusionConfig(FusionSizes):
   """Sizes, and what comes in and goes out."""
 
   modalities: tuple[str, ...] = MODALITIES
+  video_backbone: str = 'videomae'  # or 'au': the video is action units
   targets: tuple[str, ...] = ('valence', 'arousal')
   channels: tuple[str, ...] = ('eda', 'ppg')
   signal_rate: float = 128.0  # Hz
@@ -77,6 +81,9 @@ class FusionConfig(FusionSizes):
     super().__post_init__()
     if not self.modalities or set(self.modalities) - set(MODALITIES):
       raise ValueError(f'modalities {self.modalities} must be some of {MODALITIES}')
+    if self.video_backbone not in VIDEO_BACKBONES:
+      raise ValueError(f'video_backbone {self.video_backbone!r} is none of '
+                       f'{", ".join(VIDEO_BACKBONES)}')
 
 
 class EmotionModel(nnx.Module):
@@ -95,7 +102,10 @@ class EmotionModel(nnx.Module):
       self.physio = PhysioTransformer(config.physio, len(config.channels),
                                       config.signal_rate, rngs=rngs, dtype=dtype,
                                       remat=config.remat)
-    if 'video' in config.modalities:
+    if 'video' in config.modalities and config.video_backbone == 'au':
+      self.action_units = ActionUnitTransformer(
+          config.action_units, width, rngs=rngs, dtype=dtype, remat=config.remat)
+    elif 'video' in config.modalities:
       if config.encoder:
         self.encoder = Encoder(config.encoder, rngs=rngs)
       self.video_in = layers.linear(config.video_width, width, rngs=rngs, dtype=dtype)
@@ -114,8 +124,8 @@ class EmotionModel(nnx.Module):
     Args:
       batch: dict of what the modalities need.
         signals: float32 [B, S, C]; signals_valid: bool [B, S].
-        video: float32 [B, V, video_width], or with an encoder
-          `frames`: uint8 [B, clips, frames, size, size, 3];
+        video: float32 [B, V, video_width], of action units [B, V, 35], or with an
+          encoder `frames`: uint8 [B, clips, frames, size, size, 3];
         video_valid: bool [B, V]; video_times: float32 [B, V], seconds.
       key: random key for dropout, or None.
       want_attention: add `attention` [depth, B, heads, N, V], `query_valid` [B, N]
@@ -124,8 +134,7 @@ class EmotionModel(nnx.Module):
     keys = (None,) * 5 if key is None else jax.random.split(key, 5)
     seen = {}
     if 'video' in self.config.modalities:
-      video, video_valid = self._video_tokens(batch, keys[0]), batch['video_valid']
-      video, _ = self.video(video, valid=video_valid, key=keys[1])
+      video, video_valid = self._video_tokens(batch, keys), batch['video_valid']
       x, valid = video, video_valid
     if 'physio' in self.config.modalities:
       x, valid = self.physio(batch['signals'], batch['signals_valid'], keys[2])
@@ -138,16 +147,21 @@ class EmotionModel(nnx.Module):
     pooled = layers.dropout(pooled, self.config.dropout, keys[4])
     return self.head(pooled.astype(jnp.float32)), seen
 
-  def _video_tokens(self, batch, key):
+  def _video_tokens(self, batch, keys):
+    valid, times = batch['video_valid'], batch['video_times']
+    if self.config.video_backbone == 'au':
+      x = self._centred(batch['video'], valid, times)
+      return self.action_units(x, valid, times, keys[1])
     if self.config.encoder:
       frames = batch['frames']
       clips = frames.reshape(-1, *frames.shape[2:])
-      x = self.encoder.features(clips, key).reshape(
+      x = self.encoder.features(clips, keys[0]).reshape(
           frames.shape[0], -1, self.config.encoder.feature_width)
     else:
       x = batch['video']
-    x = self.video_in(self._centred(x, batch['video_valid'], batch['video_times']))
-    return x + time_positions(batch['video_times'], x.shape[-1], x.dtype)
+    x = self.video_in(self._centred(x, valid, times))
+    x = x + time_positions(times, x.shape[-1], x.dtype)
+    return self.video(x, valid=valid, key=keys[1])[0]
 
   def _centred(self, x, valid, times):
     if self.config.centre_video == 'nothing':

@@ -21,6 +21,7 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.raw import matfile
+from mvp_jax.raw.action_units import Csvs, find_csvs
 from mvp_jax.raw.losses import Loss
 
 SUBJECTS = 40
@@ -46,9 +47,9 @@ ANNOTATIONS = ('self', 'external')
 _MARKER = 'SYNTHETIC.json'
 _CELLS = ('VideoIDs', 'joined_data', 'labels_selfassessment', 'labels_ext_annotation')
 _MAT = re.compile(r'Data_Preprocessed_P0*(\d+)\.mat', re.IGNORECASE)
-_VIDEO = re.compile(
-  r'P(?:0*(\d+)|\(([\d,_ ]+)\))_0*(\d+|[NPBU]1)_face\.(?:mov|mp4|avi|mkv)',
-  re.IGNORECASE)
+_FACE = re.compile(
+  r'P(?:0*(\d+)|\(([\d,_ ]+)\))_0*(\d+|[NPBU]1)_face', re.IGNORECASE)
+_VIDEOS = '.mov', '.mp4', '.avi', '.mkv'
 _SHEET = re.compile(r'(personality|panas)', re.IGNORECASE)
 _SHORT_SECONDS = 51, 150
 _LENGTH_TOLERANCE = 0.1  # share; a wrong rate is off by far more
@@ -56,7 +57,7 @@ _LENGTH_TOLERANCE = 0.1  # share; a wrong rate is off by far more
 
 @dataclasses.dataclass(frozen=True)
 class FaceVideo:
-  """A face video: `path` below the root, and the `seat` of `seats`, from 0."""
+  """A face video, or its CSV: `path` below the root, `seat` of `seats`, from 0."""
 
   path: str
   seat: int = 0
@@ -75,7 +76,10 @@ class Tree:
   `signals` maps subjects to `.mat` files, `videos` (subject, VideoID) to
   FaceVideo (empty where they were not asked for); `sheets` are tables of
   personality and PANAS as CSV, `unread` those of other kinds; `marker` is the
-  content of a synthetic corpus' SYNTHETIC.json, or None. Paths are below `root`.
+  content of a synthetic corpus' SYNTHETIC.json, or None. Paths are below `root`, but
+  those of `openface` (Csvs) and `units`, which maps (subject, VideoID) to FaceVideo:
+  what OpenFace wrote, None and empty where it was not asked for. With it `videos`
+  are those that are there.
   """
 
   root: Path
@@ -84,6 +88,8 @@ class Tree:
   sheets: tuple[str, ...]
   unread: tuple[str, ...]
   marker: dict | None
+  openface: Csvs | None = None
+  units: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +130,7 @@ class Cell:
   external: np.ndarray
 
 
-def find_tree(manual_dir, experiment, video):
+def find_tree(manual_dir, experiment, video, openface_dir=None):
   """Finds the files of AMIGOS under `manual_dir`, however deep they lie.
 
   Args:
@@ -132,6 +138,8 @@ def find_tree(manual_dir, experiment, video):
       unpacked.
     experiment: one of `EXPERIMENTS`.
     video: whether the face videos are needed.
+    openface_dir: where the CSVs of OpenFace are, if they are needed; '': in
+      `manual_dir`.
 
   Returns:
     Tree.
@@ -144,15 +152,14 @@ def find_tree(manual_dir, experiment, video):
     raise InputError(f'{root}: there is no such folder; give the one that holds '
                      'AMIGOS (Data_Preprocessed_PXX.mat and the face videos)')
   signals, videos, sheets, unread, zips = {}, {}, [], [], []
-  for path in _files(root):
+  csvs = None if openface_dir is None else find_csvs(root, openface_dir)
+  for path in _files(root, csvs and csvs.folder):
     name = path.name
     if match := _MAT.fullmatch(name):
       _put(signals, int(match[1]), path, root)
-    elif match := _VIDEO.fullmatch(name):
-      people = [int(n) for n in re.findall(r'\d+', match[1] or match[2])]
-      for seat, subject in enumerate(people):
-        _put(videos, (subject, match[3].upper()),
-             FaceVideo(path.as_posix(), seat, len(people)), root)
+    elif path.suffix.lower() in _VIDEOS and _FACE.fullmatch(path.stem):
+      for key, video in _shown(path.stem, path):
+        _put(videos, key, video, root)
     elif _SHEET.search(name):
       (sheets if path.suffix.lower() == '.csv' else unread).append(path.as_posix())
     elif path.suffix.lower() == '.zip':
@@ -170,14 +177,32 @@ def find_tree(manual_dir, experiment, video):
     marker = json.loads(marker.read_text()) if marker.exists() else None
   except ValueError as error:
     raise InputError(f'{marker}: not JSON ({error}); write the twin anew') from None
-  return Tree(root, signals, videos if video else {}, tuple(sheets), tuple(unread),
-              marker)
+  return Tree(root, signals, videos if video or csvs else {}, tuple(sheets),
+              tuple(unread), marker, csvs, _units(csvs, root) if csvs else {})
 
 
-def _files(root):
-  """Every file below `root`, relative to it, in a fixed order."""
+def _shown(name, path):
+  """((subject, VideoID), FaceVideo) of each person in a video of this name."""
+  match = _FACE.fullmatch(name)
+  people = [int(n) for n in re.findall(r'\d+', match[1] or match[2])]
+  return [((subject, match[3].upper()), FaceVideo(path.as_posix(), seat, len(people)))
+          for seat, subject in enumerate(people)]
+
+
+def _units(csvs, root):
+  """Who is in which CSV. A CSV of one person goes before that of the group."""
+  alone, together = {}, {}
+  for name, path in csvs.paths.items():
+    for key, csv in _shown(name, path) if _FACE.fullmatch(name) else ():
+      _put(alone if csv.seats == 1 else together, key, csv, root)
+  return together | alone
+
+
+def _files(root, apart=None):
+  """Every file below `root`, relative to it, in a fixed order; none of `apart`."""
   for folder, folders, names in os.walk(root, followlinks=True):
-    folders[:] = sorted(name for name in folders if not name.startswith('.'))
+    folders[:] = sorted(name for name in folders if not name.startswith('.')
+                        and (apart is None or Path(folder, name) != apart))
     for name in sorted(names):
       if not name.startswith('.'):  # among them the ._ files of macOS
         yield Path(folder, name).relative_to(root)
@@ -325,6 +350,8 @@ def fingerprint(tree, trials):
   for trial in trials:
     if video := tree.videos.get((trial.subject, trial.video_id)):
       _note(digest, tree.root, video.path)
+    if csv := tree.units.get((trial.subject, trial.video_id)):
+      _note(digest, tree.root, csv.path)
   for path in tree.sheets:
     digest.update((tree.root / path).read_bytes())
   return digest.hexdigest()[:16]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.raw import amigos, signals
+from mvp_jax.raw.action_units import prepare_units, unit_facts
 from mvp_jax.raw.amigos_ratings import (
   EXTERNAL,
   RATINGS,
@@ -34,7 +35,7 @@ def prepare_trials(tree, trials, channels, annotation, frames, directory,
   """Prepares every trial; results stay in `directory` until all is written.
 
   Args:
-    tree: amigos.Tree.
+    tree: amigos.Tree. With `openface` action units are prepared.
     trials: list of amigos.Trial.
     channels: names from `CHANNELS`.
     annotation: of `amigos.ANNOTATIONS`, the ratings that a trial must have.
@@ -47,6 +48,9 @@ def prepare_trials(tree, trials, channels, annotation, frames, directory,
   """
   facts, problems = _read_signals(
     tree, trials, channels, annotation, directory, workers)
+  if tree.openface is not None:
+    prepare_units(trials, problems, lambda i: _units_files(
+      tree, trials[i], facts[i]['seconds']), directory, workers)
   if frames is not None:
     for i, trial in enumerate(trials):
       if problems[i] is None and (trial.subject, trial.video_id) not in tree.videos:
@@ -58,7 +62,7 @@ def prepare_trials(tree, trials, channels, annotation, frames, directory,
                        'trials', workers)
     for i, loss in zip(todo, losses, strict=True):
       problems[i] = loss
-  return [_outcome(*one, frames, directory)
+  return [_outcome(tree, *one, frames, directory)
           for one in zip(trials, problems, facts, strict=True)]
 
 
@@ -203,9 +207,20 @@ def _frames(path, spec, seconds, is_odd):
     raise
 
 
-def _outcome(trial, problem, facts, frames, directory):
+def _units_files(tree, trial, seconds):
+  key = trial.subject, trial.video_id
+  name = f'P{trial.subject}_{trial.video_id}_face'
+  csv = tree.units.get(key, amigos.FaceVideo(tree.openface.of(name).as_posix()))
+  video = tree.videos.get(key, amigos.FaceVideo(f'{name}.mov'))
+  return (Path(csv.path), tree.root / video.path, seconds, amigos.BASELINE_SECONDS,
+          csv.region if csv.seats > 1 else None)
+
+
+def _outcome(tree, trial, problem, facts, frames, directory):
   if problem is not None:
     return Outcome(trial, problem.code, problem.reason, facts)
   if frames is not None:
     facts = facts | frame_facts(directory / 'frames', trial.trial_id)
+  if tree.openface is not None:
+    facts = facts | unit_facts(directory, trial.trial_id)
   return Outcome(trial, 'ok', '', facts)

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw.action_units import no_units
 from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec
 from mvp_jax.raw.losses import LOSS_CODES
@@ -68,14 +69,17 @@ class CorpusConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass
 class FaceConfig(CorpusConfig):
-  """Adds how faces are cut out.
+  """Adds how faces are cut out, and what OpenFace says of them.
 
   Attributes:
     crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
       the crop's side over the face's.
+    action_units: whether OpenFace's action units belong to it; it has then only
+      trials with them. They are stored as `unit_features`.
   """
 
   crop: str = 'X'
+  action_units: bool = False
 
   def rules(self):
     return {f'crop: one of {CROPS}': crop_scale(self.crop) is not None
@@ -272,6 +276,12 @@ def array(shape, dtype):
   """A feature for arrays; without this encoding they are 80 times slower."""
   return tfds.features.Tensor(shape=shape, dtype=dtype,
                               encoding=tfds.features.Encoding.BYTES)
+
+
+def unit_features():
+  """Features of action units, see `action_units.on_clock`."""
+  return {name: array((None, *value.shape[1:]), value.dtype.type)
+          for name, value in no_units().items()}
 
 
 def _num_chunks(outcome):

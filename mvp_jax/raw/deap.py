@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw.action_units import Csvs, find_csvs
 from mvp_jax.raw.losses import Loss
 from mvp_jax.raw.unpickle import load_arrays
 
@@ -48,6 +49,8 @@ class Tree:
 
   `signals` and `videos` are folders (`videos` is None where it was not asked
   for), `marker` is the content of a synthetic corpus' SYNTHETIC.json, or None.
+  `openface` are the CSVs of OpenFace or, where they were not asked for, None; with
+  them `videos` may be there or not.
   """
 
   root: Path
@@ -55,6 +58,7 @@ class Tree:
   signals: Path
   videos: Path | None
   marker: dict | None
+  openface: Csvs | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +94,15 @@ class Trial:
     return f's{self.subject:02d}.dat'
 
 
-def find_tree(manual_dir, video):
+def find_tree(manual_dir, video, openface_dir=None):
   """Finds DEAP under `manual_dir`, also where zips were unpacked one level deeper.
 
   Args:
     manual_dir: the folder with metadata_csv, data_preprocessed_python and
       face_video.
     video: whether the face videos are needed.
+    openface_dir: where the CSVs of OpenFace are, if they are needed; '': in
+      `manual_dir`.
 
   Returns:
     Tree.
@@ -110,16 +116,20 @@ def find_tree(manual_dir, video):
                      'DEAP (metadata_csv, data_preprocessed_python, face_video)')
   ratings = _find(root, 'metadata_csv', _RATINGS_FILE)
   signals = _find(root, 'data_preprocessed_python', 's[0-9][0-9].dat')
-  videos = _find(root, 'face_video', 's[0-9][0-9]/*.avi') if video else None
+  videos, csvs = None, None
+  if video or openface_dir is not None:
+    videos = _find(root, 'face_video', 's[0-9][0-9]/*.avi', needed=video)
+  if openface_dir is not None:
+    csvs = find_csvs(root, openface_dir)
   marker = root / _MARKER
   try:
     marker = json.loads(marker.read_text()) if marker.exists() else None
   except ValueError as error:
     raise InputError(f'{marker}: not JSON ({error}); write the twin anew') from None
-  return Tree(root, ratings / _RATINGS_FILE, signals, videos, marker)
+  return Tree(root, ratings / _RATINGS_FILE, signals, videos, marker, csvs)
 
 
-def _find(root, name, pattern):
+def _find(root, name, pattern, needed=True):
   # Directly, in a folder of the same name (an unpacker that makes one per zip),
   # or with everything in one more folder.
   places = [root / name, root / name / name,
@@ -127,6 +137,8 @@ def _find(root, name, pattern):
   for place in places:
     if place.is_dir() and next(place.glob(pattern), None):
       return place
+  if not needed:
+    return None
   hint = (f'unpack {name}.zip there' if (root / f'{name}.zip').exists()
           else 'point manual_dir to the official DEAP tree')
   looked = ', '.join(str(place / pattern) for place in places[:2])
@@ -138,8 +150,8 @@ def read_trials(tree):
   """Reads the ratings and lists the trials that should be there.
 
   Args:
-    tree: Tree. With `tree.videos` only trials that have a face video in the
-      official distribution are expected, otherwise all.
+    tree: Tree. With `tree.videos` or `tree.openface` only trials that have a face
+      video in the official distribution are expected, otherwise all.
 
   Returns:
     list of Trial in (subject, trial) order.
@@ -156,10 +168,11 @@ def read_trials(tree):
       raise InputError(f'{tree.root / _MARKER}: needs the numbers "subjects" and '
                        '"trials"; write the twin anew') from None
   rows = _read_ratings(tree.ratings, subjects, trials)
+  faces = tree.videos is not None or tree.openface is not None
   expected = []
   for subject in range(1, subjects + 1):
     for trial in range(1, trials + 1):
-      if tree.videos is not None and not has_video(subject, trial):
+      if faces and not has_video(subject, trial):
         continue
       if (subject, trial) in rows:
         expected.append(rows[subject, trial])
@@ -289,6 +302,8 @@ def fingerprint(tree, trials):
   paths = {tree.signals / trial.signals_name for trial in trials}
   if tree.videos is not None:
     paths |= {tree.videos / trial.video_name for trial in trials}
+  if tree.openface is not None:
+    paths |= {tree.openface.of(trial.trial_id) for trial in trials}
   for path in sorted(paths):
     size = path.stat().st_size if path.exists() else 'missing'
     digest.update(f'{path.parent.name}/{path.name} {size}\n'.encode())

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.raw import deap, signals
+from mvp_jax.raw.action_units import prepare_units, unit_facts
 from mvp_jax.raw.frames import face_frames, frame_facts, pack_frames
 from mvp_jax.raw.losses import Loss, Outcome
 from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
@@ -29,7 +30,7 @@ def prepare_trials(tree, trials, channels, frames, directory, workers=None):
   """Prepares every trial; results stay in `directory` until all is written.
 
   Args:
-    tree: deap.Tree.
+    tree: deap.Tree. With `openface` action units are prepared.
     trials: list of deap.Trial.
     channels: names from `CHANNELS`.
     frames: FrameSpec, or None for signals only.
@@ -44,6 +45,9 @@ def prepare_trials(tree, trials, channels, frames, directory, workers=None):
   """
   problems = [trial.problem and Loss(*trial.problem) for trial in trials]
   _signal_problems(tree, trials, channels, directory, workers, problems)
+  if tree.openface is not None:
+    prepare_units(trials, problems, lambda i: _units_files(tree, trials[i]), directory,
+                  workers)
   if frames is not None:
     todo = [i for i, problem in enumerate(problems) if problem is None]
     tasks = [_frames_task(tree, trials[i], frames) for i in todo]
@@ -51,7 +55,7 @@ def prepare_trials(tree, trials, channels, frames, directory, workers=None):
                        'trials', workers)
     for i, loss in zip(todo, losses, strict=True):
       problems[i] = loss
-  return [_outcome(trial, problem, frames, directory)
+  return [_outcome(tree, trial, problem, frames, directory)
           for trial, problem in zip(trials, problems, strict=True)]
 
 
@@ -133,8 +137,15 @@ def _frames(path, spec):
   return pack_frames(face_frames(Path(path), spec, deap.TRIAL_SECONDS))
 
 
-def _outcome(trial, problem, frames, directory):
+def _units_files(tree, trial):
+  video = (tree.videos or tree.root) / trial.video_name
+  return tree.openface.of(trial.trial_id), video, deap.TRIAL_SECONDS
+
+
+def _outcome(tree, trial, problem, frames, directory):
   if problem is not None:
     return Outcome(trial, problem.code, problem.reason, {})
   facts = frame_facts(directory / 'frames', trial.trial_id) if frames else {}
+  if tree.openface is not None:
+    facts |= unit_facts(directory, trial.trial_id)
   return Outcome(trial, 'ok', '', facts)

@@ -12,7 +12,8 @@ LOSS_CODES = (
   'missing_signals',  # the signal file is not there
   'broken_signals',   # it cannot be read, or has another shape
   'bad_signal',       # a channel in use is flat or mostly unusable
-  'broken_openface',  # the OpenFace file is not there, or of another layout
+  'missing_openface', # the CSV that OpenFace writes is not there
+  'broken_openface',  # it cannot be read, or is of another layout
   'missing_rating',   # the ratings have no row for the trial
   'bad_rating',       # a rating is blank, out of range, or contradicted
 )

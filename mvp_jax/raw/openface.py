@@ -23,6 +23,7 @@ _R = tuple(f'AU{n:02d}_r' for n in INTENSITIES)
 _C = tuple(f'AU{n:02d}_c' for n in PRESENCES)
 _NEEDED = ('frame', 'timestamp', 'confidence', 'success', *_R, *_C)
 _LATE_FRAMES = 5  # by which OpenFace and our decoder may differ at the end
+_MAX_MISSING = 2.0  # seconds at the end without any row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,21 +31,21 @@ class ActionUnits:
   """The action units of one face, a row per video frame; 0 where not valid.
 
   Attributes:
-    times: float64 [n], seconds since the video's first frame.
+    times: [n], seconds since the video's first frame.
     intensities: float32 [n, 17] from 0 to 5, in the order of `INTENSITIES`.
-    presences: float32 [n, 18], 0 or 1, in the order of `PRESENCES`.
+    presences: [n, 18], 0 or 1, in the order of `PRESENCES`.
     valid: bool [n], a face was tracked there with confidence.
-    face: the face_id chosen, 0 where the file has none.
+    face: the face_id chosen (by place: of most rows), 0 where the file has none.
   """
 
   times: np.ndarray
   intensities: np.ndarray
   presences: np.ndarray
   valid: np.ndarray
-  face: int
+  face: int = 0
 
 
-def read_openface(path, frame_times=None, face=None):
+def read_openface(path, frame_times=None, face=None, between=None):
   """Reads the action units of one face.
 
   Args:
@@ -54,12 +55,15 @@ def read_openface(path, frame_times=None, face=None):
       which older versions make up.
     face: the face_id wanted; None = that with most valid rows (of equal ones the
       largest).
+    between: instead of `face`, for people who sit side by side: left and right pixel
+      between which the face's middle lies. OpenFace gives the number of a face that
+      it lost to another one, so that a number alone is nobody for sure.
 
   Returns:
     ActionUnits.
 
   Raises:
-    Loss: broken_openface.
+    Loss: missing_openface, broken_openface or length_mismatch.
   """
   path = Path(path)
   table = _table(path)
@@ -73,7 +77,15 @@ def read_openface(path, frame_times=None, face=None):
     valid = ((rows['success'] == 1) & (rows['confidence'] >= MIN_CONFIDENCE)
              & np.isfinite(values).all(1)
              & (values >= 0).all(1) & (values[:, :17] <= 5).all(1))
-  chosen, face = _choose(path, table, valid, face)
+  last = int(frames.max())
+  if frame_times is not None and last < len(frame_times) and (
+      frame_times[-1] - frame_times[last - 1] > _MAX_MISSING):
+    raise Loss('length_mismatch', f'{path}: it ends at frame {last}, the video has '
+               f'{len(frame_times)}; was OpenFace stopped? Run it again')
+  if between is None:
+    chosen, face = _choose(path, table, valid, face)
+  else:
+    chosen, face = _choose_between(path, table, valid, between)
   index, values, valid = frames[chosen].astype(int) - 1, values[chosen], valid[chosen]
   if len(np.unique(index)) < len(index):
     raise _broken(path, 'several rows for one frame and face; write it anew')
@@ -101,8 +113,8 @@ def read_openface(path, frame_times=None, face=None):
 def _table(path):
   import pandas
 
-  if not path.exists():
-    raise _broken(path, 'no such file')
+  if not path.is_file():
+    raise Loss('missing_openface', f'{path}: no such file')
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
@@ -153,6 +165,27 @@ def _choose(path, table, valid, face):
     raise _broken(path, f'no face {face}; there are '
                   f'{", ".join(map(str, known[:12]))}')
   return ids == face, int(face)
+
+
+def _choose_between(path, table, valid, between):
+  """For each frame the row of the surest face whose middle lies there."""
+  if 'x_0' not in table or 'x_16' not in table:
+    raise _broken(path, 'it has no landmarks (x_0, x_16) to tell several people apart '
+                  'by; write it with FaceLandmarkVidMulti -aus -2Dfp')
+  ends = table[['x_0', 'x_16']].to_numpy(np.float64)
+  middle, size = ends.mean(1), np.ptp(ends, axis=1)
+  rows = np.flatnonzero((between[0] <= middle) & (middle < between[1]))
+  if not len(rows):
+    raise _broken(path, f'no face between pixels {between[0]:.0f} and {between[1]:.0f} '
+                  'from the left; is it of another video?')
+  frames = table['frame'].to_numpy()
+  best_last = rows[np.lexsort((size[rows], table['confidence'].to_numpy()[rows],
+                               valid[rows], frames[rows]))]
+  _, first_from_behind = np.unique(frames[best_last][::-1], return_index=True)
+  chosen = best_last[::-1][first_from_behind]
+  ids = table['face_id'].to_numpy()[chosen] if 'face_id' in table else np.zeros(1)
+  ids, counts = np.unique(ids[np.isfinite(ids)], return_counts=True)
+  return chosen, int(ids[counts.argmax()]) if len(ids) else 0
 
 
 def _size(table, rows):

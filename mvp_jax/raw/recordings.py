@@ -10,10 +10,10 @@ import json
 import math
 from pathlib import Path
 
-import av
 import numpy as np
 
 from mvp_jax.raw import signals, units
+from mvp_jax.raw.action_units import on_clock, require_faces
 from mvp_jax.raw.frames import (
   MAX_LENGTH_DIFFERENCE,
   MIN_FACE_SHARE,
@@ -22,10 +22,11 @@ from mvp_jax.raw.frames import (
   pack_frames,
 )
 from mvp_jax.raw.losses import Loss, Outcome
-from mvp_jax.raw.openface import INTENSITIES, PRESENCES, read_openface
+from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.prepare import Task, load_result, run_tasks
 from mvp_jax.raw.resample import resample
 from mvp_jax.raw.signal_files import read_channel
+from mvp_jax.raw.video_times import packet_times
 
 NO_CHANNELS = ('none',)  # where the signals, though there, are not wanted
 _MIN_SECONDS = 1.0
@@ -55,7 +56,8 @@ def fingerprint(manifest):
   return digest.hexdigest()[:16]
 
 
-def prepare_trials(manifest, channels, rate, frames, directory, workers=None):
+def prepare_trials(manifest, channels, rate, frames, directory, workers=None,
+                   action_units=False):
   """Prepares every trial; results stay in `directory` until all is written.
 
   Args:
@@ -65,6 +67,7 @@ def prepare_trials(manifest, channels, rate, frames, directory, workers=None):
     frames: FrameSpec, or None for signals only.
     directory: for the results of single trials and videos; a killed run continues.
     workers: processes, by default as many as there are processors.
+    action_units: whether every trial must have them.
 
   Returns:
     list of Outcome, one per recording and in the same order.
@@ -73,7 +76,8 @@ def prepare_trials(manifest, channels, rate, frames, directory, workers=None):
   problems = {p.row: Loss(p.code, str(p)) for p in reversed(manifest.problems)
               if p.code != 'manifest'}
   todo = [r for r in recordings if r.row not in problems]
-  tasks = [Task(r.trial_id, (r, channels, rate, frames is not None), tuple(
+  wanted = channels, rate, frames is not None, action_units
+  tasks = [Task(r.trial_id, (r, *wanted), tuple(
     part for path in _files(r) for part in _parts(path))) for r in todo]
   losses = run_tasks(prepare_signals, tasks, directory / 'signals', 'Signals',
                      'trials', workers)
@@ -91,17 +95,18 @@ def prepare_trials(manifest, channels, rate, frames, directory, workers=None):
   return [_outcome(r, problems.get(r.row), frames, directory) for r in recordings]
 
 
-def prepare_signals(recording, channels, rate, video):
+def prepare_signals(recording, channels, rate, video, must_have_units=False):
   """All of a trial but its frames; see `load_signals`. Raises Loss."""
   found = {name: channel_of(recording, name) for name in channels}
   frame_times, action_units = None, None
   if video or (recording.openface and recording.video and recording.video.is_file()):
     frame_times = video_times(recording)
-  if recording.openface:
+  if recording.openface or must_have_units:
     action_units = units_of(recording, frame_times)
+  seen = action_units is not None and (must_have_units or not found)
   seconds = trial_seconds(
-    recording, found, frame_times if video else None if action_units is None
-    or found else action_units.times)
+    recording, found, frame_times if video else action_units.times if seen else None,
+    'video' if video else 'openface')
   length = round(seconds * rate)
   values = np.zeros((length, len(found)), np.float32)
   valid = np.zeros((length, len(found)), bool)
@@ -109,22 +114,13 @@ def prepare_signals(recording, channels, rate, video):
     begin = onset(recording, channel)
     values[:, c], valid[:, c] = resample(
       *_around(channel, begin, seconds), rate, length, begin)
+  trial_units = on_clock(action_units, recording.video_onset, seconds)
+  if must_have_units:
+    with _at(recording, 'openface'):
+      require_faces(recording.openface, trial_units)
   return {'signals': values, 'signal_valid': valid, 'seconds': np.array(seconds),
           'units': np.array([channel.unit for channel in found.values()], np.str_),
-          **_action_units(action_units, recording.video_onset, seconds)}
-
-
-def _action_units(found, begin, seconds):
-  """Those of a trial as arrays, times since its onset; empty where `found` is None."""
-  if found is None:
-    return {'au_times': np.zeros(0, np.float32), 'au_valid': np.zeros(0, bool),
-            'au_intensities': np.zeros((0, len(INTENSITIES)), np.float32),
-            'au_presences': np.zeros((0, len(PRESENCES)), np.float32)}
-  times = (found.times - begin).astype(np.float32)
-  inside = (times >= 0) & (times < seconds)
-  return {'au_times': times[inside], 'au_valid': found.valid[inside],
-          'au_intensities': found.intensities[inside],
-          'au_presences': found.presences[inside]}
+          **trial_units}
 
 
 def channel_of(recording, name):
@@ -188,7 +184,7 @@ def video_times(recording):
                  'leave video out')
     if not path.is_file():
       raise Loss('missing_video', f'{path}: no such file')
-    times = _packet_times(path)
+    times = packet_times(path)
     left = times[-1] + times[-1] / max(1, len(times) - 1) - recording.video_onset
     if left < _MIN_SECONDS:
       raise Loss('length_mismatch', f'{path}: video_onset {recording.video_onset:g} '
@@ -199,47 +195,23 @@ def video_times(recording):
   return times
 
 
-def _packet_times(path):
-  try:
-    with av.open(str(path)) as container:
-      if not container.streams.video:
-        raise ValueError('no video stream')
-      stream = container.streams.video[0]
-      stamps = [packet.pts if packet.pts is not None else packet.dts
-                for packet in container.demux(stream) if packet.size]
-      rate, tick = stream.average_rate or stream.guessed_rate, stream.time_base
-      promised, counted = stream.frames, container.format.name == 'avi'
-    with av.open(str(path)) as container:
-      next(container.decode(video=0))
-  except StopIteration:
-    raise Loss('broken_video', f'{path}: it holds no frame') from None
-  except (av.FFmpegError, ValueError, IndexError) as error:
-    raise Loss('broken_video', f'{path}: not a video that can be read '
-               f'({error})') from None
-  if len(stamps) < 2 or not rate:
-    raise Loss('broken_video', f'{path}: {len(stamps)} frames, no video')
-  if promised - len(stamps) > MAX_LENGTH_DIFFERENCE * rate:
-    raise Loss('broken_video', f'{path}: truncated? It holds {len(stamps)} of '
-               f'{promised} frames')
-  if counted or None in stamps:
-    return np.arange(len(stamps)) / float(rate)
-  stamps = np.sort(np.array(stamps, np.float64)) * float(tick)
-  return stamps - stamps[0]
-
-
 def units_of(recording, frame_times):
-  """The ActionUnits of a trial that names an OpenFace file. Raises Loss."""
+  """The ActionUnits of a trial. Raises Loss, also if it names no OpenFace file."""
   with _at(recording, 'openface'):
+    if recording.openface is None:
+      raise Loss('missing_openface', 'blank, while action units are to be used; name '
+                 'the CSV that OpenFace wrote')
     return read_openface(recording.openface, frame_times, recording.openface_face)
 
 
-def trial_seconds(recording, channels, frame_times):
+def trial_seconds(recording, channels, frame_times, shown='video'):
   """How long a trial lasts: `duration`, or as long as all its files go on.
 
   Args:
     recording: Recording.
     channels: {name: Channel}.
     frame_times: as of `video_times` or `ActionUnits`, or None without video.
+    shown: the column that they are of.
 
   Raises:
     Loss: length_mismatch.
@@ -248,7 +220,7 @@ def trial_seconds(recording, channels, frame_times):
           for name, channel in channels.items()}
   if frame_times is not None:
     step = frame_times[-1] / (len(frame_times) - 1)
-    ends['video'] = frame_times[-1] + step - recording.video_onset
+    ends[shown] = frame_times[-1] + step - recording.video_onset
   if not ends:
     raise Loss('missing_signals', f'row {recording.row}, column signals: no channel '
                'and no video is to be used')
@@ -348,7 +320,7 @@ def _at(recording, column):
     raise Loss(loss.code, f'row {recording.row}, column {column}: '
                f'{loss.reason}') from None
   except OSError as error:  # no right to look, a drive that went away
-    code = {'video': 'missing_video', 'openface': 'broken_openface'}.get(
+    code = {'video': 'missing_video', 'openface': 'missing_openface'}.get(
       column, 'missing_signals')
     raise Loss(code, f'row {recording.row}, column {column}: {error.filename}: '
                f'{error.strerror}') from None

@@ -3,8 +3,8 @@
 Under the root stand Data_Preprocessed_PXX/Data_Preprocessed_PXX.mat,
 Exp1_PXX_face/PX_<VideoID>_face.mov, for the long stimuli Exp2_..._face/ with
 PX_<VideoID>_face.mov or, of four people side by side,
-P(a,b,c,d)_<VideoID>_face.mov, and, last of all, the marker SYNTHETIC.json. What
-is planted and where: as in the twin of DEAP, see `ratings`, `expression` and
+P(a,b,c,d)_<VideoID>_face.mov, what OpenFace says of each video, openface/
+<its name>.csv, and, last of all, the marker SYNTHETIC.json. What is planted and where: as in the twin of DEAP, see `ratings`, `expression` and
 `signals`; here arousal shows in EDA and ECG.
 
 Each `.mat` has 20 cells in an order of its own. Cells of stimuli that the spec
@@ -28,6 +28,7 @@ from mvp_jax.synthetic.amigos_spec import (
 )
 from mvp_jax.synthetic.deap import EFFECTS
 from mvp_jax.synthetic.face import face_frames, write_video
+from mvp_jax.synthetic.openface import write_openface, write_openface_together
 from mvp_jax.synthetic.signals import (
   SIGNAL_RATE,
   cut_noise,
@@ -74,6 +75,9 @@ def _jobs(root, spec):
     folder = root / f'Exp2_L{number:02}_Group_N({names})_face'
     jobs += [(_write_together, folder / f'P({names})_{stimulus}_face.mov',
               (group, stimulus)) for stimulus in long]
+  if spec.openface:
+    jobs += [(_write_units, root / 'openface' / f'{path.stem}.csv', arguments)
+             for _, path, arguments in jobs if path.suffix == '.mov']
   return jobs
 
 
@@ -81,6 +85,14 @@ def _write_alone(path, spec, subject, stimulus):
   trial = spec.stimuli.index(stimulus) + 1
   scene = spec.watching(trial)
   write_video(path, scene, scene.width, face_frames(scene, subject, trial))
+
+
+def _write_units(path, spec, people, stimulus):
+  trial = spec.stimuli.index(stimulus) + 1
+  if isinstance(people, tuple):
+    write_openface_together(path, spec.watching(trial, alone=False), people, trial)
+  else:
+    write_openface(path, spec.watching(trial), people, trial)
 
 
 def _write_together(path, spec, group, stimulus):

@@ -28,7 +28,8 @@ class AmigosSpec:
   """One twin; equal specs give equal files, whatever the number of workers.
 
   `stimuli` are the VideoIDs that are watched, `scale` shortens them all. Where
-  four people watch together, the picture is four times as wide as high.
+  four people watch together, the picture is four times as wide as high. `openface`:
+  whether there is a CSV of action units for every video.
   Raises InputError for a value that no twin can have.
   """
   subjects: int = SUBJECTS
@@ -39,6 +40,7 @@ class AmigosSpec:
   width: int = 1920  # pixels
   height: int = 1080
   scale: float = 1.0
+  openface: bool = True
 
   def __post_init__(self):
     object.__setattr__(self, 'stimuli', tuple(map(str, self.stimuli)))

@@ -1,8 +1,8 @@
 """Writes a twin of DEAP: made-up data in exactly the official layout.
 
 Under the root stand metadata_csv/participant_ratings.csv,
-data_preprocessed_python/sXX.dat, face_video/sXX/sXX_trialYY.avi and, last of
-all, the marker SYNTHETIC.json. What is planted and where: `ratings` (latents,
+data_preprocessed_python/sXX.dat, face_video/sXX/sXX_trialYY.avi, what OpenFace says
+of them, openface/sXX_trialYY.csv, and, last of all, the marker SYNTHETIC.json. What is planted and where: `ratings` (latents,
 variants, best possible scores), `expression` (valence in the face) and
 `signals` (arousal in EDA and pulse).
 """
@@ -16,11 +16,12 @@ import numpy as np
 
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import write_face_video
+from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.signals import channels
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.synthetic.tree import MARKER, write_twin
 
-_PARTS = ('metadata_csv', 'data_preprocessed_python', 'face_video')
+_PARTS = ('metadata_csv', 'data_preprocessed_python', 'face_video', 'openface')
 _HEADER = ('Participant_id', 'Trial', 'Experiment_id', 'Start_time', 'Valence',
            'Arousal', 'Dominance', 'Liking', 'Familiarity')
 EFFECTS = (
@@ -50,6 +51,9 @@ def _jobs(root, spec):
             root / _PARTS[2] / f's{subject:02}' /
             f's{subject:02}_trial{trial:02}.avi', (subject, trial))
            for subject, trial in spec.videos]
+  if spec.openface:
+    jobs += [(write_openface, root / _PARTS[3] / f's{subject:02}_trial{trial:02}.csv',
+              (subject, trial)) for subject, trial in spec.videos]
   return jobs
 
 

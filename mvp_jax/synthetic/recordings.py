@@ -1,7 +1,8 @@
 """Writes a small set of made-up recordings with a manifest, as a lab would have them.
 
 Per subject a folder with, for each trial, a face video and a CSV of EDA and PPG that
-begins some seconds before the stimulus. What is planted is what the twin of DEAP has
+begins some seconds before the stimulus; under openface/ what OpenFace says of the
+video. What is planted is what the twin of DEAP has
 (see `deap`): valence in the face, arousal in EDA and pulse.
 """
 
@@ -21,13 +22,15 @@ from mvp_jax.files import whole, write_json
 from mvp_jax.progress import Progress
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import write_face_video
+from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE
 
 MARKER = 'SYNTHETIC.json'
 MANIFEST = 'manifest.csv'
 _COLUMNS = ('subject', 'trial', 'stimulus', 'video', 'signals', 'signals_onset', 'rate',
-            'eda', 'eda_unit', 'ppg', 'valence', 'arousal', 'rating_min', 'rating_max')
+            'eda', 'eda_unit', 'ppg', 'openface', 'valence', 'arousal', 'rating_min',
+            'rating_max')
 
 
 def write_recordings_twin(root, spec, workers=None):
@@ -69,15 +72,17 @@ def write_recordings_twin(root, spec, workers=None):
 def _rows(spec, subject):
   order, rated = said.stimulus_order(spec, subject), said.ratings(spec, subject)
   for trial in range(1, spec.trials + 1):
-    video, signals = (path.as_posix() for path in _names(subject, trial))
+    video, signals, units = (path.as_posix() for path in _names(subject, trial))
     yield (f'P{subject:02}', trial, f'clip{order[trial - 1]:02}', video, signals,
            BASELINE_SECONDS, SIGNAL_RATE, 'EDA', 'microsiemens', 'PPG',
+           units if spec.openface else '',
            *(f'{value:.2f}' for value in rated[trial - 1, :2]), 1, 9)
 
 
 def _names(subject, trial):
   folder = Path(f'P{subject:02}')
-  return folder / f'trial{trial:02}.avi', folder / f'trial{trial:02}.csv'
+  return (folder / f'trial{trial:02}.avi', folder / f'trial{trial:02}.csv',
+          'openface' / folder / f'trial{trial:02}.csv')
 
 
 def _run(jobs, workers):
@@ -98,10 +103,13 @@ def _run(jobs, workers):
 
 def _write(job):
   root, spec, subject, trial = job
-  video, signals = (root / path for path in _names(subject, trial))
+  video, signals, units = (root / path for path in _names(subject, trial))
   if not video.exists():
     with whole(video) as part:
       write_face_video(part, spec, subject, trial)
+  if spec.openface and not units.exists():
+    with whole(units) as part:
+      write_openface(part, spec, subject, trial)
   if not signals.exists():
     body = simulate_body(spec, subject, trial)
     # As long as the video: both were stopped together.

@@ -16,7 +16,7 @@ _VIDEO_SUBJECTS = 22
 _LOST_VIDEOS = frozenset(
   {(3, 40), (5, 40), (14, 40), (11, 38), (11, 39), (11, 40)})
 _STREAMS = ('latents', 'ratings', 'order', 'sides', 'body', 'trial_body',
-            'filler', 'identity', 'expression', 'head', 'noise', 'ecg')
+            'filler', 'identity', 'expression', 'head', 'noise', 'ecg', 'openface')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TwinSpec:
   16:15. `crf` is how much H.264 may lose, 0 (nothing) to 51; the default makes
   small files in which the pulse of the face is lost, 18 files of the size of
   DEAP's in which it is not. `video_seconds` is shorter than DEAP's 60 only to make
-  tests fast.
+  tests fast. `openface`: whether there is a CSV of action units for every video.
   Raises InputError for a value that no twin can have.
   """
   subjects: int = 32
@@ -40,6 +40,7 @@ class TwinSpec:
   pixel_aspect: tuple[int, int] = (16, 15)
   crf: int = 26
   video_seconds: float = 60.0
+  openface: bool = True
 
   def __post_init__(self):
     object.__setattr__(self, 'pixel_aspect', tuple(self.pixel_aspect))

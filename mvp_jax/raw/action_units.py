@@ -1,0 +1,180 @@
+"""The action units of a corpus' trials: which CSV is whose, and on the trial's clock.
+
+`openface` reads one CSV; `docs/action_units.md` says how to make them.
+"""
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+
+from mvp_jax.errors import InputError
+from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
+from mvp_jax.raw.losses import Loss
+from mvp_jax.raw.openface import INTENSITIES, PRESENCES, read_openface
+from mvp_jax.raw.prepare import Task, load_result, run_tasks
+from mvp_jax.raw.video import Video
+from mvp_jax.raw.video_times import packet_times
+
+FOLDER = 'openface'  # in the corpus' own, if none is named
+_RESULTS = 'action_units'
+
+
+@dataclasses.dataclass(frozen=True)
+class Csvs:
+  """The CSVs of a folder: `paths` by their names without ending."""
+
+  folder: Path
+  paths: dict
+
+  def of(self, name):
+    """The CSV of a video, or where it should be."""
+    return self.paths.get(name, self.folder / f'{name}.csv')
+
+
+def find_csvs(root, named):
+  """Finds the CSVs that OpenFace wrote, however deep in their folder: Csvs.
+
+  Args:
+    root: the corpus' folder.
+    named: theirs; '': `FOLDER` in `root`.
+
+  Raises:
+    InputError: there is none, or two have one name.
+  """
+  folder = Path(named).resolve() if named else Path(root) / FOLDER
+  if not folder.is_dir():
+    raise InputError(f'{folder}: there is no such folder; put there what OpenFace '
+                     'writes of the videos (docs/action_units.md), or name another '
+                     'as openface_dir')
+  found = {}
+  for place, folders, names in os.walk(folder, followlinks=True):
+    # OpenFace's cut-out faces are a picture each.
+    folders[:] = sorted(x for x in folders if not x.endswith('_aligned'))
+    for path in (Path(place, name) for name in sorted(names)):
+      if path.suffix.lower() != '.csv' or path.name.startswith('.'):
+        continue
+      if path.stem in found:
+        raise InputError(f'{folder}: {found[path.stem]} and {path} have one name; keep '
+                         'one of them')
+      found[path.stem] = path
+  if not found:
+    raise InputError(f'{folder}: no CSV in it or deeper; run OpenFace on the videos '
+                     '(docs/action_units.md)')
+  return Csvs(folder, found)
+
+
+def prepare_units(trials, problems, locate, directory, workers=None):
+  """Prepares the action units of all trials without a problem.
+
+  Args:
+    trials: with `trial_id`.
+    problems: list of None or Loss, one for each; new losses are put into it.
+    locate: function of a trial's place in the list: the arguments of `trial_units`.
+    directory, workers: as for `run_tasks`.
+  """
+  todo = [i for i, problem in enumerate(problems) if problem is None]
+  tasks = []
+  for i in todo:
+    csv, video, *rest = locate(i)
+    tasks.append(Task(trials[i].trial_id, (csv, video, *rest), (csv, video)))
+  losses = run_tasks(trial_units, tasks, directory / _RESULTS, 'Action units', 'trials',
+                     workers)
+  for i, loss in zip(todo, losses, strict=True):
+    problems[i] = loss
+
+
+def trial_units(csv, video, seconds, onset=0.0, region=None):
+  """Reads the action units of one trial.
+
+  Args:
+    csv: Path of the CSV.
+    video: Path of its video. If that is there, its clock counts, not OpenFace's.
+    seconds: of the trial.
+    onset: of the stimulus, in seconds since the video's first frame.
+    region: of several people the one wanted: left and right edge of the part of the
+      picture, as shares of its width. None: the face seen most.
+
+  Returns:
+    dict, see `on_clock`.
+
+  Raises:
+    Loss: missing_openface, broken_openface, length_mismatch, or no_face where hardly
+      any frame is a measurement.
+  """
+  between = None
+  if region is not None:
+    width = _width(csv, video)
+    between = region[0] * width, region[1] * width
+  frame_times = None
+  if video.is_file():
+    with contextlib.suppress(Loss):  # OpenFace could read it
+      frame_times = packet_times(video)
+  found = read_openface(csv, frame_times, between=between)
+  last = found.times[-1] - onset
+  if abs(last - seconds) > MAX_LENGTH_DIFFERENCE:
+    raise Loss('length_mismatch', f'{csv}: its last frame is {last:.1f} s after the '
+               f'onset, the trial lasts {seconds:.1f}; is it of another video, or was '
+               'the frame rate not known to OpenFace?')
+  arrays = on_clock(found, onset, seconds)
+  require_faces(csv, arrays)
+  return arrays
+
+
+def require_faces(csv, arrays):
+  """Raises Loss if hardly any frame is a measurement."""
+  valid = arrays['au_valid']
+  share = float(valid.mean()) if len(valid) else 0.0
+  if share < MIN_FACE_SHARE:
+    raise Loss('no_face', f'{csv}: OpenFace is sure of a face in {share:.1%} of the '
+               'trial\'s frames')
+
+
+def on_clock(found, onset, seconds):
+  """Cuts ActionUnits to the trial.
+
+  Returns:
+    dict: au_times float32 [n] since the onset, from 0 to below `seconds`;
+    au_intensities float32 [n, 17], au_presences float32 [n, 18], au_valid bool [n].
+    All are empty where `found` is None.
+  """
+  if found is None:
+    return no_units()
+  times = (found.times - onset).astype(np.float32)
+  inside = (times >= 0) & (times < seconds)
+  return {'au_times': times[inside], 'au_valid': found.valid[inside],
+          'au_intensities': found.intensities[inside],
+          'au_presences': found.presences[inside]}
+
+
+def no_units():
+  """What `on_clock` gives, empty."""
+  return {'au_times': np.zeros(0, np.float32), 'au_valid': np.zeros(0, bool),
+          'au_intensities': np.zeros((0, len(INTENSITIES)), np.float32),
+          'au_presences': np.zeros((0, len(PRESENCES)), np.float32)}
+
+
+def load_units(directory, trial_id):
+  """What `prepare_units` gave for a trial; see `on_clock`."""
+  with load_result(directory / _RESULTS, trial_id) as arrays:
+    return {name: arrays[name] for name in no_units()}
+
+
+def unit_facts(directory, trial_id):
+  """For the account: how many frames there are, and how many measurements."""
+  with load_result(directory / _RESULTS, trial_id) as arrays:
+    valid = arrays['au_valid']
+    return {'au_frames': len(valid), 'au_valid': int(valid.sum())}
+
+
+def _width(csv, video):
+  try:
+    with Video(video) as opened:
+      return opened.info.width
+  except (av.FFmpegError, ValueError, OSError):
+    raise Loss('missing_video', f'{video}: cannot be read, and {csv} shows several '
+               'people, who are told apart by the width of the picture; put the video '
+               'there') from None
