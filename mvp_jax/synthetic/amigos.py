@@ -2,14 +2,14 @@
 
 Under the root stand Data_Preprocessed_PXX/Data_Preprocessed_PXX.mat,
 Exp1_PXX_face/PX_<VideoID>_face.mov, for the long stimuli Exp2_..._face/ with
-PX_<VideoID>_face.mov or, of four people side by side,
-P(a,b,c,d)_<VideoID>_face.mov, what OpenFace says of each video, openface/
-<its name>.csv, and, last of all, the marker SYNTHETIC.json. What is planted and where: as in the twin of DEAP, see `ratings`, `expression` and
-`signals`; here arousal shows in EDA and ECG.
+PX_<VideoID>_face.mov or, of four people side by side, P(a,b,c,d)_<VideoID>_face.mov,
+what OpenFace says of each video, openface/<its name>.csv, and, last of all, the
+marker SYNTHETIC.json. What is planted and where: as in the twin of DEAP, see
+`ratings`, `expression` and `signals`; here arousal shows in EDA and ECG.
 
-Each `.mat` has 20 cells in an order of its own. Cells of stimuli that the spec
-leaves out, or that a subject did not watch, are empty. As in AMIGOS there are
-NaNs: in the EEG for whole trials, in GSR for moments.
+Each `.mat` has 20 cells in an order of its own. Cells of stimuli that the spec leaves
+out, or that a subject did not watch, are empty. As in AMIGOS there are NaNs: in the
+EEG for whole trials, in GSR for moments.
 """
 
 import functools

@@ -2,9 +2,9 @@
 
 Under the root stand metadata_csv/participant_ratings.csv,
 data_preprocessed_python/sXX.dat, face_video/sXX/sXX_trialYY.avi, what OpenFace says
-of them, openface/sXX_trialYY.csv, and, last of all, the marker SYNTHETIC.json. What is planted and where: `ratings` (latents,
-variants, best possible scores), `expression` (valence in the face) and
-`signals` (arousal in EDA and pulse).
+of them, openface/sXX_trialYY.csv, and, last of all, the marker SYNTHETIC.json. What
+is planted and where: `ratings` (latents, variants, best possible scores),
+`expression` (valence in the face) and `signals` (arousal in EDA and pulse).
 """
 
 import csv
