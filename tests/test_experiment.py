@@ -17,6 +17,7 @@ from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
+from mvp_jax.models.action_units import ActionUnitConfig
 from mvp_jax.models.fusion import FusionSizes
 from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.synthetic.spec import TwinSpec
@@ -50,7 +51,8 @@ def config(tmp_path_factory):
       model=FusionSizes(
           video_depth=1, depth=1, heads=2, mlp_width=16, physio=PhysioConfig(
               widths=(8, 16), kernels=(64, 32), strides=(32, 16), depth=1, heads=2,
-              mlp_width=16)),
+              mlp_width=16),
+          action_units=ActionUnitConfig(depth=1, heads=2, mlp_width=16)),
       train=_training(4),
       evaluation=EvaluationConfig(folds=2, validation_subjects=1, batch_size=8))
 
@@ -377,3 +379,40 @@ def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_
   frozen = json.loads((workdir / 'run.json').read_text())
   assert facts['parameters']['fusion'] > 2 * frozen['parameters']['fusion']
   assert (tmp_path / 'attention.npz').exists()
+
+
+def test_action_units_as_the_video_are_tested_on_the_same_trials(workdir, config, run,
+                                                                 tmp_path):
+  config = dataclasses.replace(config, video_backbone='au')
+  config = _changed(config, evaluation={'models': ('fusion', 'video')}, train={
+      'validate_every': 0, 'optimiser': OptimiserConfig(steps=2, warmup_steps=1)})
+  run(config, tmp_path / 'run')
+  facts = json.loads((tmp_path / 'run/run.json').read_text())
+  before = json.loads((workdir / 'run.json').read_text())
+  assert facts['folds'] == before['folds']
+  assert facts['encoder']['subjects_set_aside'] == before['encoder'][
+      'trained_on_subjects']
+  assert not {'pretrain', 'features'} & set(facts['seconds'])
+  keys = ('subject', 'trial', 'stimulus', 'fold', 'target', 'rating', 'label', 'model')
+
+  def held_out(rows):
+    return [[row[key] for key in keys] for row in rows if row['model'] != 'physio']
+
+  assert held_out(_predictions(tmp_path / 'run')) == held_out(_predictions(workdir))
+  with np.load(tmp_path / 'run/attention.npz') as arrays:
+    assert arrays['weights'].shape == (1, 2, 15, 240)  # four tokens a second
+    assert 'thumbnails' not in arrays
+  assert 'Cross-attention of one trial' in (tmp_path / 'run/report.md').read_text()
+  saved = json.loads((tmp_path / 'run/config.json').read_text())
+  assert saved['video_backbone'] == 'au'
+
+
+def test_action_units_that_are_not_there(config, run, tmp_path):
+  twin, = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
+  config = dataclasses.replace(config, video_backbone='openface')
+  with pytest.raises(InputError, match=r"config\.video_backbone: 'openface' is none of"):
+    run(config, tmp_path / 'run')
+  config = _changed(dataclasses.replace(config, video_backbone='au'), data={
+      'manual_dir': str(twin), 'openface_dir': str(tmp_path / 'none')})
+  with pytest.raises(InputError, match=r'none: there is no such folder; .*OpenFace'):
+    run(config, tmp_path / 'run')

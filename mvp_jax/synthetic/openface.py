@@ -95,7 +95,7 @@ def _slow(rng, times, units):
 def _numbers(spec, subjects, trial, success):
   """Whose number is which in every frame: int [frames, faces]."""
   rng = stream(spec, 'openface', subjects[0], 1000 + trial)
-  free = rng.permutation(len(subjects)).tolist()
+  free = list(range(len(subjects) + 1))
   held, numbers = {}, np.zeros(success.shape, int)
   for frame, seen in enumerate(success):
     for face in np.flatnonzero(~seen):
@@ -103,7 +103,7 @@ def _numbers(spec, subjects, trial, success):
         free.append(held.pop(face))
     for face in np.flatnonzero(seen):
       if face not in held:
-        held[face] = free.pop(0)
+        held[face] = free.pop(rng.integers(len(free)))
       numbers[frame, face] = held[face]
   return numbers
 

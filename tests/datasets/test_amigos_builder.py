@@ -12,6 +12,7 @@ from scipy.io import loadmat, savemat
 from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
+from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
 
@@ -296,6 +297,47 @@ def test_configs_are_told_apart_by_name():
   configure = load_builder('amigos').configure
   variants = [{}, {'experiment': 'long'}, {'annotation': ('external',)},
               {'annotation': ('self', 'external')}, {'exclude': (9, 12)},
-              {'channels': ('ecg', 'eda')}, {'video': False}, {'frame_size': 64}]
+              {'channels': ('ecg', 'eda')}, {'video': False}, {'frame_size': 64},
+              {'action_units': True}]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(exclude=(9, 12)).name == configure(exclude=(12, 9)).name
+
+
+def test_action_units_of_the_trial_alone(corpus, tmp_path):
+  # What OpenFace draws has the name of the video: no second video of the trial.
+  (corpus / 'openface' / 'P1_4_face.avi').touch()
+  trials = trials_of(prepare_signals(corpus, tmp_path / 'data', action_units=True))
+  assert list(trials) == [f'P0{s}_{v}' for s in (1, 2, 3, 4) for v in ('4', '58')]
+  for name, trial in trials.items():
+    subject, video_id = int(name[1:3]), name[4:]
+    told = read_openface(corpus / 'openface' / f'P{subject}_{video_id}_face.csv')
+    count = len(trial['au_times'])
+    assert abs(count - 2 * SECONDS[video_id]) <= 1
+    # 5 s at 2 frames a second lie before the onset.
+    np.testing.assert_allclose(trial['au_times'], np.arange(count) / 2, atol=1e-3)
+    np.testing.assert_array_equal(trial['au_intensities'],
+                                  told.intensities[10:10 + count])
+
+
+def test_action_units_of_people_side_by_side(corpus, tmp_path):
+  """The seat is told by the group's video; one's own CSV goes before that of all."""
+  fields = dict(experiment='long', action_units=True)
+  group, = (corpus / 'openface').glob('P(*_U1_face.csv')
+  seats = [int(n) for n in group.name[2:].split(')')[0].split(',')]
+  trials = trials_of(prepare_signals(corpus, tmp_path / 'data', **fields))
+  assert {name[:3] for name in trials} == {f'P0{s}' for s in seats}
+  for seat, subject in enumerate(seats):
+    told = read_openface(group, between=(104 * seat, 104 * (seat + 1)))
+    trial = trials[f'P0{subject}_U1']
+    count = len(trial['au_times'])
+    assert abs(count - 2 * SECONDS['U1']) <= 1
+    np.testing.assert_array_equal(trial['au_intensities'],
+                                  told.intensities[10:10 + count])
+  own = group.with_name(f'P{seats[0]}_U1_face.csv')
+  own.write_text((corpus / 'openface' / 'P1_4_face.csv').read_text())
+  with pytest.raises(InputError, match=f'P0{seats[0]}_U1 length_mismatch'):
+    prepare_signals(corpus, tmp_path / 'data', **fields)
+  own.unlink()
+  next(corpus.rglob('P(*_U1_face.mov')).unlink()
+  with pytest.raises(InputError, match='4 lost: P01_U1 missing_video .*the width of'):
+    prepare_signals(corpus, tmp_path / 'data', **fields)

@@ -10,9 +10,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from mvp_jax.data.builders import load_builder, prepare
+from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
 from mvp_jax.raw import builder as builders
 from mvp_jax.raw.face_quality import QUALITY
+from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.deap import write_deap_twin
 from mvp_jax.synthetic.spec import TwinSpec
@@ -306,8 +308,58 @@ def test_wrong_fields(twin, tmp_path, field, told):
 def test_configs_are_told_apart_by_name():
   configure = load_builder('deap').configure
   variants = [{}, {'crop': 'Y'}, {'frame_rate': 12.5}, {'frame_size': 64},
-              {'channels': ('ppg', 'eda')}, {'video': False}]
+              {'channels': ('ppg', 'eda')}, {'video': False}, {'action_units': True},
+              {'video': False, 'action_units': True}]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(workers=3, allow_losses=('no_face',)).name == configure().name
 
 
+def test_action_units_without_any_video(twin, corpus, tmp_path):
+  shutil.rmtree(corpus / 'face_video')
+  directory = prepare('deap', corpus, tmp_path / 'data', video=False, action_units=True,
+                      workers=1)
+  trials = tfds.builder_from_directory(directory).as_data_source('trials')
+  assert len(trials) == 6
+  for trial in trials:
+    told = read_openface(twin / 'openface' / f'{text(trial["trial_id"])}.csv')
+    np.testing.assert_allclose(trial['au_times'], np.arange(120) / 2, atol=1e-3)
+    np.testing.assert_array_equal(trial['au_intensities'], told.intensities)
+    np.testing.assert_array_equal(trial['au_presences'], told.presences)
+    np.testing.assert_array_equal(trial['au_valid'], told.valid)
+    assert len(trial['frame_times']) == 0 and trial['signals'].shape == (7680, 2)
+  units = Corpus(directory).trials[3].action_units
+  np.testing.assert_array_equal(units.intensities, trials[3]['au_intensities'])
+  assert units.presences.dtype == bool and len(units.times) == 120
+  row = read_account(directory / 'account.csv')[0]
+  assert row['au_frames'] == '120' and 60 < int(row['au_valid']) <= 120
+  # Without them nothing of it is stored, and subjects without video are there.
+  plain = prepare('deap', corpus, tmp_path / 'data', video=False, workers=1)
+  assert 'au_times' not in tfds.builder_from_directory(plain).info.features
+  assert Corpus(plain).trials[0].action_units is None
+
+
+def test_action_units_that_cannot_be_used_are_named(corpus, tmp_path):
+  elsewhere = tmp_path / 'csvs' / 'deep'
+  shutil.move(corpus / 'openface', elsewhere)
+  fields = dict(video=False, action_units=True, workers=1)
+  with pytest.raises(InputError, match=r'openface: there is no such folder; .*docs/'):
+    prepare('deap', corpus, tmp_path / 'data', **fields)
+  fields['openface_dir'] = str(elsewhere.parent)
+  (elsewhere / 's01_trial02.csv').unlink()
+  (elsewhere / 's02_trial01.csv').write_text('frame, AU01\n1, 0.5\n')
+  lines = (elsewhere / 's02_trial03.csv').read_text().splitlines()
+  (elsewhere / 's02_trial03.csv').write_text('\n'.join(lines[:60]))  # was stopped
+  with pytest.raises(InputError) as error:
+    prepare('deap', corpus, tmp_path / 'data', **fields)
+  told = str(error.value)
+  assert '6 trials in, 3 out; 3 lost' in told and '\n' not in told
+  lost = {'s01_trial02': 'missing_openface', 's02_trial01': 'broken_openface',
+          's02_trial03': 'length_mismatch'}
+  for name, code in lost.items():
+    assert f'{name} {code} (' in told
+  assert 'of OpenFace 3, Py-Feat' in told
+  directory = prepare('deap', corpus, tmp_path / 'data', **fields,
+                      allow_losses=sorted(lost.values()))
+  rows = read_account(directory / 'account.csv')
+  assert {r['trial_id']: r['outcome'] for r in rows if r['outcome'] != 'ok'} == lost
+  assert len(Corpus(directory).trials) == 3

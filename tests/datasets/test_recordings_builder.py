@@ -10,6 +10,7 @@ from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.emotion import EmotionInput, EmotionTrials
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
+from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.recordings import write_recordings_twin
 from mvp_jax.synthetic.spec import TwinSpec
@@ -205,6 +206,34 @@ def test_configs_are_told_apart_by_name():
   configure = load_builder('recordings').configure
   variants = [{}, {'crop': 'Y'}, {'frame_rate': 12.5}, {'frame_size': 64},
               {'channels': ('ppg', 'eda')}, {'channels': ('none',)}, {'video': False},
-              {'signal_rate': 64.0}]
+              {'signal_rate': 64.0}, {'action_units': True}]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(workers=3, allow_losses=('no_face',)).name == configure().name
+
+
+def test_action_units_instead_of_video(folder, twin, tmp_path):
+  rows = [{k: v for k, v in row.items() if k != 'video'} for row in rows_of(folder)]
+  rewrite(folder, rows)
+  fields = dict(video=False, action_units=True, workers=1)
+  corpus = Corpus(prepare('recordings', folder, tmp_path / 'data', **fields))
+  for trial, row in zip(corpus.trials, rows, strict=True):
+    told = read_openface(twin / row['openface'])
+    np.testing.assert_array_equal(trial.action_units.intensities, told.intensities)
+    np.testing.assert_allclose(trial.action_units.times, np.arange(32) / 4, atol=1e-3)
+  source = EmotionTrials(corpus, corpus.trials, EmotionInput(max_seconds=8.0),
+                         video_backbone='au')
+  assert source[0]['video'].shape == (32, 35) and 'signals' in source[0]
+  rows[0]['openface'] = ''
+  lines = (folder / rows[3]['openface']).read_text().splitlines()
+  (folder / rows[3]['openface']).write_text('\n'.join(lines[:20]))
+  rewrite(folder, rows)
+  with pytest.raises(InputError, match='2 lost: P01_trial01 missing_openface .row 2, '
+                     'column openface: blank, .*P02_trial02 length_mismatch'):
+    prepare('recordings', folder, tmp_path / 'data', **fields)
+  # Where they are not asked for, a row need not name any.
+  del fields['action_units']
+  found = Corpus(prepare('recordings', folder, tmp_path / 'data', **fields))
+  assert found.trials[0].action_units is None and found.trials[1].action_units
+  rewrite(folder, [{k: v for k, v in row.items() if k != 'openface'} for row in rows])
+  with pytest.raises(InputError, match='no row names a CSV of OpenFace'):
+    prepare('recordings', folder, tmp_path / 'data', action_units=True, **fields)

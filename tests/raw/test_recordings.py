@@ -265,7 +265,7 @@ def test_action_units_are_cut_to_the_trial(tmp_path, film):
     np.testing.assert_allclose(found['au_intensities'][:, 0],
                                np.arange(20, 70) / 100, atol=1e-6)
   code, text = reason(write_manifest(tmp_path, [row | {'openface': 'no.csv'}]), ())
-  assert code == 'broken_openface' and text.startswith('row 2, column openface: ')
+  assert code == 'missing_openface' and text.startswith('row 2, column openface: ')
   # A face may be described without being shown.
   del row['video'], row['duration']
   found = prepared(write_manifest(tmp_path, [row]), ())

@@ -47,6 +47,8 @@ def test_tree_holds_exactly_the_official_names(tree):
                  f'Exp1_P0{s}_face/P{s}_19_face.mov'}
   expected |= {'Exp2_L01_Indiv_N05_face/P5_U1_face.mov',
                'Exp2_L02_Group_N(4,1,3,2)_face/P(4,1,3,2)_U1_face.mov'}
+  expected |= {f'openface/{name.split("/")[1].removesuffix(".mov")}.csv'
+               for name in expected if name.endswith('.mov')}
   assert set(_contents(tree)) == expected
 
 

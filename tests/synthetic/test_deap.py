@@ -44,7 +44,8 @@ def _dat(root, subject):
 def test_tree_holds_exactly_the_official_files(tree):
   videos = {f'face_video/s0{s}/s0{s}_trial0{t}.avi'
             for s in (1, 2) for t in range(1, 7)}
-  assert set(_contents(tree)) == videos | {
+  units = {f'openface/s0{s}_trial0{t}.csv' for s in (1, 2) for t in range(1, 7)}
+  assert set(_contents(tree)) == videos | units | {
     'metadata_csv/participant_ratings.csv', 'SYNTHETIC.json',
     'data_preprocessed_python/s01.dat', 'data_preprocessed_python/s02.dat'}
 

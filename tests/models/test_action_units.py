@@ -1,0 +1,141 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mvp_jax.models.action_units import ActionUnitConfig, ActionUnitTransformer
+from mvp_jax.models.fusion import EmotionModel, FusionConfig
+from mvp_jax.models.physio import PhysioConfig
+
+CONFIG = ActionUnitConfig(depth=1, heads=2, mlp_width=32, dropout=0.5)
+FUSION = FusionConfig(
+    video_backbone='au', depth=1, heads=2, mlp_width=32, dropout=0.0,
+    action_units=dataclasses.replace(CONFIG, dropout=0.0),
+    physio=PhysioConfig(widths=(8, 16), kernels=(16, 8), strides=(4, 2), depth=1,
+                        heads=2, mlp_width=32, dropout=0.0))
+MODEL = ActionUnitTransformer(CONFIG, 16, rngs=nnx.Rngs(0), dtype=jnp.float32)
+
+
+@functools.cache
+def fusion(**changes):
+  model = nnx.jit(lambda: EmotionModel(dataclasses.replace(FUSION, **changes),
+                                       rngs=nnx.Rngs(0)))()
+  graph, state = nnx.split(model)
+  run = jax.jit(lambda state, *args: nnx.merge(graph, state)(*args),
+                static_argnums=3)
+
+  def call(examples, want_attention=False, state=state):
+    return run(state, examples, None, want_attention)
+
+  call.state = state
+  return call
+
+
+def inputs(count=12, seed=0):
+  rng = np.random.default_rng(seed)
+  return (rng.uniform(0, 3, (2, count, 35)).astype(np.float32),
+          np.ones((2, count), bool),
+          np.tile(np.arange(count, dtype=np.float32) / 4, (2, 1)))
+
+
+def batch(samples=64, count=12, seed=0):
+  units, valid, times = inputs(count, seed)
+  rng = np.random.default_rng(seed)
+  return {'signals': rng.standard_normal((2, samples, 2)).astype(np.float32),
+          'signals_valid': np.ones((2, samples), bool),
+          'video': units, 'video_valid': valid, 'video_times': times}
+
+
+def test_padding_and_what_is_no_measurement_never_change_a_token():
+  units, valid, times = inputs()
+  valid[0, 3:6] = False
+  tokens = MODEL(units, valid, times)
+  assert tokens.shape == (2, 12, 16) and not np.asarray(tokens)[0, 3:6].any()
+  junk = units.copy()
+  junk[0, 3:6] = np.nan
+  np.testing.assert_allclose(MODEL(junk, valid, times), tokens, atol=1e-5)
+  padded = MODEL(np.pad(units, ((0, 0), (0, 5), (0, 0)), constant_values=9),
+                 np.pad(valid, ((0, 0), (0, 5))), np.pad(times, ((0, 0), (0, 5))))
+  np.testing.assert_allclose(padded[:, :12], tokens, atol=1e-5)
+  assert not np.asarray(padded[:, 12:]).any()
+
+
+def test_without_layers_a_token_is_its_measurement_and_its_time():
+  """By hand: twice the units times the matrix, plus sin and cos of tenths."""
+  model = ActionUnitTransformer(dataclasses.replace(CONFIG, depth=0), 16,
+                                rngs=nnx.Rngs(0), dtype=jnp.float32)
+  units, valid, times = inputs()
+  found = np.asarray(model(units, valid, times))
+  kernel = np.asarray(model.embed.kernel[...], np.float64)
+  angle = times[..., None] * 10 / 10000 ** (np.arange(0, 16, 2) / 16)
+  expected = 2 * units.astype(np.float64) @ kernel
+  expected[..., 0::2] += np.sin(angle)
+  expected[..., 1::2] += np.cos(angle)
+  np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_order_matters_through_the_times_alone():
+  units, valid, times = inputs()
+  tokens = np.asarray(MODEL(units, valid, times))
+  turned = np.asarray(MODEL(units[:, ::-1], valid, times[:, ::-1]))
+  np.testing.assert_allclose(turned[:, ::-1], tokens, atol=1e-5)
+  assert not np.allclose(MODEL(units, valid, times[:, ::-1]), tokens, atol=1e-3)
+
+
+def test_dropout_needs_a_key():
+  units = inputs()
+  exact = MODEL(*units)
+  np.testing.assert_array_equal(MODEL(*units), exact)
+  assert not np.allclose(MODEL(*units, jax.random.key(0)), exact)
+
+
+@pytest.mark.parametrize('modalities', [('physio', 'video'), ('video',)])
+def test_it_is_the_video_of_the_emotion_model(modalities):
+  model, examples = fusion(modalities=modalities), batch()
+  logits, _ = model(examples)
+  assert logits.shape == (2, 2) and logits.dtype == jnp.float32
+  longer = {name: np.pad(x, ((0, 0), (0, 16)) + ((0, 0),) * (x.ndim - 2),
+                         constant_values=False if name.endswith('valid') else 7)
+            for name, x in examples.items()}
+  np.testing.assert_allclose(model(longer)[0], logits, atol=1e-5)
+  other = examples | {'video': batch(seed=1)['video']}
+  assert not np.allclose(model(other)[0], logits, atol=1e-4)
+  # A resting face of another kind is taken off, a change is not.
+  resting = examples | {'video': examples['video'] + np.float32(0.7)}
+  np.testing.assert_allclose(model(resting)[0], logits, atol=1e-4)
+  late = (examples['video_times'][..., None] >= 2).astype(np.float32)
+  assert not np.allclose(model(examples | {'video': examples['video'] + late})[0],
+                         logits, atol=1e-4)
+  examples['video_valid'][0] = False
+  assert np.isfinite(model(examples)[0]).all()
+
+
+def test_attention_is_physio_over_action_units():
+  examples = batch()
+  examples['video_valid'][:, 9:] = False
+  _, seen = fusion()(examples, True)
+  weights = np.asarray(seen['attention'])
+  assert weights.shape == (1, 2, 2, 8, 12) and not weights[..., 9:].any()
+  np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+
+
+def test_gradients_reach_every_parameter_and_nothing_of_videomae_is_there():
+  model, examples = fusion(), batch()
+  grads = jax.grad(lambda state: (model(examples, state=state)[0] ** 2).sum())(
+      model.state)
+  names = [jax.tree_util.keystr(path) for path, g
+           in jax.tree_util.tree_leaves_with_path(grads)]
+  assert all(np.any(g) for g in jax.tree.leaves(grads))
+  assert any('action_units' in name for name in names)
+  assert not any('encoder' in name or 'video_in' in name for name in names)
+
+
+def test_impossible_settings_are_refused():
+  with pytest.raises(ValueError, match="video_backbone 'openface' is none of videomae"):
+    FusionConfig(video_backbone='openface')
+  with pytest.raises(ValueError, match='3 heads do not divide'):
+    FusionConfig(action_units=ActionUnitConfig(heads=3))
