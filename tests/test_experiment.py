@@ -410,7 +410,7 @@ def test_action_units_as_the_video_are_tested_on_the_same_trials(workdir, config
 def test_action_units_that_are_not_there(config, run, tmp_path):
   twin, = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
   config = dataclasses.replace(config, video_backbone='openface')
-  with pytest.raises(InputError, match=r"config\.video_backbone: 'openface' is none of"):
+  with pytest.raises(InputError, match=r"config\.video_backbone: 'openface' is none"):
     run(config, tmp_path / 'run')
   config = _changed(dataclasses.replace(config, video_backbone='au'), data={
       'manual_dir': str(twin), 'openface_dir': str(tmp_path / 'none')})

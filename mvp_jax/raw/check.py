@@ -1,6 +1,7 @@
 """Says what is wrong with a manifest and its files, before any long work.
 
   python -m mvp_jax.raw.check manifest.csv [--channels=eda,ppg] [--no-video]
+      [--action-units]
 
 Opens every file and reads the signals, but decodes no video beyond its first frame;
 so a picture that is damaged further on, or shows no face, is found in preparation.
@@ -31,15 +32,17 @@ class Report:
   usable: int
   seconds: list[float]  # of the trials whose length is known
   rates: dict[str, Counter]  # of each channel, and of the videos: {Hz: trials}
+  action_units: bool = False  # whether every trial must have them
 
 
-def check(path, channels=(), video=None):
+def check(path, channels=(), video=None, action_units=False):
   """Checks a manifest and all files that it names.
 
   Args:
     path: the manifest, or its folder.
     channels: to be used; () = all that any row names.
     video: whether it is to be used; None = if any row names one.
+    action_units: whether every trial must have them.
 
   Returns:
     Report.
@@ -52,7 +55,8 @@ def check(path, channels=(), video=None):
   if video is None:
     video = any(r.video for r in manifest.recordings)
   report = Report(manifest, channels, video, list(manifest.problems), 0, [],
-                  {name: Counter() for name in (*channels, *(['video'] * video))})
+                  {name: Counter() for name in (*channels, *(['video'] * video))},
+                  action_units)
   with Progress(len(manifest.recordings), 'Checking', 'trials') as progress:
     for recording in sorted(manifest.recordings, key=lambda r: r.row):
       _check_row(recording, report)
@@ -89,7 +93,7 @@ def _check_row(recording, report):
     if frame_times is not None:
       rate = (len(frame_times) - 1) / frame_times[-1] if frame_times[-1] else 0
       report.rates['video'][round(rate, 2)] += 1
-  if recording.openface is not None:
+  if recording.openface is not None or report.action_units:
     attempt('openface', recordings.units_of, recording, frame_times)
   if len(report.problems) == before and (found or frame_times is not None):
     seconds = attempt('signals', recordings.trial_seconds, recording, found,
@@ -130,6 +134,8 @@ def main(argv=None):
   parser.add_argument('--channels', default='', help='eda,ppg: only these are used')
   parser.add_argument('--no-video', dest='video', action='store_const', const=False,
                       help='the videos are not used')
+  parser.add_argument('--action-units', action='store_true',
+                      help='every trial must have them (video_backbone=au)')
   args = parser.parse_args(argv)
   try:
     channels = tuple(filter(None, args.channels.split(',')))
@@ -137,7 +143,7 @@ def main(argv=None):
     if unknown:
       raise InputError(f'--channels: no channel {", ".join(sorted(unknown))}; there '
                        f'are {", ".join(CHANNELS)}')
-    report = check(args.manifest, channels, args.video)
+    report = check(args.manifest, channels, args.video, args.action_units)
   except InputError as error:
     print(f'error: {error}', file=sys.stderr)
     return 1

@@ -205,7 +205,7 @@ def test_the_command(rows, folder, capsys):
   for line in ('eda: 32 Hz (5)', 'ppg: 32 Hz (5)', 'video: 5 Hz (5)'):
     assert line in told
 
-  rows = [list(row) for row in rows]
+  good, rows = rows, [list(row) for row in rows]
   rows[1][_COLUMNS.index('signals')] = 'gone.csv'
   rows[4][_COLUMNS.index('valence')] = '99'
   write_manifest(folder, rows)
@@ -220,3 +220,7 @@ def test_the_command(rows, folder, capsys):
   assert main([str(path), '--channels=gsr']) == 1
   assert main([str(folder / 'none.csv')]) == 1
   assert 'no such file' in capsys.readouterr().err
+
+  write_manifest(folder, good)
+  assert main([str(path), '--action-units']) == 1
+  assert 'row 2, column openface: blank, while action' in capsys.readouterr().out
