@@ -158,8 +158,8 @@ def find_tree(manual_dir, experiment, video, openface_dir=None):
     if match := _MAT.fullmatch(name):
       _put(signals, int(match[1]), path, root)
     elif path.suffix.lower() in _VIDEOS and _FACE.fullmatch(path.stem):
-      for key, video in _shown(path.stem, path):
-        _put(videos, key, video, root)
+      for key, shown in _shown(path.stem, path):
+        _put(videos, key, shown, root)
     elif _SHEET.search(name):
       (sheets if path.suffix.lower() == '.csv' else unread).append(path.as_posix())
     elif path.suffix.lower() == '.zip':
