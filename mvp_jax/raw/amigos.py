@@ -21,7 +21,7 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.raw import matfile
-from mvp_jax.raw.action_units import Csvs, find_csvs
+from mvp_jax.raw.action_units import FOLDER, Csvs, find_csvs
 from mvp_jax.raw.losses import Loss
 
 SUBJECTS = 40
@@ -153,7 +153,7 @@ def find_tree(manual_dir, experiment, video, openface_dir=None):
                      'AMIGOS (Data_Preprocessed_PXX.mat and the face videos)')
   signals, videos, sheets, unread, zips = {}, {}, [], [], []
   csvs = None if openface_dir is None else find_csvs(root, openface_dir)
-  for path in _files(root, csvs and csvs.folder):
+  for path in _files(root, {root / FOLDER, csvs and csvs.folder}):
     name = path.name
     if match := _MAT.fullmatch(name):
       _put(signals, int(match[1]), path, root)
@@ -198,11 +198,12 @@ def _units(csvs, root):
   return together | alone
 
 
-def _files(root, apart=None):
-  """Every file below `root`, relative to it, in a fixed order; none of `apart`."""
+def _files(root, apart):
+  """Every file below `root`, relative to it, in a fixed order; not those of `apart`,
+  where OpenFace may have put videos of the same names."""
   for folder, folders, names in os.walk(root, followlinks=True):
     folders[:] = sorted(name for name in folders if not name.startswith('.')
-                        and (apart is None or Path(folder, name) != apart))
+                        and Path(folder, name) not in apart)
     for name in sorted(names):
       if not name.startswith('.'):  # among them the ._ files of macOS
         yield Path(folder, name).relative_to(root)

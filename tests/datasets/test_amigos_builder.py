@@ -12,6 +12,7 @@ from scipy.io import loadmat, savemat
 from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
+from mvp_jax.raw import amigos
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
@@ -306,6 +307,7 @@ def test_configs_are_told_apart_by_name():
 def test_action_units_of_the_trial_alone(corpus, tmp_path):
   # What OpenFace draws has the name of the video: no second video of the trial.
   (corpus / 'openface' / 'P1_4_face.avi').touch()
+  assert len(amigos.find_tree(corpus, 'short', video=True).videos) == 12
   trials = trials_of(prepare_signals(corpus, tmp_path / 'data', action_units=True))
   assert list(trials) == [f'P0{s}_{v}' for s in (1, 2, 3, 4) for v in ('4', '58')]
   for name, trial in trials.items():
