@@ -40,6 +40,7 @@ def get_config(twin='planted'):
   config.data.exclude = ()
   config.data.allow_losses = ()
   config.data.workers = 0  # one a core
+  config.data.beam = ''  # options of a Beam pipeline: docs/cluster.md
 
   config.input = ConfigDict()
   config.input.targets = ('valence', 'arousal')

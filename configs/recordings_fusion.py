@@ -34,6 +34,7 @@ def get_config():
   config.data.channels = ()  # such as ('eda', 'ppg'); empty: all in the manifest
   config.data.allow_losses = ()
   config.data.workers = 0  # one a core
+  config.data.beam = ''  # options of a Beam pipeline: docs/cluster.md
 
   config.input = ConfigDict()
   config.input.targets = ('valence', 'arousal')

@@ -28,7 +28,7 @@ def get_config():
   config.data = ConfigDict(dict(
       data_dir='data', frame_rate=25.0, frame_size=224, crop='X',
       channels=('eda', 'ppg'), experiment='short', exclude=(), allow_losses=(),
-      workers=0))
+      workers=0, beam=''))  # options of a Beam pipeline: docs/cluster.md
   config.clips = ConfigDict(dict(frames=16, stride=4, tubelet=2))
   config.clips_per_trial = 8  # an epoch
   # reconstruct=0.5 is VideoMAE V2's decoder masking.

@@ -37,6 +37,7 @@ class DataConfig:
   exclude: tuple[int, ...] = ()  # AMIGOS: participants
   allow_losses: tuple[str, ...] = ()  # codes of losses to go on with
   workers: int = 0  # preparing processes; 0 = one a core
+  beam: str = ''  # options of a Beam pipeline that prepares instead; empty = here
 
 
 @dataclasses.dataclass(frozen=True)

@@ -218,7 +218,7 @@ def _corpora(config, facts):
     with stages.timed('prepare', facts):
       directory = hosts.on_main(lambda n=name, f=folder, o=fields: str(prepare(
           n, Path(f), Path(data.data_dir) / 'prepared', workers=data.workers or None,
-          allow_losses=data.allow_losses, **o)))
+          beam=data.beam, allow_losses=data.allow_losses, **o)))
     hosts.check_shared(Path(directory))
     found.append(Corpus(Path(directory)))
   return found

@@ -225,10 +225,10 @@ def timed(stage, facts):
 def _preparation(config, name, video):
   """How a corpus is prepared: fields of its builder's config."""
   data = config.data
-  fields = {'workers': data.workers or None, 'allow_losses': data.allow_losses,
-            'video': video, 'frame_rate': data.frame_rate,
-            'frame_size': data.frame_size, 'crop': data.crop,
-            'channels': data.channels}
+  fields = {'workers': data.workers or None, 'beam': data.beam,
+            'allow_losses': data.allow_losses, 'video': video,
+            'frame_rate': data.frame_rate, 'frame_size': data.frame_size,
+            'crop': data.crop, 'channels': data.channels}
   if name == 'amigos':
     fields |= {'experiment': data.experiment, 'annotation': data.annotation,
                'exclude': data.exclude}

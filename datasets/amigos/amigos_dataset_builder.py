@@ -93,7 +93,7 @@ class Builder(CorpusBuilder):
     self._tree = tree
     return amigos_trials.prepare_trials(
       tree, trials, config.channels, config.annotation, frames, self.interim_dir,
-      config.workers), metadata
+      config.engine), metadata
 
   def trial_features(self):
     channels = len(self.builder_config.channels)

@@ -71,7 +71,7 @@ class Builder(CorpusBuilder):
     trials = deap.read_trials(tree)
     frames = config.frames()
     outcomes = deap_trials.prepare_trials(
-      tree, trials, config.channels, frames, self.interim_dir, config.workers)
+      tree, trials, config.channels, frames, self.interim_dir, config.engine)
     return outcomes, _metadata(config, tree, trials)
 
   def trial_features(self):

@@ -78,7 +78,7 @@ class Builder(CorpusBuilder):
     channels = recordings.channels_in_use(manifest, config.channels)
     frames = config.frames()
     outcomes = recordings.prepare_trials(
-      manifest, channels, config.signal_rate, frames, self.interim_dir, config.workers)
+      manifest, channels, config.signal_rate, frames, self.interim_dir, config.engine)
     marker = recordings.marker(manifest) or {}
     return outcomes, {
       'channels': list(channels), 'units': _units(channels, outcomes),

@@ -64,7 +64,7 @@ class Builder(CorpusBuilder):
                                     in sorted(folder.others.items())), file=sys.stderr)
     outcomes = videos.prepare_videos(
       folder, config.frame_rate, config.frame_size, config.min_frames,
-      self.interim_dir, config.workers)
+      self.interim_dir, config.engine)
     return outcomes, {
       'channels': [], 'units': [], 'signal_rate': None, 'crop': None,
       'synthetic': folder.synthetic, 'ceiling': None,

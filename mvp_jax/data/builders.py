@@ -42,7 +42,8 @@ def prepare(name, manual_dir, data_dir, *, workers=None, allow_losses=(), **fiel
     data_dir: where prepared data goes.
     workers: processes, by default as many as there are processors.
     allow_losses: codes of `mvp_jax.raw.losses` with which trials may be missing.
-    **fields: of the builder's config, e.g. `frame_rate`.
+    **fields: of the builder's config, e.g. `frame_rate`, or `beam` to do it on a
+      cluster.
 
   Returns:
     Path for `tfds.builder_from_directory`; `account.csv` in it says what became

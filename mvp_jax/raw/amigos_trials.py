@@ -15,7 +15,7 @@ from mvp_jax.raw.amigos_ratings import (
 )
 from mvp_jax.raw.frames import face_frames, frame_facts, pack_frames
 from mvp_jax.raw.losses import Loss, Outcome
-from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
+from mvp_jax.raw.prepare import Task, at_most, load_result, run_tasks
 
 # Column of joined_data (from 0) and unit.
 CHANNELS = {
@@ -116,7 +116,7 @@ def _read_signals(tree, trials, channels, annotation, directory, workers):
     path = tree.root / tree.signals.get(subject, f'Data_Preprocessed_{name}.mat')
     tasks.append(Task(name, (path, wanted[subject], tuple(channels),
                              tuple(annotation), tree.marker), (path,)))
-  workers = min(workers or default_workers(), _SIGNAL_WORKERS)
+  workers = at_most(workers, _SIGNAL_WORKERS)
   losses = dict(zip(subjects, run_tasks(
     _subject, tasks, directory / 'signals', 'Signals', 'subjects', workers),
     strict=True))

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw import beam
 from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec
 from mvp_jax.raw.losses import LOSS_CODES
@@ -37,6 +38,7 @@ class CorpusConfig(tfds.core.BuilderConfig):
     frame_rate: stored frames per second.
     frame_size: their side in pixels.
     workers: processes; None = as many as there are processors.
+    beam: options of an Apache Beam pipeline that does it instead; '' = this machine.
     allow_losses: loss codes with which trials may be missing.
     interim_dir: where single trials wait; None = beside the data set.
   """
@@ -45,8 +47,14 @@ class CorpusConfig(tfds.core.BuilderConfig):
   frame_rate: float = 25.0
   frame_size: int = 224
   workers: int | None = None
+  beam: str = ''
   allow_losses: tuple[str, ...] = ()
   interim_dir: str | None = None
+
+  @property
+  def engine(self):
+    """What prepares: `workers` of `prepare.run_tasks`."""
+    return self.beam or self.workers
 
   def rules(self):
     """{'field: what it must be': whether it is}."""
@@ -64,6 +72,8 @@ class CorpusConfig(tfds.core.BuilderConfig):
       if not holds:
         name = rule.partition(':')[0]
         raise InputError(f'{corpus}: {rule}; it is {getattr(self, name)!r}')
+    if self.beam:
+      beam.parse(self.beam)
 
 
 @dataclasses.dataclass

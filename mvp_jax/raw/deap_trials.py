@@ -7,7 +7,7 @@ import numpy as np
 from mvp_jax.raw import deap, signals
 from mvp_jax.raw.frames import face_frames, frame_facts, pack_frames
 from mvp_jax.raw.losses import Loss, Outcome
-from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
+from mvp_jax.raw.prepare import Task, at_most, load_result, run_tasks
 
 # Channel in the .dat files (from 0) and unit. What the readme gives no unit for
 # is passed on in what the file holds.
@@ -75,7 +75,7 @@ def _signal_problems(tree, trials, channels, directory, workers, problems):
   for subject in subjects:
     path = tree.signals / f's{subject:02d}.dat'
     tasks.append(Task(f's{subject:02d}', (path, tuple(channels)), (path,)))
-  workers = min(workers or default_workers(), _SIGNAL_WORKERS)
+  workers = at_most(workers, _SIGNAL_WORKERS)
   losses = run_tasks(_signals, tasks, directory / 'signals', 'Signals', 'subjects',
                      workers)
   losses = dict(zip(subjects, losses, strict=True))
