@@ -53,7 +53,8 @@ def parse(options):
       # Else each worker tells of its channels. What the user gives comes later, wins.
       found = PipelineOptions(['--default_sdk_harness_log_level=ERROR',
                                *shlex.split(options)])
-      Pipeline(options=found)  # where the runner's name is looked up
+      found.get_all_options()  # Only now are they read,
+      Pipeline(options=found)  # and the runner's name is looked up.
   except (SystemExit, ValueError, ImportError) as error:
     told = said.getvalue().strip().rpartition('error: ')[2] or error
     raise InputError(f'beam: {options!r} are no options of a Beam pipeline: '
