@@ -11,6 +11,7 @@ do nothing: what starting and each task cost. The last line is one JSON object.
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -41,18 +42,19 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     folder = Path(folder)
     write_deap_twin(folder / 'twin', spec)
-    print(f'{"":12}{"trials s":>10}{"frames/s":>10}{"rest s":>10}{"rest":>7}'
-          f'{"start s":>10}{"ms a task":>11}')
+    print(f'{"":12}{"trials s":>10}{"frames/s":>10}{"CPU s":>8}{"rest s":>8}'
+          f'{"CPU s":>8}{"start s":>9}{"ms a task":>11}')
     for name, fields in engines.items():
-      trials, rest = build(folder / 'twin', folder / name, args.rate / 2, fields)
+      (trials, work), (rest, alone) = build(
+        folder / 'twin', folder / name, args.rate / 2, fields)
       start = idle(folder / f'{name}_one', args.workers, fields)
       each = (idle(folder / f'{name}_many', args.tasks, fields) - start) / args.tasks
-      print(f'{name:12}{trials:10.1f}{frames / trials:10.0f}{rest:10.1f}'
-            f'{rest / (trials + rest):7.1%}{start:10.1f}{1000 * each:11.1f}',
+      print(f'{name:12}{trials:10.1f}{frames / trials:10.0f}{work:8.1f}{rest:8.1f}'
+            f'{alone:8.1f}{start:9.1f}{1000 * each:11.1f}',
             flush=True)
       result[name] = {
-        'frames_per_second': round(frames / trials), 'rest_seconds': round(rest, 2),
-        'rest_milliseconds_per_trial': round(1000 * rest / args.trials),
+        'frames_per_second': round(frames / trials),
+        'processor_seconds': round(work, 1), 'rest_processor_seconds': round(alone, 1),
         'start_seconds': round(start, 1),
         'milliseconds_per_task': round(1000 * each, 1)}
   result['beam_over_processes'] = round(
@@ -61,22 +63,31 @@ def main():
 
 
 def build(twin, out, rate, fields):
-  """(seconds for the trials, seconds for all else) of a whole preparation."""
+  """A whole preparation: what its trials took, and all else.
+
+  Returns:
+    float [2, 2]: (trials, all else) by (seconds, processor seconds).
+  """
   builder, spent = load_builder('deap'), []
   real = builder.prepare_trials
 
   def timed(self, manual_dir):
-    start = time.perf_counter()
+    start = clocks()
     found = real(self, manual_dir)
-    spent.append(time.perf_counter() - start)
+    spent.append(clocks() - start)
     return found
 
   builder.prepare_trials = timed
-  start = time.perf_counter()
+  start = clocks()
   prepare('deap', twin, out, frame_rate=rate, frame_size=224, **fields)
-  total = time.perf_counter() - start
+  total = clocks() - start
   builder.prepare_trials = real
-  return spent[0], total - spent[0]
+  return np.array([spent[0], total - spent[0]])
+
+
+def clocks():
+  """Seconds, and processor seconds of this process and of those that have ended."""
+  return np.array([time.perf_counter(), sum(os.times()[:4])])
 
 
 def nothing(number):
