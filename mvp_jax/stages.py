@@ -228,7 +228,7 @@ def _preparation(config, name, video):
   fields = {'workers': data.workers or None, 'allow_losses': data.allow_losses,
             'video': video, 'frame_rate': data.frame_rate,
             'frame_size': data.frame_size, 'crop': data.crop,
-            'channels': data.channels}
+            'channels': data.channels, 'clean': data.clean}
   if name == 'amigos':
     fields |= {'experiment': data.experiment, 'annotation': data.annotation,
                'exclude': data.exclude}

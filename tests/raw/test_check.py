@@ -58,7 +58,7 @@ def prepare(path, directory):
   manifest.require()
   outcomes = recordings.prepare_trials(
     manifest, recordings.channels_in_use(manifest, ()), 16.0,
-    FrameSpec(5.0, 32, 'X'), directory, workers=1)
+    True, FrameSpec(5.0, 32, 'X'), directory, workers=1)
   found = {}
   for outcome in outcomes:
     arrays = None
