@@ -59,6 +59,15 @@ def rewrite_run(workdir, **changes):
   path.write_text(json.dumps({k: v for k, v in run.items() if v is not ...}))
 
 
+def test_the_account_is_linked_where_it_is(workdir):
+  page, _ = made(workdir)
+  assert 'a' not in page.tags
+  (workdir / 'account.html').write_text('')
+  page, markdown = made(workdir)
+  assert page.resources.count('account.html') == 1
+  assert 'account.html](account.html)' in markdown
+
+
 def test_whole_report(workdir, predictions):
   settings = dict(matplotlib.rcParams)
   page, markdown = made(workdir)
