@@ -211,7 +211,8 @@ def test_own_recordings_are_a_source_whatever_their_signals_are(config, tmp_path
   corpus, = pretraining._corpora(own, {'seconds': {}})
   model = pretraining._check(own, make_mesh(MeshConfig(), jax.devices()[:1])).model
   source = pretraining._clips(own, model, corpus)
-  assert source[0]['frames'].shape[1:] == (32, 32, 3)
+  clip = source.read(source[0], np.random.default_rng(0))
+  assert clip['frames'].shape[-3:] == (32, 32, 3) and clip['frames'].std() > 5
   record = pretraining._record(own, MaskedVideo(model), [corpus], [source])
   first, second = record['subjects_of']['recordings']
   assert record['dataset'] == 'recordings' and record['trials'] == 2

@@ -33,14 +33,14 @@ def signal_sketches(name, values, valid, rate):
   beating = kind(name) in _BEATING
   label = f'{name}: {low:.3g} to {high:.3g}, {seconds:.0f} s'
   sketches = [Sketch(label, _WIDTH, _HEIGHT,
-                     _lines(values, valid, low, high, filled=beating),
+                     _lines(values, valid, low, high, beating),
                      shaded(valid))]
   length = round(_EXCERPT_SECONDS * rate)
   if beating and len(values) > 2 * length:
     part = _longest(valid, length)
     sketches.append(Sketch(
       f'{_EXCERPT_SECONDS:.0f} s of it from {part.start / rate:.0f} s on', _WIDTH,
-      _HEIGHT, _lines(values[part], valid[part], low, high, filled=False),
+      _HEIGHT, _lines(values[part], valid[part], low, high, peaks=True),
       shaded(valid[part])))
   return sketches
 
@@ -78,22 +78,31 @@ def _longest(valid, length):
   return slice(start, start + length)
 
 
-def _lines(values, valid, low, high, filled):
-  """SVG path data: the mean of each column of a sketch, or its lowest to highest."""
+def _lines(values, valid, low, high, filled=False, peaks=False):
+  """SVG path data of a line, or with `filled` from each column's lowest to highest.
+
+  The line goes through each column's mean, or with `peaks` through the value that is
+  furthest from the middle of all.
+  """
   columns = min(_WIDTH, len(values))
   edges = np.linspace(0, len(values), columns + 1).astype(int)
   height = (high - values.astype(np.float64)) / max(high - low, 1e-12) * (_HEIGHT - 2)
   y = np.clip(height + 1, 0, _HEIGHT)
   x = ((np.arange(columns) + 0.5) * _WIDTH / columns).astype(int)
   known = np.add.reduceat(valid, edges[:-1])
+  top = np.minimum.reduceat(np.where(valid, y, np.inf), edges[:-1])
+  bottom = np.maximum.reduceat(np.where(valid, y, -np.inf), edges[:-1])
   if filled:
-    top = np.minimum.reduceat(np.where(valid, y, np.inf), edges[:-1])
-    bottom = np.maximum.reduceat(np.where(valid, y, -np.inf), edges[:-1])
     return ''.join(f'M{a} {round(b)}V{max(round(c), round(b) + 1)}' for a, b, c, n
                    in zip(x, top, bottom, known, strict=True) if n)
-  mean = np.add.reduceat(np.where(valid, y, 0), edges[:-1]) / np.maximum(known, 1)
+  if peaks and valid.any():
+    middle = np.median(y[valid])
+    path = np.where(middle - top > bottom - middle, top, bottom)
+    path = np.where(known > 0, path, 0)
+  else:
+    path = np.add.reduceat(np.where(valid, y, 0), edges[:-1]) / np.maximum(known, 1)
   text, pen = [], None
-  for a, b, n in zip(x.tolist(), mean.round().astype(int).tolist(), known, strict=True):
+  for a, b, n in zip(x.tolist(), path.round().astype(int).tolist(), known, strict=True):
     if n:
       text.append(f'M{a} {b}' if pen is None else f'l{a - pen[0]} {b - pen[1]}')
     pen = (a, b) if n else None

@@ -12,7 +12,7 @@ LOSS_CODES = {
   'length_mismatch': 'video and signals differ in length by more than 2 s',
   'missing_signals': 'the signal file is not there',
   'broken_signals': 'the signal file cannot be read, or has another shape',
-  'bad_signal': 'every channel in use is flat, mostly unusable or of another unit',
+  'bad_signal': 'every channel in use is flat or misses much, or the unit is wrong',
   'broken_openface': 'the OpenFace file is not there, or of another layout',
   'missing_rating': 'the ratings have no row for the trial',
   'bad_rating': 'a rating is blank, out of range, or contradicted',
