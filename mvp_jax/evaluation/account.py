@@ -36,7 +36,7 @@ LEAST_FACE_SHARE = 0.8  # below it a trial is flagged
 _MAX_BYTES = 10_000_000  # of cards
 _MAX_CHANNELS = 4  # drawn
 _THUMBNAILS = (1 / 6, 1 / 2, 5 / 6)  # of a trial's frames
-_MAX_LOSSES = 500  # rows
+_MAX_ROWS = 500  # of a table
 _FLAGS = (
   'missing: over 20 % of its samples are no measurement',
   'flat: it holds one value, a second long (ECG, PPG) or 30 (others), for over 20 % of '
@@ -129,9 +129,9 @@ def _losses(rows):
      str(sum(row['outcome'] == code for row in lost))] for code in codes])
   yield Table(['trial', 'reason'], [
     [row['trial_id'], f'{row["outcome"]}: {row["reason"]}']
-    for row in lost[:_MAX_LOSSES]], text_columns=2)
-  if len(lost) > _MAX_LOSSES:
-    yield Paragraph(f'The first {_MAX_LOSSES} of {len(lost)}; account.csv has all.')
+    for row in lost[:_MAX_ROWS]], text_columns=2)
+  if len(lost) > _MAX_ROWS:
+    yield Paragraph(f'The first {_MAX_ROWS} of {len(lost)}; account.csv has all.')
 
 
 def _subjects(rows, channels, flagged):
@@ -157,7 +157,9 @@ def _subjects(rows, channels, flagged):
   header += ['face', 'lowest'] if has_face else []
   for name in channels:
     header += [f'{name} valid', 'flagged']
-  yield Table(header, table)
+  yield Table(header, table[:_MAX_ROWS])
+  if len(table) > _MAX_ROWS:
+    yield Paragraph(f'The first {_MAX_ROWS} of {len(table)}; account.csv has all.')
   parts = ['In, out: trials.']
   if has_face:
     parts.append('Face: mean share of frames with one, and that of the worst trial.')
@@ -193,18 +195,19 @@ def _trials(corpus, rows, channels, flagged):
                   'informs; it leaves nothing out by itself:')
   if channels:
     yield Bullets(list(_FLAGS))
-  odd = [cards[t.trial_id] for t in corpus.trials
-         if t.trial_id in cards and t.trial_id in flagged]
+  odd, groups = [], {}
+  for trial in corpus.trials:
+    if trial.trial_id in cards:
+      group = (odd if trial.trial_id in flagged
+               else groups.setdefault(trial.subject, []))
+      group.append(cards[trial.trial_id])
   if odd:
     yield Heading('With a flag', 3)
     yield Cards(odd)
-  for subject in dict.fromkeys(t.subject for t in corpus.trials):
-    own = [cards[t.trial_id] for t in corpus.trials if t.subject == subject
-           and t.trial_id in cards and t.trial_id not in flagged]
-    if own:
-      named = next(row for row in rows if row['subject'] == str(subject))
-      yield Heading(f'Subject {named.get("subject_name") or subject}', 3)
-      yield Cards(own)
+  names = {row['subject']: row.get('subject_name') for row in rows}
+  for subject, own in groups.items():
+    yield Heading(f'Subject {names.get(str(subject)) or subject}', 3)
+    yield Cards(own)
 
 
 def _order(trials, flagged):

@@ -89,12 +89,15 @@ def _lines(values, valid, low, high, filled=False, peaks=False):
   height = (high - values.astype(np.float64)) / max(high - low, 1e-12) * (_HEIGHT - 2)
   y = np.clip(height + 1, 0, _HEIGHT)
   x = ((np.arange(columns) + 0.5) * _WIDTH / columns).astype(int)
-  known = np.add.reduceat(valid, edges[:-1])
+  known = np.add.reduceat(valid.astype(int), edges[:-1])
   top = np.minimum.reduceat(np.where(valid, y, np.inf), edges[:-1])
   bottom = np.maximum.reduceat(np.where(valid, y, -np.inf), edges[:-1])
   if filled:
-    return ''.join(f'M{a} {round(b)}V{max(round(c), round(b) + 1)}' for a, b, c, n
-                   in zip(x, top, bottom, known, strict=True) if n)
+    keep = known > 0
+    top, bottom = (edge[keep].round().astype(int) for edge in (top, bottom))
+    bottom = np.maximum(bottom, top + 1)
+    return ''.join(f'M{a} {b}V{c}' for a, b, c in zip(
+      x[keep].tolist(), top.tolist(), bottom.tolist(), strict=True))
   if peaks and valid.any():
     middle = np.median(y[valid])
     path = np.where(middle - top > bottom - middle, top, bottom)
@@ -102,7 +105,8 @@ def _lines(values, valid, low, high, filled=False, peaks=False):
   else:
     path = np.add.reduceat(np.where(valid, y, 0), edges[:-1]) / np.maximum(known, 1)
   text, pen = [], None
-  for a, b, n in zip(x.tolist(), path.round().astype(int).tolist(), known, strict=True):
+  for a, b, n in zip(x.tolist(), path.round().astype(int).tolist(), known.tolist(),
+                     strict=True):
     if n:
       text.append(f'M{a} {b}' if pen is None else f'l{a - pen[0]} {b - pen[1]}')
     pen = (a, b) if n else None
