@@ -109,7 +109,7 @@ def signal_facts(names, valid, shares, masked):
   """
   facts = {}
   for c, name in enumerate(names):
-    told = Quality(*map(float, shares[c]))
+    told = Quality(*(round(float(share), 6) for share in shares[c]))
     flags = [f'{flag} {getattr(told, flag):.0%}' for flag in told.flags]
     if masked[c]:
       flags.append(f'masked: {masked[c]}')
