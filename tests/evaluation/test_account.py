@@ -152,6 +152,15 @@ def test_a_page_of_many_stays_small(corpus, monkeypatch):
   assert '4 of 6 are shown, so that' in page.text
 
 
+def test_long_tables_are_cut_and_say_so(corpus, monkeypatch):
+  monkeypatch.setattr(account, '_MAX_ROWS', 1)
+  page = page_of(corpus)
+  assert 'The first 1 of 2; account.csv has all.' in page.text
+  assert 'The first 1 of 3; account.csv has all.' in page.text
+  names = [cells[0] for cells in page.cells]
+  assert 's02_trial03' in names and 's03_trial03' not in names
+
+
 def test_what_cards_take_is_known(corpus):
   # In pages of a thousand cards it is what keeps the limit.
   sizes = sum(account._size(account._card(corpus, t, {}, ['eda', 'ppg'], ''))
