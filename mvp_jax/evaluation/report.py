@@ -219,7 +219,7 @@ def _data(predictions, facts, synthetic):
 
 def _account(workdir):
   if (workdir / 'account.html').exists():
-    yield Link('Every trial with its face and its signals, and what was lost and why: '
+    yield Link('Every trial as it was prepared, and what was lost and why: '
                'account.html', 'account.html')
 
 
