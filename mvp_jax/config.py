@@ -32,6 +32,7 @@ class DataConfig:
   frame_size: int = 224  # pixels
   crop: str = 'X'  # X: face and some background; Y: face only
   channels: tuple[str, ...] = ('eda', 'ppg')
+  clean: bool = True  # take hum, wander and noise out of signals
   experiment: str = 'short'  # AMIGOS: or long
   annotation: tuple[str, ...] = ('self',)  # AMIGOS: ratings that a trial must have
   exclude: tuple[int, ...] = ()  # AMIGOS: participants

@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from mvp_jax.raw import deap, deap_trials
-from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array
+from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array, rounded
+from mvp_jax.raw.channels import MEASURES, signal_columns
 from mvp_jax.raw.face_quality import QUALITY
 from mvp_jax.raw.frames import load_frames
 
@@ -39,8 +40,11 @@ class Builder(CorpusBuilder):
 
   # Said outright, since TFDS cannot ask a module that is in no package.
   pkg_dir_path = epath.Path(__file__).parent
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES = {
+    '2.0.0': 'Faces are tracked and cut out more steadily. Signals are cleaned; '
+             'what cannot be used is masked, and quality is told of each channel.',
+    '1.0.0': 'First version.'}
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     'Ask for DEAP at its home page, download metadata_csv.zip, '
     'data_preprocessed_python.zip and face_video.zip, and unpack them into '
@@ -58,7 +62,7 @@ class Builder(CorpusBuilder):
     if config.video:
       parts = ['video', config.crop.lower(), f'{config.frame_size}px',
                f'{config.frame_rate:g}hz']
-    return '_'.join([*parts, *config.channels])
+    return '_'.join([*parts, *([] if config.clean else ['raw']), *config.channels])
 
   @classmethod
   def fingerprint(cls, manual_dir, config):
@@ -71,7 +75,8 @@ class Builder(CorpusBuilder):
     trials = deap.read_trials(tree)
     frames = config.frames()
     outcomes = deap_trials.prepare_trials(
-      tree, trials, config.channels, frames, self.interim_dir, config.engine)
+      tree, trials, config.channels, config.clean, frames, self.interim_dir,
+      config.engine)
     return outcomes, _metadata(config, tree, trials)
 
   def trial_features(self):
@@ -81,6 +86,7 @@ class Builder(CorpusBuilder):
       'ratings': {name: np.float32 for name in (*deap.RATINGS, 'familiarity')},
       'signals': array((None, channels), np.float32),
       'signal_valid': array((None, channels), np.bool_),
+      'signal_quality': array((channels, len(MEASURES)), np.float32),
       'baseline': array((None, channels), np.float32),
       'signal_rate': np.float32,
       'source': {
@@ -115,14 +121,10 @@ class Builder(CorpusBuilder):
   def _load_frames(self, outcome):
     return load_frames(self.interim_dir / 'frames', outcome.trial.trial_id)
 
-  def account_row(self, outcome):
-    def fact(name, digits):
-      return round(outcome.facts[name], digits) if name in outcome.facts else ''
-
-    return {'trial_id': outcome.trial.trial_id, 'outcome': outcome.code,
-            'reason': outcome.reason, 'video_rate': fact('video_rate', 3),
-            'frames': fact('frames', 0),
-            **{name: fact(name, digits) for name, digits in QUALITY.items()}}
+  def account_facts(self, outcome):
+    facts = outcome.facts
+    return {**signal_columns(self.builder_config.channels, facts),
+            **rounded(facts, {'video_rate': 3, 'frames': 0, **QUALITY})}
 
 
 def _blank(channels):
@@ -130,6 +132,7 @@ def _blank(channels):
   return {
     'stimulus': 0, 'ratings': dict.fromkeys((*deap.RATINGS, 'familiarity'), 0.0),
     'signals': signal, 'signal_valid': signal.astype(bool), 'baseline': signal,
+    'signal_quality': np.zeros((channels, len(MEASURES)), np.float32),
     'signal_rate': 0.0,
     'source': {'video': '', 'video_rate': 0.0, 'width': 0, 'height': 0,
                'pixel_aspect': 0.0, 'signals': '', 'row': 0},
@@ -142,6 +145,8 @@ def _metadata(config, tree, trials):
     'channels': list(config.channels),
     'units': [deap_trials.CHANNELS[name][1] for name in config.channels],
     'signal_rate': deap.SIGNAL_RATE,
+    'clean': config.clean,
+    'quality_measures': list(MEASURES),
     'crop': config.crop if config.video else None,
     'synthetic': tree.marker is not None,
     'ceiling': marker.get('ceiling'),

@@ -60,7 +60,8 @@ def prepare(name, manual_dir, data_dir, *, workers=None, allow_losses=(), **fiel
   # Not below the fingerprint, which a repaired file changes: what was prepared
   # from the other files is still good.
   place = hashlib.sha256(str(manual_dir).encode()).hexdigest()[:8]
-  config.interim_dir = str(data_dir / 'interim' / f'{name}_{config.name}_{place}')
+  config.interim_dir = str(data_dir / 'interim' / '_'.join((
+    name, config.name, str(builder_class.VERSION), place)))
   with _quiet():
     builder = builder_class(config=config, data_dir=data_dir / fingerprint,
                             file_format='array_record')

@@ -78,17 +78,20 @@ class CorpusConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass
 class FaceConfig(CorpusConfig):
-  """Adds how faces are cut out.
+  """Adds how a person is prepared: the face cut out, the signals cleaned.
 
   Attributes:
+    clean: whether hum, wander of the baseline and noise are taken out of signals.
     crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
       the crop's side over the face's.
   """
 
   crop: str = 'X'
+  clean: bool = True
 
   def rules(self):
-    return {f'crop: one of {CROPS}': crop_scale(self.crop) is not None
+    return {'clean: True or False': isinstance(self.clean, bool),
+            f'crop: one of {CROPS}': crop_scale(self.crop) is not None
             } | super().rules()
 
   def frames(self):
@@ -158,9 +161,16 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """A trial's frames: sequence of bytes."""
     raise NotImplementedError
 
-  def account_row(self, outcome):
-    """What became of a trial: dict with at least trial_id, outcome, reason."""
+  def account_facts(self, outcome):
+    """What the account tells of a trial beside who it is and what became of it."""
     raise NotImplementedError
+
+  def account_row(self, outcome):
+    """What became of a trial: dict of texts and numbers, '' for what is not known."""
+    trial = outcome.trial
+    return {'trial_id': trial.trial_id, 'subject': trial.subject, 'trial': trial.trial,
+            'outcome': outcome.code, 'reason': outcome.reason,
+            **self.account_facts(outcome)}
 
   @classmethod
   def check_account(cls, path, config):
@@ -276,6 +286,12 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       'trial_id': '', 'subject': 0, 'trial': 0, **self.trial_example(None),
       'frame_times': np.zeros(0, np.float32), 'frame_valid': np.zeros(0, bool),
       'first_chunk': 0, 'num_chunks': 0, 'chunk': 0, 'frames': []}
+
+
+def rounded(facts, digits):
+  """Some facts of an outcome with so many digits, {name: digits}; '' where unknown."""
+  return {name: round(facts[name], count) if name in facts else ''
+          for name, count in digits.items()}
 
 
 def array(shape, dtype):
