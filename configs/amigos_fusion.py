@@ -35,6 +35,7 @@ def get_config(twin='planted'):
   config.data.frame_size = 224
   config.data.crop = 'X'  # whole face and some background; Y: face only
   config.data.channels = ('eda', 'ecg')  # also ecg_left
+  config.data.clean = True  # take hum, wander and noise out of signals
   config.data.experiment = 'short'  # or long: 14 to 24 minutes, see max_seconds
   config.data.annotation = ('self',)  # ratings that a trial must have: self, external
   # Participants to leave out; many studies do so with 9, 12, 21, 22, 23, 24, 33.
@@ -42,6 +43,7 @@ def get_config(twin='planted'):
   config.data.openface_dir = ''  # for au; empty: `openface` in manual_dir
   config.data.allow_losses = ()
   config.data.workers = 0  # one a core
+  config.data.beam = ''  # options of a Beam pipeline: docs/cluster.md
 
   config.input = ConfigDict()
   config.input.targets = ('valence', 'arousal')

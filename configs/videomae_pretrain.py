@@ -3,8 +3,9 @@
   python launch.py --config=configs/videomae_pretrain.py \\
       --config.sources=deap:DIR,videos:DIR --workdir=runs/pretrain
 
-`deap:DIR` and `amigos:DIR` are official distributions, `videos:DIR` any folder of video
-files; each is decoded and cropped once. The work directory is then an encoder:
+`deap:DIR` and `amigos:DIR` are official distributions, `recordings:DIR` holds your own
+with a manifest.csv (docs/recordings.md), `videos:DIR` is any folder of video files;
+each is decoded and cropped once. The work directory is then an encoder:
 
   python launch.py --config=configs/deap_fusion.py --config.encoder.checkpoint=DIR
 
@@ -20,15 +21,16 @@ def get_config():
   config = ConfigDict()
   config.job = 'pretrain'
   config.seed = 0
-  config.sources = ''  # such as 'deap:DIR,amigos:DIR,videos:DIR'; empty: a twin
+  config.sources = ''  # such as 'deap:DIR,recordings:DIR'; empty: a twin
   config.weights = ()  # of the sources; empty: by their numbers of clips
   config.subjects = ()  # to train on; empty: all. Keep test subjects out
   config.checkpoint = ''  # weights to start from; empty: from scratch
 
   config.data = ConfigDict(dict(
       data_dir='data', frame_rate=25.0, frame_size=224, crop='X',
-      channels=('eda', 'ppg'), experiment='short', exclude=(), allow_losses=(),
-      workers=0))
+      channels=('eda', 'ppg'), clean=True, experiment='short', exclude=(),
+      allow_losses=(), workers=0,
+      beam=''))  # options of a Beam pipeline: docs/cluster.md
   config.clips = ConfigDict(dict(frames=16, stride=4, tubelet=2))
   config.clips_per_trial = 8  # an epoch
   # reconstruct=0.5 is VideoMAE V2's decoder masking.

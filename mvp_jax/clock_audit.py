@@ -10,6 +10,7 @@ Where the pulse does not outlast the video's compression the verdict is 'unclear
 """
 
 import argparse
+import collections
 import concurrent.futures
 import csv
 import multiprocessing
@@ -81,14 +82,30 @@ def write_csv(path, audited):
 
 
 def summary(audited):
-  """Lines for a person: each trial out of step, each subject, and the whole."""
+  """Lines for a person: each trial out of step, each subject, and the whole.
+
+  One line, which says why, where the clock of no trial or subject can be told.
+  """
+  if not audited:
+    return ['no trials']
+  reasons = collections.Counter(found.reason for _, _, found in audited
+                                if found.support is None)
+  if reasons.total() == len(audited):
+    told = '; '.join(reason if count == len(audited) else f'{reason} ({count})'
+                     for reason, count in reasons.most_common(3))
+    return [f'nothing to compare in any of the {len(audited)} trials: {told}']
+  subjects = {}
+  for trial, _, found in audited:
+    subjects.setdefault(trial.subject, []).append(found)
+  pooled = {subject: clock.pool(clocks) for subject, clocks in sorted(subjects.items())}
+  verdicts = [verdict(found) for _, _, found in audited]
+  if {*verdicts, *map(verdict, pooled.values())} == {'unclear'}:
+    return [f'no pulse stands out in the faces of any of the {len(audited)} trials, so '
+            'nothing is known of their clocks; the videos may be compressed too much']
   lines = [f'{trial.trial_id}: {_words(found)}' for trial, _, found in audited
            if verdict(found) in ('late', 'early')]
-  for subject in sorted({trial.subject for trial, _, _ in audited}):
-    clocks = [found for trial, _, found in audited if trial.subject == subject]
-    lines.append(f'subject {subject}, {len(clocks)} trials as one: '
-                 f'{_words(clock.pool(clocks))}')
-  verdicts = [verdict(found) for _, _, found in audited]
+  lines += [f'subject {subject}, {len(subjects[subject])} trials as one: '
+            f'{_words(found)}' for subject, found in pooled.items()]
   counts = ', '.join(f'{verdicts.count(word)} {word}' for word
                      in ('in step', 'late', 'early', 'unclear'))
   return [*lines, f'{len(verdicts)} trials: {counts}']

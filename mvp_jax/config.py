@@ -32,12 +32,14 @@ class DataConfig:
   frame_size: int = 224  # pixels
   crop: str = 'X'  # X: face and some background; Y: face only
   channels: tuple[str, ...] = ('eda', 'ppg')
+  clean: bool = True  # take hum, wander and noise out of signals
   experiment: str = 'short'  # AMIGOS: or long
   annotation: tuple[str, ...] = ('self',)  # AMIGOS: ratings that a trial must have
   exclude: tuple[int, ...] = ()  # AMIGOS: participants
   openface_dir: str = ''  # CSVs of OpenFace; empty = `openface` in manual_dir
   allow_losses: tuple[str, ...] = ()  # codes of losses to go on with
   workers: int = 0  # preparing processes; 0 = one a core
+  beam: str = ''  # options of a Beam pipeline that prepares instead; empty = here
 
 
 @dataclasses.dataclass(frozen=True)

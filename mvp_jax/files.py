@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-import os
+import secrets
 
 
 @contextlib.contextmanager
@@ -13,7 +13,8 @@ def whole(path):
   killed. The temporary name keeps the suffix.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
+  # Not the process's number: on another host it may be the same.
+  part = path.with_name(f'.{path.stem}.{secrets.token_hex(4)}.part{path.suffix}')
   try:
     yield part
     part.replace(path)

@@ -21,9 +21,11 @@ from mvp_jax.data.masks import MaskConfig, mask_sizes
 from mvp_jax.data.trials import Corpus
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import account
 from mvp_jax.evaluation.pretraining import write_report
 from mvp_jax.files import write_json
 from mvp_jax.models.videomae import preset
+from mvp_jax.raw.recordings import NO_CHANNELS
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
@@ -45,7 +47,7 @@ from mvp_jax.workdir import FINGERPRINT, check_source
 RUN = 'encoder'  # in metrics.jsonl
 SHARDINGS = 'shardings.txt'
 _SHOWN = 4  # clips in the reconstructions
-_SOURCES = ('deap', 'amigos', 'videos')
+_SOURCES = ('deap', 'amigos', 'recordings', 'videos')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +70,10 @@ class Config:
 
   job: str = 'pretrain'  # see `jobs`
   seed: int = 0
-  sources: tuple[str, ...] = ()  # 'deap:DIR', 'amigos:DIR', 'videos:DIR'; none = a twin
+  # 'deap:DIR', 'amigos:DIR', 'recordings:DIR', 'videos:DIR'; none = a twin
+  sources: tuple[str, ...] = ()
   weights: tuple[float, ...] = ()  # of the sources; none = by their numbers of clips
-  subjects: tuple[int, ...] = ()  # of DEAP or AMIGOS, to train on; none = all
+  subjects: tuple[int, ...] = ()  # to train on, by number, not of videos; none = all
   checkpoint: str = ''  # weights to start from, as `encoder.checkpoint`
   data: DataConfig = DataConfig()
   twin: TwinSpec = TwinSpec()
@@ -87,7 +90,7 @@ def run(config, workdir):
   """Runs the job; see the module. Raises InputError.
 
   Writes to `workdir`: config.json, run.json, record.json, metrics.jsonl,
-  tensorboard/, checkpoints/, account-<source>.csv, report.html, report.md.
+  tensorboard/, checkpoints/, account-<source>.csv and .html, report.html, report.md.
   """
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
@@ -165,6 +168,7 @@ def _run(config, task, workdir, mesh, facts):
     for number, corpus in enumerate(corpora):
       shutil.copyfile(corpus.directory / 'account.csv',
                       workdir / f'account-{number}-{corpus.name}.csv')
+      account.write_page(corpus, workdir / f'account-{number}-{corpus.name}.html')
     write_json(workdir / 'run.json', facts)
     placed = {'parameters': state.params, 'moments': state.opt_state,
               'batch': _batch(config, task, mesh)}
@@ -212,13 +216,16 @@ def _corpora(config, facts):
     if name != 'videos':
       fields |= {'video': True, 'crop': data.crop}
     if name == 'deap':
-      fields |= {'channels': data.channels}
+      fields |= {'channels': data.channels, 'clean': data.clean}
+    if name == 'recordings':  # their signals may be anything, and are not needed here
+      fields |= {'channels': NO_CHANNELS}
     if name == 'amigos':  # has other channels, which its builder knows
-      fields |= {'experiment': data.experiment, 'exclude': data.exclude}
+      fields |= {'experiment': data.experiment, 'exclude': data.exclude,
+                 'clean': data.clean}
     with stages.timed('prepare', facts):
       directory = hosts.on_main(lambda n=name, f=folder, o=fields: str(prepare(
           n, Path(f), Path(data.data_dir) / 'prepared', workers=data.workers or None,
-          allow_losses=data.allow_losses, **o)))
+          beam=data.beam, allow_losses=data.allow_losses, **o)))
     hosts.check_shared(Path(directory))
     found.append(Corpus(Path(directory)))
   return found

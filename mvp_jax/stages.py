@@ -17,6 +17,7 @@ from mvp_jax.data.masks import mask_sizes
 from mvp_jax.data.splits import make_folds, reserve
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import account
 from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction, write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.evaluation.summary import summary_table
@@ -106,6 +107,7 @@ def corpus(config, workdir, facts, video=True, action_units=False):
       write_json(workdir / 'run.json', facts)
       (workdir / 'account.csv').write_bytes(
           (found.directory / 'account.csv').read_bytes())
+      account.write_page(found, workdir / account.PAGE)
   return found
 
 
@@ -228,10 +230,11 @@ def timed(stage, facts):
 def _preparation(config, name, video, action_units=False):
   """How a corpus is prepared: fields of its builder's config."""
   data = config.data
-  fields = {'workers': data.workers or None, 'allow_losses': data.allow_losses,
-            'video': video, 'frame_rate': data.frame_rate,
-            'frame_size': data.frame_size, 'crop': data.crop,
-            'channels': data.channels, 'action_units': action_units}
+  fields = {'workers': data.workers or None, 'beam': data.beam,
+            'allow_losses': data.allow_losses, 'video': video,
+            'frame_rate': data.frame_rate, 'frame_size': data.frame_size,
+            'crop': data.crop, 'channels': data.channels, 'clean': data.clean,
+            'action_units': action_units}
   if name != 'recordings':  # whose manifest names the CSVs
     fields['openface_dir'] = data.openface_dir
   if name == 'amigos':
@@ -259,10 +262,10 @@ def prepared_corpus(config, name, facts, video=True, action_units=False):
         **_preparation(config, name, video, action_units)))))
   hosts.check_shared(directory)
   found = Corpus(directory)
-  account = read_account(directory / 'account.csv')
+  outcomes = read_account(directory / 'account.csv')
   facts.update(
       synthetic=found.metadata['synthetic'], ceiling=found.metadata['ceiling'],
-      trials_in=len(account), trials_out=len(found.trials),
-      losses={row['trial_id']: row['outcome'] for row in account
+      trials_in=len(outcomes), trials_out=len(found.trials),
+      losses={row['trial_id']: row['outcome'] for row in outcomes
               if row['outcome'] != 'ok'})
   return found

@@ -18,7 +18,7 @@ from mvp_jax.training import hosts
 _PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
              'tensorflow-datasets', 'numpy')
 # What does not change the result, so that a work directory may be gone on with.
-_FREE_SETTINGS = {('data', 'manual_dir'), ('data', 'data_dir')}
+_FREE_SETTINGS = {('data', 'manual_dir'), ('data', 'data_dir'), ('data', 'beam')}
 _FREE_SECTION = 'mesh'  # rounding apart
 _FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every', 'profile')  # in any section
 FINGERPRINT = 'source_fingerprint'

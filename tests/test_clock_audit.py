@@ -63,6 +63,26 @@ def test_trials_out_of_step_have_a_line(audited):
   assert lines[-1] == '3 trials: 1 in step, 1 late, 0 early, 1 unclear'
 
 
+def _found(trial, **fields):
+  return trial, 'ppg', clock.Clock(**fields)
+
+
+def test_nothing_to_find_is_one_line(audited):
+  trials = [trial for trial, _, _ in audited]
+  slow = '5 frames a second; a pulse takes 12, better 25'
+  assert clock_audit.summary([_found(t, reason=slow) for t in trials]) == [
+    f'nothing to compare in any of the 3 trials: {slow}']
+  assert clock_audit.summary([
+    _found(trials[0], reason='no face'), _found(trials[1], reason=slow),
+    _found(trials[2], reason=slow)]) == [
+      f'nothing to compare in any of the 3 trials: {slow} (2); no face (1)']
+  # Every shift fits as well as any other.
+  even = dict(offset=-1.0, confidence=0.05, agreement=0.1, support=np.zeros(401))
+  lines = clock_audit.summary([_found(t, **even) for t in trials])
+  assert len(lines) == 1 and lines[0].startswith('no pulse stands out in the faces of')
+  assert clock_audit.summary([]) == ['no trials']
+
+
 @pytest.mark.parametrize(('offset', 'confidence', 'word'), [
   (0.1, 0.97, 'in step'), (-0.1, 0.97, 'in step'), (0.3, 0.97, 'late'),
   (-2.0, 0.97, 'early'), (-2.0, 0.9, 'unclear'), (float('nan'), 0.0, 'unclear')])

@@ -122,7 +122,9 @@ def test_all_files_that_others_rely_on_are_there(workdir):
   names = {p.name for p in workdir.iterdir()}
   assert names >= {
       'config.json', 'run.json', 'metrics.jsonl', 'predictions.csv', 'report.html',
-      'report.md', 'checkpoints', 'attention.npz', 'account.csv', 'tensorboard'}
+      'report.md', 'checkpoints', 'attention.npz', 'account.csv', 'account.html',
+      'tensorboard'}
+  assert 'href="account.html"' in (workdir / 'report.html').read_text()
   for fold in (0, 1):
     for model in _MODELS[1:]:
       assert (workdir / 'checkpoints' / f'fold{fold}' / model / '4').is_dir()

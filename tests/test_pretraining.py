@@ -18,6 +18,7 @@ from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.pretraining import Config, ModelConfig
 from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
+from mvp_jax.synthetic.recordings import write_recordings_twin
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import sharding
@@ -113,6 +114,8 @@ def test_all_that_is_promised_is_there(workdir, config):
   assert b'reconstructions' in events and b'\x89PNG' in events
   rows = (workdir / 'account-0-deap.csv').read_text().splitlines()
   assert len(rows) == 1 + 4
+  assert (workdir / 'account-0-deap.html').exists()
+  assert 'href="account-0-deap.html"' in report
 
 
 def test_the_record_says_what_it_has_seen(workdir):
@@ -196,6 +199,28 @@ def test_the_record_of_several_corpora_says_whose_subjects_are_whose(
   with pytest.raises(InputError, match=r'test subjects \[3\] of amigos'):
     encoders.check_overlap(record, corpora[0], [2, 3], False)
   encoders.check_overlap(record, corpora[1], [3], False)
+
+
+def test_own_recordings_are_a_source_whatever_their_signals_are(config, tmp_path):
+  folder = tmp_path / 'own'
+  write_recordings_twin(folder, TwinSpec(
+      subjects=2, trials=1, frame_rate=4.0, width=96, height=96, pixel_aspect=(1, 1),
+      video_seconds=6.0), workers=1)
+  (folder / 'P02' / 'trial01.csv').unlink()
+  own = dataclasses.replace(config, sources=(f'recordings:{folder}',))
+  corpus, = pretraining._corpora(own, {'seconds': {}})
+  model = pretraining._check(own, make_mesh(MeshConfig(), jax.devices()[:1])).model
+  source = pretraining._clips(own, model, corpus)
+  clip = source.read(source[0], np.random.default_rng(0))
+  assert clip['frames'].shape[-3:] == (32, 32, 3) and clip['frames'].std() > 5
+  record = pretraining._record(own, MaskedVideo(model), [corpus], [source])
+  first, second = record['subjects_of']['recordings']
+  assert record['dataset'] == 'recordings' and record['trials'] == 2
+  with pytest.raises(InputError, match=f'test subjects .{second}. of recordings'):
+    encoders.check_overlap(record, corpus, [second], False)
+  chosen = dataclasses.replace(own, subjects=(first,))
+  assert {t.subject for t in pretraining._clips(chosen, model, corpus).trials} == {
+      first}
 
 
 @pytest.mark.parametrize(('changes', 'message'), [

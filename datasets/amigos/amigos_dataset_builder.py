@@ -12,7 +12,14 @@ from etils import epath
 from mvp_jax.raw import amigos, amigos_trials
 from mvp_jax.raw.action_units import load_units, no_units
 from mvp_jax.raw.amigos_ratings import EXTERNAL, RATINGS, read_sheets
-from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array, unit_features
+from mvp_jax.raw.builder import (
+  CorpusBuilder,
+  FaceConfig,
+  array,
+  rounded,
+  unit_features,
+)
+from mvp_jax.raw.channels import MEASURES, signal_columns
 from mvp_jax.raw.face_quality import QUALITY
 from mvp_jax.raw.frames import load_frames
 
@@ -59,8 +66,11 @@ class Builder(CorpusBuilder):
 
   # Said outright, since TFDS cannot ask a module that is in no package.
   pkg_dir_path = epath.Path(__file__).parent
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES = {
+    '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
+             'quality is told of each channel.',
+    '1.0.0': 'First version.'}
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     'Ask for AMIGOS at its home page, download the preprocessed data (MATLAB) and '
     'the face videos, and unpack them into manual_dir.')
@@ -82,7 +92,8 @@ class Builder(CorpusBuilder):
                f'{config.frame_size}px', f'{config.frame_rate:g}hz']
     if config.action_units:
       parts.append('au')
-    parts += [*config.channels, *sorted(config.annotation)]
+    parts += [*([] if config.clean else ['raw']), *config.channels,
+              *sorted(config.annotation)]
     if config.exclude:
       parts.append('without' + '-'.join(map(str, sorted(set(config.exclude)))))
     return '_'.join(parts)
@@ -98,8 +109,8 @@ class Builder(CorpusBuilder):
     frames = config.frames()
     self._tree = tree
     return amigos_trials.prepare_trials(
-      tree, trials, config.channels, config.annotation, frames, self.interim_dir,
-      config.workers), metadata
+      tree, trials, config.channels, config.clean, config.annotation, frames,
+      self.interim_dir, config.engine), metadata
 
   def trial_features(self):
     channels = len(self.builder_config.channels)
@@ -111,6 +122,7 @@ class Builder(CorpusBuilder):
                    'ratings': array((None, 2), np.float32)},
       'signals': array((None, channels), np.float32),
       'signal_valid': array((None, channels), np.bool_),
+      'signal_quality': array((channels, len(MEASURES)), np.float32),
       'baseline': array((None, channels), np.float32),
       'signal_rate': np.float32,
       'source': {
@@ -151,16 +163,12 @@ class Builder(CorpusBuilder):
   def _load_frames(self, outcome):
     return load_frames(self.interim_dir / 'frames', outcome.trial.trial_id)
 
-  def account_row(self, outcome):
-    def fact(name, digits):
-      return round(outcome.facts[name], digits) if name in outcome.facts else ''
-
-    return {'trial_id': outcome.trial.trial_id, 'outcome': outcome.code,
-            'reason': outcome.reason, 'seconds': fact('seconds', 3),
-            'unrated': outcome.facts.get('unrated', ''),
-            'video_rate': fact('video_rate', 3), 'frames': fact('frames', 0),
-            **{name: fact(name, digits) for name, digits in QUALITY.items()},
-            'au_frames': fact('au_frames', 0), 'au_valid': fact('au_valid', 0)}
+  def account_facts(self, outcome):
+    facts = outcome.facts
+    return {**rounded(facts, {'seconds': 3}), 'unrated': facts.get('unrated', ''),
+            **signal_columns(self.builder_config.channels, facts),
+            **rounded(facts, {'video_rate': 3, 'frames': 0, **QUALITY, 'au_frames': 0,
+                              'au_valid': 0})}
 
 
 def _sources(manual_dir, config):
@@ -177,6 +185,7 @@ def _blank(channels):
     'stimulus': 0, 'video_id': '', 'ratings': dict.fromkeys(RATINGS + EXTERNAL, 0.0),
     'segments': {'times': pairs, 'ratings': pairs},
     'signals': signal, 'signal_valid': signal.astype(bool), 'baseline': signal,
+    'signal_quality': np.zeros((channels, len(MEASURES)), np.float32),
     'signal_rate': 0.0,
     'source': {'video': '', 'seat': 0, 'seats': 0, 'video_rate': 0.0, 'width': 0,
                'height': 0, 'pixel_aspect': 0.0, 'signals': ''},
@@ -192,6 +201,8 @@ def _metadata(config, tree, trials):
     'channels': list(config.channels),
     'units': [amigos_trials.CHANNELS[name][1] for name in config.channels],
     'signal_rate': amigos.SIGNAL_RATE,
+    'clean': config.clean,
+    'quality_measures': list(MEASURES),
     'crop': config.crop if config.video else None,
     'participants': read_sheets(tree),
     'sheets_not_read': list(tree.unread),

@@ -11,7 +11,14 @@ from etils import epath
 
 from mvp_jax.raw import deap, deap_trials
 from mvp_jax.raw.action_units import load_units, no_units
-from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array, unit_features
+from mvp_jax.raw.builder import (
+  CorpusBuilder,
+  FaceConfig,
+  array,
+  rounded,
+  unit_features,
+)
+from mvp_jax.raw.channels import MEASURES, signal_columns
 from mvp_jax.raw.face_quality import QUALITY
 from mvp_jax.raw.frames import load_frames
 
@@ -43,8 +50,11 @@ class Builder(CorpusBuilder):
 
   # Said outright, since TFDS cannot ask a module that is in no package.
   pkg_dir_path = epath.Path(__file__).parent
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES = {
+    '2.0.0': 'Faces are tracked and cut out more steadily. Signals are cleaned; '
+             'what cannot be used is masked, and quality is told of each channel.',
+    '1.0.0': 'First version.'}
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     'Ask for DEAP at its home page, download metadata_csv.zip, '
     'data_preprocessed_python.zip and face_video.zip, and unpack them into '
@@ -64,7 +74,7 @@ class Builder(CorpusBuilder):
                f'{config.frame_rate:g}hz']
     if config.action_units:
       parts.append('au')
-    return '_'.join([*parts, *config.channels])
+    return '_'.join([*parts, *([] if config.clean else ['raw']), *config.channels])
 
   @classmethod
   def fingerprint(cls, manual_dir, config):
@@ -77,7 +87,8 @@ class Builder(CorpusBuilder):
     trials = deap.read_trials(tree)
     frames = config.frames()
     outcomes = deap_trials.prepare_trials(
-      tree, trials, config.channels, frames, self.interim_dir, config.workers)
+      tree, trials, config.channels, config.clean, frames, self.interim_dir,
+      config.engine)
     return outcomes, _metadata(config, tree, trials)
 
   def trial_features(self):
@@ -87,6 +98,7 @@ class Builder(CorpusBuilder):
       'ratings': {name: np.float32 for name in (*deap.RATINGS, 'familiarity')},
       'signals': array((None, channels), np.float32),
       'signal_valid': array((None, channels), np.bool_),
+      'signal_quality': array((channels, len(MEASURES)), np.float32),
       'baseline': array((None, channels), np.float32),
       'signal_rate': np.float32,
       'source': {
@@ -125,15 +137,11 @@ class Builder(CorpusBuilder):
   def _load_frames(self, outcome):
     return load_frames(self.interim_dir / 'frames', outcome.trial.trial_id)
 
-  def account_row(self, outcome):
-    def fact(name, digits):
-      return round(outcome.facts[name], digits) if name in outcome.facts else ''
-
-    return {'trial_id': outcome.trial.trial_id, 'outcome': outcome.code,
-            'reason': outcome.reason, 'video_rate': fact('video_rate', 3),
-            'frames': fact('frames', 0),
-            **{name: fact(name, digits) for name, digits in QUALITY.items()},
-            'au_frames': fact('au_frames', 0), 'au_valid': fact('au_valid', 0)}
+  def account_facts(self, outcome):
+    facts = outcome.facts
+    return {**signal_columns(self.builder_config.channels, facts),
+            **rounded(facts, {'video_rate': 3, 'frames': 0, **QUALITY, 'au_frames': 0,
+                              'au_valid': 0})}
 
 
 def _tree(manual_dir, config):
@@ -146,6 +154,7 @@ def _blank(channels):
   return {
     'stimulus': 0, 'ratings': dict.fromkeys((*deap.RATINGS, 'familiarity'), 0.0),
     'signals': signal, 'signal_valid': signal.astype(bool), 'baseline': signal,
+    'signal_quality': np.zeros((channels, len(MEASURES)), np.float32),
     'signal_rate': 0.0,
     'source': {'video': '', 'video_rate': 0.0, 'width': 0, 'height': 0,
                'pixel_aspect': 0.0, 'signals': '', 'row': 0},
@@ -158,6 +167,8 @@ def _metadata(config, tree, trials):
     'channels': list(config.channels),
     'units': [deap_trials.CHANNELS[name][1] for name in config.channels],
     'signal_rate': deap.SIGNAL_RATE,
+    'clean': config.clean,
+    'quality_measures': list(MEASURES),
     'crop': config.crop if config.video else None,
     'synthetic': tree.marker is not None,
     'ceiling': marker.get('ceiling'),

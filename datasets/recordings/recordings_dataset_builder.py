@@ -12,7 +12,15 @@ from etils import epath
 from mvp_jax.errors import InputError
 from mvp_jax.raw import recordings
 from mvp_jax.raw.action_units import no_units
-from mvp_jax.raw.builder import CorpusBuilder, FaceConfig, array, unit_features
+from mvp_jax.raw.builder import (
+  CorpusBuilder,
+  FaceConfig,
+  array,
+  rounded,
+  unit_features,
+)
+from mvp_jax.raw.channels import MEASURES, signal_columns
+from mvp_jax.raw.face_quality import QUALITY
 from mvp_jax.raw.manifest import CHANNELS, RATINGS, SCALE, read_manifest
 from mvp_jax.raw.units import AS_RECORDED
 
@@ -47,8 +55,11 @@ class Builder(CorpusBuilder):
 
   # Said outright, since TFDS cannot ask a module that is in no package.
   pkg_dir_path = epath.Path(__file__).parent
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'First version.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES = {
+    '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
+             'quality is told of each channel.',
+    '1.0.0': 'First version.'}
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     'Put a manifest.csv into manual_dir; docs/recordings.md says what is in it.')
   CONFIG = RecordingsConfig
@@ -66,7 +77,8 @@ class Builder(CorpusBuilder):
                f'{config.frame_rate:g}hz', *parts]
     if config.action_units:
       parts.append('au')
-    return '_'.join([*parts, *(config.channels or ('all',))])
+    raw = [] if config.clean else ['raw']
+    return '_'.join([*parts, *raw, *(config.channels or ('all',))])
 
   @classmethod
   def fingerprint(cls, manual_dir, config):
@@ -82,12 +94,14 @@ class Builder(CorpusBuilder):
     channels = recordings.channels_in_use(manifest, config.channels)
     frames = config.frames()
     outcomes = recordings.prepare_trials(
-      manifest, channels, config.signal_rate, frames, self.interim_dir, config.workers,
-      config.action_units)
+      manifest, channels, config.signal_rate, config.clean, frames, self.interim_dir,
+      config.engine, config.action_units)
+    self._channels = channels
     marker = recordings.marker(manifest) or {}
     return outcomes, {
       'channels': list(channels), 'units': _units(channels, outcomes),
-      'signal_rate': config.signal_rate,
+      'signal_rate': config.signal_rate, 'clean': config.clean,
+      'quality_measures': list(MEASURES),
       'crop': config.crop if config.video else None,
       'subjects': {r.subject_name: r.subject for r in manifest.recordings},
       'stimuli': {r.stimulus_name: r.stimulus for r in manifest.recordings},
@@ -103,6 +117,7 @@ class Builder(CorpusBuilder):
       'ratings': {name: np.float32 for name in RATINGS},
       'signals': array((None, None), np.float32),
       'signal_valid': array((None, None), np.bool_),
+      'signal_quality': array((None, len(MEASURES)), np.float32),
       'signal_rate': np.float32,
       **unit_features(),
       'source': {
@@ -117,9 +132,9 @@ class Builder(CorpusBuilder):
     trial, config = outcome.trial, self.builder_config
     found = recordings.load_signals(self.interim_dir, trial)
     seconds = float(found.pop('seconds'))
-    del found['units']
+    del found['units'], found['masked']
+    # TFDS can't read back an array of two unknown sizes and less than two bytes.
     if not found['signals'].size:
-      # TFDS can't read back an array of two unknown sizes and less than two bytes.
       found |= {'signals': np.zeros((2, 1), np.float32),
                 'signal_valid': np.zeros((2, 1), bool)}
     example = _blank() | found | {
@@ -140,19 +155,13 @@ class Builder(CorpusBuilder):
     return recordings.load_trial_frames(
       self.interim_dir, outcome.trial, outcome.facts['seconds'])['jpegs']
 
-  def account_row(self, outcome):
-    def fact(name, digits):
-      value = outcome.facts.get(name, '')
-      return value if isinstance(value, str) else round(value, digits)
-
-    trial = outcome.trial
-    return {'trial_id': trial.trial_id, 'outcome': outcome.code,
-            'reason': outcome.reason, 'row': trial.row, 'subject': trial.subject,
-            'subject_name': trial.subject_name, 'stimulus_name': trial.stimulus_name,
-            'seconds': fact('seconds', 2), 'signal_share': fact('signal_share', 4),
-            'video_rate': fact('video_rate', 3), 'frames': fact('frames', 0),
-            'face_share': fact('face_share', 4), 'au_frames': fact('au_frames', 0),
-            'au_valid': fact('au_valid', 0)}
+  def account_facts(self, outcome):
+    trial, facts = outcome.trial, outcome.facts
+    return {'row': trial.row, 'subject_name': trial.subject_name,
+            'stimulus_name': trial.stimulus_name, **rounded(facts, {'seconds': 2}),
+            **signal_columns(self._channels, facts),
+            **rounded(facts, {'video_rate': 3, 'frames': 0, **QUALITY, 'au_frames': 0,
+                              'au_valid': 0})}
 
 
 def _check_wanted(manifest, config):
@@ -185,7 +194,8 @@ def _blank():
   return {
     'subject_name': '', 'stimulus': 0, 'stimulus_name': '',
     'ratings': dict.fromkeys(RATINGS, 0.0),
-    'signals': signal, 'signal_valid': signal.astype(bool), 'signal_rate': 0.0,
+    'signals': signal, 'signal_valid': signal.astype(bool),
+    'signal_quality': np.zeros((0, len(MEASURES)), np.float32), 'signal_rate': 0.0,
     **no_units(),
     'source': {'row': 0, 'video': '', 'video_rate': 0.0, 'width': 0, 'height': 0,
                'pixel_aspect': 0.0},

@@ -64,7 +64,7 @@ class Builder(CorpusBuilder):
                                     in sorted(folder.others.items())), file=sys.stderr)
     outcomes = videos.prepare_videos(
       folder, config.frame_rate, config.frame_size, config.min_frames,
-      self.interim_dir, config.workers)
+      self.interim_dir, config.engine)
     return outcomes, {
       'channels': [], 'units': [], 'signal_rate': None, 'crop': None,
       'synthetic': folder.synthetic, 'ceiling': None,
@@ -92,9 +92,8 @@ class Builder(CorpusBuilder):
   def _load_frames(self, outcome):
     return load_frames(self.interim_dir, videos.task_name(outcome.trial))
 
-  def account_row(self, outcome):
+  def account_facts(self, outcome):
     names = ('video_rate', 'width', 'height', 'pixel_aspect', 'stored_height',
              'stored_width', 'frames', 'bytes')
-    return {'trial_id': outcome.trial.trial_id, 'outcome': outcome.code,
-            'reason': outcome.reason, 'video': outcome.trial.path,
+    return {'video': outcome.trial.path,
             **{name: outcome.facts.get(name, '') for name in names}}

@@ -42,7 +42,8 @@ def prepare(name, manual_dir, data_dir, *, workers=None, allow_losses=(), **fiel
     data_dir: where prepared data goes.
     workers: processes, by default as many as there are processors.
     allow_losses: codes of `mvp_jax.raw.losses` with which trials may be missing.
-    **fields: of the builder's config, e.g. `frame_rate`.
+    **fields: of the builder's config, e.g. `frame_rate`, or `beam` to do it on a
+      cluster.
 
   Returns:
     Path for `tfds.builder_from_directory`; `account.csv` in it says what became
@@ -59,7 +60,8 @@ def prepare(name, manual_dir, data_dir, *, workers=None, allow_losses=(), **fiel
   # Not below the fingerprint, which a repaired file changes: what was prepared
   # from the other files is still good.
   place = hashlib.sha256(str(manual_dir).encode()).hexdigest()[:8]
-  config.interim_dir = str(data_dir / 'interim' / f'{name}_{config.name}_{place}')
+  config.interim_dir = str(data_dir / 'interim' / '_'.join((
+    name, config.name, str(builder_class.VERSION), place)))
   with _quiet():
     builder = builder_class(config=config, data_dir=data_dir / fingerprint,
                             file_format='array_record')

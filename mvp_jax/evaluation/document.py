@@ -60,6 +60,42 @@ class Folded:
   text: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Link:
+  """A line that leads to another file beside the page, `target`."""
+  text: str
+  target: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Sketch:
+  """A small line drawing, `width` x `height` units, stretched to the place there is.
+
+  `lines` is SVG path data; `spans` are (from, to) along x that are shaded.
+  """
+  label: str
+  width: int
+  height: int
+  lines: str
+  spans: list[tuple[float, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+  """One of many alike: lines of text, JPEGs side by side, sketches below."""
+  title: str
+  lines: list[str]
+  jpegs: list[bytes]
+  sketches: list[Sketch]
+  flagged: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Cards:
+  """Cards side by side, as many as there is room for. Markdown has their texts."""
+  cards: list[Card]
+
+
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -110,6 +146,23 @@ details {{ background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; padding: .6rem 1rem; margin: .9rem 0; }}
 summary {{ cursor: pointer; color: var(--accent); }}
 pre {{ overflow-x: auto; font-size: .82rem; line-height: 1.45; }}
+.cards {{ display: grid; gap: .7rem; margin: .9rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }}
+.card {{ background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+  padding: .6rem .7rem; font-size: .82rem; line-height: 1.35; overflow-wrap: anywhere;
+  content-visibility: auto; contain-intrinsic-size: auto 16rem; }}
+.card.flagged {{ border-color: var(--warn); }}
+.card.flagged p:first-of-type {{ color: var(--warn); }}
+.card h4 {{ margin: 0 0 .15rem; font-size: .9rem; }}
+.card p {{ margin: .1rem 0; color: var(--soft); }}
+.card .strip {{ display: flex; gap: 4px; margin: .35rem 0; }}
+.card img {{ flex: 1 1 0; min-width: 0; border-radius: 6px; border: 0; }}
+.card svg {{ display: block; width: 100%; height: 2.3rem; margin-bottom: .25rem;
+  background: var(--page); border-radius: 4px; }}
+.card path {{ fill: none; stroke: var(--accent); stroke-width: 1;
+  vector-effect: non-scaling-stroke; }}
+.card rect {{ fill: var(--warn); opacity: .3; }}
+a {{ color: var(--accent); }}
 @media print {{ body {{ background: #fff; }} h2 {{ break-after: avoid; }}
   figure, .scroll {{ break-inside: avoid; }} }}
 </style>
@@ -156,7 +209,32 @@ def _html(block):
     case Folded(title, text):
       return (f'<details><summary>{e(title)}</summary><pre>{e(text)}</pre>'
               '</details>')
+    case Link(text, target):
+      return f'<p><a href="{e(target)}">{e(text)}</a></p>'
+    case Cards(cards):
+      return f'<div class="cards">{"".join(map(_html_card, cards))}</div>'
   raise TypeError(f'not a block: {block!r}')
+
+
+def _html_card(card):
+  e = html.escape
+  images = ''.join('<img alt="" src="data:image/jpeg;base64,'
+                   f'{base64.b64encode(jpeg).decode()}">' for jpeg in card.jpegs)
+  return (f'<div class="card{" flagged" if card.flagged else ""}">'
+          f'<h4>{e(card.title)}</h4>'
+          + ''.join(f'<p>{e(line)}</p>' for line in card.lines)
+          + (f'<div class="strip">{images}</div>' if images else '')
+          + ''.join(map(_html_sketch, card.sketches)) + '</div>')
+
+
+def _html_sketch(sketch):
+  label = html.escape(sketch.label)
+  spans = ''.join(f'<rect x="{a:g}" width="{b - a:g}" height="{sketch.height}"/>'
+                  for a, b in sketch.spans)
+  lines = f'<path d="{html.escape(sketch.lines)}"/>' if sketch.lines else ''
+  return (f'<p>{label}</p><svg role="img" aria-label="{label}" '
+          f'preserveAspectRatio="none" viewBox="0 0 {sketch.width} {sketch.height}">'
+          f'{spans}{lines}</svg>')
 
 
 def _html_table(table):
@@ -199,6 +277,11 @@ def _markdown(block, folder):
       return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
     case Picture(name, caption):
       return f'![{_md(name)}]({folder}/{name}.png)\n\n{_md(caption)}'
+    case Link(text, target):
+      return f'[{_md(text)}]({target})'
+    case Cards(cards):
+      return '\n'.join(f'- {_md("; ".join([card.title, *card.lines]))}'
+                       for card in cards)
     case Folded(title, text):
       code = '\n'.join(f'    {line}' for line in text.splitlines())
       return f'<details><summary>{_md(title)}</summary>\n\n{code}\n\n</details>'

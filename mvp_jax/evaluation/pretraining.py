@@ -8,7 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mvp_jax.evaluation import figures
-from mvp_jax.evaluation.document import Banner, Folded, Heading, Paragraph, Table
+from mvp_jax.evaluation.document import (
+  Banner,
+  Folded,
+  Heading,
+  Link,
+  Paragraph,
+  Table,
+)
 from mvp_jax.evaluation.files import read_curves, read_json, read_speed
 from mvp_jax.evaluation.report import picture, save, text, words
 
@@ -22,7 +29,7 @@ def write_report(workdir: Path) -> Path:
   synthetic = bool(run.get('synthetic'))
   blocks = [
       *_origin(synthetic),
-      *_data(run),
+      *_data(run, workdir),
       Heading('Learning curve'),
       *([picture('learning_curves', figures.learning_curves(curves[0], synthetic),
                  'Mean squared error of the normalised pixels of hidden tokens; a '
@@ -41,13 +48,15 @@ def _origin(synthetic):
                  'corpus. What the encoder has learnt here are drawn faces.')
 
 
-def _data(run):
+def _data(run, workdir):
   sources = run.get('sources') or []
   yield Heading('Data')
   yield Table(['source', 'subjects', 'trials', 'clips an epoch', 'fingerprint'],
               [[str(s['dataset']), *(text(s[key]) for key in (
                   'subjects', 'trials', 'clips_an_epoch')), str(s['fingerprint'])]
                for s in sources])
+  for path in sorted(workdir.glob('account-*.html')):
+    yield Link(f'Every video, and what was lost and why: {path.name}', path.name)
 
 
 def _reconstructions(folder, synthetic):

@@ -18,6 +18,7 @@ from mvp_jax.evaluation.document import (
   Bullets,
   Folded,
   Heading,
+  Link,
   Paragraph,
   Picture,
   Table,
@@ -53,6 +54,7 @@ def write_report(workdir: Path) -> Path:
       *_scores(results, ceiling, synthetic),
       *_folds(results, predictions, facts),
       *_data(predictions, facts, synthetic),
+      *_account(workdir),
       *_encoder(predictions, facts),
       *_learning(curves, synthetic),
       *_attention(attention, predictions, synthetic),
@@ -213,6 +215,12 @@ def _data(predictions, facts, synthetic):
   else:
     rows.append(['losses', 'none'])
   yield Table(['account', ''], rows, text_columns=2)
+
+
+def _account(workdir):
+  if (workdir / 'account.html').exists():
+    yield Link('Every trial as it was prepared, and what was lost and why: '
+               'account.html', 'account.html')
 
 
 def _encoder(predictions, facts):

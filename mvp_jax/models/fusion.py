@@ -1,9 +1,8 @@
-"""Cross-attention fusion of video and physiology (MVP, arXiv 2501.03103).
+"""Fusion of video and physiology over whole trials (MVP, arXiv 2501.03103).
 
-Query = physiological tokens, key and value = video tokens, over whole trials.
-With one modality left out the same code is the unimodal baseline: without
-video the physio tokens go straight to the heads, without physio the video
-tokens do.
+By default as MVP: cross-attention, query = physiological tokens, key and value =
+video tokens; `fusions` has the others. With one modality left out the same code is
+the unimodal baseline: the other's tokens go straight to the head.
 
 Shapes: B trials, S samples, C channels, V video tokens, D width, T targets.
 """
@@ -16,6 +15,7 @@ from flax import nnx
 
 from mvp_jax.models import layers
 from mvp_jax.models.action_units import ActionUnitConfig, ActionUnitTransformer
+from mvp_jax.models.fusions import FUSIONS, Tokens, make_fusion
 from mvp_jax.models.physio import (
     PhysioConfig,
     PhysioTransformer,
@@ -39,7 +39,9 @@ class FusionSizes:
   centre_video: str = 'onset'
   onset_seconds: float = 2.0
   video_depth: int = 1  # self-attention layers over the video tokens
-  depth: int = 2  # cross-attention layers
+  fusion: str = 'cross'  # one of fusions.FUSIONS
+  depth: int = 2  # layers of the fusion, where it has any
+  segments: int = 16  # that a trial is cut into by 'vanilla' and 'joint'
   heads: int = 4
   mlp_width: int = 1024
   dropout: float = 0.1
@@ -52,6 +54,10 @@ class FusionSizes:
     if self.centre_video not in CENTRES:
       raise ValueError(f'centre_video {self.centre_video!r} is none of '
                        f'{", ".join(CENTRES)}')
+    if self.fusion not in FUSIONS:
+      raise ValueError(f'fusion {self.fusion!r} is none of {", ".join(FUSIONS)}')
+    if self.segments < 1:
+      raise ValueError(f'segments is {self.segments}, must be at least 1')
     if self.dtype not in layers.DTYPES:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
     for heads in (self.heads, self.physio.heads, self.action_units.heads):
@@ -86,6 +92,30 @@ class FusionConfig(FusionSizes):
                        f'{", ".join(VIDEO_BACKBONES)}')
 
 
+class Head(nnx.Module):
+  """Logits of "high" for each target from one vector."""
+
+  def __init__(self, width, targets, dropout, *, rngs, dtype):
+    self.dropout = dropout
+    self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
+    self.linear = nnx.Linear(width, targets, rngs=rngs,
+                             kernel_init=nnx.initializers.truncated_normal(0.02))
+
+  def __call__(self, x, key=None):
+    x = layers.dropout(self.norm(x), self.dropout, key)
+    return self.linear(x.astype(jnp.float32))
+
+
+def _mean_odds(logits):
+  """Logits of the mean of some probabilities, which come as logits too."""
+  if len(logits) == 1:
+    return logits[0]
+  high, low = (jax.nn.logsumexp(jnp.stack([jax.nn.log_sigmoid(sign * x)
+                                           for x in logits]), axis=0)
+               for sign in (1, -1))
+  return high - low
+
+
 class EmotionModel(nnx.Module):
   """Logits of "high" for each target from one or both modalities."""
 
@@ -111,12 +141,12 @@ class EmotionModel(nnx.Module):
       self.video_in = layers.linear(config.video_width, width, rngs=rngs, dtype=dtype)
       self.video = layers.Stack(block, config.video_depth, rngs=rngs,
                                 remat=config.remat)
+    widths = (width,)
     if len(config.modalities) == 2:
-      self.fusion = layers.Stack(lambda rngs: block(rngs, cross=True), config.depth,
-                                 rngs=rngs, remat=config.remat)
-    self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
-    self.head = nnx.Linear(width, len(config.targets), rngs=rngs,
-                           kernel_init=nnx.initializers.truncated_normal(0.02))
+      self.fusion = make_fusion(config, block, rngs=rngs, dtype=dtype)
+      widths = self.fusion.widths
+    self.heads = nnx.List(Head(n, len(config.targets), config.dropout, rngs=rngs,
+                               dtype=dtype) for n in widths)
 
   def __call__(self, batch, key=None, want_attention=False):
     """Returns float32 logits [B, T] and a dict of what can be looked at.
@@ -128,24 +158,23 @@ class EmotionModel(nnx.Module):
           encoder `frames`: uint8 [B, clips, frames, size, size, 3];
         video_valid: bool [B, V]; video_times: float32 [B, V], seconds.
       key: random key for dropout, or None.
-      want_attention: add `attention` [depth, B, heads, N, V], `query_valid` [B, N]
-        and `query_times` [N], seconds.
+      want_attention: with fusion 'cross', add `attention` [depth, B, heads, N, V],
+        `query_valid` [B, N] and `query_times` [N], seconds.
     """
     keys = (None,) * 5 if key is None else jax.random.split(key, 5)
-    seen = {}
-    if 'video' in self.config.modalities:
-      video, video_valid = self._video_tokens(batch, keys), batch['video_valid']
-      x, valid = video, video_valid
+    seen, tokens = {}, []
     if 'physio' in self.config.modalities:
       x, valid = self.physio(batch['signals'], batch['signals_valid'], keys[2])
-    if len(self.config.modalities) == 2:
-      x, weights = self.fusion(x, video, video_valid, keys[3], want_attention)
-      if want_attention:
-        seen = {'attention': weights, 'query_valid': valid,
-                'query_times': self.physio.times(batch['signals'].shape[1])}
-    pooled = self.norm(masked_mean(x, valid))
-    pooled = layers.dropout(pooled, self.config.dropout, keys[4])
-    return self.head(pooled.astype(jnp.float32)), seen
+      tokens.append(Tokens(x, valid, self.physio.times(batch['signals'].shape[1])))
+    if 'video' in self.config.modalities:
+      x = self._video_tokens(batch, keys)
+      tokens.append(Tokens(x, batch['video_valid'], batch['video_times']))
+    if len(tokens) == 2:
+      pooled, seen = self.fusion(*tokens, keys[3], want_attention)
+    else:
+      pooled = [masked_mean(tokens[0].x, tokens[0].valid)]
+    logits = [head(x, keys[4]) for head, x in zip(self.heads, pooled, strict=True)]
+    return _mean_odds(logits), seen
 
   def _video_tokens(self, batch, keys):
     valid, times = batch['video_valid'], batch['video_times']

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.raw import amigos, signals
+from mvp_jax.raw import amigos
+from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw.action_units import prepare_units, unit_facts
 from mvp_jax.raw.amigos_ratings import (
   EXTERNAL,
@@ -16,7 +17,7 @@ from mvp_jax.raw.amigos_ratings import (
 )
 from mvp_jax.raw.frames import face_frames, frame_facts, pack_frames
 from mvp_jax.raw.losses import Loss, Outcome
-from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
+from mvp_jax.raw.prepare import Task, at_most, load_result, run_tasks
 
 # Column of joined_data (from 0) and unit.
 CHANNELS = {
@@ -30,7 +31,7 @@ _SIGNAL_WORKERS = 4  # Each holds a file of 100 MB and more.
 _MAX_RELATIVE = 20.0
 
 
-def prepare_trials(tree, trials, channels, annotation, frames, directory,
+def prepare_trials(tree, trials, channels, clean, annotation, frames, directory,
                    workers=None):
   """Prepares every trial; results stay in `directory` until all is written.
 
@@ -38,6 +39,7 @@ def prepare_trials(tree, trials, channels, annotation, frames, directory,
     tree: amigos.Tree. With `openface` action units are prepared.
     trials: list of amigos.Trial.
     channels: names from `CHANNELS`.
+    clean: whether the signals are cleaned.
     annotation: of `amigos.ANNOTATIONS`, the ratings that a trial must have.
     frames: FrameSpec, or None for signals only.
     directory: for the results of single trials; a killed run continues there.
@@ -47,7 +49,7 @@ def prepare_trials(tree, trials, channels, annotation, frames, directory,
     list of Outcome, one per trial and in the same order.
   """
   facts, problems = _read_signals(
-    tree, trials, channels, annotation, directory, workers)
+    tree, trials, channels, clean, annotation, directory, workers)
   if tree.openface is not None:
     prepare_units(trials, problems, lambda i: _units_files(
       tree, trials[i], facts[i]['seconds']), directory, workers)
@@ -71,19 +73,21 @@ def load_trial(directory, trial):
 
   Returns:
     dict: signals float32 [time, channel] and signal_valid bool (0 where not
-    valid) from the onset on, baseline float32 [time, channel] before it; ratings
-    {name: float} by RATINGS and EXTERNAL, NaN where not given; segments with times
-    float32 [segments, 2] in seconds and ratings float32 [segments, 2].
+    valid) from the onset on, signal_quality float32 [channel, channels.MEASURES],
+    baseline float32 [time, channel] before the onset; ratings {name: float} by
+    RATINGS and EXTERNAL, NaN where not given; segments with times float32
+    [segments, 2] in seconds and ratings float32 [segments, 2].
   """
   name, onset = trial.video_id, amigos.BASELINE_SAMPLES
   with load_result(directory / 'signals', _subject_name(trial.subject)) as arrays:
-    values, valid = arrays[f'values_{name}'], arrays[f'valid_{name}']
+    values, valid, quality = (
+      arrays[f'{key}_{name}'] for key in ('values', 'valid', 'quality'))
     told, seen = arrays[f'self_{name}'], arrays[f'external_{name}']
     times = arrays[f'times_{name}']
   external = seen.mean(0) if len(seen) else np.full(2, np.nan)
   return {
     'signals': values[onset:], 'signal_valid': valid[onset:],
-    'baseline': values[:onset],
+    'signal_quality': quality, 'baseline': values[:onset],
     'ratings': dict(zip(RATINGS + EXTERNAL, (*told, *external), strict=True)),
     'segments': {'times': times, 'ratings': seen}}
 
@@ -109,7 +113,7 @@ def _subject_name(subject):
   return f'P{subject:02d}'
 
 
-def _read_signals(tree, trials, channels, annotation, directory, workers):
+def _read_signals(tree, trials, channels, clean, annotation, directory, workers):
   """For each trial its facts (dict) and None or its Loss."""
   subjects = sorted({trial.subject for trial in trials})
   wanted = {subject: tuple(trial.video_id for trial in trials
@@ -118,9 +122,9 @@ def _read_signals(tree, trials, channels, annotation, directory, workers):
   for subject in subjects:
     name = _subject_name(subject)
     path = tree.root / tree.signals.get(subject, f'Data_Preprocessed_{name}.mat')
-    tasks.append(Task(name, (path, wanted[subject], tuple(channels),
+    tasks.append(Task(name, (path, wanted[subject], tuple(channels), clean,
                              tuple(annotation), tree.marker), (path,)))
-  workers = min(workers or default_workers(), _SIGNAL_WORKERS)
+  workers = at_most(workers, _SIGNAL_WORKERS)
   losses = dict(zip(subjects, run_tasks(
     _subject, tasks, directory / 'signals', 'Signals', 'subjects', workers),
     strict=True))
@@ -136,11 +140,11 @@ def _read_signals(tree, trials, channels, annotation, directory, workers):
     if 'problem' in note:
       loss = Loss(*note['problem'])
     problems.append(loss)
-    facts.append({name: note[name] for name in ('seconds', 'unrated') if name in note})
+    facts.append({name: value for name, value in note.items() if name != 'problem'})
   return facts, problems
 
 
-def _subject(path, video_ids, channels, annotation, marker):
+def _subject(path, video_ids, channels, clean, annotation, marker):
   """Reads one subject's file; returns arrays by VideoID, and notes as JSON."""
   cells = amigos.read_mat(path)
   arrays, notes = {}, {}
@@ -149,14 +153,15 @@ def _subject(path, video_ids, channels, annotation, marker):
       if name not in cells:
         raise Loss('missing_signals', f'{path}: no VideoID {name}; there are '
                    f'{", ".join(cells)}')
-      found, notes[name] = _trial(path, name, cells[name], channels, annotation, marker)
+      found, notes[name] = _trial(
+        path, name, cells[name], channels, clean, annotation, marker)
       arrays |= {f'{key}_{name}': value for key, value in found.items()}
     except Loss as loss:
       notes[name] = {'problem': (loss.code, loss.reason)}
   return arrays | {'notes': np.array(json.dumps(notes))}
 
 
-def _trial(path, name, cell, channels, annotation, marker):
+def _trial(path, name, cell, channels, clean, annotation, marker):
   """Arrays and facts of one trial. Raises Loss."""
   data = cell.joined_data
   amigos.check_data(path, name, data, marker)
@@ -174,19 +179,21 @@ def _trial(path, name, cell, channels, annotation, marker):
   for needed in annotation:
     if needed in losses:
       raise losses[needed]
-  values = np.zeros((len(data), len(channels)), np.float32)
-  valid = np.zeros(values.shape, bool)
-  for c, channel in enumerate(channels):
-    column = data[:, CHANNELS[channel][0]]
-    if channel == 'eda':
-      column = relative_conductance(column)
-    if problem := signals.unusable(column[amigos.BASELINE_SAMPLES:]):
-      raise Loss('bad_signal', f'{path}: VideoID {name}, {channel}: {problem}')
-    values[:, c], valid[:, c] = signals.bridge_gaps(column, amigos.SIGNAL_RATE)
+  columns = {channel: data[:, CHANNELS[channel][0]] for channel in channels}
+  if 'eda' in columns:
+    columns['eda'] = relative_conductance(columns['eda'])
+  found = raw_channels.prepare(
+    columns, amigos.SIGNAL_RATE, [CHANNELS[channel][1] for channel in channels],
+    amigos.BASELINE_SAMPLES, clean)
+  masked = found.pop('masked').tolist()
+  raw_channels.require_one(
+    f'{path}: VideoID {name}, ', dict(zip(channels, masked, strict=True)))
   unrated = '; '.join(f'{source}: {loss.code}' for source, loss in losses.items())
-  return ({'values': values, 'valid': valid, 'self': np.array(list(told.values())),
-           'external': seen, 'times': times},
-          {'seconds': seconds, 'unrated': unrated})
+  return (found | {'self': np.array(list(told.values())), 'external': seen,
+                   'times': times},
+          {'seconds': seconds, 'unrated': unrated, **raw_channels.signal_facts(
+            channels, found['valid'][amigos.BASELINE_SAMPLES:], found['quality'],
+            masked)})
 
 
 def _frames_task(tree, trial, spec, seconds):

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw import beam
 from mvp_jax.raw.action_units import no_units
 from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec
@@ -38,6 +39,7 @@ class CorpusConfig(tfds.core.BuilderConfig):
     frame_rate: stored frames per second.
     frame_size: their side in pixels.
     workers: processes; None = as many as there are processors.
+    beam: options of an Apache Beam pipeline that does it instead; '' = this machine.
     allow_losses: loss codes with which trials may be missing.
     interim_dir: where single trials wait; None = beside the data set.
   """
@@ -46,8 +48,14 @@ class CorpusConfig(tfds.core.BuilderConfig):
   frame_rate: float = 25.0
   frame_size: int = 224
   workers: int | None = None
+  beam: str = ''
   allow_losses: tuple[str, ...] = ()
   interim_dir: str | None = None
+
+  @property
+  def engine(self):
+    """What prepares: `workers` of `prepare.run_tasks`."""
+    return self.beam or self.workers
 
   def rules(self):
     """{'field: what it must be': whether it is}."""
@@ -65,24 +73,29 @@ class CorpusConfig(tfds.core.BuilderConfig):
       if not holds:
         name = rule.partition(':')[0]
         raise InputError(f'{corpus}: {rule}; it is {getattr(self, name)!r}')
+    if self.beam:
+      beam.parse(self.beam)
 
 
 @dataclasses.dataclass
 class FaceConfig(CorpusConfig):
-  """Adds how faces are cut out, and what OpenFace says of them.
+  """Adds how a person is prepared: the face, its action units, the signals.
 
   Attributes:
     crop: 'X' (whole face and some background), 'Y' (face only) or a number as text:
       the crop's side over the face's.
     action_units: whether OpenFace's action units belong to it; it has then only
       trials with them. They are stored as `unit_features`.
+    clean: whether hum, wander of the baseline and noise are taken out of signals.
   """
 
   crop: str = 'X'
   action_units: bool = False
+  clean: bool = True
 
   def rules(self):
-    return {f'crop: one of {CROPS}': crop_scale(self.crop) is not None
+    return {'clean: True or False': isinstance(self.clean, bool),
+            f'crop: one of {CROPS}': crop_scale(self.crop) is not None
             } | super().rules()
 
   def frames(self):
@@ -152,9 +165,16 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """A trial's frames: sequence of bytes."""
     raise NotImplementedError
 
-  def account_row(self, outcome):
-    """What became of a trial: dict with at least trial_id, outcome, reason."""
+  def account_facts(self, outcome):
+    """What the account tells of a trial beside who it is and what became of it."""
     raise NotImplementedError
+
+  def account_row(self, outcome):
+    """What became of a trial: dict of texts and numbers, '' for what is not known."""
+    trial = outcome.trial
+    return {'trial_id': trial.trial_id, 'subject': trial.subject, 'trial': trial.trial,
+            'outcome': outcome.code, 'reason': outcome.reason,
+            **self.account_facts(outcome)}
 
   @classmethod
   def check_account(cls, path, config):
@@ -270,6 +290,12 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       'trial_id': '', 'subject': 0, 'trial': 0, **self.trial_example(None),
       'frame_times': np.zeros(0, np.float32), 'frame_valid': np.zeros(0, bool),
       'first_chunk': 0, 'num_chunks': 0, 'chunk': 0, 'frames': []}
+
+
+def rounded(facts, digits):
+  """Some facts of an outcome with so many digits, {name: digits}; '' where unknown."""
+  return {name: round(facts[name], count) if name in facts else ''
+          for name, count in digits.items()}
 
 
 def array(shape, dtype):

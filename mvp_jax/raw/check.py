@@ -23,7 +23,10 @@ from mvp_jax.raw.manifest import CHANNELS, Manifest, Problem, read_manifest
 
 @dataclasses.dataclass
 class Report:
-  """What was found. `problems` in the order of rows; `usable`: rows without any."""
+  """What was found. `problems` in the order of rows; `usable`: rows without any.
+
+  `masked`: lines on channels that can't be used in a trial which others save.
+  """
 
   manifest: Manifest
   channels: tuple[str, ...]
@@ -33,6 +36,7 @@ class Report:
   seconds: list[float]  # of the trials whose length is known
   rates: dict[str, Counter]  # of each channel, and of the videos: {Hz: trials}
   action_units: bool = False  # whether every trial must have them
+  masked: list[str] = dataclasses.field(default_factory=list)
 
 
 def check(path, channels=(), video=None, action_units=False):
@@ -98,7 +102,14 @@ def _check_row(recording, report):
   if len(report.problems) == before and (found or frame_times is not None):
     seconds = attempt('signals', recordings.trial_seconds, recording, found,
                       frame_times)
-    if seconds is not None:
+    if seconds is None:
+      return
+    judged = attempt('signals', recordings.judge, recording, found, seconds) or {}
+    for name, one in judged.items():
+      if text := recordings.problem_of(recording, name, one):
+        report.masked.append(f'row {recording.row}, column {name}: {text}; it is '
+                             'masked in this trial')
+    if len(report.problems) == before:
       report.seconds.append(seconds)
 
 
@@ -106,7 +117,7 @@ def describe(report):
   """The report as text: a line for each problem, then the summary."""
   manifest = report.manifest
   lines = [str(problem) for problem in report.problems]
-  lines += [f'note: {note}' for note in manifest.notes]
+  lines += [f'note: {note}' for note in (*manifest.notes, *report.masked)]
   subjects = Counter(r.subject_name for r in manifest.recordings)
   lines.append(f'{manifest.rows} rows, {report.usable} of them without a problem; '
                f'{len(report.problems)} problems')

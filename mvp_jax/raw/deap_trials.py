@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw import deap, signals
 from mvp_jax.raw.action_units import prepare_units, unit_facts
 from mvp_jax.raw.frames import face_frames, frame_facts, pack_frames
 from mvp_jax.raw.losses import Loss, Outcome
-from mvp_jax.raw.prepare import Task, default_workers, load_result, run_tasks
+from mvp_jax.raw.prepare import Task, at_most, load_result, run_tasks
 
 # Channel in the .dat files (from 0) and unit. What the readme gives no unit for
 # is passed on in what the file holds.
@@ -26,13 +27,14 @@ CHANNELS = {
 _SIGNAL_WORKERS = 4  # Each holds a file of 100 MB three times over.
 
 
-def prepare_trials(tree, trials, channels, frames, directory, workers=None):
+def prepare_trials(tree, trials, channels, clean, frames, directory, workers=None):
   """Prepares every trial; results stay in `directory` until all is written.
 
   Args:
     tree: deap.Tree. With `openface` action units are prepared.
     trials: list of deap.Trial.
     channels: names from `CHANNELS`.
+    clean: whether the signals are cleaned.
     frames: FrameSpec, or None for signals only.
     directory: for the results of single trials; a killed run continues there.
     workers: processes, by default as many as there are processors.
@@ -44,7 +46,7 @@ def prepare_trials(tree, trials, channels, frames, directory, workers=None):
     InputError: a signal file tries to run code.
   """
   problems = [trial.problem and Loss(*trial.problem) for trial in trials]
-  _signal_problems(tree, trials, channels, directory, workers, problems)
+  facts = _read_signals(tree, trials, channels, clean, directory, workers, problems)
   if tree.openface is not None:
     prepare_units(trials, problems, lambda i: _units_files(tree, trials[i]), directory,
                   workers)
@@ -55,8 +57,8 @@ def prepare_trials(tree, trials, channels, frames, directory, workers=None):
                        'trials', workers)
     for i, loss in zip(todo, losses, strict=True):
       problems[i] = loss
-  return [_outcome(tree, trial, problem, frames, directory)
-          for trial, problem in zip(trials, problems, strict=True)]
+  return [_outcome(tree, *one, frames, directory)
+          for one in zip(trials, problems, facts, strict=True)]
 
 
 def load_signals(directory, trial):
@@ -64,26 +66,30 @@ def load_signals(directory, trial):
 
   Returns:
     dict: signals float32 [time, channel] and signal_valid bool (0 where not
-    valid) from the onset on, baseline float32 [time, channel] before it.
+    valid) from the onset on, signal_quality float32 [channel, channels.MEASURES],
+    baseline float32 [time, channel] before the onset.
   """
   with load_result(directory / 'signals', f's{trial.subject:02d}') as arrays:
-    values, valid = arrays['values'][trial.row], arrays['valid'][trial.row]
+    values, valid, quality = (
+      arrays[name][trial.row] for name in ('values', 'valid', 'quality'))
   onset = deap.BASELINE_SAMPLES
   return {'signals': values[onset:], 'signal_valid': valid[onset:],
-          'baseline': values[:onset]}
+          'signal_quality': quality, 'baseline': values[:onset]}
 
 
-def _signal_problems(tree, trials, channels, directory, workers, problems):
+def _read_signals(tree, trials, channels, clean, directory, workers, problems):
+  """The facts of each trial; puts losses into `problems`."""
   subjects = sorted({trial.subject for trial in trials})
   tasks = []
   for subject in subjects:
     path = tree.signals / f's{subject:02d}.dat'
-    tasks.append(Task(f's{subject:02d}', (path, tuple(channels)), (path,)))
-  workers = min(workers or default_workers(), _SIGNAL_WORKERS)
+    tasks.append(Task(f's{subject:02d}', (path, tuple(channels), clean), (path,)))
+  workers = at_most(workers, _SIGNAL_WORKERS)
   losses = run_tasks(_signals, tasks, directory / 'signals', 'Signals', 'subjects',
                      workers)
   losses = dict(zip(subjects, losses, strict=True))
   told = {}
+  facts = [{} for _ in trials]
   for i, trial in enumerate(trials):
     if problems[i] is not None:
       continue
@@ -92,40 +98,42 @@ def _signal_problems(tree, trials, channels, directory, workers, problems):
       continue
     if trial.subject not in told:
       with load_result(directory / 'signals', f's{trial.subject:02d}') as arrays:
-        told[trial.subject] = arrays['labels'], arrays['problems']
-    problems[i] = _row_problem(tree, trial, *told[trial.subject])
+        told[trial.subject] = {name: arrays[name] for name in (
+          'labels', 'valid', 'quality', 'masked')}
+    try:
+      facts[i] = _row_facts(tree, trial, channels, **told[trial.subject])
+    except Loss as loss:
+      problems[i] = loss
+  return facts
 
 
-def _row_problem(tree, trial, labels, problems):
-  path = tree.signals / trial.signals_name
-  if trial.row >= len(labels):
-    return Loss('broken_signals', f'{path}: no row {trial.row} for '
-                f'{trial.trial_id}, only {len(labels)} rows')
-  contradiction = deap.contradiction(trial, labels[trial.row])
+def _row_facts(tree, trial, channels, labels, valid, quality, masked):
+  path, row = tree.signals / trial.signals_name, trial.row
+  if row >= len(labels):
+    raise Loss('broken_signals', f'{path}: no row {row} for {trial.trial_id}, only '
+               f'{len(labels)} rows')
+  contradiction = deap.contradiction(trial, labels[row])
   if contradiction:
-    return Loss('bad_rating', contradiction)
-  if problems[trial.row]:
-    return Loss('bad_signal', f'{path}: row {trial.row}, {problems[trial.row]}')
-  return None
+    raise Loss('bad_rating', contradiction)
+  raw_channels.require_one(f'{path}: row {row}, ', dict(
+    zip(channels, masked[row].tolist(), strict=True)))
+  return raw_channels.signal_facts(
+    channels, valid[row, deap.BASELINE_SAMPLES:], quality[row], masked[row].tolist())
 
 
-def _signals(path, channels):
-  """Reads one subject's file; returns arrays by row."""
+def _signals(path, channels, clean):
+  """Reads one subject's file; returns arrays by row, and those of its labels."""
   data, labels = deap.read_dat(path)
-  shape = len(data), deap.SAMPLES, len(channels)
-  values, valid = np.zeros(shape, np.float32), np.zeros(shape, bool)
-  problems = [''] * len(data)
-  for row in range(len(data)):
-    for c, name in enumerate(channels):
-      channel = data[row, CHANNELS[name][0]]
-      channel = signals.conductance(channel) if name == 'eda' else channel
-      problem = signals.unusable(channel[deap.BASELINE_SAMPLES:])
-      if problem and not problems[row]:
-        problems[row] = f'{name}: {problem}'
-      values[row, :, c], valid[row, :, c] = signals.bridge_gaps(
-        channel, deap.SIGNAL_RATE)
-  return {'values': values, 'valid': valid, 'labels': labels,
-          'problems': np.array(problems)}
+  rows = []
+  for row in data:
+    columns = {name: row[CHANNELS[name][0]] for name in channels}
+    if 'eda' in columns:
+      columns['eda'] = signals.conductance(columns['eda'])
+    rows.append(raw_channels.prepare(
+      columns, deap.SIGNAL_RATE, [CHANNELS[name][1] for name in channels],
+      deap.BASELINE_SAMPLES, clean))
+  return {'labels': labels, **{
+    name: np.stack([row[name] for row in rows]) for name in rows[0]}}
 
 
 def _frames_task(tree, trial, spec):
@@ -142,10 +150,11 @@ def _units_files(tree, trial):
   return tree.openface.of(trial.trial_id), video, deap.TRIAL_SECONDS
 
 
-def _outcome(tree, trial, problem, frames, directory):
+def _outcome(tree, trial, problem, facts, frames, directory):
   if problem is not None:
     return Outcome(trial, problem.code, problem.reason, {})
-  facts = frame_facts(directory / 'frames', trial.trial_id) if frames else {}
+  if frames is not None:
+    facts = facts | frame_facts(directory / 'frames', trial.trial_id)
   if tree.openface is not None:
-    facts |= unit_facts(directory, trial.trial_id)
+    facts = facts | unit_facts(directory, trial.trial_id)
   return Outcome(trial, 'ok', '', facts)

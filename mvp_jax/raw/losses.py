@@ -3,20 +3,21 @@
 import dataclasses
 from typing import Any
 
-LOSS_CODES = (
-  'missing_video',    # the video file is not there
-  'broken_video',     # it cannot be decoded, or ends before its own header says
-  'too_short',        # the video has fewer frames than are asked for
-  'no_face',          # hardly any frame shows a face
-  'length_mismatch',  # video and signals differ by more than 2 s
-  'missing_signals',  # the signal file is not there
-  'broken_signals',   # it cannot be read, or has another shape
-  'bad_signal',       # a channel in use is flat or mostly unusable
-  'missing_openface', # the CSV that OpenFace writes is not there
-  'broken_openface',  # it cannot be read, or is of another layout
-  'missing_rating',   # the ratings have no row for the trial
-  'bad_rating',       # a rating is blank, out of range, or contradicted
-)
+# Of each code, what it says of a trial.
+LOSS_CODES = {
+  'missing_video': 'the video file is not there',
+  'broken_video': 'the video cannot be decoded, or ends before its own header says',
+  'too_short': 'the video has fewer frames than are asked for',
+  'no_face': 'hardly any frame shows a face',
+  'length_mismatch': 'video and signals differ in length by more than 2 s',
+  'missing_signals': 'the signal file is not there',
+  'broken_signals': 'the signal file cannot be read, or has another shape',
+  'bad_signal': 'every channel in use is flat or misses much, or the unit is wrong',
+  'missing_openface': 'the CSV that OpenFace writes is not there',
+  'broken_openface': 'the OpenFace file cannot be read, or is of another layout',
+  'missing_rating': 'the ratings have no row for the trial',
+  'bad_rating': 'a rating is blank, out of range, or contradicted',
+}
 
 
 class Loss(Exception):

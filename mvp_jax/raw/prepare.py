@@ -62,7 +62,8 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
     tasks: list of Task.
     directory: where the results are.
     what, unit: for the progress display.
-    workers: processes; 1 runs here. Defaults to the processors at hand.
+    workers: processes; 1 runs here. Defaults to the processors at hand. A text: the
+      options of a Beam pipeline, whose workers all see `directory`.
 
   Returns:
     list with, for each task, None or its Loss. Losses are not remembered: the
@@ -75,24 +76,43 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
   losses = [None] * len(tasks)
   if not todo:
     return losses
-  workers = min(workers or default_workers(), len(todo))
+  numbered = [(i, tasks[i]) for i in todo]
   with Progress(len(tasks), what, unit, initial=len(tasks) - len(todo)) as progress:
-    done = (_in_order if workers == 1 else _in_pool)(
-      function, [(i, tasks[i]) for i in todo], directory, workers)
-    for i, loss in done:
+
+    def tell(i, loss):
       losses[i] = loss
       progress.update(1, lost=sum(loss is not None for loss in losses))
+
+    if isinstance(workers, str):
+      from mvp_jax.raw import beam  # It builds on this module.
+      beam.run(function, numbered, directory, workers, tell)
+    else:
+      workers = min(workers or default_workers(), len(todo))
+      run = _in_order if workers == 1 else _in_pool
+      for i, loss in run(function, numbered, directory, workers):
+        tell(i, loss)
   return losses
+
+
+def at_most(workers, limit):
+  """`workers` for tasks that take much memory; a Beam pipeline's are its own affair."""
+  return (workers if isinstance(workers, str)
+          else min(workers or default_workers(), limit))
+
+
+def result_path(directory, name):
+  """The file of a task's result."""
+  return Path(directory) / f'{name}.npz'
 
 
 def load_result(directory, name):
   """Opens the result of a task: a lazy mapping of arrays, to be closed."""
-  return np.load(_path(directory, name), allow_pickle=False)
+  return np.load(result_path(directory, name), allow_pickle=False)
 
 
 def load_blobs(directory, name, array, ends):
   """Opens an array of a result of which `ends` are the ends of its pieces."""
-  return Blobs.stored(_path(directory, name), array, ends)
+  return Blobs.stored(result_path(directory, name), array, ends)
 
 
 def write_account(path, rows):
@@ -111,14 +131,14 @@ def read_account(path):
 
 def _in_order(function, numbered, directory, workers):
   for i, task in numbered:
-    yield i, _do(function, task, directory)
+    yield i, do(function, task, directory)
 
 
 def _in_pool(function, numbered, directory, workers):
   context = multiprocessing.get_context('spawn')
   pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker)
   try:
-    futures = {pool.submit(_do, function, task, directory): (i, task)
+    futures = {pool.submit(do, function, task, directory): (i, task)
                for i, task in numbered}
     for future in concurrent.futures.as_completed(futures):
       yield futures[future][0], future.result()
@@ -135,14 +155,18 @@ def _start_worker():
   cv2.setNumThreads(1)
 
 
-def _do(function, task, directory):
+def do(function, task, directory, key=None):
+  """Does one task and keeps its result; returns None or its Loss.
+
+  `key` is the task's where the run was started, if that is another machine.
+  """
   # The key is taken first: a file that changes meanwhile makes the result stale.
-  key = task.key()
+  key = key or task.key()
   try:
     arrays = function(*task.args)
   except Loss as loss:
     return loss
-  with whole(_path(directory, task.name)) as part:
+  with whole(result_path(directory, task.name)) as part:
     _save(part, {'key': np.array(key), **arrays})
   return None
 
@@ -161,11 +185,7 @@ def _save(path, arrays):
 def _is_done(task, directory):
   try:
     # Opened here since np.load leaves a broken archive open.
-    with _path(directory, task.name).open('rb') as file, np.load(file) as arrays:
+    with result_path(directory, task.name).open('rb') as file, np.load(file) as arrays:
       return str(arrays['key']) == task.key()
   except (OSError, ValueError, KeyError, zipfile.BadZipFile):
     return False
-
-
-def _path(directory, name):
-  return Path(directory) / f'{name}.npz'

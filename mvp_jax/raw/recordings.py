@@ -5,6 +5,7 @@ and column. What `check` finds before the long work is found by these functions.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -12,12 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.raw import signals, units
+from mvp_jax.raw import channels as raw_channels
+from mvp_jax.raw import units
 from mvp_jax.raw.action_units import on_clock, require_faces
+from mvp_jax.raw.face import crop_scale
+from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.frames import (
   MAX_LENGTH_DIFFERENCE,
   MIN_FACE_SHARE,
   face_frames,
+  frame_facts,
   load_frames,
   pack_frames,
 )
@@ -30,6 +35,7 @@ from mvp_jax.raw.video_times import packet_times
 
 NO_CHANNELS = ('none',)  # where the signals, though there, are not wanted
 _MIN_SECONDS = 1.0
+_SETTLING_SECONDS = 5.0  # on either side of a trial, for the filters
 _UNIX_TIME = 1e8  # an onset beyond it is a time of day
 _MARKER = 'SYNTHETIC.json'
 
@@ -56,7 +62,7 @@ def fingerprint(manifest):
   return digest.hexdigest()[:16]
 
 
-def prepare_trials(manifest, channels, rate, frames, directory, workers=None,
+def prepare_trials(manifest, channels, rate, clean, frames, directory, workers=None,
                    action_units=False):
   """Prepares every trial; results stay in `directory` until all is written.
 
@@ -64,6 +70,7 @@ def prepare_trials(manifest, channels, rate, frames, directory, workers=None,
     manifest: Manifest that has passed `require`.
     channels: names, as `channels_in_use` gives them; () = no signals.
     rate: of the stored signals in Hz.
+    clean: whether they are cleaned.
     frames: FrameSpec, or None for signals only.
     directory: for the results of single trials and videos; a killed run continues.
     workers: processes, by default as many as there are processors.
@@ -76,7 +83,7 @@ def prepare_trials(manifest, channels, rate, frames, directory, workers=None,
   problems = {p.row: Loss(p.code, str(p)) for p in reversed(manifest.problems)
               if p.code != 'manifest'}
   todo = [r for r in recordings if r.row not in problems]
-  wanted = channels, rate, frames is not None, action_units
+  wanted = channels, rate, clean, frames is not None, action_units
   tasks = [Task(r.trial_id, (r, *wanted), tuple(
     part for path in _files(r) for part in _parts(path))) for r in todo]
   losses = run_tasks(prepare_signals, tasks, directory / 'signals', 'Signals',
@@ -92,10 +99,11 @@ def prepare_trials(manifest, channels, rate, frames, directory, workers=None,
     problems |= {r.row: Loss(losses[r.video].code, f'row {r.row}, column video: '
                              f'{losses[r.video].reason}')
                  for r in todo if losses[r.video]}
-  return [_outcome(r, problems.get(r.row), frames, directory) for r in recordings]
+  return [_outcome(r, problems.get(r.row), channels, frames, directory)
+          for r in recordings]
 
 
-def prepare_signals(recording, channels, rate, video, must_have_units=False):
+def prepare_signals(recording, channels, rate, clean, video, must_have_units=False):
   """All of a trial but its frames; see `load_signals`. Raises Loss."""
   found = {name: channel_of(recording, name) for name in channels}
   frame_times, action_units = None, None
@@ -107,24 +115,68 @@ def prepare_signals(recording, channels, rate, video, must_have_units=False):
   seconds = trial_seconds(
     recording, found, frame_times if video else action_units.times if seen else None,
     'video' if video else 'openface')
-  length = round(seconds * rate)
-  values = np.zeros((length, len(found)), np.float32)
-  valid = np.zeros((length, len(found)), bool)
-  for c, channel in enumerate(found.values()):
-    begin = onset(recording, channel)
-    values[:, c], valid[:, c] = resample(
-      *_around(channel, begin, seconds), rate, length, begin)
+  judged = judge(recording, found, seconds)
   trial_units = on_clock(action_units, recording.video_onset, seconds)
   if must_have_units:
     with _at(recording, 'openface'):
       require_faces(recording.openface, trial_units)
-  return {'signals': values, 'signal_valid': valid, 'seconds': np.array(seconds),
+  return {**_stored(recording, found, judged, seconds, rate, clean),
+          'seconds': np.array(seconds),
           'units': np.array([channel.unit for channel in found.values()], np.str_),
           **trial_units}
 
 
+def judge(recording, found, seconds):
+  """Judges the channels of a trial, {name: Channel}: {name: channels.Judged}.
+
+  Raises Loss, bad_signal, if none can be used.
+  """
+  judged = {}
+  for name, channel in found.items():
+    begin = onset(recording, channel)
+    first, end = np.searchsorted(channel.times, (begin, begin + seconds))
+    judged[name] = raw_channels.judge(
+      channel.values, channel.rate, name, channel.unit, slice(first, end))
+  problems = {name: problem_of(recording, name, one) for name, one in judged.items()}
+  with _at(recording, next(iter(found), '')):
+    raw_channels.require_one('', problems)
+  return judged
+
+
+def problem_of(recording, name, judged):
+  """What makes a channel useless over the trial, with its file, or ''."""
+  source = recording.channels[name]
+  return judged.problem and f'{source.file}: {source.column}: {judged.problem}'
+
+
+def _stored(recording, found, judged, seconds, rate, clean):
+  """The channels at the rate of all."""
+  length = round(seconds * rate)
+  if not found:
+    return {'signals': np.zeros((length, 0), np.float32),
+            'signal_valid': np.zeros((length, 0), bool),
+            'signal_quality': np.zeros((0, len(raw_channels.MEASURES)), np.float32),
+            'masked': np.zeros(0, np.str_)}
+  aside = round(_SETTLING_SECONDS * rate)
+  trial, filled = slice(aside, aside + length), []
+  for name, channel in found.items():
+    begin = onset(recording, channel)
+    values, valid = resample(
+      *_around(judged[name].values, channel.times, begin, seconds), rate,
+      length + 2 * aside, begin - aside / rate)
+    values, good = raw_channels.fill(
+      np.where(valid, values, np.nan), rate, name, clean)
+    valid = (valid & good)[trial]
+    filled.append((np.where(valid, values[trial], 0), valid))
+  stored = raw_channels.stored(
+    filled, [dataclasses.astuple(one.quality) for one in judged.values()],
+    [one.problem for one in judged.values()])
+  return {'signals': stored['values'], 'signal_valid': stored['valid'],
+          'signal_quality': stored['quality'], 'masked': stored['masked']}
+
+
 def channel_of(recording, name):
-  """Reads one channel in its unit and sees whether it can be used over the trial.
+  """Reads one channel in its unit and sees that it covers the trial.
 
   Returns:
     signal_files.Channel.
@@ -152,9 +204,8 @@ def channel_of(recording, name):
                  f'onset, duration is {recording.duration:g}')
     window = channel.values[(channel.times >= begin) & (
       channel.times < begin + (recording.duration or math.inf))]
-    problem = 'it has no sample there' if not len(window) else (
-      signals.unusable(window) or units.implausible(name, channel.unit, window))
-    if problem:
+    window = window[np.isfinite(window)]  # whether enough of it is, `judge` says
+    if len(window) and (problem := units.implausible(name, channel.unit, window)):
       raise Loss('bad_signal', f'{source.file}: {source.column}: {problem}')
   return channel
 
@@ -239,8 +290,10 @@ def load_signals(directory, recording):
 
   Returns:
     dict: signals float32 [time, channel] and signal_valid bool (0 where not valid),
-    units [channel], seconds, and of the action units au_times float32 [n] since the
-    onset, au_intensities [n, 17], au_presences [n, 18], au_valid bool [n].
+    signal_quality float32 [channel, channels.MEASURES], masked str [channel] (why a
+    channel is masked as a whole, or ''), units [channel], seconds, and of the action
+    units au_times float32 [n] since the onset, au_intensities [n, 17], au_presences
+    [n, 18], au_valid bool [n].
   """
   with load_result(directory / 'signals', recording.trial_id) as arrays:
     return {name: arrays[name] for name in arrays if name != 'key'}
@@ -259,31 +312,38 @@ def load_trial_frames(directory, recording, seconds):
     name: found[name][first:end] for name in ('jpegs', 'valid', 'boxes')}
 
 
-def _around(channel, begin, seconds, margin=5.0):
+def _around(values, times, begin, seconds):
   """The trial's samples and some before and after, for the filter to settle."""
-  near = (channel.times >= begin - margin) & (channel.times <= begin + seconds + margin)
-  return channel.values[near], channel.times[near]
+  margin = 2 * _SETTLING_SECONDS
+  near = (times >= begin - margin) & (times <= begin + seconds + margin)
+  return values[near], times[near]
 
 
-def _outcome(recording, problem, frames, directory):
+def _outcome(recording, problem, channels, frames, directory):
   if problem is not None:
     return Outcome(recording, problem.code, problem.reason, {})
   with load_result(directory / 'signals', recording.trial_id) as arrays:
     facts = {'seconds': float(arrays['seconds']), 'units': arrays['units'].tolist(),
              'au_frames': len(arrays['au_valid']), 'au_valid': int(
                arrays['au_valid'].sum()),
-             'signal_share': float(arrays['signal_valid'].mean())
-             if arrays['signal_valid'].size else ''}
+             **raw_channels.signal_facts(
+               channels, arrays['signal_valid'], arrays['signal_quality'],
+               arrays['masked'].tolist())}
   if frames is not None:
     found = load_trial_frames(directory, recording, facts['seconds'])
-    share = float(found['valid'].mean()) if len(found['valid']) else 0.0
-    if share < MIN_FACE_SHARE:
+    if not len(found['valid']) or found['valid'].mean() < MIN_FACE_SHARE:
+      share = found['valid'].mean() if len(found['valid']) else 0
       return Outcome(recording, 'no_face', f'row {recording.row}, column video: '
                      f'{recording.video}: a face in {share:.1%} of the trial\'s frames',
                      {})
-    facts |= {'frames': len(found['times']), 'face_share': share,
-              'video_rate': float(found['info'][0]),
-              'bytes': sum(map(len, found['jpegs']))}
+    rate, _, _, pixel_aspect = found['info'].tolist()
+    # Of this trial; what the video has besides is not.
+    quality = face_quality(found['times'], found['valid'], found['boxes'], pixel_aspect,
+                           crop_scale(frames.crop))
+    whole = frame_facts(directory / 'frames', _video_name(recording.video))
+    facts |= quality | {
+      'broken_packets': whole['broken_packets'], 'frames': len(found['times']),
+      'video_rate': rate, 'bytes': sum(map(len, found['jpegs']))}
   return Outcome(recording, 'ok', '', facts)
 
 

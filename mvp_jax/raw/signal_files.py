@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.raw.losses import Loss
+from mvp_jax.raw.matfile import read_mat
 
 E4_FILES = ('EDA', 'BVP', 'TEMP', 'HR')
 _TEXT = ('.csv', '.txt', '.tsv', '.asc')
@@ -296,12 +297,10 @@ def _read_e4(path):
 
 
 def _read_mat(path):
-  import scipy.io
-
   try:
-    content = scipy.io.loadmat(path, simplify_cells=True)
-  except NotImplementedError:
-    raise _broken(path, 'a MATLAB 7.3 file; save it with -v7') from None
+    content = read_mat(path)
+  except ValueError as error:
+    raise _broken(path, f'cannot be read: {error}') from None
   return _File(_arrays(path, content))
 
 

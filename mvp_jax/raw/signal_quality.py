@@ -59,10 +59,8 @@ def quality(values, rate, channel, unit=''):
   if not len(measured):
     return Quality(1.0, 0.0, 0.0, 0.0, float(kind(channel) in _BEATING))
   low, high = RANGES.get((kind(channel), unit.lower()), (-np.inf, np.inf))
-  runs, same = _runs(measured)
-  # Slow signals hold a value for long where the device has few steps.
-  hold = FLAT_SECONDS * (1 if kind(channel) in _BEATING else 30)
-  flat = (runs >= max(2, hold * rate)) if np.ptp(measured) else np.ones_like(same)
+  runs = _runs(measured)
+  flat = _flat(measured, runs, rate, channel)
   # Only where it keeps coming back to the very same extreme is it clipped.
   extreme = (measured == measured.max()) | (measured == measured.min())
   clipped = extreme & (runs >= _CLIP_SAMPLES) & ~flat
@@ -74,18 +72,40 @@ def quality(values, rate, channel, unit=''):
     no_pulse=_no_pulse(values, rate, channel) if kind(channel) in _BEATING else 0.0)
 
 
+def unmeasured(values, rate, channel):
+  """Where a channel was not measured, be it that a value is held: bool [time].
+
+  Args as of `quality`. What is out of range is not among it: more often than a sensor
+  that fails it is a unit mistaken.
+  """
+  bad = ~np.isfinite(values)
+  measured = values[~bad]
+  if len(measured):
+    bad[~bad] = _flat(measured, _runs(measured), rate, channel)
+  return bad
+
+
+def _flat(measured, runs, rate, channel):
+  """Where a value is held for longer than a living body does: bool [time]."""
+  # Slow signals hold a value for long where the device has few steps.
+  hold = FLAT_SECONDS * (1 if kind(channel) in _BEATING else 30)
+  if not np.ptp(measured):
+    return np.ones(len(measured), bool)
+  return runs >= max(2, hold * rate)
+
+
 def _runs(values):
-  """Of each sample: how many equal ones in a row it is among, and if any."""
+  """Of each sample: how many equal ones in a row it is among."""
   change = np.flatnonzero(np.diff(values)) + 1
   edges = np.concatenate([[0], change, [len(values)]])
   lengths = np.diff(edges)
-  runs = np.repeat(lengths, lengths)
-  return runs, runs > 1
+  return np.repeat(lengths, lengths)
 
 
 def _no_pulse(values, rate, channel):
   """The share of pieces in which nothing comes back at the pace of a heart."""
-  signal = clean(values, rate, channel)
+  signal = clean(np.where(unmeasured(values, rate, channel), np.nan, values), rate,
+                 channel)
   if kind(channel) == 'ecg':  # Its spikes are too narrow to meet a beat later.
     width = max(1, round(_SPIKE_SECONDS * rate))
     steep = np.square(np.diff(signal, prepend=signal[:1]))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+# The limits of all corpora: what is missing for longer is masked, and a channel of
+# which more is missing is masked over the whole trial.
 MAX_BRIDGED_SECONDS = 1.0
 MAX_UNUSABLE_SHARE = 0.2
 # A skin conductance above this (a resistance below 1 kilo-ohm) is a shorted
@@ -51,16 +53,19 @@ def bridge_gaps(values, rate):
   return filled, valid
 
 
-def unusable(values):
+def unusable(values, what='no measurement'):
   """Says in a few words why a channel can't be used over a trial, or ''.
 
   Args:
-    values: float [time], NaN where there is no measurement.
+    values: float [time], NaN where it can't be used.
+    what: these samples are.
   """
+  if not len(values):
+    return 'it has no sample there'
   good = np.isfinite(values)
   bad_share = 1 - good.mean()
   if bad_share > MAX_UNUSABLE_SHARE:
-    return f'{bad_share:.0%} of its samples are no measurement'
+    return f'{bad_share:.0%} of its samples are {what}'
   if np.ptp(values[good]) == 0:
     return f'flat (always {values[good][0]:g})'
   return ''

@@ -1,5 +1,6 @@
 """AMIGOS from its official layout to prepared trials, and all that may be wrong."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
 
 SPEC = AmigosSpec(subjects=4, stimuli=('58', '4', 'U1'), frame_rate=2.0, width=128,
                   height=104, scale=0.1)
-FIELDS = dict(frame_rate=2.0, frame_size=32, workers=1)
+FIELDS = dict(frame_rate=2.0, frame_size=32, workers=1, clean=False)
 SECONDS = {'58': 5.1015625, '4': 9.6015625, 'U1': 84.6015625}
 
 
@@ -82,7 +83,8 @@ def text(value):
 
 
 def prepare_signals(root, data, **fields):
-  return prepare('amigos', root, data, video=False, workers=1, **fields)
+  return prepare('amigos', root, data, **{'video': False, 'workers': 1,
+                                          'clean': False} | fields)
 
 
 @pytest.mark.parametrize('name', ['short', 'long'])
@@ -216,12 +218,32 @@ def test_nans_count_only_in_the_channels_in_use(corpus, tmp_path):
   change(corpus, 2, '4', 'joined_data', data)
   with pytest.raises(InputError, match=r'1 lost: P02_4 bad_signal \(.*P02\.mat: '
                                        r'VideoID 4, ecg: .* no measurement'):
-    prepare_signals(corpus, tmp_path / 'data')
+    prepare_signals(corpus, tmp_path / 'data', channels=('ecg',))
   for channels in (('eda',), ('eda', 'ecg_left')):
     directory = prepare_signals(corpus, tmp_path / 'data', channels=channels)
     trial = trials_of(directory)['P02_4']
     assert trial['signal_valid'].all()
   np.testing.assert_allclose(trial['signals'][:, 1], data[640:, 15], rtol=1e-5)
+
+
+def test_a_channel_that_cannot_be_used_is_masked_and_told(corpus, tmp_path):
+  data = mat(corpus, 2)['4'][0].copy()
+  data[700:, 14] = np.nan
+  change(corpus, 2, '4', 'joined_data', data)
+  directory = prepare_signals(corpus, tmp_path / 'data', clean=True)
+  trials = trials_of(directory)
+  assert trials['P02_4']['signal_valid'].all(0).tolist() == [True, False]
+  assert not trials['P02_4']['signals'][:, 1].any()
+  assert trials['P02_4']['signal_quality'][1, 0] > 0.9
+  rows = {row['trial_id']: row for row in read_account(directory / 'account.csv')}
+  assert re.fullmatch(r'missing 95%; no_pulse \d+%; masked: 95% of its samples are no '
+                      'measurement', rows['P02_4']['ecg_flags'])
+  assert rows['P02_4']['ecg_valid'] == '0.0' and rows['P02_4']['eda_valid'] == '1.0'
+  # Cleaned: no hum of 50 Hz is left in the ECG, which the twin has.
+  own, raw = trials['P03_4']['signals'][:, 1], mat(corpus, 3)['4'][0][640:, 14]
+  where = abs(np.fft.rfftfreq(len(own), 1 / 128) - 50) < 0.5
+  power = [abs(np.fft.rfft(x * np.hanning(len(x))))[where].max() for x in (own, raw)]
+  assert power[0] < 0.2 * power[1]
 
 
 def test_missing_labels_are_lost_or_not_by_what_is_asked_for(corpus, tmp_path):
@@ -299,7 +321,7 @@ def test_configs_are_told_apart_by_name():
   variants = [{}, {'experiment': 'long'}, {'annotation': ('external',)},
               {'annotation': ('self', 'external')}, {'exclude': (9, 12)},
               {'channels': ('ecg', 'eda')}, {'video': False}, {'frame_size': 64},
-              {'action_units': True}]
+              {'clean': False}, {'action_units': True}]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(exclude=(9, 12)).name == configure(exclude=(12, 9)).name
 

@@ -20,7 +20,8 @@ from mvp_jax.synthetic.deap import write_deap_twin
 from mvp_jax.synthetic.spec import TwinSpec
 
 SPEC = TwinSpec(subjects=2, trials=3, frame_rate=2.0, width=128, height=104)
-FIELDS = dict(frame_rate=2.0, frame_size=32, workers=1)
+# Signals as recorded can be compared with what was recorded.
+FIELDS = dict(frame_rate=2.0, frame_size=32, workers=1, clean=False)
 
 
 @pytest.fixture(scope='module')
@@ -157,7 +158,7 @@ def test_signals_without_video(twin, tmp_path):
   shutil.copytree(twin, tmp_path / 'corpus',
                   ignore=shutil.ignore_patterns('face_video'))
   directory = prepare('deap', tmp_path / 'corpus', tmp_path / 'data', video=False,
-                      channels=('ppg', 'temp', 'eda'), workers=1)
+                      channels=('ppg', 'temp', 'eda'), workers=1, clean=False)
   builder = tfds.builder_from_directory(directory)
   assert set(builder.info.splits) == {'trials'}
   trial = builder.as_data_source('trials')[3]
@@ -193,7 +194,8 @@ def damage(root):
   dat = raw_dat(root, 1)
   data, labels = dat['data'].copy(), dat['labels']
   data[row_of[1, 1], 36, 384:] = -5.0  # no resistance
-  data[row_of[1, 2], 38] = 0.25  # flat
+  data[row_of[1, 1], 38] = 0.25  # flat
+  data[row_of[1, 2], [36, 38]] = np.nan
   rewrite_dat(root, 1, data, labels)
   videos = root / 'face_video'
   (videos / 's02' / 's02_trial01.avi').unlink()
@@ -211,7 +213,8 @@ def test_losses_are_named_and_allowed_only_on_demand(corpus, tmp_path):
   told = str(error.value)
   assert '6 trials in, 2 out; 4 lost' in told and '\n' not in told
   assert '--config.data.allow_losses=bad_signal,broken_video,missing_video' in told
-  for name in ('s02_trial02.avi', 's01.dat', 'account.csv', 'ppg: flat'):
+  for name in ('s02_trial02.avi', 's01.dat', 'account.csv', 'ppg: flat (always 0.25)',
+               'eda: 100% of its samples are no measurement; ppg: 100% of'):
     assert name in told
   assert not list(data.rglob('dataset_info.json'))
 
@@ -236,6 +239,49 @@ def test_losses_are_named_and_allowed_only_on_demand(corpus, tmp_path):
   # What was allowed once is not allowed for ever.
   with pytest.raises(InputError, match='4 lost'):
     prepare('deap', corpus, data, **FIELDS)
+
+
+def test_what_cannot_be_used_is_masked_and_told(corpus, tmp_path):
+  row = {int(r['Trial']): int(r['Experiment_id']) - 1 for r in ratings_of(corpus)
+         if r['Participant_id'] == '1'}
+  dat = raw_dat(corpus, 1)
+  data = dat['data'].copy()
+  data[row[1], 38] = 7.0
+  data[row[2], 36, 384 + 1000:384 + 1100] = np.nan  # 0.8 s: bridged
+  data[row[2], 38, 384 + 2000:384 + 2600] = np.nan  # 4.7 s
+  data[row[2], 38, 384 + 3000:384 + 3400] = 1.0  # held for 3.1 s
+  rewrite_dat(corpus, 1, data, dat['labels'])
+  directory = prepare('deap', corpus, tmp_path / 'data', video=False, workers=1)
+  trials = tfds.builder_from_directory(directory).as_data_source('trials')
+  first, second, third = (trials[i] for i in range(3))
+  assert first['signal_valid'].all(axis=0).tolist() == [True, False]
+  assert not first['signal_valid'][:, 1].any() and not first['signals'][:, 1].any()
+  assert second['signal_valid'][:, 0].all()
+  expected = np.ones(7680, bool)
+  expected[2000:2600] = expected[3000:3400] = False
+  np.testing.assert_array_equal(second['signal_valid'][:, 1], expected)
+  assert not second['signals'][~expected, 1].any()
+  metadata = tfds.builder_from_directory(directory).info.metadata
+  assert metadata['clean'] is True
+  flat, missing = map(metadata['quality_measures'].index, ('flat', 'missing'))
+  assert first['signal_quality'].shape == (2, 5)
+  assert first['signal_quality'][1, flat] == 1
+  assert second['signal_quality'][1, missing] == pytest.approx(600 / 7680)
+  account = {r['trial_id']: r for r in read_account(directory / 'account.csv')}
+  assert account['s01_trial01']['ppg_flags'] == (
+    'flat 100%; no_pulse 100%; masked: flat (always 7)')
+  assert account['s01_trial01']['ppg_valid'] == '0.0'
+  assert account['s01_trial02']['eda_flags'] == 'good'
+  assert float(account['s01_trial02']['ppg_valid']) == pytest.approx(
+    expected.mean(), abs=1e-4)
+  assert account['s01_trial03']['ppg_flags'] == 'good'
+  assert [account['s01_trial03'][name] for name in ('subject', 'trial')] == ['1', '3']
+  # Cleaned: the slow wander is gone, the level of the conductance is kept.
+  raw = raw_dat(corpus, 1)['data'][row[3]]
+  assert abs(third['signals'][:, 1].mean()) < 0.02 * third['signals'][:, 1].std()
+  np.testing.assert_allclose(
+    third['signals'][:, 0].mean(), (1e6 / raw[36, 384:]).mean(), rtol=1e-3)
+  assert np.diff(third['signals'][:, 0]).std() < np.diff(1e6 / raw[36, 384:]).std() / 2
 
 
 def test_a_rerun_after_a_repair_does_only_what_is_missing(
@@ -297,9 +343,9 @@ def test_a_dat_that_runs_code_stops_everything(corpus, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('field, told', [
   ({'crop': 'Z'}, 'crop: one of X, Y'), ({'channels': ('ecg',)}, 'channels'),
-  ({'channels': ()}, 'channels'), ({'frame_rate': 0}, 'frame_rate'),
-  ({'frame_size': 1.5}, 'frame_size'), ({'allow_losses': ('all',)}, 'allow_losses'),
-  ({'frame_hz': 5}, 'no field frame_hz')])
+  ({'channels': ()}, 'channels'), ({'clean': 'no'}, 'clean'),
+  ({'frame_rate': 0}, 'frame_rate'), ({'frame_size': 1.5}, 'frame_size'),
+  ({'allow_losses': ('all',)}, 'allow_losses'), ({'frame_hz': 5}, 'no field frame_hz')])
 def test_wrong_fields(twin, tmp_path, field, told):
   with pytest.raises(InputError, match=told):
     prepare('deap', twin, tmp_path, **field)
@@ -308,8 +354,8 @@ def test_wrong_fields(twin, tmp_path, field, told):
 def test_configs_are_told_apart_by_name():
   configure = load_builder('deap').configure
   variants = [{}, {'crop': 'Y'}, {'frame_rate': 12.5}, {'frame_size': 64},
-              {'channels': ('ppg', 'eda')}, {'video': False}, {'action_units': True},
-              {'video': False, 'action_units': True}]
+              {'channels': ('ppg', 'eda')}, {'video': False}, {'clean': False},
+              {'action_units': True}, {'video': False, 'action_units': True}]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(workers=3, allow_losses=('no_face',)).name == configure().name
 

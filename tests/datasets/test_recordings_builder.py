@@ -17,7 +17,7 @@ from mvp_jax.synthetic.spec import TwinSpec
 
 SPEC = TwinSpec(subjects=2, trials=2, frame_rate=4.0, width=96, height=96,
                 pixel_aspect=(1, 1), video_seconds=8.0)
-FIELDS = dict(frame_rate=4.0, frame_size=32, workers=1)
+FIELDS = dict(frame_rate=4.0, frame_size=32, workers=1, clean=False)
 
 
 @pytest.fixture(scope='module')
@@ -175,6 +175,30 @@ def test_losses_are_named_and_allowed_only_on_demand(folder, tmp_path):
                                                            'P02_trial02']
 
 
+def test_the_account_tells_of_faces_and_of_each_channel(folder, tmp_path):
+  rows = rows_of(folder)
+  path = folder / rows[1]['signals']
+  recorded = np.loadtxt(path, delimiter=',', skiprows=1)
+  recorded[:, 1] = 3.25
+  np.savetxt(path, recorded, '%.5f', ',', comments='', header='EDA,PPG')
+  directory = prepare('recordings', folder, tmp_path / 'data', **FIELDS | {
+    'clean': True})
+  account = read_account(directory / 'account.csv')
+  for row in account:
+    assert 0.9 < float(row['face_share']) <= 1 and float(row['face_jitter']) < 0.1
+    assert 0.2 < float(row['face_pixels']) / SPEC.height < 0.7
+    assert (row['broken_packets'], row['eda_flags']) == ('0', 'good')
+  assert [row['ppg_valid'] for row in account] == ['1.0', '0.0', '1.0', '1.0']
+  assert account[1]['ppg_flags'].endswith('masked: flat (always 3.25)')
+  first, second = Corpus(directory).trials[:2]
+  assert second.signals_valid.all(0).tolist() == [True, False]
+  assert not second.signals[:, 1].any()
+  # Cleaned with what lies around the trial: no step at its ends.
+  raw = np.loadtxt(folder / rows[0]['signals'], delimiter=',', skiprows=1)[384:, 1]
+  assert abs(first.signals[:, 1].mean()) < 0.1 * raw.std()
+  assert np.corrcoef(first.signals[:, 1], raw)[0, 1] > 0.9
+
+
 def test_rows_that_cannot_be_read_stop_everything(folder, tmp_path):
   rows = rows_of(folder)
   rows[1]['rate'] = rows[3]['rate'] = 'fast'
@@ -206,7 +230,7 @@ def test_configs_are_told_apart_by_name():
   configure = load_builder('recordings').configure
   variants = [{}, {'crop': 'Y'}, {'frame_rate': 12.5}, {'frame_size': 64},
               {'channels': ('ppg', 'eda')}, {'channels': ('none',)}, {'video': False},
-              {'signal_rate': 64.0}, {'action_units': True}]
+              {'signal_rate': 64.0}, {'clean': False}, {'action_units': True}]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(workers=3, allow_losses=('no_face',)).name == configure().name
 

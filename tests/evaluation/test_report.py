@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score
 
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import figures, files, report
+from mvp_jax.evaluation.document import to_html, to_markdown
 from mvp_jax.evaluation.predictions import write_predictions
 
 VOID = {'meta', 'img', 'br', 'link', 'hr', 'input'}
@@ -57,6 +58,14 @@ def rewrite_run(workdir, **changes):
   path = workdir / 'run.json'
   run = json.loads(path.read_text()) | changes
   path.write_text(json.dumps({k: v for k, v in run.items() if v is not ...}))
+
+
+def test_the_account_is_linked_where_it_is(tmp_path):
+  assert not list(report._account(tmp_path))
+  (tmp_path / 'account.html').write_text('')
+  blocks = list(report._account(tmp_path))
+  assert Page(to_html('', blocks)).resources == ['account.html']
+  assert 'account.html](account.html)' in to_markdown('', blocks, '')
 
 
 def test_whole_report(workdir, predictions):

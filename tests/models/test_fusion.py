@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from mvp_jax.models.fusion import EmotionModel, FusionConfig
+from mvp_jax.models.fusions import FUSIONS
 from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.models.videomae import VideoMAEConfig
 
@@ -53,9 +54,11 @@ def lengthen(examples, by, value):
   return {name: pad(name, x) for name, x in examples.items()}
 
 
-@pytest.mark.parametrize('modalities', [('physio', 'video'), ('physio',), ('video',)])
-def test_padding_never_changes_the_logits(modalities):
-  model, examples = make(modalities=modalities), batch()
+@pytest.mark.parametrize('changes', [
+    {'modalities': ('physio',)}, {'modalities': ('video',)},
+    *({'fusion': fusion} for fusion in FUSIONS)], ids=str)
+def test_padding_never_changes_the_logits(changes):
+  model, examples = make(**changes), batch()
   logits, _ = model(examples)
   padded, _ = model(lengthen(examples, 24, 50.0))
   assert logits.shape == (2, 2) and logits.dtype == jnp.float32
@@ -112,12 +115,6 @@ def test_attention_is_physio_over_video():
   assert seen['query_valid'].shape == (2, 8)
 
 
-def test_trial_without_a_single_face_still_gets_finite_logits():
-  examples = batch()
-  examples['video_valid'][0] = False
-  assert np.isfinite(make()(examples)[0]).all()
-
-
 def test_dropout_needs_a_key_and_repeats_with_it():
   model, examples = make(), batch()
   exact = model(examples)[0]
@@ -139,19 +136,48 @@ def test_encoder_inside_equals_its_features_from_outside():
   np.testing.assert_allclose(inside, outside, atol=1e-5)
 
 
-def test_gradients_reach_every_parameter():
-  model = make(encoder=ENCODER)
-  frames = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 32, 32, 3), np.uint8)
-  examples = batch() | {'frames': frames}
-  grads = jax.grad(lambda state: (model(examples, state=state)[0] ** 2).sum())(
-      model.state)
-  dead = [jax.tree_util.keystr(path)
+@pytest.mark.parametrize('fusion', [f for f in FUSIONS if f != 'cross'])
+def test_every_fusion_reads_both_modalities(fusion):
+  one, other = batch(seed=0), batch(seed=1)
+  model = make(fusion=fusion)
+  logits, seen = model(one, want_attention=True)
+  assert not seen
+  for names in (['video'], ['signals']):
+    mixed = {name: (other if name in names else one)[name] for name in one}
+    assert not np.allclose(model(mixed)[0], logits, atol=1e-6)
+
+
+@pytest.mark.parametrize('fusion', FUSIONS)
+def test_no_fusion_needs_a_face_or_a_sensor(fusion):
+  examples = batch()
+  examples['video_valid'][0] = False
+  examples['signals_valid'][1] = False
+  assert np.isfinite(make(fusion=fusion)(examples)[0]).all()
+
+
+def _without_gradient(model, examples):
+  grads = jax.jit(jax.grad(
+      lambda state: (model(examples, state=state)[0] ** 2).sum()))(model.state)
+  return [jax.tree_util.keystr(path)
           for path, g in jax.tree_util.tree_leaves_with_path(grads) if not np.any(g)]
-  assert not dead
 
 
-def test_unknown_modality_or_centre_is_refused():
+def test_gradients_reach_every_parameter():
+  frames = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 32, 32, 3), np.uint8)
+  assert not _without_gradient(make(encoder=ENCODER), batch() | {'frames': frames})
+
+
+@pytest.mark.parametrize('fusion', [f for f in FUSIONS if f != 'cross'])
+def test_gradients_reach_every_parameter_of_the_other_fusions(fusion):
+  assert not _without_gradient(make(fusion=fusion), batch())
+
+
+def test_what_is_unknown_is_refused():
   with pytest.raises(ValueError, match='centre_video'):
     FusionConfig(centre_video='person')
+  with pytest.raises(ValueError, match="fusion 'mean' is none of cross, cross_video"):
+    FusionConfig(fusion='mean')
+  with pytest.raises(ValueError, match='segments is 0'):
+    FusionConfig(segments=0)
   with pytest.raises(ValueError, match='modalities'):
     FusionConfig(modalities=('audio',))

@@ -58,7 +58,7 @@ def prepare(path, directory):
   manifest.require()
   outcomes = recordings.prepare_trials(
     manifest, recordings.channels_in_use(manifest, ()), 16.0,
-    FrameSpec(5.0, 32, 'X'), directory, workers=1)
+    True, FrameSpec(5.0, 32, 'X'), directory, workers=1)
   found = {}
   for outcome in outcomes:
     arrays = None
@@ -193,6 +193,22 @@ def test_what_only_decoding_shows_is_named_in_preparation(rows, folder, whole):
   code, reason, _ = found.pop(5)
   assert code == 'no_face' and reason.startswith('row 5, column video: ')
   assert {code for code, _, _ in found.values()} == {'ok'}
+
+
+def test_a_channel_that_others_save_is_a_note(rows, folder, capsys):
+  rng = np.random.default_rng(0)
+  one = 4 + np.cumsum(0.05 * rng.standard_normal(_RATE * _SECONDS))
+  write_csv(folder / 'half.csv', np.stack([one, np.full_like(one, 3)], 1))
+  rows = [list(row) for row in rows]
+  rows[2][_COLUMNS.index('signals')] = 'half.csv'
+  path = write_manifest(folder, rows)
+  assert main([str(path), '--no-video']) == 0
+  told = capsys.readouterr().out
+  assert re.search(r'^note: row 4, column ppg: .*half.csv: PPG: flat \(always 3\); '
+                   r'it is masked in this trial$', told, re.MULTILINE)
+  assert '5 of them without a problem' in told
+  assert main([str(path), '--no-video', '--channels=ppg']) == 1
+  assert 'row 4, column ppg: ppg: ' in capsys.readouterr().out
 
 
 def test_the_command(rows, folder, capsys):

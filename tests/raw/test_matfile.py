@@ -4,7 +4,8 @@ import struct
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
+from scipy.sparse import csc_array
 
 from mvp_jax.raw.matfile import read_mat
 
@@ -39,8 +40,68 @@ def test_what_scipy_writes_is_what_is_read(tmp_path, compressed):
   np.testing.assert_array_equal(found['cells'][0, 1], np.ones((2, 5)))
   assert found['cells'][1, 0][0, 0] == 'inner'
   assert found['cells'][1, 1].shape == (0, 0)
-  with pytest.raises(ValueError, match='other than numbers, text and cells'):
-    read_mat(tmp_path / 'x.mat', {'struct'})
+  assert read_mat(tmp_path / 'x.mat', {'struct'})['struct']['a'].tolist() == [[1]]
+  assert read_mat(tmp_path / 'x.mat').keys() == found.keys() | {'struct'}
+
+
+def test_structs(tmp_path):
+  rng = np.random.default_rng(0)
+  eda, ecg = rng.normal(size=(50, 1)), rng.normal(size=(2, 40))
+  content = {'rec': {'eda': eda, 'deep': {'ecg': ecg, 'who': 'P01'}, 'empty': {}},
+             'many': np.array([[(1.0, 'a')], [(2.0, 'b')]],
+                              [('x', object), ('name', object)])}
+  savemat(tmp_path / 'x.mat', content)
+  found = read_mat(tmp_path / 'x.mat')
+  reference = loadmat(tmp_path / 'x.mat')
+  np.testing.assert_array_equal(found['rec']['eda'], eda)
+  np.testing.assert_array_equal(found['rec']['deep']['ecg'], ecg)
+  np.testing.assert_array_equal(reference['rec']['eda'][0, 0], found['rec']['eda'])
+  assert found['rec']['deep']['who'] == 'P01' and list(found['rec']) == [
+    'eda', 'deep', 'empty']
+  assert found['many'].shape == reference['many'].shape == (2, 1)
+  assert [one['name'] for one in found['many'].ravel()] == ['a', 'b']
+  assert [one['x'].item() for one in found['many'].ravel()] == [1, 2]
+
+
+def test_what_is_not_read_is_passed_over_or_refused_by_name(tmp_path):
+  savemat(tmp_path / 'x.mat', {
+    'sparse': csc_array(np.eye(3)), 'rec': {'eda': np.ones((5, 1)),
+                                            'map': csc_array(np.eye(2))}})
+  found = read_mat(tmp_path / 'x.mat')
+  assert list(found) == ['rec'] and found['rec']['map'] is None
+  assert found['rec']['eda'].shape == (5, 1)
+  with pytest.raises(ValueError, match='other than numbers, text, cells and structs'):
+    read_mat(tmp_path / 'x.mat', {'sparse'})
+
+
+def test_objects_have_no_shape(tmp_path):
+  def element(kind, payload):
+    return struct.pack('<II', kind, len(payload)) + payload + bytes(-len(payload) % 8)
+
+  # As MATLAB stores a string or a table: array flags of class 17, three names.
+  opaque = (element(6, struct.pack('<II', 17, 0)) + element(1, b'when')
+            + element(1, b'MCOS') + element(1, b'datetime'))
+  savemat(tmp_path / 'x.mat', {'eda': np.ones((1, 4))})
+  with (tmp_path / 'x.mat').open('ab') as file:
+    file.write(element(14, opaque))
+  assert list(read_mat(tmp_path / 'x.mat')) == ['eda']
+  with pytest.raises(ValueError, match='other than numbers'):
+    read_mat(tmp_path / 'x.mat', {'when'})
+
+
+def test_cells_within_cells_without_an_end(tmp_path):
+  def element(kind, payload):
+    return struct.pack('<II', kind, len(payload)) + payload + bytes(-len(payload) % 8)
+
+  head = (element(6, struct.pack('<II', 1, 0)) + element(5, struct.pack('<ii', 1, 1))
+          + element(1, b'x'))
+  inner = b''
+  for _ in range(2000):
+    inner = element(14, head + inner if inner else b'')
+  path = tmp_path / 'x.mat'
+  path.write_bytes(b'MATLAB 5.0'.ljust(124) + b'\x00\x01IM' + inner)
+  with pytest.raises(ValueError, match='without an end'):
+    read_mat(path)
 
 
 def test_big_endian_as_old_machines_wrote_it(tmp_path):
@@ -57,15 +118,20 @@ def test_big_endian_as_old_machines_wrote_it(tmp_path):
 @pytest.mark.parametrize('compressed', [False, True])
 def test_a_damaged_file_is_a_value_error_and_nothing_worse(tmp_path, compressed):
   path = tmp_path / 'x.mat'
-  savemat(path, {'x': cells((1, 3), 'N1', np.ones((5, 5)), np.zeros((1, 0)))},
+  savemat(path, {'x': cells((1, 3), 'N1', np.ones((5, 5)), np.zeros((1, 0))),
+                 'rec': {'eda': np.ones((3, 1)), 'name': 'y'}},
           do_compression=compressed)
   whole = path.read_bytes()
+  ends = [128]  # a file without variables
+  for _ in range(2):  # and one without the second
+    ends.append(ends[-1] + 8 + struct.unpack_from('<I', whole, ends[-1] + 4)[0])
+  assert ends.pop() == len(whole)
   for size in range(len(whole)):
-    if size == 128:  # a file without variables
+    if size in ends:
       continue
     path.write_bytes(whole[:size])
     with pytest.raises(ValueError):
-      read_mat(path, {'x'})
+      read_mat(path)
   rng = np.random.default_rng(0)
   refused = 0
   for _ in range(400):
@@ -74,7 +140,7 @@ def test_a_damaged_file_is_a_value_error_and_nothing_worse(tmp_path, compressed)
       damaged[place] ^= int(rng.integers(1, 256))
     path.write_bytes(damaged)
     try:
-      read_mat(path, {'x'})
+      read_mat(path)
     except ValueError:
       refused += 1
   # Of compressed files the checksum finds everything, of others only what it must.
@@ -83,7 +149,8 @@ def test_a_damaged_file_is_a_value_error_and_nothing_worse(tmp_path, compressed)
 
 @pytest.mark.parametrize('head, told', [
   (b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM', 'MATLAB 7.3 file; save it'),
-  (b'\x89HDF\r\n\x1a\n', 'MATLAB 7.3 file'), (b'', 'no MATLAB file'),
+  (b'\x89HDF\r\n\x1a\n', 'MATLAB 7.3 file'),
+  (b'', 'no MATLAB file of version 5; save it with -v7'),
   (b'PK\x03\x04', 'no MATLAB file')])
 def test_files_of_other_kinds(tmp_path, head, told):
   (tmp_path / 'x.mat').write_bytes(head.ljust(300, b'\x00') if head else b'')

@@ -31,13 +31,14 @@ def prepared(manifest, channels=('eda',), **kwargs):
   manifest.require()
   assert not manifest.problems
   recording, = manifest.recordings
-  return recordings.prepare_signals(recording, channels, kwargs.pop('rate', RATE),
-                                    kwargs.pop('video', False))
+  return recordings.prepare_signals(
+    recording, channels, kwargs.pop('rate', RATE), kwargs.pop('clean', False),
+    kwargs.pop('video', False))
 
 
 def reason(manifest, channels=('eda',), video=False):
   with pytest.raises(Loss) as error:
-    recordings.prepare_signals(manifest.recordings[0], channels, RATE, video)
+    recordings.prepare_signals(manifest.recordings[0], channels, RATE, True, video)
   assert '\n' not in error.value.reason
   return error.value.code, error.value.reason
 
@@ -211,7 +212,7 @@ def test_two_trials_in_one_video(tmp_path, film):
     {'subject': 'A', 'video': film, 'video_onset': 6, 'duration': 4}])
   directory = tmp_path / 'work'
   outcomes = recordings.prepare_trials(
-    manifest, (), RATE, FrameSpec(5.0, 32, 'X'), directory, workers=1)
+    manifest, (), RATE, True, FrameSpec(5.0, 32, 'X'), directory, workers=1)
   assert [o.code for o in outcomes] == ['ok', 'ok']
   assert [o.facts['frames'] for o in outcomes] == [15, 20]
   for outcome, begin in zip(outcomes, (1.5, 6), strict=True):
@@ -245,7 +246,7 @@ def test_a_video_of_somebody_else_in_the_room(tmp_path, write_video):
   write_video(tmp_path / 'wall.mp4', [np.full((96, 128, 3), 90, np.uint8)] * 50, 10)
   manifest = write_manifest(tmp_path, [{'subject': 'A', 'video': 'wall.mp4'}])
   outcome, = recordings.prepare_trials(
-    manifest, (), RATE, FrameSpec(5.0, 32, 'X'), tmp_path / 'work', workers=1)
+    manifest, (), RATE, True, FrameSpec(5.0, 32, 'X'), tmp_path / 'work', workers=1)
   assert outcome.code == 'no_face' and outcome.reason.startswith('row 2, column video')
 
 

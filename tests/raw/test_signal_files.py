@@ -152,6 +152,12 @@ class Attack:
     return print, ('victim',)
 
 
+def test_a_mat_of_version_7_3_says_what_to_do(tmp_path):
+  (tmp_path / 'a.mat').write_bytes(b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM')
+  with pytest.raises(Loss, match='a.mat: .*MATLAB 7.3 file; save it with -v7'):
+    read_channel(tmp_path / 'a.mat', 'EDA', 10)
+
+
 def test_nothing_is_executed(tmp_path, capsys):
   np.savez(tmp_path / 'a.npz', eda=np.array([Attack()], object))
   (tmp_path / 'b.npz').write_bytes(pickle.dumps(Attack()))

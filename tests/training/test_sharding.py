@@ -94,7 +94,7 @@ def test_parameters_are_split_and_moments_like_them(request, task):
   of_params = specs(state.params)
   split = {path for path, spec in of_params.items() if any(spec)}
   assert {path for path in of_params if path.endswith('/kernel')} - split <= {
-      'head/kernel'}  # two targets
+      'heads/0/linear/kernel'}  # two targets
   assert not {path for path in split if not path.endswith(('kernel', 'bias'))}
   moments = specs(state.opt_state)
   for moment in ('mu', 'nu'):

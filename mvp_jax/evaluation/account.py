@@ -1,0 +1,263 @@
+"""A page on what went into a prepared corpus and what came out: look before training.
+
+    python -m mvp_jax.evaluation.account DIR [--out account.html]
+
+DIR is a prepared corpus (the folder with dataset_info.json). The page says what was
+lost and why, how well faces and signals of each subject are, and shows crops and
+signals of trials, those with a flag first. It is one file that needs no network.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mvp_jax.data.trials import Corpus
+from mvp_jax.errors import InputError
+from mvp_jax.evaluation import sketches
+from mvp_jax.evaluation.document import (
+  Banner,
+  Bullets,
+  Card,
+  Cards,
+  Heading,
+  Paragraph,
+  Table,
+  to_html,
+)
+from mvp_jax.files import whole
+from mvp_jax.raw.channels import GOOD
+from mvp_jax.raw.losses import LOSS_CODES
+from mvp_jax.raw.prepare import read_account
+
+PAGE = 'account.html'
+LEAST_FACE_SHARE = 0.8  # below it a trial is flagged
+_MAX_BYTES = 10_000_000  # of cards
+_MAX_CHANNELS = 4  # drawn
+_THUMBNAILS = (1 / 6, 1 / 2, 5 / 6)  # of a trial's frames
+_MAX_ROWS = 500  # of a table
+_FLAGS = (
+  'missing: over 20 % of its samples are no measurement',
+  'flat: it holds one value, a second long (ECG, PPG) or 30 (others), for over 20 % of '
+  'what was measured',
+  'clipped: it stands at its highest or lowest value for over 2 %',
+  'out_of_range: over 2 % are beyond what its unit allows a living body; most often '
+  'the unit is another',
+  'no_pulse: in over half of its pieces of 10 s nothing comes back at the pace of a '
+  'heart (ECG, PPG)',
+  'masked: the channel is left out of this trial, for over 20 % of it is missing or '
+  'flat')
+
+
+def write_page(corpus, path):
+  """Writes the page of a Corpus; returns its path."""
+  rows = read_account(corpus.directory / 'account.csv')
+  channels = corpus.metadata.get('channels') or []
+  flagged = {row['trial_id']: text for row in rows
+             if row['outcome'] == 'ok' and (text := _flags(row, channels))}
+  blocks = [
+    *_origin(corpus),
+    *_totals(corpus, rows, channels, flagged),
+    *_losses(rows),
+    *_subjects(rows, channels, flagged),
+    *_trials(corpus, rows, channels, flagged)]
+  with whole(Path(path)) as part:
+    part.write_text(to_html(f'{corpus.name.upper()}: what went in, what came out',
+                            blocks), 'utf-8')
+  return Path(path)
+
+
+def _flags(row, channels):
+  """What is odd about a trial that is kept, or ''."""
+  said = [f'{name}: {row[f"{name}_flags"]}' for name in channels
+          if row.get(f'{name}_flags') not in (None, '', GOOD)]
+  share = _number(row, 'face_share')
+  if share < LEAST_FACE_SHARE:
+    said.append(f'face in {share:.0%} of the frames')
+  if _number(row, 'broken_packets') > 0:
+    said.append(f'{row["broken_packets"]} damaged packets in the video')
+  return '; '.join(said)
+
+
+def _number(row, name):
+  """A number of the account, NaN where it has none."""
+  return float(row.get(name) or 'nan')
+
+
+def _origin(corpus):
+  if corpus.metadata.get('synthetic'):
+    yield Banner('SYNTHETIC', 'These are computer-made faces and signals.')
+
+
+def _totals(corpus, rows, channels, flagged):
+  metadata = corpus.metadata
+  lost = sum(row['outcome'] != 'ok' for row in rows)
+  yield Paragraph(
+    f'{len(rows)} trials of {len({row["subject"] for row in rows})} subjects went in, '
+    f'{len(rows) - lost} came out, {lost} were lost; {len(flagged)} of those that came '
+    'out have a flag.')
+  facts = []
+  if corpus.has_video:
+    frames = sum(len(trial.frame_times) for trial in corpus.trials)
+    rate, shares = metadata['frame_rate'], [_number(row, 'face_share') for row in rows]
+    facts.append(['video', f'{frames:,} frames at {rate:g} a second, '
+                  f'{frames / rate / 3600:.2f} hours; {metadata["frame_size"]} pixels'
+                  + (f', crop {metadata["crop"]}' if metadata.get('crop') else '')])
+    if np.isfinite(shares).any():
+      facts.append(['face', f'in {np.nanmean(shares):.1%} of the frames of a trial, '
+                    f'{np.nanmin(shares):.1%} of the worst'])
+  for name, unit in zip(channels, metadata.get('units') or [], strict=False):
+    valid = [_number(row, f'{name}_valid') for row in rows]
+    told = f', {np.nanmean(valid):.1%} valid' if np.isfinite(valid).any() else ''
+    facts.append([name, f'{metadata["signal_rate"]:g} Hz, {unit}{told}'])
+  if channels:
+    facts.append(['signals', 'cleaned' if metadata.get('clean') else 'as recorded'])
+  if facts:
+    yield Table(['prepared', ''], facts, text_columns=2)
+
+
+def _losses(rows):
+  yield Heading('Lost')
+  lost = [row for row in rows if row['outcome'] != 'ok']
+  if not lost:
+    yield Paragraph('Nothing was lost.')
+    return
+  codes = sorted({row['outcome'] for row in lost})
+  yield Table(['why', 'trials'], [
+    [f'{code}: {LOSS_CODES.get(code, "?")}',
+     str(sum(row['outcome'] == code for row in lost))] for code in codes])
+  yield Table(['trial', 'reason'], [
+    [row['trial_id'], f'{row["outcome"]}: {row["reason"]}']
+    for row in lost[:_MAX_ROWS]], text_columns=2)
+  if len(lost) > _MAX_ROWS:
+    yield Paragraph(f'The first {_MAX_ROWS} of {len(lost)}; account.csv has all.')
+
+
+def _subjects(rows, channels, flagged):
+  yield Heading('Subjects')
+  groups = {}
+  for row in rows:
+    groups.setdefault(row['subject'], []).append(row)
+  has_face = any(row.get('face_share') for row in rows)
+  table = []
+  for subject, own in groups.items():
+    kept = [row for row in own if row['outcome'] == 'ok']
+    codes = [row['outcome'] for row in own if row['outcome'] != 'ok']
+    lost = ', '.join(f'{codes.count(code)} {code}' for code in sorted(set(codes)))
+    cells = [own[0].get('subject_name') or subject, str(len(own)), str(len(kept)),
+             lost or '-', str(sum(row['trial_id'] in flagged for row in kept))]
+    if has_face:
+      cells += [_mean(kept, 'face_share'), _mean(kept, 'face_share', np.nanmin)]
+    for name in channels:
+      odd = sum(row.get(f'{name}_flags') not in (None, '', GOOD) for row in kept)
+      cells += [_mean(kept, f'{name}_valid'), str(odd)]
+    table.append(cells)
+  header = ['subject', 'in', 'out', 'lost', 'flagged']
+  header += ['face', 'lowest'] if has_face else []
+  for name in channels:
+    header += [f'{name} valid', 'flagged']
+  yield Table(header, table[:_MAX_ROWS])
+  if len(table) > _MAX_ROWS:
+    yield Paragraph(f'The first {_MAX_ROWS} of {len(table)}; account.csv has all.')
+  parts = ['In, out: trials.']
+  if has_face:
+    parts.append('Face: mean share of frames with one, and that of the worst trial.')
+  if channels:
+    parts.append('Valid: mean share of samples that models see. Flagged: trials in '
+                 'which the channel has a flag.')
+  yield Paragraph(' '.join(parts))
+
+
+def _mean(rows, name, summary=np.nanmean):
+  values = [_number(row, name) for row in rows]
+  return f'{summary(values):.1%}' if np.isfinite(values).any() else '-'
+
+
+def _trials(corpus, rows, channels, flagged):
+  yield Heading('Trials')
+  by_id = {row['trial_id']: row for row in rows}
+  cards, size = {}, 0
+  order = _order(corpus.trials, flagged)
+  for trial in order:
+    card = _card(corpus, trial, by_id.get(trial.trial_id, {}), channels,
+                 flagged.get(trial.trial_id, ''))
+    size += _size(card)
+    if cards and size > _MAX_BYTES:
+      break
+    cards[trial.trial_id] = card
+  said = f'All {len(order)} are shown'
+  if len(cards) < len(order):
+    said = (f'{len(cards)} of {len(order)} are shown, so that this page stays near '
+            f'{_MAX_BYTES / 1e6:.0f} MB: those with a flag first, then as many of each '
+            'subject')
+  yield Paragraph(f'{said}. What is shaded is not valid, and no model sees it. A flag '
+                  'informs; it leaves nothing out by itself:')
+  if channels:
+    yield Bullets(list(_FLAGS))
+  odd, groups = [], {}
+  for trial in corpus.trials:
+    if trial.trial_id in cards:
+      group = (odd if trial.trial_id in flagged
+               else groups.setdefault(trial.subject, []))
+      group.append(cards[trial.trial_id])
+  if odd:
+    yield Heading('With a flag', 3)
+    yield Cards(odd)
+  names = {row['subject']: row.get('subject_name') for row in rows}
+  for subject, own in groups.items():
+    yield Heading(f'Subject {names.get(str(subject)) or subject}', 3)
+    yield Cards(own)
+
+
+def _order(trials, flagged):
+  """Trials with a flag, then the first of each subject, then the second of each..."""
+  count, keys = {}, {}
+  for trial in trials:
+    place = count[trial.subject] = count.get(trial.subject, 0) + 1
+    keys[trial.trial_id] = (trial.trial_id not in flagged, place, trial.subject)
+  return sorted(trials, key=lambda trial: keys[trial.trial_id])
+
+
+def _card(corpus, trial, row, channels, flags):
+  lines = [flags] if flags else []
+  rated = [f'{name} {trial.ratings[name]:.3g}' for name in ('valence', 'arousal')
+           if np.isfinite(trial.ratings.get(name, np.nan))]
+  lines += [', '.join(rated)] if rated else []
+  jpegs, drawn = [], []
+  if corpus.has_video and len(trial.frame_times):
+    numbers = [int(share * len(trial.frame_times)) for share in _THUMBNAILS]
+    jpegs = [sketches.thumbnail(image) for image in corpus.frames(trial, numbers)]
+    if row.get('face_share') and not trial.frame_valid.all():
+      drawn.append(sketches.face_sketch(trial.frame_valid))
+  for c, name in enumerate(channels[:_MAX_CHANNELS]):
+    drawn += sketches.signal_sketches(
+      name, trial.signals[:, c], trial.signals_valid[:, c],
+      corpus.metadata['signal_rate'])
+  return Card(trial.trial_id, lines, jpegs, drawn, bool(flags))
+
+
+def _size(card):
+  """About how many bytes a card takes in the page."""
+  return 400 + sum(len(jpeg) * 4 // 3 for jpeg in card.jpegs) + sum(
+    len(sketch.lines) + 250 + 60 * len(sketch.spans) for sketch in card.sketches)
+
+
+def main(arguments=None):
+  """Writes the page of a prepared corpus; the exit status is 2 on errors."""
+  parser = argparse.ArgumentParser(
+    prog='python -m mvp_jax.evaluation.account', description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('directory', type=Path)
+  parser.add_argument('--out', type=Path, default=Path(PAGE))
+  given = parser.parse_args(arguments)
+  try:
+    print(write_page(Corpus(given.directory), given.out))
+  except (InputError, OSError) as error:
+    print('error:', *str(error).split(), file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,124 @@
+"""From a recorded channel to a stored one: judged, cleaned, masked. For all corpora.
+
+Samples that are no measurement, or that a beating signal holds for a second, count as
+missing. Short gaps are bridged and long ones masked (`signals.bridge_gaps`), and a
+channel that misses too much of a trial (`signals.MAX_UNUSABLE_SHARE`) is masked as a
+whole. All else that is odd is a flag, which informs and decides nothing.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from mvp_jax.raw.cleaning import clean
+from mvp_jax.raw.losses import Loss
+from mvp_jax.raw.signal_quality import Quality, quality, unmeasured
+from mvp_jax.raw.signals import bridge_gaps, unusable
+
+GOOD = 'good'  # said of a channel without a flag
+MEASURES = tuple(field.name for field in dataclasses.fields(Quality))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judged:
+  """A channel as recorded: float64 [time], NaN where it cannot be used.
+
+  `problem` says why the channel cannot be used over the trial, or is ''.
+  """
+
+  values: np.ndarray
+  quality: Quality
+  problem: str
+
+
+def judge(values, rate, channel, unit, trial=slice(None)):
+  """Judges a channel by its samples of the trial, a slice of `values` [time]."""
+  values = np.asarray(values, np.float64)
+  values = np.where(np.isfinite(values), values, np.nan)
+  told = quality(values[trial], rate, channel, unit)
+  problem = unusable(values[trial])
+  if not problem:
+    bad = unmeasured(values[trial], rate, channel)
+    problem = unusable(np.where(bad, np.nan, values[trial]), 'flat or no measurement')
+  values = np.where(unmeasured(values, rate, channel), np.nan, values)
+  return Judged(values, told, problem)
+
+
+def fill(values, rate, channel, cleaned):
+  """Bridges short gaps, and cleans if `cleaned`.
+
+  Args:
+    values: float [time], NaN where there is no measurement.
+    rate: Hz.
+    channel: its name.
+    cleaned: bool.
+
+  Returns:
+    (float32 [time] with 0 where invalid, bool [time] validity).
+  """
+  return bridge_gaps(clean(values, rate, channel) if cleaned else values, rate)
+
+
+def require_one(where, problems):
+  """Raises Loss bad_signal if every channel, {name: problem or ''}, has a problem."""
+  if problems and all(problems.values()):
+    raise Loss('bad_signal', where + '; '.join(
+      f'{name}: {problem}' for name, problem in problems.items()))
+
+
+def prepare(columns, rate, units, onset, cleaned):
+  """Prepares the channels of a trial that have one rate.
+
+  Args:
+    columns: {name: float [time]}, NaN where there is no measurement.
+    rate: Hz.
+    units: of each channel.
+    onset: sample at which the trial begins; what is before is its baseline.
+    cleaned: whether to clean.
+
+  Returns:
+    dict: values float32 [time, channel], valid bool [time, channel], quality float32
+    [channel, MEASURES], masked str [channel], why it is masked as a whole, or ''.
+  """
+  filled, shares, problems = [], [], []
+  for (name, column), unit in zip(columns.items(), units, strict=True):
+    found = judge(column, rate, name, unit, slice(onset, None))
+    filled.append(fill(found.values, rate, name, cleaned))
+    shares.append(dataclasses.astuple(found.quality))
+    problems.append(found.problem)
+  return stored(filled, shares, problems)
+
+
+def stored(filled, shares, problems):
+  """Puts channels side by side as `prepare` returns them."""
+  usable = np.array([not problem for problem in problems], bool)
+  values, valid = (np.stack(part, axis=1) for part in zip(*filled, strict=True))
+  return {'values': np.where(usable, values, np.float32(0)), 'valid': valid & usable,
+          'quality': np.array(shares, np.float32),
+          'masked': np.array(problems, np.str_)}
+
+
+def signal_facts(names, valid, shares, masked):
+  """What an account says of channels: {'eda_valid': share, 'eda_flags': text, ...}.
+
+  Args:
+    names: of the channels.
+    valid: bool [time, channel].
+    shares: float [channel, MEASURES].
+    masked: why each channel is masked as a whole, or ''.
+  """
+  facts = {}
+  for c, name in enumerate(names):
+    told = Quality(*(round(float(share), 6) for share in shares[c]))
+    flags = [f'{flag} {getattr(told, flag):.0%}' for flag in told.flags]
+    if masked[c]:
+      flags.append(f'masked: {masked[c]}')
+    facts[f'{name}_valid'] = round(float(valid[:, c].mean()), 4)
+    facts[f'{name}_flags'] = '; '.join(flags) or GOOD
+  return facts
+
+
+def signal_columns(names, facts):
+  """The columns of an account that `signal_facts` gave, blank for a lost trial."""
+  return {f'{name}_{what}': facts.get(f'{name}_{what}', '')
+          for name in names for what in ('valid', 'flags')}
