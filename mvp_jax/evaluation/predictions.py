@@ -34,6 +34,7 @@ class Prediction:
   rating: float
   label: int
   score: float
+  predicted_rating: float | None = None  # where a model predicts one
 
   @property
   def trial_key(self):
@@ -85,6 +86,8 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]):
     row = dataclasses.asdict(prediction)
     # NumPy scalars would be written in their own way, float32 with fewer digits.
     row.update({name: float(row[name]) for name in ('rating', 'score')})
+    rated = row['predicted_rating']
+    row['predicted_rating'] = '' if rated is None else float(rated)
     row.update({name: int(row[name])
                 for name in ('subject', 'trial', 'fold', 'seed', 'label')})
     writer.writerow(row.values())
@@ -115,6 +118,9 @@ def check(predictions: list[Prediction], where: Path):
       fail(f'the model name {row.model} is kept for the report; use another')
     if not math.isfinite(row.rating):
       fail(f'rating is {row.rating}, expected a finite number')
+    if row.predicted_rating is not None and not math.isfinite(row.predicted_rating):
+      fail(f'predicted_rating is {row.predicted_rating}, expected a finite number or '
+           'nothing')
     if row.label not in (0, 1):
       fail(f'label is {row.label}, expected 0 or 1')
     if not 0 <= row.score <= 1:
@@ -143,9 +149,11 @@ def _parse(row, where):
     raise InputError(f'{where}: {len(row)} values, expected {len(COLUMNS)}')
   values = {}
   for field, text in zip(dataclasses.fields(Prediction), row, strict=True):
+    optional = field.name == 'predicted_rating'
+    kind = float if optional else field.type
     try:
-      values[field.name] = field.type(text)
+      values[field.name] = None if optional and not text else kind(text)
     except ValueError:
       raise InputError(f'{where}: {field.name} is {text!r}, expected '
-                       f'{field.type.__name__}') from None
+                       f'{kind.__name__}') from None
   return Prediction(**values)
