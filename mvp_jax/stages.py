@@ -145,7 +145,7 @@ def split(config, corpus, workdir, facts, video=True):
   with timed('audit', facts):
     checks = audit.check_folds(
         folds, trials, evaluation.protocol, getattr(config.input, 'standardise', None))
-    checks += audit.check_content(corpus, folds, trials, evaluation.protocol)
+    checks += audit.check_content(corpus, folds, trials)
   conclude(workdir, facts, checks)
   return reserved, folds, trials
 

@@ -95,10 +95,10 @@ def make_folds(trials, protocol='subjects', *, folds=5, stimulus_folds=2, valida
   if protocol == 'leave_one_subject_out':
     folds = len({trial.subject for trial in trials})
   new = PROTOCOLS[protocol]
-  counts = {'subject': folds, 'stimulus': folds if new == ('stimulus',)
-            else stimulus_folds}
+  counts = {'subject': ('folds', folds), 'stimulus': ('folds', folds)
+            if new == ('stimulus',) else ('stimulus_folds', stimulus_folds)}
   high = _high(trials, targets, threshold)
-  groups = [_deal(trials, attribute, counts[attribute], high, rng) for attribute in new]
+  groups = [_deal(trials, what, *counts[what], high, rng) for what in new]
   result = []
   for together in itertools.product(*groups):
     tested = dict(zip(new, together, strict=True))
@@ -161,11 +161,12 @@ def _high(trials, targets, threshold):
   return ratings > threshold
 
 
-def _deal(trials, attribute, count, high, rng):
+def _deal(trials, attribute, setting, count, high, rng):
   """Deals the subjects or stimuli of some trials into `count` groups.
 
-  Their numbers differ by one at most; of many random deals the one is taken whose
-  groups have the most even shares of high, over all targets.
+  `setting` names `count` to people. The groups' sizes differ by one at most; of many
+  random deals the one is taken whose groups have the most even shares of high, over
+  all targets.
 
   Returns:
     list of sets.
@@ -174,7 +175,7 @@ def _deal(trials, attribute, count, high, rng):
   names, index = np.unique(of_trial, return_inverse=True)
   if not 2 <= count <= len(names):
     plural = {'subject': 'subjects', 'stimulus': 'stimuli'}[attribute]
-    raise InputError(f'evaluation.folds: {count} folds of {len(names)} {plural} '
+    raise InputError(f'evaluation.{setting}: {count} folds of {len(names)} {plural} '
                      f'are not possible; use 2 up to the number of {plural}')
   excess = np.zeros((len(names), high.shape[1]))
   np.add.at(excess, index, high - high.mean(0))

@@ -45,7 +45,7 @@ def check_folds(folds, trials, protocol, standardise=None):
           _normalisers(standardise, 'stimulus' in new, protocol)]
 
 
-def check_content(corpus, folds, trials, protocol):
+def check_content(corpus, folds, trials):
   """Checks that no test trial holds a recording that is also on another side.
 
   The trials set aside to pre-train an encoder on count as another side in every fold.

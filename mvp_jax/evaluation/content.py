@@ -4,7 +4,7 @@ A fingerprint is one bit a sample: the sign of a course after its spectrum has b
 flattened. What differs between recordings is then fine structure and noise, not the
 rhythm of a heart, the drift of a skin or the looks of a face: these are alike in all
 trials of a person, and are no copies. Two fingerprints are laid over each other at
-every shift; the share of equal bits, from -1 to 1, says whether they are one recording
+every shift; the share of equal bits less that of others says whether they are one recording
 (J. Haitsma and T. Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002,
 has such bits of sound; correlation of signs: J. H. Van Vleck and D. Middleton, Proc.
 IEEE 54(1), 1966).
@@ -123,7 +123,8 @@ def fingerprint(course, rate, band):
   if seconds < _LEAST_OVERLAP:
     return np.zeros((samples, course.shape[1]), np.int8)
   moves = course.std(0) > 1e-6 * (1 + abs(course.mean(0)))
-  changes = np.diff(course, axis=0)  # a drift would hide all else
+  # Changes, since a drift would hide all else.
+  changes = np.diff(course, axis=0, prepend=course[:1])
   places = np.arange(len(changes))
   edge = np.minimum(places, places[::-1]) / (_EDGE * rate)
   spectrum = scipy.fft.rfft(changes * np.minimum(edge, 1)[:, None], axis=0)
@@ -163,7 +164,8 @@ def equal_pairs(prints, rate, least):
     for start in range(0, len(others), _BLOCK):
       block = others[start:start + _BLOCK]
       product = (spectra[i].conj() * spectra[block]).sum(1)
-      agreement = scipy.fft.irfft(product, size, axis=-1, workers=-1)
+      # Turned over, a recording is the same one still.
+      agreement = abs(scipy.fft.irfft(product, size, axis=-1, workers=-1))
       kinds, which = np.unique(lengths[block], return_inverse=True)
       over = np.stack([_weights(int(lengths[i]), int(n), size, rate) for n in kinds])
       agreement *= over[which] if len(kinds) > 1 else over
