@@ -59,7 +59,7 @@ def check_ratings(trials, targets):
   for target in targets:
     missing = [trial for trial in trials
                if not math.isfinite(trial.ratings.get(target, math.nan))]
-    if missing and len(missing) == len(trials) and target in trials[0].ratings:
+    if len(missing) == len(trials) > 1 and target in trials[0].ratings:
       raise InputError(f'input.targets: no trial has a rating {target!r}, all '
                        f'{len(trials)} are empty; leave it out or fill the ratings in')
     for trial in missing:

@@ -4,10 +4,10 @@ A fingerprint is one bit a sample: the sign of a course after its spectrum has b
 flattened. What differs between recordings is then fine structure and noise, not the
 rhythm of a heart, the drift of a skin or the looks of a face: these are alike in all
 trials of a person, and are no copies. Two fingerprints are laid over each other at
-every shift; the share of equal bits less that of others says whether they are one recording
-(J. Haitsma and T. Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002,
-has such bits of sound; correlation of signs: J. H. Van Vleck and D. Middleton, Proc.
-IEEE 54(1), 1966).
+every shift; the share of equal bits, less that of the others, says whether they are one
+recording. (J. Haitsma and T. Kalker, "A Highly Robust Audio Fingerprinting System",
+ISMIR 2002, has such bits of sound; on correlating signs see J. H. Van Vleck and
+D. Middleton, Proc. IEEE 54(1), 1966.)
 """
 
 import dataclasses
