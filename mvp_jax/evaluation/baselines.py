@@ -115,6 +115,15 @@ def classify(train, labels, groups, test, seed=0):
     test: float [n, features].
     seed: of the inner folds.
   """
+  # Imported on the first use: it takes seconds.
+  import sklearn.linear_model  # noqa: F401
+  import sklearn.svm  # noqa: F401
+  from threadpoolctl import threadpool_limits  # comes with scikit-learn
+  with threadpool_limits(1):  # for so few numbers threads wait more than they work
+    return _classify(train, labels, groups, test, seed)
+
+
+def _classify(train, labels, groups, test, seed):
   scores = {}
   inner = [(*standardised(train[a], train[b]), a, b)
            for a, b in inner_folds(groups, seed)]
@@ -166,7 +175,6 @@ def _best_cost(name, inner, y):
 
 
 def _fitted(name, cost, x, y):
-  # Imported on the first use: it takes seconds.
   from sklearn.linear_model import LogisticRegression
   from sklearn.svm import SVC
   if name == 'svm':

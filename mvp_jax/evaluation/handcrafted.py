@@ -1,6 +1,5 @@
 """Handcrafted features of all trials of a corpus, worked out once."""
 
-import hashlib
 import multiprocessing
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole
 from mvp_jax.progress import Progress
-from mvp_jax.raw.features import au_features, feature_names, trial_features
+from mvp_jax.raw.features import au_features, trial_features
 from mvp_jax.raw.prepare import default_workers
 from mvp_jax.training import hosts
 
@@ -17,33 +16,34 @@ _FEW = 40  # trials, for which no processes are started
 
 
 def feature_table(corpus, trials, workers=None):
-  """The features of `raw.features` of whole trials, kept beside the prepared data.
+  """The features of `raw.features` of whole trials.
+
+  They are worked out for all trials of the corpus, and kept beside the prepared data.
 
   Args:
     corpus: Corpus.
-    trials: list of Trial.
+    trials: list of Trial: those wanted.
     workers: processes; None = as many as there are processors.
 
   Returns:
     (float64 [trials, features], NaN where not defined; their names). There is no
     column for what no trial has.
   """
-  names = list(feature_names(corpus.metadata['channels'] or ()))
-  ids = [trial.trial_id for trial in trials]
-  key = hashlib.sha256(repr((_VERSION, names, ids)).encode()).hexdigest()[:12]
-  path = corpus.directory.parent / 'handcrafted' / f'{key}.npz'
-  hosts.on_main(lambda: None if path.exists() else _write(
-      path, corpus.metadata, trials, workers))
+  path = corpus.directory.parent / 'handcrafted' / f'features{_VERSION}.npz'
+  hosts.on_main(lambda: None if path.exists() else _write(path, corpus, workers))
   try:
     with np.load(path, allow_pickle=False) as arrays:
       values, names = arrays['values'], arrays['names'].tolist()
+      rows = {name: row for row, name in enumerate(arrays['ids'].tolist())}
   except (OSError, EOFError, ValueError, KeyError) as error:
     raise InputError(f'{path}: cannot be read ({error}); delete it') from error
+  values = values[[rows[trial.trial_id] for trial in trials]]
   there = np.isfinite(values).any(0)
   return values[:, there], [n for n, good in zip(names, there, strict=True) if good]
 
 
-def _write(path, metadata, trials, workers):
+def _write(path, corpus, workers):
+  trials, metadata = corpus.trials, corpus.metadata
   rows = features_of(
       [(t.signals, t.signals_valid, getattr(t, 'action_units', None)) for t in trials],
       metadata['signal_rate'], tuple(metadata['channels'] or ()), workers,
@@ -52,7 +52,7 @@ def _write(path, metadata, trials, workers):
   values = np.array([[row.get(name, np.nan) for name in names] for row in rows])
   with whole(path) as part:
     np.savez(part, values=values.reshape(len(rows), len(names)),
-             names=np.array(names, str))
+             names=np.array(names, str), ids=np.array([t.trial_id for t in trials]))
 
 
 def features_of(pieces, rate, channels, workers=None, what='features'):
