@@ -33,7 +33,7 @@ class Facts:
     audit = self.get('audit', dict)
     if not audit or not isinstance(audit.get('passed'), bool):
       return None
-    checks = [check for check in _items(audit.get('checks')) if isinstance(check, dict)]
+    checks = _objects(audit.get('checks'))
     return (audit['passed'] and all(check.get('passed') for check in checks)), checks
 
 
@@ -70,7 +70,7 @@ def tested(results, facts):
           'not defined in run.json' if threshold is None else _high(threshold), '. ']
   given, left = facts.get('trials_in', int), facts.get('trials_out', int)
   if given is not None and left is not None:
-    said.append(f'{given - left} of {given} trials were lost in preparation. ')
+    said.append(f'{given - left} of {given} trials lost in preparation. ')
   if facts.audit:
     said.append(f'Leak audit: passed ({len(facts.audit[1])} checks).')
   else:
@@ -97,13 +97,13 @@ def _high(threshold):
 
 def leak_meter(facts):
   """What wrong splits would have claimed; a warning, not a result."""
+  keys = 'honest', 'claimed', 'inflation', 'low', 'high'
+  found = [row for row in _objects(facts.get('leak_meter', list))
+           if all(isinstance(row.get(key), float) for key in keys)]
   rows = [[*(text(row.get(key)) for key in ('target', 'model', 'split')),
-           *(number(row.get(key)) for key in ('honest', 'claimed')),
-           interval(Difference(*(row.get(key) for key in ('inflation', 'low', 'high'))),
-                    sign=True)]
-          for row in _items(facts.get('leak_meter', list)) if isinstance(row, dict) and
-          all(isinstance(row.get(key), float) for key in (
-              'honest', 'claimed', 'inflation', 'low', 'high'))]
+           number(row['honest']), number(row['claimed']),
+           interval(Difference(row['inflation'], row['low'], row['high']), sign=True)]
+          for row in found]
   if rows:
     yield Section('Leak meter: what wrong splits would have claimed', [
         Banner('NOT RESULTS', 'The same model under splits that leak, to show by how '
@@ -132,8 +132,8 @@ def _sides(predictions, facts):
   tested = {}
   for row in predictions:
     tested.setdefault(row.fold, set()).add(row.subject)
-  folds = [fold for fold in facts.get('folds', list) or []
-           if isinstance(fold, dict) and isinstance(fold.get('fold'), int)]
+  folds = [fold for fold in _objects(facts.get('folds', list))
+           if isinstance(fold.get('fold'), int)]
   if not folds:
     yield Table(['fold', 'test subjects'], [[str(fold), _ranges(subjects)] for
                                             fold, subjects in sorted(tested.items())],
@@ -268,6 +268,11 @@ def how(predictions, facts, config):
 def picture(name, figure, caption):
   """A figure as a block."""
   return Picture(name, caption, figures.png(figure))
+
+
+def _objects(value):
+  return [item for item in value if isinstance(item, dict)] if isinstance(
+      value, list) else []
 
 
 def _items(value):

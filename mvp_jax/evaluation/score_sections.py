@@ -68,8 +68,8 @@ def _seeds(results):
                     f' ({summary.number(x.min())} to {summary.number(x.max())})'
                     for x in one.by_seed[name][:, at].T)] for name in one.everyone])
   yield Paragraph('Mean ± standard deviation (lowest to highest) of the seeds. It '
-                  'tells of training anew, and folds dealt anew, not of other subjects; the '
-                  'intervals above do that.')
+                  'tells of training anew, and of folds dealt anew; the intervals '
+                  'above tell of other subjects.')
 
 
 def comparisons(results):
@@ -77,16 +77,15 @@ def comparisons(results):
   for one in results:
     if not one.differences:
       continue
-    yield Table(
-        [one.target, 'macro-F1', 'p', 'p corrected', *(
-            METRIC_NAMES[name] for name in summary.SHORT[1:])],
-        [[f'{model_name(a)} − {model_name(b)}',
-          summary.interval(gain['macro_f1'], sign=True),
-          *(_p(p) for p in (gain['macro_f1'].p, gain['macro_f1'].corrected)),
-          *(summary.interval(gain[name], sign=True) for name in summary.SHORT[1:])]
-         for (a, b), gain in one.differences.items()],
-        muted=frozenset(i for i, (_, b) in enumerate(one.differences)
-                        if b in one.baselines))
+    rows = [[model_name(a), model_name(b),
+             summary.interval(gain['macro_f1'], sign=True),
+             *(_p(p) for p in (gain['macro_f1'].p, gain['macro_f1'].corrected)),
+             summary.interval(gain['accuracy'], sign=True)]
+            for (a, b), gain in one.differences.items()]
+    yield Table([one.target, 'against', 'difference of macro-F1', 'p', 'p corrected',
+                 'difference of accuracy'], rows, text_columns=2,
+                muted=frozenset(i for i, (_, b) in enumerate(one.differences)
+                                if b in one.baselines))
   if not any(one.differences for one in results):
     yield Paragraph('There is one model and nothing to compare it with.')
     return
@@ -94,11 +93,11 @@ def comparisons(results):
       'Both sides are scored on the same trials. p: sign-flip test on the contribution '
       'of each subject to the difference; corrected by Holm for all comparisons of the '
       'table. Sentences above claim a difference where the corrected p is below .05. '
-      'Intervals are not corrected.')
+      'Intervals are not corrected. The other scores: tables/comparisons.csv.')
 
 
 def _p(p):
-  return summary.p_value(p).removeprefix('p').removeprefix(' = ').strip()
+  return summary.p_value(p).removeprefix('p').replace('=', '').strip()
 
 
 def subjects(results, synthetic):

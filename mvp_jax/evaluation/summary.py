@@ -38,8 +38,9 @@ def interval(estimate: Estimate | Difference, digits: int = 3,
 def p_value(p: float) -> str:
   """`p = .012`, `p < .001`, or `p n/a`."""
   if not math.isfinite(p):
-    return 'p n/a'
-  return 'p < .001' if p < .001 else f'p = {number(p)}'
+    return 'p\u00a0n/a'
+  # Unbreakable spaces: a line must not end in `p =`.
+  return 'p\u00a0<\u00a0.001' if p < .001 else f'p\u00a0=\u00a0{number(p)}'
 
 
 def ceiling_scores(ceiling: dict | None, target: str) -> dict[str, float]:

@@ -13,7 +13,8 @@ from mvp_jax.files import whole
 _TEX = str.maketrans({
     '\\': r'\textbackslash{}', '{': r'\{', '}': r'\}', '&': r'\&', '%': r'\%',
     '$': r'\$', '#': r'\#', '_': r'\_', '~': r'\textasciitilde{}',
-    '^': r'\textasciicircum{}', '−': '$-$', '±': r'$\pm$', '–': '--', '…': r'\dots{}'})
+    '^': r'\textasciicircum{}', '−': '$-$', '±': r'$\pm$', '–': '--', '…': r'\dots{}',
+    '\u00a0': '~'})
 
 
 def write_table(folder: Path, name: str, header: Sequence[str],
