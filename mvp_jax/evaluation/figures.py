@@ -189,8 +189,8 @@ def _faces(axes, thumbnails, times):
   axes.set_ylabel('face')
 
 
-def legend_above(axes):
-  axes.legend(loc='lower right', bbox_to_anchor=(1, .98), ncols=3, fontsize=8,
+def legend_above(axes, columns=3):
+  axes.legend(loc='lower right', bbox_to_anchor=(1, .98), ncols=columns, fontsize=8,
               handlelength=1.2, columnspacing=1)
 
 

@@ -84,7 +84,7 @@ def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
     axes.set_ylabel('macro-F1')
     axes.set_xlabel('subject')
     axes.set_title(f'{short(result.target)}: by subject')
-    legend_above(axes)
+    legend_above(axes, columns=len(names) + 1)
   return figure
 
 

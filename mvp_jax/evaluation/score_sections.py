@@ -65,11 +65,10 @@ def _seeds(results):
     yield Table([one.target, *(METRIC_NAMES[name] for name in columns)],
                 [[model_name(name), *(
                     f'{summary.number(x.mean())} ± {summary.number(x.std(ddof=1))}'
-                    f' ({summary.number(x.min())} to {summary.number(x.max())})'
                     for x in one.by_seed[name][:, at].T)] for name in one.everyone])
-  yield Paragraph('Mean ± standard deviation (lowest to highest) of the seeds. It '
-                  'tells of training anew, and of folds dealt anew; the intervals '
-                  'above tell of other subjects.')
+  yield Paragraph('Mean ± standard deviation of the seeds. It tells of training '
+                  'anew, and of folds dealt anew; the intervals above tell of other '
+                  'subjects.')
 
 
 def comparisons(results):
