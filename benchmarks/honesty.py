@@ -154,7 +154,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--corpora', type=int, default=100)
   corpora = parser.parse_args().corpora
-  start = time.monotonic()
+  start, cpu = time.monotonic(), time.process_time()
   found = {'benchmark': 'honesty', 'corpora': corpora}
   truth = true_scores(PLANTED)
   print('true scores of fusion: ' + ', '.join(
@@ -177,6 +177,7 @@ def main():
             f'difference; intervals alone would in {uncorrected}')
       found[f'{subjects}/null {name}'] = {'claims': claims, 'uncorrected': uncorrected}
   found['seconds'] = round(time.monotonic() - start, 1)
+  found['cpu_seconds'] = round(time.process_time() - cpu, 1)
   print(json.dumps(found))
 
 

@@ -95,10 +95,8 @@ def calibration(results: Sequence[TargetResult], synthetic: bool) -> Figure:
   panels = figure.subplots(len(results), 2, squeeze=False)
   for (left, right), result in zip(panels, results, strict=True):
     left.plot([0, 1], [0, 1], color=GREY, linestyle='--', linewidth=1)
-    for i, name in enumerate(result.models or result.baselines[:1]):
-      curve = result.calibrations.get(name)
-      if curve is None:
-        continue
+    for i, name in enumerate(result.models or list(result.calibrations)[:1]):
+      curve = result.calibrations[name]
       score = result.scores[name]
       left.plot(curve.probability, curve.share, color=colour(name),
                 marker=_MARKERS[i % len(_MARKERS)], markersize=5, label=short(

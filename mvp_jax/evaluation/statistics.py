@@ -5,8 +5,9 @@ the subject out (the jackknife). Scores such as macro-F1, AUROC and the concorda
 are no means over subjects, but their contributions are, so that a t interval and a
 sign-flip test apply to each of them alike:
 
-- With 20 to 40 subjects the t interval covers the true score in 95 of 100 corpora,
-  the percentile and the BCa bootstrap in 90 to 93 (`benchmarks/honesty.py`).
+- With 20 to 40 subjects the t interval covers the true score in 90 of 100 simulated
+  corpora or more, whichever the score; the percentile and the BCa bootstrap, which need
+  fifty times as many evaluations, tend to cover less (`benchmarks/honesty.py`).
 - Under the null hypothesis of a paired test the two models are interchangeable, so
   each subject's contribution to their difference is as likely as its negative.
   Flipping signs is exact with any number of subjects, and with fewer than six no

@@ -82,9 +82,10 @@ def test_fewer_than_six_subjects_can_show_nothing():
 
 def test_holm_is_the_closure_of_bonferroni():
   p = np.array([.011, .04, .03, .2, .012])
-  expected = [max(min(1, len(of) * min(p[list(of)]))
-                  for size in range(1, 6) for of in itertools.combinations(range(5), size)
-                  if i in of) for i in range(5)]
+  families = [list(of) for size in range(1, 6)
+              for of in itertools.combinations(range(5), size)]
+  expected = [max(min(1, len(of) * min(p[of])) for of in families if i in of)
+              for i in range(5)]
   np.testing.assert_allclose(statistics.holm(p), expected)
   both = statistics.holm(np.stack([p, [np.nan, .02, np.nan, .03, np.nan]], 1))
   np.testing.assert_allclose(both[:, 0], expected)

@@ -5,7 +5,8 @@ from mvp_jax.evaluation import tables
 from mvp_jax.evaluation.statistics import Difference, Estimate
 
 HEADER = ['target', 'model_1', 'F1', 'gain']
-ROWS = [['valence', 'a&b_{x}', Estimate(.5, .25, .75), Difference(.1, 0., .2, .01, .03)],
+ROWS = [['valence', 'a&b_{x}', Estimate(.5, .25, .75),
+         Difference(.1, 0., .2, .01, .03)],
         ['valence', '50 % ~ c', .125, ''],
         ['arousal', 'd', float('nan'), '[x]']]
 
@@ -15,7 +16,8 @@ def test_csv_has_all_digits_in_columns_of_their_own():
   assert table == [
       ['target', 'model_1', 'F1', 'F1 low', 'F1 high', 'gain', 'gain low', 'gain high',
        'gain p', 'gain p holm'],
-      ['valence', 'a&b_{x}', '0.5', '0.25', '0.75', '0.1', '0.0', '0.2', '0.01', '0.03'],
+      ['valence', 'a&b_{x}', '0.5', '0.25', '0.75', '0.1', '0.0', '0.2', '0.01',
+       '0.03'],
       ['valence', '50 % ~ c', '0.125', '', '', '', '', '', '', ''],
       ['arousal', 'd', '', '', '', '[x]', '', '', '', '']]
 
