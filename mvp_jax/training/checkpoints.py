@@ -8,6 +8,7 @@ file lies beside them.
 import dataclasses
 import hashlib
 import json
+import logging
 import shutil
 import sys
 
@@ -37,6 +38,7 @@ class Checkpoints:
   """
 
   def __init__(self, directory, keep=2, keep_every=0):
+    logging.getLogger('absl').addFilter(_is_not_raised_again)
     self.directory = directory.absolute()
     self._manager = ocp.CheckpointManager(
         self.directory, options=ocp.CheckpointManagerOptions(
@@ -198,6 +200,11 @@ class Checkpoints:
     return self._manager.restore(step, args=ocp.args.Composite(
         **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()},
         **others))
+
+
+def _is_not_raised_again(record):
+  """Keeps a traceback that Orbax logs and then raises from being said twice."""
+  return not (record.exc_info and 'orbax' in record.pathname)
 
 
 def damage(folder):

@@ -86,9 +86,53 @@ def test_split_layers_reduce_activations():
   assert set(totals) == {'all-reduce'}
 
 
-def test_on_a_mixed_mesh_no_activation_is_gathered():
-  (arrays, _), _ = _step(data=2, fsdp=2, tensor=2)
+def _theory(params, data, fsdp, tensor):
+  """Bytes by cause of a step on a mixed mesh, on the layouts that parameters have.
+
+  Gathered: kernels split over fsdp, their tensor part, twice if in a stack. Reduced:
+  each gradient's tensor part over fsdp, that of a split kernel once more over data,
+  a device's part of it; and the activations of `tensor`, of a device's examples.
+  """
+  sizes = {'gathered': 0, 'gradients': 0, 'activations': 0, 'whole': 0}
+  for path, x in jax.tree_util.tree_leaves_with_path(params):
+    spec, size = x.sharding.spec, 4 * x.size
+    part = size // (tensor if 'tensor' in spec else 1)
+    sizes['gradients'] += part
+    if 'fsdp' in spec and fsdp > 1:
+      stacked = 'blocks' in jax.tree_util.keystr(path)
+      sizes['gathered'] += part * (2 if stacked else 1)
+      sizes['gradients'] += part // fsdp if data > 1 else 0
+      sizes['whole'] += 0 if 'tensor' in spec else size
+  if tensor > 1:
+    tokens = 4 * BATCH // (data * fsdp) * _MODEL.slots * _MODEL.tokens_per_slot
+    sizes['activations'] = 6 * (tokens // 2 * _MODEL.width * _MODEL.depth
+                                + tokens * _MODEL.decoder_width * _MODEL.decoder_depth)
+  return sizes
+
+
+@pytest.mark.parametrize('sizes', [(2, 1, 2), (2, 2, 1)])
+def test_a_mesh_of_data_and_another_axis_moves_what_both_need(sizes):
+  (arrays, totals), params = _step(*sizes)
+  theory = _theory(params, *sizes)
+  scalars = arrays['all-reduce']['f32[]']
+  assert totals.get('all-gather', 0) == theory['gathered']
+  assert totals['all-reduce'] == (
+      theory['gradients'] + theory['activations'] + 4 * scalars)
+  assert set(totals) <= {'all-gather', 'all-reduce'} and scalars <= 40
+
+
+@pytest.mark.parametrize('sizes', [(1, 2, 2), (2, 2, 2)])
+def test_fsdp_and_tensor_together_gather_parameters_and_no_activation(sizes):
+  (arrays, totals), params = _step(*sizes)
+  theory = _theory(params, *sizes)
+  assert totals['all-gather'] == theory['gathered']
   assert not [array for array in arrays['all-gather'] if array.count(',') > 1]
+  # The gradients of kernels that `tensor` leaves whole: CPU's XLA divides the work
+  # among its devices, reduces less for it and sends the parts to where they belong.
+  assert totals['collective-permute'] == theory['whole'] > 0
+  scalars = arrays['all-reduce']['f32[]']
+  most = theory['gradients'] + theory['activations'] + 4 * scalars
+  assert most - theory['whole'] <= totals['all-reduce'] <= most and scalars <= 80
 
 
 def test_one_device_sends_nothing():

@@ -125,7 +125,7 @@ def test_a_batch_that_the_mesh_cannot_divide():
     check_batch(6, mesh, 'train.batch_size')
 
 
-def _run(task, example, mesh, params, steps=4):
+def _run(task, example, mesh, params, steps=10):
   """Losses of some steps from `params`, and the parameters after them."""
   where = jax.tree.map(lambda x: x.sharding, abstract_state(task, OPTIMISER, mesh))
   state = TrainState(np.int32(0), np.uint32(7), params,
