@@ -18,13 +18,13 @@ def reference(labels, scores, ratings, predicted):
   if not len(labels):
     return dict.fromkeys(METRICS, np.nan)
   said = (scores >= .5).astype(int)
-  f1 = {'zero_division': 0, 'labels': [0, 1]}
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')  # they warn of a single class
+    *_, f1, support = sklearn.precision_recall_fscore_support(
+        labels, said, labels=[0, 1], zero_division=0)
     found = {
-        'macro_f1': sklearn.f1_score(labels, said, average='macro', **f1),
-        'f1': sklearn.f1_score(labels, said, average=None, **f1)[1],
-        'weighted_f1': sklearn.f1_score(labels, said, average='weighted', **f1),
+        'macro_f1': f1.mean(), 'f1': f1[1],
+        'weighted_f1': np.average(f1, weights=support),
         'balanced_accuracy': sklearn.balanced_accuracy_score(labels, said),
         'auroc': (sklearn.roc_auc_score(labels, scores) if len(set(labels)) > 1
                   else np.nan),
