@@ -22,7 +22,7 @@ from configs.deap_video import get_config
 from mvp_jax import finetuning
 from mvp_jax.config import parse, resolve
 from mvp_jax.evaluation.predictions import read_predictions
-from mvp_jax.evaluation.summary import evaluate
+from mvp_jax.evaluation.results import evaluate
 
 # 97.5 % points of Student's t for 1, 2, ... degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)

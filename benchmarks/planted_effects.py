@@ -21,7 +21,7 @@ from configs.deap_fusion import get_config
 from mvp_jax import experiment
 from mvp_jax.config import parse, resolve
 from mvp_jax.evaluation.predictions import read_predictions
-from mvp_jax.evaluation.summary import evaluate
+from mvp_jax.evaluation.results import evaluate
 
 
 def run(variant, seed, root):

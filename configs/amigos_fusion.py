@@ -15,7 +15,7 @@ Targets from the external annotation instead of the self-assessment:
   --config.input.targets=external_valence,external_arousal
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from mvp_jax.synthetic.amigos_spec import SHORT
 
@@ -47,7 +47,8 @@ def get_config(twin='planted'):
 
   config.input = ConfigDict()
   config.input.targets = ('valence', 'arousal')
-  config.input.threshold = 5.0  # a rating above it is high
+  # A rating above it is high; also 'median' (of the training trials), 'subject_median'.
+  config.input.threshold = FieldReference(5.0, field_type=object)
   config.input.max_seconds = 160.0  # short stimuli last 51 to 150 s
   config.input.standardise = 'trial'  # signals; or 'subject'
   config.input.au_rate = 4.0  # tokens a second of action units
@@ -91,8 +92,9 @@ def get_config(twin='planted'):
                      weight_decay=0.05, beta1=0.9, beta2=0.999, clip_norm=1.0)))
 
   config.evaluation = ConfigDict(dict(
-      folds=6, validation_subjects=1, models=('fusion', 'physio', 'video'),
-      batch_size=32, allow_encoder_overlap=False))
+      protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1,
+      models=('fusion', 'physio', 'video'), batch_size=32, allow_encoder_overlap=False,
+      leak_meter=False))
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
 
   config.twin = ConfigDict(dict(

@@ -10,7 +10,7 @@ shrunk as declared under `embedded`, which two cores finish in minutes:
   python launch.py --config=configs/deap_fusion.py:leaky    (identity tells the label)
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 
 def get_config(twin='planted'):
@@ -36,7 +36,8 @@ def get_config(twin='planted'):
 
   config.input = ConfigDict()
   config.input.targets = ('valence', 'arousal')
-  config.input.threshold = 5.0  # a rating above it is high
+  # A rating above it is high; also 'median' (of the training trials), 'subject_median'.
+  config.input.threshold = FieldReference(5.0, field_type=object)
   config.input.max_seconds = 60.0
   config.input.standardise = 'trial'  # signals; or 'subject'
   config.input.au_rate = 4.0  # tokens a second of action units
@@ -80,8 +81,9 @@ def get_config(twin='planted'):
                      weight_decay=0.05, beta1=0.9, beta2=0.999, clip_norm=1.0)))
 
   config.evaluation = ConfigDict(dict(
-      folds=6, validation_subjects=1, models=('fusion', 'physio', 'video'),
-      batch_size=32, allow_encoder_overlap=False))
+      protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1,
+      models=('fusion', 'physio', 'video'), batch_size=32, allow_encoder_overlap=False,
+      leak_meter=False))
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
 
   config.twin = ConfigDict(dict(

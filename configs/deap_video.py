@@ -10,7 +10,7 @@ same as that of deap_fusion.py, shrunk as declared under `embedded`:
                    --workdir=runs/scratch       (the ablation: no pre-training)
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 
 def get_config(twin='planted'):
@@ -35,7 +35,8 @@ def get_config(twin='planted'):
 
   config.input = ConfigDict()
   config.input.targets = ('valence', 'arousal')
-  config.input.threshold = 5.0  # a rating above it is high
+  # A rating above it is high; also 'median' (of the training trials), 'subject_median'.
+  config.input.threshold = FieldReference(5.0, field_type=object)
   config.input.clips = ConfigDict(dict(frames=16, stride=4, spacing=2.56, tubelet=2))
   config.input.clips_per_trial = 8  # an epoch
   config.input.views = 2  # of each clip read, each augmented for itself
@@ -75,7 +76,8 @@ def get_config(twin='planted'):
                      beta2=0.999, clip_norm=0.0, layer_decay=0.75, ema=0.999)))
 
   config.evaluation = ConfigDict(dict(
-      folds=6, validation_subjects=1, batch_size=8, allow_encoder_overlap=False))
+      protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1,
+      batch_size=8, allow_encoder_overlap=False))
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
 
   config.twin = ConfigDict(dict(

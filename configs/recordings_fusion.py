@@ -15,7 +15,7 @@ Few subjects are not enough to pre-train a video encoder on; better give one tha
 seen more faces: --config.encoder.checkpoint=FOLDER_OR_FILE.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 
 def get_config():
@@ -40,7 +40,9 @@ def get_config():
 
   config.input = ConfigDict()
   config.input.targets = ('valence', 'arousal')
-  config.input.threshold = 5.0  # the middle: ratings are brought to 1-9; above is high
+  # Above is high; 5 is the middle, as ratings are brought to 1-9. Also 'median' (of the
+  # training trials), 'subject_median'.
+  config.input.threshold = FieldReference(5.0, field_type=object)
   config.input.max_seconds = 60.0  # of the longest trial; `check` tells
   config.input.standardise = 'trial'  # signals; or 'subject'
   config.input.au_rate = 4.0  # tokens a second of action units
@@ -84,8 +86,9 @@ def get_config():
                      weight_decay=0.05, beta1=0.9, beta2=0.999, clip_norm=1.0)))
 
   config.evaluation = ConfigDict(dict(
-      folds=6, validation_subjects=1, models=('fusion', 'physio', 'video'),
-      batch_size=32, allow_encoder_overlap=False))
+      protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1,
+      models=('fusion', 'physio', 'video'), batch_size=32, allow_encoder_overlap=False,
+      leak_meter=False))
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
 
   config.twin = ConfigDict(dict(

@@ -82,11 +82,14 @@ class EncoderConfig:
 class EvaluationConfig:
   """How the models are compared."""
 
-  folds: int = 5  # over subjects; as many as subjects = leave one out
-  validation_subjects: int = 1  # of the training subjects, for the curves only
+  protocol: str = 'subjects'  # one of data.splits.PROTOCOLS
+  folds: int = 5  # groups of subjects (of stimuli); as many as subjects = leave one out
+  stimulus_folds: int = 2  # groups of stimuli, under 'subjects_x_stimuli'
+  validation_subjects: int = 1  # (or stimuli) of those to train on, for curves only
   models: tuple[str, ...] = ('fusion', 'physio', 'video')
   batch_size: int = 32
   allow_encoder_overlap: bool = False  # test subjects seen in pre-training
+  leak_meter: bool = False  # also what wrong splits would have claimed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +166,11 @@ def _value(value, wanted, where):
     if type(value) in kinds:
       return value
     wanted = next(t for t in kinds if t is not types.NoneType)
+  if typing.get_origin(wanted) is dict:
+    if not isinstance(value, dict):
+      raise InputError(f'{where}: expected a section, got {value!r}')
+    return {key: _value(one, typing.get_args(wanted)[1], f'{where}.{key}')
+            for key, one in value.items()}
   if typing.get_origin(wanted) is tuple:
     if isinstance(value, str) or not hasattr(value, '__iter__'):
       value = (value,)

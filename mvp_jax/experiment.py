@@ -16,7 +16,9 @@ from mvp_jax import stages
 from mvp_jax.config import Config
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.emotion import EmotionTrials, fit_scale
+from mvp_jax.data.splits import SIDES
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import audit
 from mvp_jax.files import whole
 from mvp_jax.models.fusion import MODALITIES, VIDEO_BACKBONES, FusionConfig
 from mvp_jax.training import encoder as encoders
@@ -36,7 +38,7 @@ def run(config, workdir):
 
   Writes to `workdir`: config.json, run.json, metrics.jsonl, tensorboard/,
   checkpoints/, predictions.csv, attention.npz, account.csv, report.html,
-  report.md.
+  report.md; and leak_meter.csv and leak_meter/ if asked for.
   """
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
@@ -49,7 +51,7 @@ def _run(config, workdir, mesh, facts):
   wants_video = _wants_video(config)
   units = wants_video and config.video_backbone == 'au'
   corpus = stages.corpus(config, workdir, facts, wants_video and not units, units)
-  reserved, folds, trials = stages.split(config, corpus, facts, wants_video)
+  reserved, folds, trials = stages.split(config, corpus, workdir, facts, wants_video)
 
   for model in config.evaluation.models:  # checks lengths and ratings, before long work
     EmotionTrials(corpus, trials, config.input, MODELS[model],
@@ -67,9 +69,7 @@ def _run(config, workdir, mesh, facts):
             video.task, video.params, corpus, trials, config.input.clips,
             config.encoder.feature_batch, mesh=mesh, directory=video.features)
 
-  predictions = []
-  for fold in folds:
-    predictions += stages.class_prior(config, fold, corpus, trials)
+  predictions = stages.baselines(config, folds, corpus, trials, facts)
   with MetricLog(workdir) as log, stages.timed('training', facts):
     for model in config.evaluation.models:
       source = EmotionTrials(corpus, trials, config.input, MODELS[model],
@@ -78,7 +78,27 @@ def _run(config, workdir, mesh, facts):
       for fold in folds:
         predictions += _train_and_predict(
             config, model, fold, source, video, mesh, workdir, log, facts)
+  if config.evaluation.leak_meter:
+    _measure_leaks(config, folds, corpus, trials, video, mesh, workdir, predictions,
+                   facts)
   stages.finish(config, workdir, predictions, facts)
+
+
+def _measure_leaks(config, folds, corpus, trials, video, mesh, workdir, predictions,
+                   facts):
+  """Trains the first model on splits that leak, apart from all else."""
+  model, folder = config.evaluation.models[0], workdir / 'leak_meter'
+
+  def train(leaky):
+    source = EmotionTrials(corpus, trials, config.input, MODELS[model],
+                           video.features if 'video' in MODELS[model] else None)
+    apart = {'folds': [{} for _ in leaky]}  # what is noted of the real folds stays
+    with MetricLog(folder) as log:
+      return [row for fold in leaky for row in _train_and_predict(
+          config, model, fold, source, video, mesh, folder, log, apart)]
+
+  stages.measure_leaks(config, folds, corpus, trials, workdir, predictions, facts,
+                       train)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +145,12 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
   corpus = source.corpus
   uses_video = 'video' in source.modalities and source.video_backbone == 'videomae'
   finetune = uses_video and not source.features
-  train = source.select(fold.train_subjects)
-  scale = fit_scale(train) if source.features else None
-  train = source.select(fold.train_subjects, scale)
-  validation = source.select(fold.validation_subjects, scale)
-  test = source.select(fold.test_subjects, scale)
+  train, scale = source.select(fold.train, fold.cuts), None
+  if source.features:
+    scale = fit_scale(train)
+    audit.fitted(facts, fold, 'video scale', train.trials)
+  train, validation, test = (source.select(getattr(fold, side), fold.cuts, scale)
+                             for side in SIDES)
 
   task = Emotion(FusionConfig(
       **{f.name: getattr(config.model, f.name)

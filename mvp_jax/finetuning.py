@@ -16,7 +16,9 @@ from mvp_jax import stages
 from mvp_jax.config import DataConfig, EncoderConfig
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
+from mvp_jax.data.splits import SIDES, select
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import audit
 from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import hosts
@@ -33,8 +35,10 @@ _MODEL = 'video'  # in predictions.csv
 class EvaluationConfig:
   """How it is tested."""
 
-  folds: int = 5  # over subjects; as many as subjects = leave one out
-  validation_subjects: int = 1  # of the training subjects, for the curves only
+  protocol: str = 'subjects'  # one of data.splits.PROTOCOLS
+  folds: int = 5  # groups of subjects (of stimuli); as many as subjects = leave one out
+  stimulus_folds: int = 2  # groups of stimuli, under 'subjects_x_stimuli'
+  validation_subjects: int = 1  # (or stimuli) of those to train on, for curves only
   batch_size: int = 8  # trials, each of test_clips x 3 views
   allow_encoder_overlap: bool = False  # test subjects seen in pre-training
 
@@ -75,14 +79,11 @@ def run(config, workdir):
 
 def _run(config, workdir, mesh, facts):
   corpus = stages.corpus(config, workdir, facts)
-  reserved, folds, trials = stages.split(config, corpus, facts)
-  trials = [t for t in trials if len(t.frame_times)]
+  reserved, folds, trials = stages.split(config, corpus, workdir, facts)
   LaidClips(corpus, trials, config.input, corpus.metadata['frame_size'])  # checks
   encoder = _encoder(config, corpus, reserved, trials, mesh, workdir, facts)
 
-  predictions = []
-  for fold in folds:
-    predictions += stages.class_prior(config, fold, corpus, trials)
+  predictions = stages.baselines(config, folds, corpus, trials, facts)
   with MetricLog(workdir) as log, stages.timed('training', facts):
     for fold in folds:
       predictions += _train_and_predict(
@@ -95,6 +96,7 @@ def _encoder(config, corpus, reserved, trials, mesh, workdir, facts):
   if not config.pretrained:
     facts['encoder'] = {'source': 'none, trained from scratch',
                         'size': config.encoder.size, 'trained_on_subjects': []}
+    stages.conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
     return None
   _, params = stages.video_encoder(
       config, corpus, reserved, {t.subject for t in trials}, mesh, workdir, facts)
@@ -106,10 +108,6 @@ def _train_and_predict(config, fold, corpus, trials, encoder, mesh, workdir, log
                        facts):
   """Fine-tunes on one fold and predicts its test trials."""
   size = corpus.metadata['frame_size']
-
-  def of(subjects):
-    return [t for t in trials if t.subject in subjects]
-
   task = VideoEmotion(config.encoder.model(config.input.clips, size),
                       config.input.targets, config.regularisation)
   seed = config.seed * 1000 + fold.fold
@@ -117,9 +115,9 @@ def _train_and_predict(config, fold, corpus, trials, encoder, mesh, workdir, log
   if encoder:
     start = init_state(task, config.train.optimiser, mesh, seed).params
     start['encoder'] = encoder
-  train = TrainingClips(corpus, of(fold.train_subjects), config.input, size)
-  validation = LaidClips(corpus, of(fold.validation_subjects), config.input, size)
-  test = LaidClips(corpus, of(fold.test_subjects), config.input, size)
+  train, validation, test = (
+      clips(corpus, select(trials, getattr(fold, side)), config.input, size, fold.cuts)
+      for side, clips in zip(SIDES, (TrainingClips, LaidClips, LaidClips), strict=True))
   run_name = f'fold{fold.fold}/{_MODEL}'
   batch_size = config.evaluation.batch_size
   rows = hosts.batch_rows(config.train.batch_size, mesh)

@@ -7,7 +7,7 @@ from mvp_jax.errors import InputError
 
 # config.job: module that holds `Config` and `run`, imported only when wanted
 JOBS = {'fusion': 'mvp_jax.experiment', 'video': 'mvp_jax.finetuning',
-        'pretrain': 'mvp_jax.pretraining'}
+        'pretrain': 'mvp_jax.pretraining', 'ablation': 'mvp_jax.ablation'}
 
 
 def run(tree, workdir):

@@ -14,11 +14,17 @@ import numpy as np
 
 from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.masks import mask_sizes
-from mvp_jax.data.splits import make_folds, reserve
+from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import account
-from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction, write_predictions
+from mvp_jax.evaluation import account, audit, leak_meter
+from mvp_jax.evaluation.baselines import (
+    CLASSIC,
+    classic_baselines,
+    simple_baselines,
+)
+from mvp_jax.evaluation.handcrafted import feature_table
+from mvp_jax.evaluation.predictions import Prediction, write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import write_json
@@ -111,8 +117,8 @@ def corpus(config, workdir, facts, video=True, action_units=False):
   return found
 
 
-def split(config, corpus, facts, video=True):
-  """Sets subjects aside for the encoder and makes folds of the others.
+def split(config, corpus, workdir, facts, video=True):
+  """Sets subjects aside for the encoder, makes folds of the others, and audits them.
 
   With `video` subjects are set aside whatever its backbone, so that one without an
   encoder is tested in the same folds.
@@ -123,30 +129,37 @@ def split(config, corpus, facts, video=True):
     trials: list of Trial, of the subjects in the folds.
 
   Raises:
-    InputError: too few subjects, or a threshold that parts no trials.
+    InputError: the folds can't be made, or the audit failed.
   """
   reserved, subjects = reserve(
       [t.subject for t in corpus.trials],
       config.encoder.subjects if video and not config.encoder.checkpoint else 0,
       config.seed)
-  folds = make_folds(subjects, config.evaluation.folds,
-                     config.evaluation.validation_subjects, config.seed)
-  facts['folds'] = [dataclasses.asdict(fold) for fold in folds]
   trials = [t for t in corpus.trials if t.subject in subjects]
-  _check_threshold(config, trials)
+  evaluation = config.evaluation
+  folds = make_folds(
+      trials, evaluation.protocol, folds=evaluation.folds,
+      stimulus_folds=evaluation.stimulus_folds,
+      validation=evaluation.validation_subjects, seed=config.seed,
+      targets=config.input.targets, threshold=config.input.threshold)
+  facts.update(protocol=evaluation.protocol,
+               folds=[fold.describe(trials) for fold in folds])
+  for fold in folds:
+    audit.fitted(facts, fold, 'thresholds', fold.cuts.trials, fold.cuts.describe())
+  with timed('audit', facts):
+    checks = audit.check_folds(
+        folds, trials, evaluation.protocol, getattr(config.input, 'standardise', None))
+    checks += audit.check_content(corpus, folds, trials)
+  conclude(workdir, facts, checks)
   return reserved, folds, trials
 
 
-def _check_threshold(config, trials):
-  """Raises InputError if all trials lie on one side of it, as on another scale."""
-  threshold = config.input.threshold
-  for target in config.input.targets:
-    ratings = [t.ratings.get(target, np.nan) for t in trials]
-    if len({rating > threshold for rating in ratings}) == 1 and np.isfinite(
-        ratings).all():
-      raise InputError(
-          f'config.input.threshold: {threshold:g} has all {len(trials)} trials on one '
-          f'side, {target} is {min(ratings):g} to {max(ratings):g}; choose one between')
+def conclude(workdir, facts, checks):
+  """Adds checks of the audit to run.json; raises InputError if one has failed."""
+  facts['audit'] = audit.report(checks, facts.get('audit'))
+  if hosts.is_main():
+    write_json(workdir / 'run.json', facts)
+  audit.stop_if_failed(facts['audit'])
 
 
 def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
@@ -174,31 +187,74 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   params, record, said = encoders.load(task.model, mesh, directory)
   if said and hosts.is_main():
     print(said, flush=True)
-  encoders.check_overlap(record, corpus, test_subjects,
-                         config.evaluation.allow_encoder_overlap)
+  allowed = config.evaluation.allow_encoder_overlap
+  encoders.check_overlap(record, corpus, test_subjects, allowed)
+  conclude(workdir, facts, [
+      audit.check_encoder(record, corpus, test_subjects, allowed)])
   facts['encoder'] = {'source': str(settings.checkpoint or 'pre-trained in this run'),
                       'size': settings.size, **record}
   return task, params
 
 
-def rows(config, fold, corpus, trial, model, scores):
-  """Yields the Predictions of one trial; `scores` has one for each target."""
-  for target, score in zip(config.input.targets, scores, strict=True):
-    rating = trial.ratings[target]
+def rows(config, fold, corpus, trial, model, scores, ratings=None):
+  """Yields the Predictions of one trial; `scores` has one for each target.
+
+  `ratings`, one for each target, are predicted; None = only classes are.
+  """
+  labels = fold.cuts.labels(trial)
+  for i, target in enumerate(config.input.targets):
     yield Prediction(
         dataset=corpus.name, subject=trial.subject, trial=trial.trial,
         stimulus=str(trial.stimulus), fold=fold.fold, seed=config.seed, model=model,
-        target=target, rating=round(rating, 4),
-        label=int(rating > config.input.threshold), score=float(score))
+        target=target, rating=round(trial.ratings[target], 4), label=int(labels[i]),
+        score=float(scores[i]),
+        predicted_rating=None if ratings is None else float(ratings[i]))
 
 
-def class_prior(config, fold, corpus, trials):
-  """The trivial baseline: the share of "high" among the fold's training trials."""
-  training = [t for t in trials if t.subject in fold.train_subjects]
-  prior = [np.mean([t.ratings[target] > config.input.threshold for t in training])
-           for target in config.input.targets]
-  return [row for t in trials if t.subject in fold.test_subjects
-          for row in rows(config, fold, corpus, t, CLASS_PRIOR, prior)]
+def baselines(config, folds, corpus, trials, facts):
+  """The Predictions of the baselines (see `evaluation.baselines`) in all folds."""
+  of = {trial.trial_id: trial for trial in trials}
+  with timed('baselines', facts):
+    features, names = feature_table(corpus, trials, config.data.workers or None)
+    by = 'stimulus' if config.evaluation.protocol == 'stimuli' else 'subject'
+    groups = np.array([getattr(trial, by) for trial in trials])
+    facts['handcrafted_features'] = names
+    found = []
+    for fold in folds:
+      said = simple_baselines(fold, trials)
+      if names:
+        said += classic_baselines(fold, trials, features, groups, config.seed)
+        audit.fitted(facts, fold, 'handcrafted features', fold.train)
+      found += [row for x in said for row in rows(
+          config, fold, corpus, of[x.trial_id], x.model, x.score, x.rating)]
+  return found
+
+
+def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, train):
+  """Measures what wrong splits would have claimed; see `evaluation.leak_meter`.
+
+  Args:
+    predictions: of the honest folds.
+    train: function of a list of Fold -> Predictions of the first model.
+  """
+  evaluation, seed = config.evaluation, config.seed
+  with timed('leak meter', facts):
+    leaky = deal_trials(trials, max(2, min(len(folds), 10)),
+                        evaluation.validation_subjects, seed, config.input.targets,
+                        config.input.threshold)
+    model = evaluation.models[0]
+    rows = leak_meter.of_predictions(leak_meter.HONEST, predictions, (model, *CLASSIC))
+    rows += leak_meter.of_predictions(leak_meter.TRIALS, train(leaky), (model,))
+    workers = config.data.workers or None
+    features, names = feature_table(corpus, trials, workers)
+    if names:
+      rows += leak_meter.classic_trials(leaky, trials, features, seed)
+      windows = leak_meter.windows_of(corpus, trials, workers)
+      if len(windows[1]):
+        rows += leak_meter.classic_windows(folds, trials, *windows, seed)
+  facts['leak_meter'] = leak_meter.inflation(rows)
+  if hosts.is_main():
+    leak_meter.write(workdir / 'leak_meter.csv', rows)
 
 
 def finish(config, workdir, predictions, facts):
@@ -210,10 +266,13 @@ def _finish(config, workdir, predictions, facts):
   order = {target: i for i, target in enumerate(config.input.targets)}
   predictions = sorted(
       predictions, key=lambda p: (order[p.target], p.fold, p.subject, p.trial, p.model))
-  write_predictions(workdir / 'predictions.csv', predictions)
   write_json(workdir / 'run.json', facts)
+  audit.stop_if_failed(facts['audit'])
+  write_predictions(workdir / 'predictions.csv', predictions)
   write_report(workdir)
   print(summary_table(predictions, facts.get('ceiling')))
+  if 'leak_meter' in facts:
+    print(leak_meter.table(facts['leak_meter']))
   print('seconds: ' + ', '.join(f'{k} {v:.0f}' for k, v in facts['seconds'].items()))
   print(f'report: {workdir / "report.html"}')
 

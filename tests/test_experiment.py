@@ -29,7 +29,8 @@ from mvp_jax.weights.__main__ import main as weights
 
 _SUBJECTS, _TRIALS = 5, 4
 _TARGETS = ('valence', 'arousal')
-_MODELS = ('class_prior', 'fusion', 'physio', 'video')
+_BASELINES = ('class_prior', 'stimulus_mean', 'subject_mean', 'logistic', 'svm')
+_MODELS = ('fusion', 'physio', 'video')
 
 
 def _training(steps):
@@ -126,7 +127,7 @@ def test_all_files_that_others_rely_on_are_there(workdir):
       'tensorboard'}
   assert 'href="account.html"' in (workdir / 'report.html').read_text()
   for fold in (0, 1):
-    for model in _MODELS[1:]:
+    for model in _MODELS:
       assert (workdir / 'checkpoints' / f'fold{fold}' / model / '4').is_dir()
 
 
@@ -141,7 +142,8 @@ def test_everything_is_marked_synthetic(workdir, capsys, run, config):
 def test_every_held_out_trial_is_predicted_once(workdir, config):
   rows = _predictions(workdir)
   assert list(rows[0]) == ['dataset', 'subject', 'trial', 'stimulus', 'fold', 'seed',
-                           'model', 'target', 'rating', 'label', 'score']
+                           'model', 'target', 'rating', 'label', 'score',
+                           'predicted_rating']
   run_facts = json.loads((workdir / 'run.json').read_text())
   pretrained = set(run_facts['encoder']['trained_on_subjects'])
   assert len(pretrained) == 1
@@ -149,7 +151,7 @@ def test_every_held_out_trial_is_predicted_once(workdir, config):
   found = [(int(r['subject']), int(r['trial']), r['target'], r['model']) for r in rows]
   assert sorted(found) == sorted(
       (s, t, target, model) for s in subjects for t in range(1, _TRIALS + 1)
-      for target in _TARGETS for model in _MODELS)
+      for target in _TARGETS for model in _BASELINES + _MODELS)
   ratings = _ratings(config)
   for row in rows:
     told = ratings[int(row['subject']), int(row['trial'])]
@@ -157,7 +159,8 @@ def test_every_held_out_trial_is_predicted_once(workdir, config):
         float(told[row['target'].capitalize()]), abs=1e-4)
     assert row['stimulus'] == told['Experiment_id']
     assert int(row['label']) == (float(row['rating']) > 5)
-    assert 0 < float(row['score']) < 1 or row['model'] == 'class_prior'
+    assert 0 < float(row['score']) < 1 or row['model'] in _BASELINES
+    assert bool(row['predicted_rating']) == (row['model'] in _BASELINES[:3])
     assert row['dataset'] == 'deap' and row['seed'] == '0'
 
 
@@ -203,7 +206,7 @@ def test_learning_curves_of_every_run(workdir):
     steps.setdefault((line['run'], line['split']), []).append(line['step'])
   assert steps.pop(('encoder', 'train')) == [1, 2, 3]
   for fold in (0, 1):
-    for model in _MODELS[1:]:
+    for model in _MODELS:
       assert steps.pop((f'fold{fold}/{model}', 'train')) == [1, 2, 3, 4]
       assert steps.pop((f'fold{fold}/{model}', 'validation')) == [2, 4]
   assert not steps
@@ -349,7 +352,7 @@ def test_an_encoder_of_a_pytorch_file(workdir, config, run, tmp_path, capsys):
   assert f'{path}: reference layout, pre-training' in capsys.readouterr().out
   facts = json.loads((tmp_path / 'run/run.json').read_text())['encoder']
   assert facts['imported_from'] == 'encoder.pth' and len(facts['sha256']) == 64
-  assert len(_predictions(tmp_path / 'run')) == _SUBJECTS * _TRIALS * 2 * 2
+  assert len(_predictions(tmp_path / 'run')) == _SUBJECTS * _TRIALS * 2 * 6
   bad = _changed(given, encoder={'size': 'S'})
   with pytest.raises(InputError, match=r'encoder\.pth: is VideoMAE-tiny with width 96'):
     run(bad, tmp_path / 'bad')
@@ -363,8 +366,8 @@ def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_p
                data={'manual_dir': str(twin)}, mesh={'fsdp': 2}), tmp_path,
       devices=4)  # sharded, too
   rows = _predictions(tmp_path)
-  assert len(rows) == _SUBJECTS * _TRIALS * len(_TARGETS) * 2
-  assert {r['model'] for r in rows} == {'class_prior', 'physio'}
+  assert len(rows) == _SUBJECTS * _TRIALS * len(_TARGETS) * 6
+  assert {r['model'] for r in rows} == {*_BASELINES, 'physio'}
   # A twin given by hand is still one.
   assert 'SYNTHETIC' in (tmp_path / 'report.md').read_text()
 
@@ -376,7 +379,7 @@ def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_
       'optimiser': OptimiserConfig(steps=2, warmup_steps=1)})
   run(config, tmp_path)
   rows = _predictions(tmp_path)
-  assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * 2
+  assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * 6
   facts = json.loads((tmp_path / 'run.json').read_text())
   frozen = json.loads((workdir / 'run.json').read_text())
   assert facts['parameters']['fusion'] > 2 * frozen['parameters']['fusion']

@@ -98,7 +98,9 @@ def test_every_held_out_trial_is_predicted_once(workdir):
   found = [(int(r['subject']), int(r['trial']), r['target'], r['model']) for r in rows]
   assert sorted(found) == sorted(
       (s, t, target, model) for s in subjects for t in range(1, _TRIALS + 1)
-      for target in ('valence', 'arousal') for model in ('class_prior', 'video'))
+      for target in ('valence', 'arousal')
+      for model in ('class_prior', 'stimulus_mean', 'subject_mean', 'logistic', 'svm',
+                    'video'))
   for fold in facts['folds']:
     test = {int(r['subject']) for r in rows if int(r['fold']) == fold['fold']}
     assert test == set(fold['test_subjects'])

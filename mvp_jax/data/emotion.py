@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from mvp_jax.data.clips import ClipLayout, lay_clips
+from mvp_jax.data.labels import check_ratings, check_threshold, fixed_cuts
 from mvp_jax.errors import InputError
 
 _TOLERANCE = 0.5  # seconds; a recording may end a little late
@@ -18,7 +19,8 @@ class EmotionInput:
   """How a trial becomes an example."""
 
   targets: tuple[str, ...] = ('valence', 'arousal')
-  threshold: float = 5.0  # a rating above it is "high"
+  # A rating above it is "high": a number, 'median' or 'subject_median'; see `labels`.
+  threshold: float | str = 5.0
   max_seconds: float = 60.0  # sequences are padded to it
   clips: ClipLayout = ClipLayout()
   # Whose mean and deviation each channel is standardised by. 'subject' keeps the
@@ -28,6 +30,7 @@ class EmotionInput:
   au_rate: float = 4.0  # tokens a second of action units
 
   def __post_init__(self):
+    check_threshold(self.threshold)
     if not 0 < self.au_rate <= 60:
       raise InputError(f'au_rate: above 0, at most 60 Hz; it is {self.au_rate:g}')
     if self.standardise not in _STANDARDISE:
@@ -110,13 +113,15 @@ class EmotionTrials:
       'au' = action units.
     features: folder of cached video tokens, `<trial_id>.npy`; None = read frames.
     scale: float32 [D], by which they are divided (`fit_scale`); None = as they are.
+    cuts: labels.Cuts; None = of the threshold if it is a number, else no labels.
   """
 
   def __init__(self, corpus, trials, options, modalities=('physio', 'video'),
-               features=None, scale=None, video_backbone='videomae'):
+               features=None, scale=None, cuts=None, video_backbone='videomae'):
     self.corpus, self.trials, self.options = corpus, trials, options
     self.video_backbone = video_backbone
     self.modalities, self.features, self.scale = modalities, features, scale
+    self.cuts = cuts or fixed_cuts(options.targets, options.threshold)
     # Opened once, here: NumPy parses the headers with Python's `ast`, which in
     # Python 3.11 may fail when several threads do so.
     self._tokens = ([_open_tokens(features, trial) for trial in trials]
@@ -125,11 +130,8 @@ class EmotionTrials:
         trial.signals_valid.any() for trial in trials):
       raise InputError('evaluation.models: no trial has signals; leave out fusion and '
                        'physio')
+    check_ratings(trials, options.targets)
     for trial in trials:
-      for target in options.targets:
-        if not np.isfinite(trial.ratings.get(target, np.nan)):
-          raise InputError(f'input.targets: {trial.trial_id} has no rating {target!r}; '
-                           f'there are {", ".join(trial.ratings)}')
       units = trial.action_units
       if units is None and 'video' in modalities and video_backbone == 'au':
         raise InputError(f'video_backbone: {trial.trial_id} has no action units; '
@@ -154,13 +156,14 @@ class EmotionTrials:
 
   def __reduce__(self):  # reader processes open the files themselves
     return EmotionTrials, (self.corpus, self.trials, self.options, self.modalities,
-                           self.features, self.scale, self.video_backbone)
+                           self.features, self.scale, self.cuts, self.video_backbone)
 
-  def select(self, subjects, scale=None):
-    """The trials of some subjects, with a scale; shares what is worked out."""
-    chosen = [i for i, trial in enumerate(self.trials) if trial.subject in subjects]
+  def select(self, ids, cuts=None, scale=None):
+    """The trials of some ids, with cuts and a scale; shares what is worked out."""
+    ids = frozenset(ids)
+    chosen = [i for i, trial in enumerate(self.trials) if trial.trial_id in ids]
     selected = copy.copy(self)
-    selected.scale = scale
+    selected.cuts, selected.scale = cuts or self.cuts, scale
     for name in ('trials', '_tokens', '_signals', '_clips', '_units'):
       if getattr(self, name) is not None:
         setattr(selected, name, [getattr(self, name)[i] for i in chosen])
@@ -170,10 +173,10 @@ class EmotionTrials:
     return len(self.trials)
 
   def __getitem__(self, index):
-    trial, options = self.trials[index], self.options
-    ratings = np.array([trial.ratings[t] for t in options.targets], np.float32)
-    example = {'label': (ratings > options.threshold).astype(np.float32),
-               'weight': np.float32(1), 'trial': np.int32(index)}
+    trial = self.trials[index]
+    example = {'weight': np.float32(1), 'trial': np.int32(index)}
+    if self.cuts:
+      example['label'] = self.cuts.labels(trial)
     if 'physio' in self.modalities:
       example |= self._signals[index]
     if self._units is not None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from mvp_jax.data.augment import AugmentConfig, augment, three_crops
 from mvp_jax.data.clips import ClipLayout, clip_frames
-from mvp_jax.errors import InputError
+from mvp_jax.data.labels import check_ratings, check_threshold, fixed_cuts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,7 @@ class ClipInput:
   """How a trial becomes labelled clips."""
 
   targets: tuple[str, ...] = ('valence', 'arousal')
-  threshold: float = 5.0  # a rating above it is "high"
+  threshold: float | str = 5.0  # a rating above it is "high"; see `labels`
   clips: ClipLayout = ClipLayout()  # its spacing plays no part
   clips_per_trial: int = 8  # an epoch
   views: int = 2  # of each clip read in training, each augmented for itself
@@ -22,21 +22,20 @@ class ClipInput:
   augment: AugmentConfig = AugmentConfig()
 
   def __post_init__(self):
+    check_threshold(self.threshold)
     for name in ('clips_per_trial', 'views', 'test_clips'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least 1')
 
 
-def _labels(trials, options):
-  """float32 [trials, targets] in {0, 1}. Raises InputError for a missing rating."""
-  for trial in trials:
-    for target in options.targets:
-      if not np.isfinite(trial.ratings.get(target, np.nan)):
-        raise InputError(f'input.targets: {trial.trial_id} has no rating {target!r}; '
-                         f'there are {", ".join(trial.ratings)}')
-  ratings = np.array([[trial.ratings[target] for target in options.targets]
-                      for trial in trials], np.float32)
-  return (ratings > options.threshold).astype(np.float32)
+def _labels(trials, options, cuts):
+  """float32 [targets] in {0, 1} of each trial; None where there are no cuts.
+
+  Raises InputError for a missing rating.
+  """
+  check_ratings(trials, options.targets)
+  cuts = cuts or fixed_cuts(options.targets, options.threshold)
+  return [cuts.labels(trial) for trial in trials] if cuts else None
 
 
 class TrainingClips:
@@ -50,11 +49,12 @@ class TrainingClips:
     trials: list of Trial.
     options: ClipInput.
     size: pixels, of the clips.
+    cuts: labels.Cuts; None = of the threshold if it is a number, else no labels.
   """
 
-  def __init__(self, corpus, trials, options, size):
+  def __init__(self, corpus, trials, options, size, cuts=None):
     self.corpus, self.trials, self.options = corpus, trials, options
-    self.size, self._label = size, _labels(trials, options)
+    self.size, self._label = size, _labels(trials, options, cuts)
 
   def __len__(self):
     return len(self.trials) * self.options.clips_per_trial
@@ -84,9 +84,9 @@ class LaidClips:
   [clips * 3, T, size, size, 3], and `trial`, its number.
   """
 
-  def __init__(self, corpus, trials, options, size):
+  def __init__(self, corpus, trials, options, size, cuts=None):
     self.corpus, self.trials, self.options = corpus, trials, options
-    self.size, self._label = size, _labels(trials, options)
+    self.size, self._label = size, _labels(trials, options, cuts)
 
   def __len__(self):
     return len(self.trials)

@@ -1,20 +1,50 @@
-"""Who trains and who is tested: always whole subjects."""
+"""Which trials train, validate and test: the protocols.
+
+A fold is three sets of whole trials; windows and clips are cut from them afterwards.
+docs/evaluation.md says which protocol answers which question.
+"""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
+from mvp_jax.data.labels import Cuts, check_ratings, fit_cuts
 from mvp_jax.errors import InputError
+
+# config.evaluation.protocol: what is new in a test trial
+PROTOCOLS = {'subjects': ('subject',), 'leave_one_subject_out': ('subject',),
+             'stimuli': ('stimulus',), 'subjects_x_stimuli': ('subject', 'stimulus')}
+SIDES = ('train', 'validation', 'test')
+_DEALS = 200
 
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-  """One fold of a subject-independent evaluation. Tuples of subject numbers."""
+  """One fold: ids of trials, and what is high in it."""
 
   fold: int
-  train_subjects: tuple[int, ...]
-  validation_subjects: tuple[int, ...]  # watched for curves, never selected on
-  test_subjects: tuple[int, ...]
+  train: tuple[str, ...]
+  validation: tuple[str, ...]  # watched for curves, never selected on
+  test: tuple[str, ...]
+  cuts: Cuts
+
+  def describe(self, trials):
+    """Subjects and stimuli of each side, as run.json lists them: a dict."""
+    of = {trial.trial_id: trial for trial in trials}
+    facts = {'fold': self.fold}
+    for side in SIDES:
+      chosen = [of[name] for name in getattr(self, side)]
+      facts |= {f'{side}_subjects': sorted({t.subject for t in chosen}),
+                f'{side}_stimuli': sorted({t.stimulus for t in chosen}),
+                f'{side}_trials': len(chosen)}
+    return facts
+
+
+def select(trials, ids):
+  """Those of some trials that have one of the ids."""
+  ids = frozenset(ids)
+  return [trial for trial in trials if trial.trial_id in ids]
 
 
 def reserve(subjects, count, seed):
@@ -31,32 +61,153 @@ def reserve(subjects, count, seed):
           tuple(sorted(subjects[i] for i in order[count:])))
 
 
-def make_folds(subjects, folds, validation_subjects, seed):
-  """Splits subjects into folds, each subject tested exactly once.
+def make_folds(trials, protocol='subjects', *, folds=5, stimulus_folds=2, validation=1,
+               seed=0, targets=('valence', 'arousal'), threshold=5.0):
+  """Splits trials into folds; each trial is tested exactly once.
 
   Args:
-    subjects: subject numbers.
-    folds: number of folds; as many as subjects is leave-one-subject-out.
-    validation_subjects: taken from each fold's training subjects.
+    trials: list of Trial.
+    protocol: one of `PROTOCOLS`. 'subjects' and 'stimuli' deal these into `folds`
+      groups with like shares of high; under 'subjects_x_stimuli' each of `folds`
+      groups of subjects meets each of `stimulus_folds` groups of stimuli, and what
+      shares either with the test trials is left out of training.
+    folds: number of groups; as many as there are is leave-one-out.
+    stimulus_folds: number of groups of stimuli for 'subjects_x_stimuli'.
+    validation: subjects (for 'stimuli': stimuli) taken from those left to train on.
     seed: of the assignment.
+    targets: names of the ratings that become labels.
+    threshold: see `labels.fit_cuts`.
+
+  Returns:
+    list of Fold.
 
   Raises:
-    InputError: too few subjects for that.
+    InputError: that is not possible, or a fold would train on one class only.
   """
-  subjects = sorted(set(subjects))
-  if not 2 <= folds <= len(subjects):
-    raise InputError(f'evaluation.folds: {folds} folds of {len(subjects)} subjects '
-                     'are not possible; use 2 up to the number of subjects')
+  if protocol not in PROTOCOLS:
+    raise InputError(f'evaluation.protocol: {protocol!r} is none of '
+                     f'{", ".join(PROTOCOLS)}' + (
+                         '; none of these corpora has an official split'
+                         if protocol == 'official' else ''))
+  _check_trials(trials)
+  check_ratings(trials, targets)
   rng = np.random.default_rng((seed, 1))
-  groups = np.array_split(rng.permutation(subjects), folds)
+  if protocol == 'leave_one_subject_out':
+    folds = len({trial.subject for trial in trials})
+  new = PROTOCOLS[protocol]
+  counts = {'subject': ('folds', folds), 'stimulus': ('folds', folds)
+            if new == ('stimulus',) else ('stimulus_folds', stimulus_folds)}
+  high = _high(trials, targets, threshold)
+  groups = [_deal(trials, what, *counts[what], high, rng) for what in new]
+  result = []
+  for together in itertools.product(*groups):
+    tested = dict(zip(new, together, strict=True))
+    test = [t for t in trials if all(getattr(t, a) in g for a, g in tested.items())]
+    rest = [t for t in trials if not any(getattr(t, a) in g for a, g in tested.items())]
+    if test:  # else nobody of this group has seen these stimuli
+      train, watched = _hold_back(rest, new[0], validation, rng)
+      cuts = fit_cuts(targets, threshold, train, trials)
+      _check_classes(len(result), train, cuts)
+      result.append(Fold(len(result), *(tuple(t.trial_id for t in side)
+                                        for side in (train, watched, test)), cuts))
+  return result
+
+
+def deal_trials(trials, folds, validation, seed, targets, threshold):
+  """The field's wrong split, for the leak meter alone: a person's trials on all sides.
+
+  Takes and returns what `make_folds` does; `validation` is the number of subjects
+  whose share of the trials is validated on.
+  """
+  rng = np.random.default_rng((seed, 2))
+  subjects = len({trial.subject for trial in trials})
+  watched = round(validation / subjects * len(trials))
+  groups = np.array_split(rng.permutation(len(trials)), folds)
   result = []
   for fold, test in enumerate(groups):
-    rest = rng.permutation([s for s in subjects if s not in test])
-    if not 0 <= validation_subjects < len(rest):
-      raise InputError(f'evaluation.validation_subjects: {validation_subjects} of the '
-                       f'{len(rest)} training subjects is not possible; one at least '
-                       'must be left to train on')
-    validation, train = np.split(rest, [validation_subjects])
-    result.append(Fold(fold, *(tuple(sorted(int(s) for s in g))
-                               for g in (train, validation, test))))
+    rest = rng.permutation(np.setdiff1d(np.arange(len(trials)), test))
+    sides = [[trials[i] for i in sorted(side)]
+             for side in (rest[watched:], rest[:watched], test)]
+    cuts = fit_cuts(targets, threshold, sides[0], trials)
+    _check_classes(fold, sides[0], cuts)
+    result.append(Fold(fold, *(tuple(t.trial_id for t in side) for side in sides),
+                       cuts))
   return result
+
+
+def _check_trials(trials):
+  """Raises InputError if a trial is there twice."""
+  ids, places = set(), set()
+  for trial in trials:
+    place = trial.subject, trial.trial
+    if trial.trial_id in ids or place in places:
+      raise InputError(f'{trial.trial_id}: subject {trial.subject} has trial '
+                       f'{trial.trial} twice; where two corpora share a subject '
+                       'number, give one of them other numbers')
+    ids.add(trial.trial_id)
+    places.add(place)
+
+
+def _high(trials, targets, threshold):
+  """bool [trials, targets]: what the shares of the groups are evened out by."""
+  ratings = np.array([[t.ratings[target] for target in targets] for t in trials])
+  if isinstance(threshold, str):
+    return ratings > np.median(ratings, axis=0)
+  for target, column in zip(targets, ratings.T, strict=True):
+    if len(set(column > threshold)) == 1:
+      raise InputError(
+          f'config.input.threshold: {threshold:g} has all {len(trials)} trials on one '
+          f'side, {target} is {column.min():g} to {column.max():g}; choose one between')
+  return ratings > threshold
+
+
+def _deal(trials, attribute, setting, count, high, rng):
+  """Deals the subjects or stimuli of some trials into `count` groups.
+
+  `setting` names `count` to people. The groups' sizes differ by one at most; of many
+  random deals the one is taken whose groups have the most even shares of high, over
+  all targets.
+
+  Returns:
+    list of sets.
+  """
+  of_trial = [getattr(trial, attribute) for trial in trials]
+  names, index = np.unique(of_trial, return_inverse=True)
+  if not 2 <= count <= len(names):
+    plural = {'subject': 'subjects', 'stimulus': 'stimuli'}[attribute]
+    raise InputError(f'evaluation.{setting}: {count} folds of {len(names)} {plural} '
+                     f'are not possible; use 2 up to the number of {plural}')
+  excess = np.zeros((len(names), high.shape[1]))
+  np.add.at(excess, index, high - high.mean(0))
+  deals = (np.array_split(rng.permutation(len(names)), count) for _ in range(_DEALS))
+  best = min(deals, key=lambda groups: sum(
+      np.square(excess[group].sum(0)).sum() for group in groups))
+  return [set(names[group].tolist()) for group in best]
+
+
+def _hold_back(rest, attribute, count, rng):
+  """Takes the trials of `count` subjects or stimuli to validate on.
+
+  Returns:
+    (trials left to train on, trials to validate on).
+  """
+  names = rng.permutation(sorted({getattr(trial, attribute) for trial in rest}))
+  if not 0 <= count < len(names):
+    plural = {'subject': 'subjects', 'stimulus': 'stimuli'}[attribute]
+    raise InputError(f'evaluation.validation_subjects: {count} of the {len(names)} '
+                     f'training {plural} is not possible; one at least must be left '
+                     'to train on')
+  watched = set(names[:count].tolist())
+  return ([t for t in rest if getattr(t, attribute) not in watched],
+          [t for t in rest if getattr(t, attribute) in watched])
+
+
+def _check_classes(fold, train, cuts):
+  """Raises InputError if a target has one class only among the training trials."""
+  labels = np.array([cuts.labels(trial) for trial in train])
+  for target, column in zip(cuts.targets, labels.T, strict=True):
+    if len(set(column)) == 1:
+      raise InputError(
+          f'evaluation.folds: fold {fold} would train on one class only, {target} is '
+          f'{"high" if column[0] else "low"} in all {len(train)} trials; use other '
+          'folds, fewer validation subjects or another input.threshold')

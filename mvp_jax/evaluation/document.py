@@ -96,6 +96,24 @@ class Cards:
   cards: list[Card]
 
 
+@dataclasses.dataclass(frozen=True)
+class Section:
+  """Blocks that open on demand."""
+  title: str
+  blocks: list
+
+
+def pictures(blocks: list) -> list[Picture]:
+  """All pictures among blocks, those in sections too."""
+  found = []
+  for block in blocks:
+    if isinstance(block, Picture):
+      found.append(block)
+    elif isinstance(block, Section):
+      found += pictures(block.blocks)
+  return found
+
+
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -145,6 +163,7 @@ figcaption {{ color: var(--soft); font-size: .88rem; margin-top: .4rem;
 details {{ background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; padding: .6rem 1rem; margin: .9rem 0; }}
 summary {{ cursor: pointer; color: var(--accent); }}
+.section > summary {{ font-size: 1.1rem; font-weight: 600; }}
 pre {{ overflow-x: auto; font-size: .82rem; line-height: 1.45; }}
 .cards {{ display: grid; gap: .7rem; margin: .9rem 0;
   grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }}
@@ -213,6 +232,10 @@ def _html(block):
       return f'<p><a href="{e(target)}">{e(text)}</a></p>'
     case Cards(cards):
       return f'<div class="cards">{"".join(map(_html_card, cards))}</div>'
+    case Section(title, blocks):
+      inside = '\n'.join(map(_html, blocks))
+      return (f'<details class="section"><summary>{e(title)}</summary>{inside}'
+              '</details>')
   raise TypeError(f'not a block: {block!r}')
 
 
@@ -285,4 +308,7 @@ def _markdown(block, folder):
     case Folded(title, text):
       code = '\n'.join(f'    {line}' for line in text.splitlines())
       return f'<details><summary>{_md(title)}</summary>\n\n{code}\n\n</details>'
+    case Section(title, blocks):
+      inside = '\n\n'.join(_markdown(block, folder) for block in blocks)
+      return f'<details><summary>{_md(title)}</summary>\n\n{inside}\n\n</details>'
   raise TypeError(f'not a block: {block!r}')

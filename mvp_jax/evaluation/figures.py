@@ -4,6 +4,7 @@ Every function takes `synthetic`: if true, the figure says so in its corner.
 """
 
 import io
+import zlib
 from collections.abc import Sequence
 
 import matplotlib
@@ -12,24 +13,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+from mvp_jax.evaluation.names import BASELINES
 from mvp_jax.evaluation.predictions import Prediction
-from mvp_jax.evaluation.summary import (
-  REFERENCES,
-  TargetResult,
-  ceiling_scores,
-  model_name,
-)
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _BLUE, _ORANGE, _GREEN, _PINK = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
 _COLOURS = {'fusion': _BLUE, 'video': _ORANGE, 'physio': _GREEN, 'encoder': _PINK}
-_GREY, _INK = '#8a93a0', '#27303c'
+_OTHERS = (_PINK, '#56b4e9', '#e69f00', '#b8a800')
+GREY, INK = '#8a93a0', '#27303c'
 _WIDTH = 9.0  # inches
 STYLE = {
   'font.size': 9.5, 'axes.titlesize': 10.5, 'axes.titleweight': 'bold',
   'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False,
-  'axes.edgecolor': '#b6bdc7', 'axes.labelcolor': _INK, 'text.color': _INK,
-  'xtick.color': _INK, 'ytick.color': _INK, 'axes.grid': True,
+  'axes.edgecolor': '#b6bdc7', 'axes.labelcolor': INK, 'text.color': INK,
+  'xtick.color': INK, 'ytick.color': INK, 'axes.grid': True,
   'grid.color': '#e6e9ee', 'grid.linewidth': .8, 'axes.axisbelow': True,
   'text.parse_math': False, 'legend.frameon': False, 'figure.facecolor': 'white',
   'lines.linewidth': 1.6,
@@ -47,36 +44,6 @@ def png(figure: Figure) -> bytes:
 
 
 @matplotlib.rc_context(STYLE)
-def scores(results: Sequence[TargetResult], ceiling: dict | None,
-           synthetic: bool) -> Figure:
-  """Macro-F1 of each model with its interval beside majority, coin and ceiling."""
-  rows = max(len(result.scores) for result in results)
-  figure = blank(1.3 + .34 * rows, synthetic)
-  panels = figure.subplots(1, len(results), squeeze=False, sharex=True)[0]
-  for axes, result in zip(panels, results, strict=True):
-    names = [*result.models, *(n for n in REFERENCES if n in result.scores)]
-    for y, name in enumerate(names):
-      score = result.scores[name]['macro_f1']
-      colour = _colour(name)
-      axes.plot([score.low, score.high], [y, y], color=colour, linewidth=3, alpha=.45,
-                solid_capstyle='round')
-      axes.plot(score.value, y, 'o', color=colour, markersize=7,
-                markerfacecolor='white' if name in REFERENCES else colour)
-    best = ceiling_scores(ceiling, result.target).get('macro_f1')
-    if best is not None:
-      axes.axvline(best, color=_INK, linestyle='--', linewidth=1)
-      axes.annotate('best possible', (best, 0), xycoords=('data', 'axes fraction'),
-                    xytext=(-3, 4), textcoords='offset points', rotation=90,
-                    ha='right', va='bottom', fontsize=8)
-    axes.set_yticks(range(len(names)), [_short(model_name(name)) for name in names])
-    axes.set_ylim(len(names) - .5, -.5)
-    axes.set_xlim(0, 1)
-    axes.set_xlabel('macro-F1, 95 % interval over subjects')
-    axes.set_title(_short(result.target))
-  return figure
-
-
-@matplotlib.rc_context(STYLE)
 def labels(predictions: Sequence[Prediction], threshold: float | None,
            synthetic: bool) -> Figure:
   """Ratings by label, and the share of high of each subject, for each target."""
@@ -89,28 +56,28 @@ def labels(predictions: Sequence[Prediction], threshold: float | None,
     ratings = np.array([row.rating for row in trials])
     label = np.array([row.label for row in trials])
     left.hist([ratings[label == 0], ratings[label == 1]], stacked=True,
-              bins=_edges(ratings, threshold), color=[_GREY, _BLUE],
+              bins=_edges(ratings, threshold), color=[GREY, _BLUE],
               label=['low', 'high'])
     if threshold is not None:
-      left.axvline(threshold, color=_INK, linestyle='--', linewidth=1,
+      left.axvline(threshold, color=INK, linestyle='--', linewidth=1,
                    label=f'threshold {threshold:g}')
-    left.set_title(f'{_short(target)}: ratings')
+    left.set_title(f'{short(target)}: ratings')
     left.set_ylabel('trials')
     left.set_xlabel('rating')
-    _legend_above(left)
+    legend_above(left)
 
     persons = sorted({(row.dataset, row.subject) for row in trials})
     share = [np.mean([row.label for row in trials
                       if (row.dataset, row.subject) == person]) for person in persons]
     right.bar(range(len(persons)), share, color=_BLUE, width=.75)
-    right.axhline(label.mean(), color=_INK, linestyle='--', linewidth=1,
+    right.axhline(label.mean(), color=INK, linestyle='--', linewidth=1,
                   label=f'all trials: {label.mean():.2f}')
     right.set_xticks(range(len(persons)), [str(subject) for _, subject in persons],
                      fontsize=min(9, max(4, 200 / len(persons))))
     right.set_ylim(0, 1)
-    right.set_title(f'{_short(target)}: share of high by subject')
+    right.set_title(f'{short(target)}: share of high by subject')
     right.set_xlabel('subject')
-    _legend_above(right)
+    legend_above(right)
   return figure
 
 
@@ -132,48 +99,21 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
     axes.set_visible(False)
   for axes, (name, runs) in zip(panels, groups.items(), strict=False):
     for split in dict.fromkeys(split for splits in runs for split in splits):
-      colour = _GREY if split == 'train' else _colour(name)
+      hue = GREY if split == 'train' else colour(name)
       members = [splits[split] for splits in runs if split in splits]
       steps, mean, deviation = _over_runs(members)
       if len(members) > 1:
         for x, y in members:
-          axes.plot(x, y, color=colour, linewidth=.7, alpha=.4)
-        axes.fill_between(steps, mean - deviation, mean + deviation, color=colour,
+          axes.plot(x, y, color=hue, linewidth=.7, alpha=.4)
+        axes.fill_between(steps, mean - deviation, mean + deviation, color=hue,
                           alpha=.18, linewidth=0)
-      axes.plot(steps, mean, color=colour, label=split,
+      axes.plot(steps, mean, color=hue, label=split,
                 marker='.' if len(steps) == 1 else None)
     many = f' ({len(runs)} runs)' if len(runs) > 1 else ''
-    axes.set_title(_short(name) + many)
+    axes.set_title(short(name) + many)
     axes.set_xlabel('step')
     axes.set_ylabel('loss')
     axes.legend(fontsize=8)
-  return figure
-
-
-@matplotlib.rc_context(STYLE)
-def confusions(results: Sequence[TargetResult], synthetic: bool) -> Figure:
-  """Counts of truth by prediction for each target and model, rows as shares."""
-  columns = max(1, max(len(result.models) for result in results))
-  figure = blank(2.1 * len(results), synthetic)
-  panels = figure.subplots(len(results), columns, squeeze=False)
-  for row, result in zip(panels, results, strict=True):
-    for axes in row[len(result.models):]:
-      axes.set_visible(False)
-    for axes, model in zip(row, result.models, strict=False):
-      counts = result.confusions[model]
-      share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-      axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
-      for i, j in np.ndindex(2, 2):
-        axes.text(j, i, f'{counts[i, j]}\n{100 * share[i, j]:.0f} %', ha='center',
-                  va='center', color='white' if share[i, j] > .6 else _INK)
-      axes.set_xticks([0, 1], ['low', 'high'])
-      axes.set_yticks([0, 1], ['low', 'high'])
-      axes.grid(False)
-      axes.spines[:].set_visible(False)
-      axes.tick_params(length=0)
-      axes.set_title(f'{_short(result.target)}: {_short(model)}', loc='center')
-      axes.set_xlabel('predicted')
-      axes.set_ylabel('rated')
   return figure
 
 
@@ -203,8 +143,8 @@ def attention(arrays: dict, synthetic: bool) -> Figure:
 
   for axis, name, signal in zip(axes, channels, arrays['signals'].T, strict=False):
     axis.plot(arrays['signal_times'], signal, color=_GREEN, linewidth=.9)
-    axis.set_ylabel(_short(str(name)))
-  axes[0].set_title(_short(arrays['trial_id']))
+    axis.set_ylabel(short(str(name)))
+  axes[0].set_title(short(arrays['trial_id']))
 
   heat, below = axes[len(channels)], axes[len(channels) + 1]
   shown = np.ma.array(weights, mask=~(queries[:, None] & keys[None, :]))
@@ -216,7 +156,7 @@ def attention(arrays: dict, synthetic: bool) -> Figure:
   bar = figure.colorbar(mesh, cax=figure.add_subplot(grid[len(channels), 1]))
   bar.set_label('attention')
   below.plot(arrays['key_times'], marginal, color=_BLUE, marker='.')
-  below.axhline(1, color=_INK, linestyle='--', linewidth=1)
+  below.axhline(1, color=INK, linestyle='--', linewidth=1)
   below.set_ylim(bottom=0)
   below.set_ylabel('x even')
   if has_faces:
@@ -249,8 +189,8 @@ def _faces(axes, thumbnails, times):
   axes.set_ylabel('face')
 
 
-def _legend_above(axes):
-  axes.legend(loc='lower right', bbox_to_anchor=(1, .98), ncols=3, fontsize=8,
+def legend_above(axes, columns=3):
+  axes.legend(loc='lower right', bbox_to_anchor=(1, .98), ncols=columns, fontsize=8,
               handlelength=1.2, columnspacing=1)
 
 
@@ -276,13 +216,16 @@ def _over_runs(members):
   return steps, mean, np.sqrt(np.maximum(squares / runs - mean ** 2, 0))
 
 
-def _short(name):
+def short(name):
   """A name from a file at a length that leaves room for the plot."""
   return name if len(name) <= _MAX_NAME else f'{name[:_MAX_NAME - 1]}…'
 
 
-def _colour(name):
-  return _GREY if name in REFERENCES else _COLOURS.get(name, _PINK)
+def colour(name):
+  """A model's colour; names that have none of their own share out the others."""
+  if name in BASELINES:
+    return GREY
+  return _COLOURS.get(name) or _OTHERS[zlib.crc32(name.encode()) % len(_OTHERS)]
 
 
 def blank(height, synthetic):

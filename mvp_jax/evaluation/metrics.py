@@ -1,26 +1,22 @@
-"""Classification scores with intervals that respect subjects.
+"""Scores of held-out predictions, for any weighting of the subjects at once.
 
-Trials of one subject are not independent, so subjects are resampled, not trials.
-All scores are functions of four counts, which makes a bootstrap one matrix
-product: resample weights [R, subjects] times counts by subject [subjects, 4].
+Trials of one subject are not independent, so everything that tells how sure a
+score is (`statistics`) leaves subjects out or draws them anew, and never trials.
+Each score is a function of sums by subject. They are made once; a thousand
+weightings of the subjects, [R, subjects], then are a few matrix products.
 """
 
 import dataclasses
-import math
 
 import numpy as np
 
-METRICS = ('macro_f1', 'f1', 'accuracy')
-RESAMPLES = 2000
-LEVEL = .95
+from mvp_jax.evaluation.calibration import BINS, area_under_risk, equal_bins
 
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-  """A score or a difference with its interval; NaN bounds where there is none."""
-  value: float
-  low: float = math.nan
-  high: float = math.nan
+METRICS = ('macro_f1', 'f1', 'weighted_f1', 'balanced_accuracy', 'auroc', 'mcc',
+           'accuracy', 'ccc')
+CALIBRATION = ('ece', 'aurc')
+SCORES = (*METRICS, *CALIBRATION)
+RANGES = {name: (-1 if name in ('mcc', 'ccc') else 0, 1) for name in SCORES}
 
 
 def decide(scores) -> np.ndarray:
@@ -34,61 +30,150 @@ def confusion(labels, predicted) -> np.ndarray:
   `labels` [n] are 0 or 1; `predicted` [n] is 0 or 1, or a probability of saying
   high, which gives expected counts.
   """
-  return subject_counts(labels, predicted, np.zeros(len(labels), int))[0]
+  return subject_counts(labels, predicted, np.zeros(len(labels), int), 1)[0]
 
 
-def subject_counts(labels, predicted, subjects) -> np.ndarray:
-  """`confusion` of each subject: [subjects, 4], in sorted order of the subject."""
+def subject_counts(labels, predicted, subjects, number) -> np.ndarray:
+  """`confusion` of each subject: [number, 4]; `subjects` [n] are 0 to number - 1."""
   labels, predicted = np.asarray(labels, float), np.asarray(predicted, float)
-  index = np.unique(subjects, return_inverse=True)[1]
   return np.stack([
-      np.bincount(index, weights=truth * said)
+      np.bincount(subjects, truth * said, number)
       for truth in (1 - labels, labels) for said in (1 - predicted, predicted)
   ], axis=-1)
 
 
-def scores_of(counts) -> dict[str, np.ndarray]:
-  """Macro-F1, F1 of high and accuracy of counts [..., 4] (see `confusion`).
+def count_scores(counts) -> dict[str, np.ndarray]:
+  """The scores that follow from counts [..., 4] (see `confusion`), each [...].
 
-  Macro-F1 is the mean over both classes, low and high, even where one never
-  occurs; an F1 without any positive, true or predicted, is 0. This is
-  scikit-learn's `f1_score(labels=[0, 1], zero_division=0)`.
+  They are scikit-learn's over both labels with `zero_division=0`: macro-F1 is the
+  mean over low and high even where one never occurs, balanced accuracy the mean
+  over the labels that do, and Matthews' coefficient 0 where a margin is empty.
+  Without any trial all are NaN.
   """
   tn, fp, fn, tp = np.moveaxis(np.asarray(counts, float), -1, 0)
-  f1_high = _ratio(2 * tp, 2 * tp + fp + fn)
-  f1_low = _ratio(2 * tn, 2 * tn + fp + fn)
-  return {'macro_f1': (f1_high + f1_low) / 2, 'f1': f1_high,
-          'accuracy': _ratio(tn + tp, tn + fp + fn + tp)}
+  low, high, total = tn + fp, fn + tp, tn + fp + fn + tp
+  f1_high, f1_low = _ratio(2 * tp, 2 * tp + fp + fn), _ratio(2 * tn, 2 * tn + fp + fn)
+  recalls = _ratio(tn, low) + _ratio(tp, high)
+  margins = np.sqrt((tp + fp) * high * low * (tn + fn))
+  some = np.where(total > 0, 1, np.nan)
+  return {
+      'macro_f1': some * (f1_high + f1_low) / 2, 'f1': some * f1_high,
+      'weighted_f1': some * _ratio(f1_high * high + f1_low * low, total),
+      'balanced_accuracy': some * _ratio(recalls, (low > 0) * 1. + (high > 0)),
+      'mcc': some * _ratio(tp * tn - fp * fn, margins),
+      'accuracy': some * _ratio(tn + tp, total)}
 
 
-def resample_weights(subjects: int, resamples: int = RESAMPLES,
-                     seed: int = 0) -> np.ndarray:
-  """How often each subject is drawn: [resamples, subjects], each row sums to S."""
-  return np.random.default_rng(seed).multinomial(
-      subjects, np.full(subjects, 1 / subjects), size=resamples)
+def winning_pairs(labels, scores, subjects, folds, number):
+  """Pairs of a high and a low trial, by the subjects that they are of.
 
+  Returns:
+    wins: float [number, number]; entry (a, b) counts the pairs of a high trial of
+      `a` and a low trial of `b` in which the high one has the higher score; a tie
+      counts one half.
+    pairs: float [number, number], all such pairs.
 
-def estimate(counts, weights) -> dict[str, Estimate]:
-  """Pooled scores of counts by subject [S, 4] with 95 % percentile intervals.
-
-  One subject alone says nothing of others: its intervals are NaN.
+  Only trials of the same fold make a pair: scores of two trained models are not on
+  one scale (Forman and Scholz, Apples-to-apples in cross-validation studies, 2010).
+  A constant score for each fold then has an AUROC of .5, as it should.
   """
-  counts = np.asarray(counts)
-  pooled, drawn = scores_of(counts.sum(0)), scores_of(weights @ counts)
-  return {name: _with_interval(pooled[name], drawn[name], len(counts))
-          for name in METRICS}
+  labels, scores, subjects, folds = map(np.asarray, (labels, scores, subjects, folds))
+  wins, pairs = np.zeros((2, number, number))
+  for fold in np.unique(folds):
+    high, low = ((labels == label) & (folds == fold) for label in (1, 0))
+    owners = subjects[high]
+    for other in np.unique(subjects[low]):
+      beaten = np.sort(scores[low & (subjects == other)])
+      won = (np.searchsorted(beaten, scores[high], 'left')
+             + np.searchsorted(beaten, scores[high], 'right')) / 2
+      wins[:, other] += np.bincount(owners, won, number)
+      pairs[:, other] += np.bincount(owners, minlength=number) * len(beaten)
+  return wins, pairs
 
 
-def difference(counts, others, weights) -> dict[str, Estimate]:
-  """`counts` minus `others`: two models [S, 4] on the same trials and resamples."""
-  counts, others = np.asarray(counts), np.asarray(others)
-  if counts.shape != others.shape or not np.allclose(counts.sum(1), others.sum(1)):
-    raise ValueError('a paired difference needs the same trials of each subject')
-  ours, theirs = scores_of(counts.sum(0)), scores_of(others.sum(0))
-  ours_drawn, theirs_drawn = scores_of(weights @ counts), scores_of(weights @ others)
-  return {name: _with_interval(ours[name] - theirs[name],
-                               ours_drawn[name] - theirs_drawn[name], len(counts))
-          for name in METRICS}
+def concordance(moments) -> np.ndarray:
+  """Lin's concordance correlation coefficient of moments [..., 6], each [...].
+
+  `moments` are n and the sums of x, y, x², y², xy; NaN where all x and y are one
+  value, or there are none. (Lin, Biometrics 45, 1989; variances over n.)
+  """
+  n, x, y, xx, yy, xy = np.moveaxis(np.asarray(moments, float), -1, 0)
+  n = np.where(n > 0, n, np.nan)
+  covariance = xy / n - x * y / n ** 2
+  spread = (xx / n - (x / n) ** 2) + (yy / n - (y / n) ** 2) + ((x - y) / n) ** 2
+  # What is left of a constant after rounding is no spread.
+  scale = np.maximum(xx, yy) / n
+  return _ratio(2 * covariance, np.where(spread > 1e-12 * scale, spread, 0), np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sums:
+  """What all scores of one model need, by subject; see `sums`."""
+  counts: np.ndarray  # [S, 4], see `confusion`
+  wins: np.ndarray  # [S, S]
+  pairs: np.ndarray  # [S, S]
+  moments: np.ndarray | None  # [S, 6]; None where it predicts no ratings
+  gaps: np.ndarray  # [S, bins], sum of label minus score
+  answered: np.ndarray  # [S, groups of equal confidence, the surest first]
+  wrong: np.ndarray  # the same, how many of them are wrong
+
+  def scores(self, weights) -> np.ndarray:
+    """SCORES for weights [R, S] of the subjects: [R, scores], NaN for what isn't."""
+    weights = np.asarray(weights, float)
+    total = (weights @ self.counts).sum(-1)
+    ece = _ratio(np.abs(weights @ self.gaps).sum(-1), total, np.nan)
+    aurc = area_under_risk(weights @ self.answered, weights @ self.wrong)
+    return np.concatenate([self.metrics(weights), np.stack([ece, aurc], -1)], -1)
+
+  def metrics(self, weights) -> np.ndarray:
+    """The METRICS of `scores` alone: [R, metrics]."""
+
+    def pairs(matrix):
+      return np.einsum('rs,rs->r', weights @ matrix, weights)
+
+    found = count_scores(weights @ self.counts)
+    found['auroc'] = _ratio(pairs(self.wins), pairs(self.pairs), np.nan)
+    found['ccc'] = (np.full(len(weights), np.nan) if self.moments is None
+                    else concordance(weights @ self.moments))
+    return np.stack([found[name] for name in METRICS], axis=-1)
+
+
+def sums(labels, scores, subjects, folds, number, *, predicted=None, ratings=None,
+         predicted_ratings=None, bins=None) -> Sums:
+  """Sums by subject of one model's trials.
+
+  Args:
+    labels: [n], 1 for high.
+    scores: [n], probability of high.
+    subjects: int [n], 0 to number - 1.
+    folds: [n], which trained model it comes from.
+    number: how many subjects there are, with and without trials.
+    predicted: [n] decisions, or probabilities of saying high, if not `decide`.
+    ratings, predicted_ratings: [n], for the concordance; both or none.
+    bins: int [n], of `calibration.equal_bins`, if not those of these scores.
+  """
+  labels, scores = np.asarray(labels, float), np.asarray(scores, float)
+  said = decide(scores) if predicted is None else np.asarray(predicted, float)
+  wins, pairs = winning_pairs(labels, scores, subjects, folds, number)
+  moments = None
+  if predicted_ratings is not None:
+    x, y = np.asarray(ratings, float), np.asarray(predicted_ratings, float)
+    middle = x.mean() if len(x) else 0  # keeps the squares small
+    x, y = x - middle, y - middle
+    moments = np.stack([np.bincount(subjects, z, number) for z in (
+        np.ones_like(x), x, y, x * x, y * y, x * y)], axis=-1)
+  bins = equal_bins(scores) if bins is None else bins
+  surest, group = np.unique(-np.maximum(scores, 1 - scores), return_inverse=True)
+  error = np.abs(labels - said)
+
+  def table(columns, width, values):
+    return np.bincount(subjects * width + columns, values, number * width).reshape(
+        number, width)
+
+  return Sums(
+      subject_counts(labels, said, subjects, number), wins, pairs, moments,
+      table(bins, BINS, labels - scores),
+      table(group, len(surest), np.ones_like(error)), table(group, len(surest), error))
 
 
 def coin_scores(labels, probabilities) -> dict[str, float]:
@@ -104,19 +189,14 @@ def coin_scores(labels, probabilities) -> dict[str, float]:
   tp, fp = np.broadcast_arrays(tp[:, None], fp[None, :])
   counts = np.stack([len(lows) - fp, fp, len(highs) - tp, tp], axis=-1)
   return {name: float(tp_chance @ values @ fp_chance)
-          for name, values in scores_of(counts).items()}
+          for name, values in count_scores(counts).items()}
 
 
-def _ratio(numerator, denominator):
-  return np.divide(numerator, denominator, out=np.zeros_like(denominator),
-                   where=denominator > 0)
-
-
-def _with_interval(value, drawn, subjects):
-  if subjects < 2:
-    return Estimate(float(value))
-  low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-  return Estimate(float(value), float(low), float(high))
+def _ratio(numerator, denominator, otherwise=0.):
+  """Their ratio, or `otherwise` where the denominator is 0."""
+  numerator, denominator = np.broadcast_arrays(numerator, denominator)
+  return np.divide(numerator, denominator, where=denominator > 0,
+                   out=np.full(denominator.shape, otherwise))
 
 
 def _sum_of_bernoulli(probabilities):

@@ -22,6 +22,8 @@ class Prediction:
 
   `rating` is the subject's own, `label` 1 for high and 0 for low, `score` the
   probability of high. `stimulus` is text: some corpora name theirs.
+  `predicted_rating`, on the scale of `rating`, is None where a model gives none; its
+  column may be absent.
   """
   dataset: str
   subject: int
@@ -34,6 +36,7 @@ class Prediction:
   rating: float
   label: int
   score: float
+  predicted_rating: float | None = None
 
   @property
   def trial_key(self):
@@ -42,6 +45,7 @@ class Prediction:
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Prediction))
+_OPTIONAL = 'predicted_rating'
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -60,11 +64,9 @@ def read_predictions(path: Path) -> list[Prediction]:
   predictions = []
   try:
     header = tuple(next(reader, ()))
-    if header != COLUMNS:
-      raise InputError(f'{path} line 1: columns are {",".join(header)!r}, expected '
-                       f'{",".join(COLUMNS)!r}')
+    _check_header(header, f'{path} line 1')
     for row in reader:
-      predictions.append(_parse(row, f'{path} line {reader.line_num}'))
+      predictions.append(_parse(header, row, f'{path} line {reader.line_num}'))
   except csv.Error as error:
     raise InputError(f'{path} line {reader.line_num}: {error}') from None
   check(predictions, path)
@@ -84,7 +86,8 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]):
   for prediction in predictions:
     row = dataclasses.asdict(prediction)
     # NumPy scalars would be written in their own way, float32 with fewer digits.
-    row.update({name: float(row[name]) for name in ('rating', 'score')})
+    row.update({name: float(row[name])
+                for name in ('rating', 'score', _OPTIONAL) if row[name] is not None})
     row.update({name: int(row[name])
                 for name in ('subject', 'trial', 'fold', 'seed', 'label')})
     writer.writerow(row.values())
@@ -96,11 +99,12 @@ def check(predictions: list[Prediction], where: Path):
   """Raises InputError, naming the line, unless the predictions are consistent.
 
   Scores are probabilities and ratings finite; no row is there twice; each model
-  has every trial and target, with the same label, rating, stimulus and fold.
+  has every trial and target, with the same label, rating, stimulus and fold, and
+  predicts ratings of all trials of a target or of none.
   """
   if not predictions:
     raise InputError(f'{where}: no predictions; rerun the job')
-  seen, facts, lines = set(), {}, {}
+  seen, facts, lines, rated = set(), {}, {}, {}
   for line, row in enumerate(predictions, start=2):  # line 1 is the header
 
     def fail(what, line=line, row=row):
@@ -114,7 +118,13 @@ def check(predictions: list[Prediction], where: Path):
     if row.model in _RESERVED:
       fail(f'the model name {row.model} is kept for the report; use another')
     if not math.isfinite(row.rating):
+      if not any(math.isfinite(r.rating) for r in predictions
+                 if r.target == row.target):
+        fail(f'no trial has a finite rating of {row.target}; leave this target out')
       fail(f'rating is {row.rating}, expected a finite number')
+    if row.predicted_rating is not None and not math.isfinite(row.predicted_rating):
+      fail(f'predicted_rating is {row.predicted_rating}, expected a finite number, or '
+           'nothing where the model gives none')
     if row.label not in (0, 1):
       fail(f'label is {row.label}, expected 0 or 1')
     if not 0 <= row.score <= 1:
@@ -129,6 +139,10 @@ def check(predictions: list[Prediction], where: Path):
       if getattr(row, name) != getattr(known, name):
         fail(f'{name} is {getattr(row, name)}, but {getattr(known, name)} on line '
              f'{lines[key]} for the same trial')
+    rates = row.predicted_rating is not None
+    if rated.setdefault((row.model, row.target), rates) != rates:
+      fail('predicted_rating is there for some trials of this model and target and '
+           'not for others; give it for all or none')
   for model in dict.fromkeys(row.model for row in predictions):
     for key, row in facts.items():
       if (key, model) not in seen:
@@ -138,14 +152,28 @@ def check(predictions: list[Prediction], where: Path):
             f'for {model}; rerun the job')
 
 
-def _parse(row, where):
-  if len(row) != len(COLUMNS):
-    raise InputError(f'{where}: {len(row)} values, expected {len(COLUMNS)}')
+def _check_header(header, where):
+  unknown = [name for name in header if name not in COLUMNS]
+  missing = [name for name in COLUMNS if name not in {*header, _OPTIONAL}]
+  twice = sorted({name for name in header if header.count(name) > 1})
+  for what, names in (('unknown', unknown), ('missing', missing), ('twice', twice)):
+    if names:
+      raise InputError(f'{where}: columns {", ".join(map(repr, names))} {what}; '
+                       f'expected {",".join(COLUMNS)} ({_OPTIONAL} may be '
+                       'absent)')
+
+
+def _parse(header, row, where):
+  if len(row) != len(header):
+    raise InputError(f'{where}: {len(row)} values, expected {len(header)}')
   values = {}
-  for field, text in zip(dataclasses.fields(Prediction), row, strict=True):
+  for name, text in zip(header, row, strict=True):
+    if name == _OPTIONAL and not text:
+      continue
+    kind = float if name == _OPTIONAL else Prediction.__annotations__[name]
     try:
-      values[field.name] = field.type(text)
+      values[name] = kind(text)
     except ValueError:
-      raise InputError(f'{where}: {field.name} is {text!r}, expected '
-                       f'{field.type.__name__}') from None
+      raise InputError(f'{where}: {name} is {text!r}, expected '
+                       f'{kind.__name__}') from None
   return Prediction(**values)

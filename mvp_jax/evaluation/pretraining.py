@@ -17,7 +17,8 @@ from mvp_jax.evaluation.document import (
   Table,
 )
 from mvp_jax.evaluation.files import read_curves, read_json, read_speed
-from mvp_jax.evaluation.report import picture, save, text, words
+from mvp_jax.evaluation.report import save
+from mvp_jax.evaluation.run_sections import picture, text, words
 
 
 def write_report(workdir: Path) -> Path:

@@ -1,139 +1,18 @@
-"""What the predictions amount to: scores, differences, and a reading in words."""
+"""The results in words and numbers for people: cells, sentences, terminal table."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Sequence
 
-import numpy as np
+from mvp_jax.evaluation.metrics import METRICS
+from mvp_jax.evaluation.names import METRIC_NAMES, REFERENCES, model_name
+from mvp_jax.evaluation.predictions import Prediction
+from mvp_jax.evaluation.results import TargetResult, evaluate
+from mvp_jax.evaluation.statistics import LEVEL, Difference, Estimate
 
-from mvp_jax.evaluation import metrics
-from mvp_jax.evaluation.metrics import Estimate
-from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction
-
-MAIN_MODEL = 'fusion'
-REFERENCES = ('majority', 'coin')
-METRIC_NAMES = {'macro_f1': 'macro-F1', 'f1': 'F1 of high', 'accuracy': 'accuracy'}
-MODEL_NAMES = {'majority': 'majority class', 'coin': 'class-prior coin',
-               'ceiling': 'best possible'}
+SHORT = ('macro_f1', 'balanced_accuracy', 'auroc', 'accuracy')  # where room is scarce
 _FEW_SUBJECTS = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class FoldScores:
-  """One fold's trials of one target; `macro_f1` by model and for the coin."""
-  seed: int
-  fold: int
-  subjects: int
-  trials: int
-  share_high: float
-  macro_f1: dict[str, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class TargetResult:
-  """All of one target. `models` has fusion first and no references.
-
-  `scores` are by model or reference, then by metric. `differences` hold, by pair
-  (a, b), the scores of a minus those of b on the same resampled subjects: fusion
-  against each modality, every model against the references. `confusions` are
-  integer [2, 2], truth by prediction, low first.
-  """
-  target: str
-  trials: int
-  subjects: int
-  seeds: int
-  share_high: float
-  models: tuple[str, ...]
-  scores: dict[str, dict[str, Estimate]]
-  differences: dict[tuple[str, str], dict[str, Estimate]]
-  confusions: dict[str, np.ndarray]
-  folds: tuple[FoldScores, ...]
-
-
-def model_name(model: str) -> str:
-  """How a model or reference is called in tables."""
-  return MODEL_NAMES.get(model, model)
-
-
-def evaluate(predictions: Sequence[Prediction],
-             resamples: int = metrics.RESAMPLES, seed: int = 0
-             ) -> list[TargetResult]:
-  """Scores of every target, in the order of the file.
-
-  The trials of all folds and seeds are pooled, and subjects are what is
-  resampled: the intervals tell of other subjects, with the trained models as they
-  are. The coin says high with the class prior of each trial's training fold; its
-  scores are exact expectations and its intervals come from expected counts.
-  """
-  targets = dict.fromkeys(row.target for row in predictions)
-  return [_evaluate_target([row for row in predictions if row.target == target],
-                           resamples, seed) for target in targets]
-
-
-def _evaluate_target(rows, resamples, seed):
-  by_model = {}
-  for row in rows:
-    by_model.setdefault(row.model, {})[row.trial_key] = row
-  trials = list(by_model[rows[0].model].values())
-  labels = np.array([row.label for row in trials])
-  persons = sorted({(row.dataset, row.subject) for row in trials})
-  number = {person: i for i, person in enumerate(persons)}
-  subjects = np.array([number[row.dataset, row.subject] for row in trials])
-  probabilities = {
-      model: np.array([of_trial[row.trial_key].score for row in trials])
-      for model, of_trial in by_model.items()}
-  models = sorted((model for model in by_model if model != CLASS_PRIOR),
-                  key=lambda model: model != MAIN_MODEL)
-  said = {model: metrics.decide(probabilities[model]) for model in models}
-  if CLASS_PRIOR in by_model:
-    said['majority'] = metrics.decide(probabilities[CLASS_PRIOR])
-    said['coin'] = probabilities[CLASS_PRIOR]
-
-  weights = metrics.resample_weights(len(persons), resamples, seed)
-  counts = {name: metrics.subject_counts(labels, predicted, subjects)
-            for name, predicted in said.items()}
-  scores = {name: metrics.estimate(of_name, weights)
-            for name, of_name in counts.items()}
-  pairs = [(a, b) for a in models for b in said
-           if b in REFERENCES or a == MAIN_MODEL != b]
-  differences = {(a, b): metrics.difference(counts[a], counts[b], weights)
-                 for a, b in pairs}
-  if 'coin' in said:
-    exact = metrics.coin_scores(labels, said['coin'])
-    scores['coin'] = {name: dataclasses.replace(old, value=exact[name])
-                      for name, old in scores['coin'].items()}
-    for a in models:
-      differences[a, 'coin'] = {
-          name: dataclasses.replace(old, value=scores[a][name].value - exact[name])
-          for name, old in differences[a, 'coin'].items()}
-
-  return TargetResult(
-      target=rows[0].target,
-      trials=len({(row.dataset, row.subject, row.trial) for row in trials}),
-      subjects=len(persons), seeds=len({row.seed for row in trials}),
-      share_high=float(labels.mean()), models=tuple(models),
-      scores=scores, differences=differences,
-      confusions={model: metrics.confusion(labels, said[model]).reshape(2, 2)
-                  .astype(int) for model in models},
-      folds=_fold_scores(trials, labels, subjects, said))
-
-
-def _fold_scores(trials, labels, subjects, said):
-  keys = np.array([(row.seed, row.fold) for row in trials])
-  folds = []
-  for seed, fold in np.unique(keys, axis=0):
-    here = (keys == (seed, fold)).all(1)
-    macro_f1 = {
-        name: float(metrics.scores_of(
-            metrics.confusion(labels[here], predicted[here]))['macro_f1'])
-        for name, predicted in said.items() if name not in REFERENCES}
-    if 'coin' in said:
-      macro_f1['coin'] = metrics.coin_scores(
-          labels[here], said['coin'][here])['macro_f1']
-    folds.append(FoldScores(int(seed), int(fold), len(np.unique(subjects[here])),
-                            int(here.sum()), float(labels[here].mean()), macro_f1))
-  return tuple(folds)
+_MODALITIES = ('video', 'physio')
 
 
 def number(value: float, digits: int = 3, sign: bool = False) -> str:
@@ -144,7 +23,8 @@ def number(value: float, digits: int = 3, sign: bool = False) -> str:
   return re.sub(r'^([+-]?)0\.', r'\1.', text)
 
 
-def interval(estimate: Estimate, digits: int = 3, sign: bool = False) -> str:
+def interval(estimate: Estimate | Difference, digits: int = 3,
+             sign: bool = False) -> str:
   """A score with its interval: `.881 [.853, .905]`, or without where none is.
 
   `sign` marks a difference by a plus, `+.310 [.262, .355]`.
@@ -155,24 +35,32 @@ def interval(estimate: Estimate, digits: int = 3, sign: bool = False) -> str:
   return f'{text} [{number(estimate.low, digits)}, {number(estimate.high, digits)}]'
 
 
+def p_value(p: float) -> str:
+  """`p = .012`, `p < .001`, or `p n/a`."""
+  if not math.isfinite(p):
+    return 'p\u00a0n/a'
+  # Unbreakable spaces: a line must not end in `p =`.
+  return 'p\u00a0<\u00a0.001' if p < .001 else f'p\u00a0=\u00a0{number(p)}'
+
+
 def ceiling_scores(ceiling: dict | None, target: str) -> dict[str, float]:
   """The best possible scores of a twin, of those metrics that it states."""
   of_target = (ceiling or {}).get(target)
   if not isinstance(of_target, dict):
     return {}
-  return {name: float(of_target[name]) for name in metrics.METRICS
+  return {name: float(of_target[name]) for name in METRICS
           if isinstance(of_target.get(name), int | float)}
 
 
-def score_rows(result: TargetResult, ceiling: dict | None = None) -> list[list[str]]:
-  """The main table: name and one cell a metric; models, references, ceiling."""
+def score_rows(result: TargetResult, ceiling: dict | None = None,
+               columns: Sequence[str] = SHORT) -> list[list[str]]:
+  """A table: name and one cell a score; models, baselines, ceiling."""
   rows = [[model_name(name), *(interval(result.scores[name][metric])
-                               for metric in metrics.METRICS)]
-          for name in (*result.models, *REFERENCES) if name in result.scores]
+                               for metric in columns)] for name in result.everyone]
   best = ceiling_scores(ceiling, result.target)
-  if best:
+  if any(name in best for name in columns):
     rows.append([model_name('ceiling'), *(number(best.get(metric, math.nan))
-                                          for metric in metrics.METRICS)])
+                                          for metric in columns)])
   return rows
 
 
@@ -181,7 +69,8 @@ def summary_table(predictions: Sequence[Prediction],
   """The main table as plain text for a terminal."""
   lines = []
   for result in evaluate(predictions):
-    rows = [[result.target, *METRIC_NAMES.values()], *score_rows(result, ceiling)]
+    rows = [[result.target, *(METRIC_NAMES[name] for name in SHORT)],
+            *score_rows(result, ceiling)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines.append(f'{result.target}: {counts_line(result)}')
     for i, row in enumerate(rows):
@@ -201,13 +90,13 @@ def counts_line(result: TargetResult) -> str:
 
 
 def reading(result: TargetResult, ceiling: dict | None = None) -> list[str]:
-  """The result in plain sentences: every claim rests on a 95 % interval."""
-  sentences = []
-  for model in result.models:
-    sentences.append(_against_chance(result, model))
-  for (a, b), difference in result.differences.items():
-    if b not in REFERENCES:
-      sentences.append(_against_modality(a, b, difference['macro_f1']))
+  """The result in plain sentences; every claim rests on a corrected paired test."""
+  sentences = [_against_chance(result, model) for model in result.models]
+  gains = {b: difference['macro_f1'] for (a, b), difference
+           in result.differences.items() if a == result.models[0]}
+  sentences += [_against_model(result.models[0], b, gains[b]) for b in result.models
+                if b in gains]
+  sentences += _against_baselines(result, gains)
   best = ceiling_scores(ceiling, result.target).get('macro_f1')
   if best is not None and result.models:
     sentences.append(_against_ceiling(
@@ -216,14 +105,19 @@ def reading(result: TargetResult, ceiling: dict | None = None) -> list[str]:
 
 
 def caution(results: Sequence[TargetResult]) -> str | None:
-  """A warning where the subjects are too few for the intervals to be sound."""
+  """A warning where the subjects are too few for more than large differences."""
   subjects = min(result.subjects for result in results)
   if subjects == 1:
     return ('There is only one test subject: nothing can be said of others, so there '
             'are no intervals.')
+  comparisons = max(len(result.differences) for result in results)
+  if comparisons and 2 / 2 ** subjects * comparisons >= 1 - LEVEL:
+    return (f'There are only {subjects} test subjects: with {comparisons} comparisons '
+            'not even the clearest difference can be shown. Test more subjects, or '
+            'compare fewer models.')
   if subjects < _FEW_SUBJECTS:
-    return (f'There are only {subjects} test subjects: intervals from so few are too '
-            'narrow, so read them with care.')
+    return (f'There are only {subjects} test subjects: only large differences can be '
+            'shown.')
   return None
 
 
@@ -236,29 +130,46 @@ def _against_chance(result, model):
   coin = number(result.scores['coin']['macro_f1'].value, 2)
   if math.isnan(gain.low):
     text += f'; the class-prior coin has {coin}'
-  elif gain.low > 0:
-    text += f', above the class-prior coin ({coin}) by {interval(gain, 2, True)}'
-  elif gain.high < 0:
-    text += f', below the class-prior coin ({coin}) by {interval(gain, 2, True)}'
+  elif gain.shown:
+    side = 'above' if gain.value > 0 else 'below'
+    text += f', {side} the class-prior coin ({coin}) by {_by(gain)}'
   else:
-    text += (f', not above the class-prior coin ({coin}; difference '
-             f'{interval(gain, 2, True)})')
+    text += f', not shown to differ from the class-prior coin ({coin}; {_by(gain)})'
   accuracy = result.scores[model]['accuracy'].value
   majority = result.scores['majority']['accuracy'].value
   more = result.differences[model, 'majority']['accuracy']
-  if not more.low > 0:
+  if not (more.shown and more.value > 0):
     text += (f'. Its accuracy of {number(accuracy, 2)} is not shown to exceed that '
              f'of always saying the majority class ({number(majority, 2)})')
   return f'{text}.'
 
 
-def _against_modality(a, b, gain):
-  by = interval(gain, 2, True)
-  if gain.low > 0:
-    return f'{a} beats {b} alone by {by}.'
-  if gain.high < 0:
-    return f'{a} is worse than {b} alone by {by}.'
-  return f'{a} is not shown to differ from {b} alone: {by}.'
+def _against_model(a, b, gain):
+  b = f'{b} alone' if b in _MODALITIES else b
+  if not gain.shown:
+    return f'{a} is not shown to differ from {b}: {_by(gain)}.'
+  return f'{a} {"beats" if gain.value > 0 else "is worse than"} {b} by {_by(gain)}.'
+
+
+def _against_baselines(result, gains):
+  """One sentence on the main model against the baselines that are no mere chance."""
+  rivals = [b for b in result.baselines if b not in REFERENCES and b in gains]
+  groups = {'beats': [], 'is not shown to differ from': [], 'is worse than': []}
+  for b in rivals:
+    verb = ('is not shown to differ from' if not gains[b].shown else
+            'beats' if gains[b].value > 0 else 'is worse than')
+    groups[verb].append(f'{model_name(b)} (macro-F1 '
+                        f'{number(result.scores[b]["macro_f1"].value, 2)}, '
+                        f'difference {interval(gains[b], 2, True)})')
+  said = [f'{verb} {", ".join(names)}' for verb, names in groups.items() if names]
+  if not said:
+    return []
+  return [f'Against baselines, {result.models[0]} {"; it ".join(said)}.']
+
+
+def _by(gain):
+  text = interval(gain, 2, True)
+  return text if math.isnan(gain.corrected) else f'{text}, {p_value(gain.corrected)}'
 
 
 def _against_ceiling(model, score, best):

@@ -230,6 +230,8 @@ def _moments(values, rate, channel):
   if not _usable(values, rate):
     return nothing
   import neurokit2 as nk
+  if float(rate).is_integer():
+    rate = int(rate)  # NeuroKit2 finds no pulse at 128.0 Hz
   wave, gaps = _filled(clean(values, rate, channel))
   with _quiet(), _odd():
     if kind(channel) == 'ecg':

@@ -139,7 +139,7 @@ def test_subjects_are_standardised_over_their_own_trials_alone():
   # Nothing of one subject is in another: alone it is the same.
   alone = _source(trials[2:], options, modalities=('physio',))
   np.testing.assert_array_equal(alone[0]['signals'], source[2]['signals'])
-  np.testing.assert_array_equal(source.select({2})[0]['signals'],
+  np.testing.assert_array_equal(source.select([trials[2].trial_id])[0]['signals'],
                                 source[2]['signals'])
 
 
@@ -261,7 +261,7 @@ def test_selected_subjects_are_the_same_examples_scaled(trials, features):
   folder, _ = features
   source = _source(trials, features=folder)
   scale = np.array([2, 4, 8], np.float32)
-  selected = source.select({3, 2}, scale)
+  selected = source.select([trials[2].trial_id, trials[1].trial_id], scale=scale)
   assert [t.subject for t in selected.trials] == [2, 3] and len(selected) == 2
   direct = _source(trials[1:], features=folder, scale=scale)
   for i in range(2):

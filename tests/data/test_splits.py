@@ -1,58 +1,135 @@
-"""Splits: whole subjects, each tested once, nobody on two sides."""
+"""Splits: each trial tested once, and what is new in it is new."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
-from mvp_jax.data.splits import make_folds, reserve
+from mvp_jax.data.splits import (
+    PROTOCOLS,
+    SIDES,
+    deal_trials,
+    make_folds,
+    reserve,
+    select,
+)
 from mvp_jax.errors import InputError
+from tests.data.tiny_trials import random_trials, trial
 
 _SEEDS = st.integers(0, 2**32 - 1)
+_TRIALS = random_trials(subjects=9, stimuli=8, spread=1.5)
 
 
-@st.composite
-def _cases(draw):
-  """(subjects, folds, validation subjects) that are possible."""
-  subjects = draw(st.sets(st.integers(1, 99), min_size=3, max_size=32))
-  folds = draw(st.integers(2, len(subjects)))
-  largest_test = -(-len(subjects) // folds)
-  left = len(subjects) - largest_test
-  return subjects, folds, draw(st.integers(0, left - 1))
+def _subjects(trials, ids):
+  return {t.subject for t in select(trials, ids)}
 
 
-@given(_cases(), _SEEDS)
-@settings(deadline=None)
-def test_every_subject_is_tested_once_and_never_on_two_sides(case, seed):
-  subjects, folds, validation_subjects = case
-  found = make_folds(subjects, folds, validation_subjects, seed)
-  assert [f.fold for f in found] == list(range(folds))
-  assert sorted(s for f in found for s in f.test_subjects) == sorted(subjects)
-  sizes = [len(f.test_subjects) for f in found]
-  assert max(sizes) - min(sizes) <= 1
+def _stimuli(trials, ids):
+  return {t.stimulus for t in select(trials, ids)}
+
+
+@given(st.sampled_from(sorted(PROTOCOLS)), st.integers(2, 6), st.integers(2, 4),
+       st.integers(0, 2), _SEEDS)
+@settings(deadline=None, max_examples=60)
+def test_every_trial_is_tested_once_and_what_is_new_is_new(
+    protocol, folds, stimulus_folds, validation, seed):
+  found = make_folds(_TRIALS, protocol, folds=folds, stimulus_folds=stimulus_folds,
+                     validation=validation, seed=seed)
+  assert [f.fold for f in found] == list(range(len(found)))
+  assert len(found) == {'leave_one_subject_out': 9,
+                        'subjects_x_stimuli': folds * stimulus_folds}.get(
+                            protocol, folds)
+  assert sorted(x for f in found for x in f.test) == sorted(
+      t.trial_id for t in _TRIALS)
   for fold in found:
-    sides = fold.train_subjects, fold.validation_subjects, fold.test_subjects
-    assert set().union(*sides) == subjects
-    assert sum(map(len, sides)) == len(subjects)
-    assert len(fold.validation_subjects) == validation_subjects
-    assert fold.train_subjects
-    assert all(type(s) is int for side in sides for s in side)
+    sides = [set(getattr(fold, side)) for side in SIDES]
+    assert sum(map(len, sides)) == len(set().union(*sides))
+    assert fold.train and fold.test
+    for attribute, of in (('subject', _subjects), ('stimulus', _stimuli)):
+      train, watched, test = (of(_TRIALS, side) for side in sides)
+      if attribute in PROTOCOLS[protocol]:
+        assert not test & (train | watched)
+      if attribute == PROTOCOLS[protocol][0]:
+        assert len(watched) == validation and not train & watched
+    if protocol != 'subjects_x_stimuli':  # there, some trials are on no side
+      assert len(set().union(*sides)) == len(_TRIALS)
 
 
-@given(_cases(), _SEEDS)
-@settings(deadline=None)
-def test_folds_depend_on_nothing_but_subjects_and_seed(case, seed):
-  subjects, folds, validation = case
-  shuffled = list(reversed(sorted(subjects))) * 2
-  assert (make_folds(subjects, folds, validation, seed)
-          == make_folds(shuffled, folds, validation, seed))
+def test_leaving_one_subject_out_is_that_of_scikit_learn():
+  groups = [t.subject for t in _TRIALS]
+  theirs = [sorted(_TRIALS[i].trial_id for i in test)
+            for _, test in LeaveOneGroupOut().split(groups, groups=groups)]
+  ours = make_folds(_TRIALS, 'leave_one_subject_out', validation=0)
+  assert sorted(theirs) == sorted(sorted(f.test) for f in ours)
+
+
+def test_folds_have_more_even_shares_of_high_than_groups_at_random():
+  def unevenness(tests):
+    shares = [np.mean([[t.ratings[x] > 5 for x in ('valence', 'arousal')]
+                       for t in test], axis=0) for test in tests]
+    return np.std(shares, axis=0).sum()
+
+  ours, theirs = [], []
+  for seed in range(8):
+    trials = random_trials(subjects=16, stimuli=6, seed=seed, spread=2)
+    groups = [t.subject for t in trials]
+    ours.append(unevenness([select(trials, f.test) for f in make_folds(
+        trials, folds=4, seed=seed)]))
+    theirs.append(unevenness([[trials[i] for i in test] for _, test in GroupKFold(
+        4, shuffle=True, random_state=seed).split(groups, groups=groups)]))
+  assert np.mean(ours) < 0.5 * np.mean(theirs)
+
+
+@given(_SEEDS)
+@settings(deadline=None, max_examples=20)
+def test_sizes_differ_by_one_subject_and_folds_depend_on_the_seed_alone(seed):
+  found = make_folds(_TRIALS, folds=4, seed=seed)
+  sizes = [len(_subjects(_TRIALS, f.test)) for f in found]
+  assert sum(sizes) == 9 and max(sizes) - min(sizes) <= 1
+  assert found == make_folds(_TRIALS, folds=4, seed=seed)
 
 
 def test_seeds_give_different_folds():
-  assert make_folds(range(1, 33), 5, 1, 0) != make_folds(range(1, 33), 5, 1, 1)
+  trials = random_trials(subjects=22)
+  assert len({tuple(f.test for f in make_folds(trials, seed=s)) for s in range(5)}) == 5
 
 
-def test_as_many_folds_as_subjects_leaves_one_out():
-  assert all(len(f.test_subjects) == 1 for f in make_folds(range(1, 7), 6, 1, 3))
+def test_what_a_fold_is_made_of():
+  fold = make_folds(_TRIALS, 'subjects_x_stimuli', folds=3, stimulus_folds=2)[0]
+  facts = fold.describe(_TRIALS)
+  assert facts['test_subjects'] == sorted(_subjects(_TRIALS, fold.test))
+  assert facts['train_stimuli'] == sorted(_stimuli(_TRIALS, fold.train))
+  assert facts['test_trials'] == len(fold.test) == 3 * 4
+  assert all(type(x) is int for values in facts.values() if isinstance(values, list)
+             for x in values)
+
+
+def test_groups_that_never_saw_the_stimuli_make_no_fold():
+  trials = [t for t in _TRIALS if (t.subject > 4) == (t.stimulus > 4)]
+  found = make_folds(trials, 'subjects_x_stimuli', folds=4, stimulus_folds=4)
+  assert sorted(x for f in found for x in f.test) == sorted(t.trial_id for t in trials)
+  assert [f.fold for f in found] == list(range(len(found))) and all(
+      f.test for f in found)
+
+
+def test_each_fold_has_the_median_of_its_own_training_trials():
+  for fold in make_folds(_TRIALS, folds=3, threshold='median'):
+    train = select(_TRIALS, fold.train)
+    assert fold.cuts.values[0] == np.median([t.ratings['valence'] for t in train])
+    assert set(fold.cuts.trials) == set(fold.train)
+
+
+def test_dealing_trials_leaks_persons():
+  found = deal_trials(_TRIALS, 4, 1, 0, ('valence', 'arousal'), 5.0)
+  assert sorted(x for f in found for x in f.test) == sorted(
+      t.trial_id for t in _TRIALS)
+  for fold in found:
+    assert not set(fold.test) & set(fold.train + fold.validation)
+    assert len(fold.validation) == 8
+    assert _subjects(_TRIALS, fold.test) <= _subjects(_TRIALS, fold.train)
 
 
 @given(st.sets(st.integers(1, 99), max_size=32), _SEEDS, st.data())
@@ -77,17 +154,35 @@ def test_only_subjects_that_exist_can_be_reserved(count):
     reserve([3, 1, 2], count, 0)
 
 
-@pytest.mark.parametrize('folds', [-1, 0, 1, 5])
-def test_impossible_number_of_folds(folds):
-  with pytest.raises(InputError, match=rf'evaluation\.folds: {folds} folds of 4'):
-    make_folds([1, 2, 3, 4], folds, 0, 0)
+_ONE_SIDED = [trial(s, k, valence=9.0 if s == 1 else 1.0 + k) for s in (1, 2)
+              for k in range(8)]
 
 
-def test_validation_must_leave_somebody_to_train_on():
-  with pytest.raises(InputError, match=r'evaluation\.validation_subjects: 2 of the 2'):
-    make_folds([1, 2, 3, 4], 2, 2, 0)
-
-
-def test_negative_number_of_validation_subjects():
-  with pytest.raises(InputError, match=r'evaluation\.validation_subjects'):
-    make_folds([1, 2, 3, 4], 2, -1, 0)
+@pytest.mark.parametrize(('trials', 'arguments', 'message'), [
+    (_TRIALS, {'folds': 1}, r'evaluation\.folds: 1 folds of 9 subjects are not'),
+    (_TRIALS, {'folds': 10}, r'evaluation\.folds: 10 folds of 9 subjects'),
+    (_TRIALS, {'folds': -1}, r'evaluation\.folds: -1 folds'),
+    (_TRIALS, {'protocol': 'stimuli', 'folds': 9}, '9 folds of 8 stimuli are not'),
+    (_TRIALS, {'protocol': 'subjects_x_stimuli', 'stimulus_folds': 9},
+     r'evaluation\.stimulus_folds: 9 folds of 8 stimuli'),
+    (_TRIALS[:8], {'protocol': 'leave_one_subject_out'}, '1 folds of 1 subjects'),
+    (_TRIALS, {'folds': 2, 'validation': 4},
+     r'evaluation\.validation_subjects: 4 of the [45] training subjects is not'),
+    (_TRIALS, {'validation': -1}, r'evaluation\.validation_subjects: -1 of the'),
+    (_TRIALS, {'protocol': 'official'},
+     r"evaluation\.protocol: 'official' is none of subjects, .*; none of these corpora "
+     'has an official split'),
+    (_TRIALS, {'protocol': 'windows'}, r"evaluation\.protocol: 'windows' is none of"),
+    (_TRIALS, {'threshold': 9.5}, r'input\.threshold: 9\.5 has all 72 trials on one '
+     'side, valence is 1 to 9'),
+    (_ONE_SIDED, {'folds': 2, 'validation': 0, 'targets': ('valence',)},
+     r'fold [01] would train on one class only, valence is high in all 8 trials'),
+    ([*_TRIALS, dataclasses.replace(_TRIALS[3], stimulus=99)], {},
+     's01_trial04: subject 1 has trial 4 twice; where two corpora share a subject'),
+    ([dataclasses.replace(t, ratings={'valence': 5.0, 'arousal': float('nan')})
+      for t in _TRIALS], {}, "no trial has a rating 'arousal', all 72 are empty"),
+])
+def test_folds_that_cannot_be_made(trials, arguments, message):
+  with pytest.raises(InputError, match=message) as error:
+    make_folds(trials, **{'folds': 3, **arguments})
+  assert '\n' not in str(error.value)

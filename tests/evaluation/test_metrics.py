@@ -1,46 +1,160 @@
 import itertools
-import math
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from scipy import stats
+from sklearn import config_context as sklearn_config
+from sklearn import metrics as sklearn
 
 from mvp_jax.evaluation import metrics
-
-bits = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1,
-                max_size=30)
+from mvp_jax.evaluation.metrics import METRICS
 
 
-def sklearn_scores(labels, predicted):
-  f1 = {'zero_division': 0, 'labels': [0, 1]}
-  return {'macro_f1': f1_score(labels, predicted, average='macro', **f1),
-          'f1': f1_score(labels, predicted, average=None, **f1)[1],
-          'accuracy': accuracy_score(labels, predicted)}
+def reference(labels, scores, ratings, predicted):
+  """METRICS by scikit-learn and SciPy; NaN where they have none."""
+  if not len(labels):
+    return dict.fromkeys(METRICS, np.nan)
+  said = (scores >= .5).astype(int)
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # they warn of a single class
+    *_, f1, support = sklearn.precision_recall_fscore_support(
+        labels, said, labels=[0, 1], zero_division=0)
+    found = {
+        'macro_f1': f1.mean(), 'f1': f1[1],
+        'weighted_f1': np.average(f1, weights=support),
+        'balanced_accuracy': sklearn.balanced_accuracy_score(labels, said),
+        'auroc': (sklearn.roc_auc_score(labels, scores) if len(set(labels)) > 1
+                  else np.nan),
+        'mcc': sklearn.matthews_corrcoef(labels, said),
+        'accuracy': sklearn.accuracy_score(labels, said)}
+  # Lin: Pearson's r times a factor of bias; without any spread r is 0 or undefined.
+  spread = ratings.std(), predicted.std()
+  if min(spread) == 0:
+    found['ccc'] = 0. if max(spread) or ratings[0] != predicted[0] else np.nan
+  else:
+    shift = (ratings.mean() - predicted.mean()) ** 2 / (spread[0] * spread[1])
+    bias = 2 / (spread[0] / spread[1] + spread[1] / spread[0] + shift)
+    found['ccc'] = stats.pearsonr(ratings, predicted).statistic * bias
+  return found
 
 
-@settings(max_examples=60, deadline=None)
-@given(bits)
-def test_scores_are_those_of_scikit_learn(pairs):
-  labels, predicted = np.array(pairs).T
-  counts = metrics.confusion(labels, predicted)
-  np.testing.assert_array_equal(
-      counts.reshape(2, 2), confusion_matrix(labels, predicted, labels=[0, 1]))
-  assert metrics.scores_of(counts) == pytest.approx(sklearn_scores(labels, predicted))
+def random_cases(number=1000, seed=0):
+  """Labels, scores, ratings, predicted ratings, case: with ties, one class, none."""
+  rng = np.random.default_rng(seed)
+  for case in range(number):
+    n = int(rng.choice([0, 2, 3, 10, 40], p=[.05, .1, .1, .35, .4]))
+    share = rng.choice([0, .2, .5, .8, 1], p=[.1, .2, .4, .2, .1])
+    labels = (rng.random(n) < share).astype(int)
+    digits = rng.choice([0, 1, 6])
+    scores = rng.random(n).round(digits)
+    ratings = rng.uniform(1, 9, n).round(digits)
+    predicted = rng.uniform(1, 9, n).round(digits)
+    if rng.random() < .1:
+      scores, predicted = np.full((2, n), .5)
+    if rng.random() < .1:
+      ratings = np.full(n, 5.)
+    if rng.random() < .05:
+      predicted = ratings
+    yield labels, scores, ratings, predicted, np.full(n, case)
 
 
-def test_one_class_only():
-  ones = np.ones(5)
-  assert metrics.scores_of(metrics.confusion(ones, ones)) == pytest.approx(
-      {'macro_f1': .5, 'f1': 1, 'accuracy': 1})
-  assert metrics.scores_of(metrics.confusion(ones, 0 * ones)) == pytest.approx(
-      {'macro_f1': 0, 'f1': 0, 'accuracy': 0})
-  assert metrics.scores_of(np.zeros(4))['accuracy'] == 0
+def test_a_thousand_random_cases_are_as_scikit_learn_and_scipy_say():
+  cases = list(random_cases())
+  with sklearn_config(assume_finite=True, skip_parameter_validation=True):  # faster
+    expected = np.array([list(reference(*case[:4]).values()) for case in cases])
+  # Each case as one subject of a corpus, scored alone: all at once.
+  labels, scores, ratings, predicted, subjects = (
+      np.concatenate(parts) for parts in zip(*cases, strict=True))
+  sums = metrics.sums(labels, scores, subjects, 0 * subjects, len(cases),
+                      ratings=ratings, predicted_ratings=predicted)
+  np.testing.assert_allclose(sums.metrics(np.eye(len(cases))), expected, atol=1e-9)
+  pooled = reference(labels, scores, ratings, predicted)
+  np.testing.assert_allclose(
+      sums.metrics(np.ones((1, len(cases))))[0], list(pooled.values()), atol=1e-9)
+  single = [len(set(case[0])) == 1 for case in cases]
+  assert np.mean(single) > .15
+  assert np.isnan(expected[single][:, METRICS.index('auroc')]).all()
+
+
+def test_nothing_at_all_has_no_scores():
+  empty = np.zeros(0)
+  sums = metrics.sums(empty, empty, empty.astype(int), empty, 3)
+  found = sums.scores(np.ones((2, 3)))
+  assert found.shape == (2, len(metrics.SCORES)) and np.isnan(found).all()
 
 
 def test_decide_at_one_half():
   np.testing.assert_array_equal(metrics.decide([.49, .5, .51, 0, 1]), [0, 1, 1, 0, 1])
+
+
+def test_confusion_is_in_the_order_of_scikit_learn():
+  rng = np.random.default_rng(0)
+  labels, said = rng.integers(0, 2, (2, 50))
+  np.testing.assert_array_equal(metrics.confusion(labels, said).reshape(2, 2),
+                                sklearn.confusion_matrix(labels, said))
+
+
+def some_trials(subjects=7, seed=3):
+  """Labels, scores, ratings, predicted, subjects (uneven) and two folds."""
+  rng = np.random.default_rng(seed)
+  who = np.repeat(np.arange(subjects), rng.integers(3, 12, subjects))
+  labels = rng.integers(0, 2, len(who))
+  scores = np.clip(.3 * labels + rng.random(len(who)) * .7, 0, 1).round(1)
+  return (labels, scores, labels + rng.normal(size=len(who)),
+          scores + rng.normal(size=len(who)), who, who % 2)
+
+
+def test_weights_are_copies_of_subjects():
+  labels, scores, ratings, predicted, who, folds = some_trials()
+  sums = metrics.sums(labels, scores, who, folds, 7, ratings=ratings,
+                      predicted_ratings=predicted)
+  weights = np.random.default_rng(1).multinomial(7, np.full(7, 1 / 7), 60)
+  for row, found in zip(weights, sums.scores(weights), strict=True):
+    copies = np.concatenate([np.flatnonzero(who == s) for s in np.repeat(
+        np.arange(7), row)])
+    one = metrics.sums(
+        labels[copies], scores[copies], 0 * copies, folds[copies], 1,
+        ratings=ratings[copies], predicted_ratings=predicted[copies],
+        bins=metrics.equal_bins(scores)[copies]).scores(np.ones((1, 1)))[0]
+    np.testing.assert_allclose(found, one, atol=1e-12)
+    slow = reference(labels[copies], scores[copies], ratings[copies],
+                     predicted[copies])
+    for name in METRICS:
+      if name != 'auroc':  # whose pairs are of one fold
+        assert found[METRICS.index(name)] == pytest.approx(slow[name])
+
+
+def test_auroc_ranks_within_folds():
+  labels, scores, *_, who, folds = some_trials()
+  right = pairs = 0
+  for fold in (0, 1):
+    here = folds == fold
+    number = labels[here].sum() * (1 - labels[here]).sum()
+    right += number * sklearn.roc_auc_score(labels[here], scores[here])
+    pairs += number
+  at = METRICS.index('auroc')
+  found = metrics.sums(labels, scores, who, folds, 7).metrics(np.ones((1, 7)))[0, at]
+  assert found == pytest.approx(right / pairs)
+  # A constant of each fold says nothing, whatever the constants.
+  constant = metrics.sums(labels, .2 + .5 * folds, who, folds, 7)
+  assert constant.metrics(np.ones((1, 7)))[0, at] == .5
+  assert sklearn.roc_auc_score(labels, .2 + .5 * folds) != .5
+
+
+def test_concordance_of_a_large_offset_keeps_its_digits():
+  rng = np.random.default_rng(0)
+  x, y = rng.normal(size=(2, 30))
+  one = np.zeros(30, int)
+
+  def ccc(offset):
+    sums = metrics.sums(one, one, one, one, 1, ratings=x + offset,
+                        predicted_ratings=y + offset)
+    return sums.metrics(np.ones((1, 1)))[0, METRICS.index('ccc')]
+
+  assert ccc(1e7) == pytest.approx(ccc(0), rel=1e-6)
 
 
 @settings(max_examples=25, deadline=None)
@@ -48,13 +162,11 @@ def test_decide_at_one_half():
 def test_coin_is_the_mean_over_all_outcomes(trials):
   labels = np.array([label for label, _ in trials])
   p = np.array([p for _, p in trials])
-  expected = dict.fromkeys(metrics.METRICS, 0.0)
-  for outcome in itertools.product((0, 1), repeat=len(trials)):
-    outcome = np.array(outcome)
-    chance = np.prod(np.where(outcome == 1, p, 1 - p))
-    scores = metrics.scores_of(metrics.confusion(labels, outcome))
-    for name, score in scores.items():
-      expected[name] += chance * score
+  outcomes = np.array(list(itertools.product((0, 1), repeat=len(trials))))
+  chance = np.prod(np.where(outcomes == 1, p, 1 - p), axis=1)
+  counts = np.stack([metrics.confusion(labels, outcome) for outcome in outcomes])
+  expected = {name: chance @ values
+              for name, values in metrics.count_scores(counts).items()}
   assert metrics.coin_scores(labels, p) == pytest.approx(expected, abs=1e-9)
 
 
@@ -63,82 +175,6 @@ def test_coin_of_many_trials_is_near_its_simulation():
   labels, p = rng.integers(0, 2, 600), rng.choice([.4, .55, .6], 600)
   draws = rng.random((4000, 600)) < p
   counts = np.stack([metrics.confusion(labels, draw) for draw in draws])
-  simulated = {name: drawn.mean() for name, drawn in metrics.scores_of(counts).items()}
-  assert metrics.coin_scores(labels, p) == pytest.approx(simulated, abs=1.5e-3)
-
-
-def some_trials(subjects=7, seed=3):
-  """Labels, two models' decisions and subjects of unequal numbers of trials."""
-  rng = np.random.default_rng(seed)
-  who = np.repeat(np.arange(subjects) * 3 + 1, rng.integers(3, 12, subjects))
-  labels = rng.integers(0, 2, len(who))
-  first = np.where(rng.random(len(who)) < .8, labels, 1 - labels)
-  second = np.where(rng.random(len(who)) < .6, labels, 1 - labels)
-  return labels, first, second, who
-
-
-def test_bootstrap_is_the_loop_over_resampled_subjects():
-  labels, first, second, who = some_trials()
-  weights = metrics.resample_weights(7, 100, seed=1)
-  assert weights.shape == (100, 7)
-  assert (weights.sum(1) == 7).all()
-  persons = np.unique(who)
-  loop = {'one': [], 'difference': []}
-  for row in weights:
-    rows = np.concatenate([np.flatnonzero(who == person)
-                           for person in np.repeat(persons, row)])
-    a = sklearn_scores(labels[rows], first[rows])['macro_f1']
-    b = sklearn_scores(labels[rows], second[rows])['macro_f1']
-    loop['one'].append(a)
-    loop['difference'].append(a - b)
-  ours = metrics.subject_counts(labels, first, who)
-  theirs = metrics.subject_counts(labels, second, who)
-  one = metrics.estimate(ours, weights)['macro_f1']
-  gain = metrics.difference(ours, theirs, weights)['macro_f1']
-  for estimate, slow in ((one, loop['one']), (gain, loop['difference'])):
-    assert [estimate.low, estimate.high] == pytest.approx(
-        np.quantile(slow, [.025, .975]).tolist())
-  assert one.value == pytest.approx(sklearn_scores(labels, first)['macro_f1'])
-
-
-def test_resampling_is_fixed_by_its_seed_and_draws_subjects_evenly():
-  weights = metrics.resample_weights(5, 4000, seed=0)
-  np.testing.assert_array_equal(weights, metrics.resample_weights(5, 4000, seed=0))
-  assert (weights != metrics.resample_weights(5, 4000, seed=1)).any()
-  assert weights.mean(0) == pytest.approx(np.ones(5), abs=.06)
-  assert weights.var(0) == pytest.approx(np.full(5, .8), abs=.08)
-
-
-def test_interval_covers_despite_subjects_that_differ():
-  rng = np.random.default_rng(0)
-  covered = naive = 0
-  repeats, subjects, trials = 200, 30, 20
-  for _ in range(repeats):
-    skill = rng.beta(4, 2, subjects)  # accuracy differs by subject; its mean is 2/3
-    right = rng.random((subjects, trials)) < skill[:, None]
-    labels = rng.integers(0, 2, (subjects, trials))
-    said = np.where(right, labels, 1 - labels)
-    who = np.repeat(np.arange(subjects), trials)
-    for cluster in (True, False):
-      by = who if cluster else np.arange(who.size)
-      counts = metrics.subject_counts(labels.ravel(), said.ravel(), by)
-      weights = metrics.resample_weights(len(counts), 200, seed=0)
-      found = metrics.estimate(counts, weights)['accuracy']
-      if cluster:
-        covered += found.low <= 2 / 3 <= found.high
-      else:
-        naive += found.low <= 2 / 3 <= found.high
-  assert .89 <= covered / repeats <= .985
-  assert naive < covered - .1 * repeats
-
-
-def test_one_subject_has_no_interval():
-  counts = metrics.subject_counts([0, 1, 1], [0, 1, 0], [4, 4, 4])
-  found = metrics.estimate(counts, metrics.resample_weights(1))['accuracy']
-  assert found.value == pytest.approx(2 / 3)
-  assert math.isnan(found.low) and math.isnan(found.high)
-
-
-def test_difference_refuses_other_trials():
-  with pytest.raises(ValueError, match='same trials'):
-    metrics.difference([[1, 0, 0, 1]], [[1, 0, 0, 2]], np.ones((2, 1)))
+  simulated = {name: drawn.mean()
+               for name, drawn in metrics.count_scores(counts).items()}
+  assert metrics.coin_scores(labels, p) == pytest.approx(simulated, abs=2e-3)

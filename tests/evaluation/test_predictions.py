@@ -12,6 +12,7 @@ from mvp_jax.evaluation.predictions import (
 )
 
 HEADER = 'dataset,subject,trial,stimulus,fold,seed,model,target,rating,label,score'
+FULL = f'{HEADER},predicted_rating'
 ROWS = ['deap,1,5,7,0,0,fusion,valence,6.96,1,0.75',
         'deap,1,5,7,0,0,class_prior,valence,6.96,1,0.5',
         'deap,2,1,N1,1,0,fusion,valence,3.0,0,0.0',
@@ -29,7 +30,7 @@ def path(tmp_path):
 
 
 def test_columns_are_those_promised():
-  assert ','.join(COLUMNS) == HEADER
+  assert ','.join(COLUMNS) == FULL
 
 
 def test_reads_what_is_written_by_hand(path):
@@ -38,10 +39,26 @@ def test_reads_what_is_written_by_hand(path):
   assert last.stimulus == 'N1' and last.score == 1.0
 
 
+def test_predicted_ratings_may_be_there_in_any_column(path):
+  rows = [f'{[6.5, ""][i % 2]},{row}' for i, row in enumerate(ROWS)]
+  found = read_predictions(write(path, rows, header=f'predicted_rating,{HEADER}'))
+  assert [row.predicted_rating for row in found] == [6.5, None, 6.5, None]
+  write_predictions(path, found)
+  assert read_predictions(path) == found
+  half = [f'{rows[0]}', *rows[1:2], rows[2].removeprefix('6.5'), rows[3]]
+  with pytest.raises(InputError, match='line 4 .*for some trials of this model'):
+    read_predictions(write(path, half, header=f'predicted_rating,{HEADER}'))
+
+
+def test_one_subject_number_in_two_corpora_is_two_people(path):
+  other = [row.replace('deap', 'amigos') for row in ROWS]
+  assert len(read_predictions(write(path, [*ROWS, *other]))) == 8
+
+
 def test_round_trip_is_exact(path, predictions):
   write_predictions(path, predictions)
   assert read_predictions(path) == predictions
-  assert path.read_text().splitlines()[0] == HEADER
+  assert path.read_text().splitlines()[0] == FULL
   assert [entry.name for entry in path.parent.iterdir()] == ['predictions.csv']
 
 
@@ -63,6 +80,7 @@ def test_text_with_commas_and_quotes_survives(path):
 @pytest.mark.parametrize('change, message', [
     ({'score': float('nan')}, 'score'), ({'score': 1.01}, 'score'),
     ({'score': -.01}, 'score'), ({'rating': float('inf')}, 'rating'),
+    ({'predicted_rating': float('nan')}, 'predicted_rating is nan'),
     ({'label': 2}, 'label'), ({'model': ''}, 'model'), ({'model': 'coin'}, 'coin'),
     ({'stimulus': 'a\nb'}, 'stimulus'),
 ])
@@ -96,8 +114,15 @@ def test_bad_rows_are_named(path, rows, message):
 def test_bad_files_are_named(path):
   with pytest.raises(InputError, match='no such file'):
     read_predictions(path)
-  with pytest.raises(InputError, match='line 1: columns'):
+  with pytest.raises(InputError, match="line 1: columns 'p' unknown; expected"):
     read_predictions(write(path, ROWS, header=HEADER.replace('score', 'p')))
+  with pytest.raises(InputError, match="columns 'rating' missing"):
+    read_predictions(write(path, ROWS, header=HEADER.replace('rating,', '')))
+  with pytest.raises(InputError, match="columns 'score' twice"):
+    read_predictions(write(path, ROWS, header=HEADER + ',score'))
+  nothing = [row.replace('6.96', 'nan').replace('3.0', 'nan') for row in ROWS]
+  with pytest.raises(InputError, match='line 2 .*no trial has a finite rating of val'):
+    read_predictions(write(path, nothing))
   path.write_bytes(b'\xff\xfe\x00')
   with pytest.raises(InputError, match='UTF-8'):
     read_predictions(path)

@@ -6,13 +6,22 @@ from unittest import mock
 
 import matplotlib
 import numpy as np
+import pandas
 import pytest
 from sklearn.metrics import f1_score
 
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import figures, files, report
+from mvp_jax.evaluation import (
+  figures,
+  files,
+  report,
+  run_sections,
+  score_figures,
+  score_sections,
+)
 from mvp_jax.evaluation.document import to_html, to_markdown
 from mvp_jax.evaluation.predictions import write_predictions
+from mvp_jax.evaluation.results import evaluate
 
 VOID = {'meta', 'img', 'br', 'link', 'hr', 'input'}
 
@@ -61,9 +70,9 @@ def rewrite_run(workdir, **changes):
 
 
 def test_the_account_is_linked_where_it_is(tmp_path):
-  assert not list(report._account(tmp_path))
+  assert not list(run_sections.account(tmp_path))
   (tmp_path / 'account.html').write_text('')
-  blocks = list(report._account(tmp_path))
+  blocks = list(run_sections.account(tmp_path))
   assert Page(to_html('', blocks)).resources == ['account.html']
   assert 'account.html](account.html)' in to_markdown('', blocks, '')
 
@@ -74,7 +83,7 @@ def test_whole_report(workdir, predictions):
   assert dict(matplotlib.rcParams) == settings
   assert 'SYNTHETIC' in page.text and 'SYNTHETIC' in markdown
   assert 'script' not in page.tags and 'link' not in page.tags
-  assert len(page.resources) == 5
+  assert len(page.resources) == 7
   assert all(r.startswith('data:image/png;base64,') for r in page.resources)
   for target in ('valence', 'arousal'):
     for model in ('fusion', 'video', 'physio', 'class_prior'):
@@ -89,11 +98,80 @@ def test_whole_report(workdir, predictions):
                'Checked: no test subject is among', 'rated 6.36, high',
                'Probability of high: valence .'):
     assert text in page.text and text in markdown
-  for name in ('scores', 'confusions', 'labels', 'learning_curves', 'attention'):
+  for name in ('scores', 'subjects', 'calibration', 'confusions', 'labels',
+               'learning_curves', 'attention'):
     png = (workdir / 'figures' / f'{name}.png').read_bytes()
     assert png.startswith(b'\x89PNG')
     assert f'(figures/{name}.png)' in markdown
   assert 'absent' not in page.text
+
+
+AUDIT = {'passed': True, 'checks': [
+    {'name': 'trials', 'passed': True, 'detail': 'each of 160 trials once'}]}
+
+
+def test_audit_protocol_and_leak_meter_are_shown(workdir):
+  meter = {'target': 'valence', 'model': 'fusion', 'split': 'other trials',
+           'honest': .61, 'claimed': .93, 'inflation': .32, 'low': .2, 'high': .4}
+  rewrite_run(workdir, audit=AUDIT, protocol='leave_one_subject_out',
+              threshold='subject_median', leak_meter=[meter])
+  page, markdown = made(workdir)
+  for text in ('Protocol: leave one subject out, 4 folds.', 'Leak audit: passed (1',
+               'above the subject median of the ratings', '1 of 161 trials lost',
+               'each of 160 trials once', 'NOT RESULTS', '+.320 [.200, .400]'):
+    assert text in page.text and text in markdown
+  assert 'Checked: no fold tests on a subject' not in page.text  # the audit does
+
+
+def test_a_failed_audit_prints_no_scores(workdir, predictions):
+  report.write_report(workdir)
+  bad = {'name': 'content', 'passed': False, 'detail': 's01_trial01 is s02_trial07'}
+  for passed in (True, False):  # whatever the summary says
+    rewrite_run(workdir, audit={'passed': passed, 'checks': [*AUDIT['checks'], bad]})
+    page, markdown = made(workdir)
+    for text in (page.text, markdown):
+      assert 'LEAK AUDIT FAILED: NO SCORES' in text
+      assert 's01_trial01 is s02_trial07' in text
+      assert 'macro-F1' not in text and '[.' not in text
+    assert not page.resources
+    assert not (workdir / 'tables').exists() and not (workdir / 'figures').exists()
+  (workdir / 'predictions.csv').unlink()  # such a run may have none
+  made(workdir)
+
+
+def test_tables_hold_what_the_report_shows(workdir, predictions):
+  (workdir / 'attention.npz').unlink()
+  report.write_report(workdir)
+  table = pandas.read_csv(workdir / 'tables' / 'scores.csv')
+  table = table.set_index(['target', 'model'])
+  for result in evaluate(predictions):
+    for model in ('fusion', 'video'):
+      row = table.loc[result.target, model]
+      for name, metric in (('macro-F1', 'macro_f1'), ('AUROC', 'auroc')):
+        expected = result.scores[model][metric]
+        assert [row[name], row[f'{name} low'], row[f'{name} high']] == pytest.approx(
+            [expected.value, expected.low, expected.high])
+  assert 'CCC' not in table
+  assert table.loc['valence', 'best possible']['accuracy'] == .9155
+  pairs = pandas.read_csv(workdir / 'tables' / 'comparisons.csv')
+  assert {'macro-F1', 'macro-F1 p', 'macro-F1 p holm'} <= set(pairs)
+  assert len(pandas.read_csv(workdir / 'tables' / 'subjects.csv')) == 2 * 8 * 5
+  latex = (workdir / 'tables' / 'scores.tex').read_text()
+  assert latex.count('&') == 10 * (1 + 2 * 6)  # columns, header and rows
+  for rule in ('toprule', 'midrule', 'bottomrule'):
+    assert f'\\{rule}' in latex
+
+
+@pytest.mark.parametrize('subjects, models', [
+    (1, ('fusion',)), (2, ('video', 'class_prior')), (3, ('class_prior',))])
+@pytest.mark.parametrize('one_class', [True, False])
+def test_little_is_enough(tmp_path, predictions, subjects, models, one_class):
+  write_predictions(tmp_path / 'predictions.csv', [
+      dataclasses.replace(row, label=row.label * (not one_class))
+      for row in predictions
+      if row.subject <= subjects and row.model in models and row.target == 'valence'])
+  page, _ = made(tmp_path)
+  assert 'The result' in page.text
 
 
 def test_made_anew_it_is_the_same(workdir):
@@ -115,12 +193,14 @@ def test_no_banner_on_real_data(workdir):
 
 @pytest.mark.parametrize('synthetic', [True, False])
 def test_every_figure_says_synthetic(predictions, attention, synthetic):
-  results = report.summary.evaluate(predictions)
+  results = evaluate(predictions)
   losses = {'fold0/fusion': {'train': (np.arange(3.), np.ones(3))}}
-  for figure in (figures.scores(results, None, synthetic),
+  for figure in (score_figures.scores(results, None, synthetic),
+                 score_figures.subjects(results, synthetic),
+                 score_figures.calibration(results, synthetic),
                  figures.labels(predictions, 5.0, synthetic),
                  figures.learning_curves(losses, synthetic),
-                 figures.confusions(results, synthetic),
+                 score_figures.confusions(results, synthetic),
                  figures.attention(attention, synthetic)):
     assert ('SYNTHETIC' in [text.get_text() for text in figure.texts]) == synthetic
 
@@ -140,11 +220,13 @@ def test_predictions_alone_are_enough(workdir):
 
 @pytest.mark.parametrize('key', [
     'dataset', 'synthetic', 'ceiling', 'git', 'versions', 'seconds', 'encoder', 'folds',
-    'trials_in', 'trials_out', 'losses', 'threshold', 'device', 'parameters'])
+    'trials_in', 'trials_out', 'losses', 'threshold', 'device', 'parameters', 'audit',
+    'protocol', 'leak_meter'])
 def test_any_fact_may_be_missing_or_odd(workdir, key, monkeypatch):
   drawn = mock.Mock()
   drawn.png.return_value = b'PNG'
-  monkeypatch.setattr(report, 'figures', drawn)
+  monkeypatch.setattr(run_sections, 'figures', drawn)
+  monkeypatch.setattr(score_sections, 'score_figures', drawn)
   for value in (..., None, 'odd', [{'odd': [1]}], {}):
     rewrite_run(workdir, **{key: value})
     made(workdir)

@@ -38,6 +38,13 @@ def test_names_are_fixed_and_everything_is_found(found):
     assert not [name for name, value in trial.items() if math.isnan(value)]
 
 
+def test_a_rate_may_be_a_float(bodies, found):
+  body = bodies[0]
+  again = trial_features(np.column_stack(
+    [body.eda, body.ppg, body.ecg, body.respiration])[ONSET:], float(RATE), CHANNELS)
+  assert again == found[0]
+
+
 def test_heart_rate_of_ecg_and_ppg_agree(found):
   rates = np.array([[trial[f'{channel}_heart_rate'] for trial in found]
                     for channel in ('ppg', 'ecg_right', 'ecg_left')])

@@ -1,0 +1,19 @@
+"""The ablations of MVP on AMIGOS: one table for each question, by one command.
+
+  python launch.py --config=configs/amigos_ablation.py --config.data.manual_dir=DIR
+
+Everything else is as in amigos_fusion.py; the questions are those of deap_ablation.py.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import amigos_fusion
+from configs.deap_ablation import QUESTIONS
+
+
+def get_config(twin='planted'):
+  """amigos_fusion's config and the questions."""
+  config = amigos_fusion.get_config(twin)
+  config.job = 'ablation'
+  config.ablation = ConfigDict(QUESTIONS)
+  return config

@@ -1,0 +1,81 @@
+"""Whether probabilities mean what they say, and whom a model should not answer.
+
+Expected calibration error (ECE): trials are put into bins of equally many by their
+probability of high; the mean over trials of |share of high - mean probability| of
+their bin. Bins of equal mass rather than of equal width, whose outer ones are all
+but empty here (Nixon et al., Measuring calibration in deep learning, 2019).
+
+Risk-coverage: of the trials that a model is surest of, the share that it gets wrong,
+against how many it answers (Geifman and El-Yaniv, 2017).
+"""
+
+import dataclasses
+
+import numpy as np
+
+BINS = 10
+_DRAWS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+  """One model's curves, all seeds together.
+
+  `probability`, `share`, `trials` [bins]: mean probability of high, share of high and
+  number of trials of each bin. `coverage`, `risk` [groups]: after each group of equal
+  confidence. `floor`: the mean ECE, by simulation, if the probabilities were true.
+  """
+  probability: np.ndarray
+  share: np.ndarray
+  trials: np.ndarray
+  coverage: np.ndarray
+  risk: np.ndarray
+  floor: float
+
+
+def calibrate(labels, scores, wrong, draws=_DRAWS) -> Calibration:
+  """Curves of labels, probabilities of high and errors (all [n])."""
+  labels, scores = np.asarray(labels, float), np.asarray(scores, float)
+  bins = equal_bins(scores)
+  trials, high, said = (np.bincount(bins, x, BINS)
+                        for x in (np.ones_like(scores), labels, scores))
+  some = trials > 0
+  answered, errors = confidence_groups(scores, wrong)
+  answered, errors = answered.cumsum(), errors.cumsum()
+  rng = np.random.default_rng(0)
+  member = np.eye(BINS)[bins]
+  drawn = (rng.random((draws, len(scores))) < scores) - scores
+  return Calibration(
+      said[some] / trials[some], high[some] / trials[some], trials[some],
+      answered / len(scores), errors / answered,
+      float(np.abs(drawn @ member).sum(1).mean() / len(scores)))
+
+
+def equal_bins(scores, bins=BINS) -> np.ndarray:
+  """The bin, from 0, of each score [n]; equal scores share one."""
+  if not len(scores):
+    return np.zeros(0, int)
+  inner = np.quantile(scores, np.linspace(0, 1, bins + 1)[1:-1])
+  return np.searchsorted(inner, scores)
+
+
+def confidence_groups(scores, wrong):
+  """Trials and errors [groups] of each confidence max(p, 1 - p), the surest first."""
+  group = np.unique(-np.maximum(scores, 1 - scores), return_inverse=True)[1]
+  return np.bincount(group).astype(float), np.bincount(group, wrong)
+
+
+def area_under_risk(trials, errors) -> np.ndarray:
+  """Area under the risk-coverage curve [...], 0 at best.
+
+  `trials` and `errors` [..., groups] as of `confidence_groups`, or weighted. Errors
+  are taken to lie evenly within a group: the curve is exact for a random order.
+  """
+  total, wrong = trials.cumsum(-1), errors.cumsum(-1)
+  before, wrong_before = total - trials, wrong - errors
+  inside = (before > 0) & (trials > 0)
+  rate = np.divide(errors, trials, out=np.zeros_like(errors), where=trials > 0)
+  growth = np.divide(total, before, out=np.ones_like(total), where=inside)
+  area = (errors + (wrong_before - rate * before) * np.log(growth)).sum(-1)
+  everyone = total[..., -1] if trials.shape[-1] else np.zeros(trials.shape[:-1])
+  return np.divide(area, everyone, out=np.full_like(area, np.nan), where=everyone > 0)

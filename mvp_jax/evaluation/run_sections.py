@@ -1,0 +1,327 @@
+"""The report's sections on the run: origin, audit, folds, data, encoder, curves."""
+
+import json
+
+from mvp_jax.evaluation import figures
+from mvp_jax.evaluation.document import (
+  Banner,
+  Bullets,
+  Folded,
+  Link,
+  Paragraph,
+  Picture,
+  Section,
+  Table,
+)
+from mvp_jax.evaluation.names import MAIN_MODEL, model_name
+from mvp_jax.evaluation.statistics import Difference
+from mvp_jax.evaluation.summary import interval, number
+
+
+class Facts:
+  """run.json, of which any key may be missing or be of another kind."""
+
+  def __init__(self, facts):
+    self._facts = facts
+
+  def get(self, key, kind):
+    value = self._facts.get(key)
+    return value if isinstance(value, kind) else None
+
+  @property
+  def audit(self):
+    """The leak audit: None if not known, else whether it passed and its checks."""
+    audit = self.get('audit', dict)
+    if not audit or not isinstance(audit.get('passed'), bool):
+      return None
+    checks = _objects(audit.get('checks'))
+    return (audit['passed'] and all(check.get('passed') for check in checks)), checks
+
+
+def origin(run, facts, synthetic):
+  if synthetic:
+    yield Banner('SYNTHETIC', 'These numbers come from a computer-made twin of the '
+                 'corpus with planted effects. They show that the method runs and '
+                 'finds what was planted; they say nothing about people.')
+  elif facts.get('synthetic', bool) is None:
+    where = 'run.json is absent' if run is None else 'run.json does not say'
+    yield Banner('Origin unknown',
+                 f'{where}: whether these data are synthetic is not known.')
+
+
+def audit_failed(facts):
+  """What stands in place of all scores."""
+  checks = facts.audit[1]
+  yield Banner('LEAK AUDIT FAILED: NO SCORES', 'Test trials are known to the training, '
+               'so that any score would be too good. Repair what failed and rerun.')
+  yield Bullets([f'{text(c.get("name"))}: {text(c.get("detail"))}' for c in checks
+                 if not c.get('passed')])
+  yield _checks(checks)
+
+
+def tested(results, facts):
+  """What was tested and how, in a few sentences; on the first screen."""
+  seeds = max(result.seeds for result in results)
+  folds = len({(fold.seed, fold.fold) for r in results for fold in r.folds}) // seeds
+  protocol, threshold = facts.get('protocol', str), facts.get(
+      'threshold', int | float | str)
+  said = [f'Protocol: {words(protocol)}, ' if protocol else 'Protocol: not stated, ',
+          f'{folds} folds' if folds != 1 else '1 fold',
+          f', {seeds} seeds' if seeds > 1 else '', '. High is ',
+          'not defined in run.json' if threshold is None else _high(threshold), '. ']
+  given, left = facts.get('trials_in', int), facts.get('trials_out', int)
+  if given is not None and left is not None:
+    said.append(f'{given - left} of {given} trials lost in preparation. ')
+  if facts.audit:
+    said.append(f'Leak audit: passed ({len(facts.audit[1])} checks).')
+  else:
+    said.append('Leak audit: none in run.json.')
+  yield Paragraph(''.join(said))
+
+
+def audit_section(facts):
+  if facts.audit:
+    yield Section('Leak audit: passed', [_checks(facts.audit[1])])
+
+
+def _checks(checks):
+  return Table(['check', 'passed', 'what was found'],
+               [[text(c.get('name')), text(c.get('passed')), text(c.get('detail'))]
+                for c in checks], text_columns=3)
+
+
+def _high(threshold):
+  if isinstance(threshold, str):
+    return f'above the {words(threshold)} of the ratings'
+  return f'a rating above {threshold:g}'
+
+
+def leak_meter(facts):
+  """What wrong splits would have claimed; a warning, not a result."""
+  keys = 'honest', 'claimed', 'inflation', 'low', 'high'
+  found = [row for row in _objects(facts.get('leak_meter', list))
+           if all(isinstance(row.get(key), float) for key in keys)]
+  rows = [[*(text(row.get(key)) for key in ('target', 'model', 'split')),
+           number(row['honest']), number(row['claimed']),
+           interval(Difference(row['inflation'], row['low'], row['high']), sign=True)]
+          for row in found]
+  if rows:
+    yield Section('Leak meter: what wrong splits would have claimed', [
+        Banner('NOT RESULTS', 'The same model under splits that leak, to show by how '
+               'much they inflate macro-F1. Never report these.'),
+        Table(['target', 'model', 'tested on', 'honest', 'claimed', 'inflation'], rows,
+              text_columns=3)])
+
+
+def folds(results, predictions, facts):
+  blocks = []
+  for result in results:
+    many = result.seeds > 1
+    names = [name for name in result.everyone if name != 'majority']
+    blocks.append(Table(
+        [f'{result.target}: fold', *(['seed'] if many else []), 'subjects', 'trials',
+         'share of high', *map(model_name, names)],
+        [[str(fold.fold), *([str(fold.seed)] if many else []), str(fold.subjects),
+          str(fold.trials), number(fold.share_high),
+          *(number(fold.macro_f1[name]) for name in names)]
+         for fold in result.folds]))
+  blocks.append(Paragraph('Macro-F1 of the held-out trials of each fold.'))
+  yield Section('Folds', [*blocks, *_sides(predictions, facts)])
+
+
+def _sides(predictions, facts):
+  tested = {}
+  for row in predictions:
+    tested.setdefault(row.fold, set()).add(row.subject)
+  folds = [fold for fold in _objects(facts.get('folds', list))
+           if isinstance(fold.get('fold'), int)]
+  if not folds:
+    yield Table(['fold', 'test subjects'], [[str(fold), _ranges(subjects)] for
+                                            fold, subjects in sorted(tested.items())],
+                text_columns=2)
+    yield Paragraph('The training and validation subjects of the folds are absent '
+                    'from run.json, so subject independence is not checked here.')
+    return
+  parts = ('train_subjects', 'validation_subjects', 'test_subjects')
+  yield Table(['fold', 'training', 'validation', 'test'],
+              [[str(fold['fold']),
+                *(_ranges(fold.get(part)) for part in parts)] for fold in folds],
+              text_columns=4)
+  if not facts.audit:
+    yield Paragraph(_independence(folds, tested))
+  listed = {subject for fold in folds for subject in _items(fold.get('test_subjects'))}
+  lost = listed - {row.subject for row in predictions}
+  if lost:
+    yield Paragraph(f'Test subjects without any prediction: {_ranges(lost)}.')
+
+
+def _independence(folds, tested):
+  faults, listed = [], {fold['fold'] for fold in folds}
+  for fold in folds:
+    train, validation, test = (
+        set(_items(fold.get(part)))
+        for part in ('train_subjects', 'validation_subjects', 'test_subjects'))
+    test |= tested.get(fold['fold'], set())
+    shared = test & (train | validation)
+    if shared:
+      faults.append(f'fold {fold["fold"]} tests on subjects {_ranges(shared)}, '
+                    'which it also trains or validates on')
+  missing = sorted(set(tested) - listed)
+  if missing:
+    faults.append(f'run.json does not list fold {_ranges(missing)}')
+  if faults:
+    return f'NOT subject-independent as far as can be seen: {"; ".join(faults)}.'
+  return 'Checked: no fold tests on a subject that it trains or validates on.'
+
+
+def data(workdir, predictions, facts, synthetic):
+  threshold = facts.get('threshold', int | float)
+  known = facts.get('threshold', int | float | str)
+  label = ('the threshold is absent from run.json' if known is None
+           else f'high is {_high(known)}')
+  yield picture('labels', figures.labels(predictions, threshold, synthetic),
+                 f'Ratings and labels of the held-out trials; {label}.')
+  rows = []
+  for key, name in (('trials_in', 'trials in'), ('trials_out', 'trials out')):
+    value = facts.get(key, int)
+    rows.append([name, 'absent from run.json' if value is None else str(value)])
+  losses = facts.get('losses', dict)
+  if losses is None:
+    rows.append(['losses', 'absent from run.json'])
+  elif losses:
+    rows += [[f'lost: {code}', text(value)] for code, value in losses.items()]
+  else:
+    rows.append(['losses', 'none'])
+  yield Table(['account', ''], rows, text_columns=2)
+  yield from account(workdir)
+
+
+def account(workdir):
+  if (workdir / 'account.html').exists():
+    yield Link('Every trial as it was prepared, and what was lost and why: '
+               'account.html', 'account.html')
+
+
+def encoder(predictions, facts):
+  encoder = facts.get('encoder', dict)
+  if not encoder:
+    yield Paragraph('Absent from run.json: what the video encoder was trained on is '
+                    'not known.')
+    return
+  trained_on = encoder.get('trained_on_subjects')
+  yield Table(['video encoder', ''],
+              [[words(key), _ranges(value) if key == 'trained_on_subjects' else
+                text(value)] for key, value in encoder.items()], text_columns=2)
+  if not isinstance(trained_on, list):
+    yield Paragraph('Which subjects it was trained on is absent from run.json.')
+    return
+  shared = {row.subject for row in predictions} & set(_items(trained_on))
+  yield Paragraph(
+      f'Test subjects {_ranges(shared)} are among those that the encoder was trained '
+      'on: their faces (not their labels) were seen before.' if shared else
+      'Checked: no test subject is among those that the encoder was trained on.')
+
+
+def learning(curves, synthetic):
+  if not curves or not curves[0]:
+    yield Paragraph('Absent: metrics.jsonl is missing or holds no losses.')
+    return
+  yield picture('learning_curves', figures.learning_curves(curves[0], synthetic),
+                 'Loss against training step. Thin: one run each; bold: their mean, '
+                 'with a band of one standard deviation over runs. Grey: training.')
+  if curves[1]:
+    yield Paragraph(f'{curves[1]} lines of metrics.jsonl could not be read and were '
+                    'passed over.')
+
+
+def attention(arrays, predictions, synthetic):
+  if arrays is None:
+    yield Paragraph('Absent: there is no attention.npz.')
+    return
+  said = [f'{row.target} {number(row.score, 2)} (rated {row.rating:g}, '
+          f'{"high" if row.label else "low"})' for row in predictions
+          if (row.subject, row.trial) == (arrays.get('subject'), arrays.get('trial'))
+          and row.model == MAIN_MODEL]
+  caption = ('Where the physio queries look in the video, mean over layers and heads. '
+             'Below it, the mean over queries, relative to even attention (dashed).')
+  if said:
+    caption += f' Probability of high: {", ".join(said)}.'
+  yield picture('attention', figures.attention(arrays, synthetic), caption)
+
+
+def how(predictions, facts, config):
+  seconds, versions = facts.get('seconds', dict), facts.get('versions', dict)
+  parameters = facts.get('parameters', dict)
+  rows = [['seeds', _ranges({row.seed for row in predictions})],
+          *([key, facts.get(key, str) or 'absent from run.json']
+            for key in ('git', 'device'))]
+  yield Table(['run', ''], rows, text_columns=2)
+  for name, table in (('parameters', parameters), ('seconds', seconds)):
+    if table:
+      yield Table([name, ''], [[words(key), text(value)]
+                               for key, value in table.items()])
+    else:
+      yield Paragraph(f'{name.capitalize()}: absent from run.json.')
+  if versions:
+    yield Folded('Package versions', '\n'.join(
+        f'{key} {text(value)}' for key, value in versions.items()))
+  else:
+    yield Paragraph('Package versions: absent from run.json.')
+  if config is None:
+    yield Paragraph('Config: config.json is absent.')
+  else:
+    yield Folded('Config', json.dumps(config, indent=2))
+
+
+def picture(name, figure, caption):
+  """A figure as a block."""
+  return Picture(name, caption, figures.png(figure))
+
+
+def _objects(value):
+  return [item for item in value if isinstance(item, dict)] if isinstance(
+      value, list) else []
+
+
+def _items(value):
+  if not isinstance(value, list):
+    return []
+  return [item for item in value if isinstance(item, int | str)]
+
+
+def _ranges(numbers):
+  """`[1, 2, 3, 5]` as `1-3, 5`."""
+  if not isinstance(numbers, list | set):
+    return 'absent'
+  if not all(isinstance(n, int) for n in numbers):
+    return text(list(numbers))
+  spans = []
+  for n in sorted(numbers):
+    if spans and n <= spans[-1][1] + 1:
+      spans[-1][1] = n
+    else:
+      spans.append([n, n])
+  return ', '.join(f'{a}' if a == b else f'{a}-{b}' for a, b in spans) or 'none'
+
+
+def text(value):
+  """A value of a JSON file for people."""
+  match value:
+    case bool():
+      return 'yes' if value else 'no'
+    case int():
+      return f'{value:,}'
+    case float():
+      return f'{value:,.1f}' if abs(value) >= 10 else f'{value:.4g}'
+    case list():
+      return ', '.join(map(str, value)) or 'none'
+    case None:
+      return 'none'
+  return str(value)
+
+
+def words(key):
+  """A key of a JSON file for people."""
+  return str(key).replace('_', ' ')
+
+

@@ -1,0 +1,54 @@
+"""Twins in memory: body signals and ratings without files or video."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from mvp_jax.data.trials import Trial
+from mvp_jax.synthetic import ratings
+from mvp_jax.synthetic.signals import simulate_body
+from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE, TwinSpec
+
+
+@dataclasses.dataclass
+class MemoryCorpus:
+  """What baselines, audit and leak meter take of a data.trials.Corpus."""
+
+  trials: list
+  directory: Path = Path('corpus/1.0.0')
+  frames: dict | None = None  # trial_id -> uint8 [frames, height, width]
+  name: str = 'deap'
+
+  @property
+  def has_video(self):
+    return self.frames is not None
+
+  @property
+  def metadata(self):
+    return {'channels': ['eda', 'ppg'], 'signal_rate': float(SIGNAL_RATE),
+            'frame_rate': 5.0, 'synthetic': True}
+
+  def small_frames(self, trial, numbers):
+    return [self.frames[trial.trial_id][n] for n in numbers]
+
+
+def twin(subjects=4, trials=4, variant='planted', seed=0, seconds=60.0):
+  """list of Trial of a TwinSpec, each of `seconds`."""
+  spec = TwinSpec(subjects=subjects, trials=trials, variant=variant, seed=seed)
+  found = []
+  first = BASELINE_SECONDS * SIGNAL_RATE
+  for subject in range(1, subjects + 1):
+    order = ratings.stimulus_order(spec, subject)
+    for number, rated in enumerate(ratings.ratings(spec, subject), start=1):
+      body = simulate_body(spec, subject, number)
+      signals = np.stack([body.eda, body.ppg], 1)[first:].astype(np.float32)
+      signals = signals[:round(seconds * SIGNAL_RATE)]
+      found.append(Trial(
+          trial_id=f's{subject:02d}_trial{number:02d}', subject=subject, trial=number,
+          stimulus=int(order[number - 1]),
+          ratings=dict(zip(ratings.RATINGS, rated.tolist(), strict=True)),
+          signals=signals, signals_valid=np.ones(signals.shape, bool),
+          frame_times=np.zeros(0, np.float32), frame_valid=np.zeros(0, bool),
+          first_chunk=0))
+  return found

@@ -1,0 +1,141 @@
+"""The leak audit finds what was leaked on purpose, and stops the run in one line."""
+
+import dataclasses
+
+import pytest
+
+from mvp_jax.data.splits import PROTOCOLS, deal_trials, make_folds
+from mvp_jax.errors import InputError
+from mvp_jax.evaluation import audit, content
+from tests.data.tiny_trials import random_trials
+from tests.evaluation.memory import MemoryCorpus
+
+_TRIALS = random_trials(subjects=8, stimuli=6)
+
+
+def _failed(checks):
+  return {check.name: check.detail for check in checks if not check.passed}
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_honest_folds_pass(protocol):
+  folds = make_folds(_TRIALS, protocol, folds=3)
+  checks = audit.check_folds(folds, _TRIALS, protocol, 'trial')
+  assert {check.name for check in checks} == {
+      'trials', 'subjects', 'stimuli', 'selection', 'normalisers'}
+  assert not _failed(checks)
+  audit.stop_if_failed(audit.report(checks))
+
+
+@pytest.mark.parametrize(('made', 'claimed', 'failing'), [
+    ('stimuli', 'subjects', 'subjects'), ('subjects', 'stimuli', 'stimuli'),
+    ('subjects', 'subjects_x_stimuli', 'stimuli'),
+    ('stimuli', 'leave_one_subject_out', 'subjects')])
+def test_folds_that_are_not_what_they_claim(made, claimed, failing):
+  folds = make_folds(_TRIALS, made, folds=3)
+  assert set(_failed(audit.check_folds(folds, _TRIALS, claimed))) == {failing}
+
+
+def test_dealt_trials_are_no_protocol():
+  folds = deal_trials(_TRIALS, 3, 1, 0, ('valence', 'arousal'), 5.0)
+  failed = _failed(audit.check_folds(folds, _TRIALS, 'subjects'))
+  assert failed.keys() == {'subjects'}
+  assert '(s02_trial03, s02_trial05, ' in failed['subjects']
+
+
+def test_a_trial_on_two_sides_or_not_tested_once():
+  first, *rest = make_folds(_TRIALS, folds=3)
+  leak = dataclasses.replace(first, train=(*first.train, first.test[0]))
+  failed = _failed(audit.check_folds([leak, *rest], _TRIALS, 'subjects'))
+  assert failed['trials'] == f'{first.test[0]} is on two sides of fold 0'
+  assert 'subjects' in failed
+  twice = dataclasses.replace(rest[0], test=(*rest[0].test, first.test[0]),
+                              train=tuple(x for x in rest[0].train
+                                          if x != first.test[0]))
+  failed = _failed(audit.check_folds([first, twice, rest[1]], _TRIALS, 'subjects'))
+  assert f'{first.test[0]} is tested 2 times' in failed['trials']
+  failed = _failed(audit.check_folds([first], _TRIALS, 'subjects'))
+  assert 'is tested 0 times' in failed['trials'] and 'more' in failed['trials']
+
+
+def test_means_over_training_and_test_trials_of_a_subject():
+  folds = make_folds(_TRIALS, 'stimuli', folds=3)
+  failed = _failed(audit.check_folds(folds, _TRIALS, 'stimuli', 'subject'))
+  assert set(failed) == {'normalisers'}
+  folds = make_folds(_TRIALS, folds=3)
+  assert not _failed(audit.check_folds(folds, _TRIALS, 'subjects', 'subject'))
+
+
+def _content(monkeypatch, folds, *pairs, trials=_TRIALS):
+  monkeypatch.setattr(content, 'copies', lambda corpus: [
+      content.Copy('frames', a, b, 1.5, 0.9) for a, b in pairs])
+  corpus = MemoryCorpus(_TRIALS, frames={})
+  check, = audit.check_content(corpus, folds, trials)
+  return check
+
+
+def test_the_same_recording_in_training_and_test(monkeypatch):
+  folds = make_folds(_TRIALS, folds=4, validation=0)
+  by_fold = [sorted(f.test) for f in folds]
+  # Twice in the test of one fold: no leak, if a doubtful corpus.
+  assert _content(monkeypatch, folds, by_fold[0][:2]).passed
+  leak = by_fold[0][0], by_fold[1][3]
+  check = _content(monkeypatch, folds, leak)
+  assert not check.passed and check.name == 'content: frames'
+  assert f'{leak[0]} and {leak[1]} (shifted by 1.5 s)' in check.detail
+  assert _content(monkeypatch, folds).passed
+
+
+def test_a_test_recording_that_the_encoder_was_pre_trained_on(monkeypatch):
+  others = [t for t in _TRIALS if t.subject > 2]
+  folds = make_folds(others, folds=3)
+  assert not _content(monkeypatch, folds, ('s01_trial01', folds[0].test[0]),
+                      trials=others).passed
+  assert _content(monkeypatch, folds, ('s01_trial01', 's02_trial01'),
+                  trials=others).passed
+
+
+def test_who_pre_trained_the_encoder():
+  corpus = MemoryCorpus(_TRIALS)
+  record = {'dataset': 'deap', 'trained_on_subjects': [1, 2], 'synthetic': True}
+  assert audit.check_encoder(record, corpus, {3, 4}, False).passed
+  check = audit.check_encoder(record, corpus, {2, 3}, False)
+  assert not check.passed and 'test subjects 2' in check.detail
+  check = audit.check_encoder(record, corpus, {2, 3}, True)
+  assert check.passed and 'accepted by' in check.detail
+  several = record | {'subjects_of': {'videos': [2], 'deap': [1]}}
+  check = audit.check_encoder(several, corpus, {2, 3}, False)
+  assert check.passed and 'whether videos shows any of them' in check.detail
+  imported = {'dataset': '', 'trained_on_subjects': [], 'synthetic': False,
+              'imported_from': 'x.pth'}
+  assert 'not known' in audit.check_encoder(imported, corpus, {2}, False).detail
+  assert audit.check_encoder(None, corpus, {2}, False).passed
+
+
+def test_what_is_fitted_is_noted_and_may_see_training_trials_alone():
+  folds = make_folds(_TRIALS, folds=3, threshold='median')
+  facts = {'folds': [{} for _ in folds]}
+  for fold in folds:
+    audit.fitted(facts, fold, 'thresholds', fold.cuts.trials, fold.cuts.describe())
+  noted = facts['folds'][1]['fitted']['thresholds']
+  assert noted['on'] == 'training trials' and noted['trials'] == len(folds[1].train)
+  assert noted['cuts'].keys() == {'valence', 'arousal'}
+  with pytest.raises(InputError, match=r'audit: video scale of fold 0 saw s0\d_trial0'):
+    audit.fitted(facts, folds[0], 'video scale', _TRIALS)
+  audit.fitted(facts, folds[0], 'thresholds', ())
+  assert facts['folds'][0]['fitted']['thresholds']['on'] == 'nothing'
+  own, = (make_folds(_TRIALS, folds=3, threshold='subject_median')[:1])
+  audit.fitted(facts, own, 'thresholds', own.cuts.trials)
+  assert facts['folds'][0]['fitted']['thresholds']['on'] == 'each subject for itself'
+
+
+def test_a_report_adds_up_and_a_failure_is_one_line():
+  good, bad = audit.Check('a', True, 'fine'), audit.Check('b', False, 'x and y')
+  first = audit.report([good])
+  assert first['passed']
+  second = audit.report([bad], first)
+  assert not second['passed'] and [c['name'] for c in second['checks']] == ['a', 'b']
+  with pytest.raises(InputError, match='audit: b: x and y; .*no scores') as error:
+    audit.stop_if_failed(second)
+  assert '\n' not in str(error.value)
+  assert audit.report([audit.Check('b', True, '')], second)['passed']
