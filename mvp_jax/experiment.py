@@ -2,8 +2,8 @@
 
 Stages, each of which a rerun finds done or goes on with: the corpus (or its
 twin) is prepared; a video encoder is pre-trained on subjects outside the folds;
-its features are cached; each model is trained on each fold; every held-out
-trial is predicted; the report is written.
+its features are cached; each model is trained on each fold, all folds and seeds
+together; every held-out trial is predicted; the report is written.
 """
 
 import dataclasses
@@ -15,13 +15,14 @@ import numpy as np
 from mvp_jax import stages
 from mvp_jax.config import Config
 from mvp_jax.data.batches import evaluation_batches, training_batches
-from mvp_jax.data.emotion import EmotionTrials, fit_scale
+from mvp_jax.data.emotion import EmotionTrials, pooled_scale, token_squares
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole
 from mvp_jax.models.fusion import MODALITIES, FusionConfig
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.loop import fit
+from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.state import forward, init_state
@@ -66,11 +67,17 @@ def _run(config, workdir, mesh, facts):
     predictions += stages.class_prior(config, fold, corpus, trials)
   with MetricLog(workdir) as log, stages.timed('training', facts):
     for model in config.evaluation.models:
+      uses_video = 'video' in MODELS[model]
       source = EmotionTrials(corpus, trials, config.input, MODELS[model],
-                             video.features if 'video' in MODELS[model] else None)
-      for fold in folds:
-        predictions += _train_and_predict(
-            config, model, fold, source, video, mesh, workdir, log, facts)
+                             video.features if uses_video else None)
+      if uses_video and not video.features:
+        for seed in stages.seeds(config):
+          for fold in folds:
+            predictions += _train_and_predict(
+                config, model, fold, seed, source, video, mesh, workdir, log, facts)
+      else:
+        predictions += _train_together(
+            config, model, folds, source, video, mesh, workdir, log, facts)
   stages.finish(config, workdir, predictions, facts)
 
 
@@ -108,39 +115,74 @@ def _video_encoder(config, corpus, reserved, trials, mesh, workdir, facts):
   return _Video(task, params, None if config.encoder.finetune else features)
 
 
-def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, facts):
-  """Trains one model on one fold of `source` and predicts the fold's test trials."""
-  run_name = f'fold{fold.fold}/{model}'
-  corpus = source.corpus
+def _task(config, source, video):
+  """The emotion model of some modalities; its encoder is in it if it is trained."""
   uses_video = 'video' in source.modalities
   finetune = uses_video and not source.features
-  train = source.select(fold.train_subjects)
-  scale = fit_scale(train) if source.features else None
-  train = source.select(fold.train_subjects, scale)
-  validation = source.select(fold.validation_subjects, scale)
-  test = source.select(fold.test_subjects, scale)
-
-  task = Emotion(FusionConfig(
+  metadata = source.corpus.metadata
+  return Emotion(FusionConfig(
       **{f.name: getattr(config.model, f.name)
          for f in dataclasses.fields(config.model)},
       modalities=source.modalities, targets=config.input.targets,
-      channels=tuple(corpus.metadata['channels']),
-      signal_rate=float(corpus.metadata['signal_rate']),
+      channels=tuple(metadata['channels']),
+      signal_rate=float(metadata['signal_rate']),
       video_width=video.task.model.feature_width if uses_video else 1,
       encoder=video.task.model if finetune else None))
-  seed = config.seed * 1000 + fold.fold
-  start = None
-  if finetune:
-    start = init_state(task, config.train.optimiser, mesh, seed).params
-    start['encoder'] = video.params
+
+
+def _train_together(config, model, folds, source, video, mesh, workdir, log, facts):
+  """Trains one kind of model on all folds and seeds; predicts what each held out."""
+  runs = [(fold, seed) for seed in stages.seeds(config) for fold in folds]
+  squares = token_squares(source) if source.features else None
+  scales = {}  # of the video tokens, by fold
+  for fold in folds if source.features else ():
+    train = list(source.rows(fold.train_subjects))
+    scales[fold.fold] = {'video': pooled_scale(*(x[train] for x in squares))}
+  members = [
+      Member(stages.run_name(config, fold, seed, model), f'fold{fold.fold}/{model}',
+             stages.run_seed(seed, fold), source.rows(fold.train_subjects),
+             source.rows(fold.validation_subjects), scales.get(fold.fold, {}))
+      for fold, seed in runs]
+  examples = [source[i] for i in range(len(source))]
+  models = Models(
+      _task(config, source, video),
+      {name: np.stack([x[name] for x in examples]) for name in examples[0]},
+      members, config.train, mesh, config.evaluation.together)
+  del examples
+  params = models.fit(run=model, directory=workdir / 'checkpoints' / model, log=log,
+                      batch_size=config.evaluation.batch_size)
+  facts.setdefault('parameters', {})[model] = models.parameters(params)
+
+  asked = [source.rows(fold.test_subjects) for fold, _ in runs]
+  scores = models.scores(params, asked, config.evaluation.batch_size)
+  if model == 'fusion':
+    test = source.select(folds[0].test_subjects, scales[folds[0].fold]['video'])
+    _write_attention(workdir, models.task, models.one(params, 0), test, scores[0], mesh)
+  return [row for (fold, seed), numbers, of_run in zip(runs, asked, scores, strict=True)
+          for number, score in zip(numbers, of_run, strict=True)
+          for row in stages.rows(config, fold, seed, source.corpus,
+                                 source.trials[number], model, score)]
+
+
+def _train_and_predict(config, model, fold, seed, source, video, mesh, workdir, log,
+                       facts):
+  """Trains one model end to end on one fold and predicts the fold's test trials."""
+  run_name = stages.run_name(config, fold, seed, model)
+  train = source.select(fold.train_subjects)
+  validation = source.select(fold.validation_subjects)
+  test = source.select(fold.test_subjects)
+  task = _task(config, source, video)
+  run_seed = stages.run_seed(seed, fold)
+  start = init_state(task, config.train.optimiser, mesh, run_seed).params
+  start['encoder'] = video.params
   batch_size = config.evaluation.batch_size
   rows = hosts.batch_rows(config.train.batch_size, mesh)
   evaluation_rows = hosts.batch_rows(batch_size, mesh)
   params = fit(
       task, lambda start: training_batches(
-          train, config.train.batch_size, seed, config.train.workers, start=start,
+          train, config.train.batch_size, run_seed, config.train.workers, start=start,
           rows=rows),
-      config.train, mesh=mesh, seed=seed, run=run_name,
+      config.train, mesh=mesh, seed=run_seed, run=run_name,
       directory=workdir / 'checkpoints' / run_name, log=log, params=start,
       validation=(lambda: evaluation_batches(validation, batch_size, evaluation_rows))
       if len(validation) else None)
@@ -151,10 +193,11 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
   scores = [np.asarray(forward_fn(params, put_batch(batch, mesh)))
             for batch in evaluation_batches(test, batch_size, evaluation_rows)]
   scores = np.concatenate(scores)[:len(test)]  # without what fills the last batch up
-  if model == 'fusion' and fold.fold == 0:
+  if model == 'fusion' and fold.fold == 0 and seed == config.seed:
     _write_attention(workdir, task, params, test, scores, mesh)
   return [row for trial, score in zip(test.trials, scores, strict=True)
-          for row in stages.rows(config, fold, corpus, trial, model, score)]
+          for row in stages.rows(config, fold, seed, source.corpus, trial, model,
+                                 score)]
 
 
 def _write_attention(workdir, task, params, test, scores, mesh):

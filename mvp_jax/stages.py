@@ -176,24 +176,45 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   return task, params
 
 
-def rows(config, fold, corpus, trial, model, scores):
+def seeds(config):
+  """Of the trainings of each fold; the folds stay those of `config.seed`."""
+  return range(config.seed, config.seed + config.evaluation.seeds)
+
+
+def run_seed(seed, fold):
+  """Of the parameters, dropout and order of one training."""
+  return seed * 1000 + fold.fold
+
+
+def run_name(config, fold, seed, model):
+  """What one training is called in logs and among checkpoints."""
+  if config.evaluation.seeds == 1:
+    return f'fold{fold.fold}/{model}'
+  return f'fold{fold.fold}/seed{seed}/{model}'
+
+
+def rows(config, fold, seed, corpus, trial, model, scores):
   """Yields the Predictions of one trial; `scores` has one for each target."""
   for target, score in zip(config.input.targets, scores, strict=True):
     rating = trial.ratings[target]
     yield Prediction(
         dataset=corpus.name, subject=trial.subject, trial=trial.trial,
-        stimulus=str(trial.stimulus), fold=fold.fold, seed=config.seed, model=model,
+        stimulus=str(trial.stimulus), fold=fold.fold, seed=seed, model=model,
         target=target, rating=round(rating, 4),
         label=int(rating > config.input.threshold), score=float(score))
 
 
 def class_prior(config, fold, corpus, trials):
-  """The trivial baseline: the share of "high" among the fold's training trials."""
+  """The trivial baseline: the share of "high" among the fold's training trials.
+
+  Once for each seed, beside the models'.
+  """
   training = [t for t in trials if t.subject in fold.train_subjects]
   prior = [np.mean([t.ratings[target] > config.input.threshold for t in training])
            for target in config.input.targets]
   return [row for t in trials if t.subject in fold.test_subjects
-          for row in rows(config, fold, corpus, t, CLASS_PRIOR, prior)]
+          for seed in seeds(config)
+          for row in rows(config, fold, seed, corpus, t, CLASS_PRIOR, prior)]
 
 
 def finish(config, workdir, predictions, facts):
@@ -204,7 +225,8 @@ def finish(config, workdir, predictions, facts):
 def _finish(config, workdir, predictions, facts):
   order = {target: i for i, target in enumerate(config.input.targets)}
   predictions = sorted(
-      predictions, key=lambda p: (order[p.target], p.fold, p.subject, p.trial, p.model))
+      predictions, key=lambda p: (order[p.target], p.seed, p.fold, p.subject, p.trial,
+                                  p.model))
   write_predictions(workdir / 'predictions.csv', predictions)
   write_json(workdir / 'run.json', facts)
   write_report(workdir)
