@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 
-import jax
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
