@@ -50,6 +50,16 @@ def layer_norm(width, *, rngs, dtype):
   return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
 
 
+@jax.checkpoint
+def gelu(x):
+  """Exact GELU, which keeps its input alone for the backward pass.
+
+  Left to itself it keeps the error function and its derivative too: with its input
+  and output the four largest arrays of a block.
+  """
+  return nnx.gelu(x, approximate=False)
+
+
 def dropout(x, rate, key):
   """Zeroes elements with probability `rate`; `key=None` leaves x as it is."""
   if key is None or rate == 0:
@@ -145,7 +155,7 @@ class Block(nnx.Module):
     y, weights = self.attention(
         y, y if context is None else self.norm_context(context), valid, want_weights)
     x = x + drop_path(dropout(y, self.dropout, keys[0]), drop_path_rate, keys[1])
-    y = self.down(nnx.gelu(self.up(self.norm2(x)), approximate=False))
+    y = self.down(gelu(self.up(self.norm2(x))))
     x = x + drop_path(dropout(y, self.dropout, keys[2]), drop_path_rate, keys[3])
     return split_batch(x), weights
 
