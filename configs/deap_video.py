@@ -73,7 +73,8 @@ def get_config(twin='planted'):
                      beta2=0.999, clip_norm=0.0, layer_decay=0.75, ema=0.999)))
 
   config.evaluation = ConfigDict(dict(
-      folds=6, validation_subjects=1, batch_size=8, allow_encoder_overlap=False))
+      folds=6, validation_subjects=1, seeds=1, batch_size=8,
+      allow_encoder_overlap=False))
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
 
   config.twin = ConfigDict(dict(
