@@ -164,7 +164,7 @@ def test_each_gets_what_it_would_get_alone(one_device, together, tmp_path):
 
 
 @pytest.mark.parametrize(('name', 'changes', 'at_a_time'), [
-    ('emotion', {'validate_every': 8}, 2),
+    ('emotion', {'validate_every': 0}, 2),
     ('plane', {'accumulate': 2, 'optimiser': dataclasses.replace(OPTIMISER, ema=0.9)},
      0)])
 def test_other_tasks_and_settings_likewise(emotion, one_device, tmp_path, name, changes,
@@ -233,7 +233,7 @@ def test_a_finished_run_trains_nothing(one_device, together):
 def test_checkpoints_of_other_models_are_refused(one_device, together):
   other = [*_MEMBERS[:2], dataclasses.replace(_MEMBERS[2], train=(0, 1, 2))]
   with pytest.raises(InputError, match='models was .*, is now .* other batches'):
-    _fit(one_device, together[0], members=other)
+    _fit(_PLANE, one_device, together[0], members=other)
   with pytest.raises(InputError, match=r'fold1/seed0/x: there are no examples'):
     Models(_PLANE, _DATA, [dataclasses.replace(_MEMBERS[2], train=())], _CONFIG,
            one_device)
