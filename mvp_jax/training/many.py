@@ -126,7 +126,9 @@ class Models:
           check_finite(name, step, {k: float(x[i]) for k, x in metrics.items()})
       if due:
         log.write_many(run, runs, curves, 'train', step, metrics)
-      return _shown(metrics['loss'])
+      loss = metrics['loss']
+      return {'models': len(members), 'loss': f'{loss.mean():.4f}',
+              'highest': f'{loss.max():.4f}'}
 
     def validate(step, state):
       found = self._validation(state.evaluated, batch_size)
@@ -139,8 +141,8 @@ class Models:
     state = run_steps(
         lambda state, rows: step_fn(state, self._own, rows, self._data),
         lambda checkpoints: self._begin(checkpoints, stream), batches, config,
-        mesh=self._mesh, run=f'{run}, {len(members)} models', directory=directory,
-        stream=stream, log=log, put=lambda rows: _put(rows, self._split),
+        mesh=self._mesh, run=run, directory=directory, stream=stream, log=log,
+        put=lambda rows: _put(rows, self._split),
         report=report, examples=config.batch_size * len(members),
         validate=validate if any(m.validation for m in members) else None,
         saved=self._saved)
@@ -261,10 +263,6 @@ def _digest(members):
   """What tells these models and their batches from others."""
   facts = [(m.run, m.seed, list(map(int, m.train))) for m in members]
   return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def _shown(loss):
-  return {'loss': f'{loss.mean():.4f}', 'highest': f'{loss.max():.4f}'}
 
 
 def _examples(data, own, rows):
