@@ -81,9 +81,9 @@ def get_config(twin='planted'):
                      weight_decay=0.05, beta1=0.9, beta2=0.999, clip_norm=1.0)))
 
   config.evaluation = ConfigDict(dict(
-      protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1,
-      models=('fusion', 'physio', 'video'), batch_size=32, allow_encoder_overlap=False,
-      leak_meter=False))
+      protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1, seeds=1,
+      models=('fusion', 'physio', 'video'), batch_size=32, together=0,
+      allow_encoder_overlap=False, leak_meter=False))
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
 
   config.twin = ConfigDict(dict(

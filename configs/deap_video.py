@@ -76,7 +76,7 @@ def get_config(twin='planted'):
                      beta2=0.999, clip_norm=0.0, layer_decay=0.75, ema=0.999)))
 
   config.evaluation = ConfigDict(dict(
-      protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1,
+      protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1, seeds=1,
       batch_size=8, allow_encoder_overlap=False))
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
 

@@ -86,10 +86,19 @@ class EvaluationConfig:
   folds: int = 5  # groups of subjects (of stimuli); as many as subjects = leave one out
   stimulus_folds: int = 2  # groups of stimuli, under 'subjects_x_stimuli'
   validation_subjects: int = 1  # (or stimuli) of those to train on, for curves only
+  seeds: int = 1  # trainings of each fold: config.seed and those after it
   models: tuple[str, ...] = ('fusion', 'physio', 'video')
   batch_size: int = 32
+  # Models of all folds and seeds that a device works on at a time; 0 = as many as fit
+  # (on CPU: one). Changes no result.
+  together: int = 0
   allow_encoder_overlap: bool = False  # test subjects seen in pre-training
   leak_meter: bool = False  # also what wrong splits would have claimed
+
+  def __post_init__(self):
+    for name, least in (('seeds', 1), ('together', 0)):
+      if getattr(self, name) < least:
+        raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Stages, each of which a rerun finds done or goes on with: the corpus (or its
 twin) is prepared; a video encoder is pre-trained on subjects outside the folds;
-its features are cached; each model is trained on each fold; every held-out
-trial is predicted; the report is written.
+its features are cached; each model is trained on each fold, all folds and seeds
+together; every held-out trial is predicted; the report is written.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import numpy as np
 from mvp_jax import stages
 from mvp_jax.config import Config
 from mvp_jax.data.batches import evaluation_batches, training_batches
-from mvp_jax.data.emotion import EmotionTrials, fit_scale
+from mvp_jax.data.emotion import EmotionTrials, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit
@@ -24,6 +24,7 @@ from mvp_jax.models.fusion import MODALITIES, VIDEO_BACKBONES, FusionConfig
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.loop import fit
+from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.state import forward, init_state
@@ -70,35 +71,24 @@ def _run(config, workdir, mesh, facts):
             config.encoder.feature_batch, mesh=mesh, directory=video.features)
 
   predictions = stages.baselines(config, folds, corpus, trials, facts)
-  with MetricLog(workdir) as log, stages.timed('training', facts):
-    for model in config.evaluation.models:
-      source = EmotionTrials(corpus, trials, config.input, MODELS[model],
-                             video.features if video and 'video' in MODELS[model]
-                             else None, video_backbone=config.video_backbone)
-      for fold in folds:
-        predictions += _train_and_predict(
-            config, model, fold, source, video, mesh, workdir, log, facts)
-  if config.evaluation.leak_meter:
-    _measure_leaks(config, folds, corpus, trials, video, mesh, workdir, predictions,
-                   facts)
-  stages.finish(config, workdir, predictions, facts)
 
-
-def _measure_leaks(config, folds, corpus, trials, video, mesh, workdir, predictions,
-                   facts):
-  """Trains the first model on splits that leak, apart from all else."""
-  model, folder = config.evaluation.models[0], workdir / 'leak_meter'
-
-  def train(leaky):
+  def train(model, folds, workdir, facts):
+    uses_features = video and 'video' in MODELS[model]
     source = EmotionTrials(corpus, trials, config.input, MODELS[model],
-                           video.features if 'video' in MODELS[model] else None)
-    apart = {'folds': [{} for _ in leaky]}  # what is noted of the real folds stays
-    with MetricLog(folder) as log:
-      return [row for fold in leaky for row in _train_and_predict(
-          config, model, fold, source, video, mesh, folder, log, apart)]
+                           video.features if uses_features else None,
+                           video_backbone=config.video_backbone)
+    with MetricLog(workdir) as log:
+      return _train(config, model, folds, source, video, mesh, workdir, log, facts)
 
-  stages.measure_leaks(config, folds, corpus, trials, workdir, predictions, facts,
-                       train)
+  with stages.timed('training', facts):
+    for model in config.evaluation.models:
+      predictions += train(model, folds, workdir, facts)
+  if config.evaluation.leak_meter:  # of the first model, apart from all else
+    stages.measure_leaks(
+        config, folds, corpus, trials, workdir, predictions, facts,
+        lambda leaky: train(config.evaluation.models[0], leaky, workdir / 'leak_meter',
+                            {'folds': [{} for _ in leaky]}))
+  stages.finish(config, workdir, predictions, facts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,41 +129,94 @@ def _video_encoder(config, corpus, reserved, trials, mesh, workdir, facts):
   return _Video(task, params, None if config.encoder.finetune else features)
 
 
-def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, facts):
-  """Trains one model on one fold of `source` and predicts the fold's test trials."""
-  run_name = f'fold{fold.fold}/{model}'
-  corpus = source.corpus
-  uses_video = 'video' in source.modalities and source.video_backbone == 'videomae'
-  finetune = uses_video and not source.features
-  train, scale = source.select(fold.train, fold.cuts), None
-  if source.features:
-    scale = fit_scale(train)
-    audit.fitted(facts, fold, 'video scale', train.trials)
-  train, validation, test = (source.select(getattr(fold, side), fold.cuts, scale)
-                             for side in SIDES)
+def _train(config, model, folds, source, video, mesh, workdir, log, facts):
+  """Trains a kind of model on all folds and seeds; predicts what they held out."""
+  task = _task(config, source, video)
+  if task.model.encoder is None:
+    return _train_together(config, model, folds, task, source, mesh, workdir, log,
+                           facts)
+  return [row for seed in stages.seeds(config) for fold in folds
+          for row in _train_and_predict(config, model, fold, seed, task, source,
+                                        video.params, mesh, workdir, log, facts)]
 
-  task = Emotion(FusionConfig(
+
+def _task(config, source, video):
+  """The emotion model of some modalities; its encoder is in it if it is trained."""
+  encoded = 'video' in source.modalities and source.video_backbone == 'videomae'
+  finetune = encoded and not source.features
+  metadata = source.corpus.metadata
+  return Emotion(FusionConfig(
       **{f.name: getattr(config.model, f.name)
          for f in dataclasses.fields(config.model)},
       modalities=source.modalities, video_backbone=source.video_backbone,
       targets=config.input.targets,
-      channels=tuple(corpus.metadata['channels']),
-      signal_rate=float(corpus.metadata['signal_rate']),
-      video_width=video.task.model.feature_width if uses_video else 1,
+      channels=tuple(metadata['channels']),
+      signal_rate=float(metadata['signal_rate']),
+      video_width=video.task.model.feature_width if encoded else 1,
       encoder=video.task.model if finetune else None))
-  seed = config.seed * 1000 + fold.fold
-  start = None
-  if finetune:
-    start = init_state(task, config.train.optimiser, mesh, seed).params
-    start['encoder'] = video.params
+
+
+def _train_together(config, model, folds, task, source, mesh, workdir, log, facts):
+  """`_train` for models without an encoder: all of them as one program."""
+  runs = [(fold, seed) for seed in stages.seeds(config) for fold in folds]
+  squares = token_squares(source) if source.features else None
+  scales = {}  # of the video tokens, by fold
+  for fold in folds if source.features else ():
+    train = list(source.rows(fold.train))
+    scales[fold.fold] = {'video': pooled_scale(*(x[train] for x in squares))}
+    audit.fitted(facts, fold, 'video scale', fold.train)
+  members = [
+      Member(stages.run_name(config, fold, seed, model), f'fold{fold.fold}/{model}',
+             stages.run_seed(seed, fold), source.rows(fold.train),
+             source.rows(fold.validation), scales.get(fold.fold, {}),
+             {'label': _labels(source, fold)}) for fold, seed in runs]
+  examples = [source[i] for i in range(len(source))]
+  models = Models(
+      task, {name: np.stack([x[name] for x in examples]) for name in examples[0]},
+      members, config.train, mesh, config.evaluation.together)
+  del examples
+  params = models.fit(run=model, directory=workdir / 'checkpoints' / model, log=log,
+                      batch_size=config.evaluation.batch_size)
+  facts.setdefault('parameters', {})[model] = models.parameters(params)
+
+  asked = [source.rows(fold.test) for fold, _ in runs]
+  scores = models.scores(params, asked, config.evaluation.batch_size)
+  if model == 'fusion':
+    first = folds[0]
+    test = source.select(first.test, first.cuts,
+                         scales.get(first.fold, {}).get('video'))
+    _write_attention(workdir, task, models.one(params, 0), test, scores[0], mesh)
+  return [row for (fold, seed), numbers, of_run in zip(runs, asked, scores, strict=True)
+          for number, score in zip(numbers, of_run, strict=True)
+          for row in stages.rows(config, fold, seed, source.corpus,
+                                 source.trials[number], model, score)]
+
+
+def _labels(source, fold):
+  """float32 [trials, targets], by the fold's cuts; zero where it has no part."""
+  here = {i for side in SIDES for i in source.rows(getattr(fold, side))}
+  nothing = np.zeros(len(source.options.targets), np.float32)
+  return np.stack([fold.cuts.labels(trial) if i in here else nothing
+                   for i, trial in enumerate(source.trials)])
+
+
+def _train_and_predict(config, model, fold, seed, task, source, encoder, mesh, workdir,
+                       log, facts):
+  """Trains one model end to end on one fold and predicts the fold's test trials."""
+  run_name = stages.run_name(config, fold, seed, model)
+  train, validation, test = (source.select(getattr(fold, side), fold.cuts)
+                             for side in SIDES)
+  run_seed = stages.run_seed(seed, fold)
+  start = init_state(task, config.train.optimiser, mesh, run_seed).params
+  start['encoder'] = encoder
   batch_size = config.evaluation.batch_size
   rows = hosts.batch_rows(config.train.batch_size, mesh)
   evaluation_rows = hosts.batch_rows(batch_size, mesh)
   params = fit(
       task, lambda start: training_batches(
-          train, config.train.batch_size, seed, config.train.workers, start=start,
+          train, config.train.batch_size, run_seed, config.train.workers, start=start,
           rows=rows),
-      config.train, mesh=mesh, seed=seed, run=run_name,
+      config.train, mesh=mesh, seed=run_seed, run=run_name,
       directory=workdir / 'checkpoints' / run_name, log=log, params=start,
       validation=(lambda: evaluation_batches(validation, batch_size, evaluation_rows))
       if len(validation) else None)
@@ -184,10 +227,11 @@ def _train_and_predict(config, model, fold, source, video, mesh, workdir, log, f
   scores = [np.asarray(forward_fn(params, put_batch(batch, mesh)))
             for batch in evaluation_batches(test, batch_size, evaluation_rows)]
   scores = np.concatenate(scores)[:len(test)]  # without what fills the last batch up
-  if model == 'fusion' and fold.fold == 0:
+  if model == 'fusion' and fold.fold == 0 and seed == config.seed:
     _write_attention(workdir, task, params, test, scores, mesh)
   return [row for trial, score in zip(test.trials, scores, strict=True)
-          for row in stages.rows(config, fold, corpus, trial, model, score)]
+          for row in stages.rows(config, fold, seed, source.corpus, trial, model,
+                                 score)]
 
 
 def _write_attention(workdir, task, params, test, scores, mesh):

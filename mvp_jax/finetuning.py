@@ -39,8 +39,13 @@ class EvaluationConfig:
   folds: int = 5  # groups of subjects (of stimuli); as many as subjects = leave one out
   stimulus_folds: int = 2  # groups of stimuli, under 'subjects_x_stimuli'
   validation_subjects: int = 1  # (or stimuli) of those to train on, for curves only
+  seeds: int = 1  # trainings of each fold: config.seed and those after it
   batch_size: int = 8  # trials, each of test_clips x 3 views
   allow_encoder_overlap: bool = False  # test subjects seen in pre-training
+
+  def __post_init__(self):
+    if self.seeds < 1:
+      raise ValueError(f'seeds is {self.seeds}, must be at least 1')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +90,10 @@ def _run(config, workdir, mesh, facts):
 
   predictions = stages.baselines(config, folds, corpus, trials, facts)
   with MetricLog(workdir) as log, stages.timed('training', facts):
-    for fold in folds:
-      predictions += _train_and_predict(
-          config, fold, corpus, trials, encoder, mesh, workdir, log, facts)
+    for seed in stages.seeds(config):
+      for fold in folds:
+        predictions += _train_and_predict(
+            config, fold, seed, corpus, trials, encoder, mesh, workdir, log, facts)
   stages.finish(config, workdir, predictions, facts)
 
 
@@ -104,29 +110,29 @@ def _encoder(config, corpus, reserved, trials, mesh, workdir, facts):
   return {name: x for name, x in params.items() if name != 'norm'}
 
 
-def _train_and_predict(config, fold, corpus, trials, encoder, mesh, workdir, log,
-                       facts):
+def _train_and_predict(config, fold, seed, corpus, trials, encoder, mesh, workdir,
+                       log, facts):
   """Fine-tunes on one fold and predicts its test trials."""
   size = corpus.metadata['frame_size']
   task = VideoEmotion(config.encoder.model(config.input.clips, size),
                       config.input.targets, config.regularisation)
-  seed = config.seed * 1000 + fold.fold
+  run_seed = stages.run_seed(seed, fold)
   start = None
   if encoder:
-    start = init_state(task, config.train.optimiser, mesh, seed).params
+    start = init_state(task, config.train.optimiser, mesh, run_seed).params
     start['encoder'] = encoder
   train, validation, test = (
       clips(corpus, select(trials, getattr(fold, side)), config.input, size, fold.cuts)
       for side, clips in zip(SIDES, (TrainingClips, LaidClips, LaidClips), strict=True))
-  run_name = f'fold{fold.fold}/{_MODEL}'
+  run_name = stages.run_name(config, fold, seed, _MODEL)
   batch_size = config.evaluation.batch_size
   rows = hosts.batch_rows(config.train.batch_size, mesh)
   evaluation_rows = hosts.batch_rows(batch_size, mesh)
   params = fit(
       task, lambda start: training_batches(
-          train, config.train.batch_size, seed, config.train.workers, train.read,
+          train, config.train.batch_size, run_seed, config.train.workers, train.read,
           start=start, rows=rows),
-      config.train, mesh=mesh, seed=seed, run=run_name,
+      config.train, mesh=mesh, seed=run_seed, run=run_name,
       directory=workdir / 'checkpoints' / run_name, log=log, params=start,
       validation=(lambda: evaluation_batches(validation, batch_size, evaluation_rows))
       if len(validation) else None)
@@ -138,4 +144,4 @@ def _train_and_predict(config, fold, corpus, trials, encoder, mesh, workdir, log
             for batch in evaluation_batches(test, batch_size, evaluation_rows)]
   scores = np.concatenate(scores)[:len(test)]  # without what fills the last batch up
   return [row for trial, score in zip(test.trials, scores, strict=True)
-          for row in stages.rows(config, fold, corpus, trial, _MODEL, score)]
+          for row in stages.rows(config, fold, seed, corpus, trial, _MODEL, score)]

@@ -196,7 +196,24 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   return task, params
 
 
-def rows(config, fold, corpus, trial, model, scores, ratings=None):
+def seeds(config):
+  """Of the trainings of each fold; the folds stay those of `config.seed`."""
+  return range(config.seed, config.seed + config.evaluation.seeds)
+
+
+def run_seed(seed, fold):
+  """Of the parameters, dropout and order of one training."""
+  return seed * 1000 + fold.fold
+
+
+def run_name(config, fold, seed, model):
+  """What one training is called in logs and among checkpoints."""
+  if config.evaluation.seeds == 1:
+    return f'fold{fold.fold}/{model}'
+  return f'fold{fold.fold}/seed{seed}/{model}'
+
+
+def rows(config, fold, seed, corpus, trial, model, scores, ratings=None):
   """Yields the Predictions of one trial; `scores` has one for each target.
 
   `ratings`, one for each target, are predicted; None = only classes are.
@@ -205,14 +222,17 @@ def rows(config, fold, corpus, trial, model, scores, ratings=None):
   for i, target in enumerate(config.input.targets):
     yield Prediction(
         dataset=corpus.name, subject=trial.subject, trial=trial.trial,
-        stimulus=str(trial.stimulus), fold=fold.fold, seed=config.seed, model=model,
+        stimulus=str(trial.stimulus), fold=fold.fold, seed=seed, model=model,
         target=target, rating=round(trial.ratings[target], 4), label=int(labels[i]),
         score=float(scores[i]),
         predicted_rating=None if ratings is None else float(ratings[i]))
 
 
 def baselines(config, folds, corpus, trials, facts):
-  """The Predictions of the baselines (see `evaluation.baselines`) in all folds."""
+  """The Predictions of the baselines (see `evaluation.baselines`) in all folds.
+
+  Once for each seed, beside the models'.
+  """
   of = {trial.trial_id: trial for trial in trials}
   with timed('baselines', facts):
     features, names = feature_table(corpus, trials, config.data.workers or None)
@@ -225,8 +245,8 @@ def baselines(config, folds, corpus, trials, facts):
       if names:
         said += classic_baselines(fold, trials, features, groups, config.seed)
         audit.fitted(facts, fold, 'handcrafted features', fold.train)
-      found += [row for x in said for row in rows(
-          config, fold, corpus, of[x.trial_id], x.model, x.score, x.rating)]
+      found += [row for seed in seeds(config) for x in said for row in rows(
+          config, fold, seed, corpus, of[x.trial_id], x.model, x.score, x.rating)]
   return found
 
 
@@ -265,7 +285,8 @@ def finish(config, workdir, predictions, facts):
 def _finish(config, workdir, predictions, facts):
   order = {target: i for i, target in enumerate(config.input.targets)}
   predictions = sorted(
-      predictions, key=lambda p: (order[p.target], p.fold, p.subject, p.trial, p.model))
+      predictions, key=lambda p: (order[p.target], p.seed, p.fold, p.subject, p.trial,
+                                  p.model))
   write_json(workdir / 'run.json', facts)
   audit.stop_if_failed(facts['audit'])
   write_predictions(workdir / 'predictions.csv', predictions)

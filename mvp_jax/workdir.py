@@ -20,7 +20,8 @@ _PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
 # What does not change the result, so that a work directory may be gone on with.
 _FREE_SETTINGS = {('data', 'manual_dir'), ('data', 'data_dir'), ('data', 'beam')}
 _FREE_SECTION = 'mesh'  # rounding apart
-_FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every', 'profile')  # in any section
+# In any section.
+_FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every', 'profile', 'together')
 FINGERPRINT = 'source_fingerprint'
 _LOCK = '.lock'
 

@@ -126,9 +126,8 @@ def test_all_files_that_others_rely_on_are_there(workdir):
       'report.md', 'checkpoints', 'attention.npz', 'account.csv', 'account.html',
       'tensorboard'}
   assert 'href="account.html"' in (workdir / 'report.html').read_text()
-  for fold in (0, 1):
-    for model in _MODELS:
-      assert (workdir / 'checkpoints' / f'fold{fold}' / model / '4').is_dir()
+  for model in _MODELS[1:]:
+    assert (workdir / 'checkpoints' / model / '4').is_dir()
 
 
 def test_everything_is_marked_synthetic(workdir, capsys, run, config):
@@ -240,6 +239,7 @@ def test_a_second_run_trains_nothing_and_changes_no_prediction(workdir, config, 
   checkpoints = _snapshot(workdir / 'checkpoints')
   prepared = _snapshot(data / 'prepared') | _snapshot(data / 'twins')
   monkeypatch.setattr(MetricLog, 'write', None)  # no step is taken
+  monkeypatch.setattr(MetricLog, 'write_many', None)
   run(config, workdir)
   assert before == {name: (workdir / name).read_bytes() for name in kept}
   assert _snapshot(workdir / 'checkpoints') == checkpoints
@@ -260,20 +260,20 @@ def test_another_work_directory_reuses_what_is_prepared_and_repeats_the_result(
 
 def test_a_killed_run_goes_on_to_the_same_result(workdir, config, run, tmp_path,
                                                  monkeypatch):
-  def cut(self, name, split, step, metrics):
-    if (name, split, step) == ('fold1/fusion', 'train', 3):
+  def cut(self, name, runs, curves, split, step, metrics):
+    if (name, split, step) == ('physio', 'train', 3):
       raise KeyboardInterrupt
-    write(self, name, split, step, metrics)
+    write(self, name, runs, curves, split, step, metrics)
 
-  write = MetricLog.write
+  write = MetricLog.write_many
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    patch.setattr(MetricLog, 'write', cut)
+    patch.setattr(MetricLog, 'write_many', cut)
     run(config, tmp_path)
   assert not (tmp_path / 'predictions.csv').exists()
   run(config, tmp_path)
   assert ((tmp_path / 'predictions.csv').read_bytes()
           == (workdir / 'predictions.csv').read_bytes())
-  # Only what was not there yet has been trained: no fold 0 a second time.
+  # Only what was not there yet has been trained: no fusion a second time.
   steps = [(x['run'], x['step']) for x in _json_lines(tmp_path)
            if x['split'] == 'train']
   assert len(steps) == len(set(steps))
@@ -370,6 +370,28 @@ def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_p
   assert {r['model'] for r in rows} == {*_BASELINES, 'physio'}
   # A twin given by hand is still one.
   assert 'SYNTHETIC' in (tmp_path / 'report.md').read_text()
+
+
+def test_seeds_train_each_fold_anew(workdir, config, run, tmp_path):
+  run(_changed(config, evaluation={'models': ('video',), 'seeds': 2}), tmp_path)
+  rows = _predictions(tmp_path)
+  assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * 2 * 2
+  by_seed = {seed: {tuple(r[k] for k in ('subject', 'trial', 'target', 'model')): r
+                    for r in rows if r['seed'] == seed} for seed in ('0', '1')}
+  assert by_seed['0'].keys() == by_seed['1'].keys()
+  first = {key: r for key, r in by_seed['0'].items() if key[-1] == 'video'}
+  for key, row in first.items():
+    other = by_seed['1'][key]
+    assert row['fold'] == other['fold'] and row['score'] != other['score']
+  # The seeds before are not changed by one more.
+  alone = {tuple(r[k] for k in ('subject', 'trial', 'target', 'model')): r['score']
+           for r in _predictions(workdir)}
+  for key, row in first.items():
+    assert float(row['score']) == pytest.approx(float(alone[key]), rel=1e-4)
+  assert {line['run'] for line in _json_lines(tmp_path) if line['split'] == 'train'
+          } == {'encoder'} | {f'fold{fold}/seed{seed}/video'
+                              for fold in (0, 1) for seed in (0, 1)}
+  assert '2 seeds' in (tmp_path / 'report.md').read_text()
 
 
 def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_path):

@@ -6,6 +6,7 @@ with the same random numbers; so a run is gone on with by its step, and nothing 
 the reading is kept in checkpoints.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -50,9 +51,7 @@ def training_batches(source, batch_size, seed, workers=0, read=None, views=1, st
   data = source
   if not isinstance(source, grain.MapDataset):
     data = grain.MapDataset.source(source)
-  data = data.seed(seed)
-  if len(data) < sys.maxsize:
-    data = data.shuffle().repeat()
+  data = _endless(data, seed)
   if read is not None:  # its random numbers hang on the place in the endless order
     data = data.random_map(read)
   data = grain.MapDataset.source(
@@ -67,6 +66,23 @@ def training_batches(source, batch_size, seed, workers=0, read=None, views=1, st
     data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers),
                             worker_init_fn=_belong_to_the_reader)
   return data
+
+
+def _endless(data, seed):
+  data = data.seed(seed)
+  return data.shuffle().repeat() if len(data) < sys.maxsize else data
+
+
+def training_order(items, batch_size, seed, start=0):
+  """Yields lists of items, endless: the order that `training_batches` reads them in.
+
+  Args:
+    items: sequence, such as row numbers.
+    batch_size, seed, start: as for `training_batches`.
+  """
+  data = _endless(grain.MapDataset.source(items), seed)
+  for first in itertools.count(start * batch_size, batch_size):
+    yield [data[first + i] for i in range(batch_size)]
 
 
 def process_rows(batch_size):

@@ -112,7 +112,7 @@ class EmotionTrials:
     video_backbone: what 'video' is: 'videomae' = frames, or their cached tokens;
       'au' = action units.
     features: folder of cached video tokens, `<trial_id>.npy`; None = read frames.
-    scale: float32 [D], by which they are divided (`fit_scale`); None = as they are.
+    scale: float32 [D], by which they are divided (`pooled_scale`); None = as they are.
     cuts: labels.Cuts; None = of the threshold if it is a number, else no labels.
   """
 
@@ -158,10 +158,14 @@ class EmotionTrials:
     return EmotionTrials, (self.corpus, self.trials, self.options, self.modalities,
                            self.features, self.scale, self.cuts, self.video_backbone)
 
+  def rows(self, ids):
+    """Which examples are of trials of some ids: a tuple of their numbers."""
+    ids = frozenset(ids)
+    return tuple(i for i, trial in enumerate(self.trials) if trial.trial_id in ids)
+
   def select(self, ids, cuts=None, scale=None):
     """The trials of some ids, with cuts and a scale; shares what is worked out."""
-    ids = frozenset(ids)
-    chosen = [i for i, trial in enumerate(self.trials) if trial.trial_id in ids]
+    chosen = self.rows(ids)
     selected = copy.copy(self)
     selected.cuts, selected.scale = cuts or self.cuts, scale
     for name in ('trials', '_tokens', '_signals', '_clips', '_units'):
@@ -229,20 +233,33 @@ def _open_tokens(folder, trial):
                      'the folder to make it anew') from error
 
 
-def fit_scale(source):
-  """The deviation of video tokens around their trial's mean: float32 [D].
+def token_squares(source):
+  """What each trial adds to `pooled_scale`, which takes any choice of them.
 
   Args:
-    source: EmotionTrials of training trials only, without a scale.
+    source: EmotionTrials without a scale.
+
+  Returns:
+    Squares of its video tokens around their mean, float64 [trials, D], and the
+    number of its valid tokens [trials].
   """
-  count, squares = 0, 0.0
+  squares, counts = [], []
   for index in range(len(source)):
     example = source[index]
     tokens = example['video'][example['video_valid']].astype(np.float64)
-    if len(tokens):
-      squares = squares + ((tokens - tokens.mean(0)) ** 2).sum(0)
-      count += len(tokens)
-  if not count:
+    mean = tokens.mean(0) if len(tokens) else 0
+    squares.append(((tokens - mean) ** 2).sum(0))
+    counts.append(len(tokens))
+  return np.array(squares), np.array(counts)
+
+
+def pooled_scale(squares, counts):
+  """The deviation of video tokens around their trial's mean: float32 [D].
+
+  Args:
+    squares, counts: of `token_squares`, of training trials only.
+  """
+  if not counts.sum():
     raise InputError('the training trials have no frame with a face; look at '
                      'account.csv')
-  return np.maximum(np.sqrt(squares / count), 1e-6).astype(np.float32)
+  return np.maximum(np.sqrt(squares.sum(0) / counts.sum()), 1e-6).astype(np.float32)

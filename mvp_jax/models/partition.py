@@ -17,9 +17,9 @@ def use_mesh(mesh):
 
 
 def current_mesh():
-  """The abstract mesh in force, or None."""
+  """The abstract mesh in force, or None, also where each device works by itself."""
   mesh = jax.sharding.get_abstract_mesh()
-  return None if mesh.empty else mesh
+  return None if mesh.empty or mesh.manual_axes else mesh
 
 
 def split_batch(x):

@@ -42,7 +42,8 @@ class TrainConfig:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
 
 
-def _check_finite(run, step, metrics):
+def check_finite(run, step, metrics):
+  """Raises TrainingError, naming run and step, if a metric is NaN or infinite."""
   bad = [k for k, v in metrics.items() if not math.isfinite(v)]
   if bad:
     facts = ', '.join(f'{k} {v:.6g}' for k, v in metrics.items())
@@ -54,7 +55,7 @@ def _check_finite(run, step, metrics):
 
 def _start(task, config, mesh, seed, checkpoints, stream, params):
   """The state to begin with and the steps it has done; for the order see `fit`."""
-  done = checkpoints.latest_step()
+  done = last_step(checkpoints, config.optimiser.steps)
   if done is None:
     state = init_state(task, config.optimiser, mesh, seed)
     if params is not None:
@@ -62,17 +63,23 @@ def _start(task, config, mesh, seed, checkpoints, stream, params):
           lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
           params, state.params)
     return state, 0
-  steps, directory = config.optimiser.steps, checkpoints.directory
-  if done > steps:
-    raise InputError(f'{directory}: is at step {done}, past the configured {steps}; '
-                     'raise optimiser.steps or use another work directory')
   state, before = checkpoints.restore(
       done, abstract_state(task, config.optimiser, mesh))
-  _check_stream(directory, before, stream)
+  check_stream(checkpoints.directory, before, stream)
   return state, done
 
 
-def _check_stream(directory, before, now):
+def last_step(checkpoints, steps):
+  """The last whole checkpoint's step, or None; InputError if it is past `steps`."""
+  done = checkpoints.latest_step()
+  if done is not None and done > steps:
+    raise InputError(f'{checkpoints.directory}: is at step {done}, past the '
+                     f'configured {steps}; raise optimiser.steps or use another work '
+                     'directory')
+  return done
+
+
+def check_stream(directory, before, now):
   """Refuses to go on with other batches than a checkpoint's run had."""
   different = [f'{k} was {before.get(k)}, is now {v}' for k, v in now.items()
                if before.get(k) != v]
@@ -135,17 +142,58 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
   """
   sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size',
                        config.accumulate)
-  steps = config.optimiser.steps
   stream = {'seed': seed, 'batch_size': config.batch_size}
-  step_fn = train_step(task, config.optimiser, mesh, config.accumulate)
+
+  def report(step, metrics, due):
+    metrics = {k: float(v) for k, v in metrics.items()}
+    check_finite(run, step, metrics)
+    if due:
+      log.write(run, 'train', step, metrics)
+    return {'loss': f'{metrics["loss"]:.4f}'}
+
+  def validate(step, state):
+    log.write(run, 'validation', step,
+              evaluate(task, state.evaluated, validation(), mesh))
+
+  return run_steps(
+      train_step(task, config.optimiser, mesh, config.accumulate),
+      lambda checkpoints: _start(task, config, mesh, seed, checkpoints, stream, params),
+      batches, config, mesh=mesh, run=run, directory=directory, stream=stream, log=log,
+      put=lambda batch: sharding.put_batch(batch, mesh), report=report,
+      examples=config.batch_size,
+      flops=lambda batch: _flops(task, batch, config.batch_size),
+      validate=validate if validation else None, inspect=inspect).evaluated
+
+
+def run_steps(step_fn, begin, batches, config, *, mesh, run, directory, stream, log,
+              put, report, examples, flops=None, validate=None, inspect=None,
+              saved=lambda state: state):
+  """What `fit` and `many.fit` have in common; see there.
+
+  Args:
+    step_fn: (state, batch) -> (state, metrics), jitted.
+    begin: function of the Checkpoints: the state to begin with, the steps it has done.
+    stream: what tells the data from other data, JSON-able.
+    put: puts a batch on the devices.
+    report: function of a step, its metrics on the host, and whether they are to be
+      logged; raises TrainingError if they are not finite, returns what to show.
+    examples: of a step.
+    flops: function of a batch: of a step, or None.
+    validate: function of the step and the state, called when due, or None.
+    saved: function of the state: what a checkpoint holds.
+
+  Returns:
+    The state after the last step.
+  """
+  steps = config.optimiser.steps
   # Simulated devices share few threads: steps that wait for each other can hang.
   serial = mesh.size > 1 and jax.default_backend() == 'cpu'
 
   with (hosts.StopRequest() as stop, Checkpoints(
       directory, config.keep_checkpoints, config.keep_every) as checkpoints):
-    state, start = _start(task, config, mesh, seed, checkpoints, stream, params)
+    state, start = begin(checkpoints)
     if start == steps:
-      return state.evaluated
+      return state
 
     with (contextlib.ExitStack() as tracing,
           _closing(iter(batches(start))) as iterator,
@@ -155,23 +203,22 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
 
       def read_late():
         step, metrics = late
-        metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        _check_finite(run, step, metrics)
-        if step % config.log_every == 0 or step == steps:
-          log.write(run, 'train', step, metrics)
+        due = step % config.log_every == 0 or step == steps
+        shown = report(step, jax.device_get(metrics), due)
+        if due:
           log.write(run, 'speed', step, speed.read())
-        progress.update(1, loss=f'{metrics["loss"]:.4f}')
+        progress.update(1, **shown)
 
       for step in range(start + 1, steps + 1):
         with speed.waiting() if speed else contextlib.nullcontext():
-          batch = sharding.put_batch(next(iterator), mesh)
+          batch = put(next(iterator))
         if step == config.profile:
           tracing.enter_context(jax.profiler.trace(log.directory / 'profile'))
         state, metrics = step_fn(state, batch)
         if serial or speed is None:
           jax.block_until_ready(metrics)
         if speed is None:  # from here on: the first step compiles
-          speed = Speed(config.batch_size, _flops(task, batch, config.batch_size))
+          speed = Speed(examples, flops(batch) if flops else None)
         else:
           speed.step()
         if step == config.profile + _PROFILED - 1:
@@ -180,10 +227,9 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
         if late:
           read_late()
         late = step, metrics
-        if validation and config.validate_every and (
+        if validate and config.validate_every and (
             step % config.validate_every == 0 or step == steps):
-          log.write(run, 'validation', step,
-                    evaluate(task, state.evaluated, validation(), mesh))
+          validate(step, state)
         if inspect and config.inspect_every and (
             step % config.inspect_every == 0 or step == steps):
           inspect(step, state.evaluated)
@@ -191,11 +237,11 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
         if step % config.checkpoint_every == 0 or step == steps or stopping:
           read_late()  # never save a state that has gone wrong
           late = None
-          checkpoints.save(step, state, stream)
+          checkpoints.save(step, saved(state), stream)
         if stopping:
           raise Stopped(f'{run}: stopped by SIGTERM and saved at step {step} of '
                         f'{steps}; {hosts.AGAIN}')
-  return state.evaluated
+  return state
 
 
 def _flops(task, batch, batch_size):

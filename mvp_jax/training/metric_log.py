@@ -5,6 +5,7 @@ import math
 import os
 import time
 
+import numpy as np
 from tensorboardX import SummaryWriter
 
 from mvp_jax.training import hosts
@@ -53,12 +54,46 @@ class MetricLog:
     if not self._lines or not metrics:
       return
     metrics = {name: float(value) for name, value in metrics.items()}
+    self._line(run, split, step, metrics)
+    self._lines.flush()
+    self._events(run, split, step, metrics)
+
+  def _line(self, run, split, step, metrics):
     line = {'run': run, 'split': split, 'step': step, 'time': round(time.time(), 3),
             **{k: v if math.isfinite(v) else None for k, v in metrics.items()}}
     self._lines.write(json.dumps(line) + '\n')
-    self._lines.flush()
+
+  def _events(self, run, split, step, metrics):
     for name, value in metrics.items():
       self._writer(run).add_scalar(f'{split}/{name}', value, step)
+
+  def write_many(self, name, runs, curves, split, step, metrics):
+    """Writes scalars of one step of many runs.
+
+    `metrics.jsonl` gets a line for each run. TensorBoard shows the mean over all,
+    the lowest and highest loss, and the mean of each curve.
+
+    Args:
+      name: of all runs together, such as 'fusion'.
+      runs: name of each run, such as 'fold0/seed1/fusion'.
+      curves: name of the curve that each run is part of, such as 'fold0/fusion'.
+      split, step: as for `write`.
+      metrics: dict of arrays [runs].
+    """
+    if not self._lines or not metrics:
+      return
+    metrics = {key: np.asarray(x, np.float64) for key, x in metrics.items()}
+    for i, run in enumerate(runs):
+      self._line(run, split, step, {key: float(x[i]) for key, x in metrics.items()})
+    self._lines.flush()
+    shown = {key: x.mean() for key, x in metrics.items()}
+    shown |= {'loss_lowest': metrics['loss'].min(),
+              'loss_highest': metrics['loss'].max()}
+    self._events(name, split, step, shown)
+    for curve in dict.fromkeys(curves):
+      here = [i for i, other in enumerate(curves) if other == curve]
+      self._events(curve, split, step,
+                   {key: x[here].mean() for key, x in metrics.items()})
 
   def write_image(self, run, name, step, image):
     """Shows a picture in TensorBoard: uint8 [height, width, 3]."""

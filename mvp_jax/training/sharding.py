@@ -14,7 +14,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mvp_jax.errors import InputError
-from mvp_jax.models.partition import BATCH_AXES, TENSOR_AXIS
+from mvp_jax.models.partition import BATCH_AXES, TENSOR_AXIS, current_mesh
 
 AXES = (*BATCH_AXES, TENSOR_AXIS)
 
@@ -90,6 +90,8 @@ def deal(x, parts):
   row changes its device.
   """
   dealt = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+  if current_mesh() is None:
+    return dealt
   return jax.lax.with_sharding_constraint(dealt, P(None, BATCH_AXES))
 
 

@@ -1,5 +1,6 @@
 """The training state and the jitted steps that move it."""
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any, Protocol
@@ -68,7 +69,8 @@ def build_model(task, params):
   return nnx.merge(graph, variables)
 
 
-def _init(task, config, seed):
+def fresh_state(task, config, seed):
+  """The state to begin with: parameters drawn from the seed."""
   params = init_params(task, jax.random.key(seed))
   return TrainState(jnp.zeros((), jnp.int32), jnp.asarray(seed, jnp.uint32), params,
                     optimiser(config).init(params),
@@ -77,7 +79,7 @@ def _init(task, config, seed):
 
 def abstract_state(task, config, mesh):
   """Shapes, dtypes and shardings of the state, without making it."""
-  tree = jax.eval_shape(lambda: _init(task, config, 0))
+  tree = jax.eval_shape(lambda: fresh_state(task, config, 0))
   return jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
       tree, sharding.shardings(tree, mesh))
@@ -86,7 +88,7 @@ def abstract_state(task, config, mesh):
 @functools.cache
 def _init_fn(task, config, mesh):
   target = jax.tree.map(lambda x: x.sharding, abstract_state(task, config, mesh))
-  return jax.jit(lambda seed: _init(task, config, seed), out_shardings=target)
+  return jax.jit(lambda seed: fresh_state(task, config, seed), out_shardings=target)
 
 
 def init_state(task, config, mesh, seed):
@@ -101,18 +103,15 @@ def _average(state, params, decay):
   return optax.incremental_update(params, before, 1 - decay)
 
 
-@functools.cache
-def train_step(task, config, mesh, accumulate=1):
-  """The jitted step: (state, batch) -> (state, metrics), state donated.
-
-  Cached, so that runs that differ only in their data (folds) compile once.
+def step_function(task, config, accumulate=1, mesh=None):
+  """The step, not jitted: (state, batch) -> (state, metrics).
 
   Args:
     task: see `Task`.
     config: OptimiserConfig.
-    mesh: of `sharding.make_mesh`.
     accumulate: parts that the batch is worked off in, one after another, to need
       the memory of one. Loss, gradient and metrics are the means over the parts.
+    mesh: that the batch and the model are split over; None = neither is.
   """
   tx = optimiser(config)
   rate = schedule(config)
@@ -137,7 +136,7 @@ def train_step(task, config, mesh, accumulate=1):
 
   def step(state, batch):
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-    with use_mesh(mesh):
+    with use_mesh(mesh) if mesh else contextlib.nullcontext():
       grads, metrics = (gradient if accumulate == 1 else in_parts)(
           state.params, batch, key)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -147,6 +146,16 @@ def train_step(task, config, mesh, accumulate=1):
     ema = _average(state, params, config.ema) if config.ema else {}
     return TrainState(state.step + 1, state.seed, params, opt_state, ema), metrics
 
+  return step
+
+
+@functools.cache
+def train_step(task, config, mesh, accumulate=1):
+  """`step_function`, jitted for a mesh, state donated.
+
+  Cached, so that runs that differ only in their data (folds) compile once.
+  """
+  step = step_function(task, config, accumulate, mesh)
   where = jax.tree.map(lambda x: x.sharding, abstract_state(task, config, mesh))
   return jax.jit(step, donate_argnums=0,
                  in_shardings=(where, sharding.batch_sharding(mesh)),

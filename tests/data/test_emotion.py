@@ -9,11 +9,12 @@ import pytest
 
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion import (
-    EmotionInput,
-    EmotionTrials,
-    fit_scale,
-    pad,
-    standardise,
+  EmotionInput,
+  EmotionTrials,
+  pad,
+  pooled_scale,
+  standardise,
+  token_squares,
 )
 from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
@@ -232,7 +233,7 @@ def test_features_are_scaled(trials, features):
 def test_scale_is_the_deviation_around_each_trial_s_mean(trials, features):
   folder, tokens = features
   source = _source(trials, features=folder)
-  scale = fit_scale(source)
+  scale = pooled_scale(*token_squares(source))
   used = [tokens[t.trial][source[i]['video_valid'][:len(tokens[t.trial])]]
           for i, t in enumerate(trials)]
   assert sum(map(len, used)) == 12 + 5 + 10  # those without a face are left out
@@ -243,7 +244,7 @@ def test_scale_is_the_deviation_around_each_trial_s_mean(trials, features):
 
 def test_scaled_training_tokens_have_unit_variance_within_trials(trials, features):
   folder, _ = features
-  scale = fit_scale(_source(trials, features=folder))
+  scale = pooled_scale(*token_squares(_source(trials, features=folder)))
   source = _source(trials, features=folder, scale=scale)
   tokens = [source[i]['video'][source[i]['video_valid']] for i in range(len(source))]
   tokens = np.concatenate([x - x.mean(0) for x in tokens])
@@ -253,7 +254,7 @@ def test_scaled_training_tokens_have_unit_variance_within_trials(trials, feature
 def test_a_token_that_never_changes_is_not_divided_by_zero(tmp_path):
   trial = _trial(1, 6)
   np.save(tmp_path / 's01_trial01.npy', np.full((12, 3), 4, np.float32))
-  scale = fit_scale(_source([trial], features=tmp_path))
+  scale = pooled_scale(*token_squares(_source([trial], features=tmp_path)))
   assert np.isfinite(_source([trial], features=tmp_path, scale=scale)[0]['video']).all()
 
 
@@ -276,7 +277,7 @@ def test_no_face_in_any_training_trial(tmp_path):
   trial = _trial(1, 6, face=np.zeros(30, bool))
   _write_tokens(tmp_path, [trial])
   with pytest.raises(InputError, match=r'no frame with a face; look at account\.csv'):
-    fit_scale(_source([trial], features=tmp_path))
+    pooled_scale(*token_squares(_source([trial], features=tmp_path)))
 
 
 def test_features_that_are_missing_or_do_not_fit(tmp_path):

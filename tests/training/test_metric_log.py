@@ -4,6 +4,7 @@ import json
 import struct
 
 import jax
+import numpy as np
 import pytest
 
 from mvp_jax.training.metric_log import MetricLog
@@ -76,3 +77,21 @@ def test_tensorboard_events_hold_the_scalars(workdir):
   path, = (workdir / 'tensorboard/encoder').iterdir()
   event, = (r for r in _records(path) if b'train/loss' in r)
   assert struct.pack('<f', 2.0) in event
+
+
+def test_many_runs_have_a_line_each_and_one_curve_a_fold(tmp_path):
+  runs = ['fold0/seed0/x', 'fold0/seed1/x', 'fold1/seed0/x']
+  with MetricLog(tmp_path) as log:
+    log.write_many('x', runs, ['fold0/x', 'fold0/x', 'fold1/x'], 'train', 4,
+                   {'loss': np.array([1.0, 2.0, 6.0], np.float32)})
+  assert [(line['run'], line['step'], line['loss']) for line in _lines(tmp_path)] == [
+      (run, 4, loss) for run, loss in zip(runs, (1.0, 2.0, 6.0), strict=True)]
+  shown = {'x': {'loss': 3.0, 'loss_lowest': 1.0, 'loss_highest': 6.0},
+           'fold0/x': {'loss': 1.5}, 'fold1/x': {'loss': 6.0}}
+  for run, scalars in shown.items():
+    path, = (tmp_path / 'tensorboard' / run).glob('events*')
+    records = [r for r in _records(path) if b'train/' in r]
+    assert len(records) == len(scalars)
+    for record, (name, value) in zip(records, scalars.items(), strict=True):
+      assert f'train/{name}'.encode() in record
+      assert struct.pack('<f', value) in record

@@ -1,0 +1,321 @@
+"""Models of one kind that train side by side: all folds and seeds as one program.
+
+They have one architecture and the same number of steps, and read the same trials,
+each in its own order. The trials lie on every device once; which of them a model
+trains on is said by row numbers, drawn on the host by the sampler that single models
+are fed by. The models, their optimisers and all that is a model's own are stacked
+along a leading axis, which is split over all devices of the mesh; no device waits
+for another within a step. Each model gets what `loop.fit` would give it alone, to
+rounding.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mvp_jax.data.batches import training_order
+from mvp_jax.errors import InputError
+from mvp_jax.training import hosts, sharding
+from mvp_jax.training.loop import check_finite, check_stream, last_step, run_steps
+from mvp_jax.training.state import build_model, fresh_state, step_function
+
+_SHARE = 0.8  # of an accelerator's memory that the models may take
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+  """One of the models. Rows are those of the data that all share."""
+
+  run: str  # its name in metrics.jsonl
+  curve: str  # whose curve in TensorBoard it is part of
+  seed: int  # of its parameters, dropout and order of examples
+  train: tuple[int, ...]  # rows
+  validation: tuple[int, ...] = ()  # rows
+  # What is divided by, float32 [D] for an array [trials, ..., D], by its name.
+  scale: dict = dataclasses.field(default_factory=dict)
+  # Arrays [trials, ...] in the place of the shared ones: labels by another threshold.
+  own: dict = dataclasses.field(default_factory=dict)
+
+
+class Models:
+  """Models that are trained, and then asked, together.
+
+  Stacked parameters are nested dicts of arrays [models, ...], at the end maybe with
+  copies of the last model that even the devices' shares out.
+
+  Args:
+    task: see `state.Task`.
+    data: dict of arrays [trials, ...], of all trials of all models.
+    members: list of Member.
+    config: TrainConfig; `workers` do nothing here.
+    mesh: of `sharding.make_mesh`; its axes do not matter.
+    together: models that a device works on at a time; 0 = `at_a_time`.
+
+  Raises:
+    InputError: a member has nothing to train on; `accumulate` can't divide a batch.
+  """
+
+  def __init__(self, task, data, members, config, mesh, together=0):
+    for member in members:
+      if not member.train:
+        raise InputError(f'{member.run}: there are no examples to train on')
+    if config.batch_size % config.accumulate:
+      raise InputError(f'train.batch_size: {config.batch_size} is not a multiple of '
+                       f'train.accumulate, {config.accumulate}')
+    self.task, self._members, self._config = task, members, config
+    self._mesh = mesh
+    self._split = NamedSharding(mesh, P(sharding.AXES))
+    self._data = {name: _put(x, sharding.replicated(mesh)) for name, x in data.items()}
+    share = -(-len(members) // mesh.size)
+    if not together:
+      together = at_a_time(task, config, mesh, self._data, members[0], share)
+    turns = -(-share // together)
+    self._together = -(-share // turns)
+    # Which model lies where.
+    self._places = np.minimum(np.arange(mesh.size * turns * self._together),
+                              len(members) - 1)
+    self._own = jax.tree.map(lambda x: _put(x, self._split), self._stack(
+        [{'scale': m.scale, 'own': m.own} for m in members]))
+
+  def _stack(self, items):
+    """A tree of stacked arrays from a tree for each model."""
+    return jax.tree.map(lambda *x: np.stack([x[i] for i in self._places]), *items)
+
+  def fit(self, *, run, directory, log, batch_size):
+    """Trains all models to the configured step, as `loop.fit` trains one.
+
+    It begins at the last whole checkpoint, whatever devices that one was written on.
+
+    Args:
+      run: name of them all in progress and TensorBoard.
+      directory: pathlib.Path for the checkpoints of them all.
+      log: MetricLog.
+      batch_size: of the validation.
+
+    Returns:
+      Stacked parameters.
+
+    Raises:
+      TrainingError: a metric of a model, which is named, is NaN or infinite, or a
+        checkpoint cannot be written.
+      InputError: the checkpoint does not fit, or was of other models or batches.
+      Stopped: SIGTERM came; the step was finished and saved.
+    """
+    config, members = self._config, self._members
+    stream = {'batch_size': config.batch_size, 'models': _digest(members)}
+    runs = [member.run for member in members]
+    curves = [member.curve for member in members]
+
+    def batches(start):
+      orders = [training_order(member.train, config.batch_size, member.seed, start)
+                for member in members]
+      while True:
+        yield np.stack([next(order) for order in orders])[self._places]
+
+    def report(step, metrics, due):
+      metrics = {name: x[:len(members)] for name, x in metrics.items()}
+      if not all(np.isfinite(x).all() for x in metrics.values()):
+        for i, name in enumerate(runs):
+          check_finite(name, step, {k: float(x[i]) for k, x in metrics.items()})
+      if due:
+        log.write_many(run, runs, curves, 'train', step, metrics)
+      loss = metrics['loss']
+      return {'models': len(members), 'loss': f'{loss.mean():.4f}',
+              'highest': f'{loss.max():.4f}'}
+
+    def validate(step, state):
+      found = self._validation(state.evaluated, batch_size)
+      here = [i for i, member in enumerate(members) if member.validation]
+      log.write_many(run, [runs[i] for i in here], [curves[i] for i in here],
+                     'validation', step, {k: x[here] for k, x in found.items()})
+
+    step_fn = _step(self.task, config.optimiser, config.accumulate, self._mesh,
+                    self._together)
+    state = run_steps(
+        lambda state, rows: step_fn(state, self._own, rows, self._data),
+        lambda checkpoints: self._begin(checkpoints, stream), batches, config,
+        mesh=self._mesh, run=run, directory=directory, stream=stream, log=log,
+        put=lambda rows: _put(rows, self._split),
+        report=report, examples=config.batch_size * len(members),
+        validate=validate if any(m.validation for m in members) else None,
+        saved=self._saved)
+    return state.evaluated
+
+  def _begin(self, checkpoints, stream):
+    config = self._config
+    done = last_step(checkpoints, config.optimiser.steps)
+    if done is None:
+      seeds = np.array([m.seed for m in self._members], np.uint32)[self._places]
+      fresh = _fresh(self.task, config.optimiser, self._mesh)
+      return fresh(_put(seeds, self._split)), 0
+    where = self._where_saved()
+    one = jax.eval_shape(lambda: fresh_state(self.task, config.optimiser, 0))
+    state, before = checkpoints.restore(done, jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((len(self._members), *x.shape), x.dtype,
+                                       sharding=where), one))
+    check_stream(checkpoints.directory, before, stream)
+    return _take(tuple(self._places), self._split)(state), done
+
+  def _saved(self, state):
+    """Without the copies: what is saved does not hang on the number of devices."""
+    return _take(tuple(range(len(self._members))), self._where_saved())(state)
+
+  def _where_saved(self):
+    even = len(self._members) % self._mesh.size == 0
+    return self._split if even else sharding.replicated(self._mesh)
+
+  def _validation(self, params, batch_size):
+    """{name: means over each model's validation rows [models]}, as `loop.evaluate`."""
+    totals, count = {}, 0
+    for found, weight in self._passes(
+        params, 'evaluate', [m.validation for m in self._members], batch_size):
+      weight = weight.sum(1)
+      for name, x in found.items():
+        totals[name] = totals.get(name, 0) + x.astype(np.float64) * weight
+      count = count + weight
+    return {name: x / np.maximum(count, 1) for name, x in totals.items()}
+
+  def scores(self, params, rows, batch_size):
+    """Each model's `task.scores` of its own rows: a list of [rows, ...].
+
+    Args:
+      params: stacked parameters.
+      rows: for each model, those of the data that it is asked about.
+      batch_size: rows that a model is asked about at a time.
+    """
+    parts = [found for found, _ in self._passes(params, 'scores', rows, batch_size)]
+    found = np.concatenate(parts, axis=1)
+    return [x[:len(wanted)] for x, wanted in zip(found, rows, strict=True)]
+
+  def _passes(self, params, method, rows, batch_size):
+    """Yields what each model's `method` gives, and weights [models, batch_size]."""
+    forward = _forward(self.task, method, self._mesh, self._together)
+    for start in range(0, max(map(len, rows)), batch_size):
+      asked = [[*of_one[start:start + batch_size]] for of_one in rows]
+      weight = np.array([[1] * len(x) + [0] * (batch_size - len(x)) for x in asked],
+                        np.float32)
+      asked = np.array([x + [of_one[-1] if of_one else 0] * (batch_size - len(x))
+                        for x, of_one in zip(asked, rows, strict=True)], np.int32)
+      found = forward(params, self._own, tuple(
+          _put(x[self._places], self._split) for x in (asked, weight)), self._data)
+      yield jax.tree.map(lambda x: x[:len(rows)], jax.device_get(found)), weight
+
+  def one(self, params, index):
+    """The parameters of one model, on all devices."""
+    return jax.tree.map(lambda x: x[0],
+                        _take((index,), sharding.replicated(self._mesh))(params))
+
+  def parameters(self, params):
+    """How many numbers a model learns."""
+    return sum(x.size // len(self._places) for x in jax.tree.leaves(params))
+
+
+def at_a_time(task, config, mesh, data, member, share):
+  """How many models a device should work on at a time.
+
+  On CPU one after another: a bundle of four took a fifth more work for each model, at
+  the embedded size of configs/deap_fusion.py. On an accelerator as many as fit: 80 %
+  of its memory, less the data and all states twice, over what a step of one needs.
+
+  Args:
+    task, config, mesh: as of `Models`.
+    data: the arrays, on the devices.
+    member: a Member like all.
+    share: models that each device has.
+  """
+  device = mesh.devices.flat[0]
+  if device.platform == 'cpu':
+    return 1
+  limit = (device.memory_stats() or {}).get('bytes_limit')
+  if limit is None:
+    return share
+  state = jax.eval_shape(lambda: fresh_state(task, config.optimiser, 0))
+  rows = jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)
+  step = jax.jit(_one_step(task, config.optimiser, config.accumulate)).lower(
+      state, {'scale': member.scale, 'own': member.own}, rows,
+      jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data)).compile()
+  return min(hosts.gather(_fitting(
+      limit, sum(x.nbytes for x in data.values()),
+      sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+      step.memory_analysis().temp_size_in_bytes, share)))
+
+
+def _fitting(limit, data, state, step, share):
+  """Models at a time, from bytes: there are, of data, of a state, of a step."""
+  free = _SHARE * limit - data - 2 * share * state
+  return int(np.clip(free // max(step, 1), 1, share))
+
+
+def _put(x, where):
+  """An array that every process has whole, laid out."""
+  x = np.asarray(x)
+  return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
+
+
+def _digest(members):
+  """What tells these models and their batches from others."""
+  facts = [(m.run, m.seed, list(map(int, m.train))) for m in members]
+  return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _examples(data, own, rows):
+  """A model's batch."""
+  batch = {name: x[rows] for name, x in {**data, **own['own']}.items()}
+  return batch | {name: batch[name] / x for name, x in own['scale'].items()}
+
+
+def _spread(one, mesh, together, out):
+  """Runs `one(mine, own, rows, data)` for every model: jitted, `mine` donated if
+  it comes back."""
+  def on_device(mine, own, rows, data):
+    return jax.lax.map(lambda x: one(*x, data), (mine, own, rows),
+                       batch_size=together if together > 1 else None)
+
+  models = P(sharding.AXES)
+  run = jax.shard_map(on_device, mesh=mesh, in_specs=(models, models, models, P()),
+                      out_specs=models, check_vma=False)
+  return jax.jit(run, donate_argnums=0 if isinstance(out, tuple) else (),
+                 out_shardings=out)
+
+
+def _one_step(task, optimiser, accumulate):
+  step = step_function(task, optimiser, accumulate)
+  return lambda state, own, rows, data: step(state, _examples(data, own, rows))
+
+
+@functools.cache
+def _step(task, optimiser, accumulate, mesh, together):
+  return _spread(_one_step(task, optimiser, accumulate), mesh, together,
+                 (NamedSharding(mesh, P(sharding.AXES)), sharding.replicated(mesh)))
+
+
+@functools.cache
+def _forward(task, method, mesh, together):
+  def one(params, own, rows, data):
+    batch = _examples(data, own, rows[0]) | {'weight': rows[1]}
+    return getattr(task, method)(build_model(task, params), batch)
+
+  return _spread(one, mesh, together, sharding.replicated(mesh))
+
+
+@functools.cache
+def _fresh(task, optimiser, mesh):
+  models = P(sharding.AXES)
+  run = jax.shard_map(
+      lambda seeds: jax.lax.map(lambda seed: fresh_state(task, optimiser, seed), seeds),
+      mesh=mesh, in_specs=models, out_specs=models, check_vma=False)
+  return jax.jit(run)
+
+
+@functools.cache
+def _take(places, where):
+  """Picks models of a stacked tree, and lays them out."""
+  return jax.jit(lambda tree: jax.tree.map(lambda x: x[np.array(places)], tree),
+                 out_shardings=where)
