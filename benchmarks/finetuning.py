@@ -31,7 +31,7 @@ _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 def run(seed, pretrained, steps, folds, root, data_dir):
   """Runs the job unless done; returns {target: macro-F1}."""
   config = get_config()
-  config.seed, config.pretrained = seed, pretrained
+  config.seed, config.encoder.pretrained = seed, pretrained
   config.data.data_dir = str(data_dir)
   config.train.optimiser.steps = steps
   config.train.optimiser.warmup_steps = steps // 10

@@ -49,6 +49,7 @@ def get_config(twin='planted'):
   config.input.targets = ('valence', 'arousal')
   # A rating above it is high; also 'median' (of the training trials), 'subject_median'.
   config.input.threshold = FieldReference(5.0, field_type=object)
+  config.input.last_seconds = 0.0  # of each trial are used; 0: all
   config.input.max_seconds = 160.0  # short stimuli last 51 to 150 s
   config.input.standardise = 'trial'  # signals; or 'subject'
   config.input.au_rate = 4.0  # tokens a second of action units
@@ -62,6 +63,7 @@ def get_config(twin='planted'):
   config.encoder.remat = 'none'  # or linear, full: less memory, more work
   config.encoder.feature_grid = 1  # the mean over the whole face
   config.encoder.drop_path = 0.0
+  config.encoder.pretrained = True  # False: random weights, all else equal
   config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
   config.encoder.subjects = 4
   config.encoder.clips_per_trial = 8

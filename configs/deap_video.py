@@ -6,7 +6,7 @@ DIR is the official DEAP distribution. Without it the run uses a synthetic twin,
 same as that of deap_fusion.py, shrunk as declared under `embedded`:
 
   python launch.py --config=configs/deap_video.py
-  python launch.py --config=configs/deap_video.py --config.pretrained=False
+  python launch.py --config=configs/deap_video.py --config.encoder.pretrained=False
                    --workdir=runs/scratch       (the ablation: no pre-training)
 """
 
@@ -19,7 +19,6 @@ def get_config(twin='planted'):
   config.job = 'video'
   config.dataset = 'deap'
   config.seed = 0
-  config.pretrained = True  # False: from scratch, all else equal
 
   config.data = ConfigDict()
   config.data.manual_dir = ''  # empty: a synthetic twin
@@ -50,6 +49,7 @@ def get_config(twin='planted'):
   config.encoder.patch = 16
   config.encoder.dtype = 'bfloat16'
   config.encoder.remat = 'none'  # or linear, full: less memory, more work
+  config.encoder.pretrained = True  # False: from scratch, all else equal
   config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
   config.encoder.subjects = 4
   config.encoder.masks = ConfigDict(dict(kind='tube', ratio=0.9, reconstruct=1.0))

@@ -43,6 +43,7 @@ def get_config():
   # Above is high; 5 is the middle, as ratings are brought to 1-9. Also 'median' (of the
   # training trials), 'subject_median'.
   config.input.threshold = FieldReference(5.0, field_type=object)
+  config.input.last_seconds = 0.0  # of each trial are used; 0: all
   config.input.max_seconds = 60.0  # of the longest trial; `check` tells
   config.input.standardise = 'trial'  # signals; or 'subject'
   config.input.au_rate = 4.0  # tokens a second of action units
@@ -56,6 +57,7 @@ def get_config():
   config.encoder.remat = 'none'  # or linear, full: less memory, more work
   config.encoder.feature_grid = 1  # the mean over the whole face
   config.encoder.drop_path = 0.0
+  config.encoder.pretrained = True  # False: random weights, all else equal
   config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
   config.encoder.subjects = 4
   config.encoder.clips_per_trial = 8

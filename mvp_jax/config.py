@@ -52,6 +52,7 @@ class EncoderConfig:
   remat: str = 'none'  # one of models.layers.REMAT
   feature_grid: int = 1  # video tokens: means over grid x grid regions of the face
   drop_path: float = 0.0
+  pretrained: bool = True  # False: random weights, all else equal
   checkpoint: str = ''  # folder of ours or PyTorch's file; empty = pre-train here
   subjects: int = 4  # set aside for pre-training, outside all folds
   clips_per_trial: int = 8  # an epoch
@@ -63,6 +64,9 @@ class EncoderConfig:
 
   def __post_init__(self):
     preset(self.size)  # raises if there is no such size
+    if self.checkpoint and not self.pretrained:
+      raise ValueError('encoder.pretrained: False, but encoder.checkpoint is given; '
+                       'leave one of them out')
     if self.train.batch_size % self.views.repeats:
       raise ValueError(f'train.batch_size {self.train.batch_size} counts views, and is '
                        f'no multiple of views.repeats {self.views.repeats}')

@@ -17,8 +17,6 @@ from mvp_jax.config import DataConfig, EncoderConfig
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
 from mvp_jax.data.splits import SIDES, select
-from mvp_jax.errors import InputError
-from mvp_jax.evaluation import audit
 from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import hosts
@@ -55,7 +53,6 @@ class Config:
   job: str = 'video'  # see `jobs`
   dataset: str = 'deap'
   seed: int = 0
-  pretrained: bool = True  # False: the encoder starts from scratch
   data: DataConfig = DataConfig()
   twin: TwinSpec | AmigosSpec = TwinSpec()  # that of `dataset`
   input: ClipInput = ClipInput()
@@ -75,9 +72,6 @@ def run(config, workdir):
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
   stages.check(config, mesh)
-  if config.encoder.checkpoint and not config.pretrained:
-    raise InputError('config.pretrained: False, but encoder.checkpoint is given; leave '
-                     'one of them out')
   with stages.begun(config, workdir) as facts:
     _run(config, workdir, mesh, facts)
 
@@ -99,10 +93,8 @@ def _run(config, workdir, mesh, facts):
 
 def _encoder(config, corpus, reserved, trials, mesh, workdir, facts):
   """Parameters to start the classifier's encoder from, or None for fresh ones."""
-  if not config.pretrained:
-    facts['encoder'] = {'source': 'none, trained from scratch',
-                        'size': config.encoder.size, 'trained_on_subjects': []}
-    stages.conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
+  if not config.encoder.pretrained:
+    stages.without_encoder(config, corpus, workdir, facts)
     return None
   _, params = stages.video_encoder(
       config, corpus, reserved, {t.subject for t in trials}, mesh, workdir, facts)

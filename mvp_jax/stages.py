@@ -171,6 +171,9 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   settings = config.encoder
   task = VideoFeatures(settings.model(config.input.clips,
                                       corpus.metadata['frame_size']))
+  if not settings.pretrained:
+    without_encoder(config, corpus, workdir, facts)
+    return task, encoders.fresh(task.model, mesh, config.seed)
   if settings.checkpoint:
     directory = Path(settings.checkpoint)
   else:
@@ -194,6 +197,13 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   facts['encoder'] = {'source': str(settings.checkpoint or 'pre-trained in this run'),
                       'size': settings.size, **record}
   return task, params
+
+
+def without_encoder(config, corpus, workdir, facts):
+  """Notes in the facts that the video encoder starts from random weights."""
+  facts['encoder'] = {'source': 'none, random weights', 'size': config.encoder.size,
+                      'trained_on_subjects': []}
+  conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
 
 
 def seeds(config):

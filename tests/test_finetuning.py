@@ -176,11 +176,12 @@ def test_the_average_of_the_parameters_is_what_is_tested(workdir, config, run,
 def test_from_scratch_differs_in_the_encoder_alone(workdir, config, run, tmp_path,
                                                    monkeypatch):
   monkeypatch.setattr(encoders, 'pretrain', None)  # not called
-  run(dataclasses.replace(config, pretrained=False), tmp_path)
+  run(dataclasses.replace(config, encoder=dataclasses.replace(
+      config.encoder, pretrained=False)), tmp_path)
   scratch, pretrained = _facts(tmp_path), _facts(workdir)
   assert scratch['folds'] == pretrained['folds']  # the same subjects set aside
   assert scratch['parameters'] == pretrained['parameters']
-  assert scratch['encoder']['source'] == 'none, trained from scratch'
+  assert scratch['encoder']['source'] == 'none, random weights'
   first, other = ([x['loss'] for x in _lines(folder)
                    if x['run'] == 'fold0/video' and x['split'] == 'train']
                   for folder in (tmp_path, workdir))
@@ -194,8 +195,8 @@ def test_an_encoder_that_has_seen_test_subjects(workdir, config, run, tmp_path):
       config.encoder, checkpoint=str(record.parent)))
   with pytest.raises(InputError, match='was pre-trained on test subjects'):
     run(given, tmp_path / 'given')
-  with pytest.raises(InputError, match=r'config\.pretrained: False, but encoder\.'):
-    run(dataclasses.replace(given, pretrained=False), tmp_path / 'both')
+  with pytest.raises(ValueError, match=r'encoder\.pretrained: False, but encoder\.'):
+    dataclasses.replace(given.encoder, pretrained=False)
 
 
 @pytest.mark.parametrize(('sections', 'message'), [

@@ -22,6 +22,7 @@ class EmotionInput:
   # A rating above it is "high": a number, 'median' or 'subject_median'; see `labels`.
   threshold: float | str = 5.0
   max_seconds: float = 60.0  # sequences are padded to it
+  last_seconds: float = 0.0  # of each trial are used, the end of it; 0 = all
   clips: ClipLayout = ClipLayout()
   # Whose mean and deviation each channel is standardised by. 'subject' keeps the
   # level of a trial against the subject's others. No statistic is shared between
@@ -31,6 +32,8 @@ class EmotionInput:
 
   def __post_init__(self):
     check_threshold(self.threshold)
+    if not self.last_seconds >= 0:
+      raise InputError(f'last_seconds is {self.last_seconds}, must be at least 0')
     if not 0 < self.au_rate <= 60:
       raise InputError(f'au_rate: above 0, at most 60 Hz; it is {self.au_rate:g}')
     if self.standardise not in _STANDARDISE:
@@ -131,6 +134,7 @@ class EmotionTrials:
       raise InputError('evaluation.models: no trial has signals; leave out fusion and '
                        'physio')
     check_ratings(trials, options.targets)
+    self._begins = []  # seconds at which the part in use begins
     for trial in trials:
       units = trial.action_units
       if units is None and 'video' in modalities and video_backbone == 'au':
@@ -143,6 +147,8 @@ class EmotionTrials:
       if seconds > options.max_seconds + _TOLERANCE:
         raise InputError(f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
                          f'is {options.max_seconds:g}; raise it')
+      self._begins.append(max(0, seconds - options.last_seconds)
+                          if options.last_seconds else 0)
     # Worked out once: an example is read many times.
     self._signals = (self._prepare_signals() if 'physio' in modalities else None)
     self._clips, self._units = None, None
@@ -168,7 +174,7 @@ class EmotionTrials:
     chosen = self.rows(ids)
     selected = copy.copy(self)
     selected.cuts, selected.scale = cuts or self.cuts, scale
-    for name in ('trials', '_tokens', '_signals', '_clips', '_units'):
+    for name in ('trials', '_begins', '_tokens', '_signals', '_clips', '_units'):
       if getattr(self, name) is not None:
         setattr(selected, name, [getattr(self, name)[i] for i in chosen])
     return selected
@@ -187,6 +193,9 @@ class EmotionTrials:
       example |= self._units[index]
     elif 'video' in self.modalities:
       example |= self._video(trial, index)
+    if 'video' in self.modalities:
+      example['video_valid'] = example['video_valid'] & (
+          example['video_times'] >= self._begins[index])
     return example
 
   def _prepare_signals(self):
@@ -198,10 +207,11 @@ class EmotionTrials:
         moments[subject] = signal_moments([trial.signals for trial in own],
                                           [trial.signals_valid for trial in own])
     prepared = []
-    for trial in self.trials:
-      signals = standardise(trial.signals, trial.signals_valid,
-                            moments.get(trial.subject))[:length]
-      valid = trial.signals_valid.any(1)[:length]
+    for trial, begin in zip(self.trials, self._begins, strict=True):
+      good = trial.signals_valid.copy()
+      good[:round(begin * self.corpus.metadata['signal_rate'])] = False
+      signals = standardise(trial.signals, good, moments.get(trial.subject))[:length]
+      valid = good.any(1)[:length]
       prepared.append({'signals': pad(signals, length),
                        'signals_valid': pad(valid, length)})
     return prepared

@@ -86,7 +86,8 @@ def check_encoder(record, corpus, tested, allowed):
   """
   name = 'encoder'
   if record is None:
-    return Check(name, True, 'trained in each fold, on its training trials alone')
+    return Check(name, True, 'random weights; at most trained in each fold, on its '
+                 'training trials alone')
   of = record.get('subjects_of', {record['dataset']: record['trained_on_subjects']})
   if record.get('imported_from') or not any(of):
     return Check(name, True, 'imported: whom it was pre-trained on is not known here')

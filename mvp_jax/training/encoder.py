@@ -95,6 +95,12 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
   return record
 
 
+def fresh(config, mesh, seed):
+  """Random parameters of a models.videomae.Encoder, a nested dict."""
+  init = jax.jit(lambda: init_params(VideoFeatures(config), jax.random.key(seed)))
+  return _put(init(), mesh)
+
+
 def load(config, mesh, path):
   """Loads the parameters of a video encoder.
 
