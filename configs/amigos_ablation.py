@@ -5,8 +5,6 @@
 Everything else is as in amigos_fusion.py; the questions are those of deap_ablation.py.
 """
 
-from ml_collections import ConfigDict
-
 from configs import amigos_fusion
 from configs.deap_ablation import QUESTIONS
 
@@ -15,5 +13,5 @@ def get_config(twin='planted'):
   """amigos_fusion's config and the questions."""
   config = amigos_fusion.get_config(twin)
   config.job = 'ablation'
-  config.ablation = ConfigDict(QUESTIONS)
+  config.ablation = QUESTIONS
   return config

@@ -4,8 +4,8 @@ A question names its variants, and each variant is written as on the command lin
 settings without `--config.`, one after another. A word without `=` is the model
 whose scores are shown (`fusion` if there is none):
 
-  fusion = {'sum': 'model.fusion=sum', 'cross-attention': ''}
-  backbone = {'action units alone': 'video video_backbone=au', ...}
+  ('fusion', (('cross-attention', ''), ('sum', 'model.fusion=sum'))),
+  ('backbone', (('action units alone', 'video video_backbone=au'), ...)), ...
 
 Every variant is a run of the main job in a folder of its own, equal ones run once.
 A rerun finds finished ones done and goes on with the one that was stopped.
@@ -29,7 +29,7 @@ class Config(experiment.Config):
   """The main job's settings, and what is varied."""
 
   job: str = 'ablation'
-  ablation: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+  ablation: tuple = ()  # (question, ((variant, settings), ...)), ...; see the module
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +67,15 @@ def plan(config):
   Raises:
     InputError: a setting that does not exist, or no variants.
   """
-  if not any(config.ablation.values()):
-    raise InputError('config.ablation: name at least one question with its variants')
+  if not config.ablation or not all(words for _, words in config.ablation):
+    raise InputError('config.ablation: name at least one question, '
+                     'and variants of each')
   base = {name: value for name, value in dataclasses.asdict(config).items()
           if name != 'ablation'} | {'job': 'fusion'}
   variants, trees, models = {}, {}, {}
-  for question, words in config.ablation.items():
+  for question, words in config.ablation:
     variants[question] = []
-    for name, text in words.items():
+    for name, text in words:
       where = f'config.ablation.{question}.{name}'
       if name in BASELINES:
         raise InputError(f'{where}: is the name of a baseline; choose another')

@@ -179,11 +179,6 @@ def _value(value, wanted, where):
     if type(value) in kinds:
       return value
     wanted = next(t for t in kinds if t is not types.NoneType)
-  if typing.get_origin(wanted) is dict:
-    if not isinstance(value, dict):
-      raise InputError(f'{where}: expected a section, got {value!r}')
-    return {key: _value(one, typing.get_args(wanted)[1], f'{where}.{key}')
-            for key, one in value.items()}
   if typing.get_origin(wanted) is tuple:
     if isinstance(value, str) or not hasattr(value, '__iter__'):
       value = (value,)

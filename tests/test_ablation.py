@@ -22,15 +22,17 @@ from mvp_jax.training.sharding import make_mesh
 
 
 def _config(questions, **fields):
-  return ablation.Config(ablation=questions, **fields)
+  return ablation.Config(ablation=tuple(
+      (question, tuple(words.items())) for question, words in questions.items()),
+      **fields)
 
 
 @pytest.mark.parametrize('module', [deap_ablation, amigos_ablation])
 def test_questions_of_the_config_files(module):
   config = parse(resolve(module.get_config()), ablation.Config)
   variants, runs = ablation.plan(config)
-  assert set(variants) == {'modality', 'backbone', 'fusion', 'length', 'crop',
-                           'pretraining'}
+  assert list(variants) == ['modality', 'backbone', 'fusion', 'length', 'crop',
+                            'pretraining']
   base = variants['modality'][0].run
   # What is equal is run once, with all models that are shown of it.
   assert {v.run for v in variants['modality']} == {base}
@@ -62,6 +64,8 @@ def test_a_variant_that_cannot_be(text, problem):
 def test_no_variants_and_names_of_baselines_are_refused():
   with pytest.raises(InputError, match='name at least one question'):
     ablation.plan(_config({}))
+  with pytest.raises(InputError, match='and variants of each'):
+    ablation.plan(_config({'fusion': {}}))
   with pytest.raises(InputError, match='the name of a baseline'):
     ablation.plan(_config({'classic': {'svm': ''}}))
 
@@ -81,7 +85,7 @@ def test_runs_tables_and_resuming(tmp_path, one_device, monkeypatch, capsys):
       {'length': {'whole': 'physio', 'end': 'physio input.last_seconds=20'},
        'rate': {'slow': 'physio', 'fast': 'physio train.optimiser.learning_rate=0.1'}},
       data=DataConfig(data_dir=str(tmp_path / 'data'), workers=1),
-      twin=TwinSpec(subjects=4, trials=4, frame_rate=1.0, width=64, height=48,
+      twin=TwinSpec(subjects=4, trials=4, frame_rate=1.0, width=64, height=64,
                     pixel_aspect=(1, 1)),
       input=EmotionInput(),
       model=FusionSizes(depth=1, heads=2, mlp_width=16, physio=PhysioConfig(

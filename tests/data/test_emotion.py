@@ -307,3 +307,29 @@ def test_sources_can_go_to_other_processes(trials, features):
       features=features[0])
   example = pickle.loads(pickle.dumps(source))[1]
   np.testing.assert_array_equal(example['video'], source[1]['video'])
+
+
+def test_the_end_of_a_trial_alone(trials, features):
+  """As if the signals and faces before it were not there; the clock stays."""
+  options = dataclasses.replace(_OPTIONS, last_seconds=2.0)
+  folder, tokens = features
+  part, whole = (_source(trials, x, features=folder) for x in (options, _OPTIONS))
+  for i, trial in enumerate(trials):
+    begin = len(trial.signals) / _RATE - 2
+    first = round(begin * _RATE)
+    late, full = part[i], whole[i]
+    assert not late['signals_valid'][:first].any() and not late['signals'][:first].any()
+    good = trial.signals_valid[first:]
+    np.testing.assert_array_equal(
+        late['signals'][first:first + len(good)],
+        standardise(trial.signals[first:], good))
+    np.testing.assert_array_equal(late['video_valid'], full['video_valid'] & (
+        full['video_times'] >= begin))
+    assert 0 < late['video_valid'].sum() < full['video_valid'].sum()
+    np.testing.assert_array_equal(late['video'], full['video'])
+  longer = _source(trials, dataclasses.replace(_OPTIONS, last_seconds=9.0))
+  np.testing.assert_array_equal(longer[0]['signals'], whole[0]['signals'])
+  chosen = part.select([trials[2].trial_id])
+  np.testing.assert_array_equal(chosen[0]['video_valid'], part[2]['video_valid'])
+  with pytest.raises(InputError, match='last_seconds'):
+    EmotionInput(last_seconds=-1.0)
