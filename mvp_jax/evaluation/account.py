@@ -107,6 +107,11 @@ def _totals(corpus, rows, channels, flagged):
     if np.isfinite(shares).any():
       facts.append(['face', f'in {np.nanmean(shares):.1%} of the frames of a trial, '
                     f'{np.nanmin(shares):.1%} of the worst'])
+  frames, measured = (np.nansum([_number(row, name) for row in rows])
+                      for name in ('au_frames', 'au_valid'))
+  if frames:
+    facts.append(['action units', f'{frames:,.0f} frames of OpenFace, '
+                  f'{measured / frames:.1%} of them measurements'])
   for name, unit in zip(channels, metadata.get('units') or [], strict=False):
     valid = [_number(row, f'{name}_valid') for row in rows]
     told = f', {np.nanmean(valid):.1%} valid' if np.isfinite(valid).any() else ''

@@ -14,6 +14,7 @@ import pytest
 from mvp_jax.data.builders import prepare
 from mvp_jax.data.trials import Trial
 from mvp_jax.evaluation import account, sketches
+from mvp_jax.raw.openface import read_openface
 from mvp_jax.synthetic.recordings import write_recordings_twin
 from mvp_jax.synthetic.spec import TwinSpec
 
@@ -222,13 +223,18 @@ def test_the_command(tmp_path, capsys):
     video_seconds=20.0), workers=1)
   for video in folder.rglob('*.avi'):
     video.unlink()
-  directory = prepare('recordings', folder, data, video=False, workers=1)
+  directory = prepare('recordings', folder, data, video=False, action_units=True,
+                      workers=1)
   out = tmp_path / 'page' / 'own.html'
   assert account.main([str(directory), f'--out={out}']) == 0
   assert capsys.readouterr().out.strip() == str(out)
   page = Page(out.read_text())
   assert page.titles == ['P01_trial01', 'P02_trial01'] and not page.images
   assert 'Nothing was lost.' in page.text and 'Subject P02' in page.text
+  units = [read_openface(path).valid for path in folder.glob('openface/*/*.csv')]
+  share = np.concatenate(units).mean()
+  assert ['action units', f'80 frames of OpenFace, {share:.1%} of them measurements'
+          ] in page.cells
   shutil.rmtree(data)
   assert account.main([str(directory), f'--out={out}']) == 2
   assert 'error:' in capsys.readouterr().err

@@ -9,6 +9,7 @@ from flax import nnx
 
 from mvp_jax.models.action_units import ActionUnitConfig, ActionUnitTransformer
 from mvp_jax.models.fusion import EmotionModel, FusionConfig
+from mvp_jax.models.fusions import FUSIONS
 from mvp_jax.models.physio import PhysioConfig
 
 CONFIG = ActionUnitConfig(depth=1, heads=2, mlp_width=32, dropout=0.5)
@@ -121,6 +122,19 @@ def test_attention_is_physio_over_action_units():
   weights = np.asarray(seen['attention'])
   assert weights.shape == (1, 2, 2, 8, 12) and not weights[..., 9:].any()
   np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize('kind', [f for f in FUSIONS if f != 'cross'])
+def test_every_fusion_takes_them(kind):
+  model, examples = fusion(fusion=kind), batch()
+  logits, seen = model(examples, True)
+  assert not seen
+  other = examples | {'video': batch(seed=1)['video']}
+  assert not np.allclose(model(other)[0], logits, atol=1e-6)
+  examples['video_valid'][:, 9:] = False
+  short, _ = model(examples)
+  junk = np.where(examples['video_valid'][..., None], examples['video'], 7)
+  np.testing.assert_allclose(model(examples | {'video': junk})[0], short, atol=1e-5)
 
 
 def test_gradients_reach_every_parameter_and_nothing_of_videomae_is_there():

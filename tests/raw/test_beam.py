@@ -167,7 +167,8 @@ def test_the_corpus_is_that_of_a_local_run(tmp_path):
                                  height=104), workers=1)
   broken = next(iter(sorted(twin.rglob('*.avi'))))
   broken.write_bytes(broken.read_bytes()[:1000])
-  fields = dict(frame_rate=2.0, frame_size=32, allow_losses=['broken_video'])
+  fields = dict(frame_rate=2.0, frame_size=32, action_units=True,
+                allow_losses=['broken_video'])
   here = prepare('deap', twin, tmp_path / 'here', workers=1, **fields)
   there = prepare('deap', twin, tmp_path / 'there', beam=TWO, **fields)
   assert there.relative_to(tmp_path / 'there') == here.relative_to(tmp_path / 'here')
