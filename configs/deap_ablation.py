@@ -47,5 +47,7 @@ def get_config(twin='planted'):
   """deap_fusion's config, the questions, and a smaller embedded default."""
   config = deap_fusion.get_config(twin)
   config.job = 'ablation'
+  config.embedded.twin.subjects = 16
+  config.embedded.evaluation.folds = 3
   config.ablation = QUESTIONS
   return config

@@ -18,7 +18,8 @@ from mvp_jax.training import hosts
 _PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
              'tensorflow-datasets', 'numpy')
 # What does not change the result, so that a work directory may be gone on with.
-_FREE_SETTINGS = {('data', 'manual_dir'), ('data', 'data_dir'), ('data', 'beam')}
+_FREE_SETTINGS = {('data', name) for name in (
+    'manual_dir', 'data_dir', 'openface_dir', 'beam')}
 _FREE_SECTION = 'mesh'  # rounding apart
 # In any section.
 _FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every', 'profile', 'together')
