@@ -247,7 +247,7 @@ def _write_attention(workdir, task, params, test, scores, mesh):
            for name, x in example.items()}
   seen = jax.device_get(
       forward(task, mesh, 'attention')(params, put_batch(batch, mesh)))
-  if not hosts.is_main():
+  if 'attention' not in seen or not hosts.is_main():  # other fusions have none
     return
   corpus = test.corpus
   arrays = {
