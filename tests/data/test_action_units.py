@@ -78,7 +78,7 @@ def test_with_signals_selected_and_in_other_processes():
   trials = [_trial(n, _units(np.arange(150) / 25, seed=n)) for n in (1, 2, 3)]
   source = _source(trials, modalities=('physio', 'video'))
   assert source[1]['signals'].shape == (48, 1)
-  chosen = source.select({2})
+  chosen = source.select({'s01_trial02'})
   assert len(chosen) == 1
   np.testing.assert_array_equal(chosen[0]['video'], source[1]['video'])
   assert chosen.video_backbone == 'au'

@@ -68,17 +68,18 @@ def test_nothing_to_restore(tmp_path):
 
 
 @pytest.mark.parametrize(('change', 'named'), [
-    ('shape', r'head/kernel is \(16, 2\), must be \(7, 5\)'),
-    ('missing', r'head/bias is \(2,\), must be not there'),
+    ('shape', r'heads/0/linear/kernel is \(16, 2\), must be \(7, 5\)'),
+    ('missing', r'heads/0/linear/bias is \(2,\), must be not there'),
     ('extra', r'tail/kernel is not there, must be \(16, 2\)')])
 def test_parameters_of_another_model(emotion, one_device, folder, change, named):
   params = abstract_state(emotion, OPTIMISER, one_device).params
-  kernel = params['head']['kernel']
+  head = params['heads'][0]
+  kernel = head['linear']['kernel']
   if change == 'shape':
-    params['head']['kernel'] = jax.ShapeDtypeStruct(
+    head['linear']['kernel'] = jax.ShapeDtypeStruct(
         (7, 5), kernel.dtype, sharding=kernel.sharding)
   elif change == 'missing':
-    del params['head']
+    del head['linear']
   else:
     params['tail'] = {'kernel': kernel}
   with Checkpoints(folder) as checkpoints, pytest.raises(

@@ -202,7 +202,7 @@ def test_given_parameters_are_the_start_and_survive(emotion, one_device, through
         _fit(emotion, one_device, tmp_path / str(seed), params=params)))
     _assert_equal(jax.device_get(params), kept)  # the next fold starts from them
   _assert_equal(ends[0], through[1])
-  kernels = [end['head']['kernel'] for end in ends]
+  kernels = [end['heads'][0]['linear']['kernel'] for end in ends]
   assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
 
 

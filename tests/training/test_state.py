@@ -64,7 +64,8 @@ def test_steps_are_adamw_written_out(emotion, one_device):
       np.testing.assert_allclose(found[name], before[name] - rate * update,
                                  rtol=1e-4, atol=2e-5, err_msg=name)
   assert max(norms) > OPTIMISER.clip_norm  # clipping took part
-  assert not np.array_equal(found['head/kernel'], _flat(params)['head/kernel'])
+  name = 'heads/0/linear/kernel'
+  assert not np.array_equal(found[name], _flat(params)[name])
 
 
 def test_the_seed_gives_parameters_and_dropout(emotion, one_device):
