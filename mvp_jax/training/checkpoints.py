@@ -38,7 +38,8 @@ class Checkpoints:
   """
 
   def __init__(self, directory, keep=2, keep_every=0):
-    logging.getLogger('absl').addFilter(_is_not_raised_again)
+    for name in ('absl', 'concurrent.futures'):
+      logging.getLogger(name).addFilter(_is_not_raised_again)
     self.directory = directory.absolute()
     self._manager = ocp.CheckpointManager(
         self.directory, options=ocp.CheckpointManagerOptions(
@@ -203,8 +204,13 @@ class Checkpoints:
 
 
 def _is_not_raised_again(record):
-  """Keeps a traceback that Orbax logs and then raises from being said twice."""
-  return not (record.exc_info and 'orbax' in record.pathname)
+  """Keeps what Orbax logs and then raises from being said twice.
+
+  The second kind comes from its threads that end after a save has failed.
+  """
+  return not (record.exc_info and (
+      'orbax' in record.pathname
+      or 'Event loop is closed' in str(record.exc_info[1])))
 
 
 def damage(folder):

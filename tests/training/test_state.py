@@ -90,10 +90,10 @@ def test_a_built_model_has_the_parameters_given(emotion):
   params = jax.eval_shape(lambda: init_params(emotion, jax.random.key(0)))
   params = jax.tree.map(lambda x: np.full(x.shape, 0.5, x.dtype), params)
   model = build_model(emotion, params)
-  assert np.all(np.asarray(model.head.kernel[...]) == 0.5)
+  assert np.all(np.asarray(model.heads[0].linear.kernel[...]) == 0.5)
   other = build_model(emotion, jax.tree.map(np.zeros_like, params))
-  assert not np.any(np.asarray(other.head.kernel[...]))
-  assert np.all(np.asarray(model.head.kernel[...]) == 0.5)
+  assert not np.any(np.asarray(other.heads[0].linear.kernel[...]))
+  assert np.all(np.asarray(model.heads[0].linear.kernel[...]) == 0.5)
 
 
 def test_an_average_of_the_parameters_is_kept_saved_and_restored(emotion, tmp_path):
