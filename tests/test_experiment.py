@@ -11,7 +11,13 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from mvp_jax import experiment
-from mvp_jax.config import Config, DataConfig, EncoderConfig, EvaluationConfig
+from mvp_jax.config import (
+    Config,
+    DataConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    GridConfig,
+)
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.data.masks import MaskConfig
@@ -446,3 +452,41 @@ def test_action_units_that_are_not_there(config, run, tmp_path):
       'manual_dir': str(twin), 'openface_dir': str(tmp_path / 'none')})
   with pytest.raises(InputError, match=r'none: there is no such folder; .*OpenFace'):
     run(config, tmp_path / 'run')
+
+
+def test_validation_trials_choose_among_a_grid(config, run, tmp_path):
+  rates = (1e-5, 3e-2)
+
+  def physio(folder, grid=(), rate=1e-3):
+    run(_changed(config, evaluation={
+        'models': ('physio',), 'grid': GridConfig(learning_rate=grid)},
+        train={'optimiser': OptimiserConfig(learning_rate=rate, steps=4,
+                                            warmup_steps=1)}), folder)
+    return ([row for row in _predictions(folder) if row['model'] == 'physio'],
+            {row['run']: row['loss'] for row in _json_lines(folder)
+             if row['split'] == 'validation'})  # at the last step
+
+  found, losses = physio(tmp_path / 'grid', rates)
+  single = [physio(tmp_path / str(rate), rate=rate) for rate in rates]
+  chosen = json.loads((tmp_path / 'grid' / 'run.json').read_text())['chosen']
+  for fold in range(2):
+    run_name = f'fold{fold}/physio'
+    best = int(np.argmin([losses_of_one[run_name] for _, losses_of_one in single]))
+    name = f'{run_name}/learning_rate={rates[best]:g}'
+    assert chosen[name]['validation_loss'] == pytest.approx(losses[name], rel=1e-5)
+    rows, wanted = ([row for row in rows if row['fold'] == str(fold)]
+                    for rows in (found, single[best][0]))
+    assert [row['trial'] for row in rows] == [row['trial'] for row in wanted]
+    np.testing.assert_allclose([float(row['score']) for row in rows],
+                               [float(row['score']) for row in wanted], rtol=1e-4)
+  assert len(chosen) == 2 and 'one of 2 settings' in (
+      tmp_path / 'grid' / 'report.html').read_text()
+
+
+def test_a_grid_that_cannot_choose(config, run, tmp_path):
+  grid = GridConfig(weight_decay=(0.0, 0.1))
+  with pytest.raises(InputError, match='validation_subjects is 0'):
+    run(_changed(config, evaluation={'grid': grid, 'validation_subjects': 0}), tmp_path)
+  with pytest.raises(InputError, match='only where encoder.finetune is False'):
+    run(_changed(config, evaluation={'grid': grid}, encoder={'finetune': True}),
+        tmp_path)
