@@ -4,21 +4,17 @@ import csv
 import dataclasses
 import json
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from configs import amigos_ablation, deap_ablation
 from mvp_jax import ablation, experiment
 from mvp_jax.config import DataConfig, EvaluationConfig, parse, resolve
 from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.errors import InputError
-from mvp_jax.models.fusion import FusionSizes
-from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
-from mvp_jax.training.sharding import make_mesh
+from tests import jobs
 
 
 def _config(questions, **fields):
@@ -70,17 +66,7 @@ def test_no_variants_and_names_of_baselines_are_refused():
     ablation.plan(_config({'classic': {'svm': ''}}))
 
 
-@pytest.fixture
-def one_device(monkeypatch):
-  monkeypatch.setattr(experiment, 'make_mesh',
-                      lambda mesh: make_mesh(mesh, jax.devices()[:1]))
-  with jax.numpy_dtype_promotion('standard'):
-    yield
-  jax.config.update('jax_compilation_cache_dir', None)
-  compilation_cache.reset_cache()
-
-
-def test_runs_tables_and_resuming(tmp_path, one_device, monkeypatch, capsys):
+def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
   config = _config(
       {'length': {'whole': 'physio', 'end': 'physio input.last_seconds=20'},
        'rate': {'slow': 'physio', 'fast': 'physio train.optimiser.learning_rate=0.1'}},
@@ -88,9 +74,7 @@ def test_runs_tables_and_resuming(tmp_path, one_device, monkeypatch, capsys):
       twin=TwinSpec(subjects=4, trials=4, frame_rate=1.0, width=64, height=64,
                     pixel_aspect=(1, 1)),
       input=EmotionInput(),
-      model=FusionSizes(depth=1, heads=2, mlp_width=16, physio=PhysioConfig(
-          widths=(8, 16), kernels=(64, 32), strides=(32, 16), depth=1, heads=2,
-          mlp_width=16)),
+      model=jobs.SIZES,
       train=TrainConfig(batch_size=8, validate_every=0,
                         optimiser=OptimiserConfig(steps=3, warmup_steps=1)),
       evaluation=EvaluationConfig(folds=2, validation_subjects=0, batch_size=8))
@@ -105,13 +89,14 @@ def test_runs_tables_and_resuming(tmp_path, one_device, monkeypatch, capsys):
     run(config, workdir)
 
   monkeypatch.setattr(experiment, 'run', stop_at_the_second)
-  with pytest.raises(KeyboardInterrupt):
+  with jobs.few_devices(), pytest.raises(KeyboardInterrupt):
     ablation.run(config, folder)
   assert stopped == ['base'] and not (folder / 'report.html').exists()
   again = []
   monkeypatch.setattr(experiment, 'run', lambda config, workdir: (
       again.append(workdir.name), run(config, workdir)))
-  ablation.run(config, folder)
+  with jobs.few_devices():
+    ablation.run(config, folder)
   assert again == ['input.last_seconds=20', 'train.optimiser.learning_rate=0.1']
   assert 'ablation 1/3: base: done' in capsys.readouterr().out
 

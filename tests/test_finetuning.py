@@ -1,15 +1,11 @@
 """The fine-tuning job end to end, on a tiny twin in DEAP's official layout."""
 
-import csv
 import dataclasses
-import json
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-from mvp_jax import finetuning, jobs
+from mvp_jax import finetuning
 from mvp_jax.config import DataConfig, EncoderConfig, parse, resolve
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion_clips import ClipInput
@@ -17,12 +13,13 @@ from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.finetuning import Config, EvaluationConfig
+from mvp_jax.jobs import JOBS
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
-from mvp_jax.training.sharding import make_mesh
+from tests import jobs
 
 _SUBJECTS, _TRIALS, _STEPS = 5, 3, 4
 
@@ -48,22 +45,11 @@ def config(tmp_path_factory):
       evaluation=EvaluationConfig(folds=2, batch_size=2))
 
 
-@pytest.fixture(scope='module', autouse=True)
-def _jax_for_tests():
-  """Lets Optax promote dtypes, forgets the compilation cache."""
-  with jax.numpy_dtype_promotion('standard'):
-    yield
-  jax.config.update('jax_compilation_cache_dir', None)
-  compilation_cache.reset_cache()
-
-
 @pytest.fixture(scope='module')
 def run():
-  """Function of (config, workdir): runs on one device, for speed."""
+  """Function of (config, workdir)."""
   def run(config, workdir):
-    with pytest.MonkeyPatch.context() as patch:
-      patch.setattr(finetuning, 'make_mesh',
-                    lambda mesh: make_mesh(mesh, jax.devices()[:1]))
+    with jobs.few_devices():
       finetuning.run(config, workdir)
 
   return run
@@ -76,22 +62,8 @@ def workdir(config, run, tmp_path_factory):
   return folder
 
 
-def _predictions(workdir):
-  with (workdir / 'predictions.csv').open(newline='') as file:
-    return list(csv.DictReader(file))
-
-
-def _lines(workdir):
-  return [json.loads(line)
-          for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-
-
-def _facts(workdir):
-  return json.loads((workdir / 'run.json').read_text())
-
-
 def test_every_held_out_trial_is_predicted_once(workdir):
-  facts, rows = _facts(workdir), _predictions(workdir)
+  facts, rows = jobs.facts(workdir), jobs.predictions(workdir)
   pretrained = facts['encoder']['trained_on_subjects']
   assert len(pretrained) == 1
   subjects = set(range(1, _SUBJECTS + 1)) - set(pretrained)
@@ -110,7 +82,7 @@ def test_every_held_out_trial_is_predicted_once(workdir):
 def test_what_a_run_leaves_is_marked_synthetic(workdir):
   for name in ('report.html', 'report.md'):
     assert 'SYNTHETIC' in (workdir / name).read_text()
-  facts = _facts(workdir)
+  facts = jobs.facts(workdir)
   assert facts['synthetic'] is True and facts['parameters']['video'] > 0
   assert {'twin', 'prepare', 'pretrain', 'training'} <= set(facts['seconds'])
   assert (workdir / 'account.csv').exists()
@@ -118,7 +90,7 @@ def test_what_a_run_leaves_is_marked_synthetic(workdir):
 
 def test_learning_curves(workdir):
   steps = {}
-  for line in _lines(workdir):
+  for line in jobs.metrics(workdir):
     if line['split'] == 'speed':
       continue
     assert np.isfinite(line['loss'])
@@ -152,7 +124,8 @@ def test_a_killed_run_goes_on_to_the_same_result(workdir, config, run, tmp_path,
   run(config, tmp_path)
   assert ((tmp_path / 'predictions.csv').read_bytes()
           == (workdir / 'predictions.csv').read_bytes())
-  steps = [(x['run'], x['step']) for x in _lines(tmp_path) if x['split'] == 'train']
+  steps = [(x['run'], x['step']) for x in jobs.metrics(tmp_path)
+           if x['split'] == 'train']
   assert len(steps) == len(set(steps))
 
 
@@ -163,12 +136,12 @@ def test_the_average_of_the_parameters_is_what_is_tested(workdir, config, run,
       config.train, optimiser=dataclasses.replace(config.train.optimiser, ema=0.0))
   run(dataclasses.replace(config, train=train), tmp_path)
   def losses(folder, split):
-    return {(x['run'], x['step']): x['loss'] for x in _lines(folder)
+    return {(x['run'], x['step']): x['loss'] for x in jobs.metrics(folder)
             if x['split'] == split}
 
   assert losses(workdir, 'train') == losses(tmp_path, 'train')
   assert losses(workdir, 'validation') != losses(tmp_path, 'validation')
-  scores, others = ([float(r['score']) for r in _predictions(folder)
+  scores, others = ([float(r['score']) for r in jobs.predictions(folder)
                      if r['model'] == 'video'] for folder in (workdir, tmp_path))
   assert np.abs(np.subtract(scores, others)).max() > 1e-5
 
@@ -178,11 +151,11 @@ def test_from_scratch_differs_in_the_encoder_alone(workdir, config, run, tmp_pat
   monkeypatch.setattr(encoders, 'pretrain', None)  # not called
   run(dataclasses.replace(config, encoder=dataclasses.replace(
       config.encoder, pretrained=False)), tmp_path)
-  scratch, pretrained = _facts(tmp_path), _facts(workdir)
+  scratch, pretrained = jobs.facts(tmp_path), jobs.facts(workdir)
   assert scratch['folds'] == pretrained['folds']  # the same subjects set aside
   assert scratch['parameters'] == pretrained['parameters']
   assert scratch['encoder']['source'] == 'none, random weights'
-  first, other = ([x['loss'] for x in _lines(folder)
+  first, other = ([x['loss'] for x in jobs.metrics(folder)
                    if x['run'] == 'fold0/video' and x['split'] == 'train']
                   for folder in (tmp_path, workdir))
   # The head begins at nearly nothing, so the first loss is almost the same.
@@ -206,11 +179,8 @@ def test_an_encoder_that_has_seen_test_subjects(workdir, config, run, tmp_path):
 ])
 def test_what_cannot_work_is_said_before_anything_is_done(config, tmp_path, sections,
                                                           message):
-  config = dataclasses.replace(config, **{
-      name: dataclasses.replace(getattr(config, name), **fields)
-      for name, fields in sections.items()})
   with pytest.raises(InputError, match=message):
-    finetuning.run(config, tmp_path / 'new')
+    finetuning.run(jobs.changed(config, **sections), tmp_path / 'new')
   assert not (tmp_path / 'new').exists()
 
 
@@ -222,7 +192,7 @@ def test_the_config_file_is_one_of_this_job():
     tree, fusion = get_config(), get_fusion()
     tree.data.manual_dir = fusion.data.manual_dir = manual_dir
     config, fusion = parse(resolve(tree), Config), parse(resolve(fusion))
-    assert jobs.JOBS[config.job] == finetuning.__name__
+    assert JOBS[config.job] == finetuning.__name__
     # One twin, prepared once, and one pre-trained encoder serve both jobs.
     for name in ('seed', 'data', 'twin'):
       assert getattr(config, name) == getattr(fusion, name)

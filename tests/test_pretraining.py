@@ -8,7 +8,6 @@ import av
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mvp_jax import pretraining
 from mvp_jax.config import DataConfig
@@ -27,17 +26,9 @@ from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.tasks import MaskedVideo
+from tests import jobs
 
 _STEPS = 4
-
-
-@pytest.fixture(scope='module', autouse=True)
-def _jax_for_tests():
-  """Lets Optax promote dtypes, forgets the compilation cache."""
-  with jax.numpy_dtype_promotion('standard'):
-    yield
-  jax.config.update('jax_compilation_cache_dir', None)
-  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope='module')
@@ -72,11 +63,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def run():
-  """Function of (config, workdir): runs on few devices, for speed."""
+  """Function of (config, workdir)."""
   def run(config, workdir, devices=1):
-    with pytest.MonkeyPatch.context() as patch:
-      patch.setattr(pretraining, 'make_mesh', lambda mesh: make_mesh(
-          mesh, jax.devices()[:devices]))
+    with jobs.few_devices(devices):
       pretraining.run(config, workdir)
 
   return run
@@ -90,9 +79,8 @@ def workdir(config, run, tmp_path_factory):
 
 
 def _metrics(workdir, split='train'):
-  lines = map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
   return {x['step']: {k: v for k, v in x.items() if k != 'time'}
-          for x in lines if x['split'] == split}
+          for x in jobs.metrics(workdir) if x['split'] == split}
 
 
 def _params(workdir):
@@ -167,7 +155,7 @@ def test_several_sources_on_several_devices(workdir, config, run, folder, tmp_pa
       subjects=(2,), views=ViewConfig(scales=(1.0,), repeats=1),
       train=dataclasses.replace(config.train, accumulate=1))
   run(both, tmp_path, devices=2)
-  facts = json.loads((tmp_path / 'run.json').read_text())
+  facts = jobs.facts(tmp_path)
   assert [(s['dataset'], s['trials'], s['subjects']) for s in facts['sources']] == [
       ('deap', 2, 1), ('videos', 2, 2)]
   record = json.loads((tmp_path / encoders.RECORD).read_text())

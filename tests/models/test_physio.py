@@ -1,9 +1,8 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.signal import correlate
 
 from mvp_jax.models.physio import Conv, PhysioConfig, PhysioTransformer, masked_mean
@@ -11,6 +10,7 @@ from mvp_jax.models.physio import Conv, PhysioConfig, PhysioTransformer, masked_
 CONFIG = PhysioConfig(widths=(8, 16), kernels=(16, 8), strides=(4, 2), depth=1,
                       heads=2, mlp_width=32)
 MODEL = PhysioTransformer(CONFIG, 2, 128.0, rngs=nnx.Rngs(0), dtype=jnp.float32)
+RUN = jax.jit(MODEL)
 
 
 def signals(samples, seed=0):
@@ -38,14 +38,14 @@ def test_a_minute_at_128_hz_is_two_tokens_a_second_by_default():
   np.testing.assert_allclose(times[:2], [0.25, 0.75])
 
 
-@settings(max_examples=10, deadline=None)
-@given(samples=st.integers(1, 64), padding=st.integers(0, 40))
+# Shorter than a window, not a multiple of a stride, whole strides; each is compiled.
+@pytest.mark.parametrize(('samples', 'padding'), [(1, 40), (29, 3), (64, 8)])
 def test_padding_never_changes_a_token(samples, padding):
   x = signals(samples)
-  alone, valid = MODEL(x, np.ones((1, samples), bool))
+  alone, valid = RUN(x, np.ones((1, samples), bool))
   padded_x = np.concatenate([x, 99 + signals(padding, 1)], axis=1)
   padded_valid = np.arange(samples + padding)[None] < samples
-  padded, padded_tokens = MODEL(padded_x, padded_valid)
+  padded, padded_tokens = RUN(padded_x, padded_valid)
   count = alone.shape[1]
   np.testing.assert_allclose(padded[:, :count], alone, atol=1e-5)
   assert valid.all() and not padded_tokens[:, count:].any()
