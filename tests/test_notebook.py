@@ -27,7 +27,7 @@ def _small(config):
       encoder=dict(masks=dict(ratio=0.5), train=dict(batch_size=8)),
       model=dict(mlp_width=16, physio=dict(
           widths=(8, 16), kernels=(64, 32), strides=(32, 16), mlp_width=16)),
-      train=dict(batch_size=8), evaluation=dict(batch_size=8)))
+      train=dict(batch_size=8), evaluation=dict(models=('fusion',), batch_size=8)))
   return config
 
 
