@@ -2,27 +2,11 @@
 
 import contextlib
 import json
-import math
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from mvp_jax.errors import InputError
-
-_ATTENTION_AXES = {
-    'weights': ('layers', 'heads', 'Q', 'K'),
-    'query_times': ('Q',),
-    'key_times': ('K',),
-    'query_valid': ('Q',),
-    'key_valid': ('K',),
-    'signals': ('S', 'C'),
-    'signal_times': ('S',),
-    'channels': ('C',),
-    'thumbnails': ('n', 'height', 'width', 'rgb'),
-    'thumbnail_times': ('n',),
-}
-_ATTENTION_OPTIONAL = ('thumbnails', 'thumbnail_times')
 
 
 def read_json(path: Path) -> dict | None:
@@ -80,38 +64,3 @@ def read_speed(path: Path) -> dict:
           for name in entry.keys() - {'run', 'split', 'step', 'time'}:
             found.setdefault(name, []).append(float(entry[name]))
   return found
-
-
-def read_attention(path: Path) -> dict | None:
-  """The arrays of attention.npz, or None if there is no such file.
-
-  `weights` [layers, heads, Q, K] of physio queries over video keys, their times
-  in seconds and validity, `signals` [S, C], `trial_id`, `subject`, `trial`, and where
-  present `thumbnails` uint8 [n, height, width, 3].
-
-  Raises InputError if an array is missing or its shape disagrees with the rest.
-  """
-  if not path.is_file():
-    return None
-  try:
-    with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
-      arrays = dict(archive)
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise InputError(f'{path}: cannot be read ({error}); delete it or rerun the '
-                     'job') from None
-  sizes = {}
-  for name, axes in _ATTENTION_AXES.items():
-    if name not in arrays:
-      if name in _ATTENTION_OPTIONAL:
-        continue
-      raise InputError(f'{path}: no array {name}; delete it or rerun the job')
-    shape = arrays[name].shape
-    if len(shape) != len(axes) or any(
-        sizes.setdefault(axis, size) != size
-        for axis, size in zip(axes, shape, strict=True)):
-      raise InputError(f'{path}: {name} has shape {shape}, which disagrees with '
-                       f'[{", ".join(axes)}]; delete it or rerun the job')
-  if not math.prod(arrays['weights'].shape):
-    raise InputError(f'{path}: weights are empty; delete it or rerun the job')
-  arrays['trial_id'] = str(arrays.get('trial_id', 'unknown trial'))
-  return arrays

@@ -49,7 +49,6 @@ def write_report(workdir: Path) -> Path:
 
   predictions = read_predictions(workdir / 'predictions.csv')
   curves = files.read_curves(workdir / 'metrics.jsonl')
-  attention = files.read_attention(workdir / 'attention.npz')
   results = evaluate(predictions)
   ceiling = facts.get('ceiling', dict)
   blocks = [
@@ -60,6 +59,7 @@ def write_report(workdir: Path) -> Path:
       *score_sections.comparisons(results),
       *score_sections.subjects(results, synthetic),
       *score_sections.calibration(results, synthetic),
+      *run_sections.success_and_failure(workdir, predictions, synthetic),
       Heading('Details'),
       *score_sections.confusions(results, synthetic),
       *run_sections.audit_section(facts),
@@ -69,8 +69,6 @@ def write_report(workdir: Path) -> Path:
               list(run_sections.data(workdir, predictions, facts, synthetic))),
       Section('Video encoder', list(run_sections.encoder(predictions, facts))),
       Section('Learning curves', list(run_sections.learning(curves, synthetic))),
-      Section('Cross-attention of one trial',
-              list(run_sections.attention(attention, predictions, synthetic))),
       Section('How it was made', list(run_sections.how(predictions, facts, config))),
   ]
   score_sections.write_tables(workdir / _TABLES, results, ceiling)
