@@ -17,7 +17,7 @@ from mvp_jax.data.masks import mask_sizes
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import account, audit, cases, leak_meter
+from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
 from mvp_jax.evaluation.baselines import (
     CLASSIC,
     classic_baselines,
@@ -114,6 +114,7 @@ def corpus(config, workdir, facts, video=True, action_units=False):
       (workdir / 'account.csv').write_bytes(
           (found.directory / 'account.csv').read_bytes())
       account.write_page(found, workdir / account.PAGE)
+      crops.write(workdir / crops.FILE, found)
   return found
 
 

@@ -175,13 +175,18 @@ def _independence(folds, tested):
   return 'Checked: no fold tests on a subject that it trains or validates on.'
 
 
-def data(workdir, predictions, facts, synthetic):
+def labels(predictions, facts, synthetic):
+  """A figure of ratings, what is high, and its share by subject: a Picture."""
   threshold = facts.get('threshold', int | float)
   known = facts.get('threshold', int | float | str)
   label = ('the threshold is absent from run.json' if known is None
            else f'high is {_high(known)}')
-  yield picture('labels', figures.labels(predictions, threshold, synthetic),
+  return picture('labels', figures.labels(predictions, threshold, synthetic),
                  f'Ratings and labels of the held-out trials; {label}.')
+
+
+def data(workdir, predictions, facts, synthetic):
+  yield labels(predictions, facts, synthetic)
   rows = []
   for key, name in (('trials_in', 'trials in'), ('trials_out', 'trials out')):
     value = facts.get(key, int)
@@ -248,7 +253,7 @@ def success_and_failure(workdir, predictions, synthetic):
     return
   first = cases.rows_of(chosen)[0]
   many = len({row.seed for row in predictions}) > 1
-  for number, (target, of_target) in enumerate(chosen.items(), 1):
+  for place, (target, of_target) in enumerate(chosen.items(), 1):
     found = [files[row.trial_key[:3]] for row in (*of_target.right, *of_target.wrong)]
     said = [f'{target}, held-out trials of {first.model}'
             + (f' (seed {first.seed})' if many else '') + f': {cases.RULE}.']
@@ -261,7 +266,7 @@ def success_and_failure(workdir, predictions, synthetic):
                   'the video, mean over layers and heads, 1 = evenly. Below, the mean '
                   'over all moments that ask.')
     said.append('Grey: not valid, no model sees it.')
-    yield picture(f'cases_{number}', case_figures.cases(of_target, found, synthetic),
+    yield picture(f'cases_{place}', case_figures.cases(of_target, found, synthetic),
                   ' '.join(said))
 
 
