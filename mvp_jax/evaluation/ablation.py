@@ -11,7 +11,7 @@ from pathlib import Path
 from mvp_jax.evaluation import crops, files, run_sections, score_figures
 from mvp_jax.evaluation.document import Banner, Heading, Paragraph, Table
 from mvp_jax.evaluation.names import BASELINES, METRIC_NAMES, model_name
-from mvp_jax.evaluation.predictions import CLASS_PRIOR, read_predictions
+from mvp_jax.evaluation.predictions import CLASS_PRIOR
 from mvp_jax.evaluation.report import save
 from mvp_jax.evaluation.results import common_trials, evaluate
 from mvp_jax.evaluation.run_sections import picture
@@ -47,8 +47,8 @@ def write_ablation(workdir, variants):
   for of_question in variants.values():
     for variant in of_question:
       if variant.run not in rows:
-        rows[variant.run] = read_predictions(
-            workdir / 'runs' / variant.run / 'predictions.csv')
+        rows[variant.run] = files.read_whole_predictions(
+            workdir / 'runs' / variant.run)
   facts = files.read_json(workdir / 'runs' / next(iter(rows)) / 'run.json') or {}
   synthetic = bool(facts.get('synthetic'))
   blocks = [*_origin(facts, len(rows)), Heading('labels'), run_sections.labels(

@@ -80,12 +80,12 @@ def figure(crops, synthetic) -> Figure:
   count = max(map(len, crops.values()))
   drawn = blank(.3 + 1.08 * len(crops), synthetic)
   panels = drawn.subplots(len(crops), max(count, _PERSONS // 2), squeeze=False)
-  for row, (name, own) in zip(panels, crops.items(), strict=True):
+  for place, (row, (name, own)) in enumerate(zip(panels, crops.items(), strict=True)):
     for axes in row:
       axes.set_axis_off()
     for axes, crop in zip(row, own, strict=False):
       axes.imshow(crop.image)
-      if row is panels[0]:
+      if place == 0:
         axes.set_title(f'{short(crop.trial_id)}\n{crop.seconds:.0f} s', fontsize=7.5,
                        fontweight='normal', loc='center')
     row[0].text(-.08, .5, short(name), rotation=90, ha='right', va='center',

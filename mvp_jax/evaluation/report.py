@@ -20,7 +20,6 @@ from mvp_jax.evaluation.document import (
   to_html,
   to_markdown,
 )
-from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.evaluation.results import evaluate
 from mvp_jax.files import whole
 
@@ -30,8 +29,8 @@ _FIGURES, _TABLES = 'figures', 'tables'
 def write_report(workdir: Path) -> Path:
   """Writes report.html, report.md, figures/ and tables/; returns the HTML's path.
 
-  Raises InputError if predictions.csv is missing, or any file is not as it
-  should be.
+  Raises InputError if predictions.csv is missing or lacks trials, or any file is not
+  as it should be.
   """
   workdir = Path(workdir)
   run = files.read_json(workdir / 'run.json')
@@ -47,7 +46,7 @@ def write_report(workdir: Path) -> Path:
         *run_sections.origin(run, facts, synthetic),
         *run_sections.audit_failed(facts)])
 
-  predictions = read_predictions(workdir / 'predictions.csv')
+  predictions = files.read_whole_predictions(workdir)
   curves = files.read_curves(workdir / 'metrics.jsonl')
   results = evaluate(predictions)
   ceiling = facts.get('ceiling', dict)
