@@ -67,8 +67,8 @@ def test_trials_of_another_run(workdir, predictions, account):
   other = [dataclasses.replace(row, subject=9) for row in predictions
            if (row.subject, row.trial) == (1, 1)]
   write_predictions(workdir / 'predictions.csv', [*predictions, *other])
-  message = (r'subject 9 trial 1 arousal seed 0 is there, but account\.csv and run\.json '
-             'of this run do not say')
+  message = (r'subject 9 trial 1 arousal seed 0 is there, but account\.csv and '
+             r'run\.json of this run do not say')
   with pytest.raises(InputError, match=message):
     files.read_whole_predictions(workdir)
 
