@@ -25,6 +25,7 @@ RULE = ('of each class the surest right trial, and the two surest wrong ones; th
 _WRONG = 2
 _FACES = 8
 _SIDE = 64  # pixels of a face
+_QUERIES = 200  # rows of attention that are kept: more than can be seen
 _AXES = {
     'signals': ('S', 'C'), 'signals_valid': ('S', 'C'), 'channels': ('C',),
     'units': ('C',), 'faces': ('n', 'height', 'width', 'rgb'), 'face_times': ('n',),
@@ -97,8 +98,8 @@ def write(folder, corpus, predictions, attention):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
     with whole(path(folder, row)) as part:
-      np.savez_compressed(part, **_shown(corpus, trial), **attention.get(
-          (row.subject, row.trial), {}))
+      np.savez_compressed(part, **_shown(corpus, trial), **_coarse(attention.get(
+          (row.subject, row.trial), {})))
   for other in set(folder.glob('*.npz')) - written:
     other.unlink()
 
@@ -120,6 +121,23 @@ def _shown(corpus, trial):
         for image in corpus.frames(trial, numbers)])
     arrays['face_times'] = trial.frame_times[numbers]
   return arrays
+
+
+def _coarse(attention):
+  """With fewer queries, if there are many: each the mean over some valid ones."""
+  if not attention or len(attention['query_times']) <= _QUERIES:
+    return attention
+  valid = attention['query_valid'].astype(np.float32)
+  starts = np.arange(0, len(valid), -(-len(valid) // _QUERIES))
+  count = np.add.reduceat(valid, starts)
+
+  def mean(x):
+    total = np.add.reduceat((x.T * valid).T, starts)
+    return (total.T / np.maximum(count, 1)).T.astype(np.float32)
+
+  return attention | {'weights': mean(attention['weights']),
+                      'query_times': attention['query_times'][starts],
+                      'query_valid': count > 0}
 
 
 def read(file):

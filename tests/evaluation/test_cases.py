@@ -98,6 +98,26 @@ def test_what_is_kept_of_a_trial(tmp_path):
   assert not list(folder.iterdir())
 
 
+def test_long_trials_keep_less_attention(tmp_path):
+  rng = np.random.default_rng(0)
+  valid = np.arange(1001) < 950
+  seen = {'weights': rng.random((1001, 7)), 'query_times': np.arange(1001.),
+          'query_valid': valid, 'key_times': np.arange(7.),
+          'key_valid': np.ones(7, bool)}
+  row = _row(3, 1, 1, .9)
+  cases.write(tmp_path, _Corpus([_trial(1, 0)]), [row], {(3, 1): seen})
+  kept = cases.read(cases.path(tmp_path, row))
+  assert kept['weights'].shape == (167, 7)  # of six each
+  np.testing.assert_allclose(kept['weights'][5], seen['weights'][30:36].mean(0),
+                             rtol=1e-5)
+  # The last valid ones are fewer; those after them are none.
+  np.testing.assert_allclose(kept['weights'][158], seen['weights'][948:950].mean(0),
+                             rtol=1e-5)
+  assert kept['query_valid'].tolist() == [True] * 159 + [False] * 8
+  np.testing.assert_allclose(case_figures.marginal(kept), case_figures.marginal(seen),
+                             rtol=.02)
+
+
 @pytest.mark.parametrize(('without', 'rows'), [
     ((), 5), (_ATTENTION, 3), (_FACES, 4), ((*_FACES, *_ATTENTION), 2)])
 @pytest.mark.parametrize('count', [(2, 2), (1, 0), (0, 1)])
