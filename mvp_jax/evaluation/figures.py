@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mvp_jax.evaluation.names import BASELINES
 from mvp_jax.evaluation.predictions import Prediction
@@ -59,6 +60,7 @@ def labels(predictions: Sequence[Prediction], threshold: float | None,
     if threshold is not None:
       left.axvline(threshold, color=INK, linestyle='--', linewidth=1,
                    label=f'threshold {threshold:g}')
+    left.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     left.set_title(f'{short(target)}: ratings')
     left.set_ylabel('trials')
     left.set_xlabel('rating')
