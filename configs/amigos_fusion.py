@@ -95,6 +95,7 @@ def get_config(twin='planted'):
 
   config.evaluation = ConfigDict(dict(
       protocol='subjects', folds=6, stimulus_folds=2, validation_subjects=1, seeds=1,
+      grid=dict(learning_rate=(), weight_decay=()),  # to choose among
       models=('fusion', 'physio', 'video'), batch_size=32, together=0,
       allow_encoder_overlap=False, leak_meter=False))
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))

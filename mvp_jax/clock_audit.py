@@ -11,19 +11,17 @@ Where the pulse does not outlast the video's compression the verdict is 'unclear
 
 import argparse
 import collections
-import concurrent.futures
 import csv
-import multiprocessing
-import os
+import functools
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole
+from mvp_jax.processes import spread
 from mvp_jax.progress import Progress
 from mvp_jax.raw import clock
 from mvp_jax.raw.cleaning import kind
@@ -41,7 +39,7 @@ def audit(corpus, workers=1):
 
   Args:
     corpus: data.trials.Corpus.
-    workers: processes.
+    workers: see `processes.spread`.
 
   Returns:
     list of (Trial, name of the channel, clock.Clock).
@@ -50,11 +48,11 @@ def audit(corpus, workers=1):
     InputError: the corpus has no video, or neither ECG nor PPG.
   """
   channel = _channel(corpus)
-  jobs = [(index, channel) for index in range(len(corpus.trials))]
+  jobs = [(corpus.directory, i, channel) for i in range(len(corpus.trials))]
   with Progress(len(jobs), 'comparing pulses', 'trials') as progress:
-    clocks = []
-    for found in _run(corpus, jobs, workers):
-      clocks.append(found)
+    clocks = [None] * len(jobs)
+    for i, found in spread(_compare, jobs, workers):
+      clocks[i] = found
       progress.update()
   return [(trial, corpus.metadata['channels'][channel], found)
           for trial, found in zip(corpus.trials, clocks, strict=True)]
@@ -131,30 +129,11 @@ def _channel(corpus):
   return fit[0]
 
 
-def _run(corpus, jobs, workers):
-  if workers <= 1:
-    yield from (_compare(corpus, *job) for job in jobs)
-    return
-  pool = concurrent.futures.ProcessPoolExecutor(
-    workers, mp_context=multiprocessing.get_context('spawn'),
-    initializer=_open, initargs=(corpus,))
-  try:
-    yield from pool.map(_compare_here, jobs)
-  finally:
-    pool.shutdown(cancel_futures=True)
+_corpus = functools.cache(Corpus)  # opened once in each process
 
 
-def _open(corpus):
-  global _corpus
-  _corpus = corpus
-  cv2.setNumThreads(1)
-
-
-def _compare_here(job):
-  return _compare(_corpus, *job)
-
-
-def _compare(corpus, index, channel):
+def _compare(directory, index, channel):
+  corpus = _corpus(directory)
   trial = corpus.trials[index]
   colours = np.full((len(trial.frame_times), 3), np.nan)
   numbers = np.flatnonzero(trial.frame_valid)
@@ -174,7 +153,7 @@ def main(arguments=None):
     formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('directory', type=Path)
   parser.add_argument('--out', type=Path, default=Path('clock.csv'))
-  parser.add_argument('--workers', type=int, default=os.cpu_count())
+  parser.add_argument('--workers', type=int)
   given = parser.parse_args(arguments)
   try:
     audited = audit(Corpus(given.directory), given.workers)

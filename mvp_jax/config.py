@@ -6,6 +6,7 @@ one clear line.
 """
 
 import dataclasses
+import itertools
 import types
 import typing
 
@@ -83,13 +84,35 @@ class EncoderConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class GridConfig:
+  """Settings of the optimiser to choose among, in each training; empty = the one."""
+
+  learning_rate: tuple[float, ...] = ()
+  weight_decay: tuple[float, ...] = ()
+
+  def __post_init__(self):
+    for name, values in dataclasses.asdict(self).items():
+      if len(set(values)) < len(values) or any(not x >= 0 for x in values):
+        raise ValueError(f'{name} is {values}, must be different numbers, none below 0')
+
+  def points(self):
+    """Dicts of those that are there, every combination; one that is empty if none."""
+    tried = {name: values for name, values in dataclasses.asdict(self).items()
+             if values}
+    return [dict(zip(tried, point, strict=True))
+            for point in itertools.product(*tried.values())]
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
   """How the models are compared."""
 
   protocol: str = 'subjects'  # one of data.splits.PROTOCOLS
   folds: int = 5  # groups of subjects (of stimuli); as many as subjects = leave one out
   stimulus_folds: int = 2  # groups of stimuli, under 'subjects_x_stimuli'
-  validation_subjects: int = 1  # (or stimuli) of those to train on, for curves only
+  validation_subjects: int = 1  # (or stimuli) of those left to train on
+  # What has the least loss on the validation trials is taken.
+  grid: GridConfig = GridConfig()
   seeds: int = 1  # trainings of each fold: config.seed and those after it
   models: tuple[str, ...] = ('fusion', 'physio', 'video')
   batch_size: int = 32

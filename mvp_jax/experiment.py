@@ -113,6 +113,12 @@ def _check(config, mesh):
   if config.video_backbone not in VIDEO_BACKBONES:
     raise InputError(f'config.video_backbone: {config.video_backbone!r} is none of '
                      f'{", ".join(VIDEO_BACKBONES)}')
+  if len(config.evaluation.grid.points()) > 1:
+    if config.encoder.finetune:
+      raise InputError('config.evaluation.grid: only where encoder.finetune is False')
+    if not config.evaluation.validation_subjects:
+      raise InputError('config.evaluation.grid: the validation subjects choose, and '
+                       'evaluation.validation_subjects is 0')
   units = config.video_backbone == 'au' and _wants_video(config)
   stages.check(config, mesh, _wants_video(config) and not units, units)
   check_batch(config.encoder.feature_batch, mesh, 'config.encoder.feature_batch')
@@ -165,6 +171,7 @@ def _train_together(config, model, folds, task, source, mesh, workdir, log, fact
                     attention):
   """`_train` for models without an encoder: all of them as one program."""
   runs = [(fold, seed) for seed in stages.seeds(config) for fold in folds]
+  grid = config.evaluation.grid.points()
   squares = token_squares(source) if source.features else None
   scales = {}  # of the video tokens, by fold
   for fold in folds if source.features else ():
@@ -172,10 +179,12 @@ def _train_together(config, model, folds, task, source, mesh, workdir, log, fact
     scales[fold.fold] = {'video': pooled_scale(*(x[train] for x in squares))}
     audit.fitted(facts, fold, 'video scale', fold.train)
   members = [
-      Member(stages.run_name(config, fold, seed, model), f'fold{fold.fold}/{model}',
-             stages.run_seed(seed, fold), source.rows(fold.train),
-             source.rows(fold.validation), scales.get(fold.fold, {}),
-             {'label': _labels(source, fold)}) for fold, seed in runs]
+      Member('/'.join((stages.run_name(config, fold, seed, model),
+                       *(f'{name}={value:g}' for name, value in point.items()))),
+             f'fold{fold.fold}/{model}', stages.run_seed(seed, fold),
+             source.rows(fold.train), source.rows(fold.validation),
+             scales.get(fold.fold, {}), {'label': _labels(source, fold)}, point)
+      for fold, seed in runs for point in grid]
   examples = [source[i] for i in range(len(source))]
   models = Models(
       task, {name: np.stack([x[name] for x in examples]) for name in examples[0]},
@@ -185,18 +194,29 @@ def _train_together(config, model, folds, task, source, mesh, workdir, log, fact
                       batch_size=config.evaluation.batch_size)
   facts.setdefault('parameters', {})[model] = models.parameters(params)
 
+  chosen = [i * len(grid) for i in range(len(runs))]  # the numbers of their models
+  if len(grid) > 1:
+    losses = models.validation(params, config.evaluation.batch_size)['loss']
+    best = np.argmin(losses.reshape(len(runs), len(grid)), axis=1)
+    chosen = [start + int(i) for start, i in zip(chosen, best, strict=True)]
+    facts.setdefault('chosen', {}).update(
+        {members[i].run: {'validation_loss': float(losses[i])} for i in chosen})
   asked = [source.rows(fold.test) for fold, _ in runs]
-  scores = models.scores(params, asked, config.evaluation.batch_size)
+  of_all = models.scores(
+      params, [rows if i * len(grid) + k == chosen[i] else () for i, rows in
+               enumerate(asked) for k in range(len(grid))],
+      config.evaluation.batch_size)
+  scores = [of_all[i] for i in chosen]
   rows = [row for (fold, seed), numbers, of_run in zip(runs, asked, scores, strict=True)
           for number, score in zip(numbers, of_run, strict=True)
           for row in stages.rows(config, fold, seed, source.corpus,
                                  source.trials[number], model, score)]
   if model == 'fusion':
-    chosen = cases.rows_of(cases.choose(rows))
-    for index, (fold, seed) in enumerate(runs):
-      wanted = [row for row in chosen if (row.fold, row.seed) == (fold.fold, seed)]
+    shown = cases.rows_of(cases.choose(rows))
+    for (fold, seed), number in zip(runs, chosen, strict=True):
+      wanted = [row for row in shown if (row.fold, row.seed) == (fold.fold, seed)]
       if wanted:
-        attention |= _look(task, models.one(params, index), source.select(
+        attention |= _look(task, models.one(params, number), source.select(
             fold.test, fold.cuts, scales.get(fold.fold, {}).get('video')), wanted, mesh)
   return rows
 

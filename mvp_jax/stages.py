@@ -149,7 +149,8 @@ def split(config, corpus, workdir, facts, video=True):
     audit.fitted(facts, fold, 'thresholds', fold.cuts.trials, fold.cuts.describe())
   with timed('audit', facts):
     checks = audit.check_folds(
-        folds, trials, evaluation.protocol, getattr(config.input, 'standardise', None))
+        folds, trials, evaluation.protocol, getattr(config.input, 'standardise', None),
+        len(evaluation.grid.points()) if hasattr(evaluation, 'grid') else 1)
     checks += audit.check_content(corpus, folds, trials)
   conclude(workdir, facts, checks)
   return reserved, folds, trials

@@ -40,7 +40,9 @@ def audited():
     directory='d', has_video=True, trials=[trial for trial, _ in pairs],
     metadata={'channels': ['eda', 'ppg'], 'signal_rate': 128.0},
     frames=lambda trial, numbers: frames[trial.trial_id][numbers])
-  return clock_audit.audit(corpus)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(clock_audit, '_corpus', lambda directory: corpus)
+    return clock_audit.audit(corpus)
 
 
 def test_every_trial_has_a_row(audited, tmp_path):

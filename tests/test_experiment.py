@@ -11,13 +11,20 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from mvp_jax import experiment
-from mvp_jax.config import Config, DataConfig, EncoderConfig, EvaluationConfig
+from mvp_jax.config import (
+    Config,
+    DataConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    GridConfig,
+)
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import cases
+from mvp_jax.evaluation.leak_meter import TRIALS
 from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.models.action_units import ActionUnitConfig
 from mvp_jax.models.fusion import FusionSizes
@@ -126,7 +133,7 @@ def test_all_files_that_others_rely_on_are_there(workdir):
   names = {p.name for p in workdir.iterdir()}
   assert names >= {
       'config.json', 'run.json', 'metrics.jsonl', 'predictions.csv', 'report.html',
-      'report.md', 'checkpoints', 'cases', 'account.csv', 'account.html',
+      'report.md', 'checkpoints', 'cases', 'crops.npz', 'account.csv', 'account.html',
       'tensorboard'}
   assert 'href="account.html"' in (workdir / 'report.html').read_text()
   for model in _MODELS[1:]:
@@ -390,7 +397,7 @@ def test_an_encoder_of_a_pytorch_file(workdir, config, run, tmp_path, capsys):
 def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_path):
   twin, = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
   run(_changed(config, evaluation={'models': ('physio',), 'folds': _SUBJECTS,
-                                   'validation_subjects': 0},
+                                   'validation_subjects': 0, 'leak_meter': True},
                data={'manual_dir': str(twin)}, mesh={'fsdp': 2}), tmp_path,
       devices=4)  # sharded, too
   rows = _predictions(tmp_path)
@@ -398,6 +405,12 @@ def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_p
   assert {r['model'] for r in rows} == {*_BASELINES, 'physio'}
   kept = list((tmp_path / 'cases').iterdir())
   assert kept and not any({'weights', 'faces'} & cases.read(p).keys() for p in kept)
+  # What wrong splits would have claimed stands apart from the scores.
+  leaks = json.loads((tmp_path / 'run.json').read_text())['leak_meter']
+  assert {(x['target'], x['model'], x['split']) for x in leaks} >= {
+      (target, model, TRIALS) for target in _TARGETS for model in ('physio', 'svm')}
+  assert (tmp_path / 'leak_meter.csv').exists()
+  assert 'NOT RESULTS' in (tmp_path / 'report.md').read_text()
   # A twin given by hand is still one.
   assert 'SYNTHETIC' in (tmp_path / 'report.md').read_text()
 
@@ -481,3 +494,41 @@ def test_action_units_that_are_not_there(config, run, tmp_path):
       'manual_dir': str(twin), 'openface_dir': str(tmp_path / 'none')})
   with pytest.raises(InputError, match=r'none: there is no such folder; .*OpenFace'):
     run(config, tmp_path / 'run')
+
+
+def test_validation_trials_choose_among_a_grid(config, run, tmp_path):
+  rates = (1e-5, 3e-2)
+
+  def physio(folder, grid=(), rate=1e-3):
+    run(_changed(config, evaluation={
+        'models': ('physio',), 'grid': GridConfig(learning_rate=grid)},
+        train={'optimiser': OptimiserConfig(learning_rate=rate, steps=4,
+                                            warmup_steps=1)}), folder)
+    return ([row for row in _predictions(folder) if row['model'] == 'physio'],
+            {row['run']: row['loss'] for row in _json_lines(folder)
+             if row['split'] == 'validation'})  # at the last step
+
+  found, losses = physio(tmp_path / 'grid', rates)
+  single = [physio(tmp_path / str(rate), rate=rate) for rate in rates]
+  chosen = json.loads((tmp_path / 'grid' / 'run.json').read_text())['chosen']
+  for fold in range(2):
+    run_name = f'fold{fold}/physio'
+    best = int(np.argmin([losses_of_one[run_name] for _, losses_of_one in single]))
+    name = f'{run_name}/learning_rate={rates[best]:g}'
+    assert chosen[name]['validation_loss'] == pytest.approx(losses[name], rel=1e-5)
+    rows, wanted = ([row for row in rows if row['fold'] == str(fold)]
+                    for rows in (found, single[best][0]))
+    assert [row['trial'] for row in rows] == [row['trial'] for row in wanted]
+    np.testing.assert_allclose([float(row['score']) for row in rows],
+                               [float(row['score']) for row in wanted], rtol=1e-4)
+  assert len(chosen) == 2 and 'one of 2 settings' in (
+      tmp_path / 'grid' / 'report.html').read_text()
+
+
+def test_a_grid_that_cannot_choose(config, run, tmp_path):
+  grid = GridConfig(weight_decay=(0.0, 0.1))
+  with pytest.raises(InputError, match='validation_subjects is 0'):
+    run(_changed(config, evaluation={'grid': grid, 'validation_subjects': 0}), tmp_path)
+  with pytest.raises(InputError, match='only where encoder.finetune is False'):
+    run(_changed(config, evaluation={'grid': grid}, encoder={'finetune': True}),
+        tmp_path)

@@ -22,7 +22,7 @@ class Check:
   detail: str
 
 
-def check_folds(folds, trials, protocol, standardise=None):
+def check_folds(folds, trials, protocol, standardise=None, choices=1):
   """Checks that test trials share with the others only what the protocol allows.
 
   Args:
@@ -30,6 +30,7 @@ def check_folds(folds, trials, protocol, standardise=None):
     trials: list of Trial, all of those that are to be tested.
     protocol: one of data.splits.PROTOCOLS.
     standardise: as in data.emotion.EmotionInput; None where it plays no part.
+    choices: models of a training among which the validation trials choose.
 
   Returns:
     list of Check.
@@ -40,8 +41,10 @@ def check_folds(folds, trials, protocol, standardise=None):
           *(_apart(folds, of, attribute, name, attribute in new, protocol)
             for attribute, name in (('subject', 'subjects'), ('stimulus', 'stimuli'))),
           Check('selection', True,
-                'validation trials are apart from test trials and select nothing: '
-                'there is no early stopping, the last step is taken'),
+                'validation trials are apart from test trials and '
+                + (f'choose one of {choices} settings' if choices > 1 else
+                   'select nothing')
+                + ': there is no early stopping, the last step is taken'),
           _normalisers(standardise, 'stimulus' in new, protocol)]
 
 

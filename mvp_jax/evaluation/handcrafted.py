@@ -1,14 +1,12 @@
 """Handcrafted features of all trials of a corpus, worked out once."""
 
-import multiprocessing
-
 import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole
+from mvp_jax.processes import spread
 from mvp_jax.progress import Progress
 from mvp_jax.raw.features import au_features, trial_features
-from mvp_jax.raw.prepare import default_workers
 from mvp_jax.training import hosts
 
 _VERSION = 1  # of the features: another one has other files
@@ -66,24 +64,15 @@ def features_of(pieces, rate, channels, workers=None, what='features'):
     what: for the progress display.
   """
   tasks = [(*piece, rate, channels) for piece in pieces]
-  workers = min(workers or default_workers(), len(tasks))
   with Progress(len(tasks), what, 'trial', 0, hosts.console()) as progress:
-    rows = []
-    if workers == 1 or len(tasks) < _FEW:
-      for task in tasks:
-        rows.append(_features(task))
-        progress.update()
-      return rows
-    # JAX has threads, so no forks.
-    with multiprocessing.get_context('spawn').Pool(workers) as pool:
-      for row in pool.imap(_features, tasks, chunksize=8):
-        rows.append(row)
-        progress.update()
+    rows = [None] * len(tasks)
+    for i, row in spread(_features, tasks, 1 if len(tasks) < _FEW else workers):
+      rows[i] = row
+      progress.update()
     return rows
 
 
-def _features(task):
-  signals, valid, units, rate, channels = task
+def _features(signals, valid, units, rate, channels):
   found = trial_features(signals, rate, channels, valid) if signals.size else {}
   if units is not None:
     found |= au_features(units.intensities, units.valid)

@@ -277,6 +277,10 @@ def how(predictions, facts, config):
           *([key, facts.get(key, str) or 'absent from run.json']
             for key in ('git', 'device'))]
   yield Table(['run', ''], rows, text_columns=2)
+  if chosen := facts.get('chosen', dict):
+    yield Table(['chosen on the validation trials', 'loss'],
+                [[name, text(found.get('validation_loss'))] for name, found
+                 in chosen.items() if isinstance(found, dict)])
   for name, table in (('parameters', parameters), ('seconds', seconds)):
     if table:
       yield Table([name, ''], [[words(key), text(value)]

@@ -5,20 +5,16 @@ run that was killed continues where it stopped, and a run after a repair does
 again only what the repair touched.
 """
 
-import concurrent.futures
 import csv
 import dataclasses
 import hashlib
-import multiprocessing
-import os
 import zipfile
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mvp_jax.files import whole
+from mvp_jax.processes import available, spread
 from mvp_jax.progress import Progress
 from mvp_jax.raw.blobs import Blobs
 from mvp_jax.raw.losses import Loss
@@ -43,13 +39,6 @@ class Task:
       stat = path.stat() if path.exists() else None
       digest.update(repr(stat and (stat.st_size, stat.st_mtime_ns)).encode())
     return digest.hexdigest()[:32]
-
-
-def default_workers():
-  """The processors that this process may use."""
-  if hasattr(os, 'sched_getaffinity'):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
 
 
 def run_tasks(function, tasks, directory, what, unit, workers=None):
@@ -87,17 +76,16 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
       from mvp_jax.raw import beam  # It builds on this module.
       beam.run(function, numbered, directory, workers, tell)
     else:
-      workers = min(workers or default_workers(), len(todo))
-      run = _in_order if workers == 1 else _in_pool
-      for i, loss in run(function, numbered, directory, workers):
-        tell(i, loss)
+      jobs = [(function, task, directory) for _, task in numbered]
+      for number, loss in spread(do, jobs, workers):
+        tell(todo[number], loss)
   return losses
 
 
 def at_most(workers, limit):
   """`workers` for tasks that take much memory; a Beam pipeline's are its own affair."""
   return (workers if isinstance(workers, str)
-          else min(workers or default_workers(), limit))
+          else min(workers or available(), limit))
 
 
 def result_path(directory, name):
@@ -127,32 +115,6 @@ def read_account(path):
   """Reads what `write_account` wrote, as a list of dicts of strings."""
   with path.open(newline='') as file:
     return list(csv.DictReader(file))
-
-
-def _in_order(function, numbered, directory, workers):
-  for i, task in numbered:
-    yield i, do(function, task, directory)
-
-
-def _in_pool(function, numbered, directory, workers):
-  context = multiprocessing.get_context('spawn')
-  pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker)
-  try:
-    futures = {pool.submit(do, function, task, directory): (i, task)
-               for i, task in numbered}
-    for future in concurrent.futures.as_completed(futures):
-      yield futures[future][0], future.result()
-  except BrokenProcessPool:
-    raise RuntimeError(
-      'a worker process died (out of memory, or killed); what is done is kept: '
-      'start again to continue, with fewer workers if it was memory') from None
-  finally:
-    pool.shutdown(cancel_futures=True)
-
-
-def _start_worker():
-  # The processes share the processors among themselves.
-  cv2.setNumThreads(1)
 
 
 def do(function, task, directory, key=None):

@@ -6,19 +6,16 @@ video. What is planted is what the twin of DEAP has
 (see `deap`): valence in the face, arousal in EDA and pulse.
 """
 
-import concurrent.futures
 import csv
 import dataclasses
 import json
-import multiprocessing
-import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole, write_json
+from mvp_jax.processes import spread
 from mvp_jax.progress import Progress
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import write_face_video
@@ -60,7 +57,7 @@ def write_recordings_twin(root, spec, workers=None):
   jobs = [(root, spec, subject, trial) for subject in range(1, spec.subjects + 1)
           for trial in range(1, spec.trials + 1)]
   with Progress(len(jobs), 'writing made-up recordings', 'trials') as progress:
-    for _ in _run(jobs, workers or os.cpu_count()):
+    for _ in spread(_write, jobs, workers):
       progress.update()
   with whole(manifest) as part, part.open('w', newline='') as file:
     writer = csv.writer(file, lineterminator='\n')
@@ -85,24 +82,7 @@ def _names(subject, trial):
           'openface' / folder / f'trial{trial:02}.csv')
 
 
-def _run(jobs, workers):
-  """Does the jobs, yielding once after each."""
-  if workers == 1:
-    yield from map(_write, jobs)
-    return
-  pool = concurrent.futures.ProcessPoolExecutor(
-    workers, mp_context=multiprocessing.get_context('spawn'),
-    initializer=cv2.setNumThreads, initargs=(1,))
-  try:
-    futures = [pool.submit(_write, job) for job in jobs]
-    for future in concurrent.futures.as_completed(futures):
-      yield future.result()
-  finally:
-    pool.shutdown(cancel_futures=True)
-
-
-def _write(job):
-  root, spec, subject, trial = job
+def _write(root, spec, subject, trial):
   video, signals, units = (root / path for path in _names(subject, trial))
   if not video.exists():
     with whole(video) as part:

@@ -1,15 +1,11 @@
 """Writes the files of a twin: in parallel, each whole, with a marker last of all."""
 
-import concurrent.futures
 import dataclasses
 import json
-import multiprocessing
-import os
-
-import cv2
 
 from mvp_jax.errors import InputError
 from mvp_jax.files import whole, write_json
+from mvp_jax.processes import spread
 from mvp_jax.progress import Progress
 
 MARKER = 'SYNTHETIC.json'
@@ -25,7 +21,7 @@ def write_twin(root, spec, corpus, list_jobs, marker, workers=None):
     list_jobs: () -> list of (function, path, arguments); `function(path, spec,
       *arguments)`, importable by name, writes the file `path`.
     marker: () -> dict, what the marker says beside corpus and spec.
-    workers: processes; None: one a CPU.
+    workers: see `processes.spread`.
 
   Raises:
     InputError: `root` holds another twin, or data that are no twin.
@@ -36,7 +32,7 @@ def write_twin(root, spec, corpus, list_jobs, marker, workers=None):
   missing = [job for job in jobs if not job[1].exists()]
   with Progress(len(jobs), f'writing the {corpus} twin', 'files',
                 initial=len(jobs) - len(missing)) as progress:
-    for _ in _run(missing, spec, workers or os.cpu_count()):
+    for _ in spread(_do, [(job, spec) for job in missing], workers):
       progress.update()
   write_json(root / MARKER, {
     'corpus': corpus, 'spec': dataclasses.asdict(spec), **marker()})
@@ -63,23 +59,6 @@ def _already_there(root, spec):
 
 def _begun(root):
   return root / f'{MARKER}.begun'
-
-
-def _run(jobs, spec, workers):
-  """Does the jobs, yielding once after each."""
-  if workers == 1:
-    for job in jobs:
-      yield _do(job, spec)
-    return
-  pool = concurrent.futures.ProcessPoolExecutor(
-    workers, mp_context=multiprocessing.get_context('spawn'),
-    initializer=cv2.setNumThreads, initargs=(1,))
-  try:
-    futures = [pool.submit(_do, job, spec) for job in jobs]
-    for future in concurrent.futures.as_completed(futures):
-      yield future.result()
-  finally:
-    pool.shutdown(cancel_futures=True)
 
 
 def _do(job, spec):

@@ -42,6 +42,8 @@ class Member:
   scale: dict = dataclasses.field(default_factory=dict)
   # Arrays [trials, ...] in the place of the shared ones: labels by another threshold.
   own: dict = dataclasses.field(default_factory=dict)
+  # In the place of the optimiser's: learning_rate, weight_decay; the same for all.
+  settings: dict = dataclasses.field(default_factory=dict)
 
 
 class Models:
@@ -82,7 +84,8 @@ class Models:
     self._places = np.minimum(np.arange(mesh.size * turns * self._together),
                               len(members) - 1)
     self._own = jax.tree.map(lambda x: _put(x, self._split), self._stack(
-        [{'scale': m.scale, 'own': m.own} for m in members]))
+        [{'scale': m.scale, 'own': m.own, 'settings': _float32(m.settings)}
+         for m in members]))
 
   def _stack(self, items):
     """A tree of stacked arrays from a tree for each model."""
@@ -131,7 +134,7 @@ class Models:
               'highest': f'{loss.max():.4f}'}
 
     def validate(step, state):
-      found = self._validation(state.evaluated, batch_size)
+      found = self.validation(state.evaluated, batch_size)
       here = [i for i, member in enumerate(members) if member.validation]
       log.write_many(run, [runs[i] for i in here], [curves[i] for i in here],
                      'validation', step, {k: x[here] for k, x in found.items()})
@@ -171,7 +174,7 @@ class Models:
     even = len(self._members) % self._mesh.size == 0
     return self._split if even else sharding.replicated(self._mesh)
 
-  def _validation(self, params, batch_size):
+  def validation(self, params, batch_size):
     """{name: means over each model's validation rows [models]}, as `loop.evaluate`."""
     totals, count = {}, 0
     for found, weight in self._passes(
@@ -239,7 +242,8 @@ def at_a_time(task, config, mesh, data, member, share):
   state = jax.eval_shape(lambda: fresh_state(task, config.optimiser, 0))
   rows = jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)
   step = jax.jit(_one_step(task, config.optimiser, config.accumulate)).lower(
-      state, {'scale': member.scale, 'own': member.own}, rows,
+      state, {'scale': member.scale, 'own': member.own,
+              'settings': _float32(member.settings)}, rows,
       jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data)).compile()
   return min(hosts.gather(_fitting(
       limit, sum(x.nbytes for x in data.values()),
@@ -259,9 +263,13 @@ def _put(x, where):
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
 
+def _float32(settings):
+  return {name: np.float32(x) for name, x in settings.items()}
+
+
 def _digest(members):
   """What tells these models and their batches from others."""
-  facts = [(m.run, m.seed, list(map(int, m.train))) for m in members]
+  facts = [(m.run, m.seed, list(map(int, m.train)), m.settings) for m in members]
   return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -287,7 +295,8 @@ def _spread(one, mesh, together, out):
 
 def _one_step(task, optimiser, accumulate):
   step = step_function(task, optimiser, accumulate)
-  return lambda state, own, rows, data: step(state, _examples(data, own, rows))
+  return lambda state, own, rows, data: step(state, _examples(data, own, rows),
+                                             own['settings'])
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -79,16 +80,20 @@ def _scale_by_layer(decay):
       lambda u, scale: u * scale, updates, layer_scales(updates, decay)))
 
 
-def schedule(config):
+def schedule(config, learning_rate=None):
   """Learning rate as a function of the step."""
-  return optax.warmup_cosine_decay_schedule(
-      0.0, config.learning_rate, min(config.warmup_steps, config.steps - 1),
-      config.steps, end_value=config.min_learning_rate)
+  top = config.learning_rate if learning_rate is None else learning_rate
+  warmup, end = min(config.warmup_steps, config.steps - 1), config.min_learning_rate
+  shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, config.steps)
+  return lambda step: jnp.where(step < warmup, top * shape(step),
+                                end + (top - end) * shape(step))
 
 
-def optimiser(config):
+def optimiser(config, learning_rate=None, weight_decay=None):
+  """The optimiser of `config`, but for what else is given: maybe a traced number."""
   before = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
   after = [_scale_by_layer(config.layer_decay)] if config.layer_decay < 1 else []
   return optax.chain(*before, optax.adamw(
-      schedule(config), config.beta1, config.beta2,
-      weight_decay=config.weight_decay, mask=decayed), *after)
+      schedule(config, learning_rate), config.beta1, config.beta2,
+      weight_decay=config.weight_decay if weight_decay is None else weight_decay,
+      mask=decayed), *after)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import types
 from typing import Any, Protocol
 
 import jax
@@ -104,7 +105,9 @@ def _average(state, params, decay):
 
 
 def step_function(task, config, accumulate=1, mesh=None):
-  """The step, not jitted: (state, batch) -> (state, metrics).
+  """The step, not jitted: (state, batch, settings={}) -> (state, metrics).
+
+  `settings` are scalars in the place of the optimiser's: see `optimiser`.
 
   Args:
     task: see `Task`.
@@ -113,9 +116,6 @@ def step_function(task, config, accumulate=1, mesh=None):
       the memory of one. Loss, gradient and metrics are the means over the parts.
     mesh: that the batch and the model are split over; None = neither is.
   """
-  tx = optimiser(config)
-  rate = schedule(config)
-
   def gradient(params, batch, key):
     def loss_fn(params):
       return task.loss(build_model(task, params), batch, key)
@@ -134,7 +134,9 @@ def step_function(task, config, accumulate=1, mesh=None):
     total, _ = jax.lax.scan(add, zeros, (parts, jnp.arange(accumulate)))
     return jax.tree.map(lambda x: x / accumulate, total)
 
-  def step(state, batch):
+  def step(state, batch, settings=types.MappingProxyType({})):
+    tx = optimiser(config, **settings)
+    rate = schedule(config, settings.get('learning_rate'))
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     with use_mesh(mesh) if mesh else contextlib.nullcontext():
       grads, metrics = (gradient if accumulate == 1 else in_parts)(

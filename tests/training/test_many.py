@@ -134,9 +134,12 @@ def together(one_device, tmp_path_factory):
     return folder, _outcome(*_fit(_PLANE, one_device, folder))
 
 
-def _assert_as_alone(task, mesh, folder, config, params, scores, metrics):
+def _assert_as_alone(task, mesh, folder, config, params, scores, metrics,
+                     members=_MEMBERS):
   """That each model has what `fit` gives it by itself."""
-  for i, member in enumerate(_MEMBERS[:len(params)]):
+  for i, member in enumerate(members[:len(params)]):
+    config = dataclasses.replace(config, optimiser=dataclasses.replace(
+        config.optimiser, **member.settings))
     validation = _Alone(member, member.validation)
     with MetricLog(folder) as log:
       alone = fit(
@@ -177,6 +180,18 @@ def test_other_tasks_and_settings_likewise(emotion, one_device, tmp_path, name, 
                    [jax.device_get(models.one(params, i)) for i in range(2)],
                    models.scores(params, _ASKED[:2], BATCH),
                    _metrics(tmp_path / 'many'))
+
+
+def test_settings_of_the_optimiser_may_differ(one_device, tmp_path):
+  config = dataclasses.replace(_CONFIG, optimiser=dataclasses.replace(
+      OPTIMISER, min_learning_rate=1e-4))
+  members = [dataclasses.replace(
+      _MEMBERS[i], settings={'learning_rate': 10.0**-i / 50, 'weight_decay': 0.5 * i})
+      for i in range(3)]
+  models, params = _fit(_PLANE, one_device, tmp_path / 'many', members=members,
+                        config=config)
+  _assert_as_alone(_PLANE, one_device, tmp_path, config, *_outcome(models, params),
+                   _metrics(tmp_path / 'many'), members)
 
 
 @pytest.mark.parametrize(('devices', 'mesh', 'at_a_time'), [
