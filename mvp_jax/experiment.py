@@ -18,8 +18,7 @@ from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.emotion import EmotionTrials, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import audit
-from mvp_jax.files import whole
+from mvp_jax.evaluation import audit, cases
 from mvp_jax.models.fusion import MODALITIES, VIDEO_BACKBONES, FusionConfig
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
@@ -38,8 +37,8 @@ def run(config, workdir):
   """Runs the whole job; see the module. Raises InputError.
 
   Writes to `workdir`: config.json, run.json, metrics.jsonl, tensorboard/,
-  checkpoints/, predictions.csv, attention.npz, account.csv, report.html,
-  report.md; and leak_meter.csv and leak_meter/ if asked for.
+  checkpoints/, predictions.csv, cases/, account.csv, report.html, report.md; and
+  leak_meter.csv and leak_meter/ if asked for.
   """
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
@@ -71,24 +70,26 @@ def _run(config, workdir, mesh, facts):
             config.encoder.feature_batch, mesh=mesh, directory=video.features)
 
   predictions = stages.baselines(config, folds, corpus, trials, facts)
+  attention = {}  # of trials that may be shown; see _look
 
-  def train(model, folds, workdir, facts):
+  def train(model, folds, workdir, facts, attention):
     uses_features = video and 'video' in MODELS[model]
     source = EmotionTrials(corpus, trials, config.input, MODELS[model],
                            video.features if uses_features else None,
                            video_backbone=config.video_backbone)
     with MetricLog(workdir) as log:
-      return _train(config, model, folds, source, video, mesh, workdir, log, facts)
+      return _train(config, model, folds, source, video, mesh, workdir, log, facts,
+                    attention)
 
   with stages.timed('training', facts):
     for model in config.evaluation.models:
-      predictions += train(model, folds, workdir, facts)
+      predictions += train(model, folds, workdir, facts, attention)
   if config.evaluation.leak_meter:  # of the first model, apart from all else
     stages.measure_leaks(
         config, folds, corpus, trials, workdir, predictions, facts,
         lambda leaky: train(config.evaluation.models[0], leaky, workdir / 'leak_meter',
-                            {'folds': [{} for _ in leaky]}))
-  stages.finish(config, workdir, predictions, facts)
+                            {'folds': [{} for _ in leaky]}, {}))
+  stages.finish(config, workdir, predictions, facts, corpus, attention)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,15 +136,19 @@ def _video_encoder(config, corpus, reserved, trials, mesh, workdir, facts):
   return _Video(task, params, None if config.encoder.finetune else features)
 
 
-def _train(config, model, folds, source, video, mesh, workdir, log, facts):
-  """Trains a kind of model on all folds and seeds; predicts what they held out."""
+def _train(config, model, folds, source, video, mesh, workdir, log, facts, attention):
+  """Trains a kind of model on all folds and seeds; predicts what they held out.
+
+  Adds to `attention` that of the surest trials, as `cases.write` takes it.
+  """
   task = _task(config, source, video)
   if task.model.encoder is None:
     return _train_together(config, model, folds, task, source, mesh, workdir, log,
-                           facts)
+                           facts, attention)
   return [row for seed in stages.seeds(config) for fold in folds
           for row in _train_and_predict(config, model, fold, seed, task, source,
-                                        video.params, mesh, workdir, log, facts)]
+                                        video.params, mesh, workdir, log, facts,
+                                        attention)]
 
 
 def _task(config, source, video):
@@ -162,7 +167,8 @@ def _task(config, source, video):
       encoder=video.task.model if finetune else None))
 
 
-def _train_together(config, model, folds, task, source, mesh, workdir, log, facts):
+def _train_together(config, model, folds, task, source, mesh, workdir, log, facts,
+                    attention):
   """`_train` for models without an encoder: all of them as one program."""
   runs = [(fold, seed) for seed in stages.seeds(config) for fold in folds]
   grid = config.evaluation.grid.points()
@@ -201,16 +207,18 @@ def _train_together(config, model, folds, task, source, mesh, workdir, log, fact
                enumerate(asked) for k in range(len(grid))],
       config.evaluation.batch_size)
   scores = [of_all[i] for i in chosen]
-  if model == 'fusion':
-    first = folds[0]
-    test = source.select(first.test, first.cuts,
-                         scales.get(first.fold, {}).get('video'))
-    _write_attention(workdir, task, models.one(params, chosen[0]), test,
-                     scores[0], mesh)
-  return [row for (fold, seed), numbers, of_run in zip(runs, asked, scores, strict=True)
+  rows = [row for (fold, seed), numbers, of_run in zip(runs, asked, scores, strict=True)
           for number, score in zip(numbers, of_run, strict=True)
           for row in stages.rows(config, fold, seed, source.corpus,
                                  source.trials[number], model, score)]
+  if model == 'fusion':
+    shown = cases.rows_of(cases.choose(rows))
+    for (fold, seed), number in zip(runs, chosen, strict=True):
+      wanted = [row for row in shown if (row.fold, row.seed) == (fold.fold, seed)]
+      if wanted:
+        attention |= _look(task, models.one(params, number), source.select(
+            fold.test, fold.cuts, scales.get(fold.fold, {}).get('video')), wanted, mesh)
+  return rows
 
 
 def _labels(source, fold):
@@ -222,7 +230,7 @@ def _labels(source, fold):
 
 
 def _train_and_predict(config, model, fold, seed, task, source, encoder, mesh, workdir,
-                       log, facts):
+                       log, facts, attention):
   """Trains one model end to end on one fold and predicts the fold's test trials."""
   run_name = stages.run_name(config, fold, seed, model)
   train, validation, test = (source.select(getattr(fold, side), fold.cuts)
@@ -248,42 +256,35 @@ def _train_and_predict(config, model, fold, seed, task, source, encoder, mesh, w
   scores = [np.asarray(forward_fn(params, put_batch(batch, mesh)))
             for batch in evaluation_batches(test, batch_size, evaluation_rows)]
   scores = np.concatenate(scores)[:len(test)]  # without what fills the last batch up
-  if model == 'fusion' and fold.fold == 0 and seed == config.seed:
-    _write_attention(workdir, task, params, test, scores, mesh)
-  return [row for trial, score in zip(test.trials, scores, strict=True)
+  rows = [row for trial, score in zip(test.trials, scores, strict=True)
           for row in stages.rows(config, fold, seed, source.corpus, trial, model,
                                  score)]
+  if model == 'fusion' and seed == config.seed:
+    # The surest trials of all folds will be among the surest of each.
+    attention |= _look(task, params, test, cases.rows_of(cases.choose(rows)), mesh)
+  return rows
 
 
-def _write_attention(workdir, task, params, test, scores, mesh):
-  """Saves what the report shows of one trial: the most surely right one."""
-  def confidence(index):
-    label = test[index]['label']
-    return np.min(np.where(label > 0.5, scores[index], 1 - scores[index]))
+def _look(task, params, test, rows, mesh):
+  """The attention of a model to some of its test trials, as `cases.write` takes it.
 
-  index = max(range(len(test)), key=confidence)
-  trial, example = test.trials[index], test[index]
-  rows = hosts.batch_rows(mesh.size, mesh)
-  batch = {name: np.repeat(np.asarray(x)[None], len(rows), axis=0)
-           for name, x in example.items()}
-  seen = jax.device_get(
-      forward(task, mesh, 'attention')(params, put_batch(batch, mesh)))
-  if 'attention' not in seen or not hosts.is_main():  # other fusions have none
-    return
-  corpus = test.corpus
-  arrays = {
-      'trial_id': trial.trial_id, 'subject': trial.subject, 'trial': trial.trial,
-      'weights': seen['attention'][:, 0],
-      'query_times': seen['query_times'],
-      'query_valid': seen['query_valid'][0], 'key_times': example['video_times'],
-      'key_valid': example['video_valid'], 'signals': trial.signals,
-      'signal_times': np.arange(len(trial.signals)) / task.model.signal_rate,
-      'channels': np.array(task.model.channels),
-      'label': example['label'], 'scores': seen['scores'][0],
-      'targets': np.array(task.model.targets)}
-  if len(trial.frame_times):
-    shown = np.linspace(0, len(trial.frame_times) - 1, 10).astype(int)[1:-1]
-    arrays |= {'thumbnails': corpus.frames(trial, shown),
-               'thumbnail_times': trial.frame_times[shown]}
-  with whole(workdir / 'attention.npz') as part:
-    np.savez_compressed(part, **arrays)
+  Args:
+    test: EmotionTrials.
+    rows: Predictions of the trials.
+  """
+  wanted = {(row.subject, row.trial) for row in rows}
+  test = test.select([trial.trial_id for trial in test.trials
+                      if (trial.subject, trial.trial) in wanted], test.cuts, test.scale)
+  look, found = forward(task, mesh, 'attention'), {}
+  local = hosts.batch_rows(mesh.size, mesh)
+  for first, batch in enumerate(evaluation_batches(test, mesh.size, local)):
+    seen = jax.device_get(look(params, put_batch(batch, mesh)))
+    if 'attention' not in seen:  # only cross-attention has it
+      return {}
+    for i, trial in enumerate(test.trials[first * mesh.size:][:mesh.size]):
+      example = test[first * mesh.size + i]
+      found[trial.subject, trial.trial] = {
+          'weights': seen['attention'][:, i].mean((0, 1)),
+          'query_times': seen['query_times'], 'query_valid': seen['query_valid'][i],
+          'key_times': example['video_times'], 'key_valid': example['video_valid']}
+  return found

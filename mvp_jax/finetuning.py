@@ -67,7 +67,7 @@ def run(config, workdir):
   """Runs the whole job; see the module. Raises InputError.
 
   Writes to `workdir`: config.json, run.json, metrics.jsonl, tensorboard/,
-  checkpoints/, predictions.csv, account.csv, report.html, report.md.
+  checkpoints/, predictions.csv, cases/, account.csv, report.html, report.md.
   """
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
@@ -88,7 +88,7 @@ def _run(config, workdir, mesh, facts):
       for fold in folds:
         predictions += _train_and_predict(
             config, fold, seed, corpus, trials, encoder, mesh, workdir, log, facts)
-  stages.finish(config, workdir, predictions, facts)
+  stages.finish(config, workdir, predictions, facts, corpus)
 
 
 def _encoder(config, corpus, reserved, trials, mesh, workdir, facts):

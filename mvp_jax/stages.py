@@ -17,7 +17,7 @@ from mvp_jax.data.masks import mask_sizes
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import account, audit, leak_meter
+from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
 from mvp_jax.evaluation.baselines import (
     CLASSIC,
     classic_baselines,
@@ -114,6 +114,7 @@ def corpus(config, workdir, facts, video=True, action_units=False):
       (workdir / 'account.csv').write_bytes(
           (found.directory / 'account.csv').read_bytes())
       account.write_page(found, workdir / account.PAGE)
+      crops.write(workdir / crops.FILE, found)
   return found
 
 
@@ -288,12 +289,16 @@ def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, tr
     leak_meter.write(workdir / 'leak_meter.csv', rows)
 
 
-def finish(config, workdir, predictions, facts):
-  """Writes the predictions, run.json and the report, and says what came out."""
-  hosts.on_main(lambda: _finish(config, workdir, predictions, facts))
+def finish(config, workdir, predictions, facts, corpus, attention=None):
+  """Writes predictions, cases/, run.json and the report, and says what came out.
+
+  `attention` as `cases.write` takes it.
+  """
+  hosts.on_main(lambda: _finish(config, workdir, predictions, facts, corpus,
+                                attention or {}))
 
 
-def _finish(config, workdir, predictions, facts):
+def _finish(config, workdir, predictions, facts, corpus, attention):
   order = {target: i for i, target in enumerate(config.input.targets)}
   predictions = sorted(
       predictions, key=lambda p: (order[p.target], p.seed, p.fold, p.subject, p.trial,
@@ -301,6 +306,7 @@ def _finish(config, workdir, predictions, facts):
   write_json(workdir / 'run.json', facts)
   audit.stop_if_failed(facts['audit'])
   write_predictions(workdir / 'predictions.csv', predictions)
+  cases.write(workdir / cases.FOLDER, corpus, predictions, attention)
   write_report(workdir)
   print(summary_table(predictions, facts.get('ceiling')))
   if 'leak_meter' in facts:

@@ -23,6 +23,9 @@ from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import cases
+from mvp_jax.evaluation.leak_meter import TRIALS
+from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.models.action_units import ActionUnitConfig
 from mvp_jax.models.fusion import FusionSizes
 from mvp_jax.models.physio import PhysioConfig
@@ -30,7 +33,8 @@ from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
-from mvp_jax.training.sharding import make_mesh
+from mvp_jax.training.sharding import make_mesh, put_batch
+from mvp_jax.training.state import forward
 from mvp_jax.weights.__main__ import main as weights
 
 _SUBJECTS, _TRIALS = 5, 4
@@ -129,7 +133,7 @@ def test_all_files_that_others_rely_on_are_there(workdir):
   names = {p.name for p in workdir.iterdir()}
   assert names >= {
       'config.json', 'run.json', 'metrics.jsonl', 'predictions.csv', 'report.html',
-      'report.md', 'checkpoints', 'attention.npz', 'account.csv', 'account.html',
+      'report.md', 'checkpoints', 'cases', 'crops.npz', 'account.csv', 'account.html',
       'tensorboard'}
   assert 'href="account.html"' in (workdir / 'report.html').read_text()
   for model in _MODELS[1:]:
@@ -217,30 +221,55 @@ def test_learning_curves_of_every_run(workdir):
   assert not steps
 
 
-def test_attention_of_one_trial(workdir):
-  with np.load(workdir / 'attention.npz') as arrays:
-    layers, heads, queries, keys = arrays['weights'].shape
-    assert (layers, heads, queries) == (1, 2, 60 * 128 // 512)
-    assert keys == 10 * 2  # a clip every 6 s, two slots each
+def test_the_surest_trials_are_kept_with_their_attention(workdir, tmp_path):
+  rows = cases.rows_of(cases.choose(read_predictions(workdir / 'predictions.csv')))
+  assert {row.fold for row in rows} == {0, 1}
+  assert {path.name for path in (workdir / 'cases').iterdir()} == {
+      cases.path(tmp_path, row).name for row in rows}
+  for row in rows:
+    arrays = cases.read(cases.path(workdir / 'cases', row))
+    assert arrays['trial_id'] == f's{row.subject:02d}_trial{row.trial:02d}'
+    # A clip every 6 s, two slots each.
+    assert arrays['weights'].shape == (60 * 128 // 512, 10 * 2)
     valid = arrays['key_valid']
-    sums = arrays['weights'][..., valid].sum(-1)
-    np.testing.assert_allclose(sums, 1, rtol=1e-4)
-    assert not arrays['weights'][..., ~valid].any()
-    assert arrays['signals'].shape == (60 * 128, 2)
-    assert arrays['signal_times'][-1] == pytest.approx(60, abs=0.01)
+    np.testing.assert_allclose(arrays['weights'][:, valid].sum(-1), 1, rtol=1e-4)
+    assert not arrays['weights'][:, ~valid].any()
     assert arrays['query_times'][-1] == pytest.approx(58, abs=0.01)
-    scores = arrays['scores']
-    trial_id = str(arrays['trial_id'])
-  rows = [r for r in _predictions(workdir) if r['model'] == 'fusion'
-          and f's{int(r["subject"]):02d}_trial{int(r["trial"]):02d}' == trial_id]
-  told = {r['target']: float(r['score']) for r in rows}
-  np.testing.assert_allclose(scores, [told[t] for t in _TARGETS], rtol=1e-3)
+    assert arrays['signals'].shape == (60 * 128, 2)
+    assert arrays['faces'].shape == (8, 64, 64, 3)
+  said = (workdir / 'report.md').read_text()
+  assert 'cases_1.png' in said and 'cases_2.png' in said
+
+
+def test_the_attention_is_that_of_the_fold_that_tests_the_trial(workdir, config, run,
+                                                                monkeypatch):
+  """Seen by the scores that come with it."""
+  kept, look = {}, experiment._look
+
+  def spy(task, params, test, rows, mesh):
+    scores = forward(task, mesh, 'scores')
+    for row in rows:
+      found = test.select([f's{row.subject:02d}_trial{row.trial:02d}'], test.cuts,
+                          test.scale)
+      batch = {name: np.repeat(np.asarray(x)[None], 8, 0)
+               for name, x in found[0].items()}
+      target = config.input.targets.index(row.target)
+      kept[row] = float(scores(params, put_batch(batch, mesh))[0, target])
+    return look(task, params, test, rows, mesh)
+
+  monkeypatch.setattr(experiment, '_look', spy)
+  run(config, workdir)
+  assert len(kept) == len(list((workdir / 'cases').iterdir()))
+  assert len({row.fold for row in kept}) == 2
+  for row, score in kept.items():
+    assert score == pytest.approx(row.score, rel=1e-3)
 
 
 def test_a_second_run_trains_nothing_and_changes_no_prediction(workdir, config, run,
                                                                monkeypatch):
   data = experiment.Path(config.data.data_dir)
-  kept = ('predictions.csv', 'metrics.jsonl', 'config.json', 'attention.npz')
+  kept = ('predictions.csv', 'metrics.jsonl', 'config.json', *(
+      f'cases/{path.name}' for path in (workdir / 'cases').iterdir()))
   before = {name: (workdir / name).read_bytes() for name in kept}
   checkpoints = _snapshot(workdir / 'checkpoints')
   prepared = _snapshot(data / 'prepared') | _snapshot(data / 'twins')
@@ -368,12 +397,20 @@ def test_an_encoder_of_a_pytorch_file(workdir, config, run, tmp_path, capsys):
 def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_path):
   twin, = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
   run(_changed(config, evaluation={'models': ('physio',), 'folds': _SUBJECTS,
-                                   'validation_subjects': 0},
+                                   'validation_subjects': 0, 'leak_meter': True},
                data={'manual_dir': str(twin)}, mesh={'fsdp': 2}), tmp_path,
       devices=4)  # sharded, too
   rows = _predictions(tmp_path)
   assert len(rows) == _SUBJECTS * _TRIALS * len(_TARGETS) * 6
   assert {r['model'] for r in rows} == {*_BASELINES, 'physio'}
+  kept = list((tmp_path / 'cases').iterdir())
+  assert kept and not any({'weights', 'faces'} & cases.read(p).keys() for p in kept)
+  # What wrong splits would have claimed stands apart from the scores.
+  leaks = json.loads((tmp_path / 'run.json').read_text())['leak_meter']
+  assert {(x['target'], x['model'], x['split']) for x in leaks} >= {
+      (target, model, TRIALS) for target in _TARGETS for model in ('physio', 'svm')}
+  assert (tmp_path / 'leak_meter.csv').exists()
+  assert 'NOT RESULTS' in (tmp_path / 'report.md').read_text()
   # A twin given by hand is still one.
   assert 'SYNTHETIC' in (tmp_path / 'report.md').read_text()
 
@@ -412,7 +449,11 @@ def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_
   facts = json.loads((tmp_path / 'run.json').read_text())
   frozen = json.loads((workdir / 'run.json').read_text())
   assert facts['parameters']['fusion'] > 2 * frozen['parameters']['fusion']
-  assert (tmp_path / 'attention.npz').exists()
+  # Kept of each fold, and in the end of those that are shown.
+  chosen = cases.rows_of(cases.choose(read_predictions(tmp_path / 'predictions.csv')))
+  for row in chosen:
+    assert 'weights' in cases.read(cases.path(tmp_path / 'cases', row))
+  assert len(list((tmp_path / 'cases').iterdir())) == len(chosen)
 
 
 def test_action_units_as_the_video_are_tested_on_the_same_trials(workdir, config, run,
@@ -435,10 +476,11 @@ def test_action_units_as_the_video_are_tested_on_the_same_trials(workdir, config
     return [[row[key] for key in keys] for row in rows if row['model'] != 'physio']
 
   assert held_out(_predictions(tmp_path / 'run')) == held_out(_predictions(workdir))
-  with np.load(tmp_path / 'run/attention.npz') as arrays:
-    assert arrays['weights'].shape == (1, 2, 15, 240)  # four tokens a second
-    assert 'thumbnails' not in arrays
-  assert 'Cross-attention of one trial' in (tmp_path / 'run/report.md').read_text()
+  for path in (tmp_path / 'run/cases').iterdir():
+    arrays = cases.read(path)
+    assert arrays['weights'].shape == (15, 240)  # four tokens a second
+    assert 'faces' not in arrays
+  assert 'cases_1.png' in (tmp_path / 'run/report.md').read_text()
   saved = json.loads((tmp_path / 'run/config.json').read_text())
   assert saved['video_backbone'] == 'au'
 

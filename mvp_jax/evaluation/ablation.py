@@ -8,10 +8,10 @@ all have.
 import dataclasses
 from pathlib import Path
 
-from mvp_jax.evaluation import files, score_figures
+from mvp_jax.evaluation import crops, files, run_sections, score_figures
 from mvp_jax.evaluation.document import Banner, Heading, Paragraph, Table
 from mvp_jax.evaluation.names import BASELINES, METRIC_NAMES, model_name
-from mvp_jax.evaluation.predictions import CLASS_PRIOR, read_predictions
+from mvp_jax.evaluation.predictions import CLASS_PRIOR
 from mvp_jax.evaluation.report import save
 from mvp_jax.evaluation.results import common_trials, evaluate
 from mvp_jax.evaluation.run_sections import picture
@@ -47,13 +47,16 @@ def write_ablation(workdir, variants):
   for of_question in variants.values():
     for variant in of_question:
       if variant.run not in rows:
-        rows[variant.run] = read_predictions(
-            workdir / 'runs' / variant.run / 'predictions.csv')
+        rows[variant.run] = files.read_whole_predictions(
+            workdir / 'runs' / variant.run)
   facts = files.read_json(workdir / 'runs' / next(iter(rows)) / 'run.json') or {}
-  blocks = list(_origin(facts, len(rows)))
+  synthetic = bool(facts.get('synthetic'))
+  blocks = [*_origin(facts, len(rows)), Heading('labels'), run_sections.labels(
+      next(iter(rows.values())), run_sections.Facts(facts), synthetic)]
   for question, of_question in variants.items():
     blocks += _question(workdir, question, of_question, rows, facts.get('ceiling'),
-                        bool(facts.get('synthetic')))
+                        synthetic)
+    blocks += _crops(workdir, question, of_question, synthetic)
   blocks += _published(facts.get('dataset'))
   return save(workdir, f'{str(facts.get("dataset", "")).upper()}: ablations', blocks)
 
@@ -103,6 +106,25 @@ def _question(workdir, question, variants, rows, ceiling, synthetic):
               if dropped else '')
   yield Paragraph(f'{METRIC_NAMES[_METRIC]}; {one.trials} held-out trials of '
                   f'{one.subjects} subjects.{left_out}')
+
+
+def _crops(workdir, question, variants, synthetic):
+  """The same frames in each crop, of a question whose variants differ in it."""
+  first = {}
+  for variant in variants:
+    config = files.read_json(workdir / 'runs' / variant.run / 'config.json') or {}
+    first.setdefault(config.get('data', {}).get('crop'), variant)
+  if len(first) < 2:
+    return
+  found = crops.common({variant.name: crops.read(
+      workdir / 'runs' / variant.run / crops.FILE) for variant in first.values()})
+  if not all(found.values()):
+    yield Paragraph(f'Pictures of the crops: absent, no frame is in {crops.FILE} of '
+                    'all variants.')
+    return
+  yield picture(f'{question}_frames', crops.figure(found, synthetic),
+                'The same moment of the same trials in each crop: the middle of a '
+                "person's first trial.")
 
 
 def _reversed(gain):

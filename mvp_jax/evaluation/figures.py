@@ -11,14 +11,14 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.ticker import MaxNLocator
 
 from mvp_jax.evaluation.names import BASELINES
 from mvp_jax.evaluation.predictions import Prediction
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-_BLUE, _ORANGE, _GREEN, _PINK = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
-_COLOURS = {'fusion': _BLUE, 'video': _ORANGE, 'physio': _GREEN, 'encoder': _PINK}
+BLUE, ORANGE, _GREEN, _PINK = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
+_COLOURS = {'fusion': BLUE, 'video': ORANGE, 'physio': _GREEN, 'encoder': _PINK}
 _OTHERS = (_PINK, '#56b4e9', '#e69f00', '#b8a800')
 GREY, INK = '#8a93a0', '#27303c'
 _WIDTH = 9.0  # inches
@@ -31,7 +31,6 @@ STYLE = {
   'text.parse_math': False, 'legend.frameon': False, 'figure.facecolor': 'white',
   'lines.linewidth': 1.6,
 }
-_MAX_THUMBNAILS = 10
 _MAX_NAME = 20  # characters
 
 
@@ -56,11 +55,12 @@ def labels(predictions: Sequence[Prediction], threshold: float | None,
     ratings = np.array([row.rating for row in trials])
     label = np.array([row.label for row in trials])
     left.hist([ratings[label == 0], ratings[label == 1]], stacked=True,
-              bins=_edges(ratings, threshold), color=[GREY, _BLUE],
+              bins=_edges(ratings, threshold), color=[GREY, BLUE],
               label=['low', 'high'])
     if threshold is not None:
       left.axvline(threshold, color=INK, linestyle='--', linewidth=1,
                    label=f'threshold {threshold:g}')
+    left.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     left.set_title(f'{short(target)}: ratings')
     left.set_ylabel('trials')
     left.set_xlabel('rating')
@@ -69,7 +69,7 @@ def labels(predictions: Sequence[Prediction], threshold: float | None,
     persons = sorted({(row.dataset, row.subject) for row in trials})
     share = [np.mean([row.label for row in trials
                       if (row.dataset, row.subject) == person]) for person in persons]
-    right.bar(range(len(persons)), share, color=_BLUE, width=.75)
+    right.bar(range(len(persons)), share, color=BLUE, width=.75)
     right.axhline(label.mean(), color=INK, linestyle='--', linewidth=1,
                   label=f'all trials: {label.mean():.2f}')
     right.set_xticks(range(len(persons)), [str(subject) for _, subject in persons],
@@ -115,78 +115,6 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
     axes.set_ylabel('loss')
     axes.legend(fontsize=8)
   return figure
-
-
-@matplotlib.rc_context(STYLE)
-def attention(arrays: dict, synthetic: bool) -> Figure:
-  """One trial over time: signals, attention, its marginal over video, faces.
-
-  `arrays` is what `files.read_attention` gives. The weights are averaged over
-  layers and heads; the marginal is their mean over valid queries times the number
-  of valid keys, so that 1 is even attention.
-  """
-  weights = arrays['weights'].mean((0, 1))  # [Q, K]
-  queries, keys = arrays['query_valid'].astype(bool), arrays['key_valid'].astype(bool)
-  marginal = attention_marginal(arrays)
-  channels = arrays['channels']
-  has_faces = 'thumbnails' in arrays and 'thumbnail_times' in arrays
-  heights = [.8] * len(channels) + [2.6, .9] + [.7] * has_faces
-  figure = blank(sum(heights) + .9, synthetic)
-  grid = figure.add_gridspec(len(heights), 2, height_ratios=heights,
-                             width_ratios=[60, 1])
-  axes = [figure.add_subplot(grid[0, 0])]
-  axes += [figure.add_subplot(grid[i, 0], sharex=axes[0])
-           for i in range(1, len(heights))]
-  for axis in axes[:-1]:
-    axis.tick_params(labelbottom=False)
-  axes[-1].set_xlabel('seconds from stimulus onset')
-
-  for axis, name, signal in zip(axes, channels, arrays['signals'].T, strict=False):
-    axis.plot(arrays['signal_times'], signal, color=_GREEN, linewidth=.9)
-    axis.set_ylabel(short(str(name)))
-  axes[0].set_title(short(arrays['trial_id']))
-
-  heat, below = axes[len(channels)], axes[len(channels) + 1]
-  shown = np.ma.array(weights, mask=~(queries[:, None] & keys[None, :]))
-  heat.set_facecolor('#d7dbe0')
-  mesh = heat.pcolormesh(arrays['key_times'], arrays['query_times'], shown,
-                         shading='nearest', cmap='viridis', vmin=0, rasterized=True)
-  heat.grid(False)
-  heat.set_ylabel('physio query (s)')
-  bar = figure.colorbar(mesh, cax=figure.add_subplot(grid[len(channels), 1]))
-  bar.set_label('attention')
-  below.plot(arrays['key_times'], marginal, color=_BLUE, marker='.')
-  below.axhline(1, color=INK, linestyle='--', linewidth=1)
-  below.set_ylim(bottom=0)
-  below.set_ylabel('x even')
-  if has_faces:
-    _faces(axes[-1], arrays['thumbnails'], arrays['thumbnail_times'])
-  times = [arrays['signal_times'], arrays['key_times']]
-  axes[0].set_xlim(min(t.min() for t in times if t.size),
-                   max(t.max() for t in times if t.size))
-  return figure
-
-
-def attention_marginal(arrays: dict) -> np.ndarray:
-  """Attention over video time [K] relative to even attention; invalid keys NaN."""
-  queries, keys = arrays['query_valid'].astype(bool), arrays['key_valid'].astype(bool)
-  marginal = np.full(keys.shape, np.nan)
-  if queries.any() and keys.any():
-    weights = arrays['weights'].astype(float).mean((0, 1))[np.ix_(queries, keys)]
-    marginal[keys] = weights.mean(0) * keys.sum()
-  return marginal
-
-
-def _faces(axes, thumbnails, times):
-  chosen = np.unique(np.linspace(0, len(times) - 1, _MAX_THUMBNAILS).astype(int)
-                     if len(times) else [])
-  for i in chosen:
-    image = OffsetImage(thumbnails[i], zoom=44 / max(thumbnails.shape[1:3]))
-    axes.add_artist(AnnotationBbox(image, (times[i], .5), frameon=False, pad=0,
-                                   xycoords=('data', 'axes fraction')))
-  axes.set_yticks([])
-  axes.grid(False)
-  axes.set_ylabel('face')
 
 
 def legend_above(axes, columns=3):

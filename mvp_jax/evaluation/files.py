@@ -1,28 +1,16 @@
 """The files of a work directory that the report reads beside the predictions."""
 
 import contextlib
+import csv
+import itertools
 import json
-import math
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from mvp_jax.errors import InputError
-
-_ATTENTION_AXES = {
-    'weights': ('layers', 'heads', 'Q', 'K'),
-    'query_times': ('Q',),
-    'key_times': ('K',),
-    'query_valid': ('Q',),
-    'key_valid': ('K',),
-    'signals': ('S', 'C'),
-    'signal_times': ('S',),
-    'channels': ('C',),
-    'thumbnails': ('n', 'height', 'width', 'rgb'),
-    'thumbnail_times': ('n',),
-}
-_ATTENTION_OPTIONAL = ('thumbnails', 'thumbnail_times')
+from mvp_jax.evaluation.predictions import Prediction, read_predictions
+from mvp_jax.raw.prepare import read_account
 
 
 def read_json(path: Path) -> dict | None:
@@ -39,6 +27,73 @@ def read_json(path: Path) -> dict | None:
   if not isinstance(value, dict):
     raise InputError(f'{path}: a JSON object is expected; rerun the job')
   return value
+
+
+def read_whole_predictions(workdir: Path) -> list[Prediction]:
+  """Reads predictions.csv, and checks that it has what this run has tested.
+
+  `read_predictions` sees a trial that some models lack; one that all lack is known
+  from account.csv and the folds of run.json, seeds and targets from config.json.
+  What is absent, or says nothing of it, is not asked.
+
+  Raises InputError as `read_predictions` does, and naming the first trial that is
+  missing, or that this run has not tested.
+  """
+  path, account = workdir / 'predictions.csv', workdir / 'account.csv'
+  predictions = read_predictions(path)
+  subjects = _test_subjects(read_json(workdir / 'run.json') or {})
+  if subjects is None or not account.is_file():
+    return predictions
+  try:
+    tested = {(int(row['subject']), int(row['trial'])) for row in read_account(account)
+              if row['outcome'] == 'ok' and int(row['subject']) in subjects}
+  except (KeyError, ValueError, TypeError, csv.Error) as error:
+    raise InputError(f'{account}: subject, trial and outcome cannot be read ({error!r})'
+                     '; delete it or rerun the job') from None
+  config = read_json(workdir / 'config.json') or {}
+  wanted = [(seed, target, *trial) for seed, target, trial in itertools.product(
+      _seeds(config) or sorted({row.seed for row in predictions}),
+      _targets(config) or dict.fromkeys(row.target for row in predictions),
+      sorted(tested))]
+  there = {(row.seed, row.target, row.subject, row.trial) for row in predictions}
+  missing = [key for key in wanted if key not in there]
+  for keys, what in ((missing, 'was tested, as account.csv and run.json say, but has '
+                               'no row of any model'),
+                     (sorted(there.difference(wanted)),
+                      'is there, but account.csv and run.json of this run do not say '
+                      'that it was tested')):
+    if keys:
+      seed, target, subject, trial = keys[0]
+      more = f' ({len(keys)} such)' if len(keys) > 1 else ''
+      raise InputError(f'{path}: subject {subject} trial {trial} {target} seed {seed} '
+                       f'{what}{more}; restore the file or rerun the job')
+  return predictions
+
+
+def _test_subjects(run):
+  """Numbers of the subjects that the folds of run.json test, or None if not known."""
+  folds = run.get('folds')
+  try:
+    found = {subject for fold in folds for subject in fold['test_subjects']}
+  except (KeyError, TypeError):
+    return None
+  return found if found and all(isinstance(x, int) for x in found) else None
+
+
+def _seeds(config):
+  """The seeds that config.json asks for, or None if it does not say."""
+  try:
+    return range(config['seed'], config['seed'] + config['evaluation']['seeds'])
+  except (KeyError, TypeError):
+    return None
+
+
+def _targets(config):
+  """Likewise its targets."""
+  try:
+    return list(dict.fromkeys(config['input']['targets']))
+  except (KeyError, TypeError):
+    return None
 
 
 def read_curves(path: Path) -> tuple[dict, int] | None:
@@ -80,38 +135,3 @@ def read_speed(path: Path) -> dict:
           for name in entry.keys() - {'run', 'split', 'step', 'time'}:
             found.setdefault(name, []).append(float(entry[name]))
   return found
-
-
-def read_attention(path: Path) -> dict | None:
-  """The arrays of attention.npz, or None if there is no such file.
-
-  `weights` [layers, heads, Q, K] of physio queries over video keys, their times
-  in seconds and validity, `signals` [S, C], `trial_id`, `subject`, `trial`, and where
-  present `thumbnails` uint8 [n, height, width, 3].
-
-  Raises InputError if an array is missing or its shape disagrees with the rest.
-  """
-  if not path.is_file():
-    return None
-  try:
-    with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
-      arrays = dict(archive)
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise InputError(f'{path}: cannot be read ({error}); delete it or rerun the '
-                     'job') from None
-  sizes = {}
-  for name, axes in _ATTENTION_AXES.items():
-    if name not in arrays:
-      if name in _ATTENTION_OPTIONAL:
-        continue
-      raise InputError(f'{path}: no array {name}; delete it or rerun the job')
-    shape = arrays[name].shape
-    if len(shape) != len(axes) or any(
-        sizes.setdefault(axis, size) != size
-        for axis, size in zip(axes, shape, strict=True)):
-      raise InputError(f'{path}: {name} has shape {shape}, which disagrees with '
-                       f'[{", ".join(axes)}]; delete it or rerun the job')
-  if not math.prod(arrays['weights'].shape):
-    raise InputError(f'{path}: weights are empty; delete it or rerun the job')
-  arrays['trial_id'] = str(arrays.get('trial_id', 'unknown trial'))
-  return arrays

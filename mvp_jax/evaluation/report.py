@@ -20,7 +20,6 @@ from mvp_jax.evaluation.document import (
   to_html,
   to_markdown,
 )
-from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.evaluation.results import evaluate
 from mvp_jax.files import whole
 
@@ -30,8 +29,8 @@ _FIGURES, _TABLES = 'figures', 'tables'
 def write_report(workdir: Path) -> Path:
   """Writes report.html, report.md, figures/ and tables/; returns the HTML's path.
 
-  Raises InputError if predictions.csv is missing, or any file is not as it
-  should be.
+  Raises InputError if predictions.csv is missing or lacks trials, or any file is not
+  as it should be.
   """
   workdir = Path(workdir)
   run = files.read_json(workdir / 'run.json')
@@ -47,9 +46,8 @@ def write_report(workdir: Path) -> Path:
         *run_sections.origin(run, facts, synthetic),
         *run_sections.audit_failed(facts)])
 
-  predictions = read_predictions(workdir / 'predictions.csv')
+  predictions = files.read_whole_predictions(workdir)
   curves = files.read_curves(workdir / 'metrics.jsonl')
-  attention = files.read_attention(workdir / 'attention.npz')
   results = evaluate(predictions)
   ceiling = facts.get('ceiling', dict)
   blocks = [
@@ -60,6 +58,7 @@ def write_report(workdir: Path) -> Path:
       *score_sections.comparisons(results),
       *score_sections.subjects(results, synthetic),
       *score_sections.calibration(results, synthetic),
+      *run_sections.success_and_failure(workdir, predictions, synthetic),
       Heading('Details'),
       *score_sections.confusions(results, synthetic),
       *run_sections.audit_section(facts),
@@ -69,8 +68,6 @@ def write_report(workdir: Path) -> Path:
               list(run_sections.data(workdir, predictions, facts, synthetic))),
       Section('Video encoder', list(run_sections.encoder(predictions, facts))),
       Section('Learning curves', list(run_sections.learning(curves, synthetic))),
-      Section('Cross-attention of one trial',
-              list(run_sections.attention(attention, predictions, synthetic))),
       Section('How it was made', list(run_sections.how(predictions, facts, config))),
   ]
   score_sections.write_tables(workdir / _TABLES, results, ceiling)

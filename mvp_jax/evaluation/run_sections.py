@@ -2,18 +2,19 @@
 
 import json
 
-from mvp_jax.evaluation import figures
+from mvp_jax.evaluation import case_figures, cases, figures
 from mvp_jax.evaluation.document import (
   Banner,
   Bullets,
   Folded,
+  Heading,
   Link,
   Paragraph,
   Picture,
   Section,
   Table,
 )
-from mvp_jax.evaluation.names import MAIN_MODEL, model_name
+from mvp_jax.evaluation.names import model_name
 from mvp_jax.evaluation.statistics import Difference
 from mvp_jax.evaluation.summary import interval, number
 
@@ -174,13 +175,18 @@ def _independence(folds, tested):
   return 'Checked: no fold tests on a subject that it trains or validates on.'
 
 
-def data(workdir, predictions, facts, synthetic):
+def labels(predictions, facts, synthetic):
+  """A figure of ratings, what is high, and its share by subject: a Picture."""
   threshold = facts.get('threshold', int | float)
   known = facts.get('threshold', int | float | str)
   label = ('the threshold is absent from run.json' if known is None
            else f'high is {_high(known)}')
-  yield picture('labels', figures.labels(predictions, threshold, synthetic),
+  return picture('labels', figures.labels(predictions, threshold, synthetic),
                  f'Ratings and labels of the held-out trials; {label}.')
+
+
+def data(workdir, predictions, facts, synthetic):
+  yield labels(predictions, facts, synthetic)
   rows = []
   for key, name in (('trials_in', 'trials in'), ('trials_out', 'trials out')):
     value = facts.get(key, int)
@@ -234,19 +240,34 @@ def learning(curves, synthetic):
                     'passed over.')
 
 
-def attention(arrays, predictions, synthetic):
-  if arrays is None:
-    yield Paragraph('Absent: there is no attention.npz.')
+def success_and_failure(workdir, predictions, synthetic):
+  """A figure for each target of the trials that the main model is surest of."""
+  chosen = cases.choose(predictions)
+  if not chosen:
     return
-  said = [f'{row.target} {number(row.score, 2)} (rated {row.rating:g}, '
-          f'{"high" if row.label else "low"})' for row in predictions
-          if (row.subject, row.trial) == (arrays.get('subject'), arrays.get('trial'))
-          and row.model == MAIN_MODEL]
-  caption = ('Where the physio queries look in the video, mean over layers and heads. '
-             'Below it, the mean over queries, relative to even attention (dashed).')
-  if said:
-    caption += f' Probability of high: {", ".join(said)}.'
-  yield picture('attention', figures.attention(arrays, synthetic), caption)
+  yield Heading('Success and failure')
+  files = {row.trial_key[:3]: cases.read(cases.path(workdir / cases.FOLDER, row))
+           for row in cases.rows_of(chosen)}
+  if not any(files.values()):
+    yield Paragraph('Absent: there are no files in cases/.')
+    return
+  first = cases.rows_of(chosen)[0]
+  many = len({row.seed for row in predictions}) > 1
+  for place, (target, of_target) in enumerate(chosen.items(), 1):
+    found = [files[row.trial_key[:3]] for row in (*of_target.right, *of_target.wrong)]
+    said = [f'{target}, held-out trials of {first.model}'
+            + (f' (seed {first.seed})' if many else '') + f': {cases.RULE}.']
+    if not of_target.wrong:
+      said.append('No trial is predicted wrongly.')
+    if not of_target.right:
+      said.append('No trial is predicted rightly.')
+    if any(arrays and 'weights' in arrays for arrays in found):
+      said.append('Colours: how much the signals of a moment attend to each moment of '
+                  'the video, mean over layers and heads, 1 = evenly. Below, the mean '
+                  'over all moments that ask.')
+    said.append('Grey: not valid, no model sees it.')
+    yield picture(f'cases_{place}', case_figures.cases(of_target, found, synthetic),
+                  ' '.join(said))
 
 
 def how(predictions, facts, config):

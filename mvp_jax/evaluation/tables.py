@@ -14,7 +14,7 @@ _TEX = str.maketrans({
     '\\': r'\textbackslash{}', '{': r'\{', '}': r'\}', '&': r'\&', '%': r'\%',
     '$': r'\$', '#': r'\#', '_': r'\_', '~': r'\textasciitilde{}',
     '^': r'\textasciicircum{}', '−': '$-$', '±': r'$\pm$', '–': '--', '…': r'\dots{}',
-    '\u00a0': '~'})
+    '<': '$<$', '>': '$>$', '|': '$|$', '\u00a0': '~'})
 
 
 def write_table(folder: Path, name: str, header: Sequence[str],
@@ -72,9 +72,10 @@ def shown(cell) -> str:
 
 
 def _tex_row(cells):
-  # A bracket that opens a row would be read as the option of the \\ before it.
-  escaped = [str(cell).translate(_TEX).replace('<', '$<$') for cell in cells]
-  return ' & '.join(f'{{{c}}}' if c.startswith('[') else c for c in escaped) + r' \\'
+  # A bracket or star that opens a row would be read as an option of the \\ before it.
+  escaped = [str(cell).translate(_TEX) for cell in cells]
+  return ' & '.join(f'{{{c}}}' if c.startswith(('[', '*')) else c
+                    for c in escaped) + r' \\'
 
 
 def _parts(cell):

@@ -13,6 +13,7 @@ from mvp_jax.training import hosts
 
 def _open_lines(path):
   """Opens for appending, without what a killed run has written of a last line."""
+  path.parent.mkdir(parents=True, exist_ok=True)
   if path.exists():
     content = path.read_bytes()
     if not content.endswith(b'\n'):

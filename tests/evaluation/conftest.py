@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from mvp_jax.evaluation import cases
 from mvp_jax.evaluation.predictions import Prediction, write_predictions
 
 SKILL = {'fusion': {'valence': 3.0, 'arousal': 2.5},
@@ -58,25 +59,36 @@ def generate_run(subjects=8, folds=4):
       'device': 'cpu', 'parameters': {'fusion': 123456, 'video': 65432}}
 
 
-def generate_attention(seed=0):
+def generate_case(seed=0):
+  """What cases/ holds of a trial: signals, faces, attention."""
   rng = np.random.default_rng(seed)
   queries, keys, samples = 60, 30, 7680
   times = np.arange(samples) / 128
-  weights = rng.gamma(2, size=(2, 4, queries, keys)) + 3 * np.exp(
+  weights = rng.gamma(2, size=(queries, keys)) + 3 * np.exp(
       -((np.arange(keys) - 20) / 3) ** 2)
   key_valid = np.arange(keys) < 28
   weights = weights * key_valid
+  signals_valid = np.ones((samples, 2), bool)
+  signals_valid[:500, 0] = False
   return {
-      'trial_id': 'P02_clip', 'subject': 2, 'trial': 3,
-      'query_times': np.arange(queries) + .5,
-      'key_times': np.arange(keys) * 2 + 1.0,
-      'weights': weights / weights.sum(-1, keepdims=True),
+      'trial_id': f'P02_clip{seed}', 'signal_rate': 128.0,
       'signals': np.stack([np.cumsum(rng.normal(size=samples)) / 60 + 5,
                            np.sin(times * 7)], 1).astype(np.float32),
-      'signal_times': times, 'channels': np.array(['eda', 'ppg']),
-      'key_valid': key_valid, 'query_valid': np.arange(queries) < 58,
-      'thumbnails': rng.integers(0, 255, (30, 48, 48, 3), np.uint8),
-      'thumbnail_times': np.arange(30) * 2 + 1.0}
+      'signals_valid': signals_valid, 'channels': np.array(['eda', 'ppg']),
+      'units': np.array(['microsiemens', 'as recorded']),
+      'faces': rng.integers(0, 255, (8, 48, 48, 3), np.uint8),
+      'face_times': np.arange(8) * 7 + 3.5,
+      'weights': weights / weights.sum(-1, keepdims=True),
+      'query_times': np.arange(queries) + .5, 'query_valid': np.arange(queries) < 58,
+      'key_times': np.arange(keys) * 2 + 1.0, 'key_valid': key_valid}
+
+
+def write_cases(workdir, predictions, without=()):
+  """Writes cases/ of some predictions, without some arrays."""
+  (workdir / cases.FOLDER).mkdir(exist_ok=True)
+  for seed, row in enumerate(cases.rows_of(cases.choose(predictions))):
+    np.savez(cases.path(workdir / cases.FOLDER, row), **{
+        name: x for name, x in generate_case(seed).items() if name not in without})
 
 
 def generate_metrics(folds=4, seed=0):
@@ -105,16 +117,11 @@ def run_facts():
 
 
 @pytest.fixture
-def attention():
-  return generate_attention()
-
-
-@pytest.fixture
-def workdir(tmp_path, predictions, run_facts, attention):
+def workdir(tmp_path, predictions, run_facts):
   """A whole work directory of a synthetic run."""
   write_predictions(tmp_path / 'predictions.csv', predictions)
   (tmp_path / 'run.json').write_text(json.dumps(run_facts))
   (tmp_path / 'config.json').write_text(json.dumps({'seed': 0, 'data': {'x': [1]}}))
   (tmp_path / 'metrics.jsonl').write_text(generate_metrics())
-  np.savez(tmp_path / 'attention.npz', **attention)
+  write_cases(tmp_path, predictions)
   return tmp_path

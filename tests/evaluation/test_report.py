@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from unittest import mock
 
@@ -8,6 +9,7 @@ import matplotlib
 import numpy as np
 import pandas
 import pytest
+from matplotlib.figure import Figure
 from sklearn.metrics import f1_score
 
 from mvp_jax.errors import InputError
@@ -83,8 +85,8 @@ def test_whole_report(workdir, predictions):
   assert dict(matplotlib.rcParams) == settings
   assert 'SYNTHETIC' in page.text and 'SYNTHETIC' in markdown
   assert 'script' not in page.tags and 'link' not in page.tags
-  assert len(page.resources) == 7
-  assert all(r.startswith('data:image/png;base64,') for r in page.resources)
+  assert len(page.resources) == 8
+  assert all(r.startswith('data:image/webp;base64,') for r in page.resources)
   for target in ('valence', 'arousal'):
     for model in ('fusion', 'video', 'physio', 'class_prior'):
       rows = [r for r in predictions if (r.target, r.model) == (target, model)]
@@ -95,11 +97,12 @@ def test_whole_report(workdir, predictions):
       assert f'| {shown}' in markdown
   for text in ('s03_trial07', 'abc1234', '0.10.2', '123,456', '61.2', '"seed": 0',
                'Checked: no fold tests on a subject',
-               'Checked: no test subject is among', 'rated 6.36, high',
-               'Probability of high: valence .'):
+               'Checked: no test subject is among', 'held-out trials of fusion: of '
+               'each class the surest right trial, and the two surest wrong ones',
+               'mean over layers and heads, 1 = evenly'):
     assert text in page.text and text in markdown
   for name in ('scores', 'subjects', 'calibration', 'confusions', 'labels',
-               'learning_curves', 'attention'):
+               'learning_curves', 'cases_1', 'cases_2'):
     png = (workdir / 'figures' / f'{name}.png').read_bytes()
     assert png.startswith(b'\x89PNG')
     assert f'(figures/{name}.png)' in markdown
@@ -113,6 +116,7 @@ AUDIT = {'passed': True, 'checks': [
 def test_audit_protocol_and_leak_meter_are_shown(workdir):
   meter = {'target': 'valence', 'model': 'fusion', 'split': 'other trials',
            'honest': .61, 'claimed': .93, 'inflation': .32, 'low': .2, 'high': .4}
+  shutil.rmtree(workdir / 'cases')
   rewrite_run(workdir, audit=AUDIT, protocol='leave_one_subject_out',
               threshold='subject_median', leak_meter=[meter])
   page, markdown = made(workdir)
@@ -124,6 +128,7 @@ def test_audit_protocol_and_leak_meter_are_shown(workdir):
 
 
 def test_a_failed_audit_prints_no_scores(workdir, predictions):
+  shutil.rmtree(workdir / 'cases')
   report.write_report(workdir)
   bad = {'name': 'content', 'passed': False, 'detail': 's01_trial01 is s02_trial07'}
   for passed in (True, False):  # whatever the summary says
@@ -140,7 +145,7 @@ def test_a_failed_audit_prints_no_scores(workdir, predictions):
 
 
 def test_tables_hold_what_the_report_shows(workdir, predictions):
-  (workdir / 'attention.npz').unlink()
+  shutil.rmtree(workdir / 'cases')
   report.write_report(workdir)
   table = pandas.read_csv(workdir / 'tables' / 'scores.csv')
   table = table.set_index(['target', 'model'])
@@ -175,7 +180,7 @@ def test_little_is_enough(tmp_path, predictions, subjects, models, one_class):
 
 
 def test_made_anew_it_is_the_same(workdir):
-  (workdir / 'attention.npz').unlink()
+  shutil.rmtree(workdir / 'cases')
   report.write_report(workdir)
   before = (workdir / 'report.html').read_bytes()
   assert report.main([str(workdir)]) == 0
@@ -184,6 +189,7 @@ def test_made_anew_it_is_the_same(workdir):
 
 def test_no_banner_on_real_data(workdir):
   (workdir / 'metrics.jsonl').unlink()
+  shutil.rmtree(workdir / 'cases')
   rewrite_run(workdir, synthetic=False, ceiling=None)
   page, markdown = made(workdir)
   for text in (page.text, markdown):
@@ -192,7 +198,7 @@ def test_no_banner_on_real_data(workdir):
 
 
 @pytest.mark.parametrize('synthetic', [True, False])
-def test_every_figure_says_synthetic(predictions, attention, synthetic):
+def test_every_figure_says_synthetic(predictions, synthetic):
   results = evaluate(predictions)
   losses = {'fold0/fusion': {'train': (np.arange(3.), np.ones(3))}}
   for figure in (score_figures.scores(results, None, synthetic),
@@ -200,19 +206,19 @@ def test_every_figure_says_synthetic(predictions, attention, synthetic):
                  score_figures.calibration(results, synthetic),
                  figures.labels(predictions, 5.0, synthetic),
                  figures.learning_curves(losses, synthetic),
-                 score_figures.confusions(results, synthetic),
-                 figures.attention(attention, synthetic)):
+                 score_figures.confusions(results, synthetic)):
     assert ('SYNTHETIC' in [text.get_text() for text in figure.texts]) == synthetic
 
 
 def test_predictions_alone_are_enough(workdir):
-  for name in ('run.json', 'config.json', 'metrics.jsonl', 'attention.npz'):
+  for name in ('run.json', 'config.json', 'metrics.jsonl'):
     (workdir / name).unlink()
+  shutil.rmtree(workdir / 'cases')
   page, markdown = made(workdir)
   assert 'SYNTHETIC' not in page.text
   assert 'run.json is absent: whether these data are synthetic is not known' in (
       page.text)
-  for text in ('there is no attention.npz', 'metrics.jsonl is missing',
+  for text in ('there are no files in cases/', 'metrics.jsonl is missing',
                'config.json is absent', 'subject independence is not checked',
                'what the video encoder was trained on is not known'):
     assert text in page.text and text in markdown
@@ -224,8 +230,9 @@ def test_predictions_alone_are_enough(workdir):
     'protocol', 'leak_meter'])
 def test_any_fact_may_be_missing_or_odd(workdir, key, monkeypatch):
   drawn = mock.Mock()
-  drawn.png.return_value = b'PNG'
+  drawn.png.return_value = figures.png(Figure(figsize=(.1, .1)))
   monkeypatch.setattr(run_sections, 'figures', drawn)
+  monkeypatch.setattr(run_sections, 'case_figures', drawn)
   monkeypatch.setattr(score_sections, 'score_figures', drawn)
   for value in (..., None, 'odd', [{'odd': [1]}], {}):
     rewrite_run(workdir, **{key: value})
@@ -243,7 +250,7 @@ def test_missing_or_broken_files(workdir, tmp_path, capsys):
   assert 'predictions.csv: no such file' in capsys.readouterr().err
 
 
-def test_everything_from_files_is_escaped(workdir, predictions, attention):
+def test_everything_from_files_is_escaped(workdir, predictions):
   evil = ('$x^$ <script>alert(1)</script>|[a](http://evil.example)'
           '![b](http://evil.example)')
   write_predictions(workdir / 'predictions.csv', [
@@ -255,7 +262,10 @@ def test_everything_from_files_is_escaped(workdir, predictions, attention):
               encoder={evil: evil, 'trained_on_subjects': [evil]},
               folds=[{'fold': 0, 'test_subjects': [evil]}])
   (workdir / 'config.json').write_text(json.dumps({evil: evil}))
-  np.savez(workdir / 'attention.npz', **attention | {'trial_id': evil})
+  for file in (workdir / 'cases').iterdir():
+    with np.load(file) as arrays:
+      changed = {**arrays, 'trial_id': evil, 'channels': np.array([evil, 'b'])}
+    np.savez(file, **changed)
   page, markdown = made(workdir)
   assert 'script' not in page.tags and 'a' not in page.tags
   assert all(r.startswith('data:') for r in page.resources)
@@ -268,7 +278,7 @@ def test_everything_from_files_is_escaped(workdir, predictions, attention):
 
 
 def test_a_shared_subject_is_told(workdir, run_facts):
-  (workdir / 'attention.npz').unlink()
+  shutil.rmtree(workdir / 'cases')
   run_facts['folds'][0]['train_subjects'].append(5)
   rewrite_run(workdir, folds=run_facts['folds'],
               encoder={'source': 'x', 'trained_on_subjects': [2, 3, 4, 30]})
@@ -291,35 +301,3 @@ def test_curves_last_step_wins_and_half_lines_are_counted(tmp_path):
   steps, losses = curves['fold0/fusion']['train']
   assert steps.tolist() == [0, 10] and losses.tolist() == [4, 2]
   assert unreadable == 2
-
-
-def test_attention_marginal(attention):
-  weights = np.zeros((2, 2, 3, 4))
-  weights[..., :2] = .5
-  weights[..., 2, :] = [0, 0, 0, 1]  # an invalid query
-  attention |= {'weights': weights, 'query_valid': np.array([1, 1, 0]),
-                'key_valid': np.array([1, 1, 1, 0])}
-  np.testing.assert_allclose(figures.attention_marginal(attention),
-                             [1.5, 1.5, 0, np.nan])
-
-
-@pytest.mark.parametrize('change, message', [
-    ({'weights': np.ones((2, 60, 30))}, 'weights has shape'),
-    ({'key_times': np.ones(29)}, 'key_times has shape'),
-    ({'channels': None}, 'no array channels'),
-    ({'thumbnails': np.zeros((5, 8, 8), np.uint8)}, 'thumbnails has shape'),
-])
-def test_attention_of_another_shape(workdir, attention, change, message):
-  arrays = {k: v for k, v in (attention | change).items() if v is not None}
-  np.savez(workdir / 'attention.npz', **arrays)
-  with pytest.raises(InputError, match=message):
-    report.write_report(workdir)
-
-
-def test_attention_without_faces_and_a_broken_file(workdir, attention):
-  del attention['thumbnails'], attention['thumbnail_times']
-  np.savez(workdir / 'attention.npz', **attention)
-  assert figures.attention(files.read_attention(workdir / 'attention.npz'), False)
-  (workdir / 'attention.npz').write_bytes(b'PK\x03\x04 broken')
-  with pytest.raises(InputError, match='attention.npz: cannot be read'):
-    report.write_report(workdir)

@@ -1,0 +1,198 @@
+"""The figure of success and failure cases: faces, signals, attention over a trial."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.ticker import MaxNLocator
+
+from mvp_jax.evaluation.figures import (
+  BLUE,
+  GREY,
+  INK,
+  ORANGE,
+  STYLE,
+  blank,
+  short,
+)
+from mvp_jax.evaluation.summary import number
+
+_NOT_VALID = '#e3e6ea'
+_MAX_CHANNELS = 4  # drawn
+_HEIGHTS = {'face': .5, 'attention': .95, 'marginal': .5}  # inches; signals: as below
+_SIGNAL = .55
+_GAP = .1  # below a case
+_FACE_INCHES = .44
+_UNITS = {'microsiemens': 'µS', 'millivolt': 'mV', 'celsius': '°C'}
+_STYLE = STYLE | {'font.size': 8, 'axes.titlesize': 9, 'lines.linewidth': 1.2}
+
+
+@matplotlib.rc_context(_STYLE)
+def cases(chosen, found, synthetic) -> Figure:
+  """Right cases on the left, wrong ones on the right, each over the time of its trial.
+
+  Faces, signals, attention, and the attention of each moment of the video. Where
+  there is nothing valid it is grey.
+
+  Args:
+    chosen: `cases.Cases` of a target.
+    found: for each Prediction of it, right ones first, what `cases.read` gives, or
+      None.
+    synthetic: whether to say so in the corner.
+  """
+  columns = [list(zip(chosen.right, found, strict=False)),
+             list(zip(chosen.wrong, found[len(chosen.right):], strict=True))]
+  kinds = _kinds(found)
+  rows = max(map(len, columns))
+  heights = [_HEIGHTS.get(kind, _SIGNAL) for kind in kinds]
+  heights.append(_GAP)
+  figure = blank(rows * (sum(heights) + .65) + .35, synthetic)
+  figure.get_layout_engine().set(h_pad=.02, hspace=.01)
+  one = (*chosen.right, *chosen.wrong)[0]
+  figure.suptitle(f'{short(one.target)}, {short(one.model)}', x=.005, ha='left',
+                  fontsize=10.5, fontweight='bold')
+  grid = figure.add_gridspec(rows * len(heights), 3, height_ratios=heights * rows,
+                             width_ratios=[30, 30, .6])
+  top, bar = _most(found), None
+  for column, (of_column, colour) in enumerate(zip(columns, (BLUE, ORANGE),
+                                                   strict=True)):
+    for place, (row, arrays) in enumerate(of_column):
+      axes = []
+      for i in range(len(kinds)):
+        axes.append(figure.add_subplot(grid[place * len(heights) + i, column],
+                                       sharex=axes[0] if axes else None))
+      mesh = _case(axes, kinds, arrays or {}, top)
+      _title(axes[0], row, arrays, column == 0, colour)
+      if column:
+        for axis in axes:
+          axis.set_ylabel('')
+      if place == len(of_column) - 1:
+        axes[-1].set_xlabel('seconds from stimulus onset')
+      if mesh is not None and bar is None:
+        where = place * len(heights) + kinds.index('attention')
+        bar = figure.colorbar(mesh, cax=figure.add_subplot(grid[where, 2]))
+        bar.set_label('x even')
+  return figure
+
+
+def marginal(arrays) -> np.ndarray:
+  """Attention of each key [K], mean over valid queries, relative to even attention.
+
+  NaN where a key is not valid.
+  """
+  queries, keys = arrays['query_valid'].astype(bool), arrays['key_valid'].astype(bool)
+  found = np.full(keys.shape, np.nan)
+  if queries.any() and keys.any():
+    weights = arrays['weights'].astype(float)[np.ix_(queries, keys)]
+    found[keys] = weights.mean(0) * keys.sum()
+  return found
+
+
+def _kinds(found):
+  """What is drawn of each trial, from the top: what any of them has."""
+  known = [arrays for arrays in found if arrays]
+  channels = list(dict.fromkeys(
+      str(name) for arrays in known for name in arrays['channels']))[:_MAX_CHANNELS]
+  faces, weights = (any(name in arrays for arrays in known)
+                    for name in ('faces', 'weights'))
+  return (['face'] * faces + [f'signal {name}' for name in channels]
+          + ['attention', 'marginal'] * weights) or ['nothing']
+
+
+def _most(found):
+  """The highest attention of all, relative to even attention."""
+  return max((float(arrays['weights'].max() * arrays['key_valid'].sum())
+              for arrays in found if arrays and 'weights' in arrays), default=1.0)
+
+
+def _title(axis, row, arrays, right, colour):
+  name = arrays['trial_id'] if arrays else f'subject {row.subject} trial {row.trial}'
+  axis.set_title(f'{"Right" if right else "WRONG"}: p(high) = {number(row.score, 2)}, '
+                 f'rated {row.rating:.3g}, {"high" if row.label else "low"}',
+                 color=colour, pad=7)
+  axis.set_title(short(name), loc='right', fontsize=7.5, fontweight='normal', pad=7)
+
+
+def _case(axes, kinds, arrays, top):
+  """Draws a case into axes, one for each kind; returns the mesh of the attention."""
+  mesh = None
+  channels = [str(name) for name in arrays.get('channels', ())]
+  for axis, kind in zip(axes, kinds, strict=True):
+    axis.tick_params(labelbottom=axis is axes[-1], length=2)
+    name = kind.removeprefix('signal ')
+    if kind == 'face' and 'faces' in arrays:
+      _faces(axis, arrays)
+    elif kind == 'attention' and 'weights' in arrays:
+      mesh = _attention(axis, arrays, top)
+    elif kind == 'marginal' and 'weights' in arrays:
+      _marginal(axis, arrays)
+    elif name != kind and name in channels:
+      _signal(axis, arrays, channels.index(name))
+    else:
+      axis.set_yticks([])
+      axis.grid(False)
+      axis.text(.5, .5, 'none' if arrays else 'not kept', color=GREY, ha='center',
+                va='center', transform=axis.transAxes)
+  axes[0].set_xlim(0, _end(arrays))
+  return mesh
+
+
+def _end(arrays):
+  """Seconds that a trial lasts, as far as anything is drawn."""
+  times = [arrays[name] for name in ('face_times', 'key_times') if name in arrays]
+  if 'key_valid' in arrays:
+    times[-1] = times[-1][arrays['key_valid'].astype(bool)]
+  seconds = [float(x.max()) for x in times if x.size]
+  if 'signals' in arrays:
+    seconds.append(len(arrays['signals']) / float(arrays['signal_rate']))
+  return max([*seconds, 1e-3])
+
+
+def _faces(axis, arrays):
+  for image, time in zip(arrays['faces'], arrays['face_times'], strict=True):
+    box = OffsetImage(image, zoom=72 * _FACE_INCHES / max(image.shape[:2]))
+    axis.add_artist(AnnotationBbox(box, (float(time), .5), frameon=False, pad=0,
+                                   xycoords=('data', 'axes fraction')))
+  axis.set_yticks([])
+  axis.grid(False)
+  axis.spines[:].set_visible(False)
+  axis.tick_params(bottom=False)
+  axis.set_ylabel('face')
+
+
+def _signal(axis, arrays, channel):
+  values = arrays['signals'][:, channel].astype(float)
+  valid = arrays['signals_valid'][:, channel].astype(bool)
+  times = np.arange(len(values)) / float(arrays['signal_rate'])
+  axis.plot(times, np.where(valid, values, np.nan), color=INK, linewidth=.6)
+  axis.fill_between(times, 0, 1, where=~valid, color=_NOT_VALID, linewidth=0,
+                    transform=axis.get_xaxis_transform())
+  if valid.any():
+    low, high = np.quantile(values[valid], [.002, .998])
+    margin = .08 * (high - low) or 1.0
+    axis.set_ylim(low - margin, high + margin)
+  axis.yaxis.set_major_locator(MaxNLocator(2))
+  unit = _UNITS.get(str(arrays['units'][channel]))
+  name = short(str(arrays['channels'][channel])).upper()
+  axis.set_ylabel(f'{name}\n({unit})' if unit else name)
+
+
+def _attention(axis, arrays, top):
+  queries, keys = arrays['query_valid'].astype(bool), arrays['key_valid'].astype(bool)
+  shown = np.ma.array(arrays['weights'] * keys.sum(),
+                      mask=~(queries[:, None] & keys[None, :]))
+  axis.set_facecolor(_NOT_VALID)
+  axis.grid(False)
+  axis.set_ylabel('signal asks\nat (s)')
+  axis.yaxis.set_major_locator(MaxNLocator(3))
+  return axis.pcolormesh(arrays['key_times'], arrays['query_times'], shown,
+                         shading='nearest', cmap='viridis', vmin=0, vmax=top,
+                         rasterized=True)
+
+
+def _marginal(axis, arrays):
+  axis.plot(arrays['key_times'], marginal(arrays), color=INK, marker='.',
+            markersize=3, linewidth=.8)
+  axis.axhline(1, color=INK, linestyle='--', linewidth=.7)
+  axis.set_ylim(bottom=0)
+  axis.set_ylabel('mean\n(x even)')

@@ -1,0 +1,169 @@
+"""Success and failure: trials that the main model is surest of, right and wrong.
+
+They are chosen by a rule from the predictions alone, so that training (which keeps
+the attention), a resumed run and a report made anew choose the same. What a figure
+shows of them lies in cases/, a file for each trial.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from mvp_jax.errors import InputError
+from mvp_jax.evaluation.metrics import decide
+from mvp_jax.evaluation.names import in_order
+from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction
+from mvp_jax.files import whole
+
+FOLDER = 'cases'
+RULE = ('of each class the surest right trial, and the two surest wrong ones; the '
+        'surest is the one whose probability is furthest from .5, of equals the first '
+        'by subject and trial number')
+_WRONG = 2
+_FACES = 8
+_SIDE = 64  # pixels of a face
+_QUERIES = 200  # rows of attention that are kept: more than can be seen
+_AXES = {
+    'signals': ('S', 'C'), 'signals_valid': ('S', 'C'), 'channels': ('C',),
+    'units': ('C',), 'faces': ('n', 'height', 'width', 'rgb'), 'face_times': ('n',),
+    'weights': ('Q', 'K'), 'query_times': ('Q',), 'query_valid': ('Q',),
+    'key_times': ('K',), 'key_valid': ('K',)}
+_SIGNALS = ('trial_id', 'signal_rate', 'signals', 'signals_valid', 'channels', 'units')
+_OPTIONAL = (('faces', 'face_times'),  # all of a group or none
+             ('weights', 'query_times', 'query_valid', 'key_times', 'key_valid'))
+
+
+class Cases(NamedTuple):
+  """What is chosen for a target."""
+
+  right: list[Prediction]  # at most one high, then at most one low
+  wrong: list[Prediction]  # at most two, the surer first
+
+
+def choose(predictions):
+  """Chooses by `RULE` among the main model's trials of the first seed.
+
+  Those of all folds are among those of each fold.
+
+  Args:
+    predictions: list of Prediction.
+
+  Returns:
+    {target: Cases}, empty without a trained model.
+  """
+  models, _ = in_order({row.model for row in predictions} - {CLASS_PRIOR})
+  if not models:
+    return {}
+  seed = min(row.seed for row in predictions)
+  rows = [row for row in predictions if (row.model, row.seed) == (models[0], seed)]
+  rows.sort(key=lambda row: (-abs(row.score - .5), row.dataset, row.subject, row.trial))
+  chosen = {}
+  for target in dict.fromkeys(row.target for row in predictions):
+    own = [row for row in rows if row.target == target]
+    right = [row for row in own if decide(row.score) == row.label]
+    wrong = [row for row in own if decide(row.score) != row.label]
+    chosen[target] = Cases([row for label in (1, 0) for row in [
+        row for row in right if row.label == label][:1]], wrong[:_WRONG])
+  return chosen
+
+
+def rows_of(chosen):
+  """The Predictions of what `choose` gives, each trial once."""
+  rows = [row for cases in chosen.values() for row in (*cases.right, *cases.wrong)]
+  return list({(row.dataset, row.subject, row.trial): row for row in rows}.values())
+
+
+def path(folder, row):
+  """The file of a Prediction's trial."""
+  return Path(folder) / f's{row.subject:02d}_trial{row.trial:02d}.npz'
+
+
+def write(folder, corpus, predictions, attention):
+  """Writes the files of the chosen trials, and deletes others.
+
+  Args:
+    folder: pathlib.Path.
+    corpus: Corpus.
+    predictions: list of Prediction, of trials of this corpus.
+    attention: {(subject, trial): arrays weights [Q, K], the mean over layers and
+      heads, query_times, query_valid [Q], key_times, key_valid [K]}, of those
+      trials that have it.
+  """
+  trials = {(trial.subject, trial.trial): trial for trial in corpus.trials}
+  written = set()
+  for row in rows_of(choose(predictions)):
+    trial = trials[row.subject, row.trial]
+    written.add(path(folder, row))
+    with whole(path(folder, row)) as part:
+      np.savez_compressed(part, **_shown(corpus, trial), **_coarse(attention.get(
+          (row.subject, row.trial), {})))
+  for other in set(folder.glob('*.npz')) - written:
+    other.unlink()
+
+
+def _shown(corpus, trial):
+  """Arrays of signals and faces of a trial."""
+  channels = corpus.metadata.get('channels') or []
+  arrays = {
+      'trial_id': trial.trial_id, 'signals': trial.signals,
+      'signals_valid': trial.signals_valid,
+      'signal_rate': corpus.metadata.get('signal_rate') or 1.0,
+      'channels': np.array(channels, str),
+      'units': np.array(corpus.metadata.get('units') or [''] * len(channels), str)}
+  count = len(trial.frame_times)
+  if corpus.has_video and count:
+    numbers = np.unique(((np.arange(_FACES) + .5) / _FACES * count).astype(int))
+    arrays['faces'] = np.stack([
+        cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        for image in corpus.frames(trial, numbers)])
+    arrays['face_times'] = trial.frame_times[numbers]
+  return arrays
+
+
+def _coarse(attention):
+  """With fewer queries, if there are many: each the mean over some valid ones."""
+  if not attention or len(attention['query_times']) <= _QUERIES:
+    return attention
+  valid = attention['query_valid'].astype(np.float32)
+  starts = np.arange(0, len(valid), -(-len(valid) // _QUERIES))
+  count = np.add.reduceat(valid, starts)
+
+  def mean(x):
+    total = np.add.reduceat((x.T * valid).T, starts)
+    return (total.T / np.maximum(count, 1)).T.astype(np.float32)
+
+  return attention | {'weights': mean(attention['weights']),
+                      'query_times': attention['query_times'][starts],
+                      'query_valid': count > 0}
+
+
+def read(file):
+  """The arrays that `write` wrote to a file, or None if there is none.
+
+  Raises InputError if an array is missing or its shape disagrees with the rest.
+  """
+  try:
+    with file.open('rb') as opened, np.load(opened, allow_pickle=False) as archive:
+      arrays = dict(archive)
+  except FileNotFoundError:
+    return None
+  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    raise InputError(f'{file}: cannot be read ({error}); delete it or rerun the '
+                     'job') from None
+  groups = [group for group in _OPTIONAL if arrays.keys() & set(group)]
+  for name in [*_SIGNALS, *(name for group in groups for name in group)]:
+    if name not in arrays:
+      raise InputError(f'{file}: no array {name}; delete it or rerun the job')
+  sizes = {}
+  for name in [n for n in _AXES if n in arrays]:
+    shape, axes = arrays[name].shape, _AXES[name]
+    if len(shape) != len(axes) or any(
+        sizes.setdefault(axis, size) != size
+        for axis, size in zip(axes, shape, strict=True)):
+      raise InputError(f'{file}: {name} has shape {shape}, which disagrees with '
+                       f'[{", ".join(axes)}]; delete it or rerun the job')
+  arrays['trial_id'] = str(arrays['trial_id'])
+  return arrays

@@ -1,0 +1,93 @@
+"""What a crop shows: a frame of some persons, so that crops can be compared."""
+
+import zipfile
+from typing import NamedTuple
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from mvp_jax.errors import InputError
+from mvp_jax.evaluation.figures import STYLE, blank, short
+from mvp_jax.files import whole
+
+FILE = 'crops.npz'
+_PERSONS = 8
+_SIDE = 96  # pixels that are kept
+
+
+class Crop(NamedTuple):
+  """A frame as models see it."""
+
+  trial_id: str
+  seconds: float  # from stimulus onset
+  image: np.ndarray  # uint8 [height, width, 3]
+
+
+def write(path, corpus):
+  """Keeps the middle frame of a trial of some persons, spread over the corpus.
+
+  Which they are depends on the corpus alone, not on the crop. Does nothing without
+  video.
+  """
+  first = {}
+  for trial in corpus.trials:
+    if len(trial.frame_times):
+      first.setdefault(trial.subject, trial)
+  if not corpus.has_video or not first:
+    return
+  places = np.unique(np.linspace(0, len(first) - 1, _PERSONS).round().astype(int))
+  trials = [first[sorted(first)[place]] for place in places]
+  middle = [len(trial.frame_times) // 2 for trial in trials]
+  images = [cv2.resize(corpus.frames(trial, [n])[0], (_SIDE, _SIDE),
+                       interpolation=cv2.INTER_AREA)
+            for trial, n in zip(trials, middle, strict=True)]
+  with whole(path) as part:
+    np.savez_compressed(
+        part, trial_ids=np.array([trial.trial_id for trial in trials]),
+        seconds=np.array([trial.frame_times[n] for trial, n in
+                          zip(trials, middle, strict=True)]),
+        images=np.stack(images))
+
+
+def read(path):
+  """What `write` kept: a list of Crop, empty if there is no such file.
+
+  Raises InputError if the file is damaged.
+  """
+  try:
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
+      return [Crop(str(name), float(seconds), image) for name, seconds, image in zip(
+          arrays['trial_ids'], arrays['seconds'], arrays['images'], strict=True)]
+  except FileNotFoundError:
+    return []
+  except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    raise InputError(f'{path}: cannot be read ({error}); delete it or rerun the '
+                     'job') from None
+
+
+def common(crops):
+  """Of lists of Crop by name, the frames that all have."""
+  known = set.intersection(*({crop[:2] for crop in own} for own in crops.values()))
+  return {name: [crop for crop in own if crop[:2] in known]
+          for name, own in crops.items()}
+
+
+@matplotlib.rc_context(STYLE)
+def figure(crops, synthetic) -> Figure:
+  """A row for each crop, a column for each frame; `crops` is what `common` gives."""
+  count = max(map(len, crops.values()))
+  drawn = blank(.3 + 1.08 * len(crops), synthetic)
+  panels = drawn.subplots(len(crops), max(count, _PERSONS // 2), squeeze=False)
+  for place, (row, (name, own)) in enumerate(zip(panels, crops.items(), strict=True)):
+    for axes in row:
+      axes.set_axis_off()
+    for axes, crop in zip(row, own, strict=False):
+      axes.imshow(crop.image)
+      if place == 0:
+        axes.set_title(f'{short(crop.trial_id)}\n{crop.seconds:.0f} s', fontsize=7.5,
+                       fontweight='normal', loc='center')
+    row[0].text(-.08, .5, short(name), rotation=90, ha='right', va='center',
+                fontsize=8.5, transform=row[0].transAxes)
+  return drawn
