@@ -1,5 +1,6 @@
 """The command: what is wrong is one line and status 2, never a stack trace."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -13,12 +14,7 @@ _AMIGOS = f'--config={_ROOT / "configs" / "amigos_fusion.py"}'
 _PRETRAIN = f'--config={_ROOT / "configs" / "videomae_pretrain.py"}'
 
 
-def _launch(cwd, *arguments):
-  return subprocess.run([sys.executable, str(_ROOT / 'launch.py'), *arguments],
-                        cwd=cwd, capture_output=True, text=True, timeout=120)
-
-
-@pytest.mark.parametrize(('arguments', 'named'), [
+_WRONG = [
     ([_CONFIG, '--config.sede=1'], ['no such setting', 'seed']),
     ([_CONFIG, '--config.train.optimiser.lr=1'], ['no such setting', 'lr']),
     ([_CONFIG, '--config.train.batch_size=big'], ['config.train.batch_size', 'big']),
@@ -38,21 +34,61 @@ def _launch(cwd, *arguments):
      ['none', 'no such folder']),
     ([_PRETRAIN, '--config.sources=deap:deap', '--config.subjects=3'],
      ['deap', 'metadata_csv']),
-])
-def test_what_is_wrong_is_one_line(tmp_path, arguments, named):
-  (tmp_path / 'deap').mkdir()
-  done = _launch(tmp_path, *arguments)
-  assert done.returncode == 2
-  lines = done.stderr.splitlines()
+]
+
+# Runs the command in each of some folders, each in a fork: imports once for all.
+_LAUNCH = '''
+import json, os, runpy, sys
+root, *given = json.load(sys.stdin)
+sys.path[0] = root
+import jax, mvp_jax.experiment, mvp_jax.pretraining
+from mvp_jax.data.builders import load_builder
+for name in ('deap', 'amigos', 'recordings', 'videos'):
+  load_builder(name)
+for folder, arguments in given:
+  child = os.fork()
+  if child == 0:
+    os.chdir(folder)
+    for stream in (1, 2):
+      os.dup2(os.open(f'stream{stream}', os.O_WRONLY | os.O_CREAT), stream)
+    sys.argv = [os.path.join(root, 'launch.py'), *arguments]
+    runpy.run_path(sys.argv[0], run_name='__main__')
+    sys.exit()
+  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+'''
+
+
+@pytest.fixture(scope='module')
+def ended(tmp_path_factory):
+  """Function of arguments -> the folder and status of `launch.py` with them."""
+  asked = [*(arguments for arguments, _ in _WRONG), ['--help']]
+  folders = [tmp_path_factory.mktemp('launch') for _ in asked]
+  for folder in folders:
+    (folder / 'deap').mkdir()
+  given = [str(_ROOT), *zip(map(str, folders), asked, strict=True)]
+  done = subprocess.run([sys.executable, '-c', _LAUNCH], input=json.dumps(given),
+                        stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+  statuses = map(int, done.stdout.splitlines())
+  found = dict(zip(map(str, asked), zip(folders, statuses, strict=True), strict=True))
+  return lambda arguments: found[str(arguments)]
+
+
+@pytest.mark.parametrize(('arguments', 'named'), _WRONG)
+def test_what_is_wrong_is_one_line(ended, arguments, named):
+  folder, status = ended(arguments)
+  assert status == 2
+  lines = (folder / 'stream2').read_text().splitlines()
   assert len(lines) == 1 and lines[0].startswith('error: ')
   for words in named:
     assert words in lines[0]
-  assert done.stdout == ''  # above all no twin in place of a DEAP that is not there
-  assert not (tmp_path / 'data' / 'twins').exists()
+  # Above all no twin in place of a DEAP that is not there.
+  assert (folder / 'stream1').read_text() == ''
+  assert not (folder / 'data' / 'twins').exists()
 
 
-def test_help_shows_the_command(tmp_path):
-  done = _launch(tmp_path, '--help')
-  assert 'python launch.py --config=configs/deap_fusion.py' in done.stdout
-  assert '--workdir' in done.stdout
-  assert not list(tmp_path.iterdir())
+def test_help_shows_the_command(ended):
+  folder, _ = ended(['--help'])
+  said = (folder / 'stream1').read_text()
+  assert 'python launch.py --config=configs/deap_fusion.py' in said
+  assert '--workdir' in said
+  assert {path.name for path in folder.iterdir()} == {'deap', 'stream1', 'stream2'}
