@@ -52,9 +52,12 @@ for folder, arguments in given:
     for stream in (1, 2):
       os.dup2(os.open(f'stream{stream}', os.O_WRONLY | os.O_CREAT), stream)
     sys.argv = [os.path.join(root, 'launch.py'), *arguments]
-    runpy.run_path(sys.argv[0], run_name='__main__')
-    sys.exit()
-  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    try:
+      runpy.run_path(sys.argv[0], run_name='__main__')
+    except SystemExit as end:
+      sys.stdout.flush()
+      os._exit(end.code or 0)  # to take all imports down takes seconds
+  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 '''
 
 
