@@ -5,9 +5,9 @@
 
 Leave-one-subject-out of made-up trials at the sizes of the embedded default of
 configs/deap_fusion.py (or, --full, at its full size): 40 trials of 60 s a subject,
-subjects x seeds models. One by one, each model takes the way that a fine-tuned one
-takes today: `loop.fit` with Grain, validation, checkpoints, predictions. Together they
-take `many.Models`. Of the one-by-one way only the first `--alone` models are run, the
+subjects x seeds models. One by one, each model takes the way of a fine-tuned one,
+`single.fit_and_score`: Grain, validation, checkpoints, predictions. Together they take
+`many.Models`. Of the one-by-one way only the first `--alone` models are run, the
 first of which compiles; the others' mean is what each further one costs. Both are run
 `--rounds` times in turns, and the least counts, of wall-clock and of CPU seconds: the
 latter tell of the work even where the machine is shared.
@@ -30,15 +30,13 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_fusion import get_config
 from mvp_jax.config import Config, parse, resolve
-from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.experiment import MODELS
 from mvp_jax.models.fusion import FusionConfig
 from mvp_jax.training.host_memory import keep_freed_memory
-from mvp_jax.training.loop import fit
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
-from mvp_jax.training.sharding import MeshConfig, make_mesh, put_batch
-from mvp_jax.training.state import forward
+from mvp_jax.training.sharding import MeshConfig, make_mesh
+from mvp_jax.training.single import fit_and_score
 from mvp_jax.training.tasks import Emotion
 
 _TRIALS, _SECONDS, _RATE = 40, 60, 128
@@ -96,18 +94,12 @@ def make_members(subjects, seeds, model, scale):
 
 def alone(task, data, member, test, config, mesh, folder, log):
   """Trains and asks one model by itself; its scores [trials, targets]."""
-  train = Trials(data, member.train, member.scale)
-  validation = Trials(data, member.validation, member.scale)
-  params = fit(
-      task, lambda start: training_batches(train, config.train.batch_size, member.seed,
-                                           start=start),
-      config.train, mesh=mesh, seed=member.seed, run=member.run,
-      directory=folder / 'checkpoints' / member.run, log=log,
-      validation=lambda: evaluation_batches(validation, config.evaluation.batch_size))
-  run = forward(task, mesh, 'scores')
-  return np.concatenate([np.asarray(run(params, put_batch(batch, mesh))) for batch in
-                         evaluation_batches(Trials(data, test, member.scale),
-                                            config.evaluation.batch_size)])[:len(test)]
+  sides = [Trials(data, rows, member.scale)
+           for rows in (member.train, member.validation, test)]
+  return fit_and_score(
+      task, sides, config.train, config.evaluation.batch_size, mesh=mesh,
+      seed=member.seed, run=member.run, directory=folder / 'checkpoints' / member.run,
+      log=log)[1]
 
 
 class Clock:

@@ -8,13 +8,14 @@ together; every held-out trial is predicted; the report is written.
 
 import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from mvp_jax import stages
 from mvp_jax.config import Config
-from mvp_jax.data.batches import evaluation_batches, training_batches
+from mvp_jax.data.batches import evaluation_batches
 from mvp_jax.data.emotion import EmotionTrials, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES
 from mvp_jax.errors import InputError
@@ -22,11 +23,11 @@ from mvp_jax.evaluation import audit, cases
 from mvp_jax.models.fusion import MODALITIES, VIDEO_BACKBONES, FusionConfig
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
-from mvp_jax.training.loop import fit
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
-from mvp_jax.training.state import forward, init_state
+from mvp_jax.training.single import fit_and_score
+from mvp_jax.training.state import forward
 from mvp_jax.training.tasks import Emotion, VideoFeatures
 
 __all__ = ['Config', 'run']
@@ -70,7 +71,7 @@ def _run(config, workdir, mesh, facts):
             config.encoder.feature_batch, mesh=mesh, directory=video.features)
 
   predictions = stages.baselines(config, folds, corpus, trials, facts)
-  attention = {}  # of trials that may be shown; see _look
+  attention = {}
 
   def train(model, folds, workdir, facts, attention):
     uses_features = video and 'video' in MODELS[model]
@@ -78,8 +79,8 @@ def _run(config, workdir, mesh, facts):
                            video.features if uses_features else None,
                            video_backbone=config.video_backbone)
     with MetricLog(workdir) as log:
-      return _train(config, model, folds, source, video, mesh, workdir, log, facts,
-                    attention)
+      return _train(_Run(config, mesh, workdir, log, facts, attention), model, folds,
+                    source, video)
 
   with stages.timed('training', facts):
     for model in config.evaluation.models:
@@ -113,7 +114,7 @@ def _check(config, mesh):
   if config.video_backbone not in VIDEO_BACKBONES:
     raise InputError(f'config.video_backbone: {config.video_backbone!r} is none of '
                      f'{", ".join(VIDEO_BACKBONES)}')
-  if len(config.evaluation.grid.points()) > 1:
+  if config.evaluation.grid.points() != [{}]:
     if config.encoder.finetune:
       raise InputError('config.evaluation.grid: only where encoder.finetune is False')
     if not config.evaluation.validation_subjects:
@@ -136,19 +137,24 @@ def _video_encoder(config, corpus, reserved, trials, mesh, workdir, facts):
   return _Video(task, params, None if config.encoder.finetune else features)
 
 
-def _train(config, model, folds, source, video, mesh, workdir, log, facts, attention):
-  """Trains a kind of model on all folds and seeds; predicts what they held out.
+class _Run(NamedTuple):
+  """What all trainings of a run share."""
 
-  Adds to `attention` that of the surest trials, as `cases.write` takes it.
-  """
-  task = _task(config, source, video)
+  config: Config
+  mesh: jax.sharding.Mesh
+  workdir: Path
+  log: MetricLog
+  facts: dict
+  attention: dict  # that of the surest trials is added, as `cases.write` takes it
+
+
+def _train(run, model, folds, source, video):
+  """Trains a kind of model on all folds and seeds; predicts what they held out."""
+  task = _task(run.config, source, video)
   if task.model.encoder is None:
-    return _train_together(config, model, folds, task, source, mesh, workdir, log,
-                           facts, attention)
-  return [row for seed in stages.seeds(config) for fold in folds
-          for row in _train_and_predict(config, model, fold, seed, task, source,
-                                        video.params, mesh, workdir, log, facts,
-                                        attention)]
+    return _train_together(run, model, folds, task, source)
+  return [row for seed in stages.seeds(run.config) for fold in folds
+          for row in _train_alone(run, model, fold, seed, task, source, video.params)]
 
 
 def _task(config, source, video):
@@ -167,9 +173,9 @@ def _task(config, source, video):
       encoder=video.task.model if finetune else None))
 
 
-def _train_together(config, model, folds, task, source, mesh, workdir, log, facts,
-                    attention):
+def _train_together(run, model, folds, task, source):
   """`_train` for models without an encoder: all of them as one program."""
+  config, facts = run.config, run.facts
   runs = [(fold, seed) for seed in stages.seeds(config) for fold in folds]
   grid = config.evaluation.grid.points()
   squares = token_squares(source) if source.features else None
@@ -188,10 +194,10 @@ def _train_together(config, model, folds, task, source, mesh, workdir, log, fact
   examples = [source[i] for i in range(len(source))]
   models = Models(
       task, {name: np.stack([x[name] for x in examples]) for name in examples[0]},
-      members, config.train, mesh, config.evaluation.together)
+      members, config.train, run.mesh, config.evaluation.together)
   del examples
-  params = models.fit(run=model, directory=workdir / 'checkpoints' / model, log=log,
-                      batch_size=config.evaluation.batch_size)
+  params = models.fit(run=model, directory=run.workdir / 'checkpoints' / model,
+                      log=run.log, batch_size=config.evaluation.batch_size)
   facts.setdefault('parameters', {})[model] = models.parameters(params)
 
   chosen = [i * len(grid) for i in range(len(runs))]  # the numbers of their models
@@ -216,8 +222,10 @@ def _train_together(config, model, folds, task, source, mesh, workdir, log, fact
     for (fold, seed), number in zip(runs, chosen, strict=True):
       wanted = [row for row in shown if (row.fold, row.seed) == (fold.fold, seed)]
       if wanted:
-        attention |= _look(task, models.one(params, number), source.select(
-            fold.test, fold.cuts, scales.get(fold.fold, {}).get('video')), wanted, mesh)
+        run.attention.update(_look(
+            task, models.one(params, number), source.select(
+                fold.test, fold.cuts, scales.get(fold.fold, {}).get('video')),
+            wanted, run.mesh))
   return rows
 
 
@@ -229,39 +237,25 @@ def _labels(source, fold):
                    for i, trial in enumerate(source.trials)])
 
 
-def _train_and_predict(config, model, fold, seed, task, source, encoder, mesh, workdir,
-                       log, facts, attention):
+def _train_alone(run, model, fold, seed, task, source, encoder):
   """Trains one model end to end on one fold and predicts the fold's test trials."""
-  run_name = stages.run_name(config, fold, seed, model)
-  train, validation, test = (source.select(getattr(fold, side), fold.cuts)
-                             for side in SIDES)
-  run_seed = stages.run_seed(seed, fold)
-  start = init_state(task, config.train.optimiser, mesh, run_seed).params
-  start['encoder'] = encoder
-  batch_size = config.evaluation.batch_size
-  rows = hosts.batch_rows(config.train.batch_size, mesh)
-  evaluation_rows = hosts.batch_rows(batch_size, mesh)
-  params = fit(
-      task, lambda start: training_batches(
-          train, config.train.batch_size, run_seed, config.train.workers, start=start,
-          rows=rows),
-      config.train, mesh=mesh, seed=run_seed, run=run_name,
-      directory=workdir / 'checkpoints' / run_name, log=log, params=start,
-      validation=(lambda: evaluation_batches(validation, batch_size, evaluation_rows))
-      if len(validation) else None)
-  facts.setdefault('parameters', {})[model] = sum(
+  config = run.config
+  sides = [source.select(getattr(fold, side), fold.cuts) for side in SIDES]
+  test = sides[-1]
+  name = stages.run_name(config, fold, seed, model)
+  params, scores = fit_and_score(
+      task, sides, config.train, config.evaluation.batch_size, mesh=run.mesh,
+      seed=stages.run_seed(seed, fold), run=name,
+      directory=run.workdir / 'checkpoints' / name, log=run.log, encoder=encoder)
+  run.facts.setdefault('parameters', {})[model] = sum(
       x.size for x in jax.tree.leaves(params))
-
-  forward_fn = forward(task, mesh, 'scores')
-  scores = [np.asarray(forward_fn(params, put_batch(batch, mesh)))
-            for batch in evaluation_batches(test, batch_size, evaluation_rows)]
-  scores = np.concatenate(scores)[:len(test)]  # without what fills the last batch up
   rows = [row for trial, score in zip(test.trials, scores, strict=True)
           for row in stages.rows(config, fold, seed, source.corpus, trial, model,
                                  score)]
   if model == 'fusion' and seed == config.seed:
     # The surest trials of all folds will be among the surest of each.
-    attention |= _look(task, params, test, cases.rows_of(cases.choose(rows)), mesh)
+    run.attention.update(_look(
+        task, params, test, cases.rows_of(cases.choose(rows)), run.mesh))
   return rows
 
 

@@ -10,20 +10,17 @@ import dataclasses
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from mvp_jax import stages
 from mvp_jax.config import DataConfig, EncoderConfig
-from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
 from mvp_jax.data.splits import SIDES, select
 from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.spec import TwinSpec
-from mvp_jax.training import hosts
-from mvp_jax.training.loop import TrainConfig, fit
+from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
-from mvp_jax.training.sharding import MeshConfig, make_mesh, put_batch
-from mvp_jax.training.state import forward, init_state
+from mvp_jax.training.sharding import MeshConfig, make_mesh
+from mvp_jax.training.single import fit_and_score
 from mvp_jax.training.tasks import Regularisation, VideoEmotion
 
 _MODEL = 'video'  # in predictions.csv
@@ -108,32 +105,16 @@ def _train_and_predict(config, fold, seed, corpus, trials, encoder, mesh, workdi
   size = corpus.metadata['frame_size']
   task = VideoEmotion(config.encoder.model(config.input.clips, size),
                       config.input.targets, config.regularisation)
-  run_seed = stages.run_seed(seed, fold)
-  start = None
-  if encoder:
-    start = init_state(task, config.train.optimiser, mesh, run_seed).params
-    start['encoder'] = encoder
-  train, validation, test = (
+  train, _, test = sides = [
       clips(corpus, select(trials, getattr(fold, side)), config.input, size, fold.cuts)
-      for side, clips in zip(SIDES, (TrainingClips, LaidClips, LaidClips), strict=True))
+      for side, clips in zip(SIDES, (TrainingClips, LaidClips, LaidClips), strict=True)]
   run_name = stages.run_name(config, fold, seed, _MODEL)
-  batch_size = config.evaluation.batch_size
-  rows = hosts.batch_rows(config.train.batch_size, mesh)
-  evaluation_rows = hosts.batch_rows(batch_size, mesh)
-  params = fit(
-      task, lambda start: training_batches(
-          train, config.train.batch_size, run_seed, config.train.workers, train.read,
-          start=start, rows=rows),
-      config.train, mesh=mesh, seed=run_seed, run=run_name,
-      directory=workdir / 'checkpoints' / run_name, log=log, params=start,
-      validation=(lambda: evaluation_batches(validation, batch_size, evaluation_rows))
-      if len(validation) else None)
+  params, scores = fit_and_score(
+      task, sides, config.train, config.evaluation.batch_size, mesh=mesh,
+      seed=stages.run_seed(seed, fold), run=run_name,
+      directory=workdir / 'checkpoints' / run_name, log=log, encoder=encoder,
+      read=train.read)
   facts.setdefault('parameters', {})[_MODEL] = sum(
       x.size for x in jax.tree.leaves(params))
-
-  forward_fn = forward(task, mesh, 'scores')
-  scores = [np.asarray(forward_fn(params, put_batch(batch, mesh)))
-            for batch in evaluation_batches(test, batch_size, evaluation_rows)]
-  scores = np.concatenate(scores)[:len(test)]  # without what fills the last batch up
   return [row for trial, score in zip(test.trials, scores, strict=True)
           for row in stages.rows(config, fold, seed, corpus, trial, _MODEL, score)]

@@ -1,0 +1,47 @@
+"""One model by itself: trained on some examples, then asked about others."""
+
+import numpy as np
+
+from mvp_jax.data.batches import evaluation_batches, training_batches
+from mvp_jax.training import hosts
+from mvp_jax.training.loop import fit
+from mvp_jax.training.sharding import put_batch
+from mvp_jax.training.state import forward, init_state
+
+
+def fit_and_score(task, sides, config, batch_size, *, mesh, seed, run, directory, log,
+                  encoder=None, read=None):
+  """Trains a model with `loop.fit`, and gives its scores of the test examples.
+
+  Args:
+    task: see `state.Task`; with `scores`.
+    sides: sources of examples: to train on, to validate on (maybe none), to test on.
+    config: TrainConfig.
+    batch_size: of validation and test.
+    mesh, seed, run, directory, log: as for `fit`.
+    encoder: parameters that the model's `encoder` starts from; None = fresh ones.
+    read: as for `training_batches`.
+
+  Returns:
+    (parameters, scores float32 [test examples, ...]).
+
+  Raises:
+    What `fit` raises.
+  """
+  train, validation, test = sides
+  start = None
+  if encoder is not None:
+    start = init_state(task, config.optimiser, mesh, seed).params
+    start['encoder'] = encoder
+  rows = hosts.batch_rows(config.batch_size, mesh)
+  asked = hosts.batch_rows(batch_size, mesh)
+  params = fit(
+      task, lambda start: training_batches(
+          train, config.batch_size, seed, config.workers, read, start=start, rows=rows),
+      config, mesh=mesh, seed=seed, run=run, directory=directory, log=log, params=start,
+      validation=(lambda: evaluation_batches(validation, batch_size, asked))
+      if len(validation) else None)
+  ask = forward(task, mesh, 'scores')
+  scores = [np.asarray(ask(params, put_batch(batch, mesh)))
+            for batch in evaluation_batches(test, batch_size, asked)]
+  return params, np.concatenate(scores)[:len(test)]  # without what fills a batch up
