@@ -46,7 +46,7 @@ def cases(chosen, found, synthetic) -> Figure:
   rows = max(map(len, columns))
   heights = [_HEIGHTS.get(kind, _SIGNAL) for kind in kinds]
   heights.append(_GAP)
-  figure = blank(rows * (sum(heights) + .65) + .35, synthetic)
+  figure = blank(rows * (sum(heights) + .77) + .35, synthetic)
   figure.get_layout_engine().set(h_pad=.02, hspace=.01)
   one = (*chosen.right, *chosen.wrong)[0]
   figure.suptitle(f'{short(one.target)}, {short(one.model)}', x=.005, ha='left',
@@ -106,11 +106,14 @@ def _most(found):
 
 
 def _title(axis, row, arrays, right, colour):
-  name = arrays['trial_id'] if arrays else f'subject {row.subject} trial {row.trial}'
+  about = f'subject {row.subject}, trial {row.trial}, stimulus {short(row.stimulus)}'
+  if arrays:
+    about = f'{short(arrays["trial_id"])}: {about}'
   axis.set_title(f'{"Right" if right else "WRONG"}: p(high) = {number(row.score, 2)}, '
                  f'rated {row.rating:.3g}, {"high" if row.label else "low"}',
-                 color=colour, pad=7)
-  axis.set_title(short(name), loc='right', fontsize=7.5, fontweight='normal', pad=7)
+                 color=colour, pad=16)
+  axis.annotate(about, (0, 1), xycoords='axes fraction', xytext=(0, 5),
+                textcoords='offset points', fontsize=7.5)
 
 
 def _case(axes, kinds, arrays, top):

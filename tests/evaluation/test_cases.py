@@ -132,6 +132,11 @@ def test_what_is_not_there_has_no_row(without, rows, count):
   titles = [axis.get_title('left') for axis in figure.axes if axis.get_title('left')]
   assert titles == (['Right: p(high) = .90, rated 7, high'] * count[0]
                     + ['WRONG: p(high) = .10, rated 7, high'] * count[1])
+  about = [text.get_text() for axis in figure.axes for text in axis.texts]
+  assert about == [
+      f'P02_clip{i}: subject {subject}, trial {trial}, stimulus 1'
+      for i, (subject, trial) in enumerate(
+          [(1 + wrong, i) for wrong in (0, 1) for i in range(count[wrong])])]
   assert not [text for text in figure.texts if text.get_text() == 'SYNTHETIC']
 
 
