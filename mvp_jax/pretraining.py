@@ -59,9 +59,10 @@ class ModelConfig:
   dtype: str = 'bfloat16'
   remat: str = 'none'  # one of models.layers.REMAT
   drop_path: float = 0.0
+  target: str = 'normalised'  # one of models.videomae.TARGETS
 
-  def __post_init__(self):
-    preset(self.size, dtype=self.dtype, remat=self.remat)  # raises what is wrong
+  def __post_init__(self):  # raises what is wrong
+    preset(self.size, dtype=self.dtype, remat=self.remat, target=self.target)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,8 @@ def _check(config, mesh):
     model = preset(config.model.size, frames=config.clips.frames,
                    tubelet=config.clips.tubelet, size=config.data.frame_size,
                    patch=config.model.patch, dtype=config.model.dtype,
-                   remat=config.model.remat, drop_path=config.model.drop_path)
+                   remat=config.model.remat, drop_path=config.model.drop_path,
+                   target=config.model.target)
   except ValueError as error:
     raise InputError(f'config: {error}; see clips, data.frame_size and '
                      'model.patch') from error

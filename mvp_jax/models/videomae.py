@@ -22,6 +22,9 @@ from mvp_jax.models.partition import split_batch
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 TARGET_EPSILON = 1e-6
+# What the decoder predicts of a hidden token: its pixels, each token and colour channel
+# with mean 0 and deviation 1 (the recipe), or as they are, in [0, 1].
+TARGETS = ('normalised', 'pixels')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +46,11 @@ class VideoMAEConfig:
   drop_path: float = 0.0
   remat: str = 'none'  # one of layers.REMAT
   dtype: str = 'float32'  # of the computation; parameters are float32
+  target: str = 'normalised'  # one of TARGETS
 
   def __post_init__(self):
+    if self.target not in TARGETS:
+      raise ValueError(f'target: one of {", ".join(TARGETS)}; it is {self.target!r}')
     if self.dtype not in layers.DTYPES:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
     if self.remat not in layers.REMAT:
@@ -149,11 +155,13 @@ def normalise_pixels(tokens_BxNxP):
   return (tokens_BxNxP - mean) / std
 
 
-def reconstruction_target(tokens_BxMxP):
-  """Pixels in [0, 1], normalised within each token and colour channel.
+def reconstruction_target(tokens_BxMxP, target='normalised'):
+  """What the decoder is to predict, of pixels in [0, 1]; `target` is one of TARGETS.
 
   The deviation is unbiased and the epsilon is added to it, as in the reference.
   """
+  if target == 'pixels':
+    return tokens_BxMxP
   x = tokens_BxMxP.reshape(*tokens_BxMxP.shape[:2], -1, 3)
   mean = x.mean(2, keepdims=True)
   std = x.std(2, keepdims=True, ddof=1)
@@ -234,7 +242,7 @@ class VideoMAE(nnx.Module):
                                    dtype=dtype)
 
   def __call__(self, frames, visible_BxV, masked_BxM, key=None):
-    """Predicts the masked tokens' normalised pixels: [B, M, P]."""
+    """Predicts the masked tokens' pixels, see `TARGETS`: [B, M, P]."""
     visible = split_batch(self.to_decoder(self.encoder(frames, visible_BxV, key)))
     positions = layers.sincos_1d(np.arange(self.config.tokens), visible.shape[-1])
     positions = positions.astype(visible.dtype)
@@ -247,7 +255,8 @@ class VideoMAE(nnx.Module):
     """Mean squared error over the masked tokens of each clip: float32 [B]."""
     predicted = self(frames, visible_BxV, masked_BxM, key).astype(jnp.float32)
     hidden = to_unit(gather(patchify(frames, self.config), masked_BxM))
-    return jnp.mean((predicted - reconstruction_target(hidden)) ** 2, axis=(1, 2))
+    target = reconstruction_target(hidden, self.config.target)
+    return jnp.mean((predicted - target) ** 2, axis=(1, 2))
 
 
 class VideoClassifier(nnx.Module):

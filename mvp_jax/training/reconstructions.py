@@ -1,6 +1,6 @@
 """Pictures of what a VideoMAE restores, drawn without looking at the answer.
 
-The network predicts each hidden token's pixels minus their mean over their
+By default the network predicts each hidden token's pixels minus their mean over their
 deviation. To draw them one needs a mean and a deviation, and those of the hidden
 token itself would put the answer into the picture: a blurred copy of the frame
 that the network knows nothing of. Here all hidden tokens of a clip get the mean and
@@ -22,7 +22,7 @@ def draw(frames, visible, masked, predicted, config):
     frames: uint8 [T, H, W, 3].
     visible: int [V], token numbers.
     masked: int [M], token numbers.
-    predicted: float32 [M, P], normalised pixels.
+    predicted: float32 [M, P], pixels, see `videomae.TARGETS`.
     config: VideoMAEConfig.
 
   Returns:
@@ -30,14 +30,15 @@ def draw(frames, visible, masked, predicted, config):
     restored (decoder masking) stay grey.
   """
   tokens = np.asarray(patchify(frames[None], config))[0].astype(np.float32) / 255
-  known = tokens[visible].reshape(len(visible), -1, 3)
-  mean = known.mean((0, 1))
-  deviation = known.std(1, ddof=1).mean(0)
   seen = np.full_like(tokens, 0.5)
   seen[visible] = tokens[visible]
   restored = seen.copy()
-  pixels = predicted.reshape(len(masked), -1, 3) * deviation + mean
-  restored[masked] = pixels.reshape(len(masked), -1)
+  if config.target == 'normalised':
+    known = tokens[visible].reshape(len(visible), -1, 3)
+    mean, deviation = known.mean((0, 1)), known.std(1, ddof=1).mean(0)
+    pixels = predicted.reshape(len(masked), -1, 3) * deviation + mean
+    predicted = pixels.reshape(len(masked), -1)
+  restored[masked] = predicted
 
   def picture(tokens):
     video = np.asarray(unpatchify(tokens[None], config))[0]

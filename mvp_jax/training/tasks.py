@@ -39,7 +39,7 @@ class MaskedVideo:
                              batch['masked'].shape[-1])
 
   def predictions(self, model, batch):
-    """Normalised pixels of the masked tokens: float32 [B, M, P]."""
+    """Pixels of the masked tokens, see `videomae.TARGETS`: float32 [B, M, P]."""
     predicted = model(batch['frames'], batch['visible'], batch['masked'])
     return predicted.astype(jnp.float32)
 

@@ -101,7 +101,8 @@ def export_huggingface(params, config, directory):
       'decoder_hidden_size': config.decoder_width,
       'decoder_num_hidden_layers': config.decoder_depth,
       'decoder_num_attention_heads': config.decoder_heads,
-      'decoder_intermediate_size': 4 * config.decoder_width, 'norm_pix_loss': True,
+      'decoder_intermediate_size': 4 * config.decoder_width,
+      'norm_pix_loss': config.target == 'normalised',
       'dtype': 'float32'}
   if 'head' in params:
     outputs = np.shape(params['head']['bias'])[0]

@@ -223,9 +223,6 @@ def _differences(settings, path, leaves):
   if 'decoder_norm/scale' in leaves or 'norm/scale' in leaves:
     yield (f'transformers fixes the epsilon of decoder.norm and fc_norm at 1e-05; it '
            f'is {NORM_EPSILON:g} here')
-  if 'mask_token' in leaves and not settings['norm_pix_loss']:
-    yield (f'norm_pix_loss is false in {path.name}: its decoder predicts plain pixels, '
-           'and the loss here compares with normalised ones')
 
 
 def infer_config(source, heads=None):
@@ -269,7 +266,8 @@ def infer_config(source, heads=None):
     return videomae.VideoMAEConfig(
         width=width, depth=depth, heads=heads, mlp_width=mlp_width, **fields,
         frames=settings.get('num_frames', 16), size=size, tubelet=conv[2],
-        patch=conv[3])
+        patch=conv[3],
+        target='normalised' if settings.get('norm_pix_loss', True) else 'pixels')
   except ValueError as error:
     raise InputError(f'{source.path}: {error}') from error
 

@@ -1,5 +1,7 @@
 """Pictures of reconstructions: nothing hidden gets into them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,14 @@ def test_a_perfect_prediction_is_the_clip_where_all_tokens_are_alike():
   target = np.asarray(reconstruction_target(_tokens(frames)[None] / np.float32(255)))
   _, restored = draw(frames, visible, masked, target[0][masked], _MODEL)
   assert np.abs(restored.astype(int) - frames).max() <= 1
+
+
+def test_plain_pixels_are_drawn_as_they_are(clip):
+  frames, visible, masked, _ = clip
+  config = dataclasses.replace(_MODEL, target='pixels')
+  hidden = _tokens(frames)[masked] / np.float32(255)
+  _, restored = draw(frames, visible, masked, hidden, config)
+  np.testing.assert_array_equal(restored, frames)
 
 
 def test_a_sheet_has_a_row_for_each_clip_and_way():

@@ -70,6 +70,23 @@ def test_pretraining_loss_logits_and_gradients(pretrained, monkeypatch):
   jax.tree.map(assert_close, grads, _gradients(model))
 
 
+def test_loss_and_gradients_of_plain_pixels(tmp_path, monkeypatch):
+  model = huggingface('VideoMAEForPreTraining', norm_pix_loss=False)
+  model.save_pretrained(tmp_path)
+  config = infer_config(open_source(tmp_path))
+  assert config == dataclasses.replace(TINY, target='pixels')
+  params, _ = take_all(open_source(tmp_path), config)
+  visible, masked, hidden = masks()
+  monkeypatch.setattr(model.decoder.norm, 'eps', 1e-6)  # as above
+  output = model(pixels(clips()), bool_masked_pos=hidden)
+  output.loss.backward()
+  run, params = call(lambda rngs: videomae.VideoMAE(config, rngs=rngs), params,
+                     lambda model: model.loss(clips(), visible, masked).mean())
+  loss, grads = jax.value_and_grad(run)(params)
+  assert_close(loss, output.loss, 1e-5)
+  jax.tree.map(assert_close, grads, _gradients(model))
+
+
 def test_classifier_logits_and_gradients(tmp_path):
   model = huggingface('VideoMAEForVideoClassification')
   model.save_pretrained(tmp_path)

@@ -219,9 +219,12 @@ def test_settings_that_this_model_does_not_have(huggingface, settings, words):
 
 def test_settings_that_change_the_meaning_are_said(huggingface):
   _set(huggingface, norm_pix_loss=False, layer_norm_eps=1e-12)
-  notes = take_all(open_source(huggingface), TINY)[1].notes
-  assert [note.split()[0] for note in notes] == [
-      'layer_norm_eps', 'transformers', 'norm_pix_loss']
+  source = open_source(huggingface)
+  notes = take_all(source, TINY)[1].notes
+  assert [note.split()[0] for note in notes[:2]] == ['layer_norm_eps', 'transformers']
+  assert notes[2:] == ("the decoder was trained on the target 'pixels'; here it is "
+                       "'normalised'",)
+  assert infer_config(source).target == 'pixels'
 
 
 def test_without_config_json_the_heads_are_those_of_the_config(huggingface, params):
