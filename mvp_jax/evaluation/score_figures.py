@@ -45,9 +45,9 @@ def scores(results: Sequence[TargetResult], ceiling: dict | None,
     best = ceiling_scores(ceiling, result.target).get('macro_f1')
     if best is not None:
       axes.axvline(best, color=INK, linestyle='--', linewidth=1)
-      axes.annotate('best possible', (best, 0), xycoords=('data', 'axes fraction'),
-                    xytext=(-3, 4), textcoords='offset points', rotation=90,
-                    ha='right', va='bottom', fontsize=8)
+      axes.annotate('best possible', (best, 1), xycoords=('data', 'axes fraction'),
+                    xytext=(0, 3), textcoords='offset points', ha='center',
+                    va='bottom', fontsize=8)
     names = [short(model_name(name)) for name in result.everyone]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - .5, -.5)
