@@ -38,9 +38,12 @@ def test_nothing_is_left_when_the_one_that_started_it_is_killed(tmp_path):
       assert process.poll() is None
       time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
-  for pid in pids:
-    while _runs(pid):
-      time.sleep(0.05)
+  deadline = time.monotonic() + 60  # so that it fails, and does not hang
+  while (left := [pid for pid in pids if _runs(pid)]) and time.monotonic() < deadline:
+    time.sleep(0.05)
+  for pid in left:
+    os.kill(pid, signal.SIGKILL)
+  assert not left
 
 
 def wait(folder):

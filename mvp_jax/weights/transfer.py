@@ -87,8 +87,7 @@ def adopt(source, config, init):
   wanted = traverse_util.flatten_dict(jax.eval_shape(init), sep='/')
   decoder = 'mask_token' in wanted and 'mask_token' in source.leaves
   notes = check_sizes(source, config, _ENCODER + (_DECODER if decoder else ()))
-  target = infer_config(source, config.heads).target
-  if decoder and target != config.target:
+  if decoder and (target := infer_config(source, config.heads).target) != config.target:
     notes.append(f'the decoder was trained on the target {target!r}; here it is '
                  f'{config.target!r}')
   other_head = [p for p in _HEAD if p in wanted and p in source.leaves
