@@ -39,6 +39,12 @@ def few_devices(count=1):
       compilation_cache.reset_cache()
 
 
+def run(job, config, workdir, devices=1):
+  """Runs a job, a module of mvp_jax, on few devices."""
+  with few_devices(devices):
+    job.run(config, workdir)
+
+
 def changed(config, **sections):
   """The config with fields of sections changed: train={'batch_size': 3}."""
   return dataclasses.replace(config, **{

@@ -1,6 +1,7 @@
 """The fine-tuning job end to end, on a tiny twin in DEAP's official layout."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -47,12 +48,8 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def run():
-  """Function of (config, workdir)."""
-  def run(config, workdir):
-    with jobs.few_devices():
-      finetuning.run(config, workdir)
-
-  return run
+  """Function of (config, workdir, devices=1)."""
+  return functools.partial(jobs.run, finetuning)
 
 
 @pytest.fixture(scope='module')

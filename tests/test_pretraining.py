@@ -1,6 +1,7 @@
 """The pre-training job end to end: sources, resume, the encoder it leaves."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 
@@ -63,12 +64,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def run():
-  """Function of (config, workdir)."""
-  def run(config, workdir, devices=1):
-    with jobs.few_devices(devices):
-      pretraining.run(config, workdir)
-
-  return run
+  """Function of (config, workdir, devices=1)."""
+  return functools.partial(jobs.run, pretraining)
 
 
 @pytest.fixture(scope='module')

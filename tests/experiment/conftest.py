@@ -1,5 +1,7 @@
 """A tiny twin in DEAP's official layout, 60 s a trial, and a run on it."""
 
+import functools
+
 import pytest
 
 from mvp_jax import experiment
@@ -37,12 +39,8 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def run():
-  """Function of (config, workdir)."""
-  def run(config, workdir, devices=1):
-    with jobs.few_devices(devices):
-      experiment.run(config, workdir)
-
-  return run
+  """Function of (config, workdir, devices=1)."""
+  return functools.partial(jobs.run, experiment)
 
 
 @pytest.fixture(scope='session')
