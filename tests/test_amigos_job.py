@@ -36,8 +36,7 @@ def config(tmp_path_factory):
 
 
 def test_from_the_twin_to_the_report(config, tmp_path, capsys):
-  with jobs.few_devices():
-    experiment.run(config, tmp_path)
+  jobs.run(experiment, config, tmp_path)
   said = capsys.readouterr().out
   assert 'SYNTHETIC: no AMIGOS was given' in said and 'DEAP' not in said
   for name in ('report.html', 'report.md'):
@@ -56,7 +55,7 @@ def test_from_the_twin_to_the_report(config, tmp_path, capsys):
 
   # The threshold of the self-assessment parts nothing here, and the run says so.
   wrong = jobs.changed(config, input={'threshold': 5.0})
-  with jobs.few_devices(), pytest.raises(
+  with pytest.raises(
       InputError, match=r'input\.threshold: 5 has all 9 trials on one side, '
                         r'external_valence is -?0\.\d+ to 0\.'):
-    experiment.run(wrong, tmp_path / 'wrong')
+    jobs.run(experiment, wrong, tmp_path / 'wrong')
