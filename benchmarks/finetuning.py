@@ -1,6 +1,6 @@
 """Does pre-training help? Fine-tuning from the encoder against from scratch.
 
-  python benchmarks/finetuning.py [--seeds 5] [--steps 200] [--folds 2] [--root DIR]
+  python benchmarks/finetuning.py [--seeds 5] [--steps 100] [--folds 2] [--root DIR]
 
 On one planted twin, prepared once, each seed (other folds, another encoder, other
 weights) runs the embedded default of configs/deap_video.py twice: from the encoder
@@ -58,7 +58,7 @@ def paired(differences):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--seeds', type=int, default=5, choices=range(1, len(_T) + 2))
-  parser.add_argument('--steps', type=int, default=200)
+  parser.add_argument('--steps', type=int, default=100)
   parser.add_argument('--folds', type=int, default=2)
   parser.add_argument('--root', type=pathlib.Path,
                       default=pathlib.Path('runs/finetuning'))

@@ -44,7 +44,7 @@ def get_config(twin='planted'):
       operations=4, probability=0.5, magnitude=7.0, magnitude_std=0.5,
       crop_area=(0.08, 1.0), crop_aspect=(0.75, 4 / 3), flip=0.5, erase=0.25))
 
-  config.encoder = ConfigDict()  # as in deap_fusion.py: it is pre-trained once
+  config.encoder = ConfigDict()
   config.encoder.size = 'B'
   config.encoder.patch = 16
   config.encoder.dtype = 'bfloat16'
@@ -53,6 +53,7 @@ def get_config(twin='planted'):
   config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
   config.encoder.subjects = 4
   config.encoder.target = 'normalised'  # or pixels, as they are
+  config.encoder.noise_floor = 1e-6  # of the normalised target
   config.encoder.masks = ConfigDict(dict(kind='tube', ratio=0.9, reconstruct=1.0))
   config.encoder.views = ConfigDict(dict(
       scales=(1.0, 0.875, 0.75, 0.66), flip=0.5, repeats=4))
@@ -87,17 +88,18 @@ def get_config(twin='planted'):
 
   # What the embedded default shrinks. Full regularisation suits a hundred
   # epochs; through it a tiny encoder learns nothing in one, so most of it is off.
+  # Half of a small picture is enough to hide, and drawn skin is all noise.
   config.embedded = ConfigDict(dict(
       twin=dict(subjects=20, frame_rate=5.0, width=160, height=128,
                 pixel_aspect=(1, 1)),
       data=dict(frame_rate=5.0, frame_size=64),
       input=dict(clips=dict(stride=2, spacing=6.4), views=1,
                  augment=dict(operations=0, crop_area=(0.8, 1.0), erase=0.0)),
-      encoder=dict(size='tiny', dtype='float32', masks=dict(ratio=0.75),
-                   views=dict(scales=(1.0,), repeats=1),
-                   train=dict(batch_size=16, checkpoint_every=160, workers=0,
-                              optimiser=dict(learning_rate=3e-3, steps=320,
-                                             warmup_steps=40))),
+      encoder=dict(size='tiny', dtype='float32', subjects=8, noise_floor=0.05,
+                   masks=dict(ratio=0.5), views=dict(scales=(1.0,)),
+                   train=dict(batch_size=32, workers=0,
+                              optimiser=dict(learning_rate=1e-3, steps=1500,
+                                             warmup_steps=150, clip_norm=1.0))),
       regularisation=dict(mix_probability=0.0),
       train=dict(batch_size=32, validate_every=50, checkpoint_every=50, workers=0,
                  optimiser=dict(learning_rate=2e-3, steps=200, warmup_steps=20,

@@ -63,6 +63,7 @@ def get_config():
   config.encoder.clips_per_trial = 8
   # reconstruct=0.5 is VideoMAE V2's decoder masking.
   config.encoder.target = 'normalised'  # or pixels, as they are
+  config.encoder.noise_floor = 1e-6  # of the normalised target
   config.encoder.masks = ConfigDict(dict(kind='tube', ratio=0.9, reconstruct=1.0))
   config.encoder.views = ConfigDict(dict(
       scales=(1.0, 0.875, 0.75, 0.66), flip=0.5, repeats=4))

@@ -38,7 +38,8 @@ def get_config():
   config.views = ConfigDict(dict(scales=(1.0, 0.875, 0.75, 0.66), flip=0.5, repeats=4))
   config.model = ConfigDict(dict(
       size='B', patch=16, dtype='bfloat16', remat='none', drop_path=0.0,
-      target='normalised'))  # or pixels, as they are
+      target='normalised',  # or pixels, as they are
+      noise_floor=1e-6))  # of the normalised target
 
   # Learning rate 1.5e-4 for each 256 views of a batch; warm-up 5 %: 40 of 800 epochs.
   config.train = ConfigDict(dict(

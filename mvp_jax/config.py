@@ -54,6 +54,7 @@ class EncoderConfig:
   feature_grid: int = 1  # video tokens: means over grid x grid regions of the face
   drop_path: float = 0.0
   target: str = 'normalised'  # of pre-training: one of models.videomae.TARGETS
+  noise_floor: float = 1e-6  # of the normalised target, see VideoMAEConfig
   pretrained: bool = True  # False: random weights, all else equal
   checkpoint: str = ''  # folder of ours or PyTorch's file; empty = pre-train here
   subjects: int = 4  # set aside for pre-training, outside all folds
@@ -65,7 +66,8 @@ class EncoderConfig:
   feature_batch: int = 32  # clips
 
   def __post_init__(self):
-    preset(self.size, target=self.target)  # raises if there is no such thing
+    preset(self.size, target=self.target,
+           noise_floor=self.noise_floor)  # raises if there is no such thing
     if self.checkpoint and not self.pretrained:
       raise ValueError('encoder.pretrained: False, but encoder.checkpoint is given; '
                        'leave one of them out')
@@ -81,7 +83,8 @@ class EncoderConfig:
     return preset(
         self.size, frames=clips.frames, tubelet=clips.tubelet, size=frame_size,
         patch=self.patch, feature_grid=self.feature_grid, dtype=self.dtype,
-        remat=self.remat, drop_path=self.drop_path, target=self.target)
+        remat=self.remat, drop_path=self.drop_path, target=self.target,
+        noise_floor=self.noise_floor)
 
 
 @dataclasses.dataclass(frozen=True)

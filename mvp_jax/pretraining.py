@@ -60,9 +60,11 @@ class ModelConfig:
   remat: str = 'none'  # one of models.layers.REMAT
   drop_path: float = 0.0
   target: str = 'normalised'  # one of models.videomae.TARGETS
+  noise_floor: float = 1e-6  # of the normalised target, see VideoMAEConfig
 
   def __post_init__(self):  # raises what is wrong
-    preset(self.size, dtype=self.dtype, remat=self.remat, target=self.target)
+    preset(self.size, dtype=self.dtype, remat=self.remat, target=self.target,
+           noise_floor=self.noise_floor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +109,8 @@ def _check(config, mesh):
                    tubelet=config.clips.tubelet, size=config.data.frame_size,
                    patch=config.model.patch, dtype=config.model.dtype,
                    remat=config.model.remat, drop_path=config.model.drop_path,
-                   target=config.model.target)
+                   target=config.model.target,
+                   noise_floor=config.model.noise_floor)
   except ValueError as error:
     raise InputError(f'config: {error}; see clips, data.frame_size and '
                      'model.patch') from error

@@ -21,7 +21,6 @@ from mvp_jax.models.partition import split_batch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-TARGET_EPSILON = 1e-6
 # What the decoder predicts of a hidden token: its pixels, each token and colour channel
 # with mean 0 and deviation 1 (the recipe), or as they are, in [0, 1].
 TARGETS = ('normalised', 'pixels')
@@ -47,10 +46,16 @@ class VideoMAEConfig:
   remat: str = 'none'  # one of layers.REMAT
   dtype: str = 'float32'  # of the computation; parameters are float32
   target: str = 'normalised'  # one of TARGETS
+  # Added to each token's deviation in the normalised target; the reference's is 1e-6.
+  # Of the camera's noise or above (of 1), it keeps the noise of smooth skin from
+  # counting as much as a mouth.
+  noise_floor: float = 1e-6
 
   def __post_init__(self):
     if self.target not in TARGETS:
       raise ValueError(f'target: one of {", ".join(TARGETS)}; it is {self.target!r}')
+    if not 0 < self.noise_floor < float('inf'):
+      raise ValueError(f'noise_floor is {self.noise_floor}, must be above 0')
     if self.dtype not in layers.DTYPES:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
     if self.remat not in layers.REMAT:
@@ -155,17 +160,17 @@ def normalise_pixels(tokens_BxNxP):
   return (tokens_BxNxP - mean) / std
 
 
-def reconstruction_target(tokens_BxMxP, target='normalised'):
-  """What the decoder is to predict, of pixels in [0, 1]; `target` is one of TARGETS.
+def reconstruction_target(tokens_BxMxP, config):
+  """What the decoder is to predict, of pixels in [0, 1]: see VideoMAEConfig.target.
 
-  The deviation is unbiased and the epsilon is added to it, as in the reference.
+  The deviation is unbiased and the noise floor is added to it, as in the reference.
   """
-  if target == 'pixels':
+  if config.target == 'pixels':
     return tokens_BxMxP
   x = tokens_BxMxP.reshape(*tokens_BxMxP.shape[:2], -1, 3)
   mean = x.mean(2, keepdims=True)
   std = x.std(2, keepdims=True, ddof=1)
-  return ((x - mean) / (std + TARGET_EPSILON)).reshape(tokens_BxMxP.shape)
+  return ((x - mean) / (std + config.noise_floor)).reshape(tokens_BxMxP.shape)
 
 
 class Encoder(nnx.Module):
@@ -255,7 +260,7 @@ class VideoMAE(nnx.Module):
     """Mean squared error over the masked tokens of each clip: float32 [B]."""
     predicted = self(frames, visible_BxV, masked_BxM, key).astype(jnp.float32)
     hidden = to_unit(gather(patchify(frames, self.config), masked_BxM))
-    target = reconstruction_target(hidden, self.config.target)
+    target = reconstruction_target(hidden, self.config)
     return jnp.mean((predicted - target) ** 2, axis=(1, 2))
 
 

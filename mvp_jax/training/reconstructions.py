@@ -36,6 +36,7 @@ def draw(frames, visible, masked, predicted, config):
   if config.target == 'normalised':
     known = tokens[visible].reshape(len(visible), -1, 3)
     mean, deviation = known.mean((0, 1)), known.std(1, ddof=1).mean(0)
+    deviation += config.noise_floor
     pixels = predicted.reshape(len(masked), -1, 3) * deviation + mean
     predicted = pixels.reshape(len(masked), -1)
   restored[masked] = predicted

@@ -18,6 +18,7 @@ import jax
 from flax import traverse_util
 
 from mvp_jax.errors import InputError
+from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.weights.export import export_huggingface, export_reference
@@ -93,6 +94,10 @@ def _export(given):
   write = {'huggingface': export_huggingface, 'reference': export_reference}
   write[given.format](params, config, given.dst)
   print(f'{given.dst}: written, {given.format} layout')
+  usual = VideoMAEConfig.noise_floor
+  if 'mask_token' in params and config.noise_floor != usual:
+    print(f'pre-trained with noise_floor {config.noise_floor:g}, which this layout '
+          f'cannot tell: elsewhere its loss is that of {usual:g}')
 
 
 def _read(directory):

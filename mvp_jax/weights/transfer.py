@@ -87,9 +87,12 @@ def adopt(source, config, init):
   wanted = traverse_util.flatten_dict(jax.eval_shape(init), sep='/')
   decoder = 'mask_token' in wanted and 'mask_token' in source.leaves
   notes = check_sizes(source, config, _ENCODER + (_DECODER if decoder else ()))
-  if decoder and (target := infer_config(source, config.heads).target) != config.target:
-    notes.append(f'the decoder was trained on the target {target!r}; here it is '
-                 f'{config.target!r}')
+  theirs = infer_config(source, config.heads) if decoder else config
+  for name in ('target', 'noise_floor'):
+    before, now = (getattr(one, name) for one in (theirs, config))
+    if before != now:
+      notes.append(f'the decoder was trained with {name} {before!r}; '
+                   f'here it is {now!r}')
   other_head = [p for p in _HEAD if p in wanted and p in source.leaves
                 and source.leaves[p].shape != wanted[p].shape]
   if other_head:

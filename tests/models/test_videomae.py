@@ -45,11 +45,13 @@ def test_tokens_run_over_time_rows_columns_and_pixels_likewise():
 
 def test_target_is_normalised_per_token_and_colour_with_the_unbiased_deviation():
   pixels = np.random.default_rng(0).random((2, 3, SMALL.pixels_per_token), np.float32)
-  target = np.asarray(videomae.reconstruction_target(pixels))
-  for colour in range(3):
-    x = pixels[1, 2, colour::3].astype(np.float64)
-    expected = (x - x.mean()) / (x.std(ddof=1) + 1e-6)
-    np.testing.assert_allclose(target[1, 2, colour::3], expected, atol=1e-4)
+  for floor in (1e-6, 0.05):
+    config = dataclasses.replace(SMALL, noise_floor=floor)
+    target = np.asarray(videomae.reconstruction_target(pixels, config))
+    for colour in range(3):
+      x = pixels[1, 2, colour::3].astype(np.float64)
+      expected = (x - x.mean()) / (x.std(ddof=1) + floor)
+      np.testing.assert_allclose(target[1, 2, colour::3], expected, atol=1e-4)
 
 
 def test_uint8_and_unit_floats_are_the_same_video():
@@ -74,7 +76,8 @@ def test_hidden_pixels_do_not_reach_the_encoder_and_the_loss_sees_only_them():
   predicted = np.asarray(model(video, visible, masked))
   hidden = np.take_along_axis(np.asarray(videomae.patchify(video, SMALL)),
                               masked[..., None], 1).astype(np.float32) / 255
-  expected = ((predicted - videomae.reconstruction_target(hidden)) ** 2).mean((1, 2))
+  target = videomae.reconstruction_target(hidden, SMALL)
+  expected = ((predicted - target) ** 2).mean((1, 2))
   np.testing.assert_allclose(model.loss(video, visible, masked), expected, rtol=1e-5)
 
 

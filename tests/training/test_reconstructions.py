@@ -55,13 +55,16 @@ def unpatchify_u8(tokens):
   return video
 
 
-def test_a_perfect_prediction_is_the_clip_where_all_tokens_are_alike():
+@pytest.mark.parametrize('floor', [1e-6, 0.05])
+def test_a_perfect_prediction_is_the_clip_where_all_tokens_are_alike(floor):
+  config = dataclasses.replace(_MODEL, noise_floor=floor)
   rng = np.random.default_rng(1)
   token = rng.integers(60, 190, _MODEL.pixels_per_token).astype(np.uint8)
   frames = unpatchify_u8(np.tile(token, (_MODEL.tokens, 1)))
   visible, masked = draw_masks(rng, *_MODEL.grid, MaskConfig(ratio=0.5))
-  target = np.asarray(reconstruction_target(_tokens(frames)[None] / np.float32(255)))
-  _, restored = draw(frames, visible, masked, target[0][masked], _MODEL)
+  target = np.asarray(
+      reconstruction_target(_tokens(frames)[None] / np.float32(255), config))
+  _, restored = draw(frames, visible, masked, target[0][masked], config)
   assert np.abs(restored.astype(int) - frames).max() <= 1
 
 

@@ -48,6 +48,21 @@ def test_there_and_back(tmp_path, capsys, make):
     assert 'encoder/stack/blocks/up/kernel  2 x 48 x 96' in out
 
 
+def test_an_export_says_what_its_layout_cannot_hold(tmp_path, capsys):
+  export_huggingface(random_params(pretraining), TINY, tmp_path / 'hf')
+  ours, record = tmp_path / 'ours', tmp_path / 'ours/record.json'
+  assert main(['import', str(tmp_path / 'hf'), str(ours)]) == 0
+  text = record.read_text()
+  for floor, said in (1e-6, False), (0.05, True):
+    facts = json.loads(text)
+    facts['model']['noise_floor'] = floor
+    record.write_text(json.dumps(facts))
+    capsys.readouterr()
+    assert main(['export', str(ours), str(tmp_path / f'{floor}.pth'),
+                 '--format=reference']) == 0
+    assert ('noise_floor 0.05' in capsys.readouterr().out) == said
+
+
 def test_what_is_wrong_is_one_line(tmp_path, capsys):
   full = tmp_path / 'full'
   export_huggingface(random_params(pretraining), TINY, full)

@@ -222,9 +222,16 @@ def test_settings_that_change_the_meaning_are_said(huggingface):
   source = open_source(huggingface)
   notes = take_all(source, TINY)[1].notes
   assert [note.split()[0] for note in notes[:2]] == ['layer_norm_eps', 'transformers']
-  assert notes[2:] == ("the decoder was trained on the target 'pixels'; here it is "
+  assert notes[2:] == ("the decoder was trained with target 'pixels'; here it is "
                        "'normalised'",)
   assert infer_config(source).target == 'pixels'
+
+
+def test_another_noise_floor_than_the_file_s_is_said(huggingface):
+  config = dataclasses.replace(TINY, noise_floor=0.05)
+  notes = adopt(open_source(huggingface), config, _never)[1].notes
+  assert notes[-1] == ('the decoder was trained with noise_floor 1e-06; here it is '
+                       '0.05')
 
 
 def test_without_config_json_the_heads_are_those_of_the_config(huggingface, params):
