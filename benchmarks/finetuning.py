@@ -5,7 +5,7 @@
 On one planted twin, prepared once, each seed (other folds, another encoder, other
 weights) runs the embedded default of configs/deap_video.py twice: from the encoder
 pre-trained on subjects set aside, and with fresh weights. Folds, steps, batches,
-augmentation and rates are the same. Per seed the macro-F1 of valence over all
+augmentation and rates are the same. Per seed macro-F1 and AUROC of valence over all
 held-out trials (the face shows nothing of arousal), the mean of the paired
 differences and its 95 % interval by Student's t. Goes on where it was killed.
 """
@@ -21,15 +21,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_video import get_config
 from mvp_jax import finetuning
 from mvp_jax.config import parse, resolve
+from mvp_jax.evaluation.names import METRIC_NAMES
 from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.evaluation.results import evaluate
 
+_METRICS = ('macro_f1', 'auroc')
 # 97.5 % points of Student's t for 1, 2, ... degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def run(seed, pretrained, steps, folds, root, data_dir):
-  """Runs the job unless done; returns {target: macro-F1}."""
+  """Runs the job unless done; returns {metric: of valence}."""
   config = get_config()
   config.seed, config.encoder.pretrained = seed, pretrained
   config.data.data_dir = str(data_dir)
@@ -42,8 +44,9 @@ def run(seed, pretrained, steps, folds, root, data_dir):
   workdir = root / f'{name}_{steps}steps_{folds}folds_seed{seed}'
   if not (workdir / 'report.html').exists():
     finetuning.run(parse(resolve(config, given), finetuning.Config), workdir)
-  results = evaluate(read_predictions(workdir / 'predictions.csv'))
-  return {r.target: r.scores['video']['macro_f1'].value for r in results}
+  valence, = (r for r in evaluate(read_predictions(workdir / 'predictions.csv'))
+              if r.target == 'valence')
+  return {metric: valence.scores['video'][metric].value for metric in _METRICS}
 
 
 def paired(differences):
@@ -69,19 +72,19 @@ def main():
 
   summary = {'benchmark': 'finetuning', 'steps': args.steps, 'folds': args.folds,
              'seeds': args.seeds}
-  for target in ('valence', 'arousal'):
-    print(f'\n{target}: macro-F1 after {args.steps} steps')
+  for metric in _METRICS:
+    print(f'\n{METRIC_NAMES[metric]} of valence after {args.steps} steps')
     print('  seed  pre-trained  scratch  difference')
     differences = []
     for seed, (one, other) in enumerate(scores):
-      differences.append(one[target] - other[target])
-      print(f'  {seed:>4}  {one[target]:>11.3f}  {other[target]:>7.3f}  '
+      differences.append(one[metric] - other[metric])
+      print(f'  {seed:>4}  {one[metric]:>11.3f}  {other[metric]:>7.3f}  '
             f'{differences[-1]:>+10.3f}')
     mean, low, high = paired(differences)
     print(f'  mean difference {mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}')
-    summary[target] = {
-        'pretrained': [round(one[target], 4) for one, _ in scores],
-        'scratch': [round(other[target], 4) for _, other in scores],
+    summary[metric] = {
+        'pretrained': [round(one[metric], 4) for one, _ in scores],
+        'scratch': [round(other[metric], 4) for _, other in scores],
         'mean_difference': round(mean, 4),
         'interval': [round(x, 4) for x in (low, high)] if args.seeds > 1 else None}
   print(json.dumps(summary))

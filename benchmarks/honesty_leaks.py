@@ -35,6 +35,7 @@ from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import SIGNAL_RATE, TwinSpec
 
 _TARGETS = ('valence',)
+_SUBJECTS = 22  # in `identity`: a small study, as in honesty.py
 
 
 @dataclasses.dataclass
@@ -61,7 +62,7 @@ def identity(seed, leaning):
   """Whether the leak meter shows that the subject tells the label."""
   rng = np.random.default_rng(seed)
   trials, features = [], []
-  for subject in range(1, 13):
+  for subject in range(1, _SUBJECTS + 1):
     looks, side = rng.normal(0, 1, 4), 1 if subject % 2 else -1
     for number in range(1, 13):
       lean = side if rng.random() < leaning else -side
