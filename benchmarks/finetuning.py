@@ -3,8 +3,9 @@
   python benchmarks/finetuning.py [--seeds 5] [--steps 100] [--folds 2] [--root DIR]
 
 On one planted twin, prepared once, each seed (other folds, another encoder, other
-weights) runs the embedded default of configs/deap_video.py twice: from the encoder
-pre-trained on subjects set aside, and with fresh weights. Folds, steps, batches,
+weights) runs the embedded default of configs/deap_video.py twice: from an encoder
+pre-trained on 8 subjects set aside, longer than by default, and with fresh weights.
+Labels are few: each fold trains on 5 of the other 12. Folds, steps, batches,
 augmentation and rates are the same. Per seed macro-F1 and AUROC of valence over all
 held-out trials (the face shows nothing of arousal), the mean of the paired
 differences and its 95 % interval by Student's t. Goes on where it was killed.
@@ -38,8 +39,12 @@ def run(seed, pretrained, steps, folds, root, data_dir):
   config.train.optimiser.steps = steps
   config.train.optimiser.warmup_steps = steps // 10
   config.evaluation.folds = folds
+  config.encoder.subjects = 8
+  config.encoder.train.optimiser.update(steps=1500, warmup_steps=150)
+  config.encoder.train.checkpoint_every = 500
   given = {'train.optimiser.steps', 'train.optimiser.warmup_steps',
-           'evaluation.folds'}
+           'evaluation.folds', 'encoder.subjects', 'encoder.train.checkpoint_every',
+           'encoder.train.optimiser.steps', 'encoder.train.optimiser.warmup_steps'}
   name = 'pretrained' if pretrained else 'scratch'
   workdir = root / f'{name}_{steps}steps_{folds}folds_seed{seed}'
   if not (workdir / 'report.html').exists():

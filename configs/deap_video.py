@@ -44,7 +44,7 @@ def get_config(twin='planted'):
       operations=4, probability=0.5, magnitude=7.0, magnitude_std=0.5,
       crop_area=(0.08, 1.0), crop_aspect=(0.75, 4 / 3), flip=0.5, erase=0.25))
 
-  config.encoder = ConfigDict()
+  config.encoder = ConfigDict()  # as in deap_fusion.py: it is pre-trained once
   config.encoder.size = 'B'
   config.encoder.patch = 16
   config.encoder.dtype = 'bfloat16'
@@ -95,11 +95,11 @@ def get_config(twin='planted'):
       data=dict(frame_rate=5.0, frame_size=64),
       input=dict(clips=dict(stride=2, spacing=6.4), views=1,
                  augment=dict(operations=0, crop_area=(0.8, 1.0), erase=0.0)),
-      encoder=dict(size='tiny', dtype='float32', subjects=8, noise_floor=0.05,
+      encoder=dict(size='tiny', dtype='float32', noise_floor=0.05,
                    masks=dict(ratio=0.5), views=dict(scales=(1.0,)),
-                   train=dict(batch_size=32, workers=0,
-                              optimiser=dict(learning_rate=1e-3, steps=1500,
-                                             warmup_steps=150, clip_norm=1.0))),
+                   train=dict(batch_size=32, checkpoint_every=200, workers=0,
+                              optimiser=dict(learning_rate=1e-3, steps=600,
+                                             warmup_steps=60, clip_norm=1.0))),
       regularisation=dict(mix_probability=0.0),
       train=dict(batch_size=32, validate_every=50, checkpoint_every=50, workers=0,
                  optimiser=dict(learning_rate=2e-3, steps=200, warmup_steps=20,
