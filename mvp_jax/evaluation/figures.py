@@ -4,6 +4,7 @@ Every function takes `synthetic`: if true, the figure says so in its corner.
 """
 
 import io
+import textwrap
 import zlib
 from collections.abc import Sequence
 
@@ -147,6 +148,11 @@ def _over_runs(members):
 def short(name):
   """A name from a file at a length that leaves room for the plot."""
   return name if len(name) <= _MAX_NAME else f'{name[:_MAX_NAME - 1]}…'
+
+
+def in_two_lines(name):
+  """A name beside an axis: what `short` would cut goes on below."""
+  return '\n'.join(textwrap.wrap(name, _MAX_NAME, max_lines=2, placeholder='…'))
 
 
 def colour(name):

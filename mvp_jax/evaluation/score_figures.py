@@ -12,6 +12,7 @@ from mvp_jax.evaluation.figures import (
   STYLE,
   blank,
   colour,
+  in_two_lines,
   legend_above,
   short,
 )
@@ -48,7 +49,7 @@ def scores(results: Sequence[TargetResult], ceiling: dict | None,
       axes.annotate('best possible', (best, 1), xycoords=('data', 'axes fraction'),
                     xytext=(0, 3), textcoords='offset points', ha='center',
                     va='bottom', fontsize=8)
-    names = [short(model_name(name)) for name in result.everyone]
+    names = [in_two_lines(model_name(name)) for name in result.everyone]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - .5, -.5)
     axes.set_xlim(0, 1)

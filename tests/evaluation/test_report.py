@@ -109,6 +109,13 @@ def test_whole_report(workdir, predictions):
   assert 'absent' not in page.text
 
 
+def test_long_names_beside_an_axis_are_told_apart():
+  for name in ('cross-attention, physio asks', 'cross-attention, video asks'):
+    assert figures.in_two_lines(name).replace('\n', ' ') == name
+  endless = figures.in_two_lines('x' * 200)
+  assert endless.count('\n') == 1 and len(endless) < 50 and endless.endswith('…')
+
+
 AUDIT = {'passed': True, 'checks': [
     {'name': 'trials', 'passed': True, 'detail': 'each of 160 trials once'}]}
 
