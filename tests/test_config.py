@@ -139,6 +139,8 @@ def test_a_list_may_be_words_and_commas():
 
 
 @pytest.mark.parametrize(('tree', 'message'), [
+    ({'encoder': {'noise_floor': 0.0}},
+     r'config\.encoder: noise_floor is 0\.0, must be above 0'),
     ({'sede': 1}, r'config\.sede: no such setting; there are .*seed'),
     ({'data': {'fps': 1}}, r'config\.data\.fps: no such setting; .*frame_rate'),
     ({'train': {'optimiser': {'lr': 1.0}}},

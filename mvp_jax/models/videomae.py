@@ -47,7 +47,7 @@ class VideoMAEConfig:
   dtype: str = 'float32'  # of the computation; parameters are float32
   target: str = 'normalised'  # one of TARGETS
   # Added to each token's deviation in the normalised target; the reference's is 1e-6.
-  # Of the camera's noise or above (of 1), it keeps the noise of smooth skin from
+  # Above the camera's noise (of pixels in [0, 1]), it keeps that of smooth skin from
   # counting as much as a mouth.
   noise_floor: float = 1e-6
 
