@@ -23,15 +23,20 @@ from ml_collections import config_flags
 from mvp_jax.errors import InputError, Stopped, TrainingError
 
 _CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'The experiment: a file of configs/, maybe FILE.py:ARGUMENT.')
+  'config', None, 'The experiment: a file of configs/, maybe FILE.py:ARGUMENT.'
+)
 _WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'Where results go; default: runs/<name of the config file>.')
+  'workdir', None, 'Where results go; default: runs/<name of the config file>.'
+)
 _COORDINATOR = flags.DEFINE_string(
-    'coordinator', None, 'On several hosts: HOST:PORT of process 0.')
+  'coordinator', None, 'On several hosts: HOST:PORT of process 0.'
+)
 _PROCESSES = flags.DEFINE_integer(
-    'processes', None, 'On several hosts: how many processes there are.')
+  'processes', None, 'On several hosts: how many processes there are.'
+)
 _PROCESS = flags.DEFINE_integer(
-    'process', None, 'On several hosts: which one this is, from 0.')
+  'process', None, 'On several hosts: which one this is, from 0.'
+)
 flags.mark_flag_as_required('config')
 
 
@@ -55,8 +60,9 @@ def _complain(message):
 
 def main(argv):
   if argv[1:]:
-    return _complain(f'unexpected argument {argv[1]!r}; settings are given as '
-                     '--config.<name>=<value>')
+    return _complain(
+      f'unexpected argument {argv[1]!r}; settings are given as --config.<name>=<value>'
+    )
   logging.set_verbosity(logging.WARNING)
   import jax  # after the flags: --help stays quick
 
@@ -82,14 +88,17 @@ def main(argv):
   except jax.errors.JaxRuntimeError as error:
     if jax.process_count() == 1:
       raise
-    _complain(f'process {jax.process_index()} of {jax.process_count()} has lost '
-              f'another one ({str(error)[:200]}); {hosts.AGAIN}')
+    _complain(
+      f'process {jax.process_index()} of {jax.process_count()} has lost '
+      f'another one ({str(error)[:200]}); {hosts.AGAIN}'
+    )
     status = 1
   except OSError as error:
     if error.errno != errno.ENOSPC:
       raise
-    _complain(f'{error.filename or workdir}: the disk is full; make room and '
-              f'{hosts.AGAIN}')
+    _complain(
+      f'{error.filename or workdir}: the disk is full; make room and {hosts.AGAIN}'
+    )
     status = 1
   hosts.leave(status)
   return status

@@ -43,31 +43,44 @@ def main():
   parser.add_argument('--workers', type=int, default=2)
   parser.add_argument('--crf', type=int, nargs='+', default=[18, 22, 26])
   args = parser.parse_args()
-  jobs = [(crf, subject) for crf in args.crf
-          for subject in range(1, args.subjects + 1)]
+  jobs = [(crf, subject) for crf in args.crf for subject in range(1, args.subjects + 1)]
   with concurrent.futures.ProcessPoolExecutor(args.workers) as pool:
     seen = dict(zip(jobs, pool.map(watch, *zip(*jobs, strict=True)), strict=True))
   summary = {'benchmark': 'clock', 'subjects': args.subjects}
-  print(f'{"crf":>4}{"size":>6}{"Hz":>6} {"signal":<6}{"way":<7}'
-        f'{"median error":>13}{"within 0.1 s":>14}{"sure":>6}{"sure, right":>13}')
+  print(
+    f'{"crf":>4}{"size":>6}{"Hz":>6} {"signal":<6}{"way":<7}'
+    f'{"median error":>13}{"within 0.1 s":>14}{"sure":>6}{"sure, right":>13}'
+  )
   for crf in args.crf:
     for size, every in SETTINGS:
       for channel in clock.CHANNELS:
-        trials = [(subject, channel, every, *seen[crf, subject][size])
-                  for subject in range(1, args.subjects + 1)]
-        audit, sure, plain = map(np.array, zip(
-          *(errors(*trial) for trial in trials), strict=True))
-        pooled = np.array([pooled_error(trials[start:start + POOLED])
-                           for start in range(0, len(trials), POOLED)])
+        trials = [
+          (subject, channel, every, *seen[crf, subject][size])
+          for subject in range(1, args.subjects + 1)
+        ]
+        audit, sure, plain = map(
+          np.array, zip(*(errors(*trial) for trial in trials), strict=True)
+        )
+        pooled = np.array(
+          [
+            pooled_error(trials[start : start + POOLED])
+            for start in range(0, len(trials), POOLED)
+          ]
+        )
         for way, found in (('audit', audit), ('plain', plain), ('pooled', pooled)):
           if (way, channel) == ('plain', 'ecg'):  # it is no wave like the face's
             continue
           told = f'{sure.sum():6d}{(audit[sure] < 0.2).sum():13d}'
-          print(f'{crf:4d}{size:6d}{RATE / every:6.1f} {channel:<6}{way:<7}'
-                f'{np.median(found):11.3f} s{(found <= 0.1).mean():14.0%}'
-                f'{told if way == "audit" else ""}', flush=True)
+          print(
+            f'{crf:4d}{size:6d}{RATE / every:6.1f} {channel:<6}{way:<7}'
+            f'{np.median(found):11.3f} s{(found <= 0.1).mean():14.0%}'
+            f'{told if way == "audit" else ""}',
+            flush=True,
+          )
           summary[f'crf{crf}/{size}px/{RATE / every:g}Hz/{channel}/{way}'] = [
-            round(float(np.median(found)), 3), round(float((found <= 0.1).mean()), 3)]
+            round(float(np.median(found)), 3),
+            round(float((found <= 0.1).mean()), 3),
+          ]
   summary['required_median_seconds'] = 0.1
   print(json.dumps(summary))
 
@@ -120,7 +133,7 @@ def shifted(subject, channel, every, colours, times, late):
   """Arguments of `clock.compare`; of the frames only those within the 60 s."""
   body = simulate_body(TwinSpec(subjects=99), subject, 1)
   values = {'ppg': body.ppg, 'ecg': body.ecg[:, 0]}[channel]
-  values = values[BASELINE_SECONDS * SIGNAL_RATE:]
+  values = values[BASELINE_SECONDS * SIGNAL_RATE :]
   colours, times = colours[::every], times[::every].astype(float) + late
   inside = (times >= 0) & (times <= len(values) / SIGNAL_RATE)
   return colours[inside], times[inside], values, SIGNAL_RATE, channel

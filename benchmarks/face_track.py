@@ -73,8 +73,10 @@ def compare(path, truth, name):
   track = found['boxes'] * [found['info'].pixel_aspect, 1, 1]
   single, seen = every_frame(path)
   count = min(len(track), len(single))
-  rows = [figures(boxes[:count], truth, share) for boxes, share in (
-    (track, found['valid'].mean()), (single, seen))]
+  rows = [
+    figures(boxes[:count], truth, share)
+    for boxes, share in ((track, found['valid'].mean()), (single, seen))
+  ]
   for side, row in zip(('track', 'every frame'), rows, strict=True):
     print(f'{name:22}{side:12}' + ''.join(f'{value:10.4f}' for value in row))
   return rows
@@ -83,7 +85,8 @@ def compare(path, truth, name):
 def every_frame(path):
   """Boxes [frames, 3] by detection in each frame, and the share with a face."""
   cascade = cv2.CascadeClassifier(
-    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml')
+    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml'
+  )
   boxes, seen = [], 0
   with Video(path) as video:
     info = video.info
@@ -110,12 +113,16 @@ def figures(boxes, truth, found):
   else:
     ratio = np.median(truth[:, 2] / boxes[:, 2])
     shift = np.median((truth[:, :2] - boxes[:, :2]) / boxes[:, 2:], axis=0)
-    boxes = np.column_stack([boxes[:, :2] + shift * boxes[:, 2:],
-                             boxes[:, 2] * ratio])
+    boxes = np.column_stack([boxes[:, :2] + shift * boxes[:, 2:], boxes[:, 2] * ratio])
     error, side = boxes[:, :2] - truth[:, :2], np.median(truth[:, 2])
     overlap, drift = overlaps(boxes, truth).mean(), spread(error) / side
-  return (100 * spread(np.diff(error, 2, axis=0)) / side,
-          100 * spread(np.diff(error, axis=0)) / side, 100 * drift, overlap, found)
+  return (
+    100 * spread(np.diff(error, 2, axis=0)) / side,
+    100 * spread(np.diff(error, axis=0)) / side,
+    100 * drift,
+    overlap,
+    found,
+  )
 
 
 def spread(error):

@@ -42,15 +42,24 @@ def run(seed, pretrained, steps, folds, root, data_dir):
   config.encoder.subjects = 8
   config.encoder.train.optimiser.update(steps=1500, warmup_steps=150)
   config.encoder.train.checkpoint_every = 500
-  given = {'train.optimiser.steps', 'train.optimiser.warmup_steps',
-           'evaluation.folds', 'encoder.subjects', 'encoder.train.checkpoint_every',
-           'encoder.train.optimiser.steps', 'encoder.train.optimiser.warmup_steps'}
+  given = {
+    'train.optimiser.steps',
+    'train.optimiser.warmup_steps',
+    'evaluation.folds',
+    'encoder.subjects',
+    'encoder.train.checkpoint_every',
+    'encoder.train.optimiser.steps',
+    'encoder.train.optimiser.warmup_steps',
+  }
   name = 'pretrained' if pretrained else 'scratch'
   workdir = root / f'{name}_{steps}steps_{folds}folds_seed{seed}'
   if not (workdir / 'report.html').exists():
     finetuning.run(parse(resolve(config, given), finetuning.Config), workdir)
-  valence, = (r for r in evaluate(read_predictions(workdir / 'predictions.csv'))
-              if r.target == 'valence')
+  (valence,) = (
+    r
+    for r in evaluate(read_predictions(workdir / 'predictions.csv'))
+    if r.target == 'valence'
+  )
   return {metric: valence.scores['video'][metric].value for metric in _METRICS}
 
 
@@ -68,30 +77,43 @@ def main():
   parser.add_argument('--seeds', type=int, default=5, choices=range(1, len(_T) + 2))
   parser.add_argument('--steps', type=int, default=100)
   parser.add_argument('--folds', type=int, default=2)
-  parser.add_argument('--root', type=pathlib.Path,
-                      default=pathlib.Path('runs/finetuning'))
+  parser.add_argument(
+    '--root', type=pathlib.Path, default=pathlib.Path('runs/finetuning')
+  )
   parser.add_argument('--data-dir', type=pathlib.Path, default=pathlib.Path('data'))
   args = parser.parse_args()
-  scores = [[run(seed, pretrained, args.steps, args.folds, args.root, args.data_dir)
-             for pretrained in (True, False)] for seed in range(args.seeds)]
+  scores = [
+    [
+      run(seed, pretrained, args.steps, args.folds, args.root, args.data_dir)
+      for pretrained in (True, False)
+    ]
+    for seed in range(args.seeds)
+  ]
 
-  summary = {'benchmark': 'finetuning', 'steps': args.steps, 'folds': args.folds,
-             'seeds': args.seeds}
+  summary = {
+    'benchmark': 'finetuning',
+    'steps': args.steps,
+    'folds': args.folds,
+    'seeds': args.seeds,
+  }
   for metric in _METRICS:
     print(f'\n{METRIC_NAMES[metric]} of valence after {args.steps} steps')
     print('  seed  pre-trained  scratch  difference')
     differences = []
     for seed, (one, other) in enumerate(scores):
       differences.append(one[metric] - other[metric])
-      print(f'  {seed:>4}  {one[metric]:>11.3f}  {other[metric]:>7.3f}  '
-            f'{differences[-1]:>+10.3f}')
+      print(
+        f'  {seed:>4}  {one[metric]:>11.3f}  {other[metric]:>7.3f}  '
+        f'{differences[-1]:>+10.3f}'
+      )
     mean, low, high = paired(differences)
     print(f'  mean difference {mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}')
     summary[metric] = {
-        'pretrained': [round(one[metric], 4) for one, _ in scores],
-        'scratch': [round(other[metric], 4) for _, other in scores],
-        'mean_difference': round(mean, 4),
-        'interval': [round(x, 4) for x in (low, high)] if args.seeds > 1 else None}
+      'pretrained': [round(one[metric], 4) for one, _ in scores],
+      'scratch': [round(other[metric], 4) for _, other in scores],
+      'mean_difference': round(mean, 4),
+      'interval': [round(x, 4) for x in (low, high)] if args.seeds > 1 else None,
+    }
   print(json.dumps(summary))
 
 

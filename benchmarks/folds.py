@@ -63,21 +63,28 @@ def make_data(config, subjects, width, modalities):
   rng = np.random.default_rng(0)
   n = subjects * _TRIALS
   tokens = config.input.clips.max_clips(_SECONDS) * config.input.clips.slots
-  data = {'label': rng.integers(0, 2, (n, 2)).astype(np.float32),
-          'weight': np.ones(n, np.float32)}
+  data = {
+    'label': rng.integers(0, 2, (n, 2)).astype(np.float32),
+    'weight': np.ones(n, np.float32),
+  }
   if 'physio' in modalities:
-    data |= {'signals': rng.standard_normal((n, _SECONDS * _RATE, 2), np.float32),
-             'signals_valid': np.ones((n, _SECONDS * _RATE), bool)}
+    data |= {
+      'signals': rng.standard_normal((n, _SECONDS * _RATE, 2), np.float32),
+      'signals_valid': np.ones((n, _SECONDS * _RATE), bool),
+    }
   if 'video' in modalities:
     times = np.linspace(0, _SECONDS, tokens, dtype=np.float32)
-    data |= {'video': rng.standard_normal((n, tokens, width), np.float32),
-             'video_valid': np.ones((n, tokens), bool),
-             'video_times': np.tile(times, (n, 1))}
+    data |= {
+      'video': rng.standard_normal((n, tokens, width), np.float32),
+      'video_valid': np.ones((n, tokens), bool),
+      'video_times': np.tile(times, (n, 1)),
+    }
   return data
 
 
 def make_members(subjects, seeds, model, scale):
   """Leave-one-subject-out: the models and the rows that each is tested on."""
+
   def of(subject):
     return tuple(range(subject * _TRIALS, (subject + 1) * _TRIALS))
 
@@ -86,20 +93,36 @@ def make_members(subjects, seeds, model, scale):
     for fold in range(subjects):
       watched = (fold + 1) % subjects
       train = sum((of(s) for s in range(subjects) if s not in (fold, watched)), ())
-      members.append(Member(f'fold{fold}/seed{seed}/{model}', f'fold{fold}/{model}',
-                            1000 * seed + fold, train, of(watched), scale))
+      members.append(
+        Member(
+          f'fold{fold}/seed{seed}/{model}',
+          f'fold{fold}/{model}',
+          1000 * seed + fold,
+          train,
+          of(watched),
+          scale,
+        )
+      )
       tests.append(of(fold))
   return members, tests
 
 
 def alone(task, data, member, test, config, mesh, folder, log):
   """Trains and asks one model by itself; its scores [trials, targets]."""
-  sides = [Trials(data, rows, member.scale)
-           for rows in (member.train, member.validation, test)]
+  sides = [
+    Trials(data, rows, member.scale) for rows in (member.train, member.validation, test)
+  ]
   return fit_and_score(
-      task, sides, config.train, config.evaluation.batch_size, mesh=mesh,
-      seed=member.seed, run=member.run, directory=folder / 'checkpoints' / member.run,
-      log=log)[1]
+    task,
+    sides,
+    config.train,
+    config.evaluation.batch_size,
+    mesh=mesh,
+    seed=member.seed,
+    run=member.run,
+    directory=folder / 'checkpoints' / member.run,
+    log=log,
+  )[1]
 
 
 class Clock:
@@ -109,8 +132,7 @@ class Clock:
     self._wall, self._cpu = time.perf_counter(), time.process_time()
 
   def read(self):
-    return np.array([time.perf_counter() - self._wall,
-                     time.process_time() - self._cpu])
+    return np.array([time.perf_counter() - self._wall, time.process_time() - self._cpu])
 
 
 def main():
@@ -127,21 +149,35 @@ def main():
   keep_freed_memory()
 
   tree = get_config().to_dict()
-  config = (parse({k: v for k, v in tree.items() if k != 'embedded'}) if args.full
-            else parse(resolve(get_config()), Config))
-  config = dataclasses.replace(config, train=dataclasses.replace(
-      config.train, checkpoint_every=args.steps, optimiser=dataclasses.replace(
-          config.train.optimiser, steps=args.steps,
-          warmup_steps=min(10, args.steps - 1))))
+  config = (
+    parse({k: v for k, v in tree.items() if k != 'embedded'})
+    if args.full
+    else parse(resolve(get_config()), Config)
+  )
+  config = dataclasses.replace(
+    config,
+    train=dataclasses.replace(
+      config.train,
+      checkpoint_every=args.steps,
+      optimiser=dataclasses.replace(
+        config.train.optimiser, steps=args.steps, warmup_steps=min(10, args.steps - 1)
+      ),
+    ),
+  )
   mesh = make_mesh(MeshConfig())
   modalities = MODELS[args.model]
   width = config.encoder.model(config.input.clips, config.data.frame_size).feature_width
-  task = Emotion(FusionConfig(
-      **{f.name: getattr(config.model, f.name)
-         for f in dataclasses.fields(config.model)},
-      modalities=modalities, video_width=width))
+  task = Emotion(
+    FusionConfig(
+      **{
+        f.name: getattr(config.model, f.name) for f in dataclasses.fields(config.model)
+      },
+      modalities=modalities,
+      video_width=width,
+    )
+  )
   data = make_data(config, args.subjects, width, modalities)
-  scale = ({'video': np.full(width, 1.5, np.float32)} if 'video' in modalities else {})
+  scale = {'video': np.full(width, 1.5, np.float32)} if 'video' in modalities else {}
   members, tests = make_members(args.subjects, args.seeds, args.model, scale)
   count, some = len(members), min(args.alone, len(members))
 
@@ -153,42 +189,60 @@ def main():
         scores = []
         for i in range(some):
           clock = Clock()
-          scores.append(alone(task, data, members[i], tests[i], config, mesh, folder,
-                              log))
+          scores.append(
+            alone(task, data, members[i], tests[i], config, mesh, folder, log)
+          )
           (firsts if number == i == 0 else singles).append(clock.read())
         clock = Clock()
         models = Models(task, data, members, config.train, mesh, args.together)
-        params = models.fit(run=args.model, directory=folder / 'many', log=log,
-                            batch_size=config.evaluation.batch_size)
+        params = models.fit(
+          run=args.model,
+          directory=folder / 'many',
+          log=log,
+          batch_size=config.evaluation.batch_size,
+        )
         found = models.scores(params, tests, config.evaluation.batch_size)
         (groups if number else groups_first).append(clock.read())
         del models, params
-    difference = max(np.abs(x - y).max() for x, y in zip(scores, found[:some],
-                                                         strict=True))
+    difference = max(
+      np.abs(x - y).max() for x, y in zip(scores, found[:some], strict=True)
+    )
   single, group = np.min(singles, axis=0), np.min(groups or groups_first, axis=0)
   compiling = firsts[0] - single, groups_first[0] - group
   totals = compiling[0] + count * single, compiling[1] + group
 
   size = 'full' if args.full else 'embedded'
-  print(f'\n{args.model}, {size} size: {args.subjects} subjects x {args.seeds} seeds, '
-        f'{args.steps} steps, {os.cpu_count()} cores, {mesh.size} devices')
+  print(
+    f'\n{args.model}, {size} size: {args.subjects} subjects x {args.seeds} seeds, '
+    f'{args.steps} steps, {os.cpu_count()} cores, {mesh.size} devices'
+  )
   print(f'{"seconds":28}{"one by one":>12}{"together":>12}{"ratio":>8}')
   for name, one, other in (
-      ('compilation, wall', compiling[0][0], compiling[1][0]),
-      ('the rest, wall', count * single[0], group[0]),
-      ('in all, wall', totals[0][0], totals[1][0]),
-      ('the rest, CPU', count * single[1], group[1])):
+    ('compilation, wall', compiling[0][0], compiling[1][0]),
+    ('the rest, wall', count * single[0], group[0]),
+    ('in all, wall', totals[0][0], totals[1][0]),
+    ('the rest, CPU', count * single[1], group[1]),
+  ):
     print(f'{name:28}{one:12.1f}{other:12.1f}{one / max(other, 1e-9):8.2f}')
   print(f'largest difference of a score: {difference:.1e}')
-  print(json.dumps({
-      'benchmark': 'folds', 'model': args.model, 'size': size, 'models': count,
-      'steps': args.steps, 'devices': mesh.size,
-      'one_by_one_seconds': round(float(totals[0][0]), 1),
-      'together_seconds': round(float(totals[1][0]), 1),
-      'speedup': round(float(totals[0][0] / totals[1][0]), 2),
-      'speedup_cpu': round(float(count * single[1] / group[1]), 2),
-      'compilation_seconds': [round(float(x[0]), 1) for x in compiling],
-      'largest_difference': float(difference)}))
+  print(
+    json.dumps(
+      {
+        'benchmark': 'folds',
+        'model': args.model,
+        'size': size,
+        'models': count,
+        'steps': args.steps,
+        'devices': mesh.size,
+        'one_by_one_seconds': round(float(totals[0][0]), 1),
+        'together_seconds': round(float(totals[1][0]), 1),
+        'speedup': round(float(totals[0][0] / totals[1][0]), 2),
+        'speedup_cpu': round(float(count * single[1] / group[1]), 2),
+        'compilation_seconds': [round(float(x[0]), 1) for x in compiling],
+        'largest_difference': float(difference),
+      }
+    )
+  )
 
 
 if __name__ == '__main__':

@@ -31,27 +31,33 @@ from mvp_jax.evaluation.predictions import Prediction
 from mvp_jax.evaluation.results import evaluate
 
 TRIALS, FOLDS = 40, 5
-CLIPS = np.random.default_rng(7).normal(0, .7, TRIALS)
-PLANTED = {'fusion': .9, 'video': .5}
-NULLS = {'chance': dict.fromkeys(('fusion', 'video', 'physio'), 0.),
-         'equal': dict.fromkeys(('fusion', 'video', 'physio'), .7)}
+CLIPS = np.random.default_rng(7).normal(0, 0.7, TRIALS)
+PLANTED = {'fusion': 0.9, 'video': 0.5}
+NULLS = {
+  'chance': dict.fromkeys(('fusion', 'video', 'physio'), 0.0),
+  'equal': dict.fromkeys(('fusion', 'video', 'physio'), 0.7),
+}
 RESAMPLES = 1000
 
 
 def simulate(rng, subjects, skills):
   """Ratings [S, T], and {model: (probabilities, predicted ratings)}, each [S, T]."""
-  felt = CLIPS + rng.normal(0, .5, (subjects, 1)) + rng.normal(
-      0, 1, (subjects, TRIALS))
+  felt = (
+    CLIPS + rng.normal(0, 0.5, (subjects, 1)) + rng.normal(0, 1, (subjects, TRIALS))
+  )
   sign = np.where(felt > 0, 1, -1)
-  legible = rng.normal(0, .5, (subjects, 1))  # some faces tell more, to any model
+  legible = rng.normal(0, 0.5, (subjects, 1))  # some faces tell more, to any model
   noise = rng.normal(0, 1, (subjects, TRIALS))
   said = {}
   for model, skill in skills.items():
-    own = rng.normal(0, .4, (subjects, 1))  # at skill 0, as often below as above
-    logit = ((skill + own + (legible if skill else 0)) * sign
-             + rng.normal(0, .6, (subjects, 1)) + noise
-             + rng.normal(0, 1, (subjects, TRIALS)))
-    said[model] = 1 / (1 + np.exp(-logit)), 5 + .7 * logit
+    own = rng.normal(0, 0.4, (subjects, 1))  # at skill 0, as often below as above
+    logit = (
+      (skill + own + (legible if skill else 0)) * sign
+      + rng.normal(0, 0.6, (subjects, 1))
+      + noise
+      + rng.normal(0, 1, (subjects, TRIALS))
+    )
+    said[model] = 1 / (1 + np.exp(-logit)), 5 + 0.7 * logit
   return 5 + 1.5 * felt, said
 
 
@@ -66,8 +72,9 @@ def rows(ratings, said):
     truth = ('valence', float(ratings[s, t]), int(high[s, t]))
     yield Prediction(*known, 'class_prior', *truth, float(prior[fold[s]]))
     for model, (scores, predicted) in said.items():
-      yield Prediction(*known, model, *truth, float(scores[s, t]),
-                       float(predicted[s, t]))
+      yield Prediction(
+        *known, model, *truth, float(scores[s, t]), float(predicted[s, t])
+      )
 
 
 def true_scores(skills, subjects=20_000):
@@ -77,8 +84,14 @@ def true_scores(skills, subjects=20_000):
   found = {}
   for model, (scores, predicted) in said.items():
     found[model] = metrics.sums(
-        ratings.ravel() > 5, scores.ravel(), one, one, 1, ratings=ratings.ravel(),
-        predicted_ratings=predicted.ravel()).metrics(np.ones((1, 1)))[0]
+      ratings.ravel() > 5,
+      scores.ravel(),
+      one,
+      one,
+      1,
+      ratings=ratings.ravel(),
+      predicted_ratings=predicted.ravel(),
+    ).metrics(np.ones((1, 1)))[0]
   return found
 
 
@@ -86,16 +99,23 @@ def bca_interval(ratings, scores, predicted, seed):
   """Bias-corrected and accelerated bootstrap (Efron, 1987) of METRICS."""
   subjects = len(ratings)
   who = np.repeat(np.arange(subjects), TRIALS)
-  sums = metrics.sums(ratings.ravel() > 5, scores.ravel(), who, who % FOLDS, subjects,
-                      ratings=ratings.ravel(), predicted_ratings=predicted.ravel())
+  sums = metrics.sums(
+    ratings.ravel() > 5,
+    scores.ravel(),
+    who,
+    who % FOLDS,
+    subjects,
+    ratings=ratings.ravel(),
+    predicted_ratings=predicted.ravel(),
+  )
   value = sums.metrics(np.ones((1, subjects)))[0]
   drawn = statistics.bootstrap(sums.metrics, subjects, RESAMPLES, seed)
   without = sums.metrics(1 - np.eye(subjects))
   lost = without.mean(0) - without
-  skew = (lost ** 3).sum(0) / (6 * (lost ** 2).sum(0) ** 1.5)
+  skew = (lost**3).sum(0) / (6 * (lost**2).sum(0) ** 1.5)
   bias = stats.norm.ppf((drawn < value).mean(0) + (drawn == value).mean(0) / 2)
   ends = []
-  for z in stats.norm.ppf([.025, .975]):
+  for z in stats.norm.ppf([0.025, 0.975]):
     level = stats.norm.cdf(bias + (bias + z) / (1 - skew * (bias + z)))
     ends.append([np.quantile(drawn[:, k], level[k]) for k in range(len(METRICS))])
   return np.array(ends)
@@ -104,23 +124,28 @@ def bca_interval(ratings, scores, predicted, seed):
 def planted(subjects, corpora, truth):
   """{way: how often the interval held the truth, for each of METRICS}."""
   gap = truth['fusion'] - truth['video']
-  held = {way: np.zeros(len(METRICS)) for way in
-          ('t', 'percentile', 'BCa', 't, difference')}
+  held = {
+    way: np.zeros(len(METRICS)) for way in ('t', 'percentile', 'BCa', 't, difference')
+  }
   shown = 0
   for corpus in range(corpora):
     ratings, said = simulate(
-        np.random.default_rng((1, subjects, corpus)), subjects, PLANTED)
-    result, = evaluate(list(rows(ratings, said)), resamples=RESAMPLES, seed=corpus)
+      np.random.default_rng((1, subjects, corpus)), subjects, PLANTED
+    )
+    (result,) = evaluate(list(rows(ratings, said)), resamples=RESAMPLES, seed=corpus)
     found = [result.scores['fusion'][name] for name in METRICS]
     gains = result.differences['fusion', 'video']
     low, high = bca_interval(ratings, *said['fusion'], corpus)
     aim = truth['fusion']
     held['t'] += [e.low <= x <= e.high for e, x in zip(found, aim, strict=True)]
-    held['percentile'] += [e.bootstrap_low <= x <= e.bootstrap_high
-                           for e, x in zip(found, aim, strict=True)]
+    held['percentile'] += [
+      e.bootstrap_low <= x <= e.bootstrap_high for e, x in zip(found, aim, strict=True)
+    ]
     held['BCa'] += (low <= aim) & (aim <= high)
-    held['t, difference'] += [gains[name].low <= x <= gains[name].high
-                              for name, x in zip(METRICS, gap, strict=True)]
+    held['t, difference'] += [
+      gains[name].low <= x <= gains[name].high
+      for name, x in zip(METRICS, gap, strict=True)
+    ]
     shown += gains['macro_f1'].shown
   return held, shown
 
@@ -134,8 +159,9 @@ def null(skills, subjects, corpora):
   claims, uncorrected = 0, 0
   for corpus in range(corpora):
     ratings, said = simulate(
-        np.random.default_rng((2, subjects, corpus)), subjects, skills)
-    result, = evaluate(list(rows(ratings, said)), resamples=2, seed=corpus)
+      np.random.default_rng((2, subjects, corpus)), subjects, skills
+    )
+    (result,) = evaluate(list(rows(ratings, said)), resamples=2, seed=corpus)
     tests = []
     for (_, b), gain in result.differences.items():
       name = 'accuracy' if b == 'majority' else 'macro_f1'
@@ -143,10 +169,10 @@ def null(skills, subjects, corpora):
         tests.append((gain[name], False))
       elif not any(skills.values()):
         tests.append((gain[name], True))
-    claims += any(gain.shown and (gain.value > 0 or not above)
-                  for gain, above in tests)
-    uncorrected += any(gain.low > 0 or gain.high < 0 and not above
-                       for gain, above in tests)
+    claims += any(gain.shown and (gain.value > 0 or not above) for gain, above in tests)
+    uncorrected += any(
+      gain.low > 0 or gain.high < 0 and not above for gain, above in tests
+    )
   return claims, uncorrected
 
 
@@ -157,12 +183,18 @@ def main():
   start, cpu = time.monotonic(), time.process_time()
   found = {'benchmark': 'honesty', 'corpora': corpora}
   truth = true_scores(PLANTED)
-  print('true scores of fusion: ' + ', '.join(
-      f'{name} {x:.3f}' for name, x in zip(METRICS, truth['fusion'], strict=True)))
+  print(
+    'true scores of fusion: '
+    + ', '.join(
+      f'{name} {x:.3f}' for name, x in zip(METRICS, truth['fusion'], strict=True)
+    )
+  )
   for subjects in (22, 37):
     held, shown = planted(subjects, corpora, truth)
-    print(f'\n{subjects} subjects: corpora of {corpora} whose 95 % interval holds the '
-          'true score')
+    print(
+      f'\n{subjects} subjects: corpora of {corpora} whose 95 % interval holds the '
+      'true score'
+    )
     print(f'{"":14}' + ''.join(f'{name[:12]:>13}' for name in METRICS))
     for way, counts in held.items():
       print(f'{way:14}' + ''.join(f'{count:13.0f}' for count in counts))
@@ -173,8 +205,10 @@ def main():
   for name, skills in NULLS.items():
     for subjects in (22, 37):
       claims, uncorrected = null(skills, subjects, corpora)
-      print(f'null ({name}), {subjects} subjects: {claims} of {corpora} claim a '
-            f'difference; intervals alone would in {uncorrected}')
+      print(
+        f'null ({name}), {subjects} subjects: {claims} of {corpora} claim a '
+        f'difference; intervals alone would in {uncorrected}'
+      )
       found[f'{subjects}/null {name}'] = {'claims': claims, 'uncorrected': uncorrected}
   found['seconds'] = round(time.monotonic() - start, 1)
   found['cpu_seconds'] = round(time.process_time() - cpu, 1)

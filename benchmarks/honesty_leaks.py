@@ -45,17 +45,28 @@ class _Corpus:
   trials: list
   directory: pathlib.Path
   has_video: bool = False
-  metadata: dict = dataclasses.field(default_factory=lambda: {
-      'channels': ['eda', 'ppg'], 'signal_rate': float(SIGNAL_RATE)})
+  metadata: dict = dataclasses.field(
+    default_factory=lambda: {
+      'channels': ['eda', 'ppg'],
+      'signal_rate': float(SIGNAL_RATE),
+    }
+  )
 
 
 def _trial(subject, number, rating, signals=None):
   signals = np.zeros((0, 2), np.float32) if signals is None else signals
   return Trial(
-      trial_id=f's{subject:02d}_trial{number:02d}', subject=subject, trial=number,
-      stimulus=number, ratings={'valence': float(rating)},
-      signals=signals.astype(np.float32), signals_valid=np.ones(signals.shape, bool),
-      frame_times=np.zeros(0, np.float32), frame_valid=np.zeros(0, bool), first_chunk=0)
+    trial_id=f's{subject:02d}_trial{number:02d}',
+    subject=subject,
+    trial=number,
+    stimulus=number,
+    ratings={'valence': float(rating)},
+    signals=signals.astype(np.float32),
+    signals_valid=np.ones(signals.shape, bool),
+    frame_times=np.zeros(0, np.float32),
+    frame_valid=np.zeros(0, bool),
+    first_chunk=0,
+  )
 
 
 def identity(seed, leaning):
@@ -71,11 +82,13 @@ def identity(seed, leaning):
   features, of = np.array(features), {t.trial_id: t for t in trials}
   subjects = np.array([t.subject for t in trials])
   rows = leak_meter.classic_trials(
-      deal_trials(trials, 4, 1, seed, _TARGETS, 5.0), trials, features, seed)
+    deal_trials(trials, 4, 1, seed, _TARGETS, 5.0), trials, features, seed
+  )
   for fold in make_folds(trials, folds=4, seed=seed, targets=_TARGETS):
     for said in classic_baselines(fold, trials, features, subjects, seed):
-      rows += leak_meter.told(leak_meter.HONEST, said.model, of[said.trial_id],
-                              fold.cuts, said.score)
+      rows += leak_meter.told(
+        leak_meter.HONEST, said.model, of[said.trial_id], fold.cuts, said.score
+      )
   return _shown(rows)
 
 
@@ -86,8 +99,9 @@ def windows(seed):
   index, numbers = np.repeat(np.arange(40), 4), np.tile(np.arange(4), 40)
   features = rng.normal(0, 1, (40, 6))[index] + rng.normal(0, 0.2, (160, 6))
   folds = make_folds(trials, folds=4, targets=_TARGETS, seed=seed)
-  return _shown(leak_meter.classic_windows(folds, trials, features, index, numbers,
-                                           seed))
+  return _shown(
+    leak_meter.classic_windows(folds, trials, features, index, numbers, seed)
+  )
 
 
 def _shown(rows):
@@ -102,20 +116,24 @@ def copy(seed, copied):
   for subject in range(1, 5):
     for number in range(1, 5):
       body = simulate_body(spec, subject, number)
-      trials.append(_trial(subject, number, 2 + 6 * (number % 2),
-                           np.stack([body.eda, body.ppg], 1)))
+      trials.append(
+        _trial(subject, number, 2 + 6 * (number % 2), np.stack([body.eda, body.ppg], 1))
+      )
   if copied:
     a, b = rng.choice(4, 2, replace=False) * 4 + rng.integers(0, 4, 2)
-    late = trials[a].signals[round(rng.uniform(0, 20) * SIGNAL_RATE):]
+    late = trials[a].signals[round(rng.uniform(0, 20) * SIGNAL_RATE) :]
     late = late * rng.uniform(0.5, 2) + rng.normal(0, 1)
     late = late + 0.005 * late.std(0) * rng.normal(size=late.shape)
     trials[b] = dataclasses.replace(
-        trials[b], signals=late.astype(np.float32),
-        signals_valid=np.ones(late.shape, bool))
+      trials[b],
+      signals=late.astype(np.float32),
+      signals_valid=np.ones(late.shape, bool),
+    )
   folds = make_folds(trials, 'leave_one_subject_out', validation=0, targets=_TARGETS)
   with tempfile.TemporaryDirectory() as folder:
     checks = audit.check_content(
-        _Corpus(trials, pathlib.Path(folder) / 'corpus' / '1'), folds, trials)
+      _Corpus(trials, pathlib.Path(folder) / 'corpus' / '1'), folds, trials
+    )
   failed = [check for check in checks if not check.passed]
   if copied and failed:
     return all(trials[i].trial_id in failed[0].detail for i in (a, b))
@@ -137,14 +155,18 @@ def main():
   summary = {'benchmark': 'honesty_leaks', 'corpora': count}
   print(f'{"leak":<28} shown   of   seconds')
   for name, ask in (
-      ('identity', lambda seed: identity(seed, 0.85)), ('windows', windows),
-      ('copy', lambda seed: copy(seed, True)), ('folds', folds),
-      ('none (identity)', lambda seed: identity(seed, 0.5)),
-      ('none (copy)', lambda seed: copy(seed, False))):
+    ('identity', lambda seed: identity(seed, 0.85)),
+    ('windows', windows),
+    ('copy', lambda seed: copy(seed, True)),
+    ('folds', folds),
+    ('none (identity)', lambda seed: identity(seed, 0.5)),
+    ('none (copy)', lambda seed: copy(seed, False)),
+  ):
     start = time.monotonic()
     shown = sum(bool(ask(seed)) for seed in range(count))
-    print(f'{name:<28} {shown:>5} {count:>4} {time.monotonic() - start:>9.1f}',
-          flush=True)
+    print(
+      f'{name:<28} {shown:>5} {count:>4} {time.monotonic() - start:>9.1f}', flush=True
+    )
     summary[name] = shown
   print(json.dumps(summary))
 

@@ -83,8 +83,9 @@ def main():
     videos = folder / 'videos'
     videos.mkdir()
     (videos / path.name).symlink_to(path.resolve())
-    corpus = Corpus(prepare('videos', videos, folder / 'data', frame_rate=RATE,
-                            frame_size=SHORT_SIDE))
+    corpus = Corpus(
+      prepare('videos', videos, folder / 'data', frame_rate=RATE, frame_size=SHORT_SIDE)
+    )
     describe(path, corpus)
     processors = pin()
     result = one_core(path, as_mp4(path, folder), corpus, args.clips)
@@ -119,19 +120,31 @@ def as_mp4(path, folder):
 def describe(path, corpus):
   with av.open(str(path)) as container:
     stream = container.streams.video[0]
-    print(f'{path.name}: {stream.width}x{stream.height}, '
-          f'{float(stream.average_rate):g} a second, {stream.codec_context.name}')
+    print(
+      f'{path.name}: {stream.width}x{stream.height}, '
+      f'{float(stream.average_rate):g} a second, {stream.codec_context.name}'
+    )
   trial = corpus.trials[0]
   height, width = corpus.frames(trial, [0]).shape[1:3]
   stored = sum(f.stat().st_size for f in corpus.directory.glob('*frames*'))
   count = len(trial.frame_times)
-  print(f'stored: {count} frames, {width}x{height}, {RATE:g} a second, JPEG quality '
-        f'{JPEG_QUALITY}, {stored / count / 1e3:.1f} kB a frame')
+  print(
+    f'stored: {count} frames, {width}x{height}, {RATE:g} a second, JPEG quality '
+    f'{JPEG_QUALITY}, {stored / count / 1e3:.1f} kB a frame'
+  )
 
 
 def source_of(corpus, trial, repeats):
-  return RandomClips(corpus, [trial], ClipLayout(), size=SIZE, patch=16,
-                     masks=MaskConfig(), views=ViewConfig(repeats=repeats), per_trial=1)
+  return RandomClips(
+    corpus,
+    [trial],
+    ClipLayout(),
+    size=SIZE,
+    patch=16,
+    masks=MaskConfig(),
+    views=ViewConfig(repeats=repeats),
+    per_trial=1,
+  )
 
 
 def one_core(path, mp4, corpus, count):
@@ -140,10 +153,15 @@ def one_core(path, mp4, corpus, count):
   sequence, seek = Decoded(path, corpus, False), Decoded(mp4, corpus, True)
   right = agreement(sequence, seek, trial)
   avi = agreement(sequence, Decoded(path, corpus, True), trial)
-  print(f'seeking finds the right frames: {right:.0%} of those in the MP4, {avi:.0%} '
-        f'of those in {path.name}\n')
-  ways = {'prepared shards': corpus, 'PyAV in sequence': sequence,
-          'PyAV with seek, MP4': seek}
+  print(
+    f'seeking finds the right frames: {right:.0%} of those in the MP4, {avi:.0%} '
+    f'of those in {path.name}\n'
+  )
+  ways = {
+    'prepared shards': corpus,
+    'PyAV in sequence': sequence,
+    'PyAV with seek, MP4': seek,
+  }
   seconds = {}
   print(f'{"":22}{"ms a clip":>20}{"clips a second":>17}{"ratio":>8}')
   for repeats in (1, 4):
@@ -151,17 +169,24 @@ def one_core(path, mp4, corpus, count):
     for way, frames in ways.items():
       seconds[way, repeats] = cost(source_of(frames, trial, repeats), count)
       ratio = seconds[way, repeats] / seconds['prepared shards', repeats]
-      print(f'  {way:20}{1e3 * seconds[way, repeats]:20.1f}'
-            f'{1 / seconds[way, repeats]:17.1f}{ratio:8.1f}')
+      print(
+        f'  {way:20}{1e3 * seconds[way, repeats]:20.1f}'
+        f'{1 / seconds[way, repeats]:17.1f}{ratio:8.1f}'
+      )
   ours, inorder, sought = (seconds[way, 1] for way in ways)
   return {
-      'clips_per_second_per_core': round(1 / ours, 1),
-      'pyav_clips_per_second_per_core': round(1 / inorder, 2),
-      'pyav_seek_clips_per_second_per_core': round(1 / sought, 2),
-      'ratio': round(inorder / ours, 1), 'ratio_to_seek': round(sought / ours, 1),
-      'ratio_with_4_views': round(seconds['PyAV in sequence', 4]
-                                  / seconds['prepared shards', 4], 1),
-      'required_ratio': REQUIRED, 'seek_right_in_mp4': right, 'seek_right_in_avi': avi}
+    'clips_per_second_per_core': round(1 / ours, 1),
+    'pyav_clips_per_second_per_core': round(1 / inorder, 2),
+    'pyav_seek_clips_per_second_per_core': round(1 / sought, 2),
+    'ratio': round(inorder / ours, 1),
+    'ratio_to_seek': round(sought / ours, 1),
+    'ratio_with_4_views': round(
+      seconds['PyAV in sequence', 4] / seconds['prepared shards', 4], 1
+    ),
+    'required_ratio': REQUIRED,
+    'seek_right_in_mp4': right,
+    'seek_right_in_avi': avi,
+  }
 
 
 def cost(source, count):
@@ -193,10 +218,11 @@ def stages(corpus, count):
   spent = {}
   with contextlib.ExitStack() as stack:
     for name, place, attribute in (
-        ('read and parse chunks', corpus, '_chunks'),
-        ('decode JPEG', trials.cv2, 'imdecode'),
-        ('draw masks', clip_sources, 'draw_masks'),
-        ('crop, resize, flip', clip_sources, 'draw_view')):
+      ('read and parse chunks', corpus, '_chunks'),
+      ('decode JPEG', trials.cv2, 'imdecode'),
+      ('draw masks', clip_sources, 'draw_masks'),
+      ('crop, resize, flip', clip_sources, 'draw_view'),
+    ):
       spent[name] = 0.0
       stack.enter_context(watched(spent, name, place, attribute))
     total = cost(source_of(corpus, corpus.trials[0], 1), count) * (count + 1)
@@ -217,8 +243,11 @@ def watched(spent, name, place, attribute):
     finally:
       spent[name] += time.process_time() - start
 
-  set_it = place.__dict__.__setitem__ if isinstance(place, Corpus) else (
-      lambda key, value: setattr(place, key, value))
+  set_it = (
+    place.__dict__.__setitem__
+    if isinstance(place, Corpus)
+    else (lambda key, value: setattr(place, key, value))
+  )
   set_it(attribute, run)
   try:
     yield
@@ -232,10 +261,18 @@ def loader(corpus, seconds=6.0, batch_size=16):
   print(f'\nthe loader on {os.cpu_count()} processors, views a second by the clock')
   for repeats, workers in itertools.product((1, 4), (0, 1, 2)):
     source = RandomClips(
-        corpus, corpus.trials, ClipLayout(), size=SIZE, patch=16, masks=MaskConfig(),
-        views=ViewConfig(repeats=repeats), per_trial=64)
-    batches = iter(training_batches(source, batch_size, 0, workers, source.read,
-                                    views=repeats))
+      corpus,
+      corpus.trials,
+      ClipLayout(),
+      size=SIZE,
+      patch=16,
+      masks=MaskConfig(),
+      views=ViewConfig(repeats=repeats),
+      per_trial=64,
+    )
+    batches = iter(
+      training_batches(source, batch_size, 0, workers, source.read, views=repeats)
+    )
     for _ in range(4):  # what was read ahead
       next(batches)
     count, start = 0, time.perf_counter()

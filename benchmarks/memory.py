@@ -45,10 +45,11 @@ def theory(config, batch, visible, masked):
   """Bytes at the worst moment of a step; see the module."""
   item = 2 if config.dtype == 'bfloat16' else 4
   width, tokens = config.decoder_width, visible + masked
-  stacks = [(visible, config.width, config.mlp_width, config.heads, config.depth),
-            (tokens, width, 4 * width, config.decoder_heads, config.decoder_depth)]
-  numbers = sum(depth * kept(n, d, m, h, config.remat)
-                for n, d, m, h, depth in stacks)
+  stacks = [
+    (visible, config.width, config.mlp_width, config.heads, config.depth),
+    (tokens, width, 4 * width, config.decoder_heads, config.decoder_depth),
+  ]
+  numbers = sum(depth * kept(n, d, m, h, config.remat) for n, d, m, h, depth in stacks)
   n, d, m, h, _ = stacks[1]  # at work: the decoder's block, the larger one
   working = kept(n, d, m, h, 'none') * (config.remat != 'none') + h * n**2
   ends = 3 * masked * config.pixels_per_token  # target, prediction, gradient
@@ -60,8 +61,11 @@ def measure(config, batch):
   task, optimiser = MaskedVideo(config), OptimiserConfig(steps=1000)
   mesh = sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
   state = abstract_state(task, optimiser, mesh)
-  step = train_step(task, optimiser, mesh).lower(
-      state, sharding.put_batch(batch, mesh)).compile()
+  step = (
+    train_step(task, optimiser, mesh)
+    .lower(state, sharding.put_batch(batch, mesh))
+    .compile()
+  )
   parameters = sum(4 * x.size for x in jax.tree.leaves(state.params))
   return parameters, step.memory_analysis().temp_size_in_bytes
 
@@ -72,8 +76,10 @@ def main():
   parser.add_argument('--batch', type=int, default=8)
   parser.add_argument('--dtype', default='float32', choices=layers.DTYPES)
   args = parser.parse_args()
-  print(f'ViT-{args.size}, batch {args.batch}, {args.dtype}, on '
-        f'{jax.devices()[0].device_kind}; MiB')
+  print(
+    f'ViT-{args.size}, batch {args.batch}, {args.dtype}, on '
+    f'{jax.devices()[0].device_kind}; MiB'
+  )
   print(f'{"remat":8} {"state":>8} {"temporary":>10} {"peak":>8} {"theory":>8} ratio')
   ratios = {}
   for remat in layers.REMAT:
@@ -81,15 +87,27 @@ def main():
     batch = make_batch(config, args.batch)
     parameters, temporary = measure(config, batch)
     peak = 3 * parameters + temporary
-    wanted = 4 * parameters + theory(config, args.batch, batch['visible'].shape[1],
-                                     batch['masked'].shape[1])
+    wanted = 4 * parameters + theory(
+      config, args.batch, batch['visible'].shape[1], batch['masked'].shape[1]
+    )
     ratios[remat] = round(peak / wanted, 3)
     mib = [x / 2**20 for x in (3 * parameters, temporary, peak, wanted)]
-    print(f'{remat:8} {mib[0]:8.0f} {mib[1]:10.0f} {mib[2]:8.0f} {mib[3]:8.0f} '
-          f'{ratios[remat]:5.2f}')
-  print(json.dumps({'benchmark': 'memory', 'size': args.size, 'batch': args.batch,
-                    'dtype': args.dtype, 'device': jax.devices()[0].device_kind,
-                    'peak_over_theory': ratios}))
+    print(
+      f'{remat:8} {mib[0]:8.0f} {mib[1]:10.0f} {mib[2]:8.0f} {mib[3]:8.0f} '
+      f'{ratios[remat]:5.2f}'
+    )
+  print(
+    json.dumps(
+      {
+        'benchmark': 'memory',
+        'size': args.size,
+        'batch': args.batch,
+        'dtype': args.dtype,
+        'device': jax.devices()[0].device_kind,
+        'peak_over_theory': ratios,
+      }
+    )
+  )
 
 
 if __name__ == '__main__':

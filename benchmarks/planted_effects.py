@@ -34,19 +34,25 @@ def run(variant, seed, root):
   if not (workdir / 'report.html').exists():
     experiment.run(parse(resolve(config)), workdir)
   results = evaluate(read_predictions(workdir / 'predictions.csv'))
-  return {(model, r.target): r.scores[model]['macro_f1'] for r in results
-          for model in r.models}, time.monotonic() - start
+  return {
+    (model, r.target): r.scores[model]['macro_f1']
+    for r in results
+    for model in r.models
+  }, time.monotonic() - start
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--seeds', type=int, default=5)
   parser.add_argument('--null-seeds', type=int, default=1)
-  parser.add_argument('--root', type=pathlib.Path,
-                      default=pathlib.Path('runs/planted_effects'))
+  parser.add_argument(
+    '--root', type=pathlib.Path, default=pathlib.Path('runs/planted_effects')
+  )
   args = parser.parse_args()
-  found = {v: [run(v, seed, args.root) for seed in range(n)]
-           for v, n in (('planted', args.seeds), ('null', args.null_seeds))}
+  found = {
+    v: [run(v, seed, args.root) for seed in range(n)]
+    for v, n in (('planted', args.seeds), ('null', args.null_seeds))
+  }
   summary = {'benchmark': 'planted_effects'}
   for variant, runs in found.items():
     if not runs:
@@ -56,8 +62,10 @@ def main():
       values = [scores[key].value for scores, _ in runs]
       low = min(scores[key].low for scores, _ in runs)
       high = max(scores[key].high for scores, _ in runs)
-      print(f'  {key[0]:>8} {key[1]:<8} {statistics.mean(values):.3f} '
-            f'({min(values):.3f}-{max(values):.3f}), intervals {low:.3f}-{high:.3f}')
+      print(
+        f'  {key[0]:>8} {key[1]:<8} {statistics.mean(values):.3f} '
+        f'({min(values):.3f}-{max(values):.3f}), intervals {low:.3f}-{high:.3f}'
+      )
       summary[f'{variant}/{"/".join(key)}'] = [round(v, 3) for v in values]
     print(f'  seconds: {", ".join(f"{seconds:.0f}" for _, seconds in runs)}')
   print(json.dumps(summary))

@@ -51,17 +51,22 @@ def main():
       for _ in video:
         pass
       count, seconds, info = video.count, video.seconds, video.info
-    print(f'{path.name}: {count} frames, {info.width}x{info.height}, '
-          f'{info.rate:g} a second; stored: {SPEC.rate:g} a second, {SPEC.size} px')
+    print(
+      f'{path.name}: {count} frames, {info.width}x{info.height}, '
+      f'{info.rate:g} a second; stored: {SPEC.rate:g} a second, {SPEC.size} px'
+    )
     plain, whole = [], []
     for _ in range(args.rounds):
       plain.append(timed(decode_and_resize, path))
       with stopwatches() as stages:
         whole.append(timed(frames.face_frames, path, SPEC, seconds))
   print_table(stages, whole[-1], count)
-  result = {'plain_frames_per_second': round(count / min(plain), 1),
-            'preparation_frames_per_second': round(count / min(whole), 1),
-            'ratio': round(min(plain) / min(whole), 2), 'required_ratio': 0.7}
+  result = {
+    'plain_frames_per_second': round(count / min(plain), 1),
+    'preparation_frames_per_second': round(count / min(whole), 1),
+    'ratio': round(min(plain) / min(whole), 2),
+    'required_ratio': 0.7,
+  }
   print(json.dumps(result))
 
 
@@ -73,8 +78,11 @@ def draw(folder):
 def decode_and_resize(path):
   with av.open(str(path)) as container:
     for frame in container.decode(video=0):
-      cv2.resize(frame.to_ndarray(format='rgb24'), (SPEC.size, SPEC.size),
-                 interpolation=cv2.INTER_AREA)
+      cv2.resize(
+        frame.to_ndarray(format='rgb24'),
+        (SPEC.size, SPEC.size),
+        interpolation=cv2.INTER_AREA,
+      )
 
 
 def timed(function, *args):
@@ -95,6 +103,7 @@ def stopwatches():
         return function(*args)
       finally:
         spent[stage] += time.perf_counter() - start
+
     return run
 
   originals = {stage: getattr(*place) for stage, place in STAGES.items()}
@@ -111,8 +120,9 @@ def print_table(stages, total, count):
   rows = {'decode, and the rest': total - sum(stages.values()), **stages}
   print(f'\n{"stage":22}{"seconds":>9}{"share":>8}{"ms/frame in":>13}')
   for stage, seconds in (*rows.items(), ('all', total)):
-    print(f'{stage:22}{seconds:9.2f}{seconds / total:8.0%}'
-          f'{1e3 * seconds / count:13.3f}')
+    print(
+      f'{stage:22}{seconds:9.2f}{seconds / total:8.0%}{1e3 * seconds / count:13.3f}'
+    )
 
 
 if __name__ == '__main__':

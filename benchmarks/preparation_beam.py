@@ -33,8 +33,10 @@ def main():
   parser.add_argument('--tasks', type=int, default=200)
   parser.add_argument('--workers', type=int, default=2)
   args = parser.parse_args()
-  options = (f'--runner=FnApiRunner --direct_num_workers={args.workers} '
-             '--direct_running_mode=multi_processing')
+  options = (
+    f'--runner=FnApiRunner --direct_num_workers={args.workers} '
+    '--direct_running_mode=multi_processing'
+  )
   engines = {'processes': {'workers': args.workers}, 'beam': {'beam': options}}
   spec = TwinSpec(subjects=1, trials=args.trials, frame_rate=args.rate)
   frames = round(args.trials * spec.video_seconds * args.rate)
@@ -42,23 +44,31 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     folder = Path(folder)
     write_deap_twin(folder / 'twin', spec)
-    print(f'{"":12}{"trials s":>10}{"frames/s":>10}{"CPU s":>8}{"rest s":>8}'
-          f'{"CPU s":>8}{"start s":>9}{"ms a task":>11}')
+    print(
+      f'{"":12}{"trials s":>10}{"frames/s":>10}{"CPU s":>8}{"rest s":>8}'
+      f'{"CPU s":>8}{"start s":>9}{"ms a task":>11}'
+    )
     for name, fields in engines.items():
       (trials, work), (rest, alone) = build(
-        folder / 'twin', folder / name, args.rate / 2, fields)
+        folder / 'twin', folder / name, args.rate / 2, fields
+      )
       start = idle(folder / f'{name}_one', args.workers, fields)
       each = (idle(folder / f'{name}_many', args.tasks, fields) - start) / args.tasks
-      print(f'{name:12}{trials:10.1f}{frames / trials:10.0f}{work:8.1f}{rest:8.1f}'
-            f'{alone:8.1f}{start:9.1f}{1000 * each:11.1f}',
-            flush=True)
+      print(
+        f'{name:12}{trials:10.1f}{frames / trials:10.0f}{work:8.1f}{rest:8.1f}'
+        f'{alone:8.1f}{start:9.1f}{1000 * each:11.1f}',
+        flush=True,
+      )
       result[name] = {
         'frames_per_second': round(frames / trials),
-        'processor_seconds': round(work, 1), 'rest_processor_seconds': round(alone, 1),
+        'processor_seconds': round(work, 1),
+        'rest_processor_seconds': round(alone, 1),
         'start_seconds': round(start, 1),
-        'milliseconds_per_task': round(1000 * each, 1)}
+        'milliseconds_per_task': round(1000 * each, 1),
+      }
   result['beam_over_processes'] = round(
-    result['beam']['frames_per_second'] / result['processes']['frames_per_second'], 2)
+    result['beam']['frames_per_second'] / result['processes']['frames_per_second'], 2
+  )
   print(json.dumps(result))
 
 
@@ -97,8 +107,14 @@ def nothing(number):
 def idle(out, tasks, fields):
   """Seconds for so many tasks that do nothing."""
   start = time.perf_counter()
-  run_tasks(nothing, [Task(f'n{i}', (i,), ()) for i in range(tasks)], out, 'Nothing',
-            'tasks', fields.get('beam') or fields['workers'])
+  run_tasks(
+    nothing,
+    [Task(f'n{i}', (i,), ()) for i in range(tasks)],
+    out,
+    'Nothing',
+    'tasks',
+    fields.get('beam') or fields['workers'],
+  )
   return time.perf_counter() - start
 
 

@@ -68,8 +68,15 @@ def main():
 
 def write_long(path, minutes, width, height):
   """Encodes some seconds and repeats the packets."""
-  spec = TwinSpec(subjects=1, trials=1, frame_rate=RATE, width=width, height=height,
-                  pixel_aspect=(1, 1), video_seconds=LOOP_SECONDS)
+  spec = TwinSpec(
+    subjects=1,
+    trials=1,
+    frame_rate=RATE,
+    width=width,
+    height=height,
+    pixel_aspect=(1, 1),
+    video_seconds=LOOP_SECONDS,
+  )
   with av.open(str(path), 'w') as container:
     stream = container.add_stream('libx264', rate=RATE)
     stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
@@ -97,8 +104,9 @@ def crop_faces(path, out):
 
 
 def build(path, out):
-  directory = prepare('videos', path.parent, out, workers=1, frame_rate=float(RATE),
-                      frame_size=224)
+  directory = prepare(
+    'videos', path.parent, out, workers=1, frame_rate=float(RATE), frame_size=224
+  )
   return sum(file.stat().st_size for file in Path(directory).glob('*frames*'))
 
 
@@ -135,14 +143,16 @@ def scaling(folder, processes):
   for workers in processes:
     tasks = [Task(f'copy{k}', (path, SPEC), (path,)) for k in range(COPIES * workers)]
     start = time.perf_counter()
-    losses = run_tasks(prepare_one, tasks, folder / f'of_{workers}', 'Face', 'videos',
-                       workers)
+    losses = run_tasks(
+      prepare_one, tasks, folder / f'of_{workers}', 'Face', 'videos', workers
+    )
     assert losses == [None] * len(tasks)
     speeds.append(len(tasks) * 3000 / (time.perf_counter() - start))
     linear = speeds[-1] / speeds[0] * processes[0] / workers
     print(f'{workers:10}{speeds[-1]:10.0f}{linear:11.0%}', flush=True)
-  return {'frames_per_second': dict(zip(processes, np.round(speeds).tolist(),
-                                        strict=True))}
+  return {
+    'frames_per_second': dict(zip(processes, np.round(speeds).tolist(), strict=True))
+  }
 
 
 if __name__ == '__main__':

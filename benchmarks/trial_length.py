@@ -38,14 +38,18 @@ def measure(config, seconds, steps):
   batch, samples = config.train.batch_size, round(seconds * task.model.signal_rate)
   layout = config.input.clips
   tokens = layout.max_clips(seconds) * layout.slots
-  examples = sharding.put_batch({
+  examples = sharding.put_batch(
+    {
       'signals': rng.standard_normal((batch, samples, 2), np.float32),
       'signals_valid': np.ones((batch, samples), bool),
       'video': rng.standard_normal((batch, tokens, width), np.float32),
       'video_valid': np.ones((batch, tokens), bool),
       'video_times': np.tile(np.linspace(0, seconds, tokens, dtype='f'), (batch, 1)),
       'label': np.ones((batch, 2), np.float32),
-      'weight': np.ones(batch, np.float32)}, mesh)
+      'weight': np.ones(batch, np.float32),
+    },
+    mesh,
+  )
   state = init_state(task, config.train.optimiser, mesh, 0)
   step = train_step(task, config.train.optimiser, mesh).lower(state, examples).compile()
   memory = step.memory_analysis().temp_size_in_bytes
@@ -72,10 +76,17 @@ def main():
   for seconds, (duration, memory) in zip(args.seconds, rows, strict=True):
     print(f'{seconds:>8g} s  {duration:9.3f}  {memory / 2**20:10.1f}')
   print(f'{"ratio":>10}  {ratios[0]:9.2f}  {ratios[1]:10.2f}')
-  print(json.dumps({'benchmark': 'trial_length', 'seconds': list(args.seconds),
-                    'time_ratio': round(ratios[0], 3),
-                    'memory_ratio': round(ratios[1], 3),
-                    'device': jax.devices()[0].device_kind}))
+  print(
+    json.dumps(
+      {
+        'benchmark': 'trial_length',
+        'seconds': list(args.seconds),
+        'time_ratio': round(ratios[0], 3),
+        'memory_ratio': round(ratios[1], 3),
+        'device': jax.devices()[0].device_kind,
+      }
+    )
+  )
 
 
 if __name__ == '__main__':

@@ -39,13 +39,17 @@ _MATMUL = 4096
 def make_batch(config, batch):
   """Random clips and tube masks: dict of NumPy arrays."""
   rng = np.random.default_rng(0)
-  masks = [draw_masks(rng, *config.grid, MaskConfig(ratio=0.9))
-           for _ in range(batch)]
+  masks = [draw_masks(rng, *config.grid, MaskConfig(ratio=0.9)) for _ in range(batch)]
   visible, masked = (np.stack(part) for part in zip(*masks, strict=True))
-  frames = rng.integers(0, 256, (batch, config.frames, config.size, config.size, 3),
-                        np.uint8)
-  return {'frames': frames, 'visible': visible, 'masked': masked,
-          'weight': np.ones(batch, np.float32)}
+  frames = rng.integers(
+    0, 256, (batch, config.frames, config.size, config.size, 3), np.uint8
+  )
+  return {
+    'frames': frames,
+    'visible': visible,
+    'masked': masked,
+    'weight': np.ones(batch, np.float32),
+  }
 
 
 def our_step(config, batch):
@@ -71,19 +75,33 @@ def peer_step(config, batch, device, dtype):
     import transformers
   except ImportError:
     return None
-  model = transformers.VideoMAEForPreTraining(transformers.VideoMAEConfig(
-      image_size=config.size, num_frames=config.frames, hidden_size=config.width,
-      num_hidden_layers=config.depth, num_attention_heads=config.heads,
-      intermediate_size=config.mlp_width, decoder_hidden_size=config.decoder_width,
-      decoder_num_hidden_layers=config.decoder_depth,
-      decoder_num_attention_heads=config.decoder_heads,
-      decoder_intermediate_size=4 * config.decoder_width, norm_pix_loss=True,
-      attn_implementation='sdpa')).to(device).train()
-  optimiser = torch.optim.AdamW(model.parameters(), 1e-4, (0.9, 0.95),
-                                weight_decay=0.05, fused=device == 'cuda')
+  model = (
+    transformers.VideoMAEForPreTraining(
+      transformers.VideoMAEConfig(
+        image_size=config.size,
+        num_frames=config.frames,
+        hidden_size=config.width,
+        num_hidden_layers=config.depth,
+        num_attention_heads=config.heads,
+        intermediate_size=config.mlp_width,
+        decoder_hidden_size=config.decoder_width,
+        decoder_num_hidden_layers=config.decoder_depth,
+        decoder_num_attention_heads=config.decoder_heads,
+        decoder_intermediate_size=4 * config.decoder_width,
+        norm_pix_loss=True,
+        attn_implementation='sdpa',
+      )
+    )
+    .to(device)
+    .train()
+  )
+  optimiser = torch.optim.AdamW(
+    model.parameters(), 1e-4, (0.9, 0.95), weight_decay=0.05, fused=device == 'cuda'
+  )
   mean, std = np.float32(videomae.IMAGENET_MEAN), np.float32(videomae.IMAGENET_STD)
-  pixels = torch.tensor(((batch['frames'] / np.float32(255) - mean) / std)
-                        .transpose(0, 1, 4, 2, 3)).to(device)
+  pixels = torch.tensor(
+    ((batch['frames'] / np.float32(255) - mean) / std).transpose(0, 1, 4, 2, 3)
+  ).to(device)
   hidden = np.zeros((len(pixels), config.tokens), bool)
   np.put_along_axis(hidden, batch['masked'], True, 1)
   hidden = torch.tensor(hidden).to(device)
@@ -128,16 +146,23 @@ def main():
   parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
   parser.add_argument('--remat', default='none', choices=layers.REMAT)
   parser.add_argument('--steps', type=int, default=5)
-  parser.add_argument('--peak_tflops', type=float, default=989.0,
-                      help='dense bf16 peak of the GPU (H100, H200: 989)')
+  parser.add_argument(
+    '--peak_tflops',
+    type=float,
+    default=989.0,
+    help='dense bf16 peak of the GPU (H100, H200: 989)',
+  )
   args = parser.parse_args()
   keep_freed_memory()
   device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
-  config = videomae.preset(args.size, size=args.frame_size, dtype=args.dtype,
-                           remat=args.remat)
+  config = videomae.preset(
+    args.size, size=args.frame_size, dtype=args.dtype, remat=args.remat
+  )
   batch = make_batch(config, args.batch)
-  steps = {'mvp_jax': our_step(config, batch),
-           'transformers': peer_step(config, batch, device, args.dtype)}
+  steps = {
+    'mvp_jax': our_step(config, batch),
+    'transformers': peer_step(config, batch, device, args.dtype),
+  }
   steps = {name: run for name, run in steps.items() if run}
   matmul = matmul_rate(args.dtype)
   seconds, rates = {name: [] for name in steps}, []
@@ -148,23 +173,34 @@ def main():
       if number:
         seconds[name].append(time.perf_counter() - start)
     rates.append(matmul())
-  flops = pretraining_flops(config, batch['visible'].shape[1],
-                            batch['masked'].shape[1]) * args.batch
+  flops = (
+    pretraining_flops(config, batch['visible'].shape[1], batch['masked'].shape[1])
+    * args.batch
+  )
   rate = statistics.median(rates)
-  print(f'ViT-{args.size}, {config.frames}x{config.size}, batch {args.batch}, '
-        f'{args.dtype}, remat {args.remat}, on {jax.devices()[0].device_kind}; '
-        f'{flops / 1e9:.0f} GFLOP a step')
+  print(
+    f'ViT-{args.size}, {config.frames}x{config.size}, batch {args.batch}, '
+    f'{args.dtype}, remat {args.remat}, on {jax.devices()[0].device_kind}; '
+    f'{flops / 1e9:.0f} GFLOP a step'
+  )
   print(f'{"":14}  {"s a step":>8}  {"clips/s":>8}  {"GFLOP/s":>8}  of matmul rate')
   median = {name: statistics.median(x) for name, x in seconds.items()}
   for name, x in median.items():
-    print(f'{name:14}  {x:8.3f}  {args.batch / x:8.2f}  {flops / x / 1e9:8.0f}  '
-          f'{flops / x / rate:.0%}')
+    print(
+      f'{name:14}  {x:8.3f}  {args.batch / x:8.2f}  {flops / x / 1e9:8.0f}  '
+      f'{flops / x / rate:.0%}'
+    )
   print(f'{"matmul in JAX":14}  {"":8}  {"":8}  {rate / 1e9:8.0f}')
-  result = {'benchmark': 'videomae_step', 'size': args.size, 'batch': args.batch,
-            'dtype': args.dtype, 'remat': args.remat,
-            'device': jax.devices()[0].device_kind,
-            'seconds': {name: round(x, 4) for name, x in median.items()},
-            'of_matmul_rate': round(flops / median['mvp_jax'] / rate, 3)}
+  result = {
+    'benchmark': 'videomae_step',
+    'size': args.size,
+    'batch': args.batch,
+    'dtype': args.dtype,
+    'remat': args.remat,
+    'device': jax.devices()[0].device_kind,
+    'seconds': {name: round(x, 4) for name, x in median.items()},
+    'of_matmul_rate': round(flops / median['mvp_jax'] / rate, 3),
+  }
   if 'transformers' in median:
     result['speedup'] = round(median['transformers'] / median['mvp_jax'], 3)
     print(f'speed-up over transformers: {result["speedup"]:.2f}')

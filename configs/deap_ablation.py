@@ -11,36 +11,48 @@ alone is the model that is shown. Change a line to ask another question.
 from configs import deap_fusion
 
 QUESTIONS = (
-    ('modality', (
-        ('physio and video', 'fusion'),
-        ('physio', 'physio'),
-        ('video', 'video'))),
-    ('backbone', (
-        ('VideoMAE', 'video'),
-        ('action units', 'video video_backbone=au'),
-        ('physio', 'physio'),
-        ('VideoMAE + physio', 'fusion'),
-        ('action units + physio', 'fusion video_backbone=au'))),
-    ('fusion', (
-        ('cross-attention, physio asks', 'model.fusion=cross'),
-        ('cross-attention, video asks', 'model.fusion=cross_video'),
-        ('vanilla cross-attention', 'model.fusion=vanilla'),
-        ('joint cross-attention', 'model.fusion=joint'),
-        ('early concatenation', 'model.fusion=concat_early'),
-        ('mid concatenation', 'model.fusion=concat_mid'),
-        ('sum', 'model.fusion=sum'),
-        ('late average', 'model.fusion=late'))),
-    ('length', (
-        ('whole trial', ''),
-        ('last 30 s', 'input.last_seconds=30'),
-        ('last 10 s', 'input.last_seconds=10'),
-        ('last 5 s', 'input.last_seconds=5'))),
-    ('crop', (
-        ('X, whole face', 'video'),
-        ('Y, face only', 'video data.crop=Y'))),
-    ('pretraining', (
-        ('pre-trained', 'video'),
-        ('random encoder', 'video encoder.pretrained=False'))))
+  (
+    'modality',
+    (('physio and video', 'fusion'), ('physio', 'physio'), ('video', 'video')),
+  ),
+  (
+    'backbone',
+    (
+      ('VideoMAE', 'video'),
+      ('action units', 'video video_backbone=au'),
+      ('physio', 'physio'),
+      ('VideoMAE + physio', 'fusion'),
+      ('action units + physio', 'fusion video_backbone=au'),
+    ),
+  ),
+  (
+    'fusion',
+    (
+      ('cross-attention, physio asks', 'model.fusion=cross'),
+      ('cross-attention, video asks', 'model.fusion=cross_video'),
+      ('vanilla cross-attention', 'model.fusion=vanilla'),
+      ('joint cross-attention', 'model.fusion=joint'),
+      ('early concatenation', 'model.fusion=concat_early'),
+      ('mid concatenation', 'model.fusion=concat_mid'),
+      ('sum', 'model.fusion=sum'),
+      ('late average', 'model.fusion=late'),
+    ),
+  ),
+  (
+    'length',
+    (
+      ('whole trial', ''),
+      ('last 30 s', 'input.last_seconds=30'),
+      ('last 10 s', 'input.last_seconds=10'),
+      ('last 5 s', 'input.last_seconds=5'),
+    ),
+  ),
+  ('crop', (('X, whole face', 'video'), ('Y, face only', 'video data.crop=Y'))),
+  (
+    'pretraining',
+    (('pre-trained', 'video'), ('random encoder', 'video encoder.pretrained=False')),
+  ),
+)
 
 
 def get_config(twin='planted'):

@@ -54,8 +54,10 @@ def run(config, workdir):
       folder = workdir / 'runs' / one.name
       done = _is_done(folder, one.config)
       if hosts.is_main():
-        print(f'ablation {number}/{len(runs)}: {one.name}{": done" if done else ""}',
-              flush=True)
+        print(
+          f'ablation {number}/{len(runs)}: {one.name}{": done" if done else ""}',
+          flush=True,
+        )
       if not done:
         experiment.run(one.config, folder)
     hosts.on_main(lambda: print(f'report: {write_ablation(workdir, variants)}'))
@@ -68,10 +70,14 @@ def plan(config):
     InputError: a setting that does not exist, or no variants.
   """
   if not config.ablation or not all(words for _, words in config.ablation):
-    raise InputError('config.ablation: name at least one question, '
-                     'and variants of each')
-  base = {name: value for name, value in dataclasses.asdict(config).items()
-          if name != 'ablation'} | {'job': 'fusion'}
+    raise InputError(
+      'config.ablation: name at least one question, and variants of each'
+    )
+  base = {
+    name: value
+    for name, value in dataclasses.asdict(config).items()
+    if name != 'ablation'
+  } | {'job': 'fusion'}
   variants, trees, models = {}, {}, {}
   for question, words in config.ablation:
     variants[question] = []
@@ -91,8 +97,7 @@ def plan(config):
   for key, (name, tree) in trees.items():
     order = [m for m in experiment.MODELS if m in models[key]]
     tree['evaluation'] = tree['evaluation'] | {'models': tuple(order)}
-    runs.append(_Run(name, parse(tree, experiment.Config,
-                                 f'config (ablation {name})')))
+    runs.append(_Run(name, parse(tree, experiment.Config, f'config (ablation {name})')))
   return variants, runs
 
 
@@ -104,8 +109,10 @@ def _vary(base, text, where):
     if not equals:
       model = word
       if model not in experiment.MODELS:
-        raise InputError(f'{where}: {word!r} is neither a setting (name=value) nor '
-                         f'one of {", ".join(experiment.MODELS)}')
+        raise InputError(
+          f'{where}: {word!r} is neither a setting (name=value) nor '
+          f'one of {", ".join(experiment.MODELS)}'
+        )
       continue
     *sections, name = path.split('.')
     section = tree
@@ -134,5 +141,6 @@ def _is_done(folder, config):
   path = folder / 'config.json'
   if not (folder / 'report.html').exists() or not path.exists():
     return False
-  return json.loads(path.read_text()) == json.loads(json.dumps(
-      dataclasses.asdict(config)))
+  return json.loads(path.read_text()) == json.loads(
+    json.dumps(dataclasses.asdict(config))
+  )

@@ -30,8 +30,16 @@ from mvp_jax.raw.pulse import skin_colour
 SURE = 0.95  # confidence from which an offset counts
 TOLERANCE = 0.25  # seconds; hearts and arteries differ by some of it
 _FRAMES = 128  # read at a time
-_COLUMNS = ('trial_id', 'subject', 'channel', 'offset', 'confidence', 'agreement',
-            'verdict', 'reason')
+_COLUMNS = (
+  'trial_id',
+  'subject',
+  'channel',
+  'offset',
+  'confidence',
+  'agreement',
+  'verdict',
+  'reason',
+)
 
 
 def audit(corpus, workers=1):
@@ -54,8 +62,10 @@ def audit(corpus, workers=1):
     for i, found in spread(_compare, jobs, workers):
       clocks[i] = found
       progress.update()
-  return [(trial, corpus.metadata['channels'][channel], found)
-          for trial, found in zip(corpus.trials, clocks, strict=True)]
+  return [
+    (trial, corpus.metadata['channels'][channel], found)
+    for trial, found in zip(corpus.trials, clocks, strict=True)
+  ]
 
 
 def verdict(found):
@@ -73,10 +83,19 @@ def write_csv(path, audited):
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(_COLUMNS)
     for trial, channel, found in audited:
-      writer.writerow([trial.trial_id, trial.subject, channel, *(
-        '' if np.isnan(value) else f'{value:.2f}'
-        for value in (found.offset, found.confidence, found.agreement)),
-        verdict(found), found.reason])
+      writer.writerow(
+        [
+          trial.trial_id,
+          trial.subject,
+          channel,
+          *(
+            '' if np.isnan(value) else f'{value:.2f}'
+            for value in (found.offset, found.confidence, found.agreement)
+          ),
+          verdict(found),
+          found.reason,
+        ]
+      )
 
 
 def summary(audited):
@@ -86,11 +105,14 @@ def summary(audited):
   """
   if not audited:
     return ['no trials']
-  reasons = collections.Counter(found.reason for _, _, found in audited
-                                if found.support is None)
+  reasons = collections.Counter(
+    found.reason for _, _, found in audited if found.support is None
+  )
   if reasons.total() == len(audited):
-    told = '; '.join(reason if count == len(audited) else f'{reason} ({count})'
-                     for reason, count in reasons.most_common(3))
+    told = '; '.join(
+      reason if count == len(audited) else f'{reason} ({count})'
+      for reason, count in reasons.most_common(3)
+    )
     return [f'nothing to compare in any of the {len(audited)} trials: {told}']
   subjects = {}
   for trial, _, found in audited:
@@ -98,14 +120,22 @@ def summary(audited):
   pooled = {subject: clock.pool(clocks) for subject, clocks in sorted(subjects.items())}
   verdicts = [verdict(found) for _, _, found in audited]
   if {*verdicts, *map(verdict, pooled.values())} == {'unclear'}:
-    return [f'no pulse stands out in the faces of any of the {len(audited)} trials, so '
-            'nothing is known of their clocks; the videos may be compressed too much']
-  lines = [f'{trial.trial_id}: {_words(found)}' for trial, _, found in audited
-           if verdict(found) in ('late', 'early')]
-  lines += [f'subject {subject}, {len(subjects[subject])} trials as one: '
-            f'{_words(found)}' for subject, found in pooled.items()]
-  counts = ', '.join(f'{verdicts.count(word)} {word}' for word
-                     in ('in step', 'late', 'early', 'unclear'))
+    return [
+      f'no pulse stands out in the faces of any of the {len(audited)} trials, so '
+      'nothing is known of their clocks; the videos may be compressed too much'
+    ]
+  lines = [
+    f'{trial.trial_id}: {_words(found)}'
+    for trial, _, found in audited
+    if verdict(found) in ('late', 'early')
+  ]
+  lines += [
+    f'subject {subject}, {len(subjects[subject])} trials as one: {_words(found)}'
+    for subject, found in pooled.items()
+  ]
+  counts = ', '.join(
+    f'{verdicts.count(word)} {word}' for word in ('in step', 'late', 'early', 'unclear')
+  )
   return [*lines, f'{len(verdicts)} trials: {counts}']
 
 
@@ -120,12 +150,18 @@ def _words(found):
 
 def _channel(corpus):
   names = corpus.metadata.get('channels') or []
-  fit = [i for wanted in clock.CHANNELS for i, name in enumerate(names)
-         if kind(name) == wanted]
+  fit = [
+    i
+    for wanted in clock.CHANNELS
+    for i, name in enumerate(names)
+    if kind(name) == wanted
+  ]
   if not corpus.has_video or not fit:
-    raise InputError(f'{corpus.directory}: it has {"" if corpus.has_video else "no "}'
-                     f'video and the channels {", ".join(names) or "-"}; comparing '
-                     'clocks takes video and an ecg or ppg: prepare it anew with them')
+    raise InputError(
+      f'{corpus.directory}: it has {"" if corpus.has_video else "no "}'
+      f'video and the channels {", ".join(names) or "-"}; comparing '
+      'clocks takes video and an ecg or ppg: prepare it anew with them'
+    )
   return fit[0]
 
 
@@ -138,19 +174,25 @@ def _compare(directory, index, channel):
   colours = np.full((len(trial.frame_times), 3), np.nan)
   numbers = np.flatnonzero(trial.frame_valid)
   for start in range(0, len(numbers), _FRAMES):
-    some = numbers[start:start + _FRAMES]
+    some = numbers[start : start + _FRAMES]
     colours[some] = [skin_colour(image) for image in corpus.frames(trial, some)]
   values = np.where(trial.signals_valid, trial.signals, np.nan)[:, channel]
-  return clock.compare(colours, trial.frame_times, values,
-                       corpus.metadata['signal_rate'],
-                       corpus.metadata['channels'][channel])
+  return clock.compare(
+    colours,
+    trial.frame_times,
+    values,
+    corpus.metadata['signal_rate'],
+    corpus.metadata['channels'][channel],
+  )
 
 
 def main(arguments=None):
   """Audits a corpus; the exit status is 1 if a trial is out of step, 2 on errors."""
   parser = argparse.ArgumentParser(
-    prog='python -m mvp_jax.clock_audit', description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='python -m mvp_jax.clock_audit',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   parser.add_argument('directory', type=Path)
   parser.add_argument('--out', type=Path, default=Path('clock.csv'))
   parser.add_argument('--workers', type=int)

@@ -66,14 +66,19 @@ class EncoderConfig:
   feature_batch: int = 32  # clips
 
   def __post_init__(self):
-    preset(self.size, target=self.target,
-           noise_floor=self.noise_floor)  # raises if there is no such thing
+    preset(
+      self.size, target=self.target, noise_floor=self.noise_floor
+    )  # raises if there is no such thing
     if self.checkpoint and not self.pretrained:
-      raise ValueError('encoder.pretrained: False, but encoder.checkpoint is given; '
-                       'leave one of them out')
+      raise ValueError(
+        'encoder.pretrained: False, but encoder.checkpoint is given; '
+        'leave one of them out'
+      )
     if self.train.batch_size % self.views.repeats:
-      raise ValueError(f'train.batch_size {self.train.batch_size} counts views, and is '
-                       f'no multiple of views.repeats {self.views.repeats}')
+      raise ValueError(
+        f'train.batch_size {self.train.batch_size} counts views, and is '
+        f'no multiple of views.repeats {self.views.repeats}'
+      )
 
   def model(self, clips, frame_size):
     """The VideoMAEConfig for clips (a ClipLayout) of `frame_size` pixels.
@@ -81,10 +86,18 @@ class EncoderConfig:
     Raises ValueError if they cannot be cut into tubelets and patches.
     """
     return preset(
-        self.size, frames=clips.frames, tubelet=clips.tubelet, size=frame_size,
-        patch=self.patch, feature_grid=self.feature_grid, dtype=self.dtype,
-        remat=self.remat, drop_path=self.drop_path, target=self.target,
-        noise_floor=self.noise_floor)
+      self.size,
+      frames=clips.frames,
+      tubelet=clips.tubelet,
+      size=frame_size,
+      patch=self.patch,
+      feature_grid=self.feature_grid,
+      dtype=self.dtype,
+      remat=self.remat,
+      drop_path=self.drop_path,
+      target=self.target,
+      noise_floor=self.noise_floor,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +114,13 @@ class GridConfig:
 
   def points(self):
     """Dicts of those that are there, every combination; one that is empty if none."""
-    tried = {name: values for name, values in dataclasses.asdict(self).items()
-             if values}
-    return [dict(zip(tried, point, strict=True))
-            for point in itertools.product(*tried.values())]
+    tried = {
+      name: values for name, values in dataclasses.asdict(self).items() if values
+    }
+    return [
+      dict(zip(tried, point, strict=True))
+      for point in itertools.product(*tried.values())
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,13 +201,15 @@ def parse(tree, cls=Config, where='config'):
   fields = {f.name: f for f in dataclasses.fields(cls)}
   for key in tree:
     if key not in fields:
-      raise InputError(f'{where}.{key}: no such setting; there are '
-                       f'{", ".join(sorted(fields))}')
+      raise InputError(
+        f'{where}.{key}: no such setting; there are {", ".join(sorted(fields))}'
+      )
   types_ = typing.get_type_hints(cls)
   if 'twin' in types_:
     types_['twin'] = TWINS.get(tree.get('dataset'), TWINS['deap']).spec
-  values = {key: _value(value, types_[key], f'{where}.{key}')
-            for key, value in tree.items()}
+  values = {
+    key: _value(value, types_[key], f'{where}.{key}') for key, value in tree.items()
+  }
   try:
     return cls(**values)
   except (InputError, ValueError) as error:  # a dataclass's own check
@@ -216,6 +234,7 @@ def _value(value, wanted, where):
   if wanted is float and isinstance(value, int) and not isinstance(value, bool):
     value = float(value)
   if type(value) is not wanted:
-    raise InputError(f'{where}: {value!r} is a {type(value).__name__}, expected '
-                     f'{wanted.__name__}')
+    raise InputError(
+      f'{where}: {value!r} is a {type(value).__name__}, expected {wanted.__name__}'
+    )
   return value

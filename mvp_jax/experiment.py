@@ -55,41 +55,69 @@ def _run(config, workdir, mesh, facts):
   reserved, folds, trials = stages.split(config, corpus, workdir, facts, wants_video)
 
   for model in config.evaluation.models:  # checks lengths and ratings, before long work
-    EmotionTrials(corpus, trials, config.input, MODELS[model],
-                  video_backbone=config.video_backbone)
+    EmotionTrials(
+      corpus, trials, config.input, MODELS[model], video_backbone=config.video_backbone
+    )
   video = None
   if units:
     facts['encoder'] = {
-        'source': 'none: the video is action units by OpenFace',
-        'subjects_set_aside': list(reserved), 'trained_on_subjects': []}
+      'source': 'none: the video is action units by OpenFace',
+      'subjects_set_aside': list(reserved),
+      'trained_on_subjects': [],
+    }
   elif wants_video:
     video = _video_encoder(config, corpus, reserved, trials, mesh, workdir, facts)
     if video.features:
       with stages.timed('features', facts):
         encoders.cache_features(
-            video.task, video.params, corpus, trials, config.input.clips,
-            config.encoder.feature_batch, mesh=mesh, directory=video.features)
+          video.task,
+          video.params,
+          corpus,
+          trials,
+          config.input.clips,
+          config.encoder.feature_batch,
+          mesh=mesh,
+          directory=video.features,
+        )
 
   predictions = stages.baselines(config, folds, corpus, trials, facts)
   attention = {}
 
   def train(model, folds, workdir, facts, attention):
     uses_features = video and 'video' in MODELS[model]
-    source = EmotionTrials(corpus, trials, config.input, MODELS[model],
-                           video.features if uses_features else None,
-                           video_backbone=config.video_backbone)
+    source = EmotionTrials(
+      corpus,
+      trials,
+      config.input,
+      MODELS[model],
+      video.features if uses_features else None,
+      video_backbone=config.video_backbone,
+    )
     with MetricLog(workdir) as log:
-      return _train(_Run(config, mesh, workdir, log, facts, attention), model, folds,
-                    source, video)
+      return _train(
+        _Run(config, mesh, workdir, log, facts, attention), model, folds, source, video
+      )
 
   with stages.timed('training', facts):
     for model in config.evaluation.models:
       predictions += train(model, folds, workdir, facts, attention)
   if config.evaluation.leak_meter:  # of the first model, apart from all else
     stages.measure_leaks(
-        config, folds, corpus, trials, workdir, predictions, facts,
-        lambda leaky: train(config.evaluation.models[0], leaky, workdir / 'leak_meter',
-                            {'folds': [{} for _ in leaky]}, {}))
+      config,
+      folds,
+      corpus,
+      trials,
+      workdir,
+      predictions,
+      facts,
+      lambda leaky: train(
+        config.evaluation.models[0],
+        leaky,
+        workdir / 'leak_meter',
+        {'folds': [{} for _ in leaky]},
+        {},
+      ),
+    )
   stages.finish(config, workdir, predictions, facts, corpus, attention)
 
 
@@ -106,20 +134,26 @@ def _check(config, mesh):
   """Finds before any long work what would stop it later."""
   for model in config.evaluation.models:
     if model not in MODELS:
-      raise InputError(f'config.evaluation.models: {model!r} is none of '
-                       f'{", ".join(MODELS)}')
+      raise InputError(
+        f'config.evaluation.models: {model!r} is none of {", ".join(MODELS)}'
+      )
   if not config.evaluation.models:
-    raise InputError('config.evaluation.models: name at least one of '
-                     f'{", ".join(MODELS)}')
+    raise InputError(
+      f'config.evaluation.models: name at least one of {", ".join(MODELS)}'
+    )
   if config.video_backbone not in VIDEO_BACKBONES:
-    raise InputError(f'config.video_backbone: {config.video_backbone!r} is none of '
-                     f'{", ".join(VIDEO_BACKBONES)}')
+    raise InputError(
+      f'config.video_backbone: {config.video_backbone!r} is none of '
+      f'{", ".join(VIDEO_BACKBONES)}'
+    )
   if config.evaluation.grid.points() != [{}]:
     if config.encoder.finetune:
       raise InputError('config.evaluation.grid: only where encoder.finetune is False')
     if not config.evaluation.validation_subjects:
-      raise InputError('config.evaluation.grid: the validation subjects choose, and '
-                       'evaluation.validation_subjects is 0')
+      raise InputError(
+        'config.evaluation.grid: the validation subjects choose, and '
+        'evaluation.validation_subjects is 0'
+      )
   units = config.video_backbone == 'au' and _wants_video(config)
   stages.check(config, mesh, _wants_video(config) and not units, units)
   check_batch(config.encoder.feature_batch, mesh, 'config.encoder.feature_batch')
@@ -131,9 +165,13 @@ def _wants_video(config):
 
 def _video_encoder(config, corpus, reserved, trials, mesh, workdir, facts):
   task, params = stages.video_encoder(
-      config, corpus, reserved, {t.subject for t in trials}, mesh, workdir, facts)
-  features = corpus.directory.parent / 'features' / encoders.fingerprint(
-      encoders.digest(params), task.model, config.input.clips)
+    config, corpus, reserved, {t.subject for t in trials}, mesh, workdir, facts
+  )
+  features = (
+    corpus.directory.parent
+    / 'features'
+    / encoders.fingerprint(encoders.digest(params), task.model, config.input.clips)
+  )
   return _Video(task, params, None if config.encoder.finetune else features)
 
 
@@ -153,8 +191,12 @@ def _train(run, model, folds, source, video):
   task = _task(run.config, source, video)
   if task.model.encoder is None:
     return _train_together(run, model, folds, task, source)
-  return [row for seed in stages.seeds(run.config) for fold in folds
-          for row in _train_alone(run, model, fold, seed, task, source, video.params)]
+  return [
+    row
+    for seed in stages.seeds(run.config)
+    for fold in folds
+    for row in _train_alone(run, model, fold, seed, task, source, video.params)
+  ]
 
 
 def _task(config, source, video):
@@ -162,15 +204,20 @@ def _task(config, source, video):
   encoded = 'video' in source.modalities and source.video_backbone == 'videomae'
   finetune = encoded and not source.features
   metadata = source.corpus.metadata
-  return Emotion(FusionConfig(
-      **{f.name: getattr(config.model, f.name)
-         for f in dataclasses.fields(config.model)},
-      modalities=source.modalities, video_backbone=source.video_backbone,
+  return Emotion(
+    FusionConfig(
+      **{
+        f.name: getattr(config.model, f.name) for f in dataclasses.fields(config.model)
+      },
+      modalities=source.modalities,
+      video_backbone=source.video_backbone,
       targets=config.input.targets,
       channels=tuple(metadata['channels']),
       signal_rate=float(metadata['signal_rate']),
       video_width=video.task.model.feature_width if encoded else 1,
-      encoder=video.task.model if finetune else None))
+      encoder=video.task.model if finetune else None,
+    )
+  )
 
 
 def _train_together(run, model, folds, task, source):
@@ -185,19 +232,40 @@ def _train_together(run, model, folds, task, source):
     scales[fold.fold] = {'video': pooled_scale(*(x[train] for x in squares))}
     audit.fitted(facts, fold, 'video scale', fold.train)
   members = [
-      Member('/'.join((stages.run_name(config, fold, seed, model),
-                       *(f'{name}={value:g}' for name, value in point.items()))),
-             f'fold{fold.fold}/{model}', stages.run_seed(seed, fold),
-             source.rows(fold.train), source.rows(fold.validation),
-             scales.get(fold.fold, {}), {'label': _labels(source, fold)}, point)
-      for fold, seed in runs for point in grid]
+    Member(
+      '/'.join(
+        (
+          stages.run_name(config, fold, seed, model),
+          *(f'{name}={value:g}' for name, value in point.items()),
+        )
+      ),
+      f'fold{fold.fold}/{model}',
+      stages.run_seed(seed, fold),
+      source.rows(fold.train),
+      source.rows(fold.validation),
+      scales.get(fold.fold, {}),
+      {'label': _labels(source, fold)},
+      point,
+    )
+    for fold, seed in runs
+    for point in grid
+  ]
   examples = [source[i] for i in range(len(source))]
   models = Models(
-      task, {name: np.stack([x[name] for x in examples]) for name in examples[0]},
-      members, config.train, run.mesh, config.evaluation.together)
+    task,
+    {name: np.stack([x[name] for x in examples]) for name in examples[0]},
+    members,
+    config.train,
+    run.mesh,
+    config.evaluation.together,
+  )
   del examples
-  params = models.fit(run=model, directory=run.workdir / 'checkpoints' / model,
-                      log=run.log, batch_size=config.evaluation.batch_size)
+  params = models.fit(
+    run=model,
+    directory=run.workdir / 'checkpoints' / model,
+    log=run.log,
+    batch_size=config.evaluation.batch_size,
+  )
   facts.setdefault('parameters', {})[model] = models.parameters(params)
 
   chosen = [i * len(grid) for i in range(len(runs))]  # the numbers of their models
@@ -206,26 +274,41 @@ def _train_together(run, model, folds, task, source):
     best = np.argmin(losses.reshape(len(runs), len(grid)), axis=1)
     chosen = [start + int(i) for start, i in zip(chosen, best, strict=True)]
     facts.setdefault('chosen', {}).update(
-        {members[i].run: {'validation_loss': float(losses[i])} for i in chosen})
+      {members[i].run: {'validation_loss': float(losses[i])} for i in chosen}
+    )
   asked = [source.rows(fold.test) for fold, _ in runs]
   of_all = models.scores(
-      params, [rows if i * len(grid) + k == chosen[i] else () for i, rows in
-               enumerate(asked) for k in range(len(grid))],
-      config.evaluation.batch_size)
+    params,
+    [
+      rows if i * len(grid) + k == chosen[i] else ()
+      for i, rows in enumerate(asked)
+      for k in range(len(grid))
+    ],
+    config.evaluation.batch_size,
+  )
   scores = [of_all[i] for i in chosen]
-  rows = [row for (fold, seed), numbers, of_run in zip(runs, asked, scores, strict=True)
-          for number, score in zip(numbers, of_run, strict=True)
-          for row in stages.rows(config, fold, seed, source.corpus,
-                                 source.trials[number], model, score)]
+  rows = [
+    row
+    for (fold, seed), numbers, of_run in zip(runs, asked, scores, strict=True)
+    for number, score in zip(numbers, of_run, strict=True)
+    for row in stages.rows(
+      config, fold, seed, source.corpus, source.trials[number], model, score
+    )
+  ]
   if model == 'fusion':
     shown = cases.rows_of(cases.choose(rows))
     for (fold, seed), number in zip(runs, chosen, strict=True):
       wanted = [row for row in shown if (row.fold, row.seed) == (fold.fold, seed)]
       if wanted:
-        run.attention.update(_look(
-            task, models.one(params, number), source.select(
-                fold.test, fold.cuts, scales.get(fold.fold, {}).get('video')),
-            wanted, run.mesh))
+        run.attention.update(
+          _look(
+            task,
+            models.one(params, number),
+            source.select(fold.test, fold.cuts, scales.get(fold.fold, {}).get('video')),
+            wanted,
+            run.mesh,
+          )
+        )
   return rows
 
 
@@ -233,8 +316,12 @@ def _labels(source, fold):
   """float32 [trials, targets], by the fold's cuts; zero where it has no part."""
   here = {i for side in SIDES for i in source.rows(getattr(fold, side))}
   nothing = np.zeros(len(source.options.targets), np.float32)
-  return np.stack([fold.cuts.labels(trial) if i in here else nothing
-                   for i, trial in enumerate(source.trials)])
+  return np.stack(
+    [
+      fold.cuts.labels(trial) if i in here else nothing
+      for i, trial in enumerate(source.trials)
+    ]
+  )
 
 
 def _train_alone(run, model, fold, seed, task, source, encoder):
@@ -244,18 +331,30 @@ def _train_alone(run, model, fold, seed, task, source, encoder):
   test = sides[-1]
   name = stages.run_name(config, fold, seed, model)
   params, scores = fit_and_score(
-      task, sides, config.train, config.evaluation.batch_size, mesh=run.mesh,
-      seed=stages.run_seed(seed, fold), run=name,
-      directory=run.workdir / 'checkpoints' / name, log=run.log, encoder=encoder)
+    task,
+    sides,
+    config.train,
+    config.evaluation.batch_size,
+    mesh=run.mesh,
+    seed=stages.run_seed(seed, fold),
+    run=name,
+    directory=run.workdir / 'checkpoints' / name,
+    log=run.log,
+    encoder=encoder,
+  )
   run.facts.setdefault('parameters', {})[model] = sum(
-      x.size for x in jax.tree.leaves(params))
-  rows = [row for trial, score in zip(test.trials, scores, strict=True)
-          for row in stages.rows(config, fold, seed, source.corpus, trial, model,
-                                 score)]
+    x.size for x in jax.tree.leaves(params)
+  )
+  rows = [
+    row
+    for trial, score in zip(test.trials, scores, strict=True)
+    for row in stages.rows(config, fold, seed, source.corpus, trial, model, score)
+  ]
   if model == 'fusion' and seed == config.seed:
     # The surest trials of all folds will be among the surest of each.
-    run.attention.update(_look(
-        task, params, test, cases.rows_of(cases.choose(rows)), run.mesh))
+    run.attention.update(
+      _look(task, params, test, cases.rows_of(cases.choose(rows)), run.mesh)
+    )
   return rows
 
 
@@ -267,18 +366,24 @@ def _look(task, params, test, rows, mesh):
     rows: Predictions of the trials.
   """
   wanted = {(row.subject, row.trial) for row in rows}
-  test = test.select([trial.trial_id for trial in test.trials
-                      if (trial.subject, trial.trial) in wanted], test.cuts, test.scale)
+  test = test.select(
+    [trial.trial_id for trial in test.trials if (trial.subject, trial.trial) in wanted],
+    test.cuts,
+    test.scale,
+  )
   look, found = forward(task, mesh, 'attention'), {}
   local = hosts.batch_rows(mesh.size, mesh)
   for first, batch in enumerate(evaluation_batches(test, mesh.size, local)):
     seen = jax.device_get(look(params, put_batch(batch, mesh)))
     if 'attention' not in seen:  # only cross-attention has it
       return {}
-    for i, trial in enumerate(test.trials[first * mesh.size:][:mesh.size]):
+    for i, trial in enumerate(test.trials[first * mesh.size :][: mesh.size]):
       example = test[first * mesh.size + i]
       found[trial.subject, trial.trial] = {
-          'weights': seen['attention'][:, i].mean((0, 1)),
-          'query_times': seen['query_times'], 'query_valid': seen['query_valid'][i],
-          'key_times': example['video_times'], 'key_valid': example['video_valid']}
+        'weights': seen['attention'][:, i].mean((0, 1)),
+        'query_times': seen['query_times'],
+        'query_valid': seen['query_valid'][i],
+        'key_times': example['video_times'],
+        'key_valid': example['video_valid'],
+      }
   return found

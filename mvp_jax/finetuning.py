@@ -84,7 +84,8 @@ def _run(config, workdir, mesh, facts):
     for seed in stages.seeds(config):
       for fold in folds:
         predictions += _train_and_predict(
-            config, fold, seed, corpus, trials, encoder, mesh, workdir, log, facts)
+          config, fold, seed, corpus, trials, encoder, mesh, workdir, log, facts
+        )
   stages.finish(config, workdir, predictions, facts, corpus)
 
 
@@ -94,27 +95,45 @@ def _encoder(config, corpus, reserved, trials, mesh, workdir, facts):
     stages.without_encoder(config, corpus, workdir, facts)
     return None
   _, params = stages.video_encoder(
-      config, corpus, reserved, {t.subject for t in trials}, mesh, workdir, facts)
+    config, corpus, reserved, {t.subject for t in trials}, mesh, workdir, facts
+  )
   # The classifier has its own norm, after the mean over tokens.
   return {name: x for name, x in params.items() if name != 'norm'}
 
 
-def _train_and_predict(config, fold, seed, corpus, trials, encoder, mesh, workdir,
-                       log, facts):
+def _train_and_predict(
+  config, fold, seed, corpus, trials, encoder, mesh, workdir, log, facts
+):
   """Fine-tunes on one fold and predicts its test trials."""
   size = corpus.metadata['frame_size']
-  task = VideoEmotion(config.encoder.model(config.input.clips, size),
-                      config.input.targets, config.regularisation)
+  task = VideoEmotion(
+    config.encoder.model(config.input.clips, size),
+    config.input.targets,
+    config.regularisation,
+  )
   train, _, test = sides = [
-      clips(corpus, select(trials, getattr(fold, side)), config.input, size, fold.cuts)
-      for side, clips in zip(SIDES, (TrainingClips, LaidClips, LaidClips), strict=True)]
+    clips(corpus, select(trials, getattr(fold, side)), config.input, size, fold.cuts)
+    for side, clips in zip(SIDES, (TrainingClips, LaidClips, LaidClips), strict=True)
+  ]
   run_name = stages.run_name(config, fold, seed, _MODEL)
   params, scores = fit_and_score(
-      task, sides, config.train, config.evaluation.batch_size, mesh=mesh,
-      seed=stages.run_seed(seed, fold), run=run_name,
-      directory=workdir / 'checkpoints' / run_name, log=log, encoder=encoder,
-      read=train.read)
+    task,
+    sides,
+    config.train,
+    config.evaluation.batch_size,
+    mesh=mesh,
+    seed=stages.run_seed(seed, fold),
+    run=run_name,
+    directory=workdir / 'checkpoints' / run_name,
+    log=log,
+    encoder=encoder,
+    read=train.read,
+  )
   facts.setdefault('parameters', {})[_MODEL] = sum(
-      x.size for x in jax.tree.leaves(params))
-  return [row for trial, score in zip(test.trials, scores, strict=True)
-          for row in stages.rows(config, fold, seed, corpus, trial, _MODEL, score)]
+    x.size for x in jax.tree.leaves(params)
+  )
+  return [
+    row
+    for trial, score in zip(test.trials, scores, strict=True)
+    for row in stages.rows(config, fold, seed, corpus, trial, _MODEL, score)
+  ]

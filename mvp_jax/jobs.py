@@ -6,8 +6,12 @@ from mvp_jax.config import parse
 from mvp_jax.errors import InputError
 
 # config.job: module that holds `Config` and `run`, imported only when wanted
-JOBS = {'fusion': 'mvp_jax.experiment', 'video': 'mvp_jax.finetuning',
-        'pretrain': 'mvp_jax.pretraining', 'ablation': 'mvp_jax.ablation'}
+JOBS = {
+  'fusion': 'mvp_jax.experiment',
+  'video': 'mvp_jax.finetuning',
+  'pretrain': 'mvp_jax.pretraining',
+  'ablation': 'mvp_jax.ablation',
+}
 
 
 def run(tree, workdir):

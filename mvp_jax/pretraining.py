@@ -33,12 +33,12 @@ from mvp_jax.training.loop import TrainConfig, fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.reconstructions import Reconstructions
 from mvp_jax.training.sharding import (
-    MeshConfig,
-    batch_sharding,
-    check_batch,
-    describe,
-    make_mesh,
-    totals,
+  MeshConfig,
+  batch_sharding,
+  check_batch,
+  describe,
+  make_mesh,
+  totals,
 )
 from mvp_jax.training.state import abstract_state, init_state
 from mvp_jax.training.tasks import MaskedVideo
@@ -63,8 +63,13 @@ class ModelConfig:
   noise_floor: float = 1e-6  # of the normalised target, see VideoMAEConfig
 
   def __post_init__(self):  # raises what is wrong
-    preset(self.size, dtype=self.dtype, remat=self.remat, target=self.target,
-           noise_floor=self.noise_floor)
+    preset(
+      self.size,
+      dtype=self.dtype,
+      remat=self.remat,
+      target=self.target,
+      noise_floor=self.noise_floor,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,37 +110,53 @@ def run(config, workdir):
 def _check(config, mesh):
   """Finds before any long work what would stop it later; returns the task."""
   try:
-    model = preset(config.model.size, frames=config.clips.frames,
-                   tubelet=config.clips.tubelet, size=config.data.frame_size,
-                   patch=config.model.patch, dtype=config.model.dtype,
-                   remat=config.model.remat, drop_path=config.model.drop_path,
-                   target=config.model.target,
-                   noise_floor=config.model.noise_floor)
+    model = preset(
+      config.model.size,
+      frames=config.clips.frames,
+      tubelet=config.clips.tubelet,
+      size=config.data.frame_size,
+      patch=config.model.patch,
+      dtype=config.model.dtype,
+      remat=config.model.remat,
+      drop_path=config.model.drop_path,
+      target=config.model.target,
+      noise_floor=config.model.noise_floor,
+    )
   except ValueError as error:
-    raise InputError(f'config: {error}; see clips, data.frame_size and '
-                     'model.patch') from error
+    raise InputError(
+      f'config: {error}; see clips, data.frame_size and model.patch'
+    ) from error
   try:
     mask_sizes(*model.grid, config.masks)
   except InputError as error:
     raise InputError(f'config.{error}') from error
-  check_batch(config.train.batch_size, mesh, 'config.train.batch_size',
-              config.train.accumulate)
+  check_batch(
+    config.train.batch_size, mesh, 'config.train.batch_size', config.train.accumulate
+  )
   if config.train.batch_size % config.views.repeats:
-    raise InputError(f'config.train.batch_size: {config.train.batch_size} counts '
-                     'views, and is no multiple of views.repeats '
-                     f'{config.views.repeats}')
+    raise InputError(
+      f'config.train.batch_size: {config.train.batch_size} counts '
+      'views, and is no multiple of views.repeats '
+      f'{config.views.repeats}'
+    )
   for source in config.sources:
     name, _, folder = source.partition(':')
     if name not in _SOURCES or not folder:
-      raise InputError(f'config.sources: {source!r} is none of '
-                       f'{", ".join(f"{known}:FOLDER" for known in _SOURCES)}')
+      raise InputError(
+        f'config.sources: {source!r} is none of '
+        f'{", ".join(f"{known}:FOLDER" for known in _SOURCES)}'
+      )
   labelled = {source.partition(':')[0] for source in config.sources} - {'videos'}
   if config.subjects and len(labelled) > 1:
-    raise InputError('config.subjects: of which of '
-                     f'{", ".join(sorted(labelled))}? Give it with one of them only')
+    raise InputError(
+      'config.subjects: of which of '
+      f'{", ".join(sorted(labelled))}? Give it with one of them only'
+    )
   if config.weights and len(config.weights) != max(len(config.sources), 1):
-    raise InputError(f'config.weights: {len(config.weights)} weights for '
-                     f'{len(config.sources)} sources; give one each or none')
+    raise InputError(
+      f'config.weights: {len(config.weights)} weights for '
+      f'{len(config.sources)} sources; give one each or none'
+    )
   if config.checkpoint:
     encoders.check(model, Path(config.checkpoint))
   return MaskedVideo(model)
@@ -145,12 +166,16 @@ def _batch(config, task, mesh):
   """The abstract arrays of a batch: {name: jax.ShapeDtypeStruct}."""
   model, count = task.model, config.train.batch_size
   visible, masked = mask_sizes(*model.grid, config.masks)
-  shapes = {'frames': ((model.frames, model.size, model.size, 3), jnp.uint8),
-            'visible': ((visible,), jnp.int32), 'masked': ((masked,), jnp.int32),
-            'weight': ((), jnp.float32)}
-  return {name: jax.ShapeDtypeStruct((count, *shape), dtype,
-                                     sharding=batch_sharding(mesh))
-          for name, (shape, dtype) in shapes.items()}
+  shapes = {
+    'frames': ((model.frames, model.size, model.size, 3), jnp.uint8),
+    'visible': ((visible,), jnp.int32),
+    'masked': ((masked,), jnp.int32),
+    'weight': ((), jnp.float32),
+  }
+  return {
+    name: jax.ShapeDtypeStruct((count, *shape), dtype, sharding=batch_sharding(mesh))
+    for name, (shape, dtype) in shapes.items()
+  }
 
 
 def _run(config, task, workdir, mesh, facts):
@@ -162,42 +187,72 @@ def _run(config, task, workdir, mesh, facts):
   check_source(workdir, facts[FINGERPRINT])
   sources = [_clips(config, task.model, corpus) for corpus in corpora]
   facts['sources'] = [
-      {'dataset': c.name, 'fingerprint': c.metadata['fingerprint'],
-       'subjects': len({t.subject for t in s.trials}), 'trials': len(s.trials),
-       'clips_an_epoch': len(s)} for c, s in zip(corpora, sources, strict=True)]
+    {
+      'dataset': c.name,
+      'fingerprint': c.metadata['fingerprint'],
+      'subjects': len({t.subject for t in s.trials}),
+      'trials': len(s.trials),
+      'clips_an_epoch': len(s),
+    }
+    for c, s in zip(corpora, sources, strict=True)
+  ]
   weights = config.weights or tuple(float(len(source)) for source in sources)
   stream = sources[0] if len(sources) == 1 else mix(sources, weights, config.seed)
   state = abstract_state(task, config.train.optimiser, mesh)
   facts['parameters'] = {RUN: sum(x.size for x in jax.tree.leaves(state.params))}
   if hosts.is_main():
     for number, corpus in enumerate(corpora):
-      shutil.copyfile(corpus.directory / 'account.csv',
-                      workdir / f'account-{number}-{corpus.name}.csv')
+      shutil.copyfile(
+        corpus.directory / 'account.csv',
+        workdir / f'account-{number}-{corpus.name}.csv',
+      )
       account.write_page(corpus, workdir / f'account-{number}-{corpus.name}.html')
     write_json(workdir / 'run.json', facts)
-    placed = {'parameters': state.params, 'moments': state.opt_state,
-              'batch': _batch(config, task, mesh)}
+    placed = {
+      'parameters': state.params,
+      'moments': state.opt_state,
+      'batch': _batch(config, task, mesh),
+    }
     (workdir / SHARDINGS).write_text(describe(placed, mesh) + '\n')
-    print(f'{totals(placed, mesh)}\nwhere each array lives: {workdir / SHARDINGS}',
-          flush=True)
+    print(
+      f'{totals(placed, mesh)}\nwhere each array lives: {workdir / SHARDINGS}',
+      flush=True,
+    )
     epoch = sum(map(len, sources)) * config.views.repeats / config.train.batch_size
-    print(f'{len(corpora)} sources, {sum(map(len, sources))} clips an epoch of '
-          f'{epoch:.1f} steps; {config.train.optimiser.steps / epoch:.1f} epochs',
-          flush=True)
+    print(
+      f'{len(corpora)} sources, {sum(map(len, sources))} clips an epoch of '
+      f'{epoch:.1f} steps; {config.train.optimiser.steps / epoch:.1f} epochs',
+      flush=True,
+    )
 
   rows = hosts.batch_rows(config.train.batch_size, mesh)
 
   def batches(start):
     return training_batches(
-        stream, config.train.batch_size, config.seed, config.train.workers,
-        sources[0].read if stream is sources[0] else None,
-        views=config.views.repeats, start=start, rows=rows)
+      stream,
+      config.train.batch_size,
+      config.seed,
+      config.train.workers,
+      sources[0].read if stream is sources[0] else None,
+      views=config.views.repeats,
+      start=start,
+      rows=rows,
+    )
 
   with MetricLog(workdir) as log, stages.timed('training', facts):
     inspect = Reconstructions(task, mesh, sources, _SHOWN, workdir, log, RUN)
-    fit(task, batches, config.train, mesh=mesh, seed=config.seed, run=RUN,
-        directory=workdir / 'checkpoints', log=log, inspect=inspect,
-        params=_start(config, task, mesh))
+    fit(
+      task,
+      batches,
+      config.train,
+      mesh=mesh,
+      seed=config.seed,
+      run=RUN,
+      directory=workdir / 'checkpoints',
+      log=log,
+      inspect=inspect,
+      params=_start(config, task, mesh),
+    )
   record = _record(config, task, corpora, sources)
 
   def finish():
@@ -225,26 +280,52 @@ def _corpora(config, facts):
     if name == 'recordings':  # their signals may be anything, and are not needed here
       fields |= {'channels': NO_CHANNELS}
     if name == 'amigos':  # has other channels, which its builder knows
-      fields |= {'experiment': data.experiment, 'exclude': data.exclude,
-                 'clean': data.clean}
+      fields |= {
+        'experiment': data.experiment,
+        'exclude': data.exclude,
+        'clean': data.clean,
+      }
     with stages.timed('prepare', facts):
-      directory = hosts.on_main(lambda n=name, f=folder, o=fields: str(prepare(
-          n, Path(f), Path(data.data_dir) / 'prepared', workers=data.workers or None,
-          beam=data.beam, allow_losses=data.allow_losses, **o)))
+      directory = hosts.on_main(
+        lambda n=name, f=folder, o=fields: str(
+          prepare(
+            n,
+            Path(f),
+            Path(data.data_dir) / 'prepared',
+            workers=data.workers or None,
+            beam=data.beam,
+            allow_losses=data.allow_losses,
+            **o,
+          )
+        )
+      )
     hosts.check_shared(Path(directory))
     found.append(Corpus(Path(directory)))
   return found
 
 
 def _clips(config, model, corpus):
-  trials = [t for t in corpus.trials if len(t.frame_times) and (
-      not config.subjects or corpus.name == 'videos' or t.subject in config.subjects)]
+  trials = [
+    t
+    for t in corpus.trials
+    if len(t.frame_times)
+    and (not config.subjects or corpus.name == 'videos' or t.subject in config.subjects)
+  ]
   if not trials:
-    raise InputError(f'config.subjects: {corpus.name} has no video of '
-                     f'{", ".join(map(str, config.subjects))}')
-  return RandomClips(corpus, trials, config.clips, size=model.size, patch=model.patch,
-                     masks=config.masks, views=config.views,
-                     per_trial=config.clips_per_trial)
+    raise InputError(
+      f'config.subjects: {corpus.name} has no video of '
+      f'{", ".join(map(str, config.subjects))}'
+    )
+  return RandomClips(
+    corpus,
+    trials,
+    config.clips,
+    size=model.size,
+    patch=model.patch,
+    masks=config.masks,
+    views=config.views,
+    per_trial=config.clips_per_trial,
+  )
 
 
 def _start(config, task, mesh):
@@ -264,16 +345,23 @@ def _record(config, task, corpora, sources):
   for corpus, source in zip(corpora, sources, strict=True):
     if corpus.name != 'videos':
       seen.setdefault(corpus.name, set()).update(t.subject for t in source.trials)
-  return json.loads(json.dumps({
-      'dataset': '+'.join(seen) or 'videos',
-      'source_fingerprint': '+'.join(c.metadata['fingerprint'] for c in corpora),
-      'synthetic': any(c.metadata['synthetic'] for c in corpora),
-      'trained_on_subjects': sorted(set().union(*seen.values())),
-      'subjects_of': {name: sorted(subjects) for name, subjects in seen.items()},
-      'trials': sum(len(source.trials) for source in sources),
-      'steps': config.train.optimiser.steps, 'seed': config.seed,
-      'clips_per_trial': config.clips_per_trial, 'stride': config.clips.stride,
-      'masks': dataclasses.asdict(config.masks),
-      'views': dataclasses.asdict(config.views),
-      'model': dataclasses.asdict(task.model),
-      'train': dataclasses.asdict(config.train)}))
+  return json.loads(
+    json.dumps(
+      {
+        'dataset': '+'.join(seen) or 'videos',
+        'source_fingerprint': '+'.join(c.metadata['fingerprint'] for c in corpora),
+        'synthetic': any(c.metadata['synthetic'] for c in corpora),
+        'trained_on_subjects': sorted(set().union(*seen.values())),
+        'subjects_of': {name: sorted(subjects) for name, subjects in seen.items()},
+        'trials': sum(len(source.trials) for source in sources),
+        'steps': config.train.optimiser.steps,
+        'seed': config.seed,
+        'clips_per_trial': config.clips_per_trial,
+        'stride': config.clips.stride,
+        'masks': dataclasses.asdict(config.masks),
+        'views': dataclasses.asdict(config.views),
+        'model': dataclasses.asdict(task.model),
+        'train': dataclasses.asdict(config.train),
+      }
+    )
+  )

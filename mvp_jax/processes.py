@@ -38,7 +38,8 @@ def spread(function, items, workers=None):
     return
   # Not forked: JAX has threads.
   pool = concurrent.futures.ProcessPoolExecutor(
-    workers, multiprocessing.get_context('spawn'), _begin)
+    workers, multiprocessing.get_context('spawn'), _begin
+  )
   try:
     numbers = {pool.submit(function, *item): i for i, item in enumerate(items)}
     for future in concurrent.futures.as_completed(numbers):
@@ -46,7 +47,8 @@ def spread(function, items, workers=None):
   except BrokenProcessPool:
     raise RuntimeError(
       'a worker process died (out of memory, or killed); what is done is kept: '
-      'start again to continue, with fewer workers if it was memory') from None
+      'start again to continue, with fewer workers if it was memory'
+    ) from None
   finally:
     pool.shutdown(cancel_futures=True)
 

@@ -12,8 +12,7 @@ def duration(seconds):
   """Formats seconds as `1:02:03` or `2:03`."""
   hours, rest = divmod(int(seconds), 3600)
   minutes, seconds = divmod(rest, 60)
-  return (f'{hours}:{minutes:02d}:{seconds:02d}' if hours
-          else f'{minutes}:{seconds:02d}')
+  return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'
 
 
 class Progress:
@@ -33,8 +32,14 @@ class Progress:
     self._start = self._last_line = time.monotonic()
     self._bar = None
     if self._file.isatty():
-      self._bar = tqdm(total=total, desc=what, unit=unit, initial=initial,
-                       file=self._file, dynamic_ncols=True)
+      self._bar = tqdm(
+        total=total,
+        desc=what,
+        unit=unit,
+        initial=initial,
+        file=self._file,
+        dynamic_ncols=True,
+      )
 
   def __enter__(self):
     return self
@@ -60,9 +65,15 @@ class Progress:
     now = self._last_line = time.monotonic()
     elapsed = now - self._start
     rate = (self._done - self._initial) / max(elapsed, 1e-9)
-    left = (f', {duration((self._total - self._done) / rate)} left'
-            if rate > 0 and self._done < self._total else '')
+    left = (
+      f', {duration((self._total - self._done) / rate)} left'
+      if rate > 0 and self._done < self._total
+      else ''
+    )
     facts = ''.join(f', {k} {v}' for k, v in self._facts.items())
-    print(f'{self._what}: {self._done}/{self._total} {self._unit}, '
-          f'{rate:.3g} {self._unit}/s, {duration(elapsed)} elapsed{left}{facts}',
-          file=self._file, flush=True)
+    print(
+      f'{self._what}: {self._done}/{self._total} {self._unit}, '
+      f'{rate:.3g} {self._unit}/s, {duration(elapsed)} elapsed{left}{facts}',
+      file=self._file,
+      flush=True,
+    )

@@ -19,9 +19,9 @@ from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
 from mvp_jax.evaluation.baselines import (
-    CLASSIC,
-    classic_baselines,
-    simple_baselines,
+  CLASSIC,
+  classic_baselines,
+  simple_baselines,
 )
 from mvp_jax.evaluation.handcrafted import feature_table
 from mvp_jax.evaluation.predictions import Prediction, write_predictions
@@ -35,13 +35,13 @@ from mvp_jax.training import hosts
 from mvp_jax.training.sharding import check_batch
 from mvp_jax.training.tasks import MaskedVideo, VideoFeatures
 from mvp_jax.workdir import (
-    FINGERPRINT,
-    check_hosts,
-    check_source,
-    claim,
-    copy_metrics,
-    in_use,
-    provenance,
+  FINGERPRINT,
+  check_hosts,
+  check_source,
+  claim,
+  copy_metrics,
+  in_use,
+  provenance,
 )
 
 _SYNTHETIC_NOTE = """\
@@ -69,26 +69,33 @@ def begun(config, workdir):
     data_dir = Path(config.data.data_dir).absolute()
     jax.config.update('jax_compilation_cache_dir', str(data_dir / 'compiled'))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-    yield {**provenance(), 'seconds': earlier.get('seconds', {}),
-           'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}'}
+    yield {
+      **provenance(),
+      'seconds': earlier.get('seconds', {}),
+      'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+    }
 
 
 def check(config, mesh, video=True, action_units=False):
   """Finds before any long work what would stop it later. Raises InputError."""
   try:
     load_builder(config.dataset).configure(
-        **_preparation(config, config.dataset, video, action_units))
+      **_preparation(config, config.dataset, video, action_units)
+    )
     if not config.data.manual_dir and config.dataset not in TWINS:
-      raise InputError(f'manual_dir: {config.dataset} has no synthetic twin; give the '
-                       'folder that holds it')
+      raise InputError(
+        f'manual_dir: {config.dataset} has no synthetic twin; give the '
+        'folder that holds it'
+      )
   except InputError as error:
     raise InputError(f'config.data: {error}') from error
   encoder = config.encoder
   try:
     model = encoder.model(config.input.clips, config.data.frame_size)
   except ValueError as error:
-    raise InputError(f'config: {error}; see input.clips, data.frame_size and '
-                     'encoder.patch') from error
+    raise InputError(
+      f'config: {error}; see input.clips, data.frame_size and encoder.patch'
+    ) from error
   try:
     mask_sizes(*model.grid, encoder.masks)
   except InputError as error:
@@ -96,9 +103,10 @@ def check(config, mesh, video=True, action_units=False):
   if encoder.checkpoint and video:
     encoders.check(model, Path(encoder.checkpoint))
   for field, size, parts in [
-      ('train', config.train.batch_size, config.train.accumulate),
-      ('evaluation', config.evaluation.batch_size, 1),
-      ('encoder.train', encoder.train.batch_size, encoder.train.accumulate)]:
+    ('train', config.train.batch_size, config.train.accumulate),
+    ('evaluation', config.evaluation.batch_size, 1),
+    ('encoder.train', encoder.train.batch_size, encoder.train.accumulate),
+  ]:
     check_batch(size, mesh, f'config.{field}.batch_size', parts)
 
 
@@ -112,7 +120,8 @@ def corpus(config, workdir, facts, video=True, action_units=False):
     if hosts.is_main():
       write_json(workdir / 'run.json', facts)
       (workdir / 'account.csv').write_bytes(
-          (found.directory / 'account.csv').read_bytes())
+        (found.directory / 'account.csv').read_bytes()
+      )
       account.write_page(found, workdir / account.PAGE)
       crops.write(workdir / crops.FILE, found)
   return found
@@ -133,24 +142,35 @@ def split(config, corpus, workdir, facts, video=True):
     InputError: the folds can't be made, or the audit failed.
   """
   reserved, subjects = reserve(
-      [t.subject for t in corpus.trials],
-      config.encoder.subjects if video and not config.encoder.checkpoint else 0,
-      config.seed)
+    [t.subject for t in corpus.trials],
+    config.encoder.subjects if video and not config.encoder.checkpoint else 0,
+    config.seed,
+  )
   trials = [t for t in corpus.trials if t.subject in subjects]
   evaluation = config.evaluation
   folds = make_folds(
-      trials, evaluation.protocol, folds=evaluation.folds,
-      stimulus_folds=evaluation.stimulus_folds,
-      validation=evaluation.validation_subjects, seed=config.seed,
-      targets=config.input.targets, threshold=config.input.threshold)
-  facts.update(protocol=evaluation.protocol,
-               folds=[fold.describe(trials) for fold in folds])
+    trials,
+    evaluation.protocol,
+    folds=evaluation.folds,
+    stimulus_folds=evaluation.stimulus_folds,
+    validation=evaluation.validation_subjects,
+    seed=config.seed,
+    targets=config.input.targets,
+    threshold=config.input.threshold,
+  )
+  facts.update(
+    protocol=evaluation.protocol, folds=[fold.describe(trials) for fold in folds]
+  )
   for fold in folds:
     audit.fitted(facts, fold, 'thresholds', fold.cuts.trials, fold.cuts.describe())
   with timed('audit', facts):
     checks = audit.check_folds(
-        folds, trials, evaluation.protocol, getattr(config.input, 'standardise', None),
-        len(evaluation.grid.points()) if hasattr(evaluation, 'grid') else 1)
+      folds,
+      trials,
+      evaluation.protocol,
+      getattr(config.input, 'standardise', None),
+      len(evaluation.grid.points()) if hasattr(evaluation, 'grid') else 1,
+    )
     checks += audit.check_content(corpus, folds, trials)
   conclude(workdir, facts, checks)
   return reserved, folds, trials
@@ -171,8 +191,9 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
     VideoFeatures, and the parameters of its Encoder.
   """
   settings = config.encoder
-  task = VideoFeatures(settings.model(config.input.clips,
-                                      corpus.metadata['frame_size']))
+  task = VideoFeatures(
+    settings.model(config.input.clips, corpus.metadata['frame_size'])
+  )
   if not settings.pretrained:
     without_encoder(config, corpus, workdir, facts)
     return task, encoders.fresh(task.model, mesh, config.seed)
@@ -180,31 +201,51 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
     directory = Path(settings.checkpoint)
   else:
     key = encoders.fingerprint(
-        dataclasses.replace(task.model, feature_grid=1), settings.train,
-        settings.masks, settings.views, settings.clips_per_trial, reserved,
-        config.input.clips.stride, config.seed)
+      dataclasses.replace(task.model, feature_grid=1),
+      settings.train,
+      settings.masks,
+      settings.views,
+      settings.clips_per_trial,
+      reserved,
+      config.input.clips.stride,
+      config.seed,
+    )
     directory = corpus.directory.parent / 'encoders' / key
     with timed('pretrain', facts):
       encoders.pretrain(
-          MaskedVideo(task.model), corpus, reserved, settings, config.input.clips,
-          mesh=mesh, seed=config.seed, directory=directory)
+        MaskedVideo(task.model),
+        corpus,
+        reserved,
+        settings,
+        config.input.clips,
+        mesh=mesh,
+        seed=config.seed,
+        directory=directory,
+      )
     hosts.on_main(lambda: copy_metrics(directory, workdir))
   params, record, said = encoders.load(task.model, mesh, directory)
   if said and hosts.is_main():
     print(said, flush=True)
   allowed = config.evaluation.allow_encoder_overlap
   encoders.check_overlap(record, corpus, test_subjects, allowed)
-  conclude(workdir, facts, [
-      audit.check_encoder(record, corpus, test_subjects, allowed)])
-  facts['encoder'] = {'source': str(settings.checkpoint or 'pre-trained in this run'),
-                      'size': settings.size, **record}
+  conclude(
+    workdir, facts, [audit.check_encoder(record, corpus, test_subjects, allowed)]
+  )
+  facts['encoder'] = {
+    'source': str(settings.checkpoint or 'pre-trained in this run'),
+    'size': settings.size,
+    **record,
+  }
   return task, params
 
 
 def without_encoder(config, corpus, workdir, facts):
   """Notes in the facts that the video encoder starts from random weights."""
-  facts['encoder'] = {'source': 'none, random weights', 'size': config.encoder.size,
-                      'trained_on_subjects': []}
+  facts['encoder'] = {
+    'source': 'none, random weights',
+    'size': config.encoder.size,
+    'trained_on_subjects': [],
+  }
   conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
 
 
@@ -233,11 +274,19 @@ def rows(config, fold, seed, corpus, trial, model, scores, ratings=None):
   labels = fold.cuts.labels(trial)
   for i, target in enumerate(config.input.targets):
     yield Prediction(
-        dataset=corpus.name, subject=trial.subject, trial=trial.trial,
-        stimulus=str(trial.stimulus), fold=fold.fold, seed=seed, model=model,
-        target=target, rating=round(trial.ratings[target], 4), label=int(labels[i]),
-        score=float(scores[i]),
-        predicted_rating=None if ratings is None else float(ratings[i]))
+      dataset=corpus.name,
+      subject=trial.subject,
+      trial=trial.trial,
+      stimulus=str(trial.stimulus),
+      fold=fold.fold,
+      seed=seed,
+      model=model,
+      target=target,
+      rating=round(trial.ratings[target], 4),
+      label=int(labels[i]),
+      score=float(scores[i]),
+      predicted_rating=None if ratings is None else float(ratings[i]),
+    )
 
 
 def baselines(config, folds, corpus, trials, facts):
@@ -257,8 +306,14 @@ def baselines(config, folds, corpus, trials, facts):
       if names:
         said += classic_baselines(fold, trials, features, groups, config.seed)
         audit.fitted(facts, fold, 'handcrafted features', fold.train)
-      found += [row for seed in seeds(config) for x in said for row in rows(
-          config, fold, seed, corpus, of[x.trial_id], x.model, x.score, x.rating)]
+      found += [
+        row
+        for seed in seeds(config)
+        for x in said
+        for row in rows(
+          config, fold, seed, corpus, of[x.trial_id], x.model, x.score, x.rating
+        )
+      ]
   return found
 
 
@@ -271,9 +326,14 @@ def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, tr
   """
   evaluation, seed = config.evaluation, config.seed
   with timed('leak meter', facts):
-    leaky = deal_trials(trials, max(2, min(len(folds), 10)),
-                        evaluation.validation_subjects, seed, config.input.targets,
-                        config.input.threshold)
+    leaky = deal_trials(
+      trials,
+      max(2, min(len(folds), 10)),
+      evaluation.validation_subjects,
+      seed,
+      config.input.targets,
+      config.input.threshold,
+    )
     model = evaluation.models[0]
     rows = leak_meter.of_predictions(leak_meter.HONEST, predictions, (model, *CLASSIC))
     rows += leak_meter.of_predictions(leak_meter.TRIALS, train(leaky), (model,))
@@ -294,15 +354,17 @@ def finish(config, workdir, predictions, facts, corpus, attention=None):
 
   `attention` as `cases.write` takes it.
   """
-  hosts.on_main(lambda: _finish(config, workdir, predictions, facts, corpus,
-                                attention or {}))
+  hosts.on_main(
+    lambda: _finish(config, workdir, predictions, facts, corpus, attention or {})
+  )
 
 
 def _finish(config, workdir, predictions, facts, corpus, attention):
   order = {target: i for i, target in enumerate(config.input.targets)}
   predictions = sorted(
-      predictions, key=lambda p: (order[p.target], p.seed, p.fold, p.subject, p.trial,
-                                  p.model))
+    predictions,
+    key=lambda p: (order[p.target], p.seed, p.fold, p.subject, p.trial, p.model),
+  )
   write_json(workdir / 'run.json', facts)
   audit.stop_if_failed(facts['audit'])
   write_predictions(workdir / 'predictions.csv', predictions)
@@ -327,16 +389,26 @@ def timed(stage, facts):
 def _preparation(config, name, video, action_units=False):
   """How a corpus is prepared: fields of its builder's config."""
   data = config.data
-  fields = {'workers': data.workers or None, 'beam': data.beam,
-            'allow_losses': data.allow_losses, 'video': video,
-            'frame_rate': data.frame_rate, 'frame_size': data.frame_size,
-            'crop': data.crop, 'channels': data.channels, 'clean': data.clean,
-            'action_units': action_units}
+  fields = {
+    'workers': data.workers or None,
+    'beam': data.beam,
+    'allow_losses': data.allow_losses,
+    'video': video,
+    'frame_rate': data.frame_rate,
+    'frame_size': data.frame_size,
+    'crop': data.crop,
+    'channels': data.channels,
+    'clean': data.clean,
+    'action_units': action_units,
+  }
   if name != 'recordings':  # whose manifest names the CSVs
     fields['openface_dir'] = data.openface_dir
   if name == 'amigos':
-    fields |= {'experiment': data.experiment, 'annotation': data.annotation,
-               'exclude': data.exclude}
+    fields |= {
+      'experiment': data.experiment,
+      'annotation': data.annotation,
+      'exclude': data.exclude,
+    }
   return fields
 
 
@@ -351,18 +423,30 @@ def prepared_corpus(config, name, facts, video=True, action_units=False):
     if hosts.is_main():
       print(_SYNTHETIC_NOTE.format(twin.corpus), flush=True)
     with timed('twin', facts):
-      hosts.on_main(lambda: twin.write(
-          manual_dir, config.twin, data.workers or None))
+      hosts.on_main(lambda: twin.write(manual_dir, config.twin, data.workers or None))
   with timed('prepare', facts):
-    directory = Path(hosts.on_main(lambda: str(prepare(
-        name, manual_dir, Path(data.data_dir) / 'prepared',
-        **_preparation(config, name, video, action_units)))))
+    directory = Path(
+      hosts.on_main(
+        lambda: str(
+          prepare(
+            name,
+            manual_dir,
+            Path(data.data_dir) / 'prepared',
+            **_preparation(config, name, video, action_units),
+          )
+        )
+      )
+    )
   hosts.check_shared(directory)
   found = Corpus(directory)
   outcomes = read_account(directory / 'account.csv')
   facts.update(
-      synthetic=found.metadata['synthetic'], ceiling=found.metadata['ceiling'],
-      trials_in=len(outcomes), trials_out=len(found.trials),
-      losses={row['trial_id']: row['outcome'] for row in outcomes
-              if row['outcome'] != 'ok'})
+    synthetic=found.metadata['synthetic'],
+    ceiling=found.metadata['ceiling'],
+    trials_in=len(outcomes),
+    trials_out=len(found.trials),
+    losses={
+      row['trial_id']: row['outcome'] for row in outcomes if row['outcome'] != 'ok'
+    },
+  )
   return found

@@ -15,11 +15,19 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import write_json
 from mvp_jax.training import hosts
 
-_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain',
-             'tensorflow-datasets', 'numpy')
+_PACKAGES = (
+  'jax',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'grain',
+  'tensorflow-datasets',
+  'numpy',
+)
 # What does not change the result, so that a work directory may be gone on with.
-_FREE_SETTINGS = {('data', name) for name in (
-    'manual_dir', 'data_dir', 'openface_dir', 'beam')}
+_FREE_SETTINGS = {
+  ('data', name) for name in ('manual_dir', 'data_dir', 'openface_dir', 'beam')
+}
 _FREE_SECTION = 'mesh'  # rounding apart
 # In any section.
 _FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every', 'profile', 'together')
@@ -49,8 +57,10 @@ def _lock(folder, stack):
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as error:
     file.seek(0)
-    raise InputError(f'{folder}: is in use by another run ({file.read().strip()}); '
-                     'wait until it ends, or use another folder') from error
+    raise InputError(
+      f'{folder}: is in use by another run ({file.read().strip()}); '
+      'wait until it ends, or use another folder'
+    ) from error
   file.truncate(0)
   file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
   file.flush()
@@ -72,19 +82,22 @@ def _claim(workdir, config):
   if path.exists() and facts.exists():  # else nothing is in it yet
     before = _flat(json.loads(path.read_text()))
     different = [
-        f'{".".join(k)} was {before.get(k)!r}, now {v!r}'
-        for k, v in _flat(now).items()
-        if before.get(k) != v and not _is_free(k)]
+      f'{".".join(k)} was {before.get(k)!r}, now {v!r}'
+      for k, v in _flat(now).items()
+      if before.get(k) != v and not _is_free(k)
+    ]
     if different:
-      raise InputError(f'{workdir}: belongs to another config '
-                       f'({"; ".join(different)}); give another --workdir or '
-                       'restore the setting')
+      raise InputError(
+        f'{workdir}: belongs to another config '
+        f'({"; ".join(different)}); give another --workdir or '
+        'restore the setting'
+      )
   write_json(path, now)
   return json.loads(facts.read_text()) if facts.exists() else {}
 
 
 def _is_free(key):
-  return (key in _FREE_SETTINGS or key[0] == _FREE_SECTION or key[-1] in _FREE_NAMES)
+  return key in _FREE_SETTINGS or key[0] == _FREE_SECTION or key[-1] in _FREE_NAMES
 
 
 def check_source(workdir, now):
@@ -96,22 +109,34 @@ def check_source(workdir, now):
   path = workdir / 'run.json'
   before = json.loads(path.read_text())[FINGERPRINT] if path.exists() else now
   if before != now:
-    raise InputError(f'{workdir}: holds results of other source files (fingerprint '
-                     f'{before}, now {now}); give another --workdir')
+    raise InputError(
+      f'{workdir}: holds results of other source files (fingerprint '
+      f'{before}, now {now}); give another --workdir'
+    )
 
 
 def check_hosts(config):
   """Raises InputError unless all processes run the same program and config."""
   hosts.check_same('program', {'git': _git_revision(), **_versions()})
-  hosts.check_same('config', {'.'.join(key): value for key, value in _flat(
-      json.loads(json.dumps(dataclasses.asdict(config)))).items()})
+  hosts.check_same(
+    'config',
+    {
+      '.'.join(key): value
+      for key, value in _flat(
+        json.loads(json.dumps(dataclasses.asdict(config)))
+      ).items()
+    },
+  )
 
 
 def _flat(tree, prefix=()):
   if not isinstance(tree, dict):
     return {prefix: tree}
-  return {key: value for name, branch in tree.items()
-          for key, value in _flat(branch, (*prefix, name)).items()}
+  return {
+    key: value
+    for name, branch in tree.items()
+    for key, value in _flat(branch, (*prefix, name)).items()
+  }
 
 
 def copy_metrics(encoder_directory, workdir):
@@ -129,15 +154,21 @@ def provenance():
 
 
 def _versions():
-  return {'python': platform.python_version(),
-          **{name: importlib.metadata.version(name) for name in _PACKAGES}}
+  return {
+    'python': platform.python_version(),
+    **{name: importlib.metadata.version(name) for name in _PACKAGES},
+  }
 
 
 def _git_revision():
   root = Path(__file__).parent
   try:
     return subprocess.run(
-        ['git', 'describe', '--always', '--dirty'], cwd=root, check=True,
-        capture_output=True, text=True).stdout.strip()
+      ['git', 'describe', '--always', '--dirty'],
+      cwd=root,
+      check=True,
+      capture_output=True,
+      text=True,
+    ).stdout.strip()
   except (OSError, subprocess.CalledProcessError):
     return 'unknown'

@@ -16,10 +16,15 @@ from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.training.sharding import make_mesh
 
 SIZES = FusionSizes(
-    video_depth=1, depth=1, heads=2, mlp_width=16, physio=PhysioConfig(
-        widths=(8, 16), kernels=(64, 32), strides=(32, 16), depth=1, heads=2,
-        mlp_width=16),
-    action_units=ActionUnitConfig(depth=1, heads=2, mlp_width=16))
+  video_depth=1,
+  depth=1,
+  heads=2,
+  mlp_width=16,
+  physio=PhysioConfig(
+    widths=(8, 16), kernels=(64, 32), strides=(32, 16), depth=1, heads=2, mlp_width=16
+  ),
+  action_units=ActionUnitConfig(depth=1, heads=2, mlp_width=16),
+)
 
 
 @contextlib.contextmanager
@@ -30,8 +35,9 @@ def few_devices(count=1):
   """
   with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion('standard'):
     for job in (experiment, finetuning, pretraining):
-      patch.setattr(job, 'make_mesh',
-                    lambda mesh: make_mesh(mesh, jax.devices()[:count]))
+      patch.setattr(
+        job, 'make_mesh', lambda mesh: make_mesh(mesh, jax.devices()[:count])
+      )
     try:
       yield
     finally:
@@ -47,9 +53,13 @@ def run(job, config, workdir, devices=1):
 
 def changed(config, **sections):
   """The config with fields of sections changed: train={'batch_size': 3}."""
-  return dataclasses.replace(config, **{
+  return dataclasses.replace(
+    config,
+    **{
       name: dataclasses.replace(getattr(config, name), **fields)
-      for name, fields in sections.items()})
+      for name, fields in sections.items()
+    },
+  )
 
 
 def predictions(workdir):
@@ -63,5 +73,6 @@ def facts(workdir):
 
 def metrics(workdir):
   """The lines of `metrics.jsonl`."""
-  return [json.loads(line)
-          for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  return [
+    json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()
+  ]

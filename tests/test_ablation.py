@@ -18,17 +18,26 @@ from tests import jobs
 
 
 def _config(questions, **fields):
-  return ablation.Config(ablation=tuple(
-      (question, tuple(words.items())) for question, words in questions.items()),
-      **fields)
+  return ablation.Config(
+    ablation=tuple(
+      (question, tuple(words.items())) for question, words in questions.items()
+    ),
+    **fields,
+  )
 
 
 @pytest.mark.parametrize('module', [deap_ablation, amigos_ablation])
 def test_questions_of_the_config_files(module):
   config = parse(resolve(module.get_config()), ablation.Config)
   variants, runs = ablation.plan(config)
-  assert list(variants) == ['modality', 'backbone', 'fusion', 'length', 'crop',
-                            'pretraining']
+  assert list(variants) == [
+    'modality',
+    'backbone',
+    'fusion',
+    'length',
+    'crop',
+    'pretraining',
+  ]
   base = variants['modality'][0].run
   # What is equal is run once, with all models that are shown of it.
   assert {v.run for v in variants['modality']} == {base}
@@ -44,13 +53,17 @@ def test_questions_of_the_config_files(module):
     assert (same == of[base]) == (run.name == base)
 
 
-@pytest.mark.parametrize(('text', 'problem'), [
+@pytest.mark.parametrize(
+  ('text', 'problem'),
+  [
     ('model.fusoin=sum', "there is no setting 'model.fusoin'"),
     ('model=sum', "there is no setting 'model'|is no dict"),
     ('seed=one', "seed: 'one' is no int"),
     ('encoder.finetune=yes', "encoder.finetune: 'yes' is no bool"),
     ('audio', "'audio' is neither a setting"),
-    ('model.fusion=mean', "fusion 'mean' is none of")])
+    ('model.fusion=mean', "fusion 'mean' is none of"),
+  ],
+)
 def test_a_variant_that_cannot_be(text, problem):
   with pytest.raises(InputError, match=problem) as error:
     ablation.plan(_config({'fusion': {'base': '', 'other': text}}))
@@ -68,16 +81,21 @@ def test_no_variants_and_names_of_baselines_are_refused():
 
 def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
   config = _config(
-      {'length': {'whole': 'physio', 'end': 'physio input.last_seconds=20'},
-       'rate': {'slow': 'physio', 'fast': 'physio train.optimiser.learning_rate=0.1'}},
-      data=DataConfig(data_dir=str(tmp_path / 'data'), workers=1),
-      twin=TwinSpec(subjects=4, trials=4, frame_rate=1.0, width=64, height=64,
-                    pixel_aspect=(1, 1)),
-      input=EmotionInput(),
-      model=jobs.SIZES,
-      train=TrainConfig(batch_size=8, validate_every=0,
-                        optimiser=OptimiserConfig(steps=3, warmup_steps=1)),
-      evaluation=EvaluationConfig(folds=2, validation_subjects=0, batch_size=8))
+    {
+      'length': {'whole': 'physio', 'end': 'physio input.last_seconds=20'},
+      'rate': {'slow': 'physio', 'fast': 'physio train.optimiser.learning_rate=0.1'},
+    },
+    data=DataConfig(data_dir=str(tmp_path / 'data'), workers=1),
+    twin=TwinSpec(
+      subjects=4, trials=4, frame_rate=1.0, width=64, height=64, pixel_aspect=(1, 1)
+    ),
+    input=EmotionInput(),
+    model=jobs.SIZES,
+    train=TrainConfig(
+      batch_size=8, validate_every=0, optimiser=OptimiserConfig(steps=3, warmup_steps=1)
+    ),
+    evaluation=EvaluationConfig(folds=2, validation_subjects=0, batch_size=8),
+  )
   folder = tmp_path / 'ablation'
 
   stopped, run = [], experiment.run
@@ -93,8 +111,11 @@ def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
     ablation.run(config, folder)
   assert stopped == ['base'] and not (folder / 'report.html').exists()
   again = []
-  monkeypatch.setattr(experiment, 'run', lambda config, workdir: (
-      again.append(workdir.name), run(config, workdir)))
+  monkeypatch.setattr(
+    experiment,
+    'run',
+    lambda config, workdir: (again.append(workdir.name), run(config, workdir)),
+  )
   with jobs.few_devices():
     ablation.run(config, folder)
   assert again == ['input.last_seconds=20', 'train.optimiser.learning_rate=0.1']
@@ -110,7 +131,8 @@ def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
   # Differences are to the first, with their sign.
   assert rows['whole']['valence: difference'] == ''
   assert float(rows['end']['valence: difference']) == pytest.approx(
-      float(rows['end']['valence']) - float(rows['whole']['valence']))
+    float(rows['end']['valence']) - float(rows['whole']['valence'])
+  )
   assert (folder / 'tables' / 'rate.tex').read_text().count('\\\\') >= 4
   facts = json.loads((folder / 'runs' / 'base' / 'config.json').read_text())
   assert facts['evaluation']['models'] == ['physio'] and facts['job'] == 'fusion'

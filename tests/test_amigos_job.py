@@ -18,21 +18,43 @@ _TARGETS = ('external_valence', 'external_arousal')
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
   return Config(
-      dataset='amigos',
-      data=DataConfig(data_dir=str(tmp_path_factory.mktemp('data')), frame_rate=2.0,
-                      frame_size=32, workers=1, channels=('eda', 'ecg'),
-                      annotation=('external',), exclude=(2,)),
-      twin=AmigosSpec(subjects=4, stimuli=('58', '138', '18'), frame_rate=2.0,
-                      width=128, height=96, scale=0.1),
-      input=EmotionInput(targets=_TARGETS, threshold=0.0, max_seconds=15.0,
-                         clips=ClipLayout(frames=4, stride=1, spacing=3.0)),
-      encoder=EncoderConfig(size='tiny'),
-      model=jobs.SIZES,
-      train=TrainConfig(
-          batch_size=4, log_every=1, validate_every=0, checkpoint_every=2,
-          optimiser=OptimiserConfig(steps=2, warmup_steps=1)),
-      evaluation=EvaluationConfig(folds=2, validation_subjects=0, batch_size=4,
-                                  models=('physio',)))
+    dataset='amigos',
+    data=DataConfig(
+      data_dir=str(tmp_path_factory.mktemp('data')),
+      frame_rate=2.0,
+      frame_size=32,
+      workers=1,
+      channels=('eda', 'ecg'),
+      annotation=('external',),
+      exclude=(2,),
+    ),
+    twin=AmigosSpec(
+      subjects=4,
+      stimuli=('58', '138', '18'),
+      frame_rate=2.0,
+      width=128,
+      height=96,
+      scale=0.1,
+    ),
+    input=EmotionInput(
+      targets=_TARGETS,
+      threshold=0.0,
+      max_seconds=15.0,
+      clips=ClipLayout(frames=4, stride=1, spacing=3.0),
+    ),
+    encoder=EncoderConfig(size='tiny'),
+    model=jobs.SIZES,
+    train=TrainConfig(
+      batch_size=4,
+      log_every=1,
+      validate_every=0,
+      checkpoint_every=2,
+      optimiser=OptimiserConfig(steps=2, warmup_steps=1),
+    ),
+    evaluation=EvaluationConfig(
+      folds=2, validation_subjects=0, batch_size=4, models=('physio',)
+    ),
+  )
 
 
 def test_from_the_twin_to_the_report(config, tmp_path, capsys):
@@ -56,6 +78,8 @@ def test_from_the_twin_to_the_report(config, tmp_path, capsys):
   # The threshold of the self-assessment parts nothing here, and the run says so.
   wrong = jobs.changed(config, input={'threshold': 5.0})
   with pytest.raises(
-      InputError, match=r'input\.threshold: 5 has all 9 trials on one side, '
-                        r'external_valence is -?0\.\d+ to 0\.'):
+    InputError,
+    match=r'input\.threshold: 5 has all 9 trials on one side, '
+    r'external_valence is -?0\.\d+ to 0\.',
+  ):
     jobs.run(experiment, wrong, tmp_path / 'wrong')

@@ -33,8 +33,11 @@ def _flat(tree, prefix=''):
   """{dotted name: value} of nested dicts."""
   found = {}
   for key, value in tree.items():
-    found |= (_flat(value, f'{prefix}{key}.') if isinstance(value, dict)
-              else {prefix + key: value})
+    found |= (
+      _flat(value, f'{prefix}{key}.')
+      if isinstance(value, dict)
+      else {prefix + key: value}
+    )
   return found
 
 
@@ -63,14 +66,20 @@ def test_without_deap_the_run_is_shrunk_as_declared(full, shrunk):
 
 def test_with_deap_nothing_is_shrunk(full):
   config = _parse({'data.manual_dir': '/deap'})
-  assert (_flat(dataclasses.asdict(config)).items()
-          >= (full | {'data.manual_dir': '/deap'}).items())
+  assert (
+    _flat(dataclasses.asdict(config)).items()
+    >= (full | {'data.manual_dir': '/deap'}).items()
+  )
   assert config.data.frame_size == 224 and config.encoder.size == 'B'
 
 
 def test_what_the_user_gives_wins_over_the_shrinking(full, shrunk):
-  given = {'data.frame_size': 112, 'encoder.train.optimiser.steps': 7,
-           'twin.subjects': 5, 'seed': 3}
+  given = {
+    'data.frame_size': 112,
+    'encoder.train.optimiser.steps': 7,
+    'twin.subjects': 5,
+    'seed': 3,
+  }
   assert set(given) & set(shrunk)
   found = _flat(dataclasses.asdict(_parse(given)))
   assert found.items() >= (full | shrunk | given).items()
@@ -106,8 +115,9 @@ def test_amigos_has_its_own_twin_and_settings():
   assert longest == 150 and found.input.max_seconds >= longest
 
 
-@pytest.mark.parametrize('file', sorted(_FILE.parent.glob('*.py')),
-                         ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+  'file', sorted(_FILE.parent.glob('*.py')), ids=lambda file: file.stem
+)
 def test_every_config_file_is_described_by_its_command(file):
   assert f'python launch.py --config=configs/{file.name}' in file.read_text()
 
@@ -138,42 +148,63 @@ def test_a_list_may_be_words_and_commas():
   assert parse({'data': {'channels': 'eda, ppg'}}).data.channels == ('eda', 'ppg')
 
 
-@pytest.mark.parametrize(('tree', 'message'), [
-    ({'encoder': {'noise_floor': 0.0}},
-     r'config\.encoder: noise_floor is 0\.0, must be above 0'),
+@pytest.mark.parametrize(
+  ('tree', 'message'),
+  [
+    (
+      {'encoder': {'noise_floor': 0.0}},
+      r'config\.encoder: noise_floor is 0\.0, must be above 0',
+    ),
     ({'sede': 1}, r'config\.sede: no such setting; there are .*seed'),
     ({'data': {'fps': 1}}, r'config\.data\.fps: no such setting; .*frame_rate'),
-    ({'train': {'optimiser': {'lr': 1.0}}},
-     r'config\.train\.optimiser\.lr: no such setting; .*learning_rate'),
+    (
+      {'train': {'optimiser': {'lr': 1.0}}},
+      r'config\.train\.optimiser\.lr: no such setting; .*learning_rate',
+    ),
     ({'data': 3}, r'config\.data: expected a section, got 3'),
     ({'data': None}, r'config\.data: expected a section, got None'),
     ({'seed': 'one'}, r"config\.seed: 'one' is a str, expected int"),
     ({'seed': 1.5}, r'config\.seed: 1\.5 is a float, expected int'),
     ({'seed': True}, r'config\.seed: True is a bool, expected int'),
     ({'seed': None}, r'config\.seed: None is a NoneType, expected int'),
-    ({'train': {'optimiser': {'learning_rate': True}}},
-     r'config\.train\.optimiser\.learning_rate: True is a bool, expected float'),
+    (
+      {'train': {'optimiser': {'learning_rate': True}}},
+      r'config\.train\.optimiser\.learning_rate: True is a bool, expected float',
+    ),
     ({'encoder': {'finetune': 1}}, r'config\.encoder\.finetune: 1 is a int'),
-    ({'evaluation': {'models': ('fusion', 3)}},
-     r'config\.evaluation\.models\[1\]: 3 is a int, expected str'),
-    ({'model': {'physio': {'strides': (8, 4)}}},
-     r'config\.model\.physio: .*differ in number'),
+    (
+      {'evaluation': {'models': ('fusion', 3)}},
+      r'config\.evaluation\.models\[1\]: 3 is a int, expected str',
+    ),
+    (
+      {'model': {'physio': {'strides': (8, 4)}}},
+      r'config\.model\.physio: .*differ in number',
+    ),
     ({'model': {'heads': 5}}, r'config\.model: 5 heads do not divide the width 256'),
     ({'model': {'dtype': 'f32'}}, r"config\.model: dtype 'f32' is none of float32"),
     ({'train': {'log_every': 0}}, r'config\.train: log_every is 0'),
-    ({'encoder': {'train': {'optimiser': {'steps': 0}}}},
-     r'config\.encoder\.train\.optimiser: steps is 0'),
+    (
+      {'encoder': {'train': {'optimiser': {'steps': 0}}}},
+      r'config\.encoder\.train\.optimiser: steps is 0',
+    ),
     ({'model': {'centre_video': 'x'}}, r"config\.model: centre_video 'x' is none of"),
     ({'encoder': {'masks': {'kind': 'x'}}}, r"config\.encoder\.masks: kind 'x' is"),
     ({'encoder': {'mask_ratio': 0.9}}, r'config\.encoder\.mask_ratio: no such setting'),
-    ({'encoder': {'views': {'repeats': 5}}},
-     r'config\.encoder: train.batch_size 32 counts views, and is no multiple of'),
+    (
+      {'encoder': {'views': {'repeats': 5}}},
+      r'config\.encoder: train.batch_size 32 counts views, and is no multiple of',
+    ),
     ({'twin': {'variant': 'x'}}, r'config\.twin: .*variant: one of planted'),
-    ({'dataset': 'amigos', 'twin': {'trials': 3}},
-     r'config\.twin\.trials: no such setting; there are .*stimuli'),
-    ({'dataset': 'amigos', 'twin': {'stimuli': 'N2'}},
-     r'config\.twin: .*stimuli: some of'),
-])
+    (
+      {'dataset': 'amigos', 'twin': {'trials': 3}},
+      r'config\.twin\.trials: no such setting; there are .*stimuli',
+    ),
+    (
+      {'dataset': 'amigos', 'twin': {'stimuli': 'N2'}},
+      r'config\.twin: .*stimuli: some of',
+    ),
+  ],
+)
 def test_what_is_wrong_is_one_line_that_names_it(tree, message):
   with pytest.raises(InputError, match='^' + message) as error:
     parse(tree)
@@ -183,7 +214,8 @@ def test_what_is_wrong_is_one_line_that_names_it(tree, message):
 def test_the_encoder_s_model_has_the_sizes_given():
   clips = ClipLayout(frames=12, tubelet=3)
   model = EncoderConfig(size='S', patch=8, drop_path=0.2, dtype='bfloat16').model(
-      clips, 64)
+    clips, 64
+  )
   assert (model.width, model.depth, model.heads) == (384, 12, 6)
   assert (model.frames, model.tubelet, model.size, model.patch) == (12, 3, 64, 8)
   assert (model.drop_path, model.dtype) == (0.2, 'bfloat16')

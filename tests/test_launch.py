@@ -15,29 +15,33 @@ _PRETRAIN = f'--config={_ROOT / "configs" / "videomae_pretrain.py"}'
 
 
 _WRONG = [
-    ([_CONFIG, '--config.sede=1'], ['no such setting', 'seed']),
-    ([_CONFIG, '--config.train.optimiser.lr=1'], ['no such setting', 'lr']),
-    ([_CONFIG, '--config.train.batch_size=big'], ['config.train.batch_size', 'big']),
-    ([_CONFIG, '--confg.seed=1'], ['confg.seed']),
-    ([_CONFIG, 'config.seed=1'], ['config.seed=1', '--config.<name>=<value>']),
-    ([], ['--config']),
-    (['--config=none.py'], ['none.py']),
-    ([_CONFIG + ':nul'], ['config.twin', 'variant', 'planted, null, leaky']),
-    ([_CONFIG, '--config.encoder.size=Q'], ['config.encoder', 'size', 'tiny, S, B']),
-    ([_CONFIG, '--config.data.crop=Z'], ['config.data', 'crop', 'X, Y']),
-    ([_CONFIG, '--config.data.manual_dir=deap'], ['deap', 'metadata_csv']),
-    ([_RECORDINGS, '--config.data.manual_dir=deap'], ['deap/manifest.csv', 'no such']),
-    ([_RECORDINGS, '--config.data.channels=eda,gsr'], ['config.data', 'channels']),
-    ([_AMIGOS, '--config.data.manual_dir=deap'], ['deap', 'does not hold AMIGOS']),
-    ([_AMIGOS, '--config.data.experiment=medium'], ['config.data', 'short, long']),
-    ([_PRETRAIN, '--config.sources=videos:none,deap:deap', '--config.weights=1,2'],
-     ['none', 'no such folder']),
-    ([_PRETRAIN, '--config.sources=deap:deap', '--config.subjects=3'],
-     ['deap', 'metadata_csv']),
+  ([_CONFIG, '--config.sede=1'], ['no such setting', 'seed']),
+  ([_CONFIG, '--config.train.optimiser.lr=1'], ['no such setting', 'lr']),
+  ([_CONFIG, '--config.train.batch_size=big'], ['config.train.batch_size', 'big']),
+  ([_CONFIG, '--confg.seed=1'], ['confg.seed']),
+  ([_CONFIG, 'config.seed=1'], ['config.seed=1', '--config.<name>=<value>']),
+  ([], ['--config']),
+  (['--config=none.py'], ['none.py']),
+  ([_CONFIG + ':nul'], ['config.twin', 'variant', 'planted, null, leaky']),
+  ([_CONFIG, '--config.encoder.size=Q'], ['config.encoder', 'size', 'tiny, S, B']),
+  ([_CONFIG, '--config.data.crop=Z'], ['config.data', 'crop', 'X, Y']),
+  ([_CONFIG, '--config.data.manual_dir=deap'], ['deap', 'metadata_csv']),
+  ([_RECORDINGS, '--config.data.manual_dir=deap'], ['deap/manifest.csv', 'no such']),
+  ([_RECORDINGS, '--config.data.channels=eda,gsr'], ['config.data', 'channels']),
+  ([_AMIGOS, '--config.data.manual_dir=deap'], ['deap', 'does not hold AMIGOS']),
+  ([_AMIGOS, '--config.data.experiment=medium'], ['config.data', 'short, long']),
+  (
+    [_PRETRAIN, '--config.sources=videos:none,deap:deap', '--config.weights=1,2'],
+    ['none', 'no such folder'],
+  ),
+  (
+    [_PRETRAIN, '--config.sources=deap:deap', '--config.subjects=3'],
+    ['deap', 'metadata_csv'],
+  ),
 ]
 
 # Runs the command in each of some folders, each in a fork: imports once for all.
-_LAUNCH = '''
+_LAUNCH = """
 import json, os, runpy, sys
 root, *given = json.load(sys.stdin)
 sys.path[0] = root
@@ -58,7 +62,7 @@ for folder, arguments in given:
       sys.stdout.flush()
       os._exit(end.code or 0)  # to take all imports down takes seconds
   print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-'''
+"""
 
 
 @pytest.fixture(scope='module')
@@ -69,8 +73,14 @@ def ended(tmp_path_factory):
   for folder in folders:
     (folder / 'deap').mkdir()
   given = [str(_ROOT), *zip(map(str, folders), asked, strict=True)]
-  done = subprocess.run([sys.executable, '-c', _LAUNCH], input=json.dumps(given),
-                        stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+  done = subprocess.run(
+    [sys.executable, '-c', _LAUNCH],
+    input=json.dumps(given),
+    stdout=subprocess.PIPE,
+    text=True,
+    timeout=300,
+    check=True,
+  )
   statuses = map(int, done.stdout.splitlines())
   found = dict(zip(map(str, asked), zip(folders, statuses, strict=True), strict=True))
   return lambda arguments: found[str(arguments)]

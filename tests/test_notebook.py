@@ -20,14 +20,20 @@ ENCODER_STEPS, STEPS = 2, 2
 
 def _small(config):
   """The embedded default, smaller still."""
-  config.embedded.update(dict(
+  config.embedded.update(
+    dict(
       twin=dict(frame_rate=2.0, width=96, height=80),
       data=dict(frame_rate=2.0, frame_size=32, workers=1),
       input=dict(clips=dict(frames=4, stride=1, spacing=6.0)),
       encoder=dict(masks=dict(ratio=0.5), train=dict(batch_size=8)),
-      model=dict(mlp_width=16, physio=dict(
-          widths=(8, 16), kernels=(64, 32), strides=(32, 16), mlp_width=16)),
-      train=dict(batch_size=8), evaluation=dict(models=('fusion',), batch_size=8)))
+      model=dict(
+        mlp_width=16,
+        physio=dict(widths=(8, 16), kernels=(64, 32), strides=(32, 16), mlp_width=16),
+      ),
+      train=dict(batch_size=8),
+      evaluation=dict(models=('fusion',), batch_size=8),
+    )
+  )
   return config
 
 
@@ -43,9 +49,12 @@ def cells(tmp_path, monkeypatch):
   code = [cell for cell in found if cell['cell_type'] == 'code']
   assert sum('parameters' in cell['metadata'].get('tags', ()) for cell in code) == 1
   with jobs.few_devices():
-    yield [f'{_SMALL}\nFOLDER = {str(tmp_path)!r}'
-           if 'parameters' in cell['metadata'].get('tags', ())
-           else ''.join(cell['source']) for cell in code]
+    yield [
+      f'{_SMALL}\nFOLDER = {str(tmp_path)!r}'
+      if 'parameters' in cell['metadata'].get('tags', ())
+      else ''.join(cell['source'])
+      for cell in code
+    ]
   plt.close('all')
   plt.switch_backend(backend)
 

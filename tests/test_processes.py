@@ -30,9 +30,11 @@ def test_a_process_that_dies_is_told_of():
 
 def test_nothing_is_left_when_the_one_that_started_it_is_killed(tmp_path):
   folder = str(tmp_path)
-  code = ('from mvp_jax.processes import spread; '
-          'from tests.test_processes import wait; '
-          f'list(spread(wait, [({folder!r},)] * 2, 2))')
+  code = (
+    'from mvp_jax.processes import spread; '
+    'from tests.test_processes import wait; '
+    f'list(spread(wait, [({folder!r},)] * 2, 2))'
+  )
   with subprocess.Popen([sys.executable, '-c', code]) as process:
     while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:
       assert process.poll() is None

@@ -17,6 +17,7 @@ class _Terminal(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch):
   """A clock that stands still; `clock.now` moves it."""
+
   class Clock:
     now = 1000.0
 
@@ -28,9 +29,17 @@ def clock(monkeypatch):
   return clock
 
 
-@pytest.mark.parametrize(('seconds', 'text'), [
-    (0, '0:00'), (59.9, '0:59'), (61, '1:01'), (3599, '59:59'), (3600, '1:00:00'),
-    (36123.4, '10:02:03')])
+@pytest.mark.parametrize(
+  ('seconds', 'text'),
+  [
+    (0, '0:00'),
+    (59.9, '0:59'),
+    (61, '1:01'),
+    (3599, '59:59'),
+    (3600, '1:00:00'),
+    (36123.4, '10:02:03'),
+  ],
+)
 def test_duration(seconds, text):
   assert duration(seconds) == text
 
@@ -44,8 +53,9 @@ def test_lines_in_a_log(clock):
   lines = file.getvalue().splitlines()
   assert len(lines) == 7  # one for each 16 of 100 seconds, and the last
   assert '\r' not in file.getvalue()
-  assert lines[0] == ('features: 16/100 trial, 1 trial/s, 0:16 elapsed, 1:24 left, '
-                      'loss 0.15')
+  assert lines[0] == (
+    'features: 16/100 trial, 1 trial/s, 0:16 elapsed, 1:24 left, loss 0.15'
+  )
   assert lines[-1] == 'features: 100/100 trial, 1 trial/s, 1:40 elapsed, loss 0.99'
 
 
@@ -54,8 +64,10 @@ def test_what_an_earlier_run_did_is_no_part_of_the_rate(clock):
   with Progress(100, 'features', 'trial', initial=80, file=file) as bar:
     clock.now += 20
     bar.update(10)
-  assert file.getvalue().splitlines() == [
-      'features: 90/100 trial, 0.5 trial/s, 0:20 elapsed, 0:20 left'] * 2
+  assert (
+    file.getvalue().splitlines()
+    == ['features: 90/100 trial, 0.5 trial/s, 0:20 elapsed, 0:20 left'] * 2
+  )
 
 
 def test_a_run_that_failed_says_how_far_it_came():

@@ -14,24 +14,33 @@ from mvp_jax.training.sharding import MeshConfig
 from mvp_jax.workdir import claim, in_use
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_HOLD = '''
+_HOLD = """
 import pathlib, sys
 from mvp_jax.workdir import in_use
 with in_use(pathlib.Path(sys.argv[1])):
   print('in use', flush=True)
   sys.stdin.read()
-'''
+"""
 
 
 def test_one_run_at_a_time_until_it_ends_however_that_is(tmp_path):
   folder = tmp_path / 'new' / 'run'
   with subprocess.Popen(
-      [sys.executable, '-c', _HOLD, str(folder)], text=True, cwd=_ROOT,
-      stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    [sys.executable, '-c', _HOLD, str(folder)],
+    text=True,
+    cwd=_ROOT,
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+  ) as other:
     assert other.stdout.readline() == 'in use\n'
-    with pytest.raises(InputError, match=f'run: is in use by another run '
-                                         rf'\(process {other.pid} on .*\)'), (
-                                             in_use(folder)):
+    with (
+      pytest.raises(
+        InputError,
+        match=f'run: is in use by another run '
+        rf'\(process {other.pid} on .*\)',
+      ),
+      in_use(folder),
+    ):
       pass
     other.kill()
     other.wait()
@@ -47,9 +56,15 @@ def test_settings_that_change_no_result_may_change(tmp_path):
   assert claim(tmp_path, config) == {}
   (tmp_path / 'run.json').write_text('{"seconds": {}}')
   freely = dataclasses.replace(
-      config, mesh=MeshConfig(fsdp=2), data=DataConfig(workers=3),
-      train=dataclasses.replace(config.train, workers=2, keep_every=10))
+    config,
+    mesh=MeshConfig(fsdp=2),
+    data=DataConfig(workers=3),
+    train=dataclasses.replace(config.train, workers=2, keep_every=10),
+  )
   assert claim(tmp_path, freely) == {'seconds': {}}
-  with pytest.raises(InputError, match=r'belongs to another config \(seed was 0, '
-                                       r'now 1\); give another --workdir'):
+  with pytest.raises(
+    InputError,
+    match=r'belongs to another config \(seed was 0, '
+    r'now 1\); give another --workdir',
+  ):
     claim(tmp_path, dataclasses.replace(config, seed=1))

@@ -46,18 +46,21 @@ class AmigosConfig(FaceConfig):
 
   def rules(self):
     def some(chosen, known):
-      return bool(chosen) and set(chosen) <= set(known) and (
-        len(set(chosen)) == len(chosen))
+      return (
+        bool(chosen) and set(chosen) <= set(known) and (len(set(chosen)) == len(chosen))
+      )
 
     return {
-      f'experiment: one of {", ".join(amigos.EXPERIMENTS)}':
-        self.experiment in amigos.EXPERIMENTS,
-      f'channels: some of {", ".join(amigos_trials.CHANNELS)}, each once':
-        some(self.channels, amigos_trials.CHANNELS),
-      f'annotation: some of {", ".join(amigos.ANNOTATIONS)}, each once':
-        some(self.annotation, amigos.ANNOTATIONS),
-      f'exclude: numbers of participants, 1 to {amigos.SUBJECTS}':
-        set(self.exclude) <= set(range(1, amigos.SUBJECTS + 1)),
+      f'experiment: one of {", ".join(amigos.EXPERIMENTS)}': self.experiment
+      in amigos.EXPERIMENTS,
+      f'channels: some of {", ".join(amigos_trials.CHANNELS)}, each once': some(
+        self.channels, amigos_trials.CHANNELS
+      ),
+      f'annotation: some of {", ".join(amigos.ANNOTATIONS)}, each once': some(
+        self.annotation, amigos.ANNOTATIONS
+      ),
+      f'exclude: numbers of participants, 1 to {amigos.SUBJECTS}': set(self.exclude)
+      <= set(range(1, amigos.SUBJECTS + 1)),
     } | super().rules()
 
 
@@ -69,31 +72,48 @@ class Builder(CorpusBuilder):
   VERSION = tfds.core.Version('2.0.0')
   RELEASE_NOTES = {
     '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
-             'quality is told of each channel.',
-    '1.0.0': 'First version.'}
+    'quality is told of each channel.',
+    '1.0.0': 'First version.',
+  }
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     'Ask for AMIGOS at its home page, download the preprocessed data (MATLAB) and '
-    'the face videos, and unpack them into manual_dir.')
+    'the face videos, and unpack them into manual_dir.'
+  )
   CONFIG = AmigosConfig
   BUILDER_CONFIGS = [
     AmigosConfig(name='short', description='Short experiment, 640 trials.'),
     AmigosConfig(name='long', experiment='long', description='Long experiment.'),
-    AmigosConfig(name='short_signals', video=False,
-                 description='Short experiment, signals without video.'),
-    AmigosConfig(name='long_signals', experiment='long', video=False,
-                 description='Long experiment, signals without video.'),
+    AmigosConfig(
+      name='short_signals',
+      video=False,
+      description='Short experiment, signals without video.',
+    ),
+    AmigosConfig(
+      name='long_signals',
+      experiment='long',
+      video=False,
+      description='Long experiment, signals without video.',
+    ),
   ]
 
   @classmethod
   def describe(cls, config):
     parts = [config.experiment, 'signals']
     if config.video:
-      parts = [config.experiment, 'video', config.crop.lower(),
-               f'{config.frame_size}px', f'{config.frame_rate:g}hz']
+      parts = [
+        config.experiment,
+        'video',
+        config.crop.lower(),
+        f'{config.frame_size}px',
+        f'{config.frame_rate:g}hz',
+      ]
     if config.action_units:
       parts.append('au')
-    parts += [*([] if config.clean else ['raw']), *config.channels,
-              *sorted(config.annotation)]
+    parts += [
+      *([] if config.clean else ['raw']),
+      *config.channels,
+      *sorted(config.annotation),
+    ]
     if config.exclude:
       parts.append('without' + '-'.join(map(str, sorted(set(config.exclude)))))
     return '_'.join(parts)
@@ -109,8 +129,15 @@ class Builder(CorpusBuilder):
     frames = config.frames()
     self._tree = tree
     return amigos_trials.prepare_trials(
-      tree, trials, config.channels, config.clean, config.annotation, frames,
-      self.interim_dir, config.engine), metadata
+      tree,
+      trials,
+      config.channels,
+      config.clean,
+      config.annotation,
+      frames,
+      self.interim_dir,
+      config.engine,
+    ), metadata
 
   def trial_features(self):
     channels = len(self.builder_config.channels)
@@ -118,17 +145,25 @@ class Builder(CorpusBuilder):
       'stimulus': np.int32,
       'video_id': tfds.features.Text(),
       'ratings': {name: np.float32 for name in RATINGS + EXTERNAL},
-      'segments': {'times': array((None, 2), np.float32),
-                   'ratings': array((None, 2), np.float32)},
+      'segments': {
+        'times': array((None, 2), np.float32),
+        'ratings': array((None, 2), np.float32),
+      },
       'signals': array((None, channels), np.float32),
       'signal_valid': array((None, channels), np.bool_),
       'signal_quality': array((channels, len(MEASURES)), np.float32),
       'baseline': array((None, channels), np.float32),
       'signal_rate': np.float32,
       'source': {
-        'video': tfds.features.Text(), 'seat': np.int32, 'seats': np.int32,
-        'video_rate': np.float32, 'width': np.int32, 'height': np.int32,
-        'pixel_aspect': np.float32, 'signals': tfds.features.Text()},
+        'video': tfds.features.Text(),
+        'seat': np.int32,
+        'seats': np.int32,
+        'video_rate': np.float32,
+        'width': np.int32,
+        'height': np.int32,
+        'pixel_aspect': np.float32,
+        'signals': tfds.features.Text(),
+      },
       'face_boxes': array((None, 3), np.float32),
     }
 
@@ -139,9 +174,11 @@ class Builder(CorpusBuilder):
       return example
     trial = outcome.trial
     example |= {
-      'stimulus': trial.stimulus, 'video_id': trial.video_id,
+      'stimulus': trial.stimulus,
+      'video_id': trial.video_id,
       'signal_rate': amigos.SIGNAL_RATE,
-      **amigos_trials.load_trial(self.interim_dir, trial)}
+      **amigos_trials.load_trial(self.interim_dir, trial),
+    }
     example['source'] |= {'signals': self._tree.signals[trial.subject].as_posix()}
     if config.action_units:
       example |= load_units(self.interim_dir, trial.trial_id)
@@ -149,12 +186,20 @@ class Builder(CorpusBuilder):
       frames = self._load_frames(outcome)
       rate, width, height, aspect = frames['info']
       video = self._tree.videos[trial.subject, trial.video_id]
-      example |= {'frame_times': frames['times'], 'frame_valid': frames['valid'],
-                  'face_boxes': frames['boxes']}
+      example |= {
+        'frame_times': frames['times'],
+        'frame_valid': frames['valid'],
+        'face_boxes': frames['boxes'],
+      }
       example['source'] |= {
-        'video': video.path, 'seat': video.seat, 'seats': video.seats,
-        'video_rate': rate, 'width': int(width), 'height': int(height),
-        'pixel_aspect': aspect}
+        'video': video.path,
+        'seat': video.seat,
+        'seats': video.seats,
+        'video_rate': rate,
+        'width': int(width),
+        'height': int(height),
+        'pixel_aspect': aspect,
+      }
     return example
 
   def jpegs(self, outcome):
@@ -165,31 +210,53 @@ class Builder(CorpusBuilder):
 
   def account_facts(self, outcome):
     facts = outcome.facts
-    return {**rounded(facts, {'seconds': 3}), 'unrated': facts.get('unrated', ''),
-            **signal_columns(self.builder_config.channels, facts),
-            **rounded(facts, {'video_rate': 3, 'frames': 0, **QUALITY, 'au_frames': 0,
-                              'au_valid': 0})}
+    return {
+      **rounded(facts, {'seconds': 3}),
+      'unrated': facts.get('unrated', ''),
+      **signal_columns(self.builder_config.channels, facts),
+      **rounded(
+        facts, {'video_rate': 3, 'frames': 0, **QUALITY, 'au_frames': 0, 'au_valid': 0}
+      ),
+    }
 
 
 def _sources(manual_dir, config):
-  tree = amigos.find_tree(manual_dir, config.experiment, config.video,
-                          config.openface_dir if config.action_units else None)
+  tree = amigos.find_tree(
+    manual_dir,
+    config.experiment,
+    config.video,
+    config.openface_dir if config.action_units else None,
+  )
   return tree, amigos.list_trials(
-    tree, config.experiment, config.exclude, config.annotation)
+    tree, config.experiment, config.exclude, config.annotation
+  )
 
 
 def _blank(channels):
   signal = np.zeros((0, channels), np.float32)
   pairs = np.zeros((0, 2), np.float32)
   return {
-    'stimulus': 0, 'video_id': '', 'ratings': dict.fromkeys(RATINGS + EXTERNAL, 0.0),
+    'stimulus': 0,
+    'video_id': '',
+    'ratings': dict.fromkeys(RATINGS + EXTERNAL, 0.0),
     'segments': {'times': pairs, 'ratings': pairs},
-    'signals': signal, 'signal_valid': signal.astype(bool), 'baseline': signal,
+    'signals': signal,
+    'signal_valid': signal.astype(bool),
+    'baseline': signal,
     'signal_quality': np.zeros((channels, len(MEASURES)), np.float32),
     'signal_rate': 0.0,
-    'source': {'video': '', 'seat': 0, 'seats': 0, 'video_rate': 0.0, 'width': 0,
-               'height': 0, 'pixel_aspect': 0.0, 'signals': ''},
-    'face_boxes': np.zeros((0, 3), np.float32)}
+    'source': {
+      'video': '',
+      'seat': 0,
+      'seats': 0,
+      'video_rate': 0.0,
+      'width': 0,
+      'height': 0,
+      'pixel_aspect': 0.0,
+      'signals': '',
+    },
+    'face_boxes': np.zeros((0, 3), np.float32),
+  }
 
 
 def _metadata(config, tree, trials):

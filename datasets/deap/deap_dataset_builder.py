@@ -39,9 +39,9 @@ class DeapConfig(FaceConfig):
   def rules(self):
     channels = set(self.channels)
     return {
-      f'channels: some of {", ".join(deap_trials.CHANNELS)}, each once':
-        bool(channels) and channels <= set(deap_trials.CHANNELS)
-        and len(channels) == len(self.channels),
+      f'channels: some of {", ".join(deap_trials.CHANNELS)}, each once': bool(channels)
+      and channels <= set(deap_trials.CHANNELS)
+      and len(channels) == len(self.channels),
     } | super().rules()
 
 
@@ -53,25 +53,32 @@ class Builder(CorpusBuilder):
   VERSION = tfds.core.Version('2.0.0')
   RELEASE_NOTES = {
     '2.0.0': 'Faces are tracked and cut out more steadily. Signals are cleaned; '
-             'what cannot be used is masked, and quality is told of each channel.',
-    '1.0.0': 'First version.'}
+    'what cannot be used is masked, and quality is told of each channel.',
+    '1.0.0': 'First version.',
+  }
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     'Ask for DEAP at its home page, download metadata_csv.zip, '
     'data_preprocessed_python.zip and face_video.zip, and unpack them into '
-    'manual_dir.')
+    'manual_dir.'
+  )
   CONFIG = DeapConfig
   BUILDER_CONFIGS = [
     DeapConfig(name='video', description='Face video and signals, 874 trials.'),
-    DeapConfig(name='signals', video=False,
-               description='Signals without video, 1280 trials.'),
+    DeapConfig(
+      name='signals', video=False, description='Signals without video, 1280 trials.'
+    ),
   ]
 
   @classmethod
   def describe(cls, config):
     parts = ['signals']
     if config.video:
-      parts = ['video', config.crop.lower(), f'{config.frame_size}px',
-               f'{config.frame_rate:g}hz']
+      parts = [
+        'video',
+        config.crop.lower(),
+        f'{config.frame_size}px',
+        f'{config.frame_rate:g}hz',
+      ]
     if config.action_units:
       parts.append('au')
     return '_'.join([*parts, *([] if config.clean else ['raw']), *config.channels])
@@ -87,8 +94,14 @@ class Builder(CorpusBuilder):
     trials = deap.read_trials(tree)
     frames = config.frames()
     outcomes = deap_trials.prepare_trials(
-      tree, trials, config.channels, config.clean, frames, self.interim_dir,
-      config.engine)
+      tree,
+      trials,
+      config.channels,
+      config.clean,
+      frames,
+      self.interim_dir,
+      config.engine,
+    )
     return outcomes, _metadata(config, tree, trials)
 
   def trial_features(self):
@@ -102,9 +115,14 @@ class Builder(CorpusBuilder):
       'baseline': array((None, channels), np.float32),
       'signal_rate': np.float32,
       'source': {
-        'video': tfds.features.Text(), 'video_rate': np.float32,
-        'width': np.int32, 'height': np.int32, 'pixel_aspect': np.float32,
-        'signals': tfds.features.Text(), 'row': np.int32},
+        'video': tfds.features.Text(),
+        'video_rate': np.float32,
+        'width': np.int32,
+        'height': np.int32,
+        'pixel_aspect': np.float32,
+        'signals': tfds.features.Text(),
+        'row': np.int32,
+      },
       'face_boxes': array((None, 3), np.float32),
     }
 
@@ -115,20 +133,29 @@ class Builder(CorpusBuilder):
       return example
     trial = outcome.trial
     example |= {
-      'stimulus': trial.stimulus, 'ratings': trial.ratings,
+      'stimulus': trial.stimulus,
+      'ratings': trial.ratings,
       'signal_rate': deap.SIGNAL_RATE,
-      **deap_trials.load_signals(self.interim_dir, trial)}
+      **deap_trials.load_signals(self.interim_dir, trial),
+    }
     example['source'] |= {'signals': trial.signals_name, 'row': trial.row}
     if config.action_units:
       example |= load_units(self.interim_dir, trial.trial_id)
     if config.video:
       frames = self._load_frames(outcome)
       rate, width, height, aspect = frames['info']
-      example |= {'frame_times': frames['times'], 'frame_valid': frames['valid'],
-                  'face_boxes': frames['boxes']}
+      example |= {
+        'frame_times': frames['times'],
+        'frame_valid': frames['valid'],
+        'face_boxes': frames['boxes'],
+      }
       example['source'] |= {
-        'video': trial.video_name, 'video_rate': rate, 'width': int(width),
-        'height': int(height), 'pixel_aspect': aspect}
+        'video': trial.video_name,
+        'video_rate': rate,
+        'width': int(width),
+        'height': int(height),
+        'pixel_aspect': aspect,
+      }
     return example
 
   def jpegs(self, outcome):
@@ -139,26 +166,41 @@ class Builder(CorpusBuilder):
 
   def account_facts(self, outcome):
     facts = outcome.facts
-    return {**signal_columns(self.builder_config.channels, facts),
-            **rounded(facts, {'video_rate': 3, 'frames': 0, **QUALITY, 'au_frames': 0,
-                              'au_valid': 0})}
+    return {
+      **signal_columns(self.builder_config.channels, facts),
+      **rounded(
+        facts, {'video_rate': 3, 'frames': 0, **QUALITY, 'au_frames': 0, 'au_valid': 0}
+      ),
+    }
 
 
 def _tree(manual_dir, config):
-  return deap.find_tree(manual_dir, config.video,
-                        config.openface_dir if config.action_units else None)
+  return deap.find_tree(
+    manual_dir, config.video, config.openface_dir if config.action_units else None
+  )
 
 
 def _blank(channels):
   signal = np.zeros((0, channels), np.float32)
   return {
-    'stimulus': 0, 'ratings': dict.fromkeys((*deap.RATINGS, 'familiarity'), 0.0),
-    'signals': signal, 'signal_valid': signal.astype(bool), 'baseline': signal,
+    'stimulus': 0,
+    'ratings': dict.fromkeys((*deap.RATINGS, 'familiarity'), 0.0),
+    'signals': signal,
+    'signal_valid': signal.astype(bool),
+    'baseline': signal,
     'signal_quality': np.zeros((channels, len(MEASURES)), np.float32),
     'signal_rate': 0.0,
-    'source': {'video': '', 'video_rate': 0.0, 'width': 0, 'height': 0,
-               'pixel_aspect': 0.0, 'signals': '', 'row': 0},
-    'face_boxes': np.zeros((0, 3), np.float32)}
+    'source': {
+      'video': '',
+      'video_rate': 0.0,
+      'width': 0,
+      'height': 0,
+      'pixel_aspect': 0.0,
+      'signals': '',
+      'row': 0,
+    },
+    'face_boxes': np.zeros((0, 3), np.float32),
+  }
 
 
 def _metadata(config, tree, trials):

@@ -30,8 +30,8 @@ class VideosConfig(CorpusConfig):
   def rules(self):
     return {
       'video: True, for there is nothing else': self.video is True,
-      'min_frames: at least 1':
-        isinstance(self.min_frames, int) and self.min_frames >= 1,
+      'min_frames: at least 1': isinstance(self.min_frames, int)
+      and self.min_frames >= 1,
     } | super().rules()
 
 
@@ -59,32 +59,64 @@ class Builder(CorpusBuilder):
     config = self.builder_config
     folder = videos.find_videos(manual_dir)
     if folder.others:
-      print(f'{folder.root}: {len(folder.videos)} videos; not read, for their '
-            'endings: ' + ', '.join(f'{n} {ending or "without"}' for ending, n
-                                    in sorted(folder.others.items())), file=sys.stderr)
+      print(
+        f'{folder.root}: {len(folder.videos)} videos; not read, for their '
+        'endings: '
+        + ', '.join(
+          f'{n} {ending or "without"}' for ending, n in sorted(folder.others.items())
+        ),
+        file=sys.stderr,
+      )
     outcomes = videos.prepare_videos(
-      folder, config.frame_rate, config.frame_size, config.min_frames,
-      self.interim_dir, config.engine)
+      folder,
+      config.frame_rate,
+      config.frame_size,
+      config.min_frames,
+      self.interim_dir,
+      config.engine,
+    )
     return outcomes, {
-      'channels': [], 'units': [], 'signal_rate': None, 'crop': None,
-      'synthetic': folder.synthetic, 'ceiling': None,
-      'fingerprint': videos.fingerprint(folder)}
+      'channels': [],
+      'units': [],
+      'signal_rate': None,
+      'crop': None,
+      'synthetic': folder.synthetic,
+      'ceiling': None,
+      'fingerprint': videos.fingerprint(folder),
+    }
 
   def trial_features(self):
-    return {'source': {
-      'video': tfds.features.Text(), 'video_rate': np.float32,
-      'width': np.int32, 'height': np.int32, 'pixel_aspect': np.float32}}
+    return {
+      'source': {
+        'video': tfds.features.Text(),
+        'video_rate': np.float32,
+        'width': np.int32,
+        'height': np.int32,
+        'pixel_aspect': np.float32,
+      }
+    }
 
   def trial_example(self, outcome):
     if outcome is None:
-      return {'source': {'video': '', 'video_rate': 0.0, 'width': 0, 'height': 0,
-                         'pixel_aspect': 0.0}}
+      return {
+        'source': {
+          'video': '',
+          'video_rate': 0.0,
+          'width': 0,
+          'height': 0,
+          'pixel_aspect': 0.0,
+        }
+      }
     times = self._load_frames(outcome)['times']
     names = 'video_rate', 'width', 'height', 'pixel_aspect'
     return {
-      'frame_times': times, 'frame_valid': np.ones(len(times), bool),
-      'source': {'video': outcome.trial.path,
-                 **{name: outcome.facts[name] for name in names}}}
+      'frame_times': times,
+      'frame_valid': np.ones(len(times), bool),
+      'source': {
+        'video': outcome.trial.path,
+        **{name: outcome.facts[name] for name in names},
+      },
+    }
 
   def jpegs(self, outcome):
     return self._load_frames(outcome)['jpegs']
@@ -93,7 +125,17 @@ class Builder(CorpusBuilder):
     return load_frames(self.interim_dir, videos.task_name(outcome.trial))
 
   def account_facts(self, outcome):
-    names = ('video_rate', 'width', 'height', 'pixel_aspect', 'stored_height',
-             'stored_width', 'frames', 'bytes')
-    return {'video': outcome.trial.path,
-            **{name: outcome.facts.get(name, '') for name in names}}
+    names = (
+      'video_rate',
+      'width',
+      'height',
+      'pixel_aspect',
+      'stored_height',
+      'stored_width',
+      'frames',
+      'bytes',
+    )
+    return {
+      'video': outcome.trial.path,
+      **{name: outcome.facts.get(name, '') for name in names},
+    }

@@ -45,8 +45,10 @@ class AugmentConfig:
     if self.crop_area[1] > 1:
       raise ValueError(f'crop_area is {self.crop_area}, must be at most 1')
     if self.operations < 0 or not 0 <= self.magnitude <= _MAX_MAGNITUDE:
-      raise ValueError(f'operations {self.operations}, magnitude {self.magnitude}: '
-                       'must not be negative, the magnitude at most 10')
+      raise ValueError(
+        f'operations {self.operations}, magnitude {self.magnitude}: '
+        'must not be negative, the magnitude at most 10'
+      )
 
 
 def augment(frames, size, rng, config):
@@ -81,13 +83,15 @@ def rand_augment(frames, rng, config):
   for name in (list(OPERATIONS)[i] for i in chosen):
     if rng.random() >= config.probability:
       continue
-    magnitude = float(np.clip(rng.normal(config.magnitude, config.magnitude_std), 0,
-                              _MAX_MAGNITUDE))
+    magnitude = float(
+      np.clip(rng.normal(config.magnitude, config.magnitude_std), 0, _MAX_MAGNITUDE)
+    )
     sign = rng.choice((-1, 1))
     if images is None:
       images = [Image.fromarray(frame) for frame in frames]
-    images = [OPERATIONS[name](image, magnitude / _MAX_MAGNITUDE, sign)
-              for image in images]
+    images = [
+      OPERATIONS[name](image, magnitude / _MAX_MAGNITUDE, sign) for image in images
+    ]
   return frames if images is None else np.stack([np.asarray(x) for x in images])
 
 
@@ -96,8 +100,13 @@ def _rotate(image, share, sign):
 
 
 def _affine(image, *matrix):
-  return image.transform(image.size, Image.Transform.AFFINE, matrix,
-                         Image.Resampling.BICUBIC, fillcolor=_GREY)
+  return image.transform(
+    image.size,
+    Image.Transform.AFFINE,
+    matrix,
+    Image.Resampling.BICUBIC,
+    fillcolor=_GREY,
+  )
 
 
 def _solarize_add(image, share, _):
@@ -112,26 +121,29 @@ def _enhance(enhancer, image, share, sign):
 # Name: function of (image, magnitude / 10, sign). "Increasing" in the reference:
 # the larger the magnitude, the further from the original.
 OPERATIONS = {
-    'autocontrast': lambda image, *_: ImageOps.autocontrast(image),
-    'equalize': lambda image, *_: ImageOps.equalize(image),
-    'invert': lambda image, *_: ImageOps.invert(image),
-    'rotate': _rotate,
-    'posterize': lambda image, share, _: ImageOps.posterize(image, 4 - int(4 * share)),
-    'solarize': lambda image, share, _: ImageOps.solarize(
-        image, 256 - int(256 * share)),
-    'solarize_add': _solarize_add,
-    'colour': functools.partial(_enhance, ImageEnhance.Color),
-    'contrast': functools.partial(_enhance, ImageEnhance.Contrast),
-    'brightness': functools.partial(_enhance, ImageEnhance.Brightness),
-    'sharpness': functools.partial(_enhance, ImageEnhance.Sharpness),
-    'shear_x': lambda image, share, sign: _affine(image, 1, sign * share * 0.3, 0,
-                                                  0, 1, 0),
-    'shear_y': lambda image, share, sign: _affine(image, 1, 0, 0,
-                                                  sign * share * 0.3, 1, 0),
-    'translate_x': lambda image, share, sign: _affine(
-        image, 1, 0, sign * share * 0.45 * image.size[0], 0, 1, 0),
-    'translate_y': lambda image, share, sign: _affine(
-        image, 1, 0, 0, 0, 1, sign * share * 0.45 * image.size[1]),
+  'autocontrast': lambda image, *_: ImageOps.autocontrast(image),
+  'equalize': lambda image, *_: ImageOps.equalize(image),
+  'invert': lambda image, *_: ImageOps.invert(image),
+  'rotate': _rotate,
+  'posterize': lambda image, share, _: ImageOps.posterize(image, 4 - int(4 * share)),
+  'solarize': lambda image, share, _: ImageOps.solarize(image, 256 - int(256 * share)),
+  'solarize_add': _solarize_add,
+  'colour': functools.partial(_enhance, ImageEnhance.Color),
+  'contrast': functools.partial(_enhance, ImageEnhance.Contrast),
+  'brightness': functools.partial(_enhance, ImageEnhance.Brightness),
+  'sharpness': functools.partial(_enhance, ImageEnhance.Sharpness),
+  'shear_x': lambda image, share, sign: _affine(
+    image, 1, sign * share * 0.3, 0, 0, 1, 0
+  ),
+  'shear_y': lambda image, share, sign: _affine(
+    image, 1, 0, 0, sign * share * 0.3, 1, 0
+  ),
+  'translate_x': lambda image, share, sign: _affine(
+    image, 1, 0, sign * share * 0.45 * image.size[0], 0, 1, 0
+  ),
+  'translate_y': lambda image, share, sign: _affine(
+    image, 1, 0, 0, 0, 1, sign * share * 0.45 * image.size[1]
+  ),
 }
 
 
@@ -156,15 +168,21 @@ def random_resized_crop(frames, size, rng, config):
     elif w / h > config.crop_aspect[1]:
       w = round(h * config.crop_aspect[1])
     top, left = (height - h) // 2, (width - w) // 2
-  return resize(frames[:, top:top + h, left:left + w], size)
+  return resize(frames[:, top : top + h, left : left + w], size)
 
 
 def resize(frames, size):
   """Bilinear: uint8 [T, H, W, 3] -> [T, size, size, 3]."""
   if frames.shape[1:3] == (size, size):
     return frames
-  return np.stack([cv2.resize(np.ascontiguousarray(frame), (size, size),
-                              interpolation=cv2.INTER_LINEAR) for frame in frames])
+  return np.stack(
+    [
+      cv2.resize(
+        np.ascontiguousarray(frame), (size, size), interpolation=cv2.INTER_LINEAR
+      )
+      for frame in frames
+    ]
+  )
 
 
 def erase(frames, rng):
@@ -183,7 +201,7 @@ def erase(frames, rng):
       noise = rng.standard_normal((count, h, w, colours), np.float32)
       noise = (noise * _STD + _MEAN) * 255
       frames = frames.copy()
-      frames[:, top:top + h, left:left + w] = np.rint(noise).clip(0, 255)
+      frames[:, top : top + h, left : left + w] = np.rint(noise).clip(0, 255)
       break
   return frames
 
@@ -207,7 +225,10 @@ def three_crops(frames, size):
   down, right = (height - side) / 2, (width - side) / 2
   crops = []
   for place in (0, 1, 2):
-    top, left = ((round(down * place), round(right)) if height > width
-                 else (round(down), round(right * place)))
-    crops.append(resize(frames[:, top:top + side, left:left + side], size))
+    top, left = (
+      (round(down * place), round(right))
+      if height > width
+      else (round(down), round(right * place))
+    )
+    crops.append(resize(frames[:, top : top + side, left : left + side], size))
   return crops

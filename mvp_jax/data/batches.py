@@ -21,8 +21,9 @@ from absl import flags
 from mvp_jax.errors import InputError
 
 
-def training_batches(source, batch_size, seed, workers=0, read=None, views=1, start=0,
-                     rows=None):
+def training_batches(
+  source, batch_size, seed, workers=0, read=None, views=1, start=0, rows=None
+):
   """Endless shuffled batches: this process's rows of every one.
 
   Args:
@@ -55,16 +56,18 @@ def training_batches(source, batch_size, seed, workers=0, read=None, views=1, st
   if read is not None:  # its random numbers hang on the place in the endless order
     data = data.random_map(read)
   data = grain.MapDataset.source(
-      _Batches(data, examples, batch_size // views, views, start))
+    _Batches(data, examples, batch_size // views, views, start)
+  )
   # Whole batches are what the threads and workers hand over: cheaper than single
   # examples, and the order does not depend on their number.
-  data = data.to_iter_dataset(
-      grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
+  data = data.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
   if workers:
     if not flags.FLAGS.is_parsed():  # Grain reads them; in a notebook nobody has
       flags.FLAGS.mark_as_parsed()
-    data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers),
-                            worker_init_fn=_belong_to_the_reader)
+    data = data.mp_prefetch(
+      grain.MultiprocessingOptions(num_workers=workers),
+      worker_init_fn=_belong_to_the_reader,
+    )
   return data
 
 
@@ -89,8 +92,10 @@ def process_rows(batch_size):
   """This process's rows of a batch: a block, in the order of the processes."""
   processes = jax.process_count()
   if batch_size % processes:
-    raise InputError(f'batch_size: {batch_size} rows cannot be divided over '
-                     f'{processes} processes; make it a multiple of {processes}')
+    raise InputError(
+      f'batch_size: {batch_size} rows cannot be divided over '
+      f'{processes} processes; make it a multiple of {processes}'
+    )
   share = batch_size // processes
   return range(jax.process_index() * share, (jax.process_index() + 1) * share)
 
@@ -98,14 +103,17 @@ def process_rows(batch_size):
 def _examples(rows, batch_size, views):
   """Which examples of a batch hold some rows, all the views of each."""
   if batch_size % views:
-    raise InputError(f'batch_size: {batch_size} rows are not whole examples of '
-                     f'{views} views each; make it a multiple of {views}')
+    raise InputError(
+      f'batch_size: {batch_size} rows are not whole examples of '
+      f'{views} views each; make it a multiple of {views}'
+    )
   examples = sorted({row // views for row in rows})
   if len(examples) * views != len(rows):
     raise InputError(
-        f'batch_size: the {len(rows)} rows of a process, of {batch_size}, are not '
-        f'whole examples of {views} views each; make it a multiple of {views} times '
-        'the number of processes')
+      f'batch_size: the {len(rows)} rows of a process, of {batch_size}, are not '
+      f'whole examples of {views} views each; make it a multiple of {views} times '
+      'the number of processes'
+    )
   return examples
 
 

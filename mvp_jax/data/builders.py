@@ -53,18 +53,21 @@ def prepare(name, manual_dir, data_dir, *, workers=None, allow_losses=(), **fiel
     InputError: a field is wrong, the corpus is not there, or trials were lost.
   """
   builder_class = load_builder(name)
-  config = builder_class.configure(
-    workers=workers, allow_losses=allow_losses, **fields)
+  config = builder_class.configure(workers=workers, allow_losses=allow_losses, **fields)
   manual_dir, data_dir = Path(manual_dir).resolve(), Path(data_dir).resolve()
   fingerprint = builder_class.fingerprint(manual_dir, config)
   # Not below the fingerprint, which a repaired file changes: what was prepared
   # from the other files is still good.
   place = hashlib.sha256(str(manual_dir).encode()).hexdigest()[:8]
-  config.interim_dir = str(data_dir / 'interim' / '_'.join((
-    name, config.name, str(builder_class.VERSION), place)))
+  config.interim_dir = str(
+    data_dir
+    / 'interim'
+    / '_'.join((name, config.name, str(builder_class.VERSION), place))
+  )
   with _quiet():
-    builder = builder_class(config=config, data_dir=data_dir / fingerprint,
-                            file_format='array_record')
+    builder = builder_class(
+      config=config, data_dir=data_dir / fingerprint, file_format='array_record'
+    )
   directory = Path(builder.data_dir)
   if directory.exists():
     builder_class.check_account(directory / 'account.csv', config)
@@ -76,7 +79,9 @@ def prepare(name, manual_dir, data_dir, *, workers=None, allow_losses=(), **fiel
     builder.download_and_prepare(
       download_dir=Path(config.interim_dir) / 'downloads',
       download_config=tfds.download.DownloadConfig(
-        manual_dir=manual_dir, try_download_gcs=False))
+        manual_dir=manual_dir, try_download_gcs=False
+      ),
+    )
   return directory
 
 

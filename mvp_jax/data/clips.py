@@ -100,9 +100,10 @@ class RandomClips:
       first = f'{short[0].trial_id} has {len(short[0].frame_times)} frames'
       more = f' ({len(short)} such trials)' if len(short) > 1 else ''
       raise InputError(
-          f'{corpus.name}: {first}{more}, a clip of {layout.frames} frames '
-          f'{layout.stride} apart needs {layout.least_frames}; leave it out, lower '
-          'the stride, or prepare with a higher frame_rate')
+        f'{corpus.name}: {first}{more}, a clip of {layout.frames} frames '
+        f'{layout.stride} apart needs {layout.least_frames}; leave it out, lower '
+        'the stride, or prepare with a higher frame_rate'
+      )
 
   def __len__(self):
     return len(self.trials) * self.per_trial
@@ -132,8 +133,9 @@ class RandomClips:
     for _ in range(self.views.repeats):
       visible, masked = draw_masks(rng, *self.grid, self.masks)
       view = draw_view(rng, frames, self.size, self.views)
-      views.append({'frames': view, 'visible': visible, 'masked': masked,
-                    'weight': np.float32(1)})
+      views.append(
+        {'frames': view, 'visible': visible, 'masked': masked, 'weight': np.float32(1)}
+      )
     if len(views) == 1:
       return views[0]
     return {name: np.stack([view[name] for view in views]) for name in views[0]}
@@ -159,20 +161,28 @@ def mix(sources, weights, seed):
     InputError: the weights are no shares of these sources, one is empty, or their
       examples do not stack.
   """
-  if len(weights) != len(sources) or not all(
-      np.isfinite(w) and w > 0 for w in weights):
-    raise InputError(f'weights: {tuple(weights)} are not one positive number for each '
-                     f'of {len(sources)} sources')
-  if len({(s.layout.frames, s.size, s.grid, s.masks, s.views.repeats)
-          for s in sources}) != 1:
-    raise InputError('sources to be mixed need the same frames a clip, size, patch, '
-                     'masks and repeats')
+  if len(weights) != len(sources) or not all(np.isfinite(w) and w > 0 for w in weights):
+    raise InputError(
+      f'weights: {tuple(weights)} are not one positive number for each '
+      f'of {len(sources)} sources'
+    )
+  if (
+    len({(s.layout.frames, s.size, s.grid, s.masks, s.views.repeats) for s in sources})
+    != 1
+  ):
+    raise InputError(
+      'sources to be mixed need the same frames a clip, size, patch, masks and repeats'
+    )
   for source in sources:
     if not len(source):
       raise InputError(f'{source.corpus.name}: no trials to mix in')
   seeds = np.random.SeedSequence(seed).generate_state(len(sources))
   endless = [
-      grain.MapDataset.source(source).seed(int(own)).shuffle().repeat()
-      .random_map(source.read)
-      for source, own in zip(sources, seeds, strict=True)]
+    grain.MapDataset.source(source)
+    .seed(int(own))
+    .shuffle()
+    .repeat()
+    .random_map(source.read)
+    for source, own in zip(sources, seeds, strict=True)
+  ]
   return grain.MapDataset.mix(endless, [float(w) for w in weights])

@@ -37,8 +37,9 @@ class EmotionInput:
     if not 0 < self.au_rate <= 60:
       raise InputError(f'au_rate: above 0, at most 60 Hz; it is {self.au_rate:g}')
     if self.standardise not in _STANDARDISE:
-      raise InputError(f'standardise: {self.standardise!r} is none of '
-                       f'{", ".join(_STANDARDISE)}')
+      raise InputError(
+        f'standardise: {self.standardise!r} is none of {", ".join(_STANDARDISE)}'
+      )
 
 
 def standardise(x, valid, moments=None):
@@ -69,9 +70,8 @@ def signal_moments(signals, valid):
   """
   pairs = list(zip(signals, valid, strict=True))
   count = np.maximum(sum(good.sum(0) for _, good in pairs), 1)
-  mean = sum(np.where(good, x, 0).sum(0, dtype=np.float64)
-             for x, good in pairs) / count
-  squares = sum((np.where(good, x - mean, 0)**2).sum(0) for x, good in pairs)
+  mean = sum(np.where(good, x, 0).sum(0, dtype=np.float64) for x, good in pairs) / count
+  squares = sum((np.where(good, x - mean, 0) ** 2).sum(0) for x, good in pairs)
   return mean, np.sqrt(squares / count)
 
 
@@ -94,9 +94,11 @@ def unit_tokens(units, rate, count):
   values, place = values[place < count], place[place < count]
   total, number = np.zeros((count, values.shape[1])), np.bincount(place, None, count)
   np.add.at(total, place, values)
-  return {'video': (total / np.maximum(number, 1)[:, None]).astype(np.float32),
-          'video_valid': number > 0,
-          'video_times': ((np.arange(count) + 0.5) / rate).astype(np.float32)}
+  return {
+    'video': (total / np.maximum(number, 1)[:, None]).astype(np.float32),
+    'video_valid': number > 0,
+    'video_times': ((np.arange(count) + 0.5) / rate).astype(np.float32),
+  }
 
 
 def pad(x, length):
@@ -119,50 +121,84 @@ class EmotionTrials:
     cuts: labels.Cuts; None = of the threshold if it is a number, else no labels.
   """
 
-  def __init__(self, corpus, trials, options, modalities=('physio', 'video'),
-               features=None, scale=None, cuts=None, video_backbone='videomae'):
+  def __init__(
+    self,
+    corpus,
+    trials,
+    options,
+    modalities=('physio', 'video'),
+    features=None,
+    scale=None,
+    cuts=None,
+    video_backbone='videomae',
+  ):
     self.corpus, self.trials, self.options = corpus, trials, options
     self.video_backbone = video_backbone
     self.modalities, self.features, self.scale = modalities, features, scale
     self.cuts = cuts or fixed_cuts(options.targets, options.threshold)
     # Opened once, here: NumPy parses the headers with Python's `ast`, which in
     # Python 3.11 may fail when several threads do so.
-    self._tokens = ([_open_tokens(features, trial) for trial in trials]
-                    if features else None)
-    if 'physio' in modalities and trials and not any(
-        trial.signals_valid.any() for trial in trials):
-      raise InputError('evaluation.models: no trial has signals; leave out fusion and '
-                       'physio')
+    self._tokens = (
+      [_open_tokens(features, trial) for trial in trials] if features else None
+    )
+    if (
+      'physio' in modalities
+      and trials
+      and not any(trial.signals_valid.any() for trial in trials)
+    ):
+      raise InputError(
+        'evaluation.models: no trial has signals; leave out fusion and physio'
+      )
     check_ratings(trials, options.targets)
     self._begins = []  # seconds at which the part in use begins
     for trial in trials:
       units = trial.action_units
       if units is None and 'video' in modalities and video_backbone == 'au':
-        raise InputError(f'video_backbone: {trial.trial_id} has no action units; '
-                         'prepare them from the CSVs of OpenFace, '
-                         'see docs/action_units.md')
-      seconds = max(len(trial.signals) / corpus.metadata['signal_rate'],
-                    len(trial.frame_times) / corpus.metadata['frame_rate']
-                    if corpus.has_video else 0, 0 if units is None else units.times[-1])
+        raise InputError(
+          f'video_backbone: {trial.trial_id} has no action units; '
+          'prepare them from the CSVs of OpenFace, '
+          'see docs/action_units.md'
+        )
+      seconds = max(
+        len(trial.signals) / corpus.metadata['signal_rate'],
+        len(trial.frame_times) / corpus.metadata['frame_rate']
+        if corpus.has_video
+        else 0,
+        0 if units is None else units.times[-1],
+      )
       if seconds > options.max_seconds + _TOLERANCE:
-        raise InputError(f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
-                         f'is {options.max_seconds:g}; raise it')
-      self._begins.append(max(0, seconds - options.last_seconds)
-                          if options.last_seconds else 0)
+        raise InputError(
+          f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds '
+          f'is {options.max_seconds:g}; raise it'
+        )
+      self._begins.append(
+        max(0, seconds - options.last_seconds) if options.last_seconds else 0
+      )
     # Worked out once: an example is read many times.
-    self._signals = (self._prepare_signals() if 'physio' in modalities else None)
+    self._signals = self._prepare_signals() if 'physio' in modalities else None
     self._clips, self._units = None, None
     if 'video' in modalities and video_backbone == 'au':
       count = math.ceil(options.max_seconds * options.au_rate)
-      self._units = [unit_tokens(trial.action_units, options.au_rate, count)
-                     for trial in trials]
+      self._units = [
+        unit_tokens(trial.action_units, options.au_rate, count) for trial in trials
+      ]
     elif 'video' in modalities:
-      self._clips = [lay_clips(trial, corpus.metadata['frame_rate'], options.clips)
-                     for trial in trials]
+      self._clips = [
+        lay_clips(trial, corpus.metadata['frame_rate'], options.clips)
+        for trial in trials
+      ]
 
   def __reduce__(self):  # reader processes open the files themselves
-    return EmotionTrials, (self.corpus, self.trials, self.options, self.modalities,
-                           self.features, self.scale, self.cuts, self.video_backbone)
+    return EmotionTrials, (
+      self.corpus,
+      self.trials,
+      self.options,
+      self.modalities,
+      self.features,
+      self.scale,
+      self.cuts,
+      self.video_backbone,
+    )
 
   def rows(self, ids):
     """Which examples are of trials of some ids: a tuple of their numbers."""
@@ -195,7 +231,8 @@ class EmotionTrials:
       example |= self._video(trial, index)
     if 'video' in self.modalities:
       example['video_valid'] = example['video_valid'] & (
-          example['video_times'] >= self._begins[index])
+        example['video_times'] >= self._begins[index]
+      )
     return example
 
   def _prepare_signals(self):
@@ -204,16 +241,18 @@ class EmotionTrials:
     if self.options.standardise == 'subject':
       for subject in {trial.subject for trial in self.trials}:
         own = [trial for trial in self.trials if trial.subject == subject]
-        moments[subject] = signal_moments([trial.signals for trial in own],
-                                          [trial.signals_valid for trial in own])
+        moments[subject] = signal_moments(
+          [trial.signals for trial in own], [trial.signals_valid for trial in own]
+        )
     prepared = []
     for trial, begin in zip(self.trials, self._begins, strict=True):
       good = trial.signals_valid.copy()
-      good[:round(begin * self.corpus.metadata['signal_rate'])] = False
+      good[: round(begin * self.corpus.metadata['signal_rate'])] = False
       signals = standardise(trial.signals, good, moments.get(trial.subject))[:length]
       valid = good.any(1)[:length]
-      prepared.append({'signals': pad(signals, length),
-                       'signals_valid': pad(valid, length)})
+      prepared.append(
+        {'signals': pad(signals, length), 'signals_valid': pad(valid, length)}
+      )
     return prepared
 
   def _video(self, trial, index):
@@ -228,8 +267,10 @@ class EmotionTrials:
       return example | {'frames': pad(frames, clips)}
     tokens = self._tokens[index]
     if len(tokens) != len(valid):
-      raise InputError(f'{self.features}: {trial.trial_id} has {len(tokens)} tokens, '
-                       f'not {len(valid)}; delete the folder to make them anew')
+      raise InputError(
+        f'{self.features}: {trial.trial_id} has {len(tokens)} tokens, '
+        f'not {len(valid)}; delete the folder to make them anew'
+      )
     if self.scale is not None:
       tokens = tokens / self.scale
     return example | {'video': pad(tokens.astype(np.float32), length)}
@@ -239,8 +280,10 @@ def _open_tokens(folder, trial):
   try:
     return np.load(folder / f'{trial.trial_id}.npy', mmap_mode='r')
   except (OSError, EOFError, ValueError) as error:
-    raise InputError(f'{folder}: {trial.trial_id} cannot be read ({error}); delete '
-                     'the folder to make it anew') from error
+    raise InputError(
+      f'{folder}: {trial.trial_id} cannot be read ({error}); delete '
+      'the folder to make it anew'
+    ) from error
 
 
 def token_squares(source):
@@ -270,6 +313,7 @@ def pooled_scale(squares, counts):
     squares, counts: of `token_squares`, of training trials only.
   """
   if not counts.sum():
-    raise InputError('the training trials have no frame with a face; look at '
-                     'account.csv')
+    raise InputError(
+      'the training trials have no frame with a face; look at account.csv'
+    )
   return np.maximum(np.sqrt(squares.sum(0) / counts.sum()), 1e-6).astype(np.float32)

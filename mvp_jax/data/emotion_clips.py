@@ -71,10 +71,14 @@ class TrainingClips:
     low, high = (round(last * p / options.clips_per_trial) for p in (part, part + 1))
     start = int(rng.integers(low, high + 1))
     frames = self.corpus.frames(trial, clip_frames(start, count, options.clips))
-    views = [augment(frames, self.size, rng, options.augment)
-             for _ in range(options.views)]
-    return {'frames': np.stack(views), 'label': self._label[index],
-            'weight': np.float32(1)}
+    views = [
+      augment(frames, self.size, rng, options.augment) for _ in range(options.views)
+    ]
+    return {
+      'frames': np.stack(views),
+      'label': self._label[index],
+      'weight': np.float32(1),
+    }
 
 
 class LaidClips:
@@ -94,11 +98,16 @@ class LaidClips:
   def __getitem__(self, index):
     trial, options = self.trials[index], self.options
     count = len(trial.frame_times)
-    starts = np.round(np.linspace(0, max(count - options.clips.span, 0),
-                                  options.test_clips)).astype(int)
+    starts = np.round(
+      np.linspace(0, max(count - options.clips.span, 0), options.test_clips)
+    ).astype(int)
     views = []
     for start in starts:
       frames = self.corpus.frames(trial, clip_frames(start, count, options.clips))
       views += three_crops(frames, self.size)
-    return {'frames': np.stack(views), 'label': self._label[index],
-            'weight': np.float32(1), 'trial': np.int32(index)}
+    return {
+      'frames': np.stack(views),
+      'label': self._label[index],
+      'weight': np.float32(1),
+      'trial': np.int32(index),
+    }

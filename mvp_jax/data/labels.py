@@ -31,16 +31,23 @@ class Cuts:
   def labels(self, trial):
     """float32 [targets]: 1 where high."""
     cuts = self.own[trial.subject] if self.values is None else self.values
-    return np.array([trial.ratings[target] > cut for target, cut
-                     in zip(self.targets, cuts, strict=True)], np.float32)
+    return np.array(
+      [
+        trial.ratings[target] > cut
+        for target, cut in zip(self.targets, cuts, strict=True)
+      ],
+      np.float32,
+    )
 
   def describe(self):
     """For run.json: the cuts of each target, and from whose ratings."""
     if self.values is not None:
       cuts = dict(zip(self.targets, self.values, strict=True))
     else:
-      cuts = {target: {str(subject): values[i] for subject, values in self.own.items()}
-              for i, target in enumerate(self.targets)}
+      cuts = {
+        target: {str(subject): values[i] for subject, values in self.own.items()}
+        for i, target in enumerate(self.targets)
+      }
     return {'cuts': cuts, 'subjects': list(self.subjects)}
 
 
@@ -48,8 +55,10 @@ def check_threshold(threshold):
   """Raises InputError unless it is a finite number or one of THRESHOLDS."""
   if isinstance(threshold, str):
     if threshold not in THRESHOLDS:
-      raise InputError(f'threshold: {threshold!r} is neither a number nor one of '
-                       f'{", ".join(THRESHOLDS)}')
+      raise InputError(
+        f'threshold: {threshold!r} is neither a number nor one of '
+        f'{", ".join(THRESHOLDS)}'
+      )
   elif not math.isfinite(threshold):
     raise InputError(f'threshold: {threshold} is no number')
 
@@ -57,14 +66,21 @@ def check_threshold(threshold):
 def check_ratings(trials, targets):
   """Raises InputError if a trial lacks a rating, or a target has none at all."""
   for target in targets:
-    missing = [trial for trial in trials
-               if not math.isfinite(trial.ratings.get(target, math.nan))]
+    missing = [
+      trial
+      for trial in trials
+      if not math.isfinite(trial.ratings.get(target, math.nan))
+    ]
     if len(missing) == len(trials) > 1 and target in trials[0].ratings:
-      raise InputError(f'input.targets: no trial has a rating {target!r}, all '
-                       f'{len(trials)} are empty; leave it out or fill the ratings in')
+      raise InputError(
+        f'input.targets: no trial has a rating {target!r}, all '
+        f'{len(trials)} are empty; leave it out or fill the ratings in'
+      )
     for trial in missing:
-      raise InputError(f'input.targets: {trial.trial_id} has no rating {target!r}; '
-                       f'there are {", ".join(trial.ratings)}')
+      raise InputError(
+        f'input.targets: {trial.trial_id} has no rating {target!r}; '
+        f'there are {", ".join(trial.ratings)}'
+      )
 
 
 def fixed_cuts(targets, threshold):
@@ -95,8 +111,12 @@ def fit_cuts(targets, threshold, training, others=()):
   if fixed is not None:
     return fixed
   if threshold == 'median':
-    return Cuts(tuple(targets), values=_medians(training, targets),
-                subjects=_subjects(training), trials=_ids(training))
+    return Cuts(
+      tuple(targets),
+      values=_medians(training, targets),
+      subjects=_subjects(training),
+      trials=_ids(training),
+    )
   by_subject = {}
   for trial in training:
     by_subject.setdefault(trial.subject, []).append(trial)
@@ -108,18 +128,27 @@ def fit_cuts(targets, threshold, training, others=()):
     for target, cut in zip(targets, own[subject], strict=True):
       ratings = [trial.ratings[target] for trial in trials]
       if max(ratings) <= cut:
-        kind = (f'is {cut:g} in all {len(trials)} trials' if min(ratings) == cut else
-                f'is never above its median {cut:g}')
+        kind = (
+          f'is {cut:g} in all {len(trials)} trials'
+          if min(ratings) == cut
+          else f'is never above its median {cut:g}'
+        )
         raise InputError(
-            f"input.threshold: 'subject_median' parts nothing where {target} of "
-            f'subject {subject} {kind}; leave the subject out or use a number')
-  return Cuts(tuple(targets), own=dict(sorted(own.items())), subjects=_subjects(used),
-              trials=_ids(used))
+          f"input.threshold: 'subject_median' parts nothing where {target} of "
+          f'subject {subject} {kind}; leave the subject out or use a number'
+        )
+  return Cuts(
+    tuple(targets),
+    own=dict(sorted(own.items())),
+    subjects=_subjects(used),
+    trials=_ids(used),
+  )
 
 
 def _medians(trials, targets):
-  return tuple(float(np.median([trial.ratings[target] for trial in trials]))
-               for target in targets)
+  return tuple(
+    float(np.median([trial.ratings[target] for trial in trials])) for target in targets
+  )
 
 
 def _subjects(trials):

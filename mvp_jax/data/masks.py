@@ -31,8 +31,10 @@ class MaskConfig:
     if not 0 < self.ratio < 1:
       raise ValueError(f'ratio is {self.ratio}, must be above 0 and below 1')
     if self.reconstruct not in (0.25, 0.5, 0.75, 1):
-      raise ValueError(f'reconstruct is {self.reconstruct}, must be 0.25, 0.5, 0.75 '
-                       'or 1: cells have four places')
+      raise ValueError(
+        f'reconstruct is {self.reconstruct}, must be 0.25, 0.5, 0.75 '
+        'or 1: cells have four places'
+      )
 
 
 @functools.lru_cache
@@ -46,17 +48,21 @@ def mask_sizes(slots, height, width, config):
   hidden = int(config.ratio * units)
   if not 0 < hidden < units:
     name = {'tube': 'places of a slot', 'random': 'tokens', 'frame': 'slots'}
-    raise InputError(f'masks.ratio: {config.ratio} hides {hidden} of {units} '
-                     f'{name[config.kind]}; at least one must be hidden and one '
-                     'visible')
+    raise InputError(
+      f'masks.ratio: {config.ratio} hides {hidden} of {units} '
+      f'{name[config.kind]}; at least one must be hidden and one '
+      'visible'
+    )
   tokens = slots * height * width
   visible = tokens // units * (units - hidden)
   masked = tokens - visible
   if config.reconstruct < 1:
     masked = _least_restored(slots, height, width, config)
     if not masked:
-      raise InputError(f'masks.reconstruct: {config.reconstruct} of {tokens} tokens '
-                       'may leave nothing hidden to restore; raise it or the ratio')
+      raise InputError(
+        f'masks.reconstruct: {config.reconstruct} of {tokens} tokens '
+        'may leave nothing hidden to restore; raise it or the ratio'
+      )
   return int(visible), int(masked)
 
 
@@ -87,7 +93,7 @@ def draw_masks(rng, slots, height, width, config):
   visible, masked = mask_sizes(slots, height, width, config)
   shape = _units(slots, places, config.kind)
   units = np.zeros(np.prod(shape), bool)
-  units[rng.permutation(units.size)[:int(config.ratio * units.size)]] = True
+  units[rng.permutation(units.size)[: int(config.ratio * units.size)]] = True
   hidden = np.broadcast_to(units.reshape(shape), (slots, places))
   visible = np.flatnonzero(~hidden)
   if config.reconstruct < 1:
@@ -126,4 +132,4 @@ def _least_restored(slots, height, width, config):
   # In each unit: summed over the axes along which it is hidden as one.
   axes = tuple(i + 1 for i, size in enumerate(shape) if size == 1)
   counts = np.sort(cells.sum(axes, keepdims=True).reshape(len(cells), -1))
-  return counts[:, :int(config.ratio * counts.shape[1])].sum(1).min()
+  return counts[:, : int(config.ratio * counts.shape[1])].sum(1).min()

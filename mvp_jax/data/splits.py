@@ -13,8 +13,12 @@ from mvp_jax.data.labels import Cuts, check_ratings, fit_cuts
 from mvp_jax.errors import InputError
 
 # config.evaluation.protocol: what is new in a test trial
-PROTOCOLS = {'subjects': ('subject',), 'leave_one_subject_out': ('subject',),
-             'stimuli': ('stimulus',), 'subjects_x_stimuli': ('subject', 'stimulus')}
+PROTOCOLS = {
+  'subjects': ('subject',),
+  'leave_one_subject_out': ('subject',),
+  'stimuli': ('stimulus',),
+  'subjects_x_stimuli': ('subject', 'stimulus'),
+}
 SIDES = ('train', 'validation', 'test')
 _DEALS = 200
 
@@ -35,9 +39,11 @@ class Fold:
     facts = {'fold': self.fold}
     for side in SIDES:
       chosen = [of[name] for name in getattr(self, side)]
-      facts |= {f'{side}_subjects': sorted({t.subject for t in chosen}),
-                f'{side}_stimuli': sorted({t.stimulus for t in chosen}),
-                f'{side}_trials': len(chosen)}
+      facts |= {
+        f'{side}_subjects': sorted({t.subject for t in chosen}),
+        f'{side}_stimuli': sorted({t.stimulus for t in chosen}),
+        f'{side}_trials': len(chosen),
+      }
     return facts
 
 
@@ -54,15 +60,27 @@ def reserve(subjects, count, seed):
   """
   subjects = sorted(set(subjects))
   if not 0 <= count <= len(subjects):
-    raise InputError(f'encoder.subjects: cannot set {count} of {len(subjects)} '
-                     'subjects aside')
+    raise InputError(
+      f'encoder.subjects: cannot set {count} of {len(subjects)} subjects aside'
+    )
   order = np.random.default_rng((seed, 0)).permutation(len(subjects))
-  return (tuple(sorted(subjects[i] for i in order[:count])),
-          tuple(sorted(subjects[i] for i in order[count:])))
+  return (
+    tuple(sorted(subjects[i] for i in order[:count])),
+    tuple(sorted(subjects[i] for i in order[count:])),
+  )
 
 
-def make_folds(trials, protocol='subjects', *, folds=5, stimulus_folds=2, validation=1,
-               seed=0, targets=('valence', 'arousal'), threshold=5.0):
+def make_folds(
+  trials,
+  protocol='subjects',
+  *,
+  folds=5,
+  stimulus_folds=2,
+  validation=1,
+  seed=0,
+  targets=('valence', 'arousal'),
+  threshold=5.0,
+):
   """Splits trials into folds; each trial is tested exactly once.
 
   Args:
@@ -85,18 +103,27 @@ def make_folds(trials, protocol='subjects', *, folds=5, stimulus_folds=2, valida
     InputError: that is not possible, or a fold would train on one class only.
   """
   if protocol not in PROTOCOLS:
-    raise InputError(f'evaluation.protocol: {protocol!r} is none of '
-                     f'{", ".join(PROTOCOLS)}' + (
-                         '; none of these corpora has an official split'
-                         if protocol == 'official' else ''))
+    raise InputError(
+      f'evaluation.protocol: {protocol!r} is none of '
+      f'{", ".join(PROTOCOLS)}'
+      + (
+        '; none of these corpora has an official split'
+        if protocol == 'official'
+        else ''
+      )
+    )
   _check_trials(trials)
   check_ratings(trials, targets)
   rng = np.random.default_rng((seed, 1))
   if protocol == 'leave_one_subject_out':
     folds = len({trial.subject for trial in trials})
   new = PROTOCOLS[protocol]
-  counts = {'subject': ('folds', folds), 'stimulus': ('folds', folds)
-            if new == ('stimulus',) else ('stimulus_folds', stimulus_folds)}
+  counts = {
+    'subject': ('folds', folds),
+    'stimulus': ('folds', folds)
+    if new == ('stimulus',)
+    else ('stimulus_folds', stimulus_folds),
+  }
   high = _high(trials, targets, threshold)
   groups = [_deal(trials, what, *counts[what], high, rng) for what in new]
   result = []
@@ -108,8 +135,13 @@ def make_folds(trials, protocol='subjects', *, folds=5, stimulus_folds=2, valida
       train, watched = _hold_back(rest, new[0], validation, rng)
       cuts = fit_cuts(targets, threshold, train, trials)
       _check_classes(len(result), train, cuts)
-      result.append(Fold(len(result), *(tuple(t.trial_id for t in side)
-                                        for side in (train, watched, test)), cuts))
+      result.append(
+        Fold(
+          len(result),
+          *(tuple(t.trial_id for t in side) for side in (train, watched, test)),
+          cuts,
+        )
+      )
   return result
 
 
@@ -126,12 +158,15 @@ def deal_trials(trials, folds, validation, seed, targets, threshold):
   result = []
   for fold, test in enumerate(groups):
     rest = rng.permutation(np.setdiff1d(np.arange(len(trials)), test))
-    sides = [[trials[i] for i in sorted(side)]
-             for side in (rest[watched:], rest[:watched], test)]
+    sides = [
+      [trials[i] for i in sorted(side)]
+      for side in (rest[watched:], rest[:watched], test)
+    ]
     cuts = fit_cuts(targets, threshold, sides[0], trials)
     _check_classes(fold, sides[0], cuts)
-    result.append(Fold(fold, *(tuple(t.trial_id for t in side) for side in sides),
-                       cuts))
+    result.append(
+      Fold(fold, *(tuple(t.trial_id for t in side) for side in sides), cuts)
+    )
   return result
 
 
@@ -141,9 +176,11 @@ def _check_trials(trials):
   for trial in trials:
     place = trial.subject, trial.trial
     if trial.trial_id in ids or place in places:
-      raise InputError(f'{trial.trial_id}: subject {trial.subject} has trial '
-                       f'{trial.trial} twice; where two corpora share a subject '
-                       'number, give one of them other numbers')
+      raise InputError(
+        f'{trial.trial_id}: subject {trial.subject} has trial '
+        f'{trial.trial} twice; where two corpora share a subject '
+        'number, give one of them other numbers'
+      )
     ids.add(trial.trial_id)
     places.add(place)
 
@@ -156,8 +193,9 @@ def _high(trials, targets, threshold):
   for target, column in zip(targets, ratings.T, strict=True):
     if len(set(column > threshold)) == 1:
       raise InputError(
-          f'config.input.threshold: {threshold:g} has all {len(trials)} trials on one '
-          f'side, {target} is {column.min():g} to {column.max():g}; choose one between')
+        f'config.input.threshold: {threshold:g} has all {len(trials)} trials on one '
+        f'side, {target} is {column.min():g} to {column.max():g}; choose one between'
+      )
   return ratings > threshold
 
 
@@ -175,13 +213,17 @@ def _deal(trials, attribute, setting, count, high, rng):
   names, index = np.unique(of_trial, return_inverse=True)
   if not 2 <= count <= len(names):
     plural = {'subject': 'subjects', 'stimulus': 'stimuli'}[attribute]
-    raise InputError(f'evaluation.{setting}: {count} folds of {len(names)} {plural} '
-                     f'are not possible; use 2 up to the number of {plural}')
+    raise InputError(
+      f'evaluation.{setting}: {count} folds of {len(names)} {plural} '
+      f'are not possible; use 2 up to the number of {plural}'
+    )
   excess = np.zeros((len(names), high.shape[1]))
   np.add.at(excess, index, high - high.mean(0))
   deals = (np.array_split(rng.permutation(len(names)), count) for _ in range(_DEALS))
-  best = min(deals, key=lambda groups: sum(
-      np.square(excess[group].sum(0)).sum() for group in groups))
+  best = min(
+    deals,
+    key=lambda groups: sum(np.square(excess[group].sum(0)).sum() for group in groups),
+  )
   return [set(names[group].tolist()) for group in best]
 
 
@@ -194,12 +236,16 @@ def _hold_back(rest, attribute, count, rng):
   names = rng.permutation(sorted({getattr(trial, attribute) for trial in rest}))
   if not 0 <= count < len(names):
     plural = {'subject': 'subjects', 'stimulus': 'stimuli'}[attribute]
-    raise InputError(f'evaluation.validation_subjects: {count} of the {len(names)} '
-                     f'training {plural} is not possible; one at least must be left '
-                     'to train on')
+    raise InputError(
+      f'evaluation.validation_subjects: {count} of the {len(names)} '
+      f'training {plural} is not possible; one at least must be left '
+      'to train on'
+    )
   watched = set(names[:count].tolist())
-  return ([t for t in rest if getattr(t, attribute) not in watched],
-          [t for t in rest if getattr(t, attribute) in watched])
+  return (
+    [t for t in rest if getattr(t, attribute) not in watched],
+    [t for t in rest if getattr(t, attribute) in watched],
+  )
 
 
 def _check_classes(fold, train, cuts):
@@ -208,6 +254,7 @@ def _check_classes(fold, train, cuts):
   for target, column in zip(cuts.targets, labels.T, strict=True):
     if len(set(column)) == 1:
       raise InputError(
-          f'evaluation.folds: fold {fold} would train on one class only, {target} is '
-          f'{"high" if column[0] else "low"} in all {len(train)} trials; use other '
-          'folds, fewer validation subjects or another input.threshold')
+        f'evaluation.folds: fold {fold} would train on one class only, {target} is '
+        f'{"high" if column[0] else "low"} in all {len(train)} trials; use other '
+        'folds, fewer validation subjects or another input.threshold'
+      )

@@ -62,9 +62,11 @@ class Corpus:
     """
     builder = tfds.builder_from_directory(self.directory)
     rows = builder.as_data_source(
-        'frames', deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+      'frames', deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+    )
     features = tfds.features.FeaturesDict(
-        {name: builder.info.features[name] for name in ('trial_id', 'frames')})
+      {name: builder.info.features[name] for name in ('trial_id', 'frames')}
+    )
     decoders = {'frames': _Undecoded()}
     return lambda row: features.deserialize_example_np(rows[row], decoders=decoders)
 
@@ -87,8 +89,10 @@ class Corpus:
     for n in {int(n) for n in numbers}:
       row = chunks[n // per_chunk]
       if _text(row['trial_id']) != trial.trial_id:
-        raise InputError(f'{self.directory}: frames of {trial.trial_id} are not where '
-                         'the index says; delete the folder and prepare anew')
+        raise InputError(
+          f'{self.directory}: frames of {trial.trial_id} are not where '
+          'the index says; delete the folder and prepare anew'
+        )
       encoded = np.frombuffer(row['frames'][n % per_chunk], np.uint8)
       images[n] = cv2.imdecode(encoded, flag)
     return np.stack([images[int(n)] for n in numbers])
@@ -115,20 +119,26 @@ def _text(value):
 
 def _trial(x):
   return Trial(
-      trial_id=_text(x['trial_id']), subject=int(x['subject']),
-      trial=int(x['trial']), stimulus=int(x.get('stimulus', 0)),
-      ratings={k: float(v) for k, v in x.get('ratings', {}).items()},
-      signals=np.asarray(x.get('signals', np.zeros((0, 0))), np.float32),
-      signals_valid=np.asarray(x.get('signal_valid', np.zeros((0, 0))), bool),
-      frame_times=np.asarray(x['frame_times'], np.float32),
-      frame_valid=np.asarray(x['frame_valid'], bool),
-      first_chunk=int(x['first_chunk']), action_units=_action_units(x))
+    trial_id=_text(x['trial_id']),
+    subject=int(x['subject']),
+    trial=int(x['trial']),
+    stimulus=int(x.get('stimulus', 0)),
+    ratings={k: float(v) for k, v in x.get('ratings', {}).items()},
+    signals=np.asarray(x.get('signals', np.zeros((0, 0))), np.float32),
+    signals_valid=np.asarray(x.get('signal_valid', np.zeros((0, 0))), bool),
+    frame_times=np.asarray(x['frame_times'], np.float32),
+    frame_valid=np.asarray(x['frame_valid'], bool),
+    first_chunk=int(x['first_chunk']),
+    action_units=_action_units(x),
+  )
 
 
 def _action_units(x):
   if not len(x.get('au_times', ())):
     return None
   return ActionUnits(
-      np.asarray(x['au_times'], np.float32),
-      np.asarray(x['au_intensities'], np.float32),
-      np.asarray(x['au_presences']) > 0.5, np.asarray(x['au_valid'], bool))
+    np.asarray(x['au_times'], np.float32),
+    np.asarray(x['au_intensities'], np.float32),
+    np.asarray(x['au_presences']) > 0.5,
+    np.asarray(x['au_valid'], bool),
+  )

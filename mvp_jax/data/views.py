@@ -56,17 +56,23 @@ def crops(height, width, size, scales):
     list of lists of (top, left, height, width).
   """
   sides = [int(min(height, width) * scale) for scale in scales]
-  sides = [size if abs(side - size) < _SNAP and size <= min(height, width)
-           else max(side, 1) for side in sides]
+  sides = [
+    size if abs(side - size) < _SNAP and size <= min(height, width) else max(side, 1)
+    for side in sides
+  ]
   return [
-      [(i * ((height - h) // 4), j * ((width - w) // 4), h, w) for i, j in _PLACES]
-      for a, h in enumerate(sides) for b, w in enumerate(sides) if abs(a - b) <= 1]
+    [(i * ((height - h) // 4), j * ((width - w) // 4), h, w) for i, j in _PLACES]
+    for a, h in enumerate(sides)
+    for b, w in enumerate(sides)
+    if abs(a - b) <= 1
+  ]
 
 
 # (row, column) in quarters of the room: corners, middles of the sides, the centre,
 # and the centres of the quarters.
-_PLACES = ([(i, j) for i in (0, 2, 4) for j in (0, 2, 4)]
-           + [(i, j) for i in (1, 3) for j in (1, 3)])
+_PLACES = [(i, j) for i in (0, 2, 4) for j in (0, 2, 4)] + [
+  (i, j) for i in (1, 3) for j in (1, 3)
+]
 
 
 def draw_view(rng, frames, size, config):
@@ -90,7 +96,7 @@ def draw_view(rng, frames, size, config):
   far = min(height, width) >= 2 * size
   method = cv2.INTER_AREA if far else cv2.INTER_LINEAR
   for frame, out in zip(frames, view, strict=True):  # all in one call is slower
-    part = frame[top:top + height, left:left + width]
+    part = frame[top : top + height, left : left + width]
     if flip:
       part = cv2.flip(part, 1)
     cv2.resize(part, (size, size), dst=out, interpolation=method)

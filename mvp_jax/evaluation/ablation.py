@@ -19,8 +19,10 @@ from mvp_jax.evaluation.tables import shown, write_table
 
 # Macro-F1 as MVP (arXiv 2501.03103, abstract) reports it; its tables of ablations
 # could not be had, so only the headline stands here.
-PUBLISHED = {'deap': {'valence': '.61', 'arousal': '.55'},
-             'amigos': {'valence': '.66 ± .04', 'arousal': '.58 ± .06'}}
+PUBLISHED = {
+  'deap': {'valence': '.61', 'arousal': '.55'},
+  'amigos': {'valence': '.66 ± .04', 'arousal': '.58 ± .06'},
+}
 _METRIC = 'macro_f1'
 
 
@@ -47,15 +49,20 @@ def write_ablation(workdir, variants):
   for of_question in variants.values():
     for variant in of_question:
       if variant.run not in rows:
-        rows[variant.run] = files.read_whole_predictions(
-            workdir / 'runs' / variant.run)
+        rows[variant.run] = files.read_whole_predictions(workdir / 'runs' / variant.run)
   facts = files.read_json(workdir / 'runs' / next(iter(rows)) / 'run.json') or {}
   synthetic = bool(facts.get('synthetic'))
-  blocks = [*_origin(facts, len(rows)), Heading('labels'), run_sections.labels(
-      next(iter(rows.values())), run_sections.Facts(facts), synthetic)]
+  blocks = [
+    *_origin(facts, len(rows)),
+    Heading('labels'),
+    run_sections.labels(
+      next(iter(rows.values())), run_sections.Facts(facts), synthetic
+    ),
+  ]
   for question, of_question in variants.items():
-    blocks += _question(workdir, question, of_question, rows, facts.get('ceiling'),
-                        synthetic)
+    blocks += _question(
+      workdir, question, of_question, rows, facts.get('ceiling'), synthetic
+    )
     blocks += _crops(workdir, question, of_question, synthetic)
   blocks += _published(facts.get('dataset'))
   return save(workdir, f'{str(facts.get("dataset", "")).upper()}: ablations', blocks)
@@ -63,49 +70,72 @@ def write_ablation(workdir, variants):
 
 def _origin(facts, runs):
   if facts.get('synthetic'):
-    yield Banner('SYNTHETIC', 'A made-up twin with planted effects: the scores say '
-                 'that the program works, and nothing about emotion.')
+    yield Banner(
+      'SYNTHETIC',
+      'A made-up twin with planted effects: the scores say '
+      'that the program works, and nothing about emotion.',
+    )
   yield Paragraph(
-      f'{runs} runs of the main job; each is a folder of runs/ with a report of its '
-      'own. Scores are macro-F1 over all held-out trials with 95 % intervals over '
-      'subjects. Differences are to the first row of a table, on the same trials, '
-      'with the p of a paired test by subject, corrected for the comparisons of the '
-      'table (Holm).')
+    f'{runs} runs of the main job; each is a folder of runs/ with a report of its '
+    'own. Scores are macro-F1 over all held-out trials with 95 % intervals over '
+    'subjects. Differences are to the first row of a table, on the same trials, '
+    'with the p of a paired test by subject, corrected for the comparisons of the '
+    'table (Holm).'
+  )
 
 
 def _question(workdir, question, variants, rows, ceiling, synthetic):
   """A heading and a table; writes the table's files too."""
-  chosen = [dataclasses.replace(row, model=variant.name) for variant in variants
-            for row in rows[variant.run] if row.model == variant.model]
+  chosen = [
+    dataclasses.replace(row, model=variant.name)
+    for variant in variants
+    for row in rows[variant.run]
+    if row.model == variant.model
+  ]
   known = {(row.trial_key, row.model) for row in chosen}
   base = variants[0].run
-  chosen += [row for row in rows[base]
-             if row.model == CLASS_PRIOR and (row.trial_key, variants[0].name) in known]
+  chosen += [
+    row
+    for row in rows[base]
+    if row.model == CLASS_PRIOR and (row.trial_key, variants[0].name) in known
+  ]
   chosen, dropped = common_trials(chosen)
   results = evaluate(chosen, main=variants[0].name)
-  header, table = ['', *(f'{one.target}{part}' for one in results
-                         for part in ('', ': difference'))], []
+  header, table = (
+    ['', *(f'{one.target}{part}' for one in results for part in ('', ': difference'))],
+    [],
+  )
   names = [variant.name for variant in variants]
   references = [name for name in BASELINES if name in results[0].scores]
   for name in (*names, *references):
     row = [model_name(name)]
     for one in results:
       gain = one.differences.get((names[0], name))
-      row += [one.scores[name][_METRIC],
-              _reversed(gain[_METRIC]) if gain and name in names else '']
+      row += [
+        one.scores[name][_METRIC],
+        _reversed(gain[_METRIC]) if gain and name in names else '',
+      ]
     table.append(row)
   write_table(workdir / 'tables', question, header, table)
   yield Heading(question)
-  yield Table(header, [[cell if isinstance(cell, str) else shown(cell)
-                        for cell in row] for row in table],
-              muted=frozenset(range(len(names), len(table))))
-  yield picture(question, score_figures.scores(results, ceiling, synthetic),
-                'Bars: 95 % intervals over subjects. Open circles: baselines.')
+  yield Table(
+    header,
+    [[cell if isinstance(cell, str) else shown(cell) for cell in row] for row in table],
+    muted=frozenset(range(len(names), len(table))),
+  )
+  yield picture(
+    question,
+    score_figures.scores(results, ceiling, synthetic),
+    'Bars: 95 % intervals over subjects. Open circles: baselines.',
+  )
   one = results[0]
-  left_out = (f' {dropped} trials that not every variant has are left out.'
-              if dropped else '')
-  yield Paragraph(f'{METRIC_NAMES[_METRIC]}; {one.trials} held-out trials of '
-                  f'{one.subjects} subjects.{left_out}')
+  left_out = (
+    f' {dropped} trials that not every variant has are left out.' if dropped else ''
+  )
+  yield Paragraph(
+    f'{METRIC_NAMES[_METRIC]}; {one.trials} held-out trials of '
+    f'{one.subjects} subjects.{left_out}'
+  )
 
 
 def _crops(workdir, question, variants, synthetic):
@@ -116,15 +146,23 @@ def _crops(workdir, question, variants, synthetic):
     first.setdefault(config.get('data', {}).get('crop'), variant)
   if len(first) < 2:
     return
-  found = crops.common({variant.name: crops.read(
-      workdir / 'runs' / variant.run / crops.FILE) for variant in first.values()})
+  found = crops.common(
+    {
+      variant.name: crops.read(workdir / 'runs' / variant.run / crops.FILE)
+      for variant in first.values()
+    }
+  )
   if not all(found.values()):
-    yield Paragraph(f'Pictures of the crops: absent, no frame is in {crops.FILE} of '
-                    'all variants.')
+    yield Paragraph(
+      f'Pictures of the crops: absent, no frame is in {crops.FILE} of all variants.'
+    )
     return
-  yield picture(f'{question}_frames', crops.figure(found, synthetic),
-                'The same moment of the same trials in each crop: the middle of a '
-                "person's first trial.")
+  yield picture(
+    f'{question}_frames',
+    crops.figure(found, synthetic),
+    'The same moment of the same trials in each crop: the middle of a '
+    "person's first trial.",
+  )
 
 
 def _reversed(gain):
@@ -135,8 +173,12 @@ def _reversed(gain):
 def _published(dataset):
   if dataset in PUBLISHED:
     yield Heading('What the paper reports')
-    yield Table(['MVP, cross-attention', *PUBLISHED[dataset]],
-                [['F1', *PUBLISHED[dataset].values()]])
-    yield Paragraph('On the real corpus, with its own split, threshold and averaging, '
-                    'which the abstract does not tell: to be read beside, not against, '
-                    'the numbers above.')
+    yield Table(
+      ['MVP, cross-attention', *PUBLISHED[dataset]],
+      [['F1', *PUBLISHED[dataset].values()]],
+    )
+    yield Paragraph(
+      'On the real corpus, with its own split, threshold and averaging, '
+      'which the abstract does not tell: to be read beside, not against, '
+      'the numbers above.'
+    )

@@ -47,31 +47,40 @@ _FLAGS = (
   'no_pulse: in over half of its pieces of 10 s nothing comes back at the pace of a '
   'heart (ECG, PPG)',
   'masked: the channel is left out of this trial, for over 20 % of it is missing or '
-  'flat')
+  'flat',
+)
 
 
 def write_page(corpus, path):
   """Writes the page of a Corpus; returns its path."""
   rows = read_account(corpus.directory / 'account.csv')
   channels = corpus.metadata.get('channels') or []
-  flagged = {row['trial_id']: text for row in rows
-             if row['outcome'] == 'ok' and (text := _flags(row, channels))}
+  flagged = {
+    row['trial_id']: text
+    for row in rows
+    if row['outcome'] == 'ok' and (text := _flags(row, channels))
+  }
   blocks = [
     *_origin(corpus),
     *_totals(corpus, rows, channels, flagged),
     *_losses(rows),
     *_subjects(rows, channels, flagged),
-    *_trials(corpus, rows, channels, flagged)]
+    *_trials(corpus, rows, channels, flagged),
+  ]
   with whole(Path(path)) as part:
-    part.write_text(to_html(f'{corpus.name.upper()}: what went in, what came out',
-                            blocks), 'utf-8')
+    part.write_text(
+      to_html(f'{corpus.name.upper()}: what went in, what came out', blocks), 'utf-8'
+    )
   return Path(path)
 
 
 def _flags(row, channels):
   """What is odd about a trial that is kept, or ''."""
-  said = [f'{name}: {row[f"{name}_flags"]}' for name in channels
-          if row.get(f'{name}_flags') not in (None, '', GOOD)]
+  said = [
+    f'{name}: {row[f"{name}_flags"]}'
+    for name in channels
+    if row.get(f'{name}_flags') not in (None, '', GOOD)
+  ]
   share = _number(row, 'face_share')
   if share < LEAST_FACE_SHARE:
     said.append(f'face in {share:.0%} of the frames')
@@ -96,22 +105,40 @@ def _totals(corpus, rows, channels, flagged):
   yield Paragraph(
     f'{len(rows)} trials of {len({row["subject"] for row in rows})} subjects went in, '
     f'{len(rows) - lost} came out, {lost} were lost; {len(flagged)} of those that came '
-    'out have a flag.')
+    'out have a flag.'
+  )
   facts = []
   if corpus.has_video:
     frames = sum(len(trial.frame_times) for trial in corpus.trials)
     rate, shares = metadata['frame_rate'], [_number(row, 'face_share') for row in rows]
-    facts.append(['video', f'{frames:,} frames at {rate:g} a second, '
-                  f'{frames / rate / 3600:.2f} hours; {metadata["frame_size"]} pixels'
-                  + (f', crop {metadata["crop"]}' if metadata.get('crop') else '')])
+    facts.append(
+      [
+        'video',
+        f'{frames:,} frames at {rate:g} a second, '
+        f'{frames / rate / 3600:.2f} hours; {metadata["frame_size"]} pixels'
+        + (f', crop {metadata["crop"]}' if metadata.get('crop') else ''),
+      ]
+    )
     if np.isfinite(shares).any():
-      facts.append(['face', f'in {np.nanmean(shares):.1%} of the frames of a trial, '
-                    f'{np.nanmin(shares):.1%} of the worst'])
-  frames, measured = (np.nansum([_number(row, name) for row in rows])
-                      for name in ('au_frames', 'au_valid'))
+      facts.append(
+        [
+          'face',
+          f'in {np.nanmean(shares):.1%} of the frames of a trial, '
+          f'{np.nanmin(shares):.1%} of the worst',
+        ]
+      )
+  frames, measured = (
+    np.nansum([_number(row, name) for row in rows])
+    for name in ('au_frames', 'au_valid')
+  )
   if frames:
-    facts.append(['action units', f'{frames:,.0f} frames of OpenFace, '
-                  f'{measured / frames:.1%} of them measurements'])
+    facts.append(
+      [
+        'action units',
+        f'{frames:,.0f} frames of OpenFace, '
+        f'{measured / frames:.1%} of them measurements',
+      ]
+    )
   for name, unit in zip(channels, metadata.get('units') or [], strict=False):
     valid = [_number(row, f'{name}_valid') for row in rows]
     told = f', {np.nanmean(valid):.1%} valid' if np.isfinite(valid).any() else ''
@@ -129,12 +156,24 @@ def _losses(rows):
     yield Paragraph('Nothing was lost.')
     return
   codes = sorted({row['outcome'] for row in lost})
-  yield Table(['why', 'trials'], [
-    [f'{code}: {LOSS_CODES.get(code, "?")}',
-     str(sum(row['outcome'] == code for row in lost))] for code in codes])
-  yield Table(['trial', 'reason'], [
-    [row['trial_id'], f'{row["outcome"]}: {row["reason"]}']
-    for row in lost[:_MAX_ROWS]], text_columns=2)
+  yield Table(
+    ['why', 'trials'],
+    [
+      [
+        f'{code}: {LOSS_CODES.get(code, "?")}',
+        str(sum(row['outcome'] == code for row in lost)),
+      ]
+      for code in codes
+    ],
+  )
+  yield Table(
+    ['trial', 'reason'],
+    [
+      [row['trial_id'], f'{row["outcome"]}: {row["reason"]}']
+      for row in lost[:_MAX_ROWS]
+    ],
+    text_columns=2,
+  )
   if len(lost) > _MAX_ROWS:
     yield Paragraph(f'The first {_MAX_ROWS} of {len(lost)}; account.csv has all.')
 
@@ -150,8 +189,13 @@ def _subjects(rows, channels, flagged):
     kept = [row for row in own if row['outcome'] == 'ok']
     codes = [row['outcome'] for row in own if row['outcome'] != 'ok']
     lost = ', '.join(f'{codes.count(code)} {code}' for code in sorted(set(codes)))
-    cells = [own[0].get('subject_name') or subject, str(len(own)), str(len(kept)),
-             lost or '-', str(sum(row['trial_id'] in flagged for row in kept))]
+    cells = [
+      own[0].get('subject_name') or subject,
+      str(len(own)),
+      str(len(kept)),
+      lost or '-',
+      str(sum(row['trial_id'] in flagged for row in kept)),
+    ]
     if has_face:
       cells += [_mean(kept, 'face_share'), _mean(kept, 'face_share', np.nanmin)]
     for name in channels:
@@ -169,8 +213,10 @@ def _subjects(rows, channels, flagged):
   if has_face:
     parts.append('Face: mean share of frames with one, and that of the worst trial.')
   if channels:
-    parts.append('Valid: mean share of samples that models see. Flagged: trials in '
-                 'which the channel has a flag.')
+    parts.append(
+      'Valid: mean share of samples that models see. Flagged: trials in '
+      'which the channel has a flag.'
+    )
   yield Paragraph(' '.join(parts))
 
 
@@ -185,26 +231,34 @@ def _trials(corpus, rows, channels, flagged):
   cards, size = {}, 0
   order = _order(corpus.trials, flagged)
   for trial in order:
-    card = _card(corpus, trial, by_id.get(trial.trial_id, {}), channels,
-                 flagged.get(trial.trial_id, ''))
+    card = _card(
+      corpus,
+      trial,
+      by_id.get(trial.trial_id, {}),
+      channels,
+      flagged.get(trial.trial_id, ''),
+    )
     size += _size(card)
     if cards and size > _MAX_BYTES:
       break
     cards[trial.trial_id] = card
   said = f'All {len(order)} are shown'
   if len(cards) < len(order):
-    said = (f'{len(cards)} of {len(order)} are shown, so that this page stays near '
-            f'{_MAX_BYTES / 1e6:.0f} MB: those with a flag first, then as many of each '
-            'subject')
-  yield Paragraph(f'{said}. What is shaded is not valid, and no model sees it. A flag '
-                  'informs; it leaves nothing out by itself:')
+    said = (
+      f'{len(cards)} of {len(order)} are shown, so that this page stays near '
+      f'{_MAX_BYTES / 1e6:.0f} MB: those with a flag first, then as many of each '
+      'subject'
+    )
+  yield Paragraph(
+    f'{said}. What is shaded is not valid, and no model sees it. A flag '
+    'informs; it leaves nothing out by itself:'
+  )
   if channels:
     yield Bullets(list(_FLAGS))
   odd, groups = [], {}
   for trial in corpus.trials:
     if trial.trial_id in cards:
-      group = (odd if trial.trial_id in flagged
-               else groups.setdefault(trial.subject, []))
+      group = odd if trial.trial_id in flagged else groups.setdefault(trial.subject, [])
       group.append(cards[trial.trial_id])
   if odd:
     yield Heading('With a flag', 3)
@@ -226,8 +280,11 @@ def _order(trials, flagged):
 
 def _card(corpus, trial, row, channels, flags):
   lines = [flags] if flags else []
-  rated = [f'{name} {trial.ratings[name]:.3g}' for name in ('valence', 'arousal')
-           if np.isfinite(trial.ratings.get(name, np.nan))]
+  rated = [
+    f'{name} {trial.ratings[name]:.3g}'
+    for name in ('valence', 'arousal')
+    if np.isfinite(trial.ratings.get(name, np.nan))
+  ]
   lines += [', '.join(rated)] if rated else []
   jpegs, drawn = [], []
   if corpus.has_video and len(trial.frame_times):
@@ -237,22 +294,30 @@ def _card(corpus, trial, row, channels, flags):
       drawn.append(sketches.face_sketch(trial.frame_valid))
   for c, name in enumerate(channels[:_MAX_CHANNELS]):
     drawn += sketches.signal_sketches(
-      name, trial.signals[:, c], trial.signals_valid[:, c],
-      corpus.metadata['signal_rate'])
+      name,
+      trial.signals[:, c],
+      trial.signals_valid[:, c],
+      corpus.metadata['signal_rate'],
+    )
   return Card(trial.trial_id, lines, jpegs, drawn, bool(flags))
 
 
 def _size(card):
   """About how many bytes a card takes in the page."""
-  return 400 + sum(len(jpeg) * 4 // 3 for jpeg in card.jpegs) + sum(
-    len(sketch.lines) + 250 + 60 * len(sketch.spans) for sketch in card.sketches)
+  return (
+    400
+    + sum(len(jpeg) * 4 // 3 for jpeg in card.jpegs)
+    + sum(len(sketch.lines) + 250 + 60 * len(sketch.spans) for sketch in card.sketches)
+  )
 
 
 def main(arguments=None):
   """Writes the page of a prepared corpus; the exit status is 2 on errors."""
   parser = argparse.ArgumentParser(
-    prog='python -m mvp_jax.evaluation.account', description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='python -m mvp_jax.evaluation.account',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   parser.add_argument('directory', type=Path)
   parser.add_argument('--out', type=Path, default=Path(PAGE))
   given = parser.parse_args(arguments)

@@ -37,15 +37,21 @@ def check_folds(folds, trials, protocol, standardise=None, choices=1):
   """
   of = {trial.trial_id: trial for trial in trials}
   new = PROTOCOLS[protocol]
-  return [_trials(folds, of),
-          *(_apart(folds, of, attribute, name, attribute in new, protocol)
-            for attribute, name in (('subject', 'subjects'), ('stimulus', 'stimuli'))),
-          Check('selection', True,
-                'validation trials are apart from test trials and '
-                + (f'choose one of {choices} settings' if choices > 1 else
-                   'select nothing')
-                + ': there is no early stopping, the last step is taken'),
-          _normalisers(standardise, 'stimulus' in new, protocol)]
+  return [
+    _trials(folds, of),
+    *(
+      _apart(folds, of, attribute, name, attribute in new, protocol)
+      for attribute, name in (('subject', 'subjects'), ('stimulus', 'stimuli'))
+    ),
+    Check(
+      'selection',
+      True,
+      'validation trials are apart from test trials and '
+      + (f'choose one of {choices} settings' if choices > 1 else 'select nothing')
+      + ': there is no early stopping, the last step is taken',
+    ),
+    _normalisers(standardise, 'stimulus' in new, protocol),
+  ]
 
 
 def check_content(corpus, folds, trials):
@@ -57,10 +63,13 @@ def check_content(corpus, folds, trials):
     list of Check.
   """
   found = content.copies(corpus)
-  aside = ({trial.trial_id for trial in corpus.trials}
-           - {trial.trial_id for trial in trials})
-  kinds = {'signals': any(t.signals_valid.any() for t in corpus.trials),
-           'frames': corpus.has_video}
+  aside = {trial.trial_id for trial in corpus.trials} - {
+    trial.trial_id for trial in trials
+  }
+  kinds = {
+    'signals': any(t.signals_valid.any() for t in corpus.trials),
+    'frames': corpus.has_video,
+  }
   checks = []
   for kind in (kind for kind, there in kinds.items() if there):
     bad = []
@@ -72,12 +81,18 @@ def check_content(corpus, folds, trials):
           shift = f' (shifted by {copy.shift:g} s)' if copy.shift else ''
           bad.append(f'{copy.first} and {copy.second}{shift}')
           break
-    checks.append(Check(
-        f'content: {kind}', not bad,
-        f'the same {kind} in training and test: {_some(bad)}' if bad else
-        f'no test trial holds {kind} that are also trained on, not even shifted; '
-        f'{len(found)} copies in all' if found else
-        f'no two of {len(corpus.trials)} trials hold the same {kind}'))
+    checks.append(
+      Check(
+        f'content: {kind}',
+        not bad,
+        f'the same {kind} in training and test: {_some(bad)}'
+        if bad
+        else f'no test trial holds {kind} that are also trained on, not even shifted; '
+        f'{len(found)} copies in all'
+        if found
+        else f'no two of {len(corpus.trials)} trials hold the same {kind}',
+      )
+    )
   return checks
 
 
@@ -89,20 +104,33 @@ def check_encoder(record, corpus, tested, allowed):
   """
   name = 'encoder'
   if record is None:
-    return Check(name, True, 'random weights; at most trained in each fold, on its '
-                 'training trials alone')
+    return Check(
+      name,
+      True,
+      'random weights; at most trained in each fold, on its training trials alone',
+    )
   of = record.get('subjects_of', {record['dataset']: record['trained_on_subjects']})
   if record.get('imported_from') or not any(of):
     return Check(name, True, 'imported: whom it was pre-trained on is not known here')
   seen = sorted(set(of.get(corpus.name, ())) & set(tested))
   if seen and record['synthetic'] == corpus.metadata['synthetic']:
     accepted = '; accepted by evaluation.allow_encoder_overlap' if allowed else ''
-    return Check(name, allowed, f'pre-trained on test subjects {_some(seen)}, without '
-                 f'labels{accepted}')
+    return Check(
+      name,
+      allowed,
+      f'pre-trained on test subjects {_some(seen)}, without labels{accepted}',
+    )
   others = sorted(set(of) - {corpus.name})
-  return Check(name, True, 'pre-trained on no test subject' + (
+  return Check(
+    name,
+    True,
+    'pre-trained on no test subject'
+    + (
       f'; whether {", ".join(others)} shows any of them, numbers cannot tell'
-      if others else ''))
+      if others
+      else ''
+    ),
+  )
 
 
 def fitted(facts, fold, what, trials, values=None):
@@ -123,25 +151,39 @@ def fitted(facts, fold, what, trials, values=None):
   own = what == 'thresholds' and fold.cuts.values is None
   wrong = sorted(ids - set(fold.train)) if not own else []
   if wrong:
-    raise InputError(f'audit: {what} of fold {fold.fold} saw {_some(wrong)}, which '
-                     'is not among its training trials; no scores are given')
+    raise InputError(
+      f'audit: {what} of fold {fold.fold} saw {_some(wrong)}, which '
+      'is not among its training trials; no scores are given'
+    )
   noted = facts['folds'][fold.fold].setdefault('fitted', {})
-  noted[what] = {'on': 'nothing' if not ids else 'each subject for itself' if own
-                 else 'training trials', 'trials': len(ids), **(values or {})}
+  noted[what] = {
+    'on': 'nothing'
+    if not ids
+    else 'each subject for itself'
+    if own
+    else 'training trials',
+    'trials': len(ids),
+    **(values or {}),
+  }
 
 
 def report(checks, before=None):
   """What run.json says of an audit: `before` (or None) with some checks more."""
   known = {check['name']: check for check in (before or {}).get('checks', ())}
   known |= {check.name: dataclasses.asdict(check) for check in checks}
-  return {'passed': all(check['passed'] for check in known.values()),
-          'checks': list(known.values())}
+  return {
+    'passed': all(check['passed'] for check in known.values()),
+    'checks': list(known.values()),
+  }
 
 
 def stop_if_failed(audit):
   """Raises InputError, one line, if a check of `report` has failed."""
-  failed = [f'{check["name"]}: {check["detail"]}' for check in audit['checks']
-            if not check['passed']]
+  failed = [
+    f'{check["name"]}: {check["detail"]}'
+    for check in audit['checks']
+    if not check['passed']
+  ]
   if failed:
     raise InputError(f'audit: {"; ".join(failed)}; repair it: no scores are given')
 
@@ -151,45 +193,77 @@ def _trials(folds, of):
   for fold in folds:
     sides = [set(getattr(fold, side)) for side in SIDES]
     for i, a in enumerate(sides):
-      for b in sides[i + 1:]:
+      for b in sides[i + 1 :]:
         bad += [f'{name} is on two sides of fold {fold.fold}' for name in sorted(a & b)]
     for name in fold.test:
       tested[name] = tested.get(name, 0) + 1
-  bad += [f'{name} is tested {tested.get(name, 0)} times' for name in of
-          if tested.get(name, 0) != 1]
+  bad += [
+    f'{name} is tested {tested.get(name, 0)} times'
+    for name in of
+    if tested.get(name, 0) != 1
+  ]
   bad += [f'{name} is not in the corpus' for name in tested if name not in of]
-  return Check('trials', not bad, _some(bad) if bad else
-               f'each of {len(of)} trials is tested once, and on one side of its fold; '
-               'windows and clips are cut from whole trials after the split')
+  return Check(
+    'trials',
+    not bad,
+    _some(bad)
+    if bad
+    else f'each of {len(of)} trials is tested once, and on one side of its fold; '
+    'windows and clips are cut from whole trials after the split',
+  )
 
 
 def _apart(folds, of, attribute, name, wanted, protocol):
   if not wanted:
-    return Check(name, True, f'shared between training and test: protocol '
-                 f'{protocol!r} does not keep them apart')
+    return Check(
+      name,
+      True,
+      f'shared between training and test: protocol '
+      f'{protocol!r} does not keep them apart',
+    )
   bad = []
   for fold in folds:
-    train, validation, test = ({getattr(of[name], attribute) for name in
-                                getattr(fold, side) if name in of} for side in SIDES)
+    train, validation, test = (
+      {getattr(of[name], attribute) for name in getattr(fold, side) if name in of}
+      for side in SIDES
+    )
     shared = test & (train | validation)
     if shared:
-      trials = [name for name in fold.test if name in of
-                and getattr(of[name], attribute) in shared]
-      bad.append(f'fold {fold.fold} tests {attribute} {_some(sorted(shared))} that it '
-                 f'also trains or validates on ({_some(trials)})')
-  return Check(name, not bad, _some(bad) if bad else
-               f'no {attribute} is tested in a fold that trains or validates on it')
+      trials = [
+        name
+        for name in fold.test
+        if name in of and getattr(of[name], attribute) in shared
+      ]
+      bad.append(
+        f'fold {fold.fold} tests {attribute} {_some(sorted(shared))} that it '
+        f'also trains or validates on ({_some(trials)})'
+      )
+  return Check(
+    name,
+    not bad,
+    _some(bad)
+    if bad
+    else f'no {attribute} is tested in a fold that trains or validates on it',
+  )
 
 
 def _normalisers(standardise, stimuli_apart, protocol):
   if standardise == 'subject' and stimuli_apart:
-    return Check('normalisers', False,
-                 "input.standardise 'subject' takes means over training and test "
-                 f"trials together under protocol {protocol!r}; use 'trial'")
-  signals = {'subject': 'signals by their own subject, ', 'trial': 'signals by their '
-             'own trial, '}.get(standardise, '')
-  return Check('normalisers', True, f'{signals}all else by the training trials of each '
-               "fold, as noted under 'fitted'")
+    return Check(
+      'normalisers',
+      False,
+      "input.standardise 'subject' takes means over training and test "
+      f"trials together under protocol {protocol!r}; use 'trial'",
+    )
+  signals = {
+    'subject': 'signals by their own subject, ',
+    'trial': 'signals by their own trial, ',
+  }.get(standardise, '')
+  return Check(
+    'normalisers',
+    True,
+    f"{signals}all else by the training trials of each fold, as noted under 'fitted'",
+  )
 
 
 def _some(items):

@@ -58,12 +58,14 @@ def simple_baselines(fold, trials):
   for trial in test:
     said.append(Said(CLASS_PRIOR, trial.trial_id, prior, mean))
     alike = by_stimulus.get(trial.stimulus, [])
-    said.append(Said(STIMULUS_MEAN, trial.trial_id,
-                     *_average(alike, fold.cuts, prior, mean)))
+    said.append(
+      Said(STIMULUS_MEAN, trial.trial_id, *_average(alike, fold.cuts, prior, mean))
+    )
     if fold.cuts.values is not None:  # else half of each subject's are high
       others = [t for t in by_subject[trial.subject] if t is not trial]
-      said.append(Said(SUBJECT_MEAN, trial.trial_id,
-                       *_average(others, fold.cuts, prior, mean)))
+      said.append(
+        Said(SUBJECT_MEAN, trial.trial_id, *_average(others, fold.cuts, prior, mean))
+      )
   return said
 
 
@@ -76,8 +78,9 @@ def _average(trials, cuts, prior=None, mean=None):
     share = high / len(trials)
   else:
     share = (high + prior) / (len(trials) + 1)
-  return share, np.mean([[t.ratings[target] for target in cuts.targets]
-                         for t in trials], axis=0)
+  return share, np.mean(
+    [[t.ratings[target] for target in cuts.targets] for t in trials], axis=0
+  )
 
 
 def classic_baselines(fold, trials, features, groups, seed=0):
@@ -100,9 +103,11 @@ def classic_baselines(fold, trials, features, groups, seed=0):
   train, test = np.flatnonzero(side == 'train'), np.flatnonzero(side == 'test')
   labels = np.array([fold.cuts.labels(trials[i]) for i in train]).astype(int)
   scores = classify(features[train], labels, groups[train], features[test], seed)
-  return [Said(model, trials[i].trial_id, score)
-          for model, of_model in scores.items()
-          for i, score in zip(test, of_model, strict=True)]
+  return [
+    Said(model, trials[i].trial_id, score)
+    for model, of_model in scores.items()
+    for i, score in zip(test, of_model, strict=True)
+  ]
 
 
 def classify(train, labels, groups, test, seed=0):
@@ -119,14 +124,16 @@ def classify(train, labels, groups, test, seed=0):
   import sklearn.linear_model  # noqa: F401
   import sklearn.svm  # noqa: F401
   from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
   with threadpool_limits(1):  # for so few numbers threads wait more than they work
     return _classify(train, labels, groups, test, seed)
 
 
 def _classify(train, labels, groups, test, seed):
   scores = {}
-  inner = [(*standardised(train[a], train[b]), a, b)
-           for a, b in inner_folds(groups, seed)]
+  inner = [
+    (*standardised(train[a], train[b]), a, b) for a, b in inner_folds(groups, seed)
+  ]
   x, x_test = standardised(train, test)
   for name in CLASSIC:
     columns = []
@@ -144,8 +151,9 @@ def standardised(train, test):
     median = np.nan_to_num(np.nanmedian(train, axis=0))
   filled = [np.where(np.isfinite(x), x, median) for x in (train, test)]
   mean, std = filled[0].mean(0), filled[0].std(0)
-  return [(x - mean) / np.where(std > 1e-12 * (1 + abs(mean)), std, np.inf)
-          for x in filled]
+  return [
+    (x - mean) / np.where(std > 1e-12 * (1 + abs(mean)), std, np.inf) for x in filled
+  ]
 
 
 def inner_folds(groups, seed=0):
@@ -154,21 +162,25 @@ def inner_folds(groups, seed=0):
   if len(names) < 2:
     return []
   parts = np.array_split(names, min(_INNER_FOLDS, len(names)))
-  return [tuple(np.flatnonzero(np.isin(groups, part) == side) for side in (False, True))
-          for part in parts]
+  return [
+    tuple(np.flatnonzero(np.isin(groups, part) == side) for side in (False, True))
+    for part in parts
+  ]
 
 
 def _best_cost(name, inner, y):
-  """The C with the best balanced accuracy over all inner folds; the smallest of equals.
-  """
+  """The C with the best balanced accuracy over the inner folds; ties: the smallest."""
   usable = [fold for fold in inner if len(set(y[fold[2]])) == 2]
   if not usable:
     return 1.0
   results = []
   for cost in _COSTS:
-    right = np.concatenate([
+    right = np.concatenate(
+      [
         (_fitted(name, cost, x, y[a]).decision_function(x_test) > 0) == y[b]
-        for x, x_test, a, b in usable])
+        for x, x_test, a, b in usable
+      ]
+    )
     truth = np.concatenate([y[b] for *_, b in usable])
     results.append(np.mean([right[truth == c].mean() for c in set(truth)]))
   return _COSTS[int(np.argmax(results))]
@@ -177,6 +189,7 @@ def _best_cost(name, inner, y):
 def _fitted(name, cost, x, y):
   from sklearn.linear_model import LogisticRegression
   from sklearn.svm import SVC
+
   if name == 'svm':
     return SVC(C=cost, class_weight='balanced').fit(x, y)
   return LogisticRegression(C=cost, class_weight='balanced', max_iter=5000).fit(x, y)

@@ -25,6 +25,7 @@ class Calibration:
   number of trials of each bin. `coverage`, `risk` [groups]: after each group of equal
   confidence. `floor`: the mean ECE, by simulation, if the probabilities were true.
   """
+
   probability: np.ndarray
   share: np.ndarray
   trials: np.ndarray
@@ -37,8 +38,9 @@ def calibrate(labels, scores, wrong, draws=_DRAWS) -> Calibration:
   """Curves of labels, probabilities of high and errors (all [n])."""
   labels, scores = np.asarray(labels, float), np.asarray(scores, float)
   bins = equal_bins(scores)
-  trials, high, said = (np.bincount(bins, x, BINS)
-                        for x in (np.ones_like(scores), labels, scores))
+  trials, high, said = (
+    np.bincount(bins, x, BINS) for x in (np.ones_like(scores), labels, scores)
+  )
   some = trials > 0
   answered, errors = confidence_groups(scores, wrong)
   answered, errors = answered.cumsum(), errors.cumsum()
@@ -46,9 +48,13 @@ def calibrate(labels, scores, wrong, draws=_DRAWS) -> Calibration:
   member = np.eye(BINS)[bins]
   drawn = (rng.random((draws, len(scores))) < scores) - scores
   return Calibration(
-      said[some] / trials[some], high[some] / trials[some], trials[some],
-      answered / len(scores), errors / answered,
-      float(np.abs(drawn @ member).sum(1).mean() / len(scores)))
+    said[some] / trials[some],
+    high[some] / trials[some],
+    trials[some],
+    answered / len(scores),
+    errors / answered,
+    float(np.abs(drawn @ member).sum(1).mean() / len(scores)),
+  )
 
 
 def equal_bins(scores, bins=BINS) -> np.ndarray:

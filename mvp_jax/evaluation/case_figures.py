@@ -19,10 +19,14 @@ from mvp_jax.evaluation.summary import number
 
 _NOT_VALID = '#e3e6ea'
 _MAX_CHANNELS = 4  # drawn
-_HEIGHTS = {'face': .5, 'attention': .95, 'marginal': .5}  # inches; signals: as below
-_SIGNAL = .55
-_GAP = .1  # below a case
-_FACE_INCHES = .44
+_HEIGHTS = {
+  'face': 0.5,
+  'attention': 0.95,
+  'marginal': 0.5,
+}  # inches; signals: as below
+_SIGNAL = 0.55
+_GAP = 0.1  # below a case
+_FACE_INCHES = 0.44
 _UNITS = {'microsiemens': 'µS', 'millivolt': 'mV', 'celsius': '°C'}
 _STYLE = STYLE | {'font.size': 8, 'axes.titlesize': 9, 'lines.linewidth': 1.2}
 
@@ -40,27 +44,39 @@ def cases(chosen, found, synthetic) -> Figure:
       None.
     synthetic: whether to say so in the corner.
   """
-  columns = [list(zip(chosen.right, found, strict=False)),
-             list(zip(chosen.wrong, found[len(chosen.right):], strict=True))]
+  columns = [
+    list(zip(chosen.right, found, strict=False)),
+    list(zip(chosen.wrong, found[len(chosen.right) :], strict=True)),
+  ]
   kinds = _kinds(found)
   rows = max(map(len, columns))
   heights = [_HEIGHTS.get(kind, _SIGNAL) for kind in kinds]
   heights.append(_GAP)
-  figure = blank(rows * (sum(heights) + .77) + .35, synthetic)
-  figure.get_layout_engine().set(h_pad=.02, hspace=.01)
+  figure = blank(rows * (sum(heights) + 0.77) + 0.35, synthetic)
+  figure.get_layout_engine().set(h_pad=0.02, hspace=0.01)
   one = (*chosen.right, *chosen.wrong)[0]
-  figure.suptitle(f'{short(one.target)}, {short(one.model)}', x=.005, ha='left',
-                  fontsize=10.5, fontweight='bold')
-  grid = figure.add_gridspec(rows * len(heights), 3, height_ratios=heights * rows,
-                             width_ratios=[30, 30, .6])
+  figure.suptitle(
+    f'{short(one.target)}, {short(one.model)}',
+    x=0.005,
+    ha='left',
+    fontsize=10.5,
+    fontweight='bold',
+  )
+  grid = figure.add_gridspec(
+    rows * len(heights), 3, height_ratios=heights * rows, width_ratios=[30, 30, 0.6]
+  )
   top, bar = _most(found), None
-  for column, (of_column, colour) in enumerate(zip(columns, (BLUE, ORANGE),
-                                                   strict=True)):
+  for column, (of_column, colour) in enumerate(
+    zip(columns, (BLUE, ORANGE), strict=True)
+  ):
     for place, (row, arrays) in enumerate(of_column):
       axes = []
       for i in range(len(kinds)):
-        axes.append(figure.add_subplot(grid[place * len(heights) + i, column],
-                                       sharex=axes[0] if axes else None))
+        axes.append(
+          figure.add_subplot(
+            grid[place * len(heights) + i, column], sharex=axes[0] if axes else None
+          )
+        )
       mesh = _case(axes, kinds, arrays or {}, top)
       _title(axes[0], row, arrays, column == 0, colour)
       if column:
@@ -91,29 +107,49 @@ def marginal(arrays) -> np.ndarray:
 def _kinds(found):
   """What is drawn of each trial, from the top: what any of them has."""
   known = [arrays for arrays in found if arrays]
-  channels = list(dict.fromkeys(
-      str(name) for arrays in known for name in arrays['channels']))[:_MAX_CHANNELS]
-  faces, weights = (any(name in arrays for arrays in known)
-                    for name in ('faces', 'weights'))
-  return (['face'] * faces + [f'signal {name}' for name in channels]
-          + ['attention', 'marginal'] * weights) or ['nothing']
+  channels = list(
+    dict.fromkeys(str(name) for arrays in known for name in arrays['channels'])
+  )[:_MAX_CHANNELS]
+  faces, weights = (
+    any(name in arrays for arrays in known) for name in ('faces', 'weights')
+  )
+  return (
+    ['face'] * faces
+    + [f'signal {name}' for name in channels]
+    + ['attention', 'marginal'] * weights
+  ) or ['nothing']
 
 
 def _most(found):
   """The highest attention of all, relative to even attention."""
-  return max((float(arrays['weights'].max() * arrays['key_valid'].sum())
-              for arrays in found if arrays and 'weights' in arrays), default=1.0)
+  return max(
+    (
+      float(arrays['weights'].max() * arrays['key_valid'].sum())
+      for arrays in found
+      if arrays and 'weights' in arrays
+    ),
+    default=1.0,
+  )
 
 
 def _title(axis, row, arrays, right, colour):
   about = f'subject {row.subject}, trial {row.trial}, stimulus {short(row.stimulus)}'
   if arrays:
     about = f'{short(arrays["trial_id"])}: {about}'
-  axis.set_title(f'{"Right" if right else "WRONG"}: p(high) = {number(row.score, 2)}, '
-                 f'rated {row.rating:.3g}, {"high" if row.label else "low"}',
-                 color=colour, pad=16)
-  axis.annotate(about, (0, 1), xycoords='axes fraction', xytext=(0, 5),
-                textcoords='offset points', fontsize=7.5)
+  axis.set_title(
+    f'{"Right" if right else "WRONG"}: p(high) = {number(row.score, 2)}, '
+    f'rated {row.rating:.3g}, {"high" if row.label else "low"}',
+    color=colour,
+    pad=16,
+  )
+  axis.annotate(
+    about,
+    (0, 1),
+    xycoords='axes fraction',
+    xytext=(0, 5),
+    textcoords='offset points',
+    fontsize=7.5,
+  )
 
 
 def _case(axes, kinds, arrays, top):
@@ -134,8 +170,15 @@ def _case(axes, kinds, arrays, top):
     else:
       axis.set_yticks([])
       axis.grid(False)
-      axis.text(.5, .5, 'none' if arrays else 'not kept', color=GREY, ha='center',
-                va='center', transform=axis.transAxes)
+      axis.text(
+        0.5,
+        0.5,
+        'none' if arrays else 'not kept',
+        color=GREY,
+        ha='center',
+        va='center',
+        transform=axis.transAxes,
+      )
   axes[0].set_xlim(0, _end(arrays))
   return mesh
 
@@ -154,8 +197,15 @@ def _end(arrays):
 def _faces(axis, arrays):
   for image, time in zip(arrays['faces'], arrays['face_times'], strict=True):
     box = OffsetImage(image, zoom=72 * _FACE_INCHES / max(image.shape[:2]))
-    axis.add_artist(AnnotationBbox(box, (float(time), .5), frameon=False, pad=0,
-                                   xycoords=('data', 'axes fraction')))
+    axis.add_artist(
+      AnnotationBbox(
+        box,
+        (float(time), 0.5),
+        frameon=False,
+        pad=0,
+        xycoords=('data', 'axes fraction'),
+      )
+    )
   axis.set_yticks([])
   axis.grid(False)
   axis.spines[:].set_visible(False)
@@ -167,12 +217,19 @@ def _signal(axis, arrays, channel):
   values = arrays['signals'][:, channel].astype(float)
   valid = arrays['signals_valid'][:, channel].astype(bool)
   times = np.arange(len(values)) / float(arrays['signal_rate'])
-  axis.plot(times, np.where(valid, values, np.nan), color=INK, linewidth=.6)
-  axis.fill_between(times, 0, 1, where=~valid, color=_NOT_VALID, linewidth=0,
-                    transform=axis.get_xaxis_transform())
+  axis.plot(times, np.where(valid, values, np.nan), color=INK, linewidth=0.6)
+  axis.fill_between(
+    times,
+    0,
+    1,
+    where=~valid,
+    color=_NOT_VALID,
+    linewidth=0,
+    transform=axis.get_xaxis_transform(),
+  )
   if valid.any():
-    low, high = np.quantile(values[valid], [.002, .998])
-    margin = .08 * (high - low) or 1.0
+    low, high = np.quantile(values[valid], [0.002, 0.998])
+    margin = 0.08 * (high - low) or 1.0
     axis.set_ylim(low - margin, high + margin)
   axis.yaxis.set_major_locator(MaxNLocator(2))
   unit = _UNITS.get(str(arrays['units'][channel]))
@@ -182,20 +239,34 @@ def _signal(axis, arrays, channel):
 
 def _attention(axis, arrays, top):
   queries, keys = arrays['query_valid'].astype(bool), arrays['key_valid'].astype(bool)
-  shown = np.ma.array(arrays['weights'] * keys.sum(),
-                      mask=~(queries[:, None] & keys[None, :]))
+  shown = np.ma.array(
+    arrays['weights'] * keys.sum(), mask=~(queries[:, None] & keys[None, :])
+  )
   axis.set_facecolor(_NOT_VALID)
   axis.grid(False)
   axis.set_ylabel('signal asks\nat (s)')
   axis.yaxis.set_major_locator(MaxNLocator(3))
-  return axis.pcolormesh(arrays['key_times'], arrays['query_times'], shown,
-                         shading='nearest', cmap='viridis', vmin=0, vmax=top,
-                         rasterized=True)
+  return axis.pcolormesh(
+    arrays['key_times'],
+    arrays['query_times'],
+    shown,
+    shading='nearest',
+    cmap='viridis',
+    vmin=0,
+    vmax=top,
+    rasterized=True,
+  )
 
 
 def _marginal(axis, arrays):
-  axis.plot(arrays['key_times'], marginal(arrays), color=INK, marker='.',
-            markersize=3, linewidth=.8)
-  axis.axhline(1, color=INK, linestyle='--', linewidth=.7)
+  axis.plot(
+    arrays['key_times'],
+    marginal(arrays),
+    color=INK,
+    marker='.',
+    markersize=3,
+    linewidth=0.8,
+  )
+  axis.axhline(1, color=INK, linestyle='--', linewidth=0.7)
   axis.set_ylim(bottom=0)
   axis.set_ylabel('mean\n(x even)')

@@ -19,21 +19,33 @@ from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction
 from mvp_jax.files import whole
 
 FOLDER = 'cases'
-RULE = ('of each class the surest right trial, and the two surest wrong ones; the '
-        'surest is the one whose probability is furthest from .5, of equals the first '
-        'by subject and trial number')
+RULE = (
+  'of each class the surest right trial, and the two surest wrong ones; the '
+  'surest is the one whose probability is furthest from .5, of equals the first '
+  'by subject and trial number'
+)
 _WRONG = 2
 _FACES = 8
 _SIDE = 64  # pixels of a face
 _QUERIES = 200  # rows of attention that are kept: more than can be seen
 _AXES = {
-    'signals': ('S', 'C'), 'signals_valid': ('S', 'C'), 'channels': ('C',),
-    'units': ('C',), 'faces': ('n', 'height', 'width', 'rgb'), 'face_times': ('n',),
-    'weights': ('Q', 'K'), 'query_times': ('Q',), 'query_valid': ('Q',),
-    'key_times': ('K',), 'key_valid': ('K',)}
+  'signals': ('S', 'C'),
+  'signals_valid': ('S', 'C'),
+  'channels': ('C',),
+  'units': ('C',),
+  'faces': ('n', 'height', 'width', 'rgb'),
+  'face_times': ('n',),
+  'weights': ('Q', 'K'),
+  'query_times': ('Q',),
+  'query_valid': ('Q',),
+  'key_times': ('K',),
+  'key_valid': ('K',),
+}
 _SIGNALS = ('trial_id', 'signal_rate', 'signals', 'signals_valid', 'channels', 'units')
-_OPTIONAL = (('faces', 'face_times'),  # all of a group or none
-             ('weights', 'query_times', 'query_valid', 'key_times', 'key_valid'))
+_OPTIONAL = (
+  ('faces', 'face_times'),  # all of a group or none
+  ('weights', 'query_times', 'query_valid', 'key_times', 'key_valid'),
+)
 
 
 class Cases(NamedTuple):
@@ -59,14 +71,22 @@ def choose(predictions):
     return {}
   seed = min(row.seed for row in predictions)
   rows = [row for row in predictions if (row.model, row.seed) == (models[0], seed)]
-  rows.sort(key=lambda row: (-abs(row.score - .5), row.dataset, row.subject, row.trial))
+  rows.sort(
+    key=lambda row: (-abs(row.score - 0.5), row.dataset, row.subject, row.trial)
+  )
   chosen = {}
   for target in dict.fromkeys(row.target for row in predictions):
     own = [row for row in rows if row.target == target]
     right = [row for row in own if decide(row.score) == row.label]
     wrong = [row for row in own if decide(row.score) != row.label]
-    chosen[target] = Cases([row for label in (1, 0) for row in [
-        row for row in right if row.label == label][:1]], wrong[:_WRONG])
+    chosen[target] = Cases(
+      [
+        row
+        for label in (1, 0)
+        for row in [row for row in right if row.label == label][:1]
+      ],
+      wrong[:_WRONG],
+    )
   return chosen
 
 
@@ -98,8 +118,11 @@ def write(folder, corpus, predictions, attention):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
     with whole(path(folder, row)) as part:
-      np.savez_compressed(part, **_shown(corpus, trial), **_coarse(attention.get(
-          (row.subject, row.trial), {})))
+      np.savez_compressed(
+        part,
+        **_shown(corpus, trial),
+        **_coarse(attention.get((row.subject, row.trial), {})),
+      )
   for other in set(folder.glob('*.npz')) - written:
     other.unlink()
 
@@ -108,17 +131,22 @@ def _shown(corpus, trial):
   """Arrays of signals and faces of a trial."""
   channels = corpus.metadata.get('channels') or []
   arrays = {
-      'trial_id': trial.trial_id, 'signals': trial.signals,
-      'signals_valid': trial.signals_valid,
-      'signal_rate': corpus.metadata.get('signal_rate') or 1.0,
-      'channels': np.array(channels, str),
-      'units': np.array(corpus.metadata.get('units') or [''] * len(channels), str)}
+    'trial_id': trial.trial_id,
+    'signals': trial.signals,
+    'signals_valid': trial.signals_valid,
+    'signal_rate': corpus.metadata.get('signal_rate') or 1.0,
+    'channels': np.array(channels, str),
+    'units': np.array(corpus.metadata.get('units') or [''] * len(channels), str),
+  }
   count = len(trial.frame_times)
   if corpus.has_video and count:
-    numbers = np.unique(((np.arange(_FACES) + .5) / _FACES * count).astype(int))
-    arrays['faces'] = np.stack([
+    numbers = np.unique(((np.arange(_FACES) + 0.5) / _FACES * count).astype(int))
+    arrays['faces'] = np.stack(
+      [
         cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        for image in corpus.frames(trial, numbers)])
+        for image in corpus.frames(trial, numbers)
+      ]
+    )
     arrays['face_times'] = trial.frame_times[numbers]
   return arrays
 
@@ -135,9 +163,11 @@ def _coarse(attention):
     total = np.add.reduceat((x.T * valid).T, starts)
     return (total.T / np.maximum(count, 1)).T.astype(np.float32)
 
-  return attention | {'weights': mean(attention['weights']),
-                      'query_times': attention['query_times'][starts],
-                      'query_valid': count > 0}
+  return attention | {
+    'weights': mean(attention['weights']),
+    'query_times': attention['query_times'][starts],
+    'query_valid': count > 0,
+  }
 
 
 def read(file):
@@ -151,8 +181,9 @@ def read(file):
   except FileNotFoundError:
     return None
   except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise InputError(f'{file}: cannot be read ({error}); delete it or rerun the '
-                     'job') from None
+    raise InputError(
+      f'{file}: cannot be read ({error}); delete it or rerun the job'
+    ) from None
   groups = [group for group in _OPTIONAL if arrays.keys() & set(group)]
   for name in [*_SIGNALS, *(name for group in groups for name in group)]:
     if name not in arrays:
@@ -161,9 +192,12 @@ def read(file):
   for name in [n for n in _AXES if n in arrays]:
     shape, axes = arrays[name].shape, _AXES[name]
     if len(shape) != len(axes) or any(
-        sizes.setdefault(axis, size) != size
-        for axis, size in zip(axes, shape, strict=True)):
-      raise InputError(f'{file}: {name} has shape {shape}, which disagrees with '
-                       f'[{", ".join(axes)}]; delete it or rerun the job')
+      sizes.setdefault(axis, size) != size
+      for axis, size in zip(axes, shape, strict=True)
+    ):
+      raise InputError(
+        f'{file}: {name} has shape {shape}, which disagrees with '
+        f'[{", ".join(axes)}]; delete it or rerun the job'
+      )
   arrays['trial_id'] = str(arrays['trial_id'])
   return arrays

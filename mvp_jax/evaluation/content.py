@@ -58,8 +58,13 @@ def copies(corpus):
     list of Copy.
   """
   path = corpus.directory.parent / 'content' / f'copies{_VERSION}.json'
-  hosts.on_main(lambda: None if path.exists() else write_json(
-      path, [dataclasses.asdict(copy) for copy in _search(corpus)]))
+  hosts.on_main(
+    lambda: (
+      None
+      if path.exists()
+      else write_json(path, [dataclasses.asdict(copy) for copy in _search(corpus)])
+    )
+  )
   return [Copy(**fields) for fields in json.loads(path.read_text())]
 
 
@@ -69,29 +74,38 @@ def _search(corpus):
   for kind, courses, rate, band in _courses(corpus):
     prints = [fingerprint(course, rate, band) for course in courses]
     least = AGREEMENT['signal' if courses[0].shape[1] == 1 else kind]
-    found += [Copy(kind, ids[i], ids[j], shift, agreement)
-              for i, j, shift, agreement in equal_pairs(prints, _BITS * band[1], least)]
-    found += [Copy(kind, ids[i], ids[j], 0.0, 1.0)
-              for i, j in _same_bytes(courses)]
+    found += [
+      Copy(kind, ids[i], ids[j], shift, agreement)
+      for i, j, shift, agreement in equal_pairs(prints, _BITS * band[1], least)
+    ]
+    found += [Copy(kind, ids[i], ids[j], 0.0, 1.0) for i, j in _same_bytes(courses)]
   return list({(c.kind, c.first, c.second): c for c in found}.values())
 
 
 def _courses(corpus):
   """Yields what is compared: kind, a course [time, k] of each trial, Hz, band."""
   if any(t.signals_valid.any() for t in corpus.trials):
-    yield ('signals', [np.where(t.signals_valid, t.signals, 0) for t in corpus.trials],
-           corpus.metadata['signal_rate'], _BAND)
+    yield (
+      'signals',
+      [np.where(t.signals_valid, t.signals, 0) for t in corpus.trials],
+      corpus.metadata['signal_rate'],
+      _BAND,
+    )
   if corpus.has_video:
     rate = corpus.metadata['frame_rate']
     step = max(1, round(rate / _FRAME_RATE))
     courses = []
-    with Progress(len(corpus.trials), 'fingerprints of faces', 'trial', 0,
-                  hosts.console()) as progress:
+    with Progress(
+      len(corpus.trials), 'fingerprints of faces', 'trial', 0, hosts.console()
+    ) as progress:
       for trial in corpus.trials:
         numbers = range(0, len(trial.frame_times), step)
-        courses.append(np.array([frame_patterns(image) for image
-                                 in corpus.small_frames(trial, numbers)],
-                                np.float32).reshape(-1, _PATTERNS))
+        courses.append(
+          np.array(
+            [frame_patterns(image) for image in corpus.small_frames(trial, numbers)],
+            np.float32,
+          ).reshape(-1, _PATTERNS)
+        )
         progress.update()
     yield 'frames', courses, rate / step, (_BAND[0], 0.25 * rate / step)
 
@@ -134,7 +148,7 @@ def fingerprint(course, rate, band):
   width = max(1, round(_SMOOTH * seconds))
   around = scipy.ndimage.uniform_filter1d(size, width, axis=0)
   around += 1e-3 * size[inside].max(0) + 1e-30
-  flat = np.where(inside[:, None], spectrum / around, 0)[:samples // 2 + 1]
+  flat = np.where(inside[:, None], spectrum / around, 0)[: samples // 2 + 1]
   bits = np.where(scipy.fft.irfft(flat, samples, axis=0) > 0, 1, -1)
   return np.where(moves, bits, 0).astype(np.int8)
 
@@ -154,15 +168,16 @@ def equal_pairs(prints, rate, least):
   if len(prints) < 2 or not lengths.max():
     return []
   size = scipy.fft.next_fast_len(2 * int(lengths.max()), real=True)
-  spectra = np.stack([
-      scipy.fft.rfft(x.astype(np.float32), size, axis=0).T for x in prints])
+  spectra = np.stack(
+    [scipy.fft.rfft(x.astype(np.float32), size, axis=0).T for x in prints]
+  )
   moving = np.array([abs(x).any(0) for x in prints])  # [n, k]
   there = moving.any(1)
   found = []
   for i in np.flatnonzero(there):
-    others = i + 1 + np.flatnonzero(there[i + 1:])
+    others = i + 1 + np.flatnonzero(there[i + 1 :])
     for start in range(0, len(others), _BLOCK):
-      block = others[start:start + _BLOCK]
+      block = others[start : start + _BLOCK]
       product = (spectra[i].conj() * spectra[block]).sum(1)
       # Turned over, a recording is the same one still.
       agreement = abs(scipy.fft.irfft(product, size, axis=-1, workers=-1))
@@ -174,8 +189,15 @@ def equal_pairs(prints, rate, least):
       top = agreement[np.arange(len(block)), best]
       # A course is later than another by a shift, in the order of the transform.
       shifts = np.where(best <= size // 2, best, best - size) / rate
-      found += [(int(i), int(block[n]), round(float(shifts[n]), 2),
-                 round(float(min(top[n], 1)), 3)) for n in np.flatnonzero(top >= least)]
+      found += [
+        (
+          int(i),
+          int(block[n]),
+          round(float(shifts[n]), 2),
+          round(float(min(top[n], 1)), 3),
+        )
+        for n in np.flatnonzero(top >= least)
+      ]
   return found
 
 

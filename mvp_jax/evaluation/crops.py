@@ -40,15 +40,21 @@ def write(path, corpus):
   places = np.unique(np.linspace(0, len(first) - 1, _PERSONS).round().astype(int))
   trials = [first[sorted(first)[place]] for place in places]
   middle = [len(trial.frame_times) // 2 for trial in trials]
-  images = [cv2.resize(corpus.frames(trial, [n])[0], (_SIDE, _SIDE),
-                       interpolation=cv2.INTER_AREA)
-            for trial, n in zip(trials, middle, strict=True)]
+  images = [
+    cv2.resize(
+      corpus.frames(trial, [n])[0], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA
+    )
+    for trial, n in zip(trials, middle, strict=True)
+  ]
   with whole(path) as part:
     np.savez_compressed(
-        part, trial_ids=np.array([trial.trial_id for trial in trials]),
-        seconds=np.array([trial.frame_times[n] for trial, n in
-                          zip(trials, middle, strict=True)]),
-        images=np.stack(images))
+      part,
+      trial_ids=np.array([trial.trial_id for trial in trials]),
+      seconds=np.array(
+        [trial.frame_times[n] for trial, n in zip(trials, middle, strict=True)]
+      ),
+      images=np.stack(images),
+    )
 
 
 def read(path):
@@ -58,27 +64,33 @@ def read(path):
   """
   try:
     with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
-      return [Crop(str(name), float(seconds), image) for name, seconds, image in zip(
-          arrays['trial_ids'], arrays['seconds'], arrays['images'], strict=True)]
+      return [
+        Crop(str(name), float(seconds), image)
+        for name, seconds, image in zip(
+          arrays['trial_ids'], arrays['seconds'], arrays['images'], strict=True
+        )
+      ]
   except FileNotFoundError:
     return []
   except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise InputError(f'{path}: cannot be read ({error}); delete it or rerun the '
-                     'job') from None
+    raise InputError(
+      f'{path}: cannot be read ({error}); delete it or rerun the job'
+    ) from None
 
 
 def common(crops):
   """Of lists of Crop by name, the frames that all have."""
   known = set.intersection(*({crop[:2] for crop in own} for own in crops.values()))
-  return {name: [crop for crop in own if crop[:2] in known]
-          for name, own in crops.items()}
+  return {
+    name: [crop for crop in own if crop[:2] in known] for name, own in crops.items()
+  }
 
 
 @matplotlib.rc_context(STYLE)
 def figure(crops, synthetic) -> Figure:
   """A row for each crop, a column for each frame; `crops` is what `common` gives."""
   count = max(map(len, crops.values()))
-  drawn = blank(.3 + 1.08 * len(crops), synthetic)
+  drawn = blank(0.3 + 1.08 * len(crops), synthetic)
   panels = drawn.subplots(len(crops), max(count, _PERSONS // 2), squeeze=False)
   for place, (row, (name, own)) in enumerate(zip(panels, crops.items(), strict=True)):
     for axes in row:
@@ -86,8 +98,20 @@ def figure(crops, synthetic) -> Figure:
     for axes, crop in zip(row, own, strict=False):
       axes.imshow(crop.image)
       if place == 0:
-        axes.set_title(f'{short(crop.trial_id)}\n{crop.seconds:.0f} s', fontsize=7.5,
-                       fontweight='normal', loc='center')
-    row[0].text(-.08, .5, short(name), rotation=90, ha='right', va='center',
-                fontsize=8.5, transform=row[0].transAxes)
+        axes.set_title(
+          f'{short(crop.trial_id)}\n{crop.seconds:.0f} s',
+          fontsize=7.5,
+          fontweight='normal',
+          loc='center',
+        )
+    row[0].text(
+      -0.08,
+      0.5,
+      short(name),
+      rotation=90,
+      ha='right',
+      va='center',
+      fontsize=8.5,
+      transform=row[0].transAxes,
+    )
   return drawn

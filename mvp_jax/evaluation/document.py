@@ -29,6 +29,7 @@ class Paragraph:
 @dataclasses.dataclass(frozen=True)
 class Banner:
   """Something that must not be overlooked."""
+
   title: str
   text: str
 
@@ -44,6 +45,7 @@ class Table:
 
   Rows in `muted` stand back: they are there to compare with.
   """
+
   header: list[str]
   rows: list[list[str]]
   text_columns: int = 1
@@ -53,6 +55,7 @@ class Table:
 @dataclasses.dataclass(frozen=True)
 class Picture:
   """A PNG; `name` is its file name without suffix. The page has it as WebP."""
+
   name: str
   caption: str
   png: bytes
@@ -61,6 +64,7 @@ class Picture:
 @dataclasses.dataclass(frozen=True)
 class Folded:
   """Long preformatted text that opens on demand."""
+
   title: str
   text: str
 
@@ -68,6 +72,7 @@ class Folded:
 @dataclasses.dataclass(frozen=True)
 class Link:
   """A line that leads to another file beside the page, `target`."""
+
   text: str
   target: str
 
@@ -78,6 +83,7 @@ class Sketch:
 
   `lines` is SVG path data; `spans` are (from, to) along x that are shaded.
   """
+
   label: str
   width: int
   height: int
@@ -88,6 +94,7 @@ class Sketch:
 @dataclasses.dataclass(frozen=True)
 class Card:
   """One of many alike: lines of text, JPEGs side by side, sketches below."""
+
   title: str
   lines: list[str]
   jpegs: list[bytes]
@@ -98,12 +105,14 @@ class Card:
 @dataclasses.dataclass(frozen=True)
 class Cards:
   """Cards side by side, as many as there is room for. Markdown has their texts."""
+
   cards: list[Card]
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
   """Blocks that open on demand."""
+
   title: str
   blocks: list
 
@@ -220,27 +229,29 @@ def _html(block):
     case Paragraph(text):
       return f'<p>{e(text)}</p>'
     case Banner(title, text):
-      return (f'<div class="banner" role="note"><strong>{e(title)}</strong>'
-              f'<p>{e(text)}</p></div>')
+      return (
+        f'<div class="banner" role="note"><strong>{e(title)}</strong>'
+        f'<p>{e(text)}</p></div>'
+      )
     case Bullets(items):
       return '<ul>' + ''.join(f'<li>{e(item)}</li>' for item in items) + '</ul>'
     case Table():
       return _html_table(block)
     case Picture(name, caption, png):
       data = base64.b64encode(_webp(png)).decode()
-      return (f'<figure><img alt="{e(name)}" src="data:image/webp;base64,{data}">'
-              f'<figcaption>{e(caption)}</figcaption></figure>')
+      return (
+        f'<figure><img alt="{e(name)}" src="data:image/webp;base64,{data}">'
+        f'<figcaption>{e(caption)}</figcaption></figure>'
+      )
     case Folded(title, text):
-      return (f'<details><summary>{e(title)}</summary><pre>{e(text)}</pre>'
-              '</details>')
+      return f'<details><summary>{e(title)}</summary><pre>{e(text)}</pre></details>'
     case Link(text, target):
       return f'<p><a href="{e(target)}">{e(text)}</a></p>'
     case Cards(cards):
       return f'<div class="cards">{"".join(map(_html_card, cards))}</div>'
     case Section(title, blocks):
       inside = '\n'.join(map(_html, blocks))
-      return (f'<details class="section"><summary>{e(title)}</summary>{inside}'
-              '</details>')
+      return f'<details class="section"><summary>{e(title)}</summary>{inside}</details>'
   raise TypeError(f'not a block: {block!r}')
 
 
@@ -252,39 +263,52 @@ def _webp(png):
 
 def _html_card(card):
   e = html.escape
-  images = ''.join('<img alt="" src="data:image/jpeg;base64,'
-                   f'{base64.b64encode(jpeg).decode()}">' for jpeg in card.jpegs)
-  return (f'<div class="card{" flagged" if card.flagged else ""}">'
-          f'<h4>{e(card.title)}</h4>'
-          + ''.join(f'<p>{e(line)}</p>' for line in card.lines)
-          + (f'<div class="strip">{images}</div>' if images else '')
-          + ''.join(map(_html_sketch, card.sketches)) + '</div>')
+  images = ''.join(
+    f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
+    for jpeg in card.jpegs
+  )
+  return (
+    f'<div class="card{" flagged" if card.flagged else ""}">'
+    f'<h4>{e(card.title)}</h4>'
+    + ''.join(f'<p>{e(line)}</p>' for line in card.lines)
+    + (f'<div class="strip">{images}</div>' if images else '')
+    + ''.join(map(_html_sketch, card.sketches))
+    + '</div>'
+  )
 
 
 def _html_sketch(sketch):
   label = html.escape(sketch.label)
-  spans = ''.join(f'<rect x="{a:g}" width="{b - a:g}" height="{sketch.height}"/>'
-                  for a, b in sketch.spans)
+  spans = ''.join(
+    f'<rect x="{a:g}" width="{b - a:g}" height="{sketch.height}"/>'
+    for a, b in sketch.spans
+  )
   lines = f'<path d="{html.escape(sketch.lines)}"/>' if sketch.lines else ''
-  return (f'<p>{label}</p><svg role="img" aria-label="{label}" '
-          f'preserveAspectRatio="none" viewBox="0 0 {sketch.width} {sketch.height}">'
-          f'{spans}{lines}</svg>')
+  return (
+    f'<p>{label}</p><svg role="img" aria-label="{label}" '
+    f'preserveAspectRatio="none" viewBox="0 0 {sketch.width} {sketch.height}">'
+    f'{spans}{lines}</svg>'
+  )
 
 
 def _html_table(table):
 
   def cells(tag, row):
-    kinds = [' class="text"' if i < table.text_columns else ''
-             for i in range(len(row))]
-    return ''.join(f'<{tag}{kind}>{html.escape(cell)}</{tag}>'
-                   for kind, cell in zip(kinds, row, strict=True))
+    kinds = [' class="text"' if i < table.text_columns else '' for i in range(len(row))]
+    return ''.join(
+      f'<{tag}{kind}>{html.escape(cell)}</{tag}>'
+      for kind, cell in zip(kinds, row, strict=True)
+    )
 
-  kinds = [' class="muted"' if i in table.muted else ''
-           for i in range(len(table.rows))]
-  rows = ''.join(f'<tr{kind}>{cells("td", row)}</tr>'
-                 for kind, row in zip(kinds, table.rows, strict=True))
-  return (f'<div class="scroll"><table><thead><tr>{cells("th", table.header)}</tr>'
-          f'</thead><tbody>{rows}</tbody></table></div>')
+  kinds = [' class="muted"' if i in table.muted else '' for i in range(len(table.rows))]
+  rows = ''.join(
+    f'<tr{kind}>{cells("td", row)}</tr>'
+    for kind, row in zip(kinds, table.rows, strict=True)
+  )
+  return (
+    f'<div class="scroll"><table><thead><tr>{cells("th", table.header)}</tr>'
+    f'</thead><tbody>{rows}</tbody></table></div>'
+  )
 
 
 def _md(text):
@@ -306,16 +330,20 @@ def _markdown(block, folder):
       return '\n'.join(f'- {_md(item)}' for item in items)
     case Table(header, rows, text_columns):
       rule = ['---' if i < text_columns else '---:' for i in range(len(header))]
-      lines = [[_md(cell) for cell in header], rule,
-               *([_md(cell) for cell in row] for row in rows)]
+      lines = [
+        [_md(cell) for cell in header],
+        rule,
+        *([_md(cell) for cell in row] for row in rows),
+      ]
       return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
     case Picture(name, caption):
       return f'![{_md(name)}]({folder}/{name}.png)\n\n{_md(caption)}'
     case Link(text, target):
       return f'[{_md(text)}]({target})'
     case Cards(cards):
-      return '\n'.join(f'- {_md("; ".join([card.title, *card.lines]))}'
-                       for card in cards)
+      return '\n'.join(
+        f'- {_md("; ".join([card.title, *card.lines]))}' for card in cards
+      )
     case Folded(title, text):
       code = '\n'.join(f'    {line}' for line in text.splitlines())
       return f'<details><summary>{_md(title)}</summary>\n\n{code}\n\n</details>'

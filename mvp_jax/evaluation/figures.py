@@ -24,12 +24,24 @@ _OTHERS = (_PINK, '#56b4e9', '#e69f00', '#b8a800')
 GREY, INK = '#8a93a0', '#27303c'
 _WIDTH = 9.0  # inches
 STYLE = {
-  'font.size': 9.5, 'axes.titlesize': 10.5, 'axes.titleweight': 'bold',
-  'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False,
-  'axes.edgecolor': '#b6bdc7', 'axes.labelcolor': INK, 'text.color': INK,
-  'xtick.color': INK, 'ytick.color': INK, 'axes.grid': True,
-  'grid.color': '#e6e9ee', 'grid.linewidth': .8, 'axes.axisbelow': True,
-  'text.parse_math': False, 'legend.frameon': False, 'figure.facecolor': 'white',
+  'font.size': 9.5,
+  'axes.titlesize': 10.5,
+  'axes.titleweight': 'bold',
+  'axes.titlelocation': 'left',
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.edgecolor': '#b6bdc7',
+  'axes.labelcolor': INK,
+  'text.color': INK,
+  'xtick.color': INK,
+  'ytick.color': INK,
+  'axes.grid': True,
+  'grid.color': '#e6e9ee',
+  'grid.linewidth': 0.8,
+  'axes.axisbelow': True,
+  'text.parse_math': False,
+  'legend.frameon': False,
+  'figure.facecolor': 'white',
   'lines.linewidth': 1.6,
 }
 _MAX_NAME = 20  # characters
@@ -44,23 +56,36 @@ def png(figure: Figure) -> bytes:
 
 
 @matplotlib.rc_context(STYLE)
-def labels(predictions: Sequence[Prediction], threshold: float | None,
-           synthetic: bool) -> Figure:
+def labels(
+  predictions: Sequence[Prediction], threshold: float | None, synthetic: bool
+) -> Figure:
   """Ratings by label, and the share of high of each subject, for each target."""
   targets = list(dict.fromkeys(row.target for row in predictions))
-  figure = blank(.4 + 2.3 * len(targets), synthetic)
+  figure = blank(0.4 + 2.3 * len(targets), synthetic)
   panels = figure.subplots(len(targets), 2, squeeze=False)
   for (left, right), target in zip(panels, targets, strict=True):
-    trials = {(row.dataset, row.subject, row.trial): row
-              for row in predictions if row.target == target}.values()
+    trials = {
+      (row.dataset, row.subject, row.trial): row
+      for row in predictions
+      if row.target == target
+    }.values()
     ratings = np.array([row.rating for row in trials])
     label = np.array([row.label for row in trials])
-    left.hist([ratings[label == 0], ratings[label == 1]], stacked=True,
-              bins=_edges(ratings, threshold), color=[GREY, BLUE],
-              label=['low', 'high'])
+    left.hist(
+      [ratings[label == 0], ratings[label == 1]],
+      stacked=True,
+      bins=_edges(ratings, threshold),
+      color=[GREY, BLUE],
+      label=['low', 'high'],
+    )
     if threshold is not None:
-      left.axvline(threshold, color=INK, linestyle='--', linewidth=1,
-                   label=f'threshold {threshold:g}')
+      left.axvline(
+        threshold,
+        color=INK,
+        linestyle='--',
+        linewidth=1,
+        label=f'threshold {threshold:g}',
+      )
     left.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     left.set_title(f'{short(target)}: ratings')
     left.set_ylabel('trials')
@@ -68,13 +93,23 @@ def labels(predictions: Sequence[Prediction], threshold: float | None,
     legend_above(left)
 
     persons = sorted({(row.dataset, row.subject) for row in trials})
-    share = [np.mean([row.label for row in trials
-                      if (row.dataset, row.subject) == person]) for person in persons]
-    right.bar(range(len(persons)), share, color=BLUE, width=.75)
-    right.axhline(label.mean(), color=INK, linestyle='--', linewidth=1,
-                  label=f'all trials: {label.mean():.2f}')
-    right.set_xticks(range(len(persons)), [str(subject) for _, subject in persons],
-                     fontsize=min(9, max(4, 200 / len(persons))))
+    share = [
+      np.mean([row.label for row in trials if (row.dataset, row.subject) == person])
+      for person in persons
+    ]
+    right.bar(range(len(persons)), share, color=BLUE, width=0.75)
+    right.axhline(
+      label.mean(),
+      color=INK,
+      linestyle='--',
+      linewidth=1,
+      label=f'all trials: {label.mean():.2f}',
+    )
+    right.set_xticks(
+      range(len(persons)),
+      [str(subject) for _, subject in persons],
+      fontsize=min(9, max(4, 200 / len(persons))),
+    )
     right.set_ylim(0, 1)
     right.set_title(f'{short(target)}: share of high by subject')
     right.set_xlabel('subject')
@@ -96,7 +131,7 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
   rows = -(-len(groups) // columns)
   figure = blank(2.5 * rows, synthetic)
   panels = figure.subplots(rows, columns, squeeze=False).ravel()
-  for axes in panels[len(groups):]:
+  for axes in panels[len(groups) :]:
     axes.set_visible(False)
   for axes, (name, runs) in zip(panels, groups.items(), strict=False):
     for split in dict.fromkeys(split for splits in runs for split in splits):
@@ -105,11 +140,13 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
       steps, mean, deviation = _over_runs(members)
       if len(members) > 1:
         for x, y in members:
-          axes.plot(x, y, color=hue, linewidth=.7, alpha=.4)
-        axes.fill_between(steps, mean - deviation, mean + deviation, color=hue,
-                          alpha=.18, linewidth=0)
-      axes.plot(steps, mean, color=hue, label=split,
-                marker='.' if len(steps) == 1 else None)
+          axes.plot(x, y, color=hue, linewidth=0.7, alpha=0.4)
+        axes.fill_between(
+          steps, mean - deviation, mean + deviation, color=hue, alpha=0.18, linewidth=0
+        )
+      axes.plot(
+        steps, mean, color=hue, label=split, marker='.' if len(steps) == 1 else None
+      )
     many = f' ({len(runs)} runs)' if len(runs) > 1 else ''
     axes.set_title(short(name) + many)
     axes.set_xlabel('step')
@@ -119,15 +156,21 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
 
 
 def legend_above(axes, columns=3):
-  axes.legend(loc='lower right', bbox_to_anchor=(1, .98), ncols=columns, fontsize=8,
-              handlelength=1.2, columnspacing=1)
+  axes.legend(
+    loc='lower right',
+    bbox_to_anchor=(1, 0.98),
+    ncols=columns,
+    fontsize=8,
+    handlelength=1.2,
+    columnspacing=1,
+  )
 
 
 def _edges(ratings, threshold):
   """Bins of half a point with the threshold on an edge: no bar holds both labels."""
   low, high = ratings.min(), ratings.max()
   middle = np.floor(low) if threshold is None else threshold
-  width = max(.5, (high - low) / 40)
+  width = max(0.5, (high - low) / 40)
   first, last = np.floor((low - middle) / width), np.floor((high - middle) / width) + 1
   return middle + width * np.arange(first, last + 1)
 
@@ -142,12 +185,12 @@ def _over_runs(members):
     squares[at] += np.square(y)
     runs[at] += 1
   mean = total / runs
-  return steps, mean, np.sqrt(np.maximum(squares / runs - mean ** 2, 0))
+  return steps, mean, np.sqrt(np.maximum(squares / runs - mean**2, 0))
 
 
 def short(name):
   """A name from a file at a length that leaves room for the plot."""
-  return name if len(name) <= _MAX_NAME else f'{name[:_MAX_NAME - 1]}…'
+  return name if len(name) <= _MAX_NAME else f'{name[: _MAX_NAME - 1]}…'
 
 
 def in_two_lines(name):
@@ -167,8 +210,16 @@ def blank(height, synthetic):
   figure = Figure(figsize=(_WIDTH, height), layout='constrained')
   FigureCanvasAgg(figure)
   if synthetic:
-    margin = .22 / height
+    margin = 0.22 / height
     figure.get_layout_engine().set(rect=(0, margin, 1, 1 - margin))
-    figure.text(.995, .05 / height, 'SYNTHETIC', color='#a32a00', ha='right',
-                va='bottom', fontsize=10, fontweight='bold')
+    figure.text(
+      0.995,
+      0.05 / height,
+      'SYNTHETIC',
+      color='#a32a00',
+      ha='right',
+      va='bottom',
+      fontsize=10,
+      fontweight='bold',
+    )
   return figure

@@ -45,28 +45,45 @@ def read_whole_predictions(workdir: Path) -> list[Prediction]:
   if subjects is None or not account.is_file():
     return predictions
   try:
-    tested = {(int(row['subject']), int(row['trial'])) for row in read_account(account)
-              if row['outcome'] == 'ok' and int(row['subject']) in subjects}
+    tested = {
+      (int(row['subject']), int(row['trial']))
+      for row in read_account(account)
+      if row['outcome'] == 'ok' and int(row['subject']) in subjects
+    }
   except (KeyError, ValueError, TypeError, csv.Error) as error:
-    raise InputError(f'{account}: subject, trial and outcome cannot be read ({error!r})'
-                     '; delete it or rerun the job') from None
+    raise InputError(
+      f'{account}: subject, trial and outcome cannot be read ({error!r})'
+      '; delete it or rerun the job'
+    ) from None
   config = read_json(workdir / 'config.json') or {}
-  wanted = [(seed, target, *trial) for seed, target, trial in itertools.product(
+  wanted = [
+    (seed, target, *trial)
+    for seed, target, trial in itertools.product(
       _seeds(config) or sorted({row.seed for row in predictions}),
       _targets(config) or dict.fromkeys(row.target for row in predictions),
-      sorted(tested))]
+      sorted(tested),
+    )
+  ]
   there = {(row.seed, row.target, row.subject, row.trial) for row in predictions}
   missing = [key for key in wanted if key not in there]
-  for keys, what in ((missing, 'was tested, as account.csv and run.json say, but has '
-                               'no row of any model'),
-                     (sorted(there.difference(wanted)),
-                      'is there, but account.csv and run.json of this run do not say '
-                      'that it was tested')):
+  for keys, what in (
+    (
+      missing,
+      'was tested, as account.csv and run.json say, but has no row of any model',
+    ),
+    (
+      sorted(there.difference(wanted)),
+      'is there, but account.csv and run.json of this run do not say '
+      'that it was tested',
+    ),
+  ):
     if keys:
       seed, target, subject, trial = keys[0]
       more = f' ({len(keys)} such)' if len(keys) > 1 else ''
-      raise InputError(f'{path}: subject {subject} trial {trial} {target} seed {seed} '
-                       f'{what}{more}; restore the file or rerun the job')
+      raise InputError(
+        f'{path}: subject {subject} trial {trial} {target} seed {seed} '
+        f'{what}{more}; restore the file or rerun the job'
+      )
   return predictions
 
 
@@ -119,8 +136,10 @@ def read_curves(path: Path) -> tuple[dict, int] | None:
   for splits in curves.values():
     for split, losses in splits.items():
       steps = sorted(losses)
-      splits[split] = (np.array(steps, float),
-                       np.array([losses[step] for step in steps], float))
+      splits[split] = (
+        np.array(steps, float),
+        np.array([losses[step] for step in steps], float),
+      )
   return curves, unreadable
 
 

@@ -43,14 +43,21 @@ def feature_table(corpus, trials, workers=None):
 def _write(path, corpus, workers):
   trials, metadata = corpus.trials, corpus.metadata
   rows = features_of(
-      [(t.signals, t.signals_valid, getattr(t, 'action_units', None)) for t in trials],
-      metadata['signal_rate'], tuple(metadata['channels'] or ()), workers,
-      'handcrafted features')
+    [(t.signals, t.signals_valid, getattr(t, 'action_units', None)) for t in trials],
+    metadata['signal_rate'],
+    tuple(metadata['channels'] or ()),
+    workers,
+    'handcrafted features',
+  )
   names = list(dict.fromkeys(name for row in rows for name in row))
   values = np.array([[row.get(name, np.nan) for name in names] for row in rows])
   with whole(path) as part:
-    np.savez(part, values=values.reshape(len(rows), len(names)),
-             names=np.array(names, str), ids=np.array([t.trial_id for t in trials]))
+    np.savez(
+      part,
+      values=values.reshape(len(rows), len(names)),
+      names=np.array(names, str),
+      ids=np.array([t.trial_id for t in trials]),
+    )
 
 
 def features_of(pieces, rate, channels, workers=None, what='features'):

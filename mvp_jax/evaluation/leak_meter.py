@@ -23,8 +23,10 @@ HONEST, TRIALS = 'trials of other subjects', 'other trials of the same subjects'
 HONEST_WINDOWS = 'windows of other subjects'
 WINDOWS = 'other windows of the same trials'
 _RESAMPLES = 2000
-_TITLE = ('LEAK METER: what wrong splits would have claimed. These are no scores: '
-          'never report them.')
+_TITLE = (
+  'LEAK METER: what wrong splits would have claimed. These are no scores: '
+  'never report them.'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +47,18 @@ def told(split, model, trial, cuts, scores, window=-1):
   """Yields a Told for each target."""
   labels = cuts.labels(trial)
   for target, label, score in zip(cuts.targets, labels, scores, strict=True):
-    yield Told(split, model, target, trial.subject, trial.trial, window, int(label),
-               float(score))
+    yield Told(
+      split, model, target, trial.subject, trial.trial, window, int(label), float(score)
+    )
 
 
 def of_predictions(split, predictions, models):
   """The Predictions of some models as Told."""
-  return [Told(split, p.model, p.target, p.subject, p.trial, -1, p.label, p.score)
-          for p in predictions if p.model in models]
+  return [
+    Told(split, p.model, p.target, p.subject, p.trial, -1, p.label, p.score)
+    for p in predictions
+    if p.model in models
+  ]
 
 
 def classic_trials(folds, trials, features, seed=0):
@@ -66,9 +72,12 @@ def classic_trials(folds, trials, features, seed=0):
   """
   of = {trial.trial_id: trial for trial in trials}
   each = np.arange(len(trials))  # C is chosen across persons' trials, too
-  return [row for fold in folds
-          for said in classic_baselines(fold, trials, features, each, seed)
-          for row in told(TRIALS, said.model, of[said.trial_id], fold.cuts, said.score)]
+  return [
+    row
+    for fold in folds
+    for said in classic_baselines(fold, trials, features, each, seed)
+    for row in told(TRIALS, said.model, of[said.trial_id], fold.cuts, said.score)
+  ]
 
 
 def windows_of(corpus, trials, workers=None):
@@ -108,17 +117,25 @@ def classic_windows(folds, trials, features, index, numbers, seed=0):
   found = []
   for fold, part in zip(folds, parts, strict=True):
     labels = np.array([fold.cuts.labels(trial) for trial in trials]).astype(int)[index]
-    train, test = (np.flatnonzero(np.isin(index, [places[name] for name in side]))
-                   for side in (fold.train, fold.test))
+    train, test = (
+      np.flatnonzero(np.isin(index, [places[name] for name in side]))
+      for side in (fold.train, fold.test)
+    )
     for split, learnt, asked, groups in (
-        (HONEST_WINDOWS, train, test, subjects),
-        (WINDOWS, np.setdiff1d(each, part), part, each)):
-      scores = classify(features[learnt], labels[learnt], groups[learnt],
-                        features[asked], seed)
-      found += [row for model, of_model in scores.items()
-                for i, score in zip(asked, of_model, strict=True)
-                for row in told(split, model, trials[index[i]], fold.cuts, score,
-                                int(numbers[i]))]
+      (HONEST_WINDOWS, train, test, subjects),
+      (WINDOWS, np.setdiff1d(each, part), part, each),
+    ):
+      scores = classify(
+        features[learnt], labels[learnt], groups[learnt], features[asked], seed
+      )
+      found += [
+        row
+        for model, of_model in scores.items()
+        for i, score in zip(asked, of_model, strict=True)
+        for row in told(
+          split, model, trials[index[i]], fold.cuts, score, int(numbers[i])
+        )
+      ]
   return found
 
 
@@ -136,34 +153,58 @@ def inflation(rows, seed=0):
   counts = {}
   subjects = {s: i for i, s in enumerate(sorted({row.subject for row in rows}))}
   for row in rows:
-    table = counts.setdefault((row.target, row.model, row.split),
-                              np.zeros((len(subjects), 4)))
+    table = counts.setdefault(
+      (row.target, row.model, row.split), np.zeros((len(subjects), 4))
+    )
     table[subjects[row.subject], 2 * row.label + (row.score >= 0.5)] += 1
   drawn = np.random.default_rng(seed).multinomial(
-      len(subjects), np.full(len(subjects), 1 / len(subjects)), _RESAMPLES)
+    len(subjects), np.full(len(subjects), 1 / len(subjects)), _RESAMPLES
+  )
   found = []
   for target, model, split in counts:
     honest = {TRIALS: HONEST, WINDOWS: HONEST_WINDOWS}.get(split)
     if (target, model, honest) in counts:
       a, b = counts[target, model, honest], counts[target, model, split]
-      low, high = np.quantile(_macro_f1(drawn @ b) - _macro_f1(drawn @ a),
-                              [0.025, 0.975])
+      low, high = np.quantile(
+        _macro_f1(drawn @ b) - _macro_f1(drawn @ a), [0.025, 0.975]
+      )
       fair, claimed = float(_macro_f1(a.sum(0))), float(_macro_f1(b.sum(0)))
-      found.append({'target': target, 'model': model, 'split': split, 'honest': fair,
-                    'claimed': claimed, 'inflation': claimed - fair,
-                    'low': float(low), 'high': float(high)})
+      found.append(
+        {
+          'target': target,
+          'model': model,
+          'split': split,
+          'honest': fair,
+          'claimed': claimed,
+          'inflation': claimed - fair,
+          'low': float(low),
+          'high': float(high),
+        }
+      )
   return found
 
 
 def table(found):
   """What `inflation` found as text for a terminal."""
   rows = [('target', 'model', 'tested on', 'honest', 'claimed', 'inflation')]
-  rows += [(x['target'], x['model'], x['split'], f'{x["honest"]:.3f}',
-            f'{x["claimed"]:.3f}',
-            f'{x["inflation"]:+.3f} [{x["low"]:.3f}, {x["high"]:.3f}]') for x in found]
+  rows += [
+    (
+      x['target'],
+      x['model'],
+      x['split'],
+      f'{x["honest"]:.3f}',
+      f'{x["claimed"]:.3f}',
+      f'{x["inflation"]:+.3f} [{x["low"]:.3f}, {x["high"]:.3f}]',
+    )
+    for x in found
+  ]
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  lines = ['  '.join(cell.ljust(width) for cell, width
-                     in zip(row, widths, strict=True)).rstrip() for row in rows]
+  lines = [
+    '  '.join(
+      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+    ).rstrip()
+    for row in rows
+  ]
   return '\n'.join([_TITLE, lines[0], '-' * sum(widths), *lines[1:], ''])
 
 
@@ -179,5 +220,6 @@ def write(path, rows):
 def _macro_f1(counts):
   """Of counts [..., (true negative, false positive, false negative, true positive)]."""
   tn, fp, fn, tp = np.moveaxis(counts, -1, 0)
-  return (tp / np.maximum(tp + (fp + fn) / 2, 0.5)
-          + tn / np.maximum(tn + (fp + fn) / 2, 0.5)) / 2
+  return (
+    tp / np.maximum(tp + (fp + fn) / 2, 0.5) + tn / np.maximum(tn + (fp + fn) / 2, 0.5)
+  ) / 2

@@ -12,8 +12,16 @@ import numpy as np
 
 from mvp_jax.evaluation.calibration import BINS, area_under_risk, equal_bins
 
-METRICS = ('macro_f1', 'f1', 'weighted_f1', 'balanced_accuracy', 'auroc', 'mcc',
-           'accuracy', 'ccc')
+METRICS = (
+  'macro_f1',
+  'f1',
+  'weighted_f1',
+  'balanced_accuracy',
+  'auroc',
+  'mcc',
+  'accuracy',
+  'ccc',
+)
 CALIBRATION = ('ece', 'aurc')
 SCORES = (*METRICS, *CALIBRATION)
 RANGES = {name: (-1 if name in ('mcc', 'ccc') else 0, 1) for name in SCORES}
@@ -21,7 +29,7 @@ RANGES = {name: (-1 if name in ('mcc', 'ccc') else 0, 1) for name in SCORES}
 
 def decide(scores) -> np.ndarray:
   """Hard decisions, 1.0 for high: probability of high at least one half."""
-  return (np.asarray(scores, float) >= .5).astype(float)
+  return (np.asarray(scores, float) >= 0.5).astype(float)
 
 
 def confusion(labels, predicted) -> np.ndarray:
@@ -36,10 +44,14 @@ def confusion(labels, predicted) -> np.ndarray:
 def subject_counts(labels, predicted, subjects, number) -> np.ndarray:
   """`confusion` of each subject: [number, 4]; `subjects` [n] are 0 to number - 1."""
   labels, predicted = np.asarray(labels, float), np.asarray(predicted, float)
-  return np.stack([
+  return np.stack(
+    [
       np.bincount(subjects, truth * said, number)
-      for truth in (1 - labels, labels) for said in (1 - predicted, predicted)
-  ], axis=-1)
+      for truth in (1 - labels, labels)
+      for said in (1 - predicted, predicted)
+    ],
+    axis=-1,
+  )
 
 
 def count_scores(counts) -> dict[str, np.ndarray]:
@@ -57,11 +69,13 @@ def count_scores(counts) -> dict[str, np.ndarray]:
   margins = np.sqrt((tp + fp) * high * low * (tn + fn))
   some = np.where(total > 0, 1, np.nan)
   return {
-      'macro_f1': some * (f1_high + f1_low) / 2, 'f1': some * f1_high,
-      'weighted_f1': some * _ratio(f1_high * high + f1_low * low, total),
-      'balanced_accuracy': some * _ratio(recalls, (low > 0) * 1. + (high > 0)),
-      'mcc': some * _ratio(tp * tn - fp * fn, margins),
-      'accuracy': some * _ratio(tn + tp, total)}
+    'macro_f1': some * (f1_high + f1_low) / 2,
+    'f1': some * f1_high,
+    'weighted_f1': some * _ratio(f1_high * high + f1_low * low, total),
+    'balanced_accuracy': some * _ratio(recalls, (low > 0) * 1.0 + (high > 0)),
+    'mcc': some * _ratio(tp * tn - fp * fn, margins),
+    'accuracy': some * _ratio(tn + tp, total),
+  }
 
 
 def winning_pairs(labels, scores, subjects, folds, number):
@@ -84,8 +98,10 @@ def winning_pairs(labels, scores, subjects, folds, number):
     owners = subjects[high]
     for other in np.unique(subjects[low]):
       beaten = np.sort(scores[low & (subjects == other)])
-      won = (np.searchsorted(beaten, scores[high], 'left')
-             + np.searchsorted(beaten, scores[high], 'right')) / 2
+      won = (
+        np.searchsorted(beaten, scores[high], 'left')
+        + np.searchsorted(beaten, scores[high], 'right')
+      ) / 2
       wins[:, other] += np.bincount(owners, won, number)
       pairs[:, other] += np.bincount(owners, minlength=number) * len(beaten)
   return wins, pairs
@@ -99,7 +115,7 @@ def concordance(moments) -> np.ndarray:
   """
   n, x, y, xx, yy, xy = np.moveaxis(np.asarray(moments, float), -1, 0)
   n = np.where(n > 0, n, np.nan)
-  covariance = xy / n - x * y / n ** 2
+  covariance = xy / n - x * y / n**2
   spread = (xx / n - (x / n) ** 2) + (yy / n - (y / n) ** 2) + ((x - y) / n) ** 2
   # What is left of a constant after rounding is no spread.
   scale = np.maximum(xx, yy) / n
@@ -109,6 +125,7 @@ def concordance(moments) -> np.ndarray:
 @dataclasses.dataclass(frozen=True)
 class Sums:
   """What all scores of one model need, by subject; see `sums`."""
+
   counts: np.ndarray  # [S, 4], see `confusion`
   wins: np.ndarray  # [S, S]
   pairs: np.ndarray  # [S, S]
@@ -133,13 +150,26 @@ class Sums:
 
     found = count_scores(weights @ self.counts)
     found['auroc'] = _ratio(pairs(self.wins), pairs(self.pairs), np.nan)
-    found['ccc'] = (np.full(len(weights), np.nan) if self.moments is None
-                    else concordance(weights @ self.moments))
+    found['ccc'] = (
+      np.full(len(weights), np.nan)
+      if self.moments is None
+      else concordance(weights @ self.moments)
+    )
     return np.stack([found[name] for name in METRICS], axis=-1)
 
 
-def sums(labels, scores, subjects, folds, number, *, predicted=None, ratings=None,
-         predicted_ratings=None, bins=None) -> Sums:
+def sums(
+  labels,
+  scores,
+  subjects,
+  folds,
+  number,
+  *,
+  predicted=None,
+  ratings=None,
+  predicted_ratings=None,
+  bins=None,
+) -> Sums:
   """Sums by subject of one model's trials.
 
   Args:
@@ -160,20 +190,31 @@ def sums(labels, scores, subjects, folds, number, *, predicted=None, ratings=Non
     x, y = np.asarray(ratings, float), np.asarray(predicted_ratings, float)
     middle = x.mean() if len(x) else 0  # keeps the squares small
     x, y = x - middle, y - middle
-    moments = np.stack([np.bincount(subjects, z, number) for z in (
-        np.ones_like(x), x, y, x * x, y * y, x * y)], axis=-1)
+    moments = np.stack(
+      [
+        np.bincount(subjects, z, number)
+        for z in (np.ones_like(x), x, y, x * x, y * y, x * y)
+      ],
+      axis=-1,
+    )
   bins = equal_bins(scores) if bins is None else bins
   surest, group = np.unique(-np.maximum(scores, 1 - scores), return_inverse=True)
   error = np.abs(labels - said)
 
   def table(columns, width, values):
     return np.bincount(subjects * width + columns, values, number * width).reshape(
-        number, width)
+      number, width
+    )
 
   return Sums(
-      subject_counts(labels, said, subjects, number), wins, pairs, moments,
-      table(bins, BINS, labels - scores),
-      table(group, len(surest), np.ones_like(error)), table(group, len(surest), error))
+    subject_counts(labels, said, subjects, number),
+    wins,
+    pairs,
+    moments,
+    table(bins, BINS, labels - scores),
+    table(group, len(surest), np.ones_like(error)),
+    table(group, len(surest), error),
+  )
 
 
 def coin_scores(labels, probabilities) -> dict[str, float]:
@@ -188,15 +229,21 @@ def coin_scores(labels, probabilities) -> dict[str, float]:
   fp, fp_chance = _sum_of_bernoulli(lows)
   tp, fp = np.broadcast_arrays(tp[:, None], fp[None, :])
   counts = np.stack([len(lows) - fp, fp, len(highs) - tp, tp], axis=-1)
-  return {name: float(tp_chance @ values @ fp_chance)
-          for name, values in count_scores(counts).items()}
+  return {
+    name: float(tp_chance @ values @ fp_chance)
+    for name, values in count_scores(counts).items()
+  }
 
 
-def _ratio(numerator, denominator, otherwise=0.):
+def _ratio(numerator, denominator, otherwise=0.0):
   """Their ratio, or `otherwise` where the denominator is 0."""
   numerator, denominator = np.broadcast_arrays(numerator, denominator)
-  return np.divide(numerator, denominator, where=denominator > 0,
-                   out=np.full(denominator.shape, otherwise))
+  return np.divide(
+    numerator,
+    denominator,
+    where=denominator > 0,
+    out=np.full(denominator.shape, otherwise),
+  )
 
 
 def _sum_of_bernoulli(probabilities):

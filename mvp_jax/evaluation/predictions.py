@@ -25,6 +25,7 @@ class Prediction:
   `predicted_rating`, on the scale of `rating`, is None where a model gives none; its
   column may be absent.
   """
+
   dataset: str
   subject: int
   trial: int
@@ -86,10 +87,16 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]):
   for prediction in predictions:
     row = dataclasses.asdict(prediction)
     # NumPy scalars would be written in their own way, float32 with fewer digits.
-    row.update({name: float(row[name])
-                for name in ('rating', 'score', _OPTIONAL) if row[name] is not None})
-    row.update({name: int(row[name])
-                for name in ('subject', 'trial', 'fold', 'seed', 'label')})
+    row.update(
+      {
+        name: float(row[name])
+        for name in ('rating', 'score', _OPTIONAL)
+        if row[name] is not None
+      }
+    )
+    row.update(
+      {name: int(row[name]) for name in ('subject', 'trial', 'fold', 'seed', 'label')}
+    )
     writer.writerow(row.values())
   with whole(path) as part:
     part.write_text(text.getvalue(), 'utf-8', newline='')
@@ -108,8 +115,10 @@ def check(predictions: list[Prediction], where: Path):
   for line, row in enumerate(predictions, start=2):  # line 1 is the header
 
     def fail(what, line=line, row=row):
-      raise InputError(f'{where} line {line} (subject {row.subject} trial {row.trial} '
-                       f'{row.target} {row.model}): {what}')
+      raise InputError(
+        f'{where} line {line} (subject {row.subject} trial {row.trial} '
+        f'{row.target} {row.model}): {what}'
+      )
 
     for name in ('dataset', 'stimulus', 'model', 'target'):
       text = str(getattr(row, name))
@@ -118,13 +127,16 @@ def check(predictions: list[Prediction], where: Path):
     if row.model in _RESERVED:
       fail(f'the model name {row.model} is kept for the report; use another')
     if not math.isfinite(row.rating):
-      if not any(math.isfinite(r.rating) for r in predictions
-                 if r.target == row.target):
+      if not any(
+        math.isfinite(r.rating) for r in predictions if r.target == row.target
+      ):
         fail(f'no trial has a finite rating of {row.target}; leave this target out')
       fail(f'rating is {row.rating}, expected a finite number')
     if row.predicted_rating is not None and not math.isfinite(row.predicted_rating):
-      fail(f'predicted_rating is {row.predicted_rating}, expected a finite number, or '
-           'nothing where the model gives none')
+      fail(
+        f'predicted_rating is {row.predicted_rating}, expected a finite number, or '
+        'nothing where the model gives none'
+      )
     if row.label not in (0, 1):
       fail(f'label is {row.label}, expected 0 or 1')
     if not 0 <= row.score <= 1:
@@ -137,19 +149,24 @@ def check(predictions: list[Prediction], where: Path):
     known = facts.setdefault(key, row)
     for name in ('label', 'rating', 'stimulus', 'fold'):
       if getattr(row, name) != getattr(known, name):
-        fail(f'{name} is {getattr(row, name)}, but {getattr(known, name)} on line '
-             f'{lines[key]} for the same trial')
+        fail(
+          f'{name} is {getattr(row, name)}, but {getattr(known, name)} on line '
+          f'{lines[key]} for the same trial'
+        )
     rates = row.predicted_rating is not None
     if rated.setdefault((row.model, row.target), rates) != rates:
-      fail('predicted_rating is there for some trials of this model and target and '
-           'not for others; give it for all or none')
+      fail(
+        'predicted_rating is there for some trials of this model and target and '
+        'not for others; give it for all or none'
+      )
   for model in dict.fromkeys(row.model for row in predictions):
     for key, row in facts.items():
       if (key, model) not in seen:
         raise InputError(
-            f'{where} line {lines[key]}: subject {row.subject} trial {row.trial} '
-            f'{row.target} seed {row.seed} is there for {row.model} but has no row '
-            f'for {model}; rerun the job')
+          f'{where} line {lines[key]}: subject {row.subject} trial {row.trial} '
+          f'{row.target} seed {row.seed} is there for {row.model} but has no row '
+          f'for {model}; rerun the job'
+        )
 
 
 def _check_header(header, where):
@@ -158,9 +175,11 @@ def _check_header(header, where):
   twice = sorted({name for name in header if header.count(name) > 1})
   for what, names in (('unknown', unknown), ('missing', missing), ('twice', twice)):
     if names:
-      raise InputError(f'{where}: columns {", ".join(map(repr, names))} {what}; '
-                       f'expected {",".join(COLUMNS)} ({_OPTIONAL} may be '
-                       'absent)')
+      raise InputError(
+        f'{where}: columns {", ".join(map(repr, names))} {what}; '
+        f'expected {",".join(COLUMNS)} ({_OPTIONAL} may be '
+        'absent)'
+      )
 
 
 def _parse(header, row, where):
@@ -174,6 +193,7 @@ def _parse(header, row, where):
     try:
       values[name] = kind(text)
     except ValueError:
-      raise InputError(f'{where}: {name} is {text!r}, expected '
-                       f'{kind.__name__}') from None
+      raise InputError(
+        f'{where}: {name} is {text!r}, expected {kind.__name__}'
+      ) from None
   return Prediction(**values)

@@ -25,37 +25,57 @@ def write_report(workdir: Path) -> Path:
   """Writes report.html, report.md and figures/ of a pre-training work directory."""
   run = read_json(workdir / 'run.json') or {}
   config = read_json(workdir / 'config.json')
-  curves, speed = read_curves(workdir / 'metrics.jsonl'), read_speed(
-      workdir / 'metrics.jsonl')
+  curves, speed = (
+    read_curves(workdir / 'metrics.jsonl'),
+    read_speed(workdir / 'metrics.jsonl'),
+  )
   synthetic = bool(run.get('synthetic'))
   blocks = [
-      *_origin(synthetic),
-      *_data(run, workdir),
-      Heading('Learning curve'),
-      *([picture('learning_curves', figures.learning_curves(curves[0], synthetic),
-                 'Mean squared error of the normalised pixels of hidden tokens; a '
-                 'network that knows nothing but their mean scores 1.')]
-        if curves and curves[0] else [Paragraph('Absent: no losses were logged.')]),
-      *_reconstructions(workdir / 'reconstructions', synthetic),
-      *_speed(speed),
-      *_how(run, config),
+    *_origin(synthetic),
+    *_data(run, workdir),
+    Heading('Learning curve'),
+    *(
+      [
+        picture(
+          'learning_curves',
+          figures.learning_curves(curves[0], synthetic),
+          'Mean squared error of the normalised pixels of hidden tokens; a '
+          'network that knows nothing but their mean scores 1.',
+        )
+      ]
+      if curves and curves[0]
+      else [Paragraph('Absent: no losses were logged.')]
+    ),
+    *_reconstructions(workdir / 'reconstructions', synthetic),
+    *_speed(speed),
+    *_how(run, config),
   ]
   return save(workdir, 'VideoMAE pre-training', blocks)
 
 
 def _origin(synthetic):
   if synthetic:
-    yield Banner('SYNTHETIC', 'At least one source is a computer-made twin of a '
-                 'corpus. What the encoder has learnt here are drawn faces.')
+    yield Banner(
+      'SYNTHETIC',
+      'At least one source is a computer-made twin of a '
+      'corpus. What the encoder has learnt here are drawn faces.',
+    )
 
 
 def _data(run, workdir):
   sources = run.get('sources') or []
   yield Heading('Data')
-  yield Table(['source', 'subjects', 'trials', 'clips an epoch', 'fingerprint'],
-              [[str(s['dataset']), *(text(s[key]) for key in (
-                  'subjects', 'trials', 'clips_an_epoch')), str(s['fingerprint'])]
-               for s in sources])
+  yield Table(
+    ['source', 'subjects', 'trials', 'clips an epoch', 'fingerprint'],
+    [
+      [
+        str(s['dataset']),
+        *(text(s[key]) for key in ('subjects', 'trials', 'clips_an_epoch')),
+        str(s['fingerprint']),
+      ]
+      for s in sources
+    ],
+  )
   for path in sorted(workdir.glob('account-*.html')):
     yield Link(f'Every video, and what was lost and why: {path.name}', path.name)
 
@@ -69,11 +89,13 @@ def _reconstructions(folder, synthetic):
   with np.load(paths[-1]) as arrays:
     clips, step = arrays['clips'], int(arrays['step'])
   yield picture(
-      'reconstructions', reconstructions(clips, synthetic),
-      f'After step {step}. The network predicts pixels minus the mean of their '
-      'token over its deviation. All hidden tokens of a clip are drawn with the mean '
-      'and deviation of its visible ones: nothing of the hidden pixels is in the '
-      'picture.')
+    'reconstructions',
+    reconstructions(clips, synthetic),
+    f'After step {step}. The network predicts pixels minus the mean of their '
+    'token over its deviation. All hidden tokens of a clip are drawn with the mean '
+    'and deviation of its visible ones: nothing of the hidden pixels is in the '
+    'picture.',
+  )
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -85,11 +107,12 @@ def reconstructions(clips, synthetic) -> Figure:
     synthetic: whether to mark the figure.
   """
   count, ways, frames = clips.shape[:3]
-  figure = figures.blank(1.15 * count + .4, synthetic)
+  figure = figures.blank(1.15 * count + 0.4, synthetic)
   panels = figure.subplots(count, ways, squeeze=False)
   for number, (row, clip) in enumerate(zip(panels, clips, strict=True)):
-    for axes, way, name in zip(row, clip, ('frames', 'visible', 'restored'),
-                               strict=True):
+    for axes, way, name in zip(
+      row, clip, ('frames', 'visible', 'restored'), strict=True
+    ):
       axes.imshow(np.concatenate(list(way), axis=1), interpolation='nearest')
       axes.set_axis_off()
       if number == 0:
@@ -102,26 +125,45 @@ def _speed(speed):
   if not speed:
     yield Paragraph('Absent: no speed was logged.')
     return
-  units = {'steps_per_second': ('steps a second', 1),
-           'examples_per_second': ('clips a second', 1),
-           'input_wait': ('% of the time waiting for input', 100),
-           'utilisation': ('% model FLOP utilisation', 100)}
-  yield Table(['', 'median', 'least', 'most'],
-              [[name, *(f'{factor * x:.3g}' for x in (
-                  np.median(speed[key]), min(speed[key]), max(speed[key])))]
-               for key, (name, factor) in units.items() if key in speed])
-  yield Paragraph('Over the intervals between log lines, checkpoints and pictures '
-                  'included. Utilisation: FLOP that the mathematics needs over what '
-                  'the devices state for bfloat16, or, on CPU, over what a large '
-                  'matrix product reached there.')
+  units = {
+    'steps_per_second': ('steps a second', 1),
+    'examples_per_second': ('clips a second', 1),
+    'input_wait': ('% of the time waiting for input', 100),
+    'utilisation': ('% model FLOP utilisation', 100),
+  }
+  yield Table(
+    ['', 'median', 'least', 'most'],
+    [
+      [
+        name,
+        *(
+          f'{factor * x:.3g}'
+          for x in (np.median(speed[key]), min(speed[key]), max(speed[key]))
+        ),
+      ]
+      for key, (name, factor) in units.items()
+      if key in speed
+    ],
+  )
+  yield Paragraph(
+    'Over the intervals between log lines, checkpoints and pictures '
+    'included. Utilisation: FLOP that the mathematics needs over what '
+    'the devices state for bfloat16, or, on CPU, over what a large '
+    'matrix product reached there.'
+  )
 
 
 def _how(run, config):
   yield Heading('How it was made')
-  yield Table(['run', ''], [[key, str(run.get(key, 'absent'))]
-                            for key in ('git', 'device')], text_columns=2)
+  yield Table(
+    ['run', ''],
+    [[key, str(run.get(key, 'absent'))] for key in ('git', 'device')],
+    text_columns=2,
+  )
   for name in ('parameters', 'seconds', 'versions'):
-    yield Table([name, ''], [[words(key), text(value)]
-                             for key, value in run.get(name, {}).items()])
+    yield Table(
+      [name, ''],
+      [[words(key), text(value)] for key, value in run.get(name, {}).items()],
+    )
   if config is not None:
     yield Folded('Config', json.dumps(config, indent=2))

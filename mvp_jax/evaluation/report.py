@@ -42,33 +42,36 @@ def write_report(workdir: Path) -> Path:
     for folder in (_FIGURES, _TABLES):  # of an earlier run, with scores
       shutil.rmtree(workdir / folder, ignore_errors=True)
     dataset = facts.get('dataset', str) or 'Unknown corpus'
-    return save(workdir, f'{dataset.upper()}: {title}', [
-        *run_sections.origin(run, facts, synthetic),
-        *run_sections.audit_failed(facts)])
+    return save(
+      workdir,
+      f'{dataset.upper()}: {title}',
+      [*run_sections.origin(run, facts, synthetic), *run_sections.audit_failed(facts)],
+    )
 
   predictions = files.read_whole_predictions(workdir)
   curves = files.read_curves(workdir / 'metrics.jsonl')
   results = evaluate(predictions)
   ceiling = facts.get('ceiling', dict)
   blocks = [
-      *run_sections.origin(run, facts, synthetic),
-      *run_sections.tested(results, facts),
-      *score_sections.result(results, ceiling, synthetic),
-      *score_sections.scores(results, ceiling, synthetic),
-      *score_sections.comparisons(results),
-      *score_sections.subjects(results, synthetic),
-      *score_sections.calibration(results, synthetic),
-      *run_sections.success_and_failure(workdir, predictions, synthetic),
-      Heading('Details'),
-      *score_sections.confusions(results, synthetic),
-      *run_sections.audit_section(facts),
-      *run_sections.leak_meter(facts),
-      *run_sections.folds(results, predictions, facts),
-      Section('Data and losses',
-              list(run_sections.data(workdir, predictions, facts, synthetic))),
-      Section('Video encoder', list(run_sections.encoder(predictions, facts))),
-      Section('Learning curves', list(run_sections.learning(curves, synthetic))),
-      Section('How it was made', list(run_sections.how(predictions, facts, config))),
+    *run_sections.origin(run, facts, synthetic),
+    *run_sections.tested(results, facts),
+    *score_sections.result(results, ceiling, synthetic),
+    *score_sections.scores(results, ceiling, synthetic),
+    *score_sections.comparisons(results),
+    *score_sections.subjects(results, synthetic),
+    *score_sections.calibration(results, synthetic),
+    *run_sections.success_and_failure(workdir, predictions, synthetic),
+    Heading('Details'),
+    *score_sections.confusions(results, synthetic),
+    *run_sections.audit_section(facts),
+    *run_sections.leak_meter(facts),
+    *run_sections.folds(results, predictions, facts),
+    Section(
+      'Data and losses', list(run_sections.data(workdir, predictions, facts, synthetic))
+    ),
+    Section('Video encoder', list(run_sections.encoder(predictions, facts))),
+    Section('Learning curves', list(run_sections.learning(curves, synthetic))),
+    Section('How it was made', list(run_sections.how(predictions, facts, config))),
   ]
   score_sections.write_tables(workdir / _TABLES, results, ceiling)
   dataset = ', '.join(dict.fromkeys(row.dataset.upper() for row in predictions))
@@ -90,8 +93,9 @@ def save(workdir, title, blocks):
 
 def main(arguments=None) -> int:
   parser = argparse.ArgumentParser(
-      prog='python -m mvp_jax.evaluation.report',
-      description='Makes the report of a work directory anew.')
+    prog='python -m mvp_jax.evaluation.report',
+    description='Makes the report of a work directory anew.',
+  )
   parser.add_argument('workdir', type=Path)
   workdir = parser.parse_args(arguments).workdir
   try:

@@ -16,6 +16,7 @@ from mvp_jax.evaluation.statistics import Difference, Estimate
 @dataclasses.dataclass(frozen=True)
 class FoldScores:
   """One fold's trials of one target; `macro_f1` by model and baseline."""
+
   seed: int
   fold: int
   subjects: int
@@ -36,6 +37,7 @@ class TargetResult:
   `both_classes` tells which persons have trials of both labels.
   `confusions` are integer [2, 2], truth by prediction, low first.
   """
+
   target: str
   trials: int
   persons: tuple[tuple[str, int], ...]  # (dataset, subject)
@@ -70,9 +72,12 @@ class TargetResult:
     return any(np.isfinite(self.scores[name][metric].value) for name in self.scores)
 
 
-def evaluate(predictions: Sequence[Prediction], main: str | None = None,
-             resamples: int = statistics.RESAMPLES, seed: int = 0
-             ) -> list[TargetResult]:
+def evaluate(
+  predictions: Sequence[Prediction],
+  main: str | None = None,
+  resamples: int = statistics.RESAMPLES,
+  seed: int = 0,
+) -> list[TargetResult]:
   """Scores of every target, in the order of the file.
 
   A score is that of all held-out trials of a seed, over all folds, averaged over the
@@ -87,8 +92,12 @@ def evaluate(predictions: Sequence[Prediction], main: str | None = None,
     seed: of what is drawn at random.
   """
   targets = dict.fromkeys(row.target for row in predictions)
-  return [_Target([row for row in predictions if row.target == target], main).result(
-      resamples, seed) for target in targets]
+  return [
+    _Target([row for row in predictions if row.target == target], main).result(
+      resamples, seed
+    )
+    for target in targets
+  ]
 
 
 def common_trials(predictions: Sequence[Prediction]) -> tuple[list[Prediction], int]:
@@ -119,17 +128,23 @@ class _Target:
     self.folds = np.array([row.fold for row in self.trials])
     self.seed_of = np.array([row.seed for row in self.trials])
     self.seeds = np.unique(self.seed_of)
-    ordered = {model: [of[row.trial_key] for row in self.trials]
-               for model, of in by_model.items()}
+    ordered = {
+      model: [of[row.trial_key] for row in self.trials]
+      for model, of in by_model.items()
+    }
     if CLASS_PRIOR in ordered:
       prior = ordered.pop(CLASS_PRIOR)
       ordered |= dict.fromkeys(REFERENCES, prior)
     models, self.baselines = in_order(ordered)
     self.models = sorted(models, key=lambda model: model != main)
-    self.scores = {name: np.array([row.score for row in ordered[name]])
-                   for name in (*self.models, *self.baselines)}
-    self.said = {name: scores if name == 'coin' else metrics.decide(scores)
-                 for name, scores in self.scores.items()}
+    self.scores = {
+      name: np.array([row.score for row in ordered[name]])
+      for name in (*self.models, *self.baselines)
+    }
+    self.said = {
+      name: scores if name == 'coin' else metrics.decide(scores)
+      for name, scores in self.scores.items()
+    }
     self.sums = {name: self._sums(name, ordered[name]) for name in self.scores}
     self.offsets = {name: np.zeros(len(SCORES)) for name in self.scores}
     if 'coin' in self.scores:
@@ -147,17 +162,27 @@ class _Target:
     ratings = np.array([row.rating for row in rows])
     rated = rows[0].predicted_rating is not None
     predicted = np.array([row.predicted_rating for row in rows]) if rated else None
-    return [metrics.sums(
-        self.labels[here], self.scores[name][here], self.subjects[here],
-        self.folds[here], len(self.persons), predicted=self.said[name][here],
-        ratings=ratings[here], bins=bins[here],
-        predicted_ratings=predicted[here] if rated else None)
-        for here in (self.seed_of == seed for seed in self.seeds)]
+    return [
+      metrics.sums(
+        self.labels[here],
+        self.scores[name][here],
+        self.subjects[here],
+        self.folds[here],
+        len(self.persons),
+        predicted=self.said[name][here],
+        ratings=ratings[here],
+        bins=bins[here],
+        predicted_ratings=predicted[here] if rated else None,
+      )
+      for here in (self.seed_of == seed for seed in self.seeds)
+    ]
 
   def _exact_coin(self):
     exact = self.of('coin', self.everyone())[0]
-    known = [metrics.coin_scores(self.labels[here], self.scores['coin'][here])
-             for here in (self.seed_of == seed for seed in self.seeds)]
+    known = [
+      metrics.coin_scores(self.labels[here], self.scores['coin'][here])
+      for here in (self.seed_of == seed for seed in self.seeds)
+    ]
     for i, metric in enumerate(SCORES):
       if metric in known[0]:
         exact[i] = np.mean([of_seed[metric] for of_seed in known])
@@ -166,61 +191,111 @@ class _Target:
   def result(self, resamples, seed):
     names = [*self.models, *self.baselines]
     main = self.models[0] if self.models else None
-    pairs = [(a, b) for a in self.models for b in names
-             if a != b and (a == main or b in REFERENCES)]
-    contributed = {name: statistics.contributions(
-        lambda weights, name=name: self.of(name, weights), len(self.persons))
-        for name in names}
+    pairs = [
+      (a, b)
+      for a in self.models
+      for b in names
+      if a != b and (a == main or b in REFERENCES)
+    ]
+    contributed = {
+      name: statistics.contributions(
+        lambda weights, name=name: self.of(name, weights), len(self.persons)
+      )
+      for name in names
+    }
     values = {name: self.of(name, self.everyone())[0] for name in names}
     return TargetResult(
-        target=self.target,
-        trials=len({(r.dataset, r.subject, r.trial) for r in self.trials}),
-        persons=tuple(self.persons), both_classes=tuple(
-            len(set(self.labels[self.subjects == i])) > 1
-            for i in range(len(self.persons))), seed_numbers=tuple(self.seeds.tolist()),
-        share_high=float(self.labels.mean()), models=tuple(self.models),
-        baselines=tuple(self.baselines),
-        scores={name: self._estimates(name, values[name], contributed[name], resamples,
-                                      seed) for name in names},
-        differences=_differences(pairs, values, contributed, seed),
-        by_seed={name: np.concatenate([x.scores(self.everyone())
-                                       for x in self.sums[name]]) for name in names},
-        by_subject={name: _mean_of_finite([x.scores(np.eye(len(self.persons)))
-                                           for x in self.sums[name]])
-                    for name in names},
-        calibrations={name: calibrate(self.labels, self.scores[name], np.abs(
-            self.labels - self.said[name])) for name in names if name != 'majority'},
-        confusions={model: metrics.confusion(self.labels, self.said[model])
-                    .reshape(2, 2).astype(int) for model in self.models},
-        folds=tuple(self._fold_scores()))
+      target=self.target,
+      trials=len({(r.dataset, r.subject, r.trial) for r in self.trials}),
+      persons=tuple(self.persons),
+      both_classes=tuple(
+        len(set(self.labels[self.subjects == i])) > 1 for i in range(len(self.persons))
+      ),
+      seed_numbers=tuple(self.seeds.tolist()),
+      share_high=float(self.labels.mean()),
+      models=tuple(self.models),
+      baselines=tuple(self.baselines),
+      scores={
+        name: self._estimates(name, values[name], contributed[name], resamples, seed)
+        for name in names
+      },
+      differences=_differences(pairs, values, contributed, seed),
+      by_seed={
+        name: np.concatenate([x.scores(self.everyone()) for x in self.sums[name]])
+        for name in names
+      },
+      by_subject={
+        name: _mean_of_finite(
+          [x.scores(np.eye(len(self.persons))) for x in self.sums[name]]
+        )
+        for name in names
+      },
+      calibrations={
+        name: calibrate(
+          self.labels, self.scores[name], np.abs(self.labels - self.said[name])
+        )
+        for name in names
+        if name != 'majority'
+      },
+      confusions={
+        model: metrics.confusion(self.labels, self.said[model])
+        .reshape(2, 2)
+        .astype(int)
+        for model in self.models
+      },
+      folds=tuple(self._fold_scores()),
+    )
 
   def _estimates(self, name, values, contributed, resamples, seed):
     low, high = statistics.t_interval(contributed)
     ends = np.array([RANGES[metric] for metric in SCORES]).T
     low, high = np.clip(low, *ends), np.clip(high, *ends)
-    found = {metric: Estimate(float(values[i]), float(low[i]), float(high[i]))
-             for i, metric in enumerate(SCORES)}
+    found = {
+      metric: Estimate(float(values[i]), float(low[i]), float(high[i]))
+      for i, metric in enumerate(SCORES)
+    }
     if len(self.persons) > 1:
-      drawn = statistics.bootstrap(
+      drawn = (
+        statistics.bootstrap(
           lambda weights: np.mean([x.metrics(weights) for x in self.sums[name]], 0),
-          len(self.persons), resamples, seed) + self.offsets[name][:len(METRICS)]
+          len(self.persons),
+          resamples,
+          seed,
+        )
+        + self.offsets[name][: len(METRICS)]
+      )
       for metric, low, high in zip(
-          METRICS, *statistics.percentile_interval(drawn), strict=True):
+        METRICS, *statistics.percentile_interval(drawn), strict=True
+      ):
         found[metric] = dataclasses.replace(
-            found[metric], bootstrap_low=float(low), bootstrap_high=float(high))
+          found[metric], bootstrap_low=float(low), bootstrap_high=float(high)
+        )
     return found
 
   def _fold_scores(self):
     for seed, fold in sorted(set(zip(self.seed_of, self.folds, strict=True))):
       here = (self.seed_of == seed) & (self.folds == fold)
-      macro_f1 = {name: float(metrics.count_scores(metrics.confusion(
-          self.labels[here], said[here]))['macro_f1'])
-          for name, said in self.said.items() if name != 'coin'}
+      macro_f1 = {
+        name: float(
+          metrics.count_scores(metrics.confusion(self.labels[here], said[here]))[
+            'macro_f1'
+          ]
+        )
+        for name, said in self.said.items()
+        if name != 'coin'
+      }
       if 'coin' in self.said:
         macro_f1['coin'] = metrics.coin_scores(
-            self.labels[here], self.said['coin'][here])['macro_f1']
-      yield FoldScores(int(seed), int(fold), len(np.unique(self.subjects[here])),
-                       int(here.sum()), float(self.labels[here].mean()), macro_f1)
+          self.labels[here], self.said['coin'][here]
+        )['macro_f1']
+      yield FoldScores(
+        int(seed),
+        int(fold),
+        len(np.unique(self.subjects[here])),
+        int(here.sum()),
+        float(self.labels[here].mean()),
+        macro_f1,
+      )
 
 
 def _differences(pairs, values, contributed, seed):
@@ -229,10 +304,16 @@ def _differences(pairs, values, contributed, seed):
   gains = np.stack([contributed[a] - contributed[b] for a, b in pairs], axis=1)
   p = statistics.sign_flip(gains, seed)
   low, high = statistics.t_interval(gains)
-  found = np.stack([[values[a] - values[b] for a, b in pairs], low, high, p,
-                    statistics.holm(p)], axis=-1)
-  return {pair: {metric: Difference(*map(float, found[i, j]))
-                 for j, metric in enumerate(SCORES)} for i, pair in enumerate(pairs)}
+  found = np.stack(
+    [[values[a] - values[b] for a, b in pairs], low, high, p, statistics.holm(p)],
+    axis=-1,
+  )
+  return {
+    pair: {
+      metric: Difference(*map(float, found[i, j])) for j, metric in enumerate(SCORES)
+    }
+    for i, pair in enumerate(pairs)
+  }
 
 
 def _mean_of_finite(tables):
@@ -240,5 +321,6 @@ def _mean_of_finite(tables):
   tables = np.stack(tables)
   known = np.isfinite(tables)
   number = known.sum(0)
-  return np.where(number, np.where(known, tables, 0).sum(0) / np.maximum(number, 1),
-                  np.nan)
+  return np.where(
+    number, np.where(known, tables, 0).sum(0) / np.maximum(number, 1), np.nan
+  )

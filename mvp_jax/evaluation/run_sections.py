@@ -41,22 +41,34 @@ class Facts:
 
 def origin(run, facts, synthetic):
   if synthetic:
-    yield Banner('SYNTHETIC', 'These numbers come from a computer-made twin of the '
-                 'corpus with planted effects. They show that the method runs and '
-                 'finds what was planted; they say nothing about people.')
+    yield Banner(
+      'SYNTHETIC',
+      'These numbers come from a computer-made twin of the '
+      'corpus with planted effects. They show that the method runs and '
+      'finds what was planted; they say nothing about people.',
+    )
   elif facts.get('synthetic', bool) is None:
     where = 'run.json is absent' if run is None else 'run.json does not say'
-    yield Banner('Origin unknown',
-                 f'{where}: whether these data are synthetic is not known.')
+    yield Banner(
+      'Origin unknown', f'{where}: whether these data are synthetic is not known.'
+    )
 
 
 def audit_failed(facts):
   """What stands in place of all scores."""
   checks = facts.audit[1]
-  yield Banner('LEAK AUDIT FAILED: NO SCORES', 'Test trials are known to the training, '
-               'so that any score would be too good. Repair what failed and rerun.')
-  yield Bullets([f'{text(c.get("name"))}: {text(c.get("detail"))}' for c in checks
-                 if not c.get('passed')])
+  yield Banner(
+    'LEAK AUDIT FAILED: NO SCORES',
+    'Test trials are known to the training, '
+    'so that any score would be too good. Repair what failed and rerun.',
+  )
+  yield Bullets(
+    [
+      f'{text(c.get("name"))}: {text(c.get("detail"))}'
+      for c in checks
+      if not c.get('passed')
+    ]
+  )
   yield _checks(checks)
 
 
@@ -64,12 +76,18 @@ def tested(results, facts):
   """What was tested and how, in a few sentences; on the first screen."""
   seeds = max(result.seeds for result in results)
   folds = len({(fold.seed, fold.fold) for r in results for fold in r.folds}) // seeds
-  protocol, threshold = facts.get('protocol', str), facts.get(
-      'threshold', int | float | str)
-  said = [f'Protocol: {words(protocol)}, ' if protocol else 'Protocol: not stated, ',
-          f'{folds} folds' if folds != 1 else '1 fold',
-          f', {seeds} seeds' if seeds > 1 else '', '. High is ',
-          'not defined in run.json' if threshold is None else _high(threshold), '. ']
+  protocol, threshold = (
+    facts.get('protocol', str),
+    facts.get('threshold', int | float | str),
+  )
+  said = [
+    f'Protocol: {words(protocol)}, ' if protocol else 'Protocol: not stated, ',
+    f'{folds} folds' if folds != 1 else '1 fold',
+    f', {seeds} seeds' if seeds > 1 else '',
+    '. High is ',
+    'not defined in run.json' if threshold is None else _high(threshold),
+    '. ',
+  ]
   given, left = facts.get('trials_in', int), facts.get('trials_out', int)
   if given is not None and left is not None:
     said.append(f'{given - left} of {given} trials lost in preparation. ')
@@ -86,9 +104,14 @@ def audit_section(facts):
 
 
 def _checks(checks):
-  return Table(['check', 'passed', 'what was found'],
-               [[text(c.get('name')), text(c.get('passed')), text(c.get('detail'))]
-                for c in checks], text_columns=3)
+  return Table(
+    ['check', 'passed', 'what was found'],
+    [
+      [text(c.get('name')), text(c.get('passed')), text(c.get('detail'))]
+      for c in checks
+    ],
+    text_columns=3,
+  )
 
 
 def _high(threshold):
@@ -100,18 +123,36 @@ def _high(threshold):
 def leak_meter(facts):
   """What wrong splits would have claimed; a warning, not a result."""
   keys = 'honest', 'claimed', 'inflation', 'low', 'high'
-  found = [row for row in _objects(facts.get('leak_meter', list))
-           if all(isinstance(row.get(key), float) for key in keys)]
-  rows = [[*(text(row.get(key)) for key in ('target', 'model', 'split')),
-           number(row['honest']), number(row['claimed']),
-           interval(Difference(row['inflation'], row['low'], row['high']), sign=True)]
-          for row in found]
+  found = [
+    row
+    for row in _objects(facts.get('leak_meter', list))
+    if all(isinstance(row.get(key), float) for key in keys)
+  ]
+  rows = [
+    [
+      *(text(row.get(key)) for key in ('target', 'model', 'split')),
+      number(row['honest']),
+      number(row['claimed']),
+      interval(Difference(row['inflation'], row['low'], row['high']), sign=True),
+    ]
+    for row in found
+  ]
   if rows:
-    yield Section('Leak meter: what wrong splits would have claimed', [
-        Banner('NOT RESULTS', 'The same model under splits that leak, to show by how '
-               'much they inflate macro-F1. Never report these.'),
-        Table(['target', 'model', 'tested on', 'honest', 'claimed', 'inflation'], rows,
-              text_columns=3)])
+    yield Section(
+      'Leak meter: what wrong splits would have claimed',
+      [
+        Banner(
+          'NOT RESULTS',
+          'The same model under splits that leak, to show by how '
+          'much they inflate macro-F1. Never report these.',
+        ),
+        Table(
+          ['target', 'model', 'tested on', 'honest', 'claimed', 'inflation'],
+          rows,
+          text_columns=3,
+        ),
+      ],
+    )
 
 
 def folds(results, predictions, facts):
@@ -119,13 +160,29 @@ def folds(results, predictions, facts):
   for result in results:
     many = result.seeds > 1
     names = [name for name in result.everyone if name != 'majority']
-    blocks.append(Table(
-        [f'{result.target}: fold', *(['seed'] if many else []), 'subjects', 'trials',
-         'share of high', *map(model_name, names)],
-        [[str(fold.fold), *([str(fold.seed)] if many else []), str(fold.subjects),
-          str(fold.trials), number(fold.share_high),
-          *(number(fold.macro_f1[name]) for name in names)]
-         for fold in result.folds]))
+    blocks.append(
+      Table(
+        [
+          f'{result.target}: fold',
+          *(['seed'] if many else []),
+          'subjects',
+          'trials',
+          'share of high',
+          *map(model_name, names),
+        ],
+        [
+          [
+            str(fold.fold),
+            *([str(fold.seed)] if many else []),
+            str(fold.subjects),
+            str(fold.trials),
+            number(fold.share_high),
+            *(number(fold.macro_f1[name]) for name in names),
+          ]
+          for fold in result.folds
+        ],
+      )
+    )
   blocks.append(Paragraph('Macro-F1 of the held-out trials of each fold.'))
   yield Section('Folds', [*blocks, *_sides(predictions, facts)])
 
@@ -134,20 +191,31 @@ def _sides(predictions, facts):
   tested = {}
   for row in predictions:
     tested.setdefault(row.fold, set()).add(row.subject)
-  folds = [fold for fold in _objects(facts.get('folds', list))
-           if isinstance(fold.get('fold'), int)]
+  folds = [
+    fold
+    for fold in _objects(facts.get('folds', list))
+    if isinstance(fold.get('fold'), int)
+  ]
   if not folds:
-    yield Table(['fold', 'test subjects'], [[str(fold), _ranges(subjects)] for
-                                            fold, subjects in sorted(tested.items())],
-                text_columns=2)
-    yield Paragraph('The training and validation subjects of the folds are absent '
-                    'from run.json, so subject independence is not checked here.')
+    yield Table(
+      ['fold', 'test subjects'],
+      [[str(fold), _ranges(subjects)] for fold, subjects in sorted(tested.items())],
+      text_columns=2,
+    )
+    yield Paragraph(
+      'The training and validation subjects of the folds are absent '
+      'from run.json, so subject independence is not checked here.'
+    )
     return
   parts = ('train_subjects', 'validation_subjects', 'test_subjects')
-  yield Table(['fold', 'training', 'validation', 'test'],
-              [[str(fold['fold']),
-                *(_ranges(fold.get(part)) for part in parts)] for fold in folds],
-              text_columns=4)
+  yield Table(
+    ['fold', 'training', 'validation', 'test'],
+    [
+      [str(fold['fold']), *(_ranges(fold.get(part)) for part in parts)]
+      for fold in folds
+    ],
+    text_columns=4,
+  )
   if not facts.audit:
     yield Paragraph(_independence(folds, tested))
   listed = {subject for fold in folds for subject in _items(fold.get('test_subjects'))}
@@ -160,13 +228,16 @@ def _independence(folds, tested):
   faults, listed = [], {fold['fold'] for fold in folds}
   for fold in folds:
     train, validation, test = (
-        set(_items(fold.get(part)))
-        for part in ('train_subjects', 'validation_subjects', 'test_subjects'))
+      set(_items(fold.get(part)))
+      for part in ('train_subjects', 'validation_subjects', 'test_subjects')
+    )
     test |= tested.get(fold['fold'], set())
     shared = test & (train | validation)
     if shared:
-      faults.append(f'fold {fold["fold"]} tests on subjects {_ranges(shared)}, '
-                    'which it also trains or validates on')
+      faults.append(
+        f'fold {fold["fold"]} tests on subjects {_ranges(shared)}, '
+        'which it also trains or validates on'
+      )
   missing = sorted(set(tested) - listed)
   if missing:
     faults.append(f'run.json does not list fold {_ranges(missing)}')
@@ -179,10 +250,16 @@ def labels(predictions, facts, synthetic):
   """A figure of ratings, what is high, and its share by subject: a Picture."""
   threshold = facts.get('threshold', int | float)
   known = facts.get('threshold', int | float | str)
-  label = ('the threshold is absent from run.json' if known is None
-           else f'high is {_high(known)}')
-  return picture('labels', figures.labels(predictions, threshold, synthetic),
-                 f'Ratings and labels of the held-out trials; {label}.')
+  label = (
+    'the threshold is absent from run.json'
+    if known is None
+    else f'high is {_high(known)}'
+  )
+  return picture(
+    'labels',
+    figures.labels(predictions, threshold, synthetic),
+    f'Ratings and labels of the held-out trials; {label}.',
+  )
 
 
 def data(workdir, predictions, facts, synthetic):
@@ -204,40 +281,54 @@ def data(workdir, predictions, facts, synthetic):
 
 def account(workdir):
   if (workdir / 'account.html').exists():
-    yield Link('Every trial as it was prepared, and what was lost and why: '
-               'account.html', 'account.html')
+    yield Link(
+      'Every trial as it was prepared, and what was lost and why: account.html',
+      'account.html',
+    )
 
 
 def encoder(predictions, facts):
   encoder = facts.get('encoder', dict)
   if not encoder:
-    yield Paragraph('Absent from run.json: what the video encoder was trained on is '
-                    'not known.')
+    yield Paragraph(
+      'Absent from run.json: what the video encoder was trained on is not known.'
+    )
     return
   trained_on = encoder.get('trained_on_subjects')
-  yield Table(['video encoder', ''],
-              [[words(key), _ranges(value) if key == 'trained_on_subjects' else
-                text(value)] for key, value in encoder.items()], text_columns=2)
+  yield Table(
+    ['video encoder', ''],
+    [
+      [words(key), _ranges(value) if key == 'trained_on_subjects' else text(value)]
+      for key, value in encoder.items()
+    ],
+    text_columns=2,
+  )
   if not isinstance(trained_on, list):
     yield Paragraph('Which subjects it was trained on is absent from run.json.')
     return
   shared = {row.subject for row in predictions} & set(_items(trained_on))
   yield Paragraph(
-      f'Test subjects {_ranges(shared)} are among those that the encoder was trained '
-      'on: their faces (not their labels) were seen before.' if shared else
-      'Checked: no test subject is among those that the encoder was trained on.')
+    f'Test subjects {_ranges(shared)} are among those that the encoder was trained '
+    'on: their faces (not their labels) were seen before.'
+    if shared
+    else 'Checked: no test subject is among those that the encoder was trained on.'
+  )
 
 
 def learning(curves, synthetic):
   if not curves or not curves[0]:
     yield Paragraph('Absent: metrics.jsonl is missing or holds no losses.')
     return
-  yield picture('learning_curves', figures.learning_curves(curves[0], synthetic),
-                 'Loss against training step. Thin: one run each; bold: their mean, '
-                 'with a band of one standard deviation over runs. Grey: training.')
+  yield picture(
+    'learning_curves',
+    figures.learning_curves(curves[0], synthetic),
+    'Loss against training step. Thin: one run each; bold: their mean, '
+    'with a band of one standard deviation over runs. Grey: training.',
+  )
   if curves[1]:
-    yield Paragraph(f'{curves[1]} lines of metrics.jsonl could not be read and were '
-                    'passed over.')
+    yield Paragraph(
+      f'{curves[1]} lines of metrics.jsonl could not be read and were passed over.'
+    )
 
 
 def success_and_failure(workdir, predictions, synthetic):
@@ -246,8 +337,10 @@ def success_and_failure(workdir, predictions, synthetic):
   if not chosen:
     return
   yield Heading('Success and failure')
-  files = {row.trial_key[:3]: cases.read(cases.path(workdir / cases.FOLDER, row))
-           for row in cases.rows_of(chosen)}
+  files = {
+    row.trial_key[:3]: cases.read(cases.path(workdir / cases.FOLDER, row))
+    for row in cases.rows_of(chosen)
+  }
   if not any(files.values()):
     yield Paragraph('Absent: there are no files in cases/.')
     return
@@ -255,41 +348,58 @@ def success_and_failure(workdir, predictions, synthetic):
   many = len({row.seed for row in predictions}) > 1
   for place, (target, of_target) in enumerate(chosen.items(), 1):
     found = [files[row.trial_key[:3]] for row in (*of_target.right, *of_target.wrong)]
-    said = [f'{target}, held-out trials of {first.model}'
-            + (f' (seed {first.seed})' if many else '') + f': {cases.RULE}.']
+    said = [
+      f'{target}, held-out trials of {first.model}'
+      + (f' (seed {first.seed})' if many else '')
+      + f': {cases.RULE}.'
+    ]
     if not of_target.wrong:
       said.append('No trial is predicted wrongly.')
     if not of_target.right:
       said.append('No trial is predicted rightly.')
     if any(arrays and 'weights' in arrays for arrays in found):
-      said.append('Colours: how much the signals of a moment attend to each moment of '
-                  'the video, mean over layers and heads, 1 = evenly. Below, the mean '
-                  'over all moments that ask.')
+      said.append(
+        'Colours: how much the signals of a moment attend to each moment of '
+        'the video, mean over layers and heads, 1 = evenly. Below, the mean '
+        'over all moments that ask.'
+      )
     said.append('Grey: not valid, no model sees it.')
-    yield picture(f'cases_{place}', case_figures.cases(of_target, found, synthetic),
-                  ' '.join(said))
+    yield picture(
+      f'cases_{place}', case_figures.cases(of_target, found, synthetic), ' '.join(said)
+    )
 
 
 def how(predictions, facts, config):
   seconds, versions = facts.get('seconds', dict), facts.get('versions', dict)
   parameters = facts.get('parameters', dict)
-  rows = [['seeds', _ranges({row.seed for row in predictions})],
-          *([key, facts.get(key, str) or 'absent from run.json']
-            for key in ('git', 'device'))]
+  rows = [
+    ['seeds', _ranges({row.seed for row in predictions})],
+    *(
+      [key, facts.get(key, str) or 'absent from run.json'] for key in ('git', 'device')
+    ),
+  ]
   yield Table(['run', ''], rows, text_columns=2)
   if chosen := facts.get('chosen', dict):
-    yield Table(['chosen on the validation trials', 'loss'],
-                [[name, text(found.get('validation_loss'))] for name, found
-                 in chosen.items() if isinstance(found, dict)])
+    yield Table(
+      ['chosen on the validation trials', 'loss'],
+      [
+        [name, text(found.get('validation_loss'))]
+        for name, found in chosen.items()
+        if isinstance(found, dict)
+      ],
+    )
   for name, table in (('parameters', parameters), ('seconds', seconds)):
     if table:
-      yield Table([name, ''], [[words(key), text(value)]
-                               for key, value in table.items()])
+      yield Table(
+        [name, ''], [[words(key), text(value)] for key, value in table.items()]
+      )
     else:
       yield Paragraph(f'{name.capitalize()}: absent from run.json.')
   if versions:
-    yield Folded('Package versions', '\n'.join(
-        f'{key} {text(value)}' for key, value in versions.items()))
+    yield Folded(
+      'Package versions',
+      '\n'.join(f'{key} {text(value)}' for key, value in versions.items()),
+    )
   else:
     yield Paragraph('Package versions: absent from run.json.')
   if config is None:
@@ -304,8 +414,11 @@ def picture(name, figure, caption):
 
 
 def _objects(value):
-  return [item for item in value if isinstance(item, dict)] if isinstance(
-      value, list) else []
+  return (
+    [item for item in value if isinstance(item, dict)]
+    if isinstance(value, list)
+    else []
+  )
 
 
 def _items(value):
@@ -348,5 +461,3 @@ def text(value):
 def words(key):
   """A key of a JSON file for people."""
   return str(key).replace('_', ' ')
-
-

@@ -23,7 +23,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-LEVEL = .95
+LEVEL = 0.95
 RESAMPLES = 2000
 _FLIPS = 20_000
 _ALL_FLIPS = 14  # subjects up to which all 2 ** S are tried
@@ -35,6 +35,7 @@ class Estimate:
 
   `bootstrap_low` and `bootstrap_high` bound the percentile bootstrap's.
   """
+
   value: float
   low: float = math.nan
   high: float = math.nan
@@ -48,6 +49,7 @@ class Difference:
 
   `corrected` is p after Holm's correction for all comparisons made beside it.
   """
+
   value: float
   low: float = math.nan
   high: float = math.nan
@@ -78,16 +80,21 @@ def t_interval(contributed) -> tuple[np.ndarray, np.ndarray]:
   subjects = len(contributed)
   if subjects < 2:
     return (np.full(contributed.shape[1:], np.nan),) * 2
-  half = (stats.t.ppf((1 + LEVEL) / 2, subjects - 1)
-          * contributed.std(0, ddof=1) / math.sqrt(subjects))
+  half = (
+    stats.t.ppf((1 + LEVEL) / 2, subjects - 1)
+    * contributed.std(0, ddof=1)
+    / math.sqrt(subjects)
+  )
   return contributed.mean(0) - half, contributed.mean(0) + half
 
 
-def bootstrap(score: Callable, subjects: int, resamples: int = RESAMPLES,
-              seed: int = 0) -> np.ndarray:
+def bootstrap(
+  score: Callable, subjects: int, resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
   """`score` (see `contributions`) of subjects drawn anew: [resamples, ...]."""
   drawn = np.random.default_rng(seed).multinomial(
-      subjects, np.full(subjects, 1 / subjects), resamples)
+    subjects, np.full(subjects, 1 / subjects), resamples
+  )
   return score(drawn.astype(float))
 
 
@@ -99,7 +106,8 @@ def percentile_interval(drawn) -> tuple[np.ndarray, np.ndarray]:
   low, high = np.full((2, *drawn.shape[1:]), np.nan)
   some = np.isfinite(drawn).any(0)
   low[some], high[some] = np.nanquantile(
-      drawn[:, some], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    drawn[:, some], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0
+  )
   return low, high
 
 
@@ -113,9 +121,9 @@ def sign_flip(contributed, seed: int = 0) -> np.ndarray:
     return np.full(contributed.shape[1:], np.nan)
   flat = contributed.reshape(subjects, -1)
   if subjects <= _ALL_FLIPS:
-    signs = 1 - 2. * (np.arange(2 ** subjects)[:, None] >> np.arange(subjects) & 1)
+    signs = 1 - 2.0 * (np.arange(2**subjects)[:, None] >> np.arange(subjects) & 1)
   else:
-    signs = np.random.default_rng(seed).choice([-1., 1.], (_FLIPS, subjects))
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (_FLIPS, subjects))
     signs[0] = 1  # the data as they are
   rounding = 1e-9 * np.abs(flat).sum(0)
   reached = np.abs(signs @ flat) >= np.abs(flat.sum(0)) - rounding
@@ -131,7 +139,8 @@ def holm(p) -> np.ndarray:
   ranks = np.arange(len(p)).reshape(-1, *[1] * (p.ndim - 1))
   factor = np.maximum(number - ranks, 1)
   stepped = np.maximum.accumulate(
-      np.minimum(np.take_along_axis(p, order, 0) * factor, 1), axis=0)
+    np.minimum(np.take_along_axis(p, order, 0) * factor, 1), axis=0
+  )
   corrected = np.empty_like(p)
   np.put_along_axis(corrected, order, stepped, 0)
   return corrected

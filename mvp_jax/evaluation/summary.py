@@ -23,8 +23,9 @@ def number(value: float, digits: int = 3, sign: bool = False) -> str:
   return re.sub(r'^([+-]?)0\.', r'\1.', text)
 
 
-def interval(estimate: Estimate | Difference, digits: int = 3,
-             sign: bool = False) -> str:
+def interval(
+  estimate: Estimate | Difference, digits: int = 3, sign: bool = False
+) -> str:
   """A score with its interval: `.881 [.853, .905]`, or without where none is.
 
   `sign` marks a difference by a plus, `+.310 [.262, .355]`.
@@ -40,7 +41,7 @@ def p_value(p: float) -> str:
   if not math.isfinite(p):
     return 'p\u00a0n/a'
   # Unbreakable spaces: a line must not end in `p =`.
-  return 'p\u00a0<\u00a0.001' if p < .001 else f'p\u00a0=\u00a0{number(p)}'
+  return 'p\u00a0<\u00a0.001' if p < 0.001 else f'p\u00a0=\u00a0{number(p)}'
 
 
 def ceiling_scores(ceiling: dict | None, target: str) -> dict[str, float]:
@@ -48,34 +49,50 @@ def ceiling_scores(ceiling: dict | None, target: str) -> dict[str, float]:
   of_target = (ceiling or {}).get(target)
   if not isinstance(of_target, dict):
     return {}
-  return {name: float(of_target[name]) for name in METRICS
-          if isinstance(of_target.get(name), int | float)}
+  return {
+    name: float(of_target[name])
+    for name in METRICS
+    if isinstance(of_target.get(name), int | float)
+  }
 
 
-def score_rows(result: TargetResult, ceiling: dict | None = None,
-               columns: Sequence[str] = SHORT) -> list[list[str]]:
+def score_rows(
+  result: TargetResult, ceiling: dict | None = None, columns: Sequence[str] = SHORT
+) -> list[list[str]]:
   """A table: name and one cell a score; models, baselines, ceiling."""
-  rows = [[model_name(name), *(interval(result.scores[name][metric])
-                               for metric in columns)] for name in result.everyone]
+  rows = [
+    [model_name(name), *(interval(result.scores[name][metric]) for metric in columns)]
+    for name in result.everyone
+  ]
   best = ceiling_scores(ceiling, result.target)
   if any(name in best for name in columns):
-    rows.append([model_name('ceiling'), *(number(best.get(metric, math.nan))
-                                          for metric in columns)])
+    rows.append(
+      [
+        model_name('ceiling'),
+        *(number(best.get(metric, math.nan)) for metric in columns),
+      ]
+    )
   return rows
 
 
-def summary_table(predictions: Sequence[Prediction],
-                  ceiling: dict | None = None) -> str:
+def summary_table(
+  predictions: Sequence[Prediction], ceiling: dict | None = None
+) -> str:
   """The main table as plain text for a terminal."""
   lines = []
   for result in evaluate(predictions):
-    rows = [[result.target, *(METRIC_NAMES[name] for name in SHORT)],
-            *score_rows(result, ceiling)]
+    rows = [
+      [result.target, *(METRIC_NAMES[name] for name in SHORT)],
+      *score_rows(result, ceiling),
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines.append(f'{result.target}: {counts_line(result)}')
     for i, row in enumerate(rows):
-      lines.append('  '.join(cell.ljust(width) for cell, width
-                             in zip(row, widths, strict=True)).rstrip())
+      lines.append(
+        '  '.join(
+          cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+      )
       if i == 0:
         lines.append('-' * (sum(widths) + 2 * (len(widths) - 1)))
     lines.append('')
@@ -85,22 +102,31 @@ def summary_table(predictions: Sequence[Prediction],
 def counts_line(result: TargetResult) -> str:
   """How much the scores of a target rest on."""
   seeds = f', {result.seeds} seeds' if result.seeds > 1 else ''
-  return (f'{result.trials} held-out trials of {result.subjects} subjects{seeds}, '
-          f'{100 * result.share_high:.0f} % high')
+  return (
+    f'{result.trials} held-out trials of {result.subjects} subjects{seeds}, '
+    f'{100 * result.share_high:.0f} % high'
+  )
 
 
 def reading(result: TargetResult, ceiling: dict | None = None) -> list[str]:
   """The result in plain sentences; every claim rests on a corrected paired test."""
   sentences = [_against_chance(result, model) for model in result.models]
-  gains = {b: difference['macro_f1'] for (a, b), difference
-           in result.differences.items() if a == result.models[0]}
-  sentences += [_against_model(result.models[0], b, gains[b]) for b in result.models
-                if b in gains]
+  gains = {
+    b: difference['macro_f1']
+    for (a, b), difference in result.differences.items()
+    if a == result.models[0]
+  }
+  sentences += [
+    _against_model(result.models[0], b, gains[b]) for b in result.models if b in gains
+  ]
   sentences += _against_baselines(result, gains)
   best = ceiling_scores(ceiling, result.target).get('macro_f1')
   if best is not None and result.models:
-    sentences.append(_against_ceiling(
-        result.models[0], result.scores[result.models[0]]['macro_f1'], best))
+    sentences.append(
+      _against_ceiling(
+        result.models[0], result.scores[result.models[0]]['macro_f1'], best
+      )
+    )
   return sentences
 
 
@@ -108,16 +134,21 @@ def caution(results: Sequence[TargetResult]) -> str | None:
   """A warning where the subjects are too few for more than large differences."""
   subjects = min(result.subjects for result in results)
   if subjects == 1:
-    return ('There is only one test subject: nothing can be said of others, so there '
-            'are no intervals.')
+    return (
+      'There is only one test subject: nothing can be said of others, so there '
+      'are no intervals.'
+    )
   comparisons = max(len(result.differences) for result in results)
-  if comparisons and 2 / 2 ** subjects * comparisons >= 1 - LEVEL:
-    return (f'There are only {subjects} test subjects: with {comparisons} comparisons '
-            'not even the clearest difference can be shown. Test more subjects, or '
-            'compare fewer models.')
+  if comparisons and 2 / 2**subjects * comparisons >= 1 - LEVEL:
+    return (
+      f'There are only {subjects} test subjects: with {comparisons} comparisons '
+      'not even the clearest difference can be shown. Test more subjects, or '
+      'compare fewer models.'
+    )
   if subjects < _FEW_SUBJECTS:
-    return (f'There are only {subjects} test subjects: only large differences can be '
-            'shown.')
+    return (
+      f'There are only {subjects} test subjects: only large differences can be shown.'
+    )
   return None
 
 
@@ -139,8 +170,10 @@ def _against_chance(result, model):
   majority = result.scores['majority']['accuracy'].value
   more = result.differences[model, 'majority']['accuracy']
   if not (more.shown and more.value > 0):
-    text += (f'. Its accuracy of {number(accuracy, 2)} is not shown to exceed that '
-             f'of always saying the majority class ({number(majority, 2)})')
+    text += (
+      f'. Its accuracy of {number(accuracy, 2)} is not shown to exceed that '
+      f'of always saying the majority class ({number(majority, 2)})'
+    )
   return f'{text}.'
 
 
@@ -156,11 +189,18 @@ def _against_baselines(result, gains):
   rivals = [b for b in result.baselines if b not in REFERENCES and b in gains]
   groups = {'beats': [], 'is not shown to differ from': [], 'is worse than': []}
   for b in rivals:
-    verb = ('is not shown to differ from' if not gains[b].shown else
-            'beats' if gains[b].value > 0 else 'is worse than')
-    groups[verb].append(f'{model_name(b)} (macro-F1 '
-                        f'{number(result.scores[b]["macro_f1"].value, 2)}, '
-                        f'difference {interval(gains[b], 2, True)})')
+    verb = (
+      'is not shown to differ from'
+      if not gains[b].shown
+      else 'beats'
+      if gains[b].value > 0
+      else 'is worse than'
+    )
+    groups[verb].append(
+      f'{model_name(b)} (macro-F1 '
+      f'{number(result.scores[b]["macro_f1"].value, 2)}, '
+      f'difference {interval(gains[b], 2, True)})'
+    )
   said = [f'{verb} {", ".join(names)}' for verb, names in groups.items() if names]
   if not said:
     return []
@@ -175,8 +215,7 @@ def _by(gain):
 def _against_ceiling(model, score, best):
   text = f'The best possible macro-F1 on this twin is {number(best, 2)}; {model} '
   if score.low > best:
-    return text + ('is above it, which honest predictions cannot be: look for a '
-                   'leak.')
+    return text + ('is above it, which honest predictions cannot be: look for a leak.')
   if score.high < best:
     return text + f'is {number(best - score.value, 2)} below it.'
   return text + 'is within its interval of it.'

@@ -10,47 +10,83 @@ from mvp_jax.evaluation.statistics import Difference, Estimate
 from mvp_jax.evaluation.summary import interval, number, p_value
 from mvp_jax.files import whole
 
-_TEX = str.maketrans({
-    '\\': r'\textbackslash{}', '{': r'\{', '}': r'\}', '&': r'\&', '%': r'\%',
-    '$': r'\$', '#': r'\#', '_': r'\_', '~': r'\textasciitilde{}',
-    '^': r'\textasciicircum{}', '−': '$-$', '±': r'$\pm$', '–': '--', '…': r'\dots{}',
-    '<': '$<$', '>': '$>$', '|': '$|$', '\u00a0': '~'})
+_TEX = str.maketrans(
+  {
+    '\\': r'\textbackslash{}',
+    '{': r'\{',
+    '}': r'\}',
+    '&': r'\&',
+    '%': r'\%',
+    '$': r'\$',
+    '#': r'\#',
+    '_': r'\_',
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+    '−': '$-$',
+    '±': r'$\pm$',
+    '–': '--',
+    '…': r'\dots{}',
+    '<': '$<$',
+    '>': '$>$',
+    '|': '$|$',
+    '\u00a0': '~',
+  }
+)
 
 
-def write_table(folder: Path, name: str, header: Sequence[str],
-                rows: Sequence[Sequence]):
+def write_table(
+  folder: Path, name: str, header: Sequence[str], rows: Sequence[Sequence]
+):
   """Writes folder/name.csv and folder/name.tex.
 
   Cells are text, whole numbers, scores (float; NaN: none), Estimates or Differences.
   In CSV a column of the latter becomes several: `x`, `x low`, `x high` and, of a
   Difference, `x p` and `x p holm`; numbers have all their digits.
   """
-  for suffix, content in (('.csv', to_csv(header, rows)),
-                          ('.tex', to_latex(header, rows))):
+  for suffix, content in (
+    ('.csv', to_csv(header, rows)),
+    ('.tex', to_latex(header, rows)),
+  ):
     with whole(Path(folder) / f'{name}{suffix}') as part:
       part.write_text(content, 'utf-8', newline='')
 
 
 def to_csv(header, rows) -> str:
   """See `write_table`."""
-  parts = [max((_parts(row[i]) for row in rows), key=len, default=('',))
-           for i in range(len(header))]
+  parts = [
+    max((_parts(row[i]) for row in rows), key=len, default=('',))
+    for i in range(len(header))
+  ]
   text = io.StringIO(newline='')
   writer = csv.writer(text, lineterminator='\n')
-  writer.writerow([f'{name} {part}'.rstrip() for name, of in
-                   zip(header, parts, strict=True) for part in of])
+  writer.writerow(
+    [
+      f'{name} {part}'.rstrip()
+      for name, of in zip(header, parts, strict=True)
+      for part in of
+    ]
+  )
   for row in rows:
-    writer.writerow([value for cell, of in zip(row, parts, strict=True)
-                     for value in _values(cell, len(of))])
+    writer.writerow(
+      [
+        value
+        for cell, of in zip(row, parts, strict=True)
+        for value in _values(cell, len(of))
+      ]
+    )
   return text.getvalue()
 
 
 def to_latex(header, rows) -> str:
   """See `write_table`. Needs the package booktabs; a rule parts first-column groups."""
   text = [all(isinstance(row[i], str) for row in rows) for i in range(len(header))]
-  lines = ['% \\usepackage{booktabs}',
-           f'\\begin{{tabular}}{{{"".join("l" if t else "r" for t in text)}}}',
-           '\\toprule', _tex_row(header), '\\midrule']
+  lines = [
+    '% \\usepackage{booktabs}',
+    f'\\begin{{tabular}}{{{"".join("l" if t else "r" for t in text)}}}',
+    '\\toprule',
+    _tex_row(header),
+    '\\midrule',
+  ]
   for i, row in enumerate(rows):
     if i and len(row) > 1 and text[0] and text[1] and row[0] != rows[i - 1][0]:
       lines.append('\\midrule')
@@ -74,8 +110,9 @@ def shown(cell) -> str:
 def _tex_row(cells):
   # A bracket or star that opens a row would be read as an option of the \\ before it.
   escaped = [str(cell).translate(_TEX) for cell in cells]
-  return ' & '.join(f'{{{c}}}' if c.startswith(('[', '*')) else c
-                    for c in escaped) + r' \\'
+  return (
+    ' & '.join(f'{{{c}}}' if c.startswith(('[', '*')) else c for c in escaped) + r' \\'
+  )
 
 
 def _parts(cell):

@@ -37,9 +37,18 @@ class ActionUnitTransformer(nnx.Module):
   def __init__(self, config, width, *, rngs, dtype, remat='none'):
     self.embed = layers.linear(UNITS, width, rngs=rngs, dtype=dtype)
     self.stack = layers.Stack(
-        lambda rngs: layers.Block(width, config.heads, config.mlp_width, rngs=rngs,
-                                  dtype=dtype, dropout=config.dropout),
-        config.depth, rngs=rngs, remat=remat)
+      lambda rngs: layers.Block(
+        width,
+        config.heads,
+        config.mlp_width,
+        rngs=rngs,
+        dtype=dtype,
+        dropout=config.dropout,
+      ),
+      config.depth,
+      rngs=rngs,
+      remat=remat,
+    )
 
   def __call__(self, units_BxNxU, valid_BxN, times_BxN, key=None):
     """Returns tokens [B, N, D], zero where invalid.

@@ -40,8 +40,12 @@ def attend(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM=None, how=None):
 
 def _choose(query, key):
   backend, width = jax.default_backend(), query.shape[-1]
-  if (backend == 'gpu' and query.dtype == jnp.bfloat16
-      and width % 8 == 0 and width <= _CUDNN_WIDTH):
+  if (
+    backend == 'gpu'
+    and query.dtype == jnp.bfloat16
+    and width % 8 == 0
+    and width <= _CUDNN_WIDTH
+  ):
     return 'cudnn'
   if backend == 'tpu' and key.shape[2] >= _SPLASH_KEYS:
     return 'splash'
@@ -55,8 +59,12 @@ def plain(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM=None):
   operations, and on CPU markedly faster than normalising the scores.
   """
   scale = query_BxHxNxK.shape[-1] ** -0.5
-  scores = jnp.einsum('bhnk,bhmk->bhnm', query_BxHxNxK * scale, key_BxHxMxK,
-                      preferred_element_type=jnp.float32)
+  scores = jnp.einsum(
+    'bhnk,bhmk->bhnm',
+    query_BxHxNxK * scale,
+    key_BxHxMxK,
+    preferred_element_type=jnp.float32,
+  )
   if valid_BxM is not None:
     scores = jnp.where(valid_BxM[:, None, None, :], scores, -1e30)
   scores = scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True))
@@ -65,16 +73,22 @@ def plain(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM=None):
     weights = jnp.where(valid_BxM[:, None, None, :], weights, 0)
   total = weights.sum(-1, keepdims=True)
   total = jnp.where(total > 0, total, 1)
-  out = jnp.einsum('bhnm,bhmk->bhnk', weights.astype(value_BxHxMxK.dtype),
-                   value_BxHxMxK, preferred_element_type=jnp.float32)
+  out = jnp.einsum(
+    'bhnm,bhmk->bhnk',
+    weights.astype(value_BxHxMxK.dtype),
+    value_BxHxMxK,
+    preferred_element_type=jnp.float32,
+  )
   return (out / total).astype(value_BxHxMxK.dtype), weights / total
 
 
 def _cudnn(query, key, value, valid, implementation='cudnn'):
   mask = None if valid is None else valid[:, None, None, :]
   out = jax.nn.dot_product_attention(  # it wants [B, N, H, K]
-      *(x.swapaxes(1, 2) for x in (query, key, value)), mask=mask,
-      implementation=implementation)
+    *(x.swapaxes(1, 2) for x in (query, key, value)),
+    mask=mask,
+    implementation=implementation,
+  )
   return _zero_if_none_valid(out.swapaxes(1, 2), valid)
 
 
@@ -90,31 +104,48 @@ def _splash(query, key, value, valid, interpret=False):
   def run(query, key, value, hidden):
     heads = query.shape[1]
     mask = splash_ops.splash_attention_mask.MultiHeadMask(
-        [splash_ops.splash_attention_mask.FullMask((query.shape[2], key.shape[2]))]
-        * heads)
+      [splash_ops.splash_attention_mask.FullMask((query.shape[2], key.shape[2]))]
+      * heads
+    )
     q_block, kv_block = _block(query.shape[2]), _block(key.shape[2])
     kernel = splash_ops.splash_attention_kernel.make_splash_mha(
-        mask, head_shards=1, q_seq_shards=1, interpret=interpret,
-        block_sizes=splash_ops.splash_attention_kernel.BlockSizes(
-            block_q=q_block, block_kv=kv_block, block_q_dkv=q_block,
-            block_kv_dkv=kv_block, block_q_dq=q_block, block_kv_dq=kv_block))
+      mask,
+      head_shards=1,
+      q_seq_shards=1,
+      interpret=interpret,
+      block_sizes=splash_ops.splash_attention_kernel.BlockSizes(
+        block_q=q_block,
+        block_kv=kv_block,
+        block_q_dkv=q_block,
+        block_kv_dkv=kv_block,
+        block_q_dq=q_block,
+        block_kv_dq=kv_block,
+      ),
+    )
     segments = splash_ops.splash_attention_kernel.SegmentIds(
-        q=jnp.zeros((query.shape[0], query.shape[2]), jnp.int32),
-        kv=hidden.astype(jnp.int32))  # queries see keys of their own segment only
+      q=jnp.zeros((query.shape[0], query.shape[2]), jnp.int32),
+      kv=hidden.astype(jnp.int32),
+    )  # queries see keys of their own segment only
     return jax.vmap(kernel)(query, key, value, segments)
 
   if (mesh := current_mesh()) is not None:  # a kernel is not partitioned by itself
     heads = P(BATCH_AXES, TENSOR_AXIS)
-    run = jax.shard_map(run, mesh=mesh, in_specs=(heads, heads, heads, P(BATCH_AXES)),
-                        out_specs=heads, check_vma=False)
+    run = jax.shard_map(
+      run,
+      mesh=mesh,
+      in_specs=(heads, heads, heads, P(BATCH_AXES)),
+      out_specs=heads,
+      check_vma=False,
+    )
   out = run(query, key, value, hidden)[:, :, :queries, :width]
   return _zero_if_none_valid(out, valid)
 
 
 def _pad(x):
   """Zeros at the end of the sequence and of the heads' width."""
-  return jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % _LANES),
-                     (0, -x.shape[3] % _LANES)))
+  return jnp.pad(
+    x, ((0, 0), (0, 0), (0, -x.shape[2] % _LANES), (0, -x.shape[3] % _LANES))
+  )
 
 
 def _block(length):

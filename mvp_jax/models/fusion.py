@@ -17,10 +17,10 @@ from mvp_jax.models import layers
 from mvp_jax.models.action_units import ActionUnitConfig, ActionUnitTransformer
 from mvp_jax.models.fusions import FUSIONS, Tokens, make_fusion
 from mvp_jax.models.physio import (
-    PhysioConfig,
-    PhysioTransformer,
-    masked_mean,
-    time_positions,
+  PhysioConfig,
+  PhysioTransformer,
+  masked_mean,
+  time_positions,
 )
 from mvp_jax.models.videomae import Encoder, VideoMAEConfig
 
@@ -52,8 +52,9 @@ class FusionSizes:
 
   def __post_init__(self):
     if self.centre_video not in CENTRES:
-      raise ValueError(f'centre_video {self.centre_video!r} is none of '
-                       f'{", ".join(CENTRES)}')
+      raise ValueError(
+        f'centre_video {self.centre_video!r} is none of {", ".join(CENTRES)}'
+      )
     if self.fusion not in FUSIONS:
       raise ValueError(f'fusion {self.fusion!r} is none of {", ".join(FUSIONS)}')
     if self.segments < 1:
@@ -62,8 +63,10 @@ class FusionSizes:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
     for heads in (self.heads, self.physio.heads, self.action_units.heads):
       if self.width % heads:
-        raise ValueError(f'{heads} heads do not divide the width {self.width} (the '
-                         'last of physio.widths)')
+        raise ValueError(
+          f'{heads} heads do not divide the width {self.width} (the '
+          'last of physio.widths)'
+        )
 
   @property
   def width(self):
@@ -88,8 +91,10 @@ class FusionConfig(FusionSizes):
     if not self.modalities or set(self.modalities) - set(MODALITIES):
       raise ValueError(f'modalities {self.modalities} must be some of {MODALITIES}')
     if self.video_backbone not in VIDEO_BACKBONES:
-      raise ValueError(f'video_backbone {self.video_backbone!r} is none of '
-                       f'{", ".join(VIDEO_BACKBONES)}')
+      raise ValueError(
+        f'video_backbone {self.video_backbone!r} is none of '
+        f'{", ".join(VIDEO_BACKBONES)}'
+      )
 
 
 class Head(nnx.Module):
@@ -98,8 +103,9 @@ class Head(nnx.Module):
   def __init__(self, width, targets, dropout, *, rngs, dtype):
     self.dropout = dropout
     self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
-    self.linear = nnx.Linear(width, targets, rngs=rngs,
-                             kernel_init=nnx.initializers.truncated_normal(0.02))
+    self.linear = nnx.Linear(
+      width, targets, rngs=rngs, kernel_init=nnx.initializers.truncated_normal(0.02)
+    )
 
   def __call__(self, x, key=None):
     x = layers.dropout(self.norm(x), self.dropout, key)
@@ -110,9 +116,10 @@ def _mean_odds(logits):
   """Logits of the mean of some probabilities, which come as logits too."""
   if len(logits) == 1:
     return logits[0]
-  high, low = (jax.nn.logsumexp(jnp.stack([jax.nn.log_sigmoid(sign * x)
-                                           for x in logits]), axis=0)
-               for sign in (1, -1))
+  high, low = (
+    jax.nn.logsumexp(jnp.stack([jax.nn.log_sigmoid(sign * x) for x in logits]), axis=0)
+    for sign in (1, -1)
+  )
   return high - low
 
 
@@ -125,28 +132,44 @@ class EmotionModel(nnx.Module):
     width = config.width
 
     def block(rngs, cross=False):
-      return layers.Block(width, config.heads, config.mlp_width, rngs=rngs,
-                          dtype=dtype, dropout=config.dropout, cross=cross)
+      return layers.Block(
+        width,
+        config.heads,
+        config.mlp_width,
+        rngs=rngs,
+        dtype=dtype,
+        dropout=config.dropout,
+        cross=cross,
+      )
 
     if 'physio' in config.modalities:
-      self.physio = PhysioTransformer(config.physio, len(config.channels),
-                                      config.signal_rate, rngs=rngs, dtype=dtype,
-                                      remat=config.remat)
+      self.physio = PhysioTransformer(
+        config.physio,
+        len(config.channels),
+        config.signal_rate,
+        rngs=rngs,
+        dtype=dtype,
+        remat=config.remat,
+      )
     if 'video' in config.modalities and config.video_backbone == 'au':
       self.action_units = ActionUnitTransformer(
-          config.action_units, width, rngs=rngs, dtype=dtype, remat=config.remat)
+        config.action_units, width, rngs=rngs, dtype=dtype, remat=config.remat
+      )
     elif 'video' in config.modalities:
       if config.encoder:
         self.encoder = Encoder(config.encoder, rngs=rngs)
       self.video_in = layers.linear(config.video_width, width, rngs=rngs, dtype=dtype)
-      self.video = layers.Stack(block, config.video_depth, rngs=rngs,
-                                remat=config.remat)
+      self.video = layers.Stack(
+        block, config.video_depth, rngs=rngs, remat=config.remat
+      )
     widths = (width,)
     if len(config.modalities) == 2:
       self.fusion = make_fusion(config, block, rngs=rngs, dtype=dtype)
       widths = self.fusion.widths
-    self.heads = nnx.List(Head(n, len(config.targets), config.dropout, rngs=rngs,
-                               dtype=dtype) for n in widths)
+    self.heads = nnx.List(
+      Head(n, len(config.targets), config.dropout, rngs=rngs, dtype=dtype)
+      for n in widths
+    )
 
   def __call__(self, batch, key=None, want_attention=False):
     """Returns float32 logits [B, T] and a dict of what can be looked at.
@@ -185,7 +208,8 @@ class EmotionModel(nnx.Module):
       frames = batch['frames']
       clips = frames.reshape(-1, *frames.shape[2:])
       x = self.encoder.features(clips, keys[0]).reshape(
-          frames.shape[0], -1, self.config.encoder.feature_width)
+        frames.shape[0], -1, self.config.encoder.feature_width
+      )
     else:
       x = batch['video']
     x = self.video_in(self._centred(x, valid, times))

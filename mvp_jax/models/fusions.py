@@ -15,8 +15,16 @@ from flax import nnx
 from mvp_jax.models import layers
 from mvp_jax.models.physio import masked_mean
 
-FUSIONS = ('cross', 'cross_video', 'vanilla', 'joint', 'concat_early', 'concat_mid',
-           'sum', 'late')
+FUSIONS = (
+  'cross',
+  'cross_video',
+  'vanilla',
+  'joint',
+  'concat_early',
+  'concat_mid',
+  'sum',
+  'late',
+)
 
 
 class Tokens(NamedTuple):
@@ -35,8 +43,9 @@ def make_fusion(config, block, *, rngs, dtype):
   """
   width, kind = config.width, config.fusion
   if kind in ('cross', 'cross_video'):
-    return Cross(block, config.depth, width, kind == 'cross_video', rngs=rngs,
-                 remat=config.remat)
+    return Cross(
+      block, config.depth, width, kind == 'cross_video', rngs=rngs, remat=config.remat
+    )
   if kind == 'concat_early':
     return OneSequence(block, config.depth, width, rngs=rngs, remat=config.remat)
   if kind in ('vanilla', 'joint'):
@@ -53,8 +62,9 @@ class Cross(nnx.Module):
 
   def __init__(self, block, depth, width, swap, *, rngs, remat):
     self.swap, self.widths = swap, (width,)
-    self.stack = layers.Stack(lambda rngs: block(rngs, cross=True), depth, rngs=rngs,
-                              remat=remat)
+    self.stack = layers.Stack(
+      lambda rngs: block(rngs, cross=True), depth, rngs=rngs, remat=remat
+    )
 
   def __call__(self, physio, video, key=None, want_attention=False):
     """Returns [pooled] and what can be looked at, see EmotionModel."""
@@ -62,8 +72,11 @@ class Cross(nnx.Module):
     x, weights = self.stack(query.x, context.x, context.valid, key, want_attention)
     seen = {}
     if want_attention and not self.swap:  # the report draws physiology over video
-      seen = {'attention': weights, 'query_valid': query.valid,
-              'query_times': query.times}
+      seen = {
+        'attention': weights,
+        'query_valid': query.valid,
+        'query_times': query.times,
+      }
     return [masked_mean(x, query.valid)], seen
 
 
@@ -93,8 +106,9 @@ class Pooled(nnx.Module):
 
   def __init__(self, width, kind):
     self.kind = kind
-    self.widths = {'concat_mid': (2 * width,), 'sum': (width,),
-                   'late': (width, width)}[kind]
+    self.widths = {'concat_mid': (2 * width,), 'sum': (width,), 'late': (width, width)}[
+      kind
+    ]
 
   def __call__(self, physio, video, key=None, want_attention=False):
     """As `Cross`, with nothing to look at."""
@@ -133,11 +147,13 @@ class _Segments(nnx.Module):
     times = jnp.broadcast_to(tokens.times, tokens.valid.shape)
     place = (times / jnp.maximum(end, 1e-3) * self.segments).astype(jnp.int32)
     place = jnp.clip(place, 0, self.segments - 1)
-    member = (jax.nn.one_hot(place, self.segments, dtype=tokens.x.dtype)
-              * tokens.valid[..., None].astype(tokens.x.dtype))
+    member = jax.nn.one_hot(place, self.segments, dtype=tokens.x.dtype) * tokens.valid[
+      ..., None
+    ].astype(tokens.x.dtype)
     count = member.sum(1)
-    means = jnp.einsum('bnl,bnd->bld', member, tokens.x) / jnp.maximum(
-        count, 1)[..., None]
+    means = (
+      jnp.einsum('bnl,bnd->bld', member, tokens.x) / jnp.maximum(count, 1)[..., None]
+    )
     return means, count > 0
 
 
@@ -175,10 +191,14 @@ class Joint(_Segments):
   def __init__(self, width, segments, *, rngs, dtype):
     super().__init__(width, segments, rngs=rngs, dtype=dtype)
     self.physio, self.video = (
-        nnx.Dict(joint=_matrix(rngs, segments, segments),
-                 own=_matrix(rngs, self.hidden, segments),
-                 correlated=_matrix(rngs, self.hidden, 2 * width),
-                 back=_matrix(rngs, self.hidden, segments)) for _ in range(2))
+      nnx.Dict(
+        joint=_matrix(rngs, segments, segments),
+        own=_matrix(rngs, self.hidden, segments),
+        correlated=_matrix(rngs, self.hidden, 2 * width),
+        back=_matrix(rngs, self.hidden, segments),
+      )
+      for _ in range(2)
+    )
 
   def attend(self, physio_BxLxD, video_BxLxD, physio_BxL, video_BxL):
     joint = jnp.concatenate([physio_BxLxD, video_BxLxD], axis=-1)
@@ -186,9 +206,10 @@ class Joint(_Segments):
     def attended(x, weights):
       w = {name: weight[...].astype(x.dtype) for name, weight in weights.items()}
       c = jnp.einsum('bld,lm,bme->bde', x, w['joint'], joint)
-      c = jnp.tanh(c / joint.shape[-1]**0.5)
-      h = (jnp.einsum('kl,bld->bkd', w['own'], x)
-           + jnp.einsum('ke,bde->bkd', w['correlated'], c))
+      c = jnp.tanh(c / joint.shape[-1] ** 0.5)
+      h = jnp.einsum('kl,bld->bkd', w['own'], x) + jnp.einsum(
+        'ke,bde->bkd', w['correlated'], c
+      )
       return x + jnp.einsum('kl,bkd->bld', w['back'], jax.nn.relu(h))
 
     return (attended(physio_BxLxD, self.physio), attended(video_BxLxD, self.video))

@@ -21,8 +21,10 @@ from mvp_jax.models.partition import current_mesh, split_batch
 # What a block keeps for the backward pass: everything; the outputs of its linear
 # layers (not the attention scores, which are the largest); its input alone.
 REMAT = ('none', 'linear', 'full')
-_POLICIES = {'linear': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-             'full': jax.checkpoint_policies.nothing_saveable}
+_POLICIES = {
+  'linear': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'full': jax.checkpoint_policies.nothing_saveable,
+}
 DTYPES = ('float32', 'bfloat16')  # of the computation
 NORM_EPSILON = 1e-6  # of the reference VideoMAE code
 _xavier = nnx.initializers.xavier_uniform()
@@ -42,8 +44,9 @@ class Linear(nnx.Linear):
 
 def linear(inputs, outputs, *, rngs, dtype, use_bias=True):
   """A dense layer with Xavier-uniform weights, as the reference VideoMAE."""
-  return Linear(inputs, outputs, use_bias=use_bias, kernel_init=_xavier, dtype=dtype,
-                rngs=rngs)
+  return Linear(
+    inputs, outputs, use_bias=use_bias, kernel_init=_xavier, dtype=dtype, rngs=rngs
+  )
 
 
 def layer_norm(width, *, rngs, dtype):
@@ -112,11 +115,16 @@ class Attention(nnx.Module):
 
   def __call__(self, x_BxNxD, context_BxMxD, valid_BxM=None, want_weights=False):
     """Returns [B, N, D] and, if asked for, the weights [B, H, N, M], else None."""
+
     def split(y):
       return y.reshape(*y.shape[:2], self.heads, -1).swapaxes(1, 2)
 
-    inputs = (split(self.query(x_BxNxD)), split(self.key(context_BxMxD)),
-              split(self.value(context_BxMxD)), valid_BxM)
+    inputs = (
+      split(self.query(x_BxNxD)),
+      split(self.key(context_BxMxD)),
+      split(self.value(context_BxMxD)),
+      valid_BxM,
+    )
     y, weights = plain(*inputs) if want_weights else (attend(*inputs), None)
     return self.out(y.swapaxes(1, 2).reshape(x_BxNxD.shape)), weights
 
@@ -128,8 +136,7 @@ class Block(nnx.Module):
   context (cross-attention).
   """
 
-  def __init__(self, width, heads, mlp_width, *, rngs, dtype, dropout=0.0,
-               cross=False):
+  def __init__(self, width, heads, mlp_width, *, rngs, dtype, dropout=0.0, cross=False):
     self.dropout = dropout
     self.norm1 = layer_norm(width, rngs=rngs, dtype=dtype)
     self.norm_context = layer_norm(width, rngs=rngs, dtype=dtype) if cross else None
@@ -138,8 +145,9 @@ class Block(nnx.Module):
     self.up = linear(width, mlp_width, rngs=rngs, dtype=dtype)
     self.down = linear(mlp_width, width, rngs=rngs, dtype=dtype)
 
-  def __call__(self, x, context=None, valid=None, drop_path_rate=0.0, key=None,
-               want_weights=False):
+  def __call__(
+    self, x, context=None, valid=None, drop_path_rate=0.0, key=None, want_weights=False
+  ):
     """Returns [B, N, D] and the attention weights [B, H, N, M] or None.
 
     Args:
@@ -153,7 +161,8 @@ class Block(nnx.Module):
     keys = (None,) * 4 if key is None else jax.random.split(key, 4)
     y = self.norm1(x)
     y, weights = self.attention(
-        y, y if context is None else self.norm_context(context), valid, want_weights)
+      y, y if context is None else self.norm_context(context), valid, want_weights
+    )
     x = x + drop_path(dropout(y, self.dropout, keys[0]), drop_path_rate, keys[1])
     y = self.down(gelu(self.up(self.norm2(x))))
     x = x + drop_path(dropout(y, self.dropout, keys[2]), drop_path_rate, keys[3])
@@ -168,8 +177,15 @@ class Stack(nnx.Module):
   again.
   """
 
-  def __init__(self, make_block: Callable[[nnx.Rngs], Block], depth, *, rngs,
-               drop_path=0.0, remat='none'):
+  def __init__(
+    self,
+    make_block: Callable[[nnx.Rngs], Block],
+    depth,
+    *,
+    rngs,
+    drop_path=0.0,
+    remat='none',
+  ):
     if remat not in REMAT:
       raise ValueError(f'remat: one of {", ".join(REMAT)}; it is {remat!r}')
     self.depth, self.drop_path, self.remat = depth, drop_path, remat
@@ -193,6 +209,9 @@ class Stack(nnx.Module):
     # XLA for CPU copies all that a loop keeps for its backward pass, twice: a
     # quarter of a step. (With remat, equal layers side by side could be merged.)
     mesh = current_mesh()
-    unroll = (jax.default_backend() == 'cpu' and self.remat == 'none'
-              and (mesh is None or mesh.size == 1))
+    unroll = (
+      jax.default_backend() == 'cpu'
+      and self.remat == 'none'
+      and (mesh is None or mesh.size == 1)
+    )
     return jax.lax.scan(run, x, (params, rates, keys), unroll=unroll)

@@ -69,7 +69,8 @@ class Conv(nnx.Module):
     x = jnp.pad(x, ((0, 0), (before, after + tail), (0, 0)))
     x = x.reshape(batch, -1, self.stride * channels)
     x = jnp.concatenate(
-        [x[:, i:i + count] for i in range(self.kernel // self.stride)], axis=-1)
+      [x[:, i : i + count] for i in range(self.kernel // self.stride)], axis=-1
+    )
     valid = jnp.pad(valid_BxS, ((0, 0), (0, tail)))
     valid = valid.reshape(batch, count, self.stride).any(-1)
     x = nnx.gelu(self.norm(self.weight(x)), approximate=False)
@@ -83,19 +84,31 @@ class PhysioTransformer(nnx.Module):
     self.config, self.rate = config, rate
     widths = (channels, *config.widths)
     self.convs = nnx.List(
-        Conv(widths[i], widths[i + 1], kernel, stride, rngs=rngs, dtype=dtype)
-        for i, (kernel, stride) in enumerate(
-            zip(config.kernels, config.strides, strict=True)))
+      Conv(widths[i], widths[i + 1], kernel, stride, rngs=rngs, dtype=dtype)
+      for i, (kernel, stride) in enumerate(
+        zip(config.kernels, config.strides, strict=True)
+      )
+    )
     self.stack = layers.Stack(
-        lambda rngs: layers.Block(widths[-1], config.heads, config.mlp_width,
-                                  rngs=rngs, dtype=dtype, dropout=config.dropout),
-        config.depth, rngs=rngs, remat=remat)
+      lambda rngs: layers.Block(
+        widths[-1],
+        config.heads,
+        config.mlp_width,
+        rngs=rngs,
+        dtype=dtype,
+        dropout=config.dropout,
+      ),
+      config.depth,
+      rngs=rngs,
+      remat=remat,
+    )
 
   def times(self, samples):
     """Seconds of the tokens' centres: float32 [N]."""
     count = -(-samples // self.config.stride)
     return ((np.arange(count) + 0.5) * self.config.stride / self.rate).astype(
-        np.float32)
+      np.float32
+    )
 
   def __call__(self, signals_BxSxC, valid_BxS, key=None):
     """Returns tokens [B, N, D], zero where invalid, and their validity [B, N]."""
@@ -119,6 +132,10 @@ def time_positions(seconds, width, dtype):
 def masked_mean(x_BxNxD, valid_BxN):
   """Mean over the valid tokens, zero if there are none: float32 [B, D]."""
   weights = valid_BxN.astype(jnp.float32)
-  total = jnp.einsum('bnd,bn->bd', x_BxNxD.astype(jnp.float32), weights,
-                     precision=jax.lax.Precision.HIGHEST)
+  total = jnp.einsum(
+    'bnd,bn->bd',
+    x_BxNxD.astype(jnp.float32),
+    weights,
+    precision=jax.lax.Precision.HIGHEST,
+  )
   return total / jnp.maximum(weights.sum(-1, keepdims=True), 1)

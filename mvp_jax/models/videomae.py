@@ -62,11 +62,14 @@ class VideoMAEConfig:
       raise ValueError(f'remat: one of {", ".join(layers.REMAT)}; it is {self.remat!r}')
     if self.frames % self.tubelet or self.size % self.patch:
       raise ValueError(
-          f'{self.frames} frames of {self.size} px cannot be cut into tubelets '
-          f'of {self.tubelet} frames and {self.patch} px')
+        f'{self.frames} frames of {self.size} px cannot be cut into tubelets '
+        f'of {self.tubelet} frames and {self.patch} px'
+      )
     if self.feature_grid < 1 or self.size // self.patch % self.feature_grid:
-      raise ValueError(f'feature_grid {self.feature_grid} does not divide '
-                       f'{self.size // self.patch} x {self.size // self.patch} places')
+      raise ValueError(
+        f'feature_grid {self.feature_grid} does not divide '
+        f'{self.size // self.patch} x {self.size // self.patch} places'
+      )
 
   @property
   def slots(self):
@@ -98,12 +101,12 @@ class VideoMAEConfig:
 
 # name: width, depth, heads, MLP, decoder width, decoder depth, decoder heads
 _PRESETS = {
-    'tiny': (96, 4, 3, 384, 64, 2, 2),
-    'S': (384, 12, 6, 1536, 192, 4, 3),
-    'B': (768, 12, 12, 3072, 384, 4, 6),
-    'L': (1024, 24, 16, 4096, 512, 4, 8),
-    'H': (1280, 32, 16, 5120, 640, 4, 8),
-    'g': (1408, 40, 16, 6144, 512, 4, 8),  # VideoMAE V2
+  'tiny': (96, 4, 3, 384, 64, 2, 2),
+  'S': (384, 12, 6, 1536, 192, 4, 3),
+  'B': (768, 12, 12, 3072, 384, 4, 6),
+  'L': (1024, 24, 16, 4096, 512, 4, 8),
+  'H': (1280, 32, 16, 5120, 640, 4, 8),
+  'g': (1408, 40, 16, 6144, 512, 4, 8),  # VideoMAE V2
 }
 PRESETS = tuple(_PRESETS)
 
@@ -115,11 +118,19 @@ def preset(name, **changes):
   """
   if name not in _PRESETS:
     raise ValueError(f'size: one of {", ".join(PRESETS)}; it is {name!r}')
-  fields = ('width', 'depth', 'heads', 'mlp_width', 'decoder_width',
-            'decoder_depth', 'decoder_heads')
+  fields = (
+    'width',
+    'depth',
+    'heads',
+    'mlp_width',
+    'decoder_width',
+    'decoder_depth',
+    'decoder_heads',
+  )
   patch = {'patch': 14} if name == 'g' else {}
   return VideoMAEConfig(
-      **dict(zip(fields, _PRESETS[name], strict=True)) | patch | changes)
+    **dict(zip(fields, _PRESETS[name], strict=True)) | patch | changes
+  )
 
 
 def patchify(frames, config):
@@ -183,14 +194,21 @@ class Encoder(nnx.Module):
   def __init__(self, config, *, rngs, final_norm=True):
     dtype = jnp.dtype(config.dtype)
     self.config = config
-    self.embed = layers.linear(config.pixels_per_token, config.width, rngs=rngs,
-                               dtype=dtype)
+    self.embed = layers.linear(
+      config.pixels_per_token, config.width, rngs=rngs, dtype=dtype
+    )
     self.stack = layers.Stack(
-        lambda rngs: layers.Block(config.width, config.heads, config.mlp_width,
-                                  rngs=rngs, dtype=dtype),
-        config.depth, rngs=rngs, drop_path=config.drop_path, remat=config.remat)
-    self.norm = (layers.layer_norm(config.width, rngs=rngs, dtype=dtype)
-                 if final_norm else None)
+      lambda rngs: layers.Block(
+        config.width, config.heads, config.mlp_width, rngs=rngs, dtype=dtype
+      ),
+      config.depth,
+      rngs=rngs,
+      drop_path=config.drop_path,
+      remat=config.remat,
+    )
+    self.norm = (
+      layers.layer_norm(config.width, rngs=rngs, dtype=dtype) if final_norm else None
+    )
 
   def __call__(self, frames, visible_BxV=None, key=None):
     """Encodes the visible tokens, or all of them.
@@ -234,17 +252,24 @@ class VideoMAE(nnx.Module):
     self.config = config
     width = config.decoder_width
     self.encoder = Encoder(config, rngs=rngs)
-    self.to_decoder = layers.linear(config.width, width, rngs=rngs, dtype=dtype,
-                                    use_bias=False)
+    self.to_decoder = layers.linear(
+      config.width, width, rngs=rngs, dtype=dtype, use_bias=False
+    )
     self.mask_token = nnx.Param(
-        0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (width,)))
+      0.02 * jax.random.truncated_normal(rngs.params(), -2, 2, (width,))
+    )
     self.decoder = layers.Stack(
-        lambda rngs: layers.Block(width, config.decoder_heads, 4 * width, rngs=rngs,
-                                  dtype=dtype),
-        config.decoder_depth, rngs=rngs, remat=config.remat)
+      lambda rngs: layers.Block(
+        width, config.decoder_heads, 4 * width, rngs=rngs, dtype=dtype
+      ),
+      config.decoder_depth,
+      rngs=rngs,
+      remat=config.remat,
+    )
     self.decoder_norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
-    self.to_pixels = layers.linear(width, config.pixels_per_token, rngs=rngs,
-                                   dtype=dtype)
+    self.to_pixels = layers.linear(
+      width, config.pixels_per_token, rngs=rngs, dtype=dtype
+    )
 
   def __call__(self, frames, visible_BxV, masked_BxM, key=None):
     """Predicts the masked tokens' pixels, see `TARGETS`: [B, M, P]."""
@@ -254,7 +279,7 @@ class VideoMAE(nnx.Module):
     masked = self.mask_token[...].astype(visible.dtype) + positions[masked_BxM]
     x = jnp.concatenate([visible + positions[visible_BxV], masked], axis=1)
     x, _ = self.decoder(x, key=key)
-    return split_batch(self.to_pixels(self.decoder_norm(x[:, -masked.shape[1]:])))
+    return split_batch(self.to_pixels(self.decoder_norm(x[:, -masked.shape[1] :])))
 
   def loss(self, frames, visible_BxV, masked_BxM, key=None):
     """Mean squared error over the masked tokens of each clip: float32 [B]."""

@@ -47,9 +47,11 @@ def find_csvs(root, named):
   """
   folder = Path(named).resolve() if named else Path(root) / FOLDER
   if not folder.is_dir():
-    raise InputError(f'{folder}: there is no such folder; put there what OpenFace '
-                     'writes of the videos (docs/action_units.md), or name another '
-                     'as openface_dir')
+    raise InputError(
+      f'{folder}: there is no such folder; put there what OpenFace '
+      'writes of the videos (docs/action_units.md), or name another '
+      'as openface_dir'
+    )
   found = {}
   for place, folders, names in os.walk(folder, followlinks=True):
     # OpenFace's cut-out faces are a picture each.
@@ -58,12 +60,15 @@ def find_csvs(root, named):
       if path.suffix.lower() != '.csv' or path.name.startswith('.'):
         continue
       if path.stem in found:
-        raise InputError(f'{folder}: {found[path.stem]} and {path} have one name; keep '
-                         'one of them')
+        raise InputError(
+          f'{folder}: {found[path.stem]} and {path} have one name; keep one of them'
+        )
       found[path.stem] = path
   if not found:
-    raise InputError(f'{folder}: no CSV in it or deeper; run OpenFace on the videos '
-                     '(docs/action_units.md)')
+    raise InputError(
+      f'{folder}: no CSV in it or deeper; run OpenFace on the videos '
+      '(docs/action_units.md)'
+    )
   return Csvs(folder, found)
 
 
@@ -81,8 +86,9 @@ def prepare_units(trials, problems, locate, directory, workers=None):
   for i in todo:
     csv, video, *rest = locate(i)
     tasks.append(Task(trials[i].trial_id, (csv, video, *rest), (csv, video)))
-  losses = run_tasks(trial_units, tasks, directory / _RESULTS, 'Action units', 'trials',
-                     workers)
+  losses = run_tasks(
+    trial_units, tasks, directory / _RESULTS, 'Action units', 'trials', workers
+  )
   for i, loss in zip(todo, losses, strict=True):
     problems[i] = loss
 
@@ -116,9 +122,12 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
   found = read_openface(csv, frame_times, between=between)
   last = found.times[-1] - onset
   if abs(last - seconds) > MAX_LENGTH_DIFFERENCE:
-    raise Loss('length_mismatch', f'{csv}: its last frame is {last:.1f} s after the '
-               f'onset, the trial lasts {seconds:.1f}; is it of another video, or was '
-               'the frame rate not known to OpenFace?')
+    raise Loss(
+      'length_mismatch',
+      f'{csv}: its last frame is {last:.1f} s after the '
+      f'onset, the trial lasts {seconds:.1f}; is it of another video, or was '
+      'the frame rate not known to OpenFace?',
+    )
   arrays = on_clock(found, onset, seconds)
   require_faces(csv, arrays)
   return arrays
@@ -129,8 +138,10 @@ def require_faces(csv, arrays):
   valid = arrays['au_valid']
   share = float(valid.mean()) if len(valid) else 0.0
   if share < MIN_FACE_SHARE:
-    raise Loss('no_face', f'{csv}: OpenFace is sure of a face in {share:.1%} of the '
-               'trial\'s frames')
+    raise Loss(
+      'no_face',
+      f"{csv}: OpenFace is sure of a face in {share:.1%} of the trial's frames",
+    )
 
 
 def on_clock(found, onset, seconds):
@@ -145,16 +156,22 @@ def on_clock(found, onset, seconds):
     return no_units()
   times = (found.times - onset).astype(np.float32)
   inside = (times >= 0) & (times < seconds)
-  return {'au_times': times[inside], 'au_valid': found.valid[inside],
-          'au_intensities': found.intensities[inside],
-          'au_presences': found.presences[inside]}
+  return {
+    'au_times': times[inside],
+    'au_valid': found.valid[inside],
+    'au_intensities': found.intensities[inside],
+    'au_presences': found.presences[inside],
+  }
 
 
 def no_units():
   """What `on_clock` gives, empty."""
-  return {'au_times': np.zeros(0, np.float32), 'au_valid': np.zeros(0, bool),
-          'au_intensities': np.zeros((0, len(INTENSITIES)), np.float32),
-          'au_presences': np.zeros((0, len(PRESENCES)), np.float32)}
+  return {
+    'au_times': np.zeros(0, np.float32),
+    'au_valid': np.zeros(0, bool),
+    'au_intensities': np.zeros((0, len(INTENSITIES)), np.float32),
+    'au_presences': np.zeros((0, len(PRESENCES)), np.float32),
+  }
 
 
 def load_units(directory, trial_id):
@@ -175,6 +192,9 @@ def _width(csv, video):
     with Video(video) as opened:
       return opened.info.width
   except (av.FFmpegError, ValueError, OSError):
-    raise Loss('missing_video', f'{video}: cannot be read, and {csv} shows several '
-               'people, who are told apart by the width of the picture; put the video '
-               'there') from None
+    raise Loss(
+      'missing_video',
+      f'{video}: cannot be read, and {csv} shows several '
+      'people, who are told apart by the width of the picture; put the video '
+      'there',
+    ) from None

@@ -25,8 +25,24 @@ from mvp_jax.raw.action_units import FOLDER, Csvs, find_csvs
 from mvp_jax.raw.losses import Loss
 
 SUBJECTS = 40
-SHORT = ('4', '5', '9', '10', '13', '18', '19', '20', '23', '30', '31', '34', '36',
-         '58', '80', '138')
+SHORT = (
+  '4',
+  '5',
+  '9',
+  '10',
+  '13',
+  '18',
+  '19',
+  '20',
+  '23',
+  '30',
+  '31',
+  '34',
+  '36',
+  '58',
+  '80',
+  '138',
+)
 # Of the long stimuli with their length in seconds.
 LONG = {'N1': 1415, 'P1': 1123, 'B1': 1410, 'U1': 846}
 EXPERIMENTS = {'short': SHORT, 'long': tuple(LONG)}
@@ -34,9 +50,14 @@ STIMULI = (*SHORT, *LONG)
 SUBJECTS_WITHOUT_LONG = frozenset((8, 24, 28))
 SUBJECT_WITHOUT_LONG_RATINGS = 32
 USUAL_EXCLUSION = (9, 12, 21, 22, 23, 24, 33)  # by studies of the short experiment
-ODD_VIDEOS = frozenset((
-  (11, '18'), (13, '58'), (39, '10'),
-  *((subject, stimulus) for subject in (13, 23, 25, 26, 30, 31) for stimulus in LONG)))
+ODD_VIDEOS = frozenset(
+  (
+    (11, '18'),
+    (13, '58'),
+    (39, '10'),
+    *((subject, stimulus) for subject in (13, 23, 25, 26, 30, 31) for stimulus in LONG),
+  )
+)
 
 SIGNAL_RATE = 128.0
 BASELINE_SAMPLES = 640  # 5 s before the onset, in the signals as in the videos
@@ -47,8 +68,7 @@ ANNOTATIONS = ('self', 'external')
 _MARKER = 'SYNTHETIC.json'
 _CELLS = ('VideoIDs', 'joined_data', 'labels_selfassessment', 'labels_ext_annotation')
 _MAT = re.compile(r'Data_Preprocessed_P0*(\d+)\.mat', re.IGNORECASE)
-_FACE = re.compile(
-  r'P(?:0*(\d+)|\(([\d,_ ]+)\))_0*(\d+|[NPBU]1)_face', re.IGNORECASE)
+_FACE = re.compile(r'P(?:0*(\d+)|\(([\d,_ ]+)\))_0*(\d+|[NPBU]1)_face', re.IGNORECASE)
 _VIDEOS = '.mov', '.mp4', '.avi', '.mkv'
 _SHEET = re.compile(r'(personality|panas)', re.IGNORECASE)
 _SHORT_SECONDS = 51, 150
@@ -149,8 +169,10 @@ def find_tree(manual_dir, experiment, video, openface_dir=None):
   """
   root = Path(manual_dir)
   if not root.is_dir():
-    raise InputError(f'{root}: there is no such folder; give the one that holds '
-                     'AMIGOS (Data_Preprocessed_PXX.mat and the face videos)')
+    raise InputError(
+      f'{root}: there is no such folder; give the one that holds '
+      'AMIGOS (Data_Preprocessed_PXX.mat and the face videos)'
+    )
   signals, videos, sheets, unread, zips = {}, {}, [], [], []
   csvs = None if openface_dir is None else find_csvs(root, openface_dir)
   for path in _files(root, {root / FOLDER, csvs and csvs.folder}):
@@ -164,29 +186,46 @@ def find_tree(manual_dir, experiment, video, openface_dir=None):
       (sheets if path.suffix.lower() == '.csv' else unread).append(path.as_posix())
     elif path.suffix.lower() == '.zip':
       zips.append(name)
-  hint = (f'unpack {zips[0]} and the like there' if zips
-          else 'point manual_dir to the official files')
+  hint = (
+    f'unpack {zips[0]} and the like there'
+    if zips
+    else 'point manual_dir to the official files'
+  )
   if not signals:
-    raise InputError(f'{root} does not hold AMIGOS: no Data_Preprocessed_PXX.mat in '
-                     f'it or deeper; {hint}')
+    raise InputError(
+      f'{root} does not hold AMIGOS: no Data_Preprocessed_PXX.mat in '
+      f'it or deeper; {hint}'
+    )
   if video and not any(stimulus in EXPERIMENTS[experiment] for _, stimulus in videos):
-    raise InputError(f'{root} has no face video of the {experiment} experiment, such '
-                     f'as P1_{EXPERIMENTS[experiment][0]}_face.mov; {hint}')
+    raise InputError(
+      f'{root} has no face video of the {experiment} experiment, such '
+      f'as P1_{EXPERIMENTS[experiment][0]}_face.mov; {hint}'
+    )
   marker = root / _MARKER
   try:
     marker = json.loads(marker.read_text()) if marker.exists() else None
   except ValueError as error:
     raise InputError(f'{marker}: not JSON ({error}); write the twin anew') from None
-  return Tree(root, signals, videos if video or csvs else {}, tuple(sheets),
-              tuple(unread), marker, csvs, _units(csvs, root) if csvs else {})
+  return Tree(
+    root,
+    signals,
+    videos if video or csvs else {},
+    tuple(sheets),
+    tuple(unread),
+    marker,
+    csvs,
+    _units(csvs, root) if csvs else {},
+  )
 
 
 def _shown(name, path):
   """((subject, VideoID), FaceVideo) of each person in a video of this name."""
   match = _FACE.fullmatch(name)
   people = [int(n) for n in re.findall(r'\d+', match[1] or match[2])]
-  return [((subject, match[3].upper()), FaceVideo(path.as_posix(), seat, len(people)))
-          for seat, subject in enumerate(people)]
+  return [
+    ((subject, match[3].upper()), FaceVideo(path.as_posix(), seat, len(people)))
+    for seat, subject in enumerate(people)
+  ]
 
 
 def _units(csvs, root):
@@ -202,8 +241,11 @@ def _files(root, apart):
   """Every file below `root`, relative to it, in a fixed order; not those of `apart`,
   where OpenFace may have put videos of the same names."""
   for folder, folders, names in os.walk(root, followlinks=True):
-    folders[:] = sorted(name for name in folders if not name.startswith('.')
-                        and Path(folder, name) not in apart)
+    folders[:] = sorted(
+      name
+      for name in folders
+      if not name.startswith('.') and Path(folder, name) not in apart
+    )
     for name in sorted(names):
       if not name.startswith('.'):  # among them the ._ files of macOS
         yield Path(folder, name).relative_to(root)
@@ -212,8 +254,10 @@ def _files(root, apart):
 def _put(found, key, value, root):
   if key in found:
     one, other = (getattr(x, 'path', x) for x in (found[key], value))
-    raise InputError(f'{root}: {one} and {other} are of the same participant and '
-                     'video; keep one of them')
+    raise InputError(
+      f'{root}: {one} and {other} are of the same participant and '
+      'video; keep one of them'
+    )
   found[key] = value
 
 
@@ -239,18 +283,26 @@ def list_trials(tree, experiment, exclude=(), annotation=('self',)):
       subjects = int(tree.marker['subjects'])
       stimuli = [name for name in stimuli if name in dict(tree.marker['seconds'])]
     except (KeyError, TypeError, ValueError):
-      raise InputError(f'{tree.root / _MARKER}: needs the number "subjects" and the '
-                       '"seconds" of stimuli; write the twin anew') from None
+      raise InputError(
+        f'{tree.root / _MARKER}: needs the number "subjects" and the '
+        '"seconds" of stimuli; write the twin anew'
+      ) from None
     if not stimuli:
-      raise InputError(f'{tree.root}: this twin has no {experiment} stimuli; name '
-                       'some as --config.twin.stimuli')
+      raise InputError(
+        f'{tree.root}: this twin has no {experiment} stimuli; name '
+        'some as --config.twin.stimuli'
+      )
   absent = set(exclude)
   if experiment == 'long':
     absent |= SUBJECTS_WITHOUT_LONG
     if 'self' in annotation:
       absent.add(SUBJECT_WITHOUT_LONG_RATINGS)
-  trials = [Trial(subject, stimulus) for subject in range(1, subjects + 1)
-            if subject not in absent for stimulus in stimuli]
+  trials = [
+    Trial(subject, stimulus)
+    for subject in range(1, subjects + 1)
+    if subject not in absent
+    for stimulus in stimuli
+  ]
   if not trials:
     raise InputError(f'exclude: leaves none of the {subjects} participants')
   return trials
@@ -270,14 +322,16 @@ def read_mat(path):
     raise Loss('broken_signals', f'{path}: cannot be read ({error})') from None
   missing = [name for name in _CELLS if name not in content]
   if missing:
-    raise Loss('broken_signals', f'{path}: no {", ".join(missing)} in it; take the '
-               'official file')
+    raise Loss(
+      'broken_signals', f'{path}: no {", ".join(missing)} in it; take the official file'
+    )
   columns = [np.ravel(content[name]) for name in _CELLS]
   sizes = {len(column) for column in columns}
   if len(sizes) > 1 or any(column.dtype != object for column in columns):
     shapes = ', '.join(f'{name} {np.shape(content[name])}' for name in _CELLS)
-    raise Loss('broken_signals', f'{path}: {shapes}, not cells of one number '
-               '(officially 1 x 20)')
+    raise Loss(
+      'broken_signals', f'{path}: {shapes}, not cells of one number (officially 1 x 20)'
+    )
   cells = {}
   for name, *values in zip(*columns, strict=True):
     name = _text(name)
@@ -286,8 +340,9 @@ def read_mat(path):
     try:
       data, told, seen = map(_numbers, values)
     except (TypeError, ValueError):
-      raise Loss('broken_signals', f'{path}: VideoID {name} holds other than '
-                 'numbers') from None
+      raise Loss(
+        'broken_signals', f'{path}: VideoID {name} holds other than numbers'
+      ) from None
     cells[name] = Cell(data, told.ravel(), seen)
   return cells
 
@@ -323,8 +378,9 @@ def check_data(path, video_id, data, marker=None):
   if not data.size:
     raise Loss('missing_signals', f'{where}: joined_data is empty')
   if data.ndim != 2 or data.shape[1] != COLUMNS:
-    raise Loss('broken_signals', f'{where}: joined_data {data.shape}, not (time, '
-               f'{COLUMNS})')
+    raise Loss(
+      'broken_signals', f'{where}: joined_data {data.shape}, not (time, {COLUMNS})'
+    )
   seconds = len(data) / SIGNAL_RATE - BASELINE_SECONDS
   least = most = LONG.get(video_id)
   if marker is not None:
@@ -334,9 +390,12 @@ def check_data(path, video_id, data, marker=None):
   slack = _LENGTH_TOLERANCE * most
   if not least - slack <= seconds <= most + slack:
     known = f'{least:g}' if least == most else f'{least:g} to {most:g}'
-    raise Loss('length_mismatch', f'{where}: {len(data)} samples at {SIGNAL_RATE:g} '
-               f'Hz are {seconds:.1f} s from the onset on; the stimulus lasts {known} '
-               's')
+    raise Loss(
+      'length_mismatch',
+      f'{where}: {len(data)} samples at {SIGNAL_RATE:g} '
+      f'Hz are {seconds:.1f} s from the onset on; the stimulus lasts {known} '
+      's',
+    )
 
 
 def fingerprint(tree, trials):

@@ -31,8 +31,9 @@ _SIGNAL_WORKERS = 4  # Each holds a file of 100 MB and more.
 _MAX_RELATIVE = 20.0
 
 
-def prepare_trials(tree, trials, channels, clean, annotation, frames, directory,
-                   workers=None):
+def prepare_trials(
+  tree, trials, channels, clean, annotation, frames, directory, workers=None
+):
   """Prepares every trial; results stay in `directory` until all is written.
 
   Args:
@@ -49,23 +50,33 @@ def prepare_trials(tree, trials, channels, clean, annotation, frames, directory,
     list of Outcome, one per trial and in the same order.
   """
   facts, problems = _read_signals(
-    tree, trials, channels, clean, annotation, directory, workers)
+    tree, trials, channels, clean, annotation, directory, workers
+  )
   if tree.openface is not None:
-    prepare_units(trials, problems, lambda i: _units_files(
-      tree, trials[i], facts[i]['seconds']), directory, workers)
+    prepare_units(
+      trials,
+      problems,
+      lambda i: _units_files(tree, trials[i], facts[i]['seconds']),
+      directory,
+      workers,
+    )
   if frames is not None:
     for i, trial in enumerate(trials):
       if problems[i] is None and (trial.subject, trial.video_id) not in tree.videos:
-        problems[i] = Loss('missing_video', f'{tree.root}: no P{trial.subject}_'
-                           f'{trial.video_id}_face.mov')
+        problems[i] = Loss(
+          'missing_video', f'{tree.root}: no P{trial.subject}_{trial.video_id}_face.mov'
+        )
     todo = [i for i, problem in enumerate(problems) if problem is None]
     tasks = [_frames_task(tree, trials[i], frames, facts[i]['seconds']) for i in todo]
-    losses = run_tasks(_frames, tasks, directory / 'frames', 'Face videos',
-                       'trials', workers)
+    losses = run_tasks(
+      _frames, tasks, directory / 'frames', 'Face videos', 'trials', workers
+    )
     for i, loss in zip(todo, losses, strict=True):
       problems[i] = loss
-  return [_outcome(tree, *one, frames, directory)
-          for one in zip(trials, problems, facts, strict=True)]
+  return [
+    _outcome(tree, *one, frames, directory)
+    for one in zip(trials, problems, facts, strict=True)
+  ]
 
 
 def load_trial(directory, trial):
@@ -81,15 +92,19 @@ def load_trial(directory, trial):
   name, onset = trial.video_id, amigos.BASELINE_SAMPLES
   with load_result(directory / 'signals', _subject_name(trial.subject)) as arrays:
     values, valid, quality = (
-      arrays[f'{key}_{name}'] for key in ('values', 'valid', 'quality'))
+      arrays[f'{key}_{name}'] for key in ('values', 'valid', 'quality')
+    )
     told, seen = arrays[f'self_{name}'], arrays[f'external_{name}']
     times = arrays[f'times_{name}']
   external = seen.mean(0) if len(seen) else np.full(2, np.nan)
   return {
-    'signals': values[onset:], 'signal_valid': valid[onset:],
-    'signal_quality': quality, 'baseline': values[:onset],
+    'signals': values[onset:],
+    'signal_valid': valid[onset:],
+    'signal_quality': quality,
+    'baseline': values[:onset],
     'ratings': dict(zip(RATINGS + EXTERNAL, (*told, *external), strict=True)),
-    'segments': {'times': times, 'ratings': seen}}
+    'segments': {'times': times, 'ratings': seen},
+  }
 
 
 def relative_conductance(resistance):
@@ -116,18 +131,29 @@ def _subject_name(subject):
 def _read_signals(tree, trials, channels, clean, annotation, directory, workers):
   """For each trial its facts (dict) and None or its Loss."""
   subjects = sorted({trial.subject for trial in trials})
-  wanted = {subject: tuple(trial.video_id for trial in trials
-                           if trial.subject == subject) for subject in subjects}
+  wanted = {
+    subject: tuple(trial.video_id for trial in trials if trial.subject == subject)
+    for subject in subjects
+  }
   tasks = []
   for subject in subjects:
     name = _subject_name(subject)
     path = tree.root / tree.signals.get(subject, f'Data_Preprocessed_{name}.mat')
-    tasks.append(Task(name, (path, wanted[subject], tuple(channels), clean,
-                             tuple(annotation), tree.marker), (path,)))
+    tasks.append(
+      Task(
+        name,
+        (path, wanted[subject], tuple(channels), clean, tuple(annotation), tree.marker),
+        (path,),
+      )
+    )
   workers = at_most(workers, _SIGNAL_WORKERS)
-  losses = dict(zip(subjects, run_tasks(
-    _subject, tasks, directory / 'signals', 'Signals', 'subjects', workers),
-    strict=True))
+  losses = dict(
+    zip(
+      subjects,
+      run_tasks(_subject, tasks, directory / 'signals', 'Signals', 'subjects', workers),
+      strict=True,
+    )
+  )
   notes = {}
   for subject, loss in losses.items():
     if loss is None:
@@ -151,10 +177,12 @@ def _subject(path, video_ids, channels, clean, annotation, marker):
   for name in video_ids:
     try:
       if name not in cells:
-        raise Loss('missing_signals', f'{path}: no VideoID {name}; there are '
-                   f'{", ".join(cells)}')
+        raise Loss(
+          'missing_signals', f'{path}: no VideoID {name}; there are {", ".join(cells)}'
+        )
       found, notes[name] = _trial(
-        path, name, cells[name], channels, clean, annotation, marker)
+        path, name, cells[name], channels, clean, annotation, marker
+      )
       arrays |= {f'{key}_{name}': value for key, value in found.items()}
     except Loss as loss:
       notes[name] = {'problem': (loss.code, loss.reason)}
@@ -183,17 +211,27 @@ def _trial(path, name, cell, channels, clean, annotation, marker):
   if 'eda' in columns:
     columns['eda'] = relative_conductance(columns['eda'])
   found = raw_channels.prepare(
-    columns, amigos.SIGNAL_RATE, [CHANNELS[channel][1] for channel in channels],
-    amigos.BASELINE_SAMPLES, clean)
+    columns,
+    amigos.SIGNAL_RATE,
+    [CHANNELS[channel][1] for channel in channels],
+    amigos.BASELINE_SAMPLES,
+    clean,
+  )
   masked = found.pop('masked').tolist()
   raw_channels.require_one(
-    f'{path}: VideoID {name}, ', dict(zip(channels, masked, strict=True)))
+    f'{path}: VideoID {name}, ', dict(zip(channels, masked, strict=True))
+  )
   unrated = '; '.join(f'{source}: {loss.code}' for source, loss in losses.items())
-  return (found | {'self': np.array(list(told.values())), 'external': seen,
-                   'times': times},
-          {'seconds': seconds, 'unrated': unrated, **raw_channels.signal_facts(
-            channels, found['valid'][amigos.BASELINE_SAMPLES:], found['quality'],
-            masked)})
+  return (
+    found | {'self': np.array(list(told.values())), 'external': seen, 'times': times},
+    {
+      'seconds': seconds,
+      'unrated': unrated,
+      **raw_channels.signal_facts(
+        channels, found['valid'][amigos.BASELINE_SAMPLES :], found['quality'], masked
+      ),
+    },
+  )
 
 
 def _frames_task(tree, trial, spec, seconds):
@@ -205,12 +243,14 @@ def _frames_task(tree, trial, spec, seconds):
 
 def _frames(path, spec, seconds, is_odd):
   try:
-    return pack_frames(face_frames(
-      Path(path), spec, seconds, onset=amigos.BASELINE_SECONDS))
+    return pack_frames(
+      face_frames(Path(path), spec, seconds, onset=amigos.BASELINE_SECONDS)
+    )
   except Loss as loss:
     if is_odd:
-      raise Loss(loss.code, f'{loss.reason} (the official file is known to make '
-                 'trouble)') from None
+      raise Loss(
+        loss.code, f'{loss.reason} (the official file is known to make trouble)'
+      ) from None
     raise
 
 
@@ -219,8 +259,13 @@ def _units_files(tree, trial, seconds):
   name = f'P{trial.subject}_{trial.video_id}_face'
   csv = tree.units.get(key, amigos.FaceVideo(tree.openface.of(name).as_posix()))
   video = tree.videos.get(key, amigos.FaceVideo(f'{name}.mov'))
-  return (Path(csv.path), tree.root / video.path, seconds, amigos.BASELINE_SECONDS,
-          csv.region if csv.seats > 1 else None)
+  return (
+    Path(csv.path),
+    tree.root / video.path,
+    seconds,
+    amigos.BASELINE_SECONDS,
+    csv.region if csv.seats > 1 else None,
+  )
 
 
 def _outcome(tree, trial, problem, facts, frames, directory):

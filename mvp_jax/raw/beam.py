@@ -44,21 +44,26 @@ def parse(options):
     from apache_beam import Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions
   except ImportError as error:
-    raise InputError(f'beam: Apache Beam cannot be imported ({error}); pip install -r '
-                     'requirements-beam.txt, or leave it empty to prepare on this '
-                     'machine') from error
+    raise InputError(
+      f'beam: Apache Beam cannot be imported ({error}); pip install -r '
+      'requirements-beam.txt, or leave it empty to prepare on this '
+      'machine'
+    ) from error
   said = io.StringIO()
   try:
     with contextlib.redirect_stderr(said):
       # Else each worker tells of its channels. What the user gives comes later, wins.
-      found = PipelineOptions(['--default_sdk_harness_log_level=ERROR',
-                               *shlex.split(options)])
+      found = PipelineOptions(
+        ['--default_sdk_harness_log_level=ERROR', *shlex.split(options)]
+      )
       found.get_all_options()  # Only now are they read,
       Pipeline(options=found)  # and the runner's name is looked up.
   except (SystemExit, ValueError, ImportError) as error:
     told = said.getvalue().strip().rpartition('error: ')[2] or error
-    raise InputError(f'beam: {options!r} are no options of a Beam pipeline: '
-                     f'{" ".join(str(told).split())}') from error
+    raise InputError(
+      f'beam: {options!r} are no options of a Beam pipeline: '
+      f'{" ".join(str(told).split())}'
+    ) from error
   return found
 
 
@@ -91,9 +96,12 @@ def run(function, numbered, directory, options, tell):
   try:
     with _importable(), watch:
       pipeline = beam.Pipeline(options=parse(options))
-      _ = (pipeline | beam.Create(jobs) | beam.Reshuffle()
-           | 'Prepare' >> beam.Map(functools.partial(
-             _work, function, directory, notes)))
+      _ = (
+        pipeline
+        | beam.Create(jobs)
+        | beam.Reshuffle()
+        | 'Prepare' >> beam.Map(functools.partial(_work, function, directory, notes))
+      )
       _finish(pipeline)
     watch.end()
   finally:
@@ -114,8 +122,9 @@ def _finish(pipeline):
 
 
 def _failed(why):
-  return (f'the Beam pipeline failed ({why}); what is done is kept: start again to '
-          'continue')
+  return (
+    f'the Beam pipeline failed ({why}); what is done is kept: start again to continue'
+  )
 
 
 def _work(function, directory, notes, job):
@@ -124,19 +133,25 @@ def _work(function, directory, notes, job):
   cv2.setNumThreads(1)  # A worker is one of several on its machine.
   here = f'{_WORKER} {socket.gethostname()}'
   if not notes.is_dir():
-    raise InputError(f'{here}: there is no {notes} that the run has made; give a '
-                     'data_dir that all workers see under the same path (or the run '
-                     'was stopped)')
+    raise InputError(
+      f'{here}: there is no {notes} that the run has made; give a '
+      'data_dir that all workers see under the same path (or the run '
+      'was stopped)'
+    )
   note = notes / f'{number}.json'
-  if (result_path(directory, task.name).exists() or note.exists()  # a second attempt
-      or (notes / _STOP).exists()):
+  if (
+    result_path(directory, task.name).exists()
+    or note.exists()  # a second attempt
+    or (notes / _STOP).exists()
+  ):
     return
   try:
     for path, there, expected in zip(task.inputs, _sizes(task), sizes, strict=True):
       if there != expected:
         raise InputError(
           f'{here}: {path} has {there} bytes, {expected} where the run was started; '
-          'give a manual_dir that all workers see under the same path')
+          'give a manual_dir that all workers see under the same path'
+        )
     loss = do(function, task, directory, key)
     if loss is not None:
       write_json(note, {'code': loss.code, 'reason': loss.reason})
@@ -198,8 +213,12 @@ class _Watch:
       if not self._open:
         return
       if time.monotonic() > deadline:
-        raise RuntimeError(_failed(f'{len(self._open)} results are missing, such as '
-                                   f'{next(iter(self._open.values()))}'))
+        raise RuntimeError(
+          _failed(
+            f'{len(self._open)} results are missing, such as '
+            f'{next(iter(self._open.values()))}'
+          )
+        )
       time.sleep(0.2)
 
 

@@ -53,7 +53,8 @@ class Blobs(collections.abc.Sequence):
     """Writes all as one uint8 array in the format of NumPy."""
     size = self._ends[-1] if self._ends else 0
     np.lib.format.write_array_header_1_0(
-      file, {'descr': '|u1', 'fortran_order': False, 'shape': (size,)})
+      file, {'descr': '|u1', 'fortran_order': False, 'shape': (size,)}
+    )
     self._file.seek(self._first)
     for start in range(0, size, _PIECE):
       file.write(self._file.read(min(_PIECE, size - start)))

@@ -61,10 +61,10 @@ class CorpusConfig(tfds.core.BuilderConfig):
     """{'field: what it must be': whether it is}."""
     return {
       'frame_rate: above 0, at most 120 Hz': 0 < self.frame_rate <= 120,
-      'frame_size: 16 to 1024 pixels':
-        isinstance(self.frame_size, int) and 16 <= self.frame_size <= 1024,
-      f'allow_losses: some of {", ".join(LOSS_CODES)}':
-        set(self.allow_losses) <= set(LOSS_CODES),
+      'frame_size: 16 to 1024 pixels': isinstance(self.frame_size, int)
+      and 16 <= self.frame_size <= 1024,
+      f'allow_losses: some of {", ".join(LOSS_CODES)}': set(self.allow_losses)
+      <= set(LOSS_CODES),
     }
 
   def check(self, corpus):
@@ -94,14 +94,16 @@ class FaceConfig(CorpusConfig):
   clean: bool = True
 
   def rules(self):
-    return {'clean: True or False': isinstance(self.clean, bool),
-            f'crop: one of {CROPS}': crop_scale(self.crop) is not None
-            } | super().rules()
+    return {
+      'clean: True or False': isinstance(self.clean, bool),
+      f'crop: one of {CROPS}': crop_scale(self.crop) is not None,
+    } | super().rules()
 
   def frames(self):
     """What to store of a face: FrameSpec, or None without video."""
-    return (FrameSpec(self.frame_rate, self.frame_size, self.crop) if self.video
-            else None)
+    return (
+      FrameSpec(self.frame_rate, self.frame_size, self.crop) if self.video else None
+    )
 
 
 class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
@@ -120,11 +122,17 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     known = set(types) - {f.name for f in dataclasses.fields(tfds.core.BuilderConfig)}
     unknown = sorted(set(fields) - known)
     if unknown:
-      raise InputError(f'{cls.name}: no field {", ".join(unknown)}; there are '
-                       f'{", ".join(sorted(known))}')
-    config = cls.CONFIG(name='', **{
-      name: tuple(value) if types[name] == tuple[str, ...] else value
-      for name, value in fields.items()})
+      raise InputError(
+        f'{cls.name}: no field {", ".join(unknown)}; there are '
+        f'{", ".join(sorted(known))}'
+      )
+    config = cls.CONFIG(
+      name='',
+      **{
+        name: tuple(value) if types[name] == tuple[str, ...] else value
+        for name, value in fields.items()
+      },
+    )
     config.check(cls.name)
     config.name = cls.describe(config)
     return config
@@ -172,9 +180,14 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
   def account_row(self, outcome):
     """What became of a trial: dict of texts and numbers, '' for what is not known."""
     trial = outcome.trial
-    return {'trial_id': trial.trial_id, 'subject': trial.subject, 'trial': trial.trial,
-            'outcome': outcome.code, 'reason': outcome.reason,
-            **self.account_facts(outcome)}
+    return {
+      'trial_id': trial.trial_id,
+      'subject': trial.subject,
+      'trial': trial.trial,
+      'outcome': outcome.code,
+      'reason': outcome.reason,
+      **self.account_facts(outcome),
+    }
 
   @classmethod
   def check_account(cls, path, config):
@@ -185,37 +198,50 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     forbidden = [row for row in lost if row['outcome'] not in config.allow_losses]
     if not forbidden and left:
       return
-    first = '; '.join(f'{row["trial_id"]} {row["outcome"]} ({row["reason"]})'
-                      for row in (forbidden or lost)[:_LOSSES_SHOWN])
+    first = '; '.join(
+      f'{row["trial_id"]} {row["outcome"]} ({row["reason"]})'
+      for row in (forbidden or lost)[:_LOSSES_SHOWN]
+    )
     more = '; ...' if len(forbidden or lost) > _LOSSES_SHOWN else ''
     codes = ','.join(sorted({row['outcome'] for row in lost}))
-    advice = (f'repair them, or go on without them by '
-              f'--config.data.allow_losses={codes}' if left else 'nothing is left')
-    raise InputError(f'{len(rows)} trials in, {left} out; {len(lost)} lost: '
-                     f'{first}{more}; see {path}; {advice}')
+    advice = (
+      f'repair them, or go on without them by --config.data.allow_losses={codes}'
+      if left
+      else 'nothing is left'
+    )
+    raise InputError(
+      f'{len(rows)} trials in, {left} out; {len(lost)} lost: '
+      f'{first}{more}; see {path}; {advice}'
+    )
 
   @property
   def interim_dir(self):
     """Where the results of single trials wait until the data set is whole."""
     config = self.builder_config
-    return Path(config.interim_dir
-                or Path(self.data_dir_root) / 'interim' / f'{self.name}_{config.name}')
+    return Path(
+      config.interim_dir
+      or Path(self.data_dir_root) / 'interim' / f'{self.name}_{config.name}'
+    )
 
   def download_and_prepare(self, **kwargs):
     super().download_and_prepare(**kwargs)
     if self.builder_config.video and not self._rows_are_right():
       shutil.rmtree(self.data_dir)
-      raise RuntimeError('the frames were not written in the order of the trials; '
-                         'start again to write them anew')
+      raise RuntimeError(
+        'the frames were not written in the order of the trials; '
+        'start again to write them anew'
+      )
     shutil.rmtree(self.interim_dir, ignore_errors=True)
 
   def _rows_are_right(self):
     """Whether each trial's first and last chunk lie where the trial says."""
     trials = self.as_data_source('trials')
     chunks = self.as_data_source(
-      'frames', deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+      'frames', deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+    )
     names = tfds.features.FeaturesDict(
-      {name: self.info.features[name] for name in ('trial_id', 'chunk')})
+      {name: self.info.features[name] for name in ('trial_id', 'chunk')}
+    )
     for trial in trials:
       for chunk in (0, trial['num_chunks'] - 1):
         found = names.deserialize_example_np(chunks[trial['first_chunk'] + chunk])
@@ -226,21 +252,25 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
   def _info(self):
     self.builder_config.check(self.name)
     return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict({
-        'trial_id': tfds.features.Text(),
-        'subject': np.int32,
-        'trial': np.int32,
-        **self.trial_features(),
-        'frame_times': array((None,), np.float32),
-        'frame_valid': array((None,), np.bool_),
-        'first_chunk': np.int64,
-        'num_chunks': np.int32,
-        'chunk': np.int32,
-        'frames': tfds.features.Sequence(tfds.features.Image(
-          shape=(None, None, 3), encoding_format='jpeg')),
-      }),
+      features=tfds.features.FeaturesDict(
+        {
+          'trial_id': tfds.features.Text(),
+          'subject': np.int32,
+          'trial': np.int32,
+          **self.trial_features(),
+          'frame_times': array((None,), np.float32),
+          'frame_valid': array((None,), np.bool_),
+          'first_chunk': np.int64,
+          'num_chunks': np.int32,
+          'chunk': np.int32,
+          'frames': tfds.features.Sequence(
+            tfds.features.Image(shape=(None, None, 3), encoding_format='jpeg')
+          ),
+        }
+      ),
       disable_shuffling=True,
-      metadata=tfds.core.MetadataDict())
+      metadata=tfds.core.MetadataDict(),
+    )
 
   def _shard_iterators_per_split(self, dl_manager):
     config = self.builder_config
@@ -249,27 +279,38 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     write_account(account, [self.account_row(outcome) for outcome in outcomes])
     self.check_account(account, config)
     shutil.copy(account, Path(self.data_dir) / ACCOUNT)
-    self.info.metadata.update({
-      'frame_rate': config.frame_rate if config.video else None,
-      'frame_size': config.frame_size if config.video else None,
-      'chunk': CHUNK, **metadata})
+    self.info.metadata.update(
+      {
+        'frame_rate': config.frame_rate if config.video else None,
+        'frame_size': config.frame_size if config.video else None,
+        'chunk': CHUNK,
+        **metadata,
+      }
+    )
 
     kept = [outcome for outcome in outcomes if outcome.code == 'ok']
     first_chunks = np.cumsum([0, *(_num_chunks(outcome) for outcome in kept)])
     placed = list(zip(kept, first_chunks.tolist(), strict=False))
-    splits = {'trials': [
-      functools.partial(self._trials, placed[i:i + _TRIALS_PER_SHARD])
-      for i in range(0, len(placed), _TRIALS_PER_SHARD)]}
+    splits = {
+      'trials': [
+        functools.partial(self._trials, placed[i : i + _TRIALS_PER_SHARD])
+        for i in range(0, len(placed), _TRIALS_PER_SHARD)
+      ]
+    }
     if config.video:
-      splits['frames'] = [functools.partial(self._frames, shard)
-                          for shard in _frame_shards(kept)]
+      splits['frames'] = [
+        functools.partial(self._frames, shard) for shard in _frame_shards(kept)
+      ]
     return splits
 
   def _trials(self, placed):
     for outcome, first_chunk in placed:
       trial = outcome.trial
       example = self._blank() | {
-        'trial_id': trial.trial_id, 'subject': trial.subject, 'trial': trial.trial}
+        'trial_id': trial.trial_id,
+        'subject': trial.subject,
+        'trial': trial.trial,
+      }
       if self.builder_config.video:
         example |= {'first_chunk': first_chunk, 'num_chunks': _num_chunks(outcome)}
       yield trial.trial_id, example | self.trial_example(outcome)
@@ -279,35 +320,54 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       trial_id = outcome.trial.trial_id
       jpegs = self.jpegs(outcome)
       for chunk in range(first, last):
-        yield f'{trial_id}_{chunk}', self._blank() | {
-          'trial_id': trial_id, 'chunk': chunk,
-          'frames': jpegs[chunk * CHUNK:(chunk + 1) * CHUNK]}
+        yield (
+          f'{trial_id}_{chunk}',
+          self._blank()
+          | {
+            'trial_id': trial_id,
+            'chunk': chunk,
+            'frames': jpegs[chunk * CHUNK : (chunk + 1) * CHUNK],
+          },
+        )
 
   def _blank(self):
     # TFDS has one set of features for all splits; those of the other split are
     # empty.
     return {
-      'trial_id': '', 'subject': 0, 'trial': 0, **self.trial_example(None),
-      'frame_times': np.zeros(0, np.float32), 'frame_valid': np.zeros(0, bool),
-      'first_chunk': 0, 'num_chunks': 0, 'chunk': 0, 'frames': []}
+      'trial_id': '',
+      'subject': 0,
+      'trial': 0,
+      **self.trial_example(None),
+      'frame_times': np.zeros(0, np.float32),
+      'frame_valid': np.zeros(0, bool),
+      'first_chunk': 0,
+      'num_chunks': 0,
+      'chunk': 0,
+      'frames': [],
+    }
 
 
 def rounded(facts, digits):
   """Some facts of an outcome with so many digits, {name: digits}; '' where unknown."""
-  return {name: round(facts[name], count) if name in facts else ''
-          for name, count in digits.items()}
+  return {
+    name: round(facts[name], count) if name in facts else ''
+    for name, count in digits.items()
+  }
 
 
 def array(shape, dtype):
   """A feature for arrays; without this encoding they are 80 times slower."""
-  return tfds.features.Tensor(shape=shape, dtype=dtype,
-                              encoding=tfds.features.Encoding.BYTES)
+  return tfds.features.Tensor(
+    shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES
+  )
 
 
 def unit_features():
   """Features of action units, see `action_units.on_clock`."""
-  return {name: array((None, *value.shape[1:]), value.dtype.type)
-          for name, value in no_units().items()}
+  return {
+    name: array((None, *value.shape[1:]), value.dtype.type)
+    for name, value in no_units().items()
+  }
 
 
 def _num_chunks(outcome):

@@ -62,8 +62,10 @@ def fill(values, rate, channel, cleaned):
 def require_one(where, problems):
   """Raises Loss bad_signal if every channel, {name: problem or ''}, has a problem."""
   if problems and all(problems.values()):
-    raise Loss('bad_signal', where + '; '.join(
-      f'{name}: {problem}' for name, problem in problems.items()))
+    raise Loss(
+      'bad_signal',
+      where + '; '.join(f'{name}: {problem}' for name, problem in problems.items()),
+    )
 
 
 def prepare(columns, rate, units, onset, cleaned):
@@ -93,9 +95,12 @@ def stored(filled, shares, problems):
   """Puts channels side by side as `prepare` returns them."""
   usable = np.array([not problem for problem in problems], bool)
   values, valid = (np.stack(part, axis=1) for part in zip(*filled, strict=True))
-  return {'values': np.where(usable, values, np.float32(0)), 'valid': valid & usable,
-          'quality': np.array(shares, np.float32),
-          'masked': np.array(problems, np.str_)}
+  return {
+    'values': np.where(usable, values, np.float32(0)),
+    'valid': valid & usable,
+    'quality': np.array(shares, np.float32),
+    'masked': np.array(problems, np.str_),
+  }
 
 
 def signal_facts(names, valid, shares, masked):
@@ -120,5 +125,8 @@ def signal_facts(names, valid, shares, masked):
 
 def signal_columns(names, facts):
   """The columns of an account that `signal_facts` gave, blank for a lost trial."""
-  return {f'{name}_{what}': facts.get(f'{name}_{what}', '')
-          for name in names for what in ('valid', 'flags')}
+  return {
+    f'{name}_{what}': facts.get(f'{name}_{what}', '')
+    for name in names
+    for what in ('valid', 'flags')
+  }

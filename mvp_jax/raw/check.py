@@ -58,16 +58,24 @@ def check(path, channels=(), video=None, action_units=False):
   channels = recordings.channels_in_use(manifest, channels)
   if video is None:
     video = any(r.video for r in manifest.recordings)
-  report = Report(manifest, channels, video, list(manifest.problems), 0, [],
-                  {name: Counter() for name in (*channels, *(['video'] * video))},
-                  action_units)
+  report = Report(
+    manifest,
+    channels,
+    video,
+    list(manifest.problems),
+    0,
+    [],
+    {name: Counter() for name in (*channels, *(['video'] * video))},
+    action_units,
+  )
   with Progress(len(manifest.recordings), 'Checking', 'trials') as progress:
     for recording in sorted(manifest.recordings, key=lambda r: r.row):
       _check_row(recording, report)
       progress.update()
   columns = list(CHANNELS)
-  report.problems.sort(key=lambda p: (p.row, columns.index(p.column)
-                                      if p.column in columns else -1))
+  report.problems.sort(
+    key=lambda p: (p.row, columns.index(p.column) if p.column in columns else -1)
+  )
   report.usable = manifest.rows - len({p.row for p in report.problems})
   return report
 
@@ -100,15 +108,17 @@ def _check_row(recording, report):
   if recording.openface is not None or report.action_units:
     attempt('openface', recordings.units_of, recording, frame_times)
   if len(report.problems) == before and (found or frame_times is not None):
-    seconds = attempt('signals', recordings.trial_seconds, recording, found,
-                      frame_times)
+    seconds = attempt(
+      'signals', recordings.trial_seconds, recording, found, frame_times
+    )
     if seconds is None:
       return
     judged = attempt('signals', recordings.judge, recording, found, seconds) or {}
     for name, one in judged.items():
       if text := recordings.problem_of(recording, name, one):
-        report.masked.append(f'row {recording.row}, column {name}: {text}; it is '
-                             'masked in this trial')
+        report.masked.append(
+          f'row {recording.row}, column {name}: {text}; it is masked in this trial'
+        )
     if len(report.problems) == before:
       report.seconds.append(seconds)
 
@@ -119,18 +129,27 @@ def describe(report):
   lines = [str(problem) for problem in report.problems]
   lines += [f'note: {note}' for note in (*manifest.notes, *report.masked)]
   subjects = Counter(r.subject_name for r in manifest.recordings)
-  lines.append(f'{manifest.rows} rows, {report.usable} of them without a problem; '
-               f'{len(report.problems)} problems')
+  lines.append(
+    f'{manifest.rows} rows, {report.usable} of them without a problem; '
+    f'{len(report.problems)} problems'
+  )
   if subjects:
-    lines.append(f'{len(subjects)} subjects with {min(subjects.values())} to '
-                 f'{max(subjects.values())} trials; '
-                 f'{len({r.stimulus_name for r in manifest.recordings} - {""})} '
-                 'stimuli')
+    lines.append(
+      f'{len(subjects)} subjects with {min(subjects.values())} to '
+      f'{max(subjects.values())} trials; '
+      f'{len({r.stimulus_name for r in manifest.recordings} - {""})} '
+      'stimuli'
+    )
   if report.seconds:
     low, high = min(report.seconds), max(report.seconds)
-    lines.append(f'trials last {low:.1f} to {high:.1f} s' + (
-      f'; train with --config.input.max_seconds={-(-high // 10) * 10:.1f}'
-      if high > 60.5 else ''))
+    lines.append(
+      f'trials last {low:.1f} to {high:.1f} s'
+      + (
+        f'; train with --config.input.max_seconds={-(-high // 10) * 10:.1f}'
+        if high > 60.5
+        else ''
+      )
+    )
   for name, rates in report.rates.items():
     told = ', '.join(f'{rate:g} Hz ({n})' for rate, n in sorted(rates.items()))
     lines.append(f'{name}: {told or "nothing that can be used"}')
@@ -140,20 +159,31 @@ def describe(report):
 def main(argv=None):
   """Runs the command; returns the exit status."""
   parser = argparse.ArgumentParser(
-    'python -m mvp_jax.raw.check', description='Says what is wrong with a manifest.')
+    'python -m mvp_jax.raw.check', description='Says what is wrong with a manifest.'
+  )
   parser.add_argument('manifest', type=Path, help='manifest.csv, or its folder')
   parser.add_argument('--channels', default='', help='eda,ppg: only these are used')
-  parser.add_argument('--no-video', dest='video', action='store_const', const=False,
-                      help='the videos are not used')
-  parser.add_argument('--action-units', action='store_true',
-                      help='every trial must have them (video_backbone=au)')
+  parser.add_argument(
+    '--no-video',
+    dest='video',
+    action='store_const',
+    const=False,
+    help='the videos are not used',
+  )
+  parser.add_argument(
+    '--action-units',
+    action='store_true',
+    help='every trial must have them (video_backbone=au)',
+  )
   args = parser.parse_args(argv)
   try:
     channels = tuple(filter(None, args.channels.split(',')))
     unknown = set(channels) - {*CHANNELS, *recordings.NO_CHANNELS}
     if unknown:
-      raise InputError(f'--channels: no channel {", ".join(sorted(unknown))}; there '
-                       f'are {", ".join(CHANNELS)}')
+      raise InputError(
+        f'--channels: no channel {", ".join(sorted(unknown))}; there '
+        f'are {", ".join(CHANNELS)}'
+      )
     report = check(args.manifest, channels, args.video, args.action_units)
   except InputError as error:
     print(f'error: {error}', file=sys.stderr)

@@ -11,8 +11,13 @@ from mvp_jax.raw.signals import bridge_gaps
 
 # Hz that are kept: the usual bands of NeuroKit2 (Makowski et al. 2021), except that
 # the level of EDA and temperature is kept.
-BANDS = {'ecg': (0.5, 45.0), 'ppg': (0.5, 8.0), 'eda': (0.0, 3.0),
-         'resp': (0.05, 3.0), 'temp': (0.0, 1.0)}
+BANDS = {
+  'ecg': (0.5, 45.0),
+  'ppg': (0.5, 8.0),
+  'eda': (0.0, 3.0),
+  'resp': (0.05, 3.0),
+  'temp': (0.0, 1.0),
+}
 _MAINS = (50.0, 60.0)  # Hz
 _LINE_RATIO = 5.0  # of power at the mains to that beside it: a hum
 _LEAST_SECONDS = 2.0
@@ -38,8 +43,9 @@ def clean(values, rate, channel):
   filled, valid = bridge_gaps(np.asarray(values, np.float64), rate)
   if not valid.any():
     return np.full(len(filled), np.nan)
-  signal = np.interp(np.arange(len(filled)), np.flatnonzero(valid),
-                     filled[valid].astype(np.float64))
+  signal = np.interp(
+    np.arange(len(filled)), np.flatnonzero(valid), filled[valid].astype(np.float64)
+  )
   if kind(channel) in BANDS and len(signal) >= _LEAST_SECONDS * rate:
     for line in hums(signal, rate):
       signal = _both_ways(tf2sos(*iirnotch(line, line, fs=rate)), signal, rate)
@@ -55,8 +61,11 @@ def hums(values, rate):
   for line in _MAINS:
     distance = abs(frequencies - line)
     beside = power[(distance > 1) & (distance < 4)]
-    if line + 1 < rate / 2 and len(beside) and power[distance < 1].max(
-        initial=0) > _LINE_RATIO * max(beside.max(), 1e-30):
+    if (
+      line + 1 < rate / 2
+      and len(beside)
+      and power[distance < 1].max(initial=0) > _LINE_RATIO * max(beside.max(), 1e-30)
+    ):
       found.append(line)
   return found
 

@@ -51,6 +51,7 @@ class Clock:
     support: float [shifts], log-likelihood of each shift tried, or None.
     reason: why nothing can be said, or ''.
   """
+
   offset: float = float('nan')
   confidence: float = 0.0
   agreement: float = float('nan')
@@ -91,11 +92,17 @@ def compare(colours, frame_times, values, rate, channel):
   if face.std() == 0:
     return Clock(reason='the colour of the face never changes')
   body, recorded = _continued(body, heart)
-  agreement = np.array([_correlation(face, np.interp(
-    times - shift - DELAYS[kind(channel)], recorded, body)) for shift in _shifts()])
+  agreement = np.array(
+    [
+      _correlation(
+        face, np.interp(times - shift - DELAYS[kind(channel)], recorded, body)
+      )
+      for shift in _shifts()
+    ]
+  )
   # Log-likelihood of a known wave of unknown size in Gaussian noise.
   terms = _INDEPENDENT * seconds * heart * (_BAND[1] - _BAND[0])
-  support = -terms * np.log1p(-np.clip(agreement, 0, 0.999) ** 2)
+  support = -terms * np.log1p(-(np.clip(agreement, 0, 0.999) ** 2))
   return _decide(support, agreement)
 
 
@@ -118,8 +125,11 @@ def _decide(support, agreement):
   shifts = _shifts()
   near = abs(shifts - shifts[best]) <= _NEAR
   return Clock(
-    float(shifts[best]), float(likely[near].sum()),
-    float('nan') if agreement is None else float(agreement[best]), support)
+    float(shifts[best]),
+    float(likely[near].sum()),
+    float('nan') if agreement is None else float(agreement[best]),
+    support,
+  )
 
 
 def _shifts():
@@ -137,11 +147,18 @@ def _face_wave(colours, frame_times):
     return None, None, 'no face'
   step = np.median(np.diff(times))
   if step > 1 / _LEAST_FRAME_RATE:
-    return None, None, (f'{1 / step:.3g} frames a second; a pulse takes '
-                        f'{_LEAST_FRAME_RATE:g}, better 25')
+    return (
+      None,
+      None,
+      (
+        f'{1 / step:.3g} frames a second; a pulse takes '
+        f'{_LEAST_FRAME_RATE:g}, better 25'
+      ),
+    )
   even = np.arange(times[0], times[-1], 1 / _RATE)
-  tracks = np.stack([np.interp(even, times[good], colour[good])
-                     for colour in colours.T], axis=1)
+  tracks = np.stack(
+    [np.interp(even, times[good], colour[good]) for colour in colours.T], axis=1
+  )
   after = np.clip(np.searchsorted(times[good], even), 1, good.sum() - 1)
   gaps = np.diff(times[good])[after - 1]
   inside = (even >= times[good][0]) & (even <= times[good][-1])
@@ -168,7 +185,7 @@ def _body_wave(values, rate, channel):
   wave = np.interp(even, times[good], wave[good])
   # A pulse rises faster than it falls, unless it was recorded upside down.
   slope = np.diff(wave)
-  return wave * (np.sign((slope ** 3).mean()) or 1)
+  return wave * (np.sign((slope**3).mean()) or 1)
 
 
 def _heart_rate(wave):
@@ -187,7 +204,6 @@ def _band(wave, heart):
   return np.clip(wave, -limit, limit) if limit > 0 else wave
 
 
-
 def _continued(body, heart):
   """The wave gone on at both ends as it was there, and its times in seconds.
 
@@ -196,8 +212,9 @@ def _continued(body, heart):
   """
   beat = round(_RATE / heart)
   count = int(np.ceil((MAX_OFFSET + 1) * heart))
-  longer = np.concatenate([np.tile(body[:beat], count), body,
-                           np.tile(body[-beat:], count)])
+  longer = np.concatenate(
+    [np.tile(body[:beat], count), body, np.tile(body[-beat:], count)]
+  )
   return longer, (np.arange(len(longer)) - count * beat) / _RATE
 
 

@@ -32,13 +32,13 @@ TRIAL_SECONDS = (SAMPLES - BASELINE_SAMPLES) / SIGNAL_RATE
 RATINGS = ('valence', 'arousal', 'dominance', 'liking')
 SUBJECTS_WITH_VIDEO = 22
 KNOWN_MISSING_VIDEOS = frozenset(
-  [(3, 40), (5, 40), (14, 40), (11, 38), (11, 39), (11, 40)])
+  [(3, 40), (5, 40), (14, 40), (11, 38), (11, 39), (11, 40)]
+)
 
 _MARKER = 'SYNTHETIC.json'
 _RATINGS_FILE = 'participant_ratings.csv'
 _KEYS = ('Participant_id', 'Trial', 'Experiment_id')
-_SCALES = {'Valence': 9, 'Arousal': 9, 'Dominance': 9, 'Liking': 9,
-           'Familiarity': 5}
+_SCALES = {'Valence': 9, 'Arousal': 9, 'Dominance': 9, 'Liking': 9, 'Familiarity': 5}
 # The ratings file and the .dat files hold the same ratings to two digits.
 _LABEL_TOLERANCE = 0.011
 
@@ -112,8 +112,10 @@ def find_tree(manual_dir, video, openface_dir=None):
   """
   root = Path(manual_dir)
   if not root.is_dir():
-    raise InputError(f'{root}: there is no such folder; give the one that holds '
-                     'DEAP (metadata_csv, data_preprocessed_python, face_video)')
+    raise InputError(
+      f'{root}: there is no such folder; give the one that holds '
+      'DEAP (metadata_csv, data_preprocessed_python, face_video)'
+    )
   ratings = _find(root, 'metadata_csv', _RATINGS_FILE)
   signals = _find(root, 'data_preprocessed_python', 's[0-9][0-9].dat')
   videos, csvs = None, None
@@ -132,18 +134,25 @@ def find_tree(manual_dir, video, openface_dir=None):
 def _find(root, name, pattern, needed=True):
   # Directly, in a folder of the same name (an unpacker that makes one per zip),
   # or with everything in one more folder.
-  places = [root / name, root / name / name,
-            *sorted(p / name for p in root.iterdir() if p.is_dir() and p.name != name)]
+  places = [
+    root / name,
+    root / name / name,
+    *sorted(p / name for p in root.iterdir() if p.is_dir() and p.name != name),
+  ]
   for place in places:
     if place.is_dir() and next(place.glob(pattern), None):
       return place
   if not needed:
     return None
-  hint = (f'unpack {name}.zip there' if (root / f'{name}.zip').exists()
-          else 'point manual_dir to the official DEAP tree')
+  hint = (
+    f'unpack {name}.zip there'
+    if (root / f'{name}.zip').exists()
+    else 'point manual_dir to the official DEAP tree'
+  )
   looked = ', '.join(str(place / pattern) for place in places[:2])
-  raise InputError(f'{root} does not hold DEAP: no {looked}, nor one folder '
-                   f'deeper; {hint}')
+  raise InputError(
+    f'{root} does not hold DEAP: no {looked}, nor one folder deeper; {hint}'
+  )
 
 
 def read_trials(tree):
@@ -165,8 +174,10 @@ def read_trials(tree):
       subjects = int(tree.marker['subjects'])
       trials = int(tree.marker['trials'])
     except (KeyError, TypeError, ValueError):
-      raise InputError(f'{tree.root / _MARKER}: needs the numbers "subjects" and '
-                       '"trials"; write the twin anew') from None
+      raise InputError(
+        f'{tree.root / _MARKER}: needs the numbers "subjects" and '
+        '"trials"; write the twin anew'
+      ) from None
   rows = _read_ratings(tree.ratings, subjects, trials)
   faces = tree.videos is not None or tree.openface is not None
   expected = []
@@ -184,8 +195,7 @@ def read_trials(tree):
 
 def has_video(subject, trial):
   """Whether the official distribution has a face video of this trial."""
-  return (subject <= SUBJECTS_WITH_VIDEO
-          and (subject, trial) not in KNOWN_MISSING_VIDEOS)
+  return subject <= SUBJECTS_WITH_VIDEO and (subject, trial) not in KNOWN_MISSING_VIDEOS
 
 
 def _read_ratings(path, subjects, trials):
@@ -198,8 +208,10 @@ def _read_ratings(path, subjects, trials):
   reader.fieldnames = header
   missing = [name for name in (*_KEYS, *_SCALES) if name not in header]
   if missing:
-    raise InputError(f'{path}: no column {", ".join(missing)} (it has '
-                     f'{", ".join(header) or "none"}); take the official file')
+    raise InputError(
+      f'{path}: no column {", ".join(missing)} (it has '
+      f'{", ".join(header) or "none"}); take the official file'
+    )
   try:
     lines = [(reader.line_num, fields) for fields in reader]
   except csv.Error as error:
@@ -211,15 +223,18 @@ def _read_ratings(path, subjects, trials):
       subject, trial, stimulus = (int(fields[name]) for name in _KEYS)
     except (TypeError, ValueError):
       raise InputError(f'{where}: {", ".join(_KEYS)} must be whole numbers') from None
-    if not (1 <= subject <= subjects and 1 <= trial <= trials
-            and 1 <= stimulus <= trials):
+    if not (
+      1 <= subject <= subjects and 1 <= trial <= trials and 1 <= stimulus <= trials
+    ):
       raise InputError(
         f'{where}: participant {subject}, trial {trial}, experiment {stimulus} '
-        f'is outside of {subjects} participants and {trials} trials')
+        f'is outside of {subjects} participants and {trials} trials'
+      )
     if (subject, trial) in rows or (subject, stimulus) in stimuli:
       raise InputError(
         f'{where}: a second row for participant {subject} with trial {trial} or '
-        f'experiment {stimulus}; each may come once')
+        f'experiment {stimulus}; each may come once'
+      )
     stimuli[subject, stimulus] = trial
     rows[subject, trial] = _trial(subject, trial, stimulus, fields, where)
   return rows
@@ -236,8 +251,10 @@ def _trial(subject, trial, stimulus, fields, where):
     ratings[name.lower()] = value
     blank_is_fine = name == 'Familiarity' and not text
     if not (1 <= value <= top or blank_is_fine):
-      problem = problem or ('bad_rating', f'{where}: {name} is {text or "blank"}, '
-                            f'not a number from 1 to {top}')
+      problem = problem or (
+        'bad_rating',
+        f'{where}: {name} is {text or "blank"}, not a number from 1 to {top}',
+      )
   return Trial(subject, trial, stimulus, ratings, problem)
 
 
@@ -257,18 +274,24 @@ def read_dat(path):
   except FileNotFoundError:
     raise Loss('missing_signals', f'{path}: no such file') from None
   except (OSError, ValueError) as error:
-    raise Loss('broken_signals',
-               f'{path}: cannot be read, truncated? ({error})') from None
+    raise Loss(
+      'broken_signals', f'{path}: cannot be read, truncated? ({error})'
+    ) from None
   try:
     data, labels = content['data'], content['labels']
     data, labels = np.asarray(data, np.float64), np.asarray(labels, np.float64)
   except (KeyError, TypeError, ValueError, IndexError):
-    raise Loss('broken_signals', f'{path}: not a dict with the arrays "data" and '
-               '"labels"') from None
-  if (data.ndim != 3 or data.shape[1:] != (40, SAMPLES)
-      or labels.shape != (len(data), 4)):
-    raise Loss('broken_signals', f'{path}: data {data.shape} and labels '
-               f'{labels.shape}, not (40, 40, {SAMPLES}) and (40, 4)')
+    raise Loss(
+      'broken_signals', f'{path}: not a dict with the arrays "data" and "labels"'
+    ) from None
+  if (
+    data.ndim != 3 or data.shape[1:] != (40, SAMPLES) or labels.shape != (len(data), 4)
+  ):
+    raise Loss(
+      'broken_signals',
+      f'{path}: data {data.shape} and labels '
+      f'{labels.shape}, not (40, 40, {SAMPLES}) and (40, 4)',
+    )
   return data, labels
 
 
@@ -288,10 +311,12 @@ def contradiction(trial, labels):
   told = [trial.ratings[name] for name in RATINGS]
   if np.all(np.abs(np.asarray(told) - labels) <= _LABEL_TOLERANCE):
     return ''
-  return (f'{trial.signals_name}: row {trial.row} is rated '
-          f'{", ".join(f"{x:g}" for x in labels)}, the ratings file says '
-          f'{", ".join(f"{x:g}" for x in told)} for participant {trial.subject}, '
-          f'experiment {trial.stimulus}')
+  return (
+    f'{trial.signals_name}: row {trial.row} is rated '
+    f'{", ".join(f"{x:g}" for x in labels)}, the ratings file says '
+    f'{", ".join(f"{x:g}" for x in told)} for participant {trial.subject}, '
+    f'experiment {trial.stimulus}'
+  )
 
 
 def fingerprint(tree, trials):

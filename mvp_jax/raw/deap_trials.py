@@ -48,17 +48,21 @@ def prepare_trials(tree, trials, channels, clean, frames, directory, workers=Non
   problems = [trial.problem and Loss(*trial.problem) for trial in trials]
   facts = _read_signals(tree, trials, channels, clean, directory, workers, problems)
   if tree.openface is not None:
-    prepare_units(trials, problems, lambda i: _units_files(tree, trials[i]), directory,
-                  workers)
+    prepare_units(
+      trials, problems, lambda i: _units_files(tree, trials[i]), directory, workers
+    )
   if frames is not None:
     todo = [i for i, problem in enumerate(problems) if problem is None]
     tasks = [_frames_task(tree, trials[i], frames) for i in todo]
-    losses = run_tasks(_frames, tasks, directory / 'frames', 'Face videos',
-                       'trials', workers)
+    losses = run_tasks(
+      _frames, tasks, directory / 'frames', 'Face videos', 'trials', workers
+    )
     for i, loss in zip(todo, losses, strict=True):
       problems[i] = loss
-  return [_outcome(tree, *one, frames, directory)
-          for one in zip(trials, problems, facts, strict=True)]
+  return [
+    _outcome(tree, *one, frames, directory)
+    for one in zip(trials, problems, facts, strict=True)
+  ]
 
 
 def load_signals(directory, trial):
@@ -71,10 +75,15 @@ def load_signals(directory, trial):
   """
   with load_result(directory / 'signals', f's{trial.subject:02d}') as arrays:
     values, valid, quality = (
-      arrays[name][trial.row] for name in ('values', 'valid', 'quality'))
+      arrays[name][trial.row] for name in ('values', 'valid', 'quality')
+    )
   onset = deap.BASELINE_SAMPLES
-  return {'signals': values[onset:], 'signal_valid': valid[onset:],
-          'signal_quality': quality, 'baseline': values[:onset]}
+  return {
+    'signals': values[onset:],
+    'signal_valid': valid[onset:],
+    'signal_quality': quality,
+    'baseline': values[:onset],
+  }
 
 
 def _read_signals(tree, trials, channels, clean, directory, workers, problems):
@@ -85,8 +94,9 @@ def _read_signals(tree, trials, channels, clean, directory, workers, problems):
     path = tree.signals / f's{subject:02d}.dat'
     tasks.append(Task(f's{subject:02d}', (path, tuple(channels), clean), (path,)))
   workers = at_most(workers, _SIGNAL_WORKERS)
-  losses = run_tasks(_signals, tasks, directory / 'signals', 'Signals', 'subjects',
-                     workers)
+  losses = run_tasks(
+    _signals, tasks, directory / 'signals', 'Signals', 'subjects', workers
+  )
   losses = dict(zip(subjects, losses, strict=True))
   told = {}
   facts = [{} for _ in trials]
@@ -98,8 +108,9 @@ def _read_signals(tree, trials, channels, clean, directory, workers, problems):
       continue
     if trial.subject not in told:
       with load_result(directory / 'signals', f's{trial.subject:02d}') as arrays:
-        told[trial.subject] = {name: arrays[name] for name in (
-          'labels', 'valid', 'quality', 'masked')}
+        told[trial.subject] = {
+          name: arrays[name] for name in ('labels', 'valid', 'quality', 'masked')
+        }
     try:
       facts[i] = _row_facts(tree, trial, channels, **told[trial.subject])
     except Loss as loss:
@@ -110,15 +121,19 @@ def _read_signals(tree, trials, channels, clean, directory, workers, problems):
 def _row_facts(tree, trial, channels, labels, valid, quality, masked):
   path, row = tree.signals / trial.signals_name, trial.row
   if row >= len(labels):
-    raise Loss('broken_signals', f'{path}: no row {row} for {trial.trial_id}, only '
-               f'{len(labels)} rows')
+    raise Loss(
+      'broken_signals',
+      f'{path}: no row {row} for {trial.trial_id}, only {len(labels)} rows',
+    )
   contradiction = deap.contradiction(trial, labels[row])
   if contradiction:
     raise Loss('bad_rating', contradiction)
-  raw_channels.require_one(f'{path}: row {row}, ', dict(
-    zip(channels, masked[row].tolist(), strict=True)))
+  raw_channels.require_one(
+    f'{path}: row {row}, ', dict(zip(channels, masked[row].tolist(), strict=True))
+  )
   return raw_channels.signal_facts(
-    channels, valid[row, deap.BASELINE_SAMPLES:], quality[row], masked[row].tolist())
+    channels, valid[row, deap.BASELINE_SAMPLES :], quality[row], masked[row].tolist()
+  )
 
 
 def _signals(path, channels, clean):
@@ -129,11 +144,19 @@ def _signals(path, channels, clean):
     columns = {name: row[CHANNELS[name][0]] for name in channels}
     if 'eda' in columns:
       columns['eda'] = signals.conductance(columns['eda'])
-    rows.append(raw_channels.prepare(
-      columns, deap.SIGNAL_RATE, [CHANNELS[name][1] for name in channels],
-      deap.BASELINE_SAMPLES, clean))
-  return {'labels': labels, **{
-    name: np.stack([row[name] for row in rows]) for name in rows[0]}}
+    rows.append(
+      raw_channels.prepare(
+        columns,
+        deap.SIGNAL_RATE,
+        [CHANNELS[name][1] for name in channels],
+        deap.BASELINE_SAMPLES,
+        clean,
+      )
+    )
+  return {
+    'labels': labels,
+    **{name: np.stack([row[name] for row in rows]) for name in rows[0]},
+  }
 
 
 def _frames_task(tree, trial, spec):

@@ -20,8 +20,10 @@ LOOKAHEAD_SECONDS = 1.5
 # the brows to the chin.
 CROP_SCALES = {'X': 1.6, 'Y': 1.0}
 _LEAST_SCALE, _MOST_SCALE = 0.5, 4.0
-CROPS = (f'{", ".join(CROP_SCALES)}, or a number from {_LEAST_SCALE:g} to '
-         f'{_MOST_SCALE:g} (the crop\'s side over the face\'s)')
+CROPS = (
+  f'{", ".join(CROP_SCALES)}, or a number from {_LEAST_SCALE:g} to '
+  f"{_MOST_SCALE:g} (the crop's side over the face's)"
+)
 
 _BRIDGED_SECONDS = 1.5  # A face missed for so long is taken to be still there.
 _LONE_SECONDS = 1.2  # A detection without a like one this near is a mistake.
@@ -119,8 +121,10 @@ class FaceTracker:
     return before == self._last_look and time - before <= 1 / DETECTIONS_PER_SECOND
 
   def _has_company(self, one):
-    return any(0 < abs(other[0] - one[0]) <= _LONE_SECONDS
-               and alike(other[1:], one[1:]) for other in self._found)
+    return any(
+      0 < abs(other[0] - one[0]) <= _LONE_SECONDS and alike(other[1:], one[1:])
+      for other in self._found
+    )
 
   def _search_all(self, grey):
     left, right = (round(share * grey.shape[1]) for share in self._region)
@@ -140,7 +144,7 @@ class FaceTracker:
     reach = (0.5 + _NEAR_MARGIN) * side
     low, high = (share * grey.shape[1] for share in self._region)
     top, left = max(0, int(y - reach)), int(max(low, (x - reach) / self._aspect))
-    part = grey[top:int(y + reach), left:int(min(high, (x + reach) / self._aspect))]
+    part = grey[top : int(y + reach), left : int(min(high, (x + reach) / self._aspect))]
     scale = _NEAR_FACE / side
     picture = self._scaled(part, scale)
     # Far smaller faces are allowed than bigger ones: the cascade also fires on
@@ -156,14 +160,19 @@ class FaceTracker:
 
   def _scaled(self, grey, scale):
     """Pixels become square and `scale` times as high, at least one."""
-    size = (max(1, round(grey.shape[1] * scale * self._aspect)),
-            max(1, round(grey.shape[0] * scale)))
-    return cv2.resize(grey, size, interpolation=(
-      cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+    size = (
+      max(1, round(grey.shape[1] * scale * self._aspect)),
+      max(1, round(grey.shape[0] * scale)),
+    )
+    return cv2.resize(
+      grey, size, interpolation=(cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    )
 
   def _placed(self, boxes, left, top, scale):
-    return [(left * self._aspect + x / scale, top + y / scale, side / scale)
-            for x, y, side in boxes]
+    return [
+      (left * self._aspect + x / scale, top + y / scale, side / scale)
+      for x, y, side in boxes
+    ]
 
 
 def crop_scale(crop):
@@ -187,28 +196,33 @@ def _detect_tilted(grey, angle, neighbours, least, most):
   turn = cv2.getRotationMatrix2D(((size[0] - 1) / 2, (size[1] - 1) / 2), angle, 1.0)
   turned = cv2.warpAffine(grey, turn, size, borderMode=cv2.BORDER_REPLICATE)
   back = cv2.invertAffineTransform(turn)
-  return [(*(back @ (x, y, 1.0)).tolist(), side)
-          for x, y, side in _detect(turned, neighbours, least, most)]
+  return [
+    (*(back @ (x, y, 1.0)).tolist(), side)
+    for x, y, side in _detect(turned, neighbours, least, most)
+  ]
 
 
-def _detect(grey, neighbours, least, most=10 ** 6):
+def _detect(grey, neighbours, least, most=10**6):
   """Faces as a list of (centre x, centre y, side) in pixels."""
   boxes = _cascade().detectMultiScale(
-    grey, 1.15, neighbours, minSize=(least,) * 2, maxSize=(most,) * 2)
+    grey, 1.15, neighbours, minSize=(least,) * 2, maxSize=(most,) * 2
+  )
   return [(float(x + w / 2), float(y + h / 2), float(h)) for x, y, w, h in boxes]
 
 
 @functools.cache
 def _cascade():
   return cv2.CascadeClassifier(
-    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml')
+    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml'
+  )
 
 
 def alike(box, other):
   """Whether two (x, y, side) may be the same face a moment apart."""
   small, big = sorted((box[2], other[2]))
-  return (math.hypot(box[0] - other[0], box[1] - other[1]) < 0.6 * big
-          and big < 1.6 * small)
+  return (
+    math.hypot(box[0] - other[0], box[1] - other[1]) < 0.6 * big and big < 1.6 * small
+  )
 
 
 def smooth(found, time):
@@ -233,13 +247,13 @@ def smooth(found, time):
   spread = sum(w * (t - mean) ** 2 for w, t in zip(weights, away, strict=True))
   # The small constant keeps a slope from being drawn through one detection.
   shift = -mean / (spread + 0.01)
-  weights = [w * (1 + shift * (t - mean))
-             for w, t in zip(weights, away, strict=True)]
+  weights = [w * (1 + shift * (t - mean)) for w, t in zip(weights, away, strict=True)]
   x = sum(w * one[1] for w, one in zip(weights, found, strict=True))
   y = sum(w * one[2] for w, one in zip(weights, found, strict=True))
   weights = _shares(max(1e-6, 1 - (t / LOOKAHEAD_SECONDS) ** 2) for t in away)
-  side = math.exp(sum(w * math.log(one[3])
-                      for w, one in zip(weights, found, strict=True)))
+  side = math.exp(
+    sum(w * math.log(one[3]) for w, one in zip(weights, found, strict=True))
+  )
   return x, y, side
 
 
@@ -271,14 +285,19 @@ def crop(image, x, y, side, pixel_aspect, size):
   block_x, block_y = max(1, round(step_x)), max(1, round(step_y))
   if block_x > 1 or block_y > 1:
     image, first_x, first_y = _shrink(
-      image, block_x, block_y, (left, top, step_x * size, step_y * size))
+      image, block_x, block_y, (left, top, step_x * size, step_y * size)
+    )
     left = (left - first_x + 0.5) / block_x - 0.5
     top = (top - first_y + 0.5) / block_y - 0.5
     step_x, step_y = step_x / block_x, step_y / block_y
   matrix = np.array([[step_x, 0, left], [0, step_y, top]])
   return cv2.warpAffine(
-    image, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE,
-    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    image,
+    matrix,
+    (size, size),
+    borderMode=cv2.BORDER_REPLICATE,
+    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+  )
 
 
 def _shrink(image, block_x, block_y, part):
@@ -287,6 +306,7 @@ def _shrink(image, block_x, block_y, part):
   Returns:
     (image, column and row of the first pixel that went into it).
   """
+
   def span(start, length, block, end):
     first = min(max(0, int(start) - 2 * block), end - block)
     blocks = min(int(length) // block + 5, (end - first) // block)
@@ -295,5 +315,5 @@ def _shrink(image, block_x, block_y, part):
   left, top, width, height = part
   x, columns = span(left, width, block_x, image.shape[1])
   y, rows = span(top, height, block_y, image.shape[0])
-  image = image[y:y + rows * block_y, x:x + columns * block_x]
+  image = image[y : y + rows * block_y, x : x + columns * block_x]
   return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), x, y

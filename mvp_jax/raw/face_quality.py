@@ -3,8 +3,14 @@
 import numpy as np
 
 # Names of the facts, in the order of the account's columns, with digits to show.
-QUALITY = {'face_share': 4, 'face_pixels': 1, 'face_jitter': 5, 'face_gaps': 0,
-           'longest_gap': 2, 'broken_packets': 0}
+QUALITY = {
+  'face_share': 4,
+  'face_pixels': 1,
+  'face_jitter': 5,
+  'face_gaps': 0,
+  'longest_gap': 2,
+  'broken_packets': 0,
+}
 
 
 def face_quality(times, valid, boxes, pixel_aspect, crop_scale):
@@ -33,8 +39,11 @@ def face_quality(times, valid, boxes, pixel_aspect, crop_scale):
   centres = boxes[:, :2] * [pixel_aspect, 1.0]
   moves = np.diff(centres, 2, axis=0)
   three = valid[:-2] & valid[1:-1] & valid[2:]
-  jitter = (np.sqrt(np.mean(np.sum((moves / sides[1:-1, None])[three] ** 2, axis=1)))
-            if three.any() else 0.0)
+  jitter = (
+    np.sqrt(np.mean(np.sum((moves / sides[1:-1, None])[three] ** 2, axis=1)))
+    if three.any()
+    else 0.0
+  )
   return {
     'face_share': float(np.mean(valid)),
     'face_pixels': float(np.median(sides[valid])) if valid.any() else 0.0,

@@ -17,22 +17,31 @@ import numpy as np
 from mvp_jax.raw.cleaning import clean, kind
 from mvp_jax.raw.signals import bridge_gaps
 
-_HEART = ('heart_rate',  # beats a minute, mean
-          'heart_rate_slope',  # beats a minute, per minute
-          'sdnn', 'rmssd',  # ms
-          'pnn50')  # share of neighbouring intervals that differ by over 50 ms
+_HEART = (
+  'heart_rate',  # beats a minute, mean
+  'heart_rate_slope',  # beats a minute, per minute
+  'sdnn',
+  'rmssd',  # ms
+  'pnn50',
+)  # share of neighbouring intervals that differ by over 50 ms
 # Names of a channel's features by its kind. Level, size and amplitude are in the
 # unit of the channel.
 FEATURES = {
   'ecg': _HEART,
   'ppg': (*_HEART, 'amplitude', 'amplitude_std'),  # of the pulse wave
-  'eda': ('level', 'level_slope',  # of the tonic part; per minute
-          'responses',  # a minute
-          'response_size',  # mean height of a response, 0 without any
-          'response_sum',  # of heights, per minute
-          'phasic_std'),
-  'resp': ('rate', 'rate_std',  # breaths a minute
-           'amplitude'),
+  'eda': (
+    'level',
+    'level_slope',  # of the tonic part; per minute
+    'responses',  # a minute
+    'response_size',  # mean height of a response, 0 without any
+    'response_sum',  # of heights, per minute
+    'phasic_std',
+  ),
+  'resp': (
+    'rate',
+    'rate_std',  # breaths a minute
+    'amplitude',
+  ),
   'temp': ('level', 'level_slope'),  # per minute
 }
 AU_STATISTICS = ('mean', 'std', 'max', 'share')  # `share` of frames at 1 or above
@@ -50,8 +59,11 @@ _AU_PRESENT = 1.0  # of OpenFace's intensities, 0 to 5: 'A trace'
 
 def feature_names(channels):
   """Names of the features of some channels, in the order of `trial_features`."""
-  return [f'{channel}_{name}' for channel in channels
-          for name in FEATURES.get(kind(channel), ())]
+  return [
+    f'{channel}_{name}'
+    for channel in channels
+    for name in FEATURES.get(kind(channel), ())
+  ]
 
 
 def trial_features(signals, rate, channels, valid=None):
@@ -75,8 +87,11 @@ def trial_features(signals, rate, channels, valid=None):
     if kind(channel) in FEATURES and _usable(values, rate):
       with _quiet():
         features = _OF[kind(channel)](values, rate, channel)
-      found |= {f'{channel}_{name}': float(value) for name, value
-                in features.items() if np.isfinite(value)}
+      found |= {
+        f'{channel}_{name}': float(value)
+        for name, value in features.items()
+        if np.isfinite(value)
+      }
   return found
 
 
@@ -102,10 +117,16 @@ def au_features(intensities, valid=None, units=OPENFACE_UNITS):
   for unit, course in zip(units, intensities.T, strict=True):
     course = course[abs(course) < _LARGEST]
     if len(course):
-      values = (course.mean(), course.std(), course.max(),
-                (course >= _AU_PRESENT).mean())
-      found |= {f'au{unit:02d}_{name}': float(value) for name, value
-                in zip(AU_STATISTICS, values, strict=True)}
+      values = (
+        course.mean(),
+        course.std(),
+        course.max(),
+        (course >= _AU_PRESENT).mean(),
+      )
+      found |= {
+        f'au{unit:02d}_{name}': float(value)
+        for name, value in zip(AU_STATISTICS, values, strict=True)
+      }
   return found
 
 
@@ -134,7 +155,7 @@ def intervals(moments, gaps=()):
   good &= np.diff(np.searchsorted(np.sort(gaps), moments)) == 0
   kept = np.flatnonzero(good)
   for i, index in enumerate(kept):
-    around = steps[kept[max(0, i - _AROUND):i + _AROUND + 1]]
+    around = steps[kept[max(0, i - _AROUND) : i + _AROUND + 1]]
     usual = np.median(around)
     good[index] = abs(steps[index] - usual) <= _ODD * usual
   neighbour = np.concatenate([[False], good[:-1]])[good] if len(good) else good
@@ -148,11 +169,16 @@ def heart_features(moments, gaps=()):
     return {}
   rates = 60 / steps
   changes = 1000 * np.diff(steps)[neighbour[1:]]
-  features = {'heart_rate': 60 / steps.mean(), 'sdnn': 1000 * steps.std(ddof=1),
-              'heart_rate_slope': _slope(np.cumsum(steps), rates)}
+  features = {
+    'heart_rate': 60 / steps.mean(),
+    'sdnn': 1000 * steps.std(ddof=1),
+    'heart_rate_slope': _slope(np.cumsum(steps), rates),
+  }
   if len(changes):
-    features |= {'rmssd': np.sqrt((changes ** 2).mean()),
-                 'pnn50': (abs(changes) > 50).mean()}
+    features |= {
+      'rmssd': np.sqrt((changes**2).mean()),
+      'pnn50': (abs(changes) > 50).mean(),
+    }
   return features
 
 
@@ -164,8 +190,13 @@ def _ppg(values, rate, channel):
   moments, gaps, wave = _moments(values, rate, channel)
   # Each peak over the lowest point since the one before.
   places = np.round(moments * rate).astype(int)
-  heights = np.array([wave[b] - wave[a:b].min() for a, b
-                      in zip(places[:-1], places[1:], strict=True) if b > a])
+  heights = np.array(
+    [
+      wave[b] - wave[a:b].min()
+      for a, b in zip(places[:-1], places[1:], strict=True)
+      if b > a
+    ]
+  )
   features = heart_features(moments, gaps)
   if len(heights) >= _LEAST_INTERVALS:
     features |= {'amplitude': np.median(heights), 'amplitude_std': heights.std()}
@@ -174,31 +205,41 @@ def _ppg(values, rate, channel):
 
 def _eda(values, rate, channel):
   import neurokit2 as nk
+
   wave, _ = _filled(clean(values, rate, channel))
   minutes = len(wave) / rate / 60
   with _odd():
     parts = nk.eda_phasic(wave, sampling_rate=rate, method='highpass')
     tonic, phasic = (parts[f'EDA_{name}'].to_numpy() for name in ('Tonic', 'Phasic'))
     times = np.arange(len(tonic)) / rate
-    features = {'level': tonic.mean(), 'level_slope': 60 * _slope(times, tonic),
-                'phasic_std': phasic.std(), 'responses': 0.0, 'response_size': 0.0,
-                'response_sum': 0.0}
+    features = {
+      'level': tonic.mean(),
+      'level_slope': 60 * _slope(times, tonic),
+      'phasic_std': phasic.std(),
+      'responses': 0.0,
+      'response_size': 0.0,
+      'response_sum': 0.0,
+    }
     # Raises where there is none.
     with _odd():
-      _, info = nk.eda_peaks(phasic, sampling_rate=rate, method='neurokit',
-                             amplitude_min=0.1)
+      _, info = nk.eda_peaks(
+        phasic, sampling_rate=rate, method='neurokit', amplitude_min=0.1
+      )
       heights = np.asarray(info['SCR_Amplitude'], float)
       heights = heights[heights >= _LEAST_RESPONSE]  # drops NaN too
       if len(heights):
-        features |= {'responses': len(heights) / minutes,
-                     'response_size': heights.mean(),
-                     'response_sum': heights.sum() / minutes}
+        features |= {
+          'responses': len(heights) / minutes,
+          'response_size': heights.mean(),
+          'response_sum': heights.sum() / minutes,
+        }
     return features
   return {}
 
 
 def _resp(values, rate, channel):
   import neurokit2 as nk
+
   wave, _ = _filled(clean(values, rate, channel))
   with _odd():
     signals, info = nk.rsp_peaks(wave, sampling_rate=rate)
@@ -207,8 +248,11 @@ def _resp(values, rate, channel):
     breaths = 60 * rate / np.diff(peaks)
     if len(breaths) >= 2:
       depth = nk.rsp_amplitude(wave, signals)
-      return {'rate': 60 * rate / np.diff(peaks).mean(), 'rate_std': breaths.std(),
-              'amplitude': np.nanmean(depth)}
+      return {
+        'rate': 60 * rate / np.diff(peaks).mean(),
+        'rate_std': breaths.std(),
+        'amplitude': np.nanmean(depth),
+      }
   return {}
 
 
@@ -216,8 +260,10 @@ def _temp(values, rate, channel):
   wave = clean(values, rate, channel)
   good = np.isfinite(wave)
   times = np.arange(len(wave)) / rate
-  return {'level': wave[good].mean(),
-          'level_slope': 60 * _slope(times[good], wave[good])}
+  return {
+    'level': wave[good].mean(),
+    'level_slope': 60 * _slope(times[good], wave[good]),
+  }
 
 
 _OF = {'ecg': _ecg, 'ppg': _ppg, 'eda': _eda, 'resp': _resp, 'temp': _temp}
@@ -230,17 +276,18 @@ def _moments(values, rate, channel):
   if not _usable(values, rate):
     return nothing
   import neurokit2 as nk
+
   if float(rate).is_integer():
     rate = int(rate)  # NeuroKit2 finds no pulse at 128.0 Hz
   wave, gaps = _filled(clean(values, rate, channel))
   with _quiet(), _odd():
     if kind(channel) == 'ecg':
-      _, info = nk.ecg_peaks(nk.ecg_clean(wave, sampling_rate=rate),
-                             sampling_rate=rate)
+      _, info = nk.ecg_peaks(nk.ecg_clean(wave, sampling_rate=rate), sampling_rate=rate)
       peaks = info['ECG_R_Peaks']
     else:
-      _, info = nk.ppg_peaks(nk.ppg_clean(wave, sampling_rate=rate),
-                             sampling_rate=rate, method='charlton')
+      _, info = nk.ppg_peaks(
+        nk.ppg_clean(wave, sampling_rate=rate), sampling_rate=rate, method='charlton'
+      )
       peaks = info['PPG_Peaks']
     peaks = np.asarray(peaks, float)
     peaks = np.unique(peaks[np.isfinite(peaks)])
@@ -252,8 +299,9 @@ def _moments(values, rate, channel):
 def _between_samples(wave, peaks):
   """Peaks at the top of the parabola through three samples, in samples."""
   inner = (peaks > 0) & (peaks < len(wave) - 1)
-  before, at, after = (wave[np.clip(peaks + shift, 0, len(wave) - 1)]
-                       for shift in (-1, 0, 1))
+  before, at, after = (
+    wave[np.clip(peaks + shift, 0, len(wave) - 1)] for shift in (-1, 0, 1)
+  )
   bend = before - 2 * at + after
   top = inner & (bend < 0) & (at >= before) & (at >= after)
   return peaks + np.where(top, 0.5 * (before - after) / np.where(top, bend, 1), 0)
@@ -291,5 +339,12 @@ def _quiet():
 
 def _odd():
   """NeuroKit2 raises errors of many kinds where it finds no peak."""
-  return contextlib.suppress(ArithmeticError, AttributeError, IndexError, KeyError,
-                             TypeError, ValueError, np.linalg.LinAlgError)
+  return contextlib.suppress(
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    np.linalg.LinAlgError,
+  )

@@ -53,8 +53,10 @@ class FrameSpec:
       raise InputError(f'crop: one of {face.CROPS}; it is {self.crop!r}')
     left, right = self.region
     if not 0 <= left < right <= 1:
-      raise InputError(f'region: left and right as shares of the width, 0 <= left < '
-                       f'right <= 1; it is {self.region!r}')
+      raise InputError(
+        f'region: left and right as shares of the width, 0 <= left < '
+        f'right <= 1; it is {self.region!r}'
+      )
 
 
 def face_frames(path, spec, seconds=None, onset=0.0):
@@ -91,8 +93,9 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     cutter.flush()
   length = video.seconds - onset
   if seconds is not None and abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
-    raise Loss('length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} '
-               's of signals')
+    raise Loss(
+      'length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} s of signals'
+    )
   share = np.mean(cutter.valid)
   if share < MIN_FACE_SHARE:
     raise Loss('no_face', f'{path}: a face in {share:.1%} of the frames')
@@ -103,10 +106,16 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     'boxes': np.array(cutter.boxes, np.float32),
   }
   quality = face_quality(
-    found['times'], found['valid'], found['boxes'], video.info.pixel_aspect,
-    face.crop_scale(spec.crop))
-  return found | {'info': video.info,
-                  'quality': quality | {'broken_packets': video.broken}}
+    found['times'],
+    found['valid'],
+    found['boxes'],
+    video.info.pixel_aspect,
+    face.crop_scale(spec.crop),
+  )
+  return found | {
+    'info': video.info,
+    'quality': quality | {'broken_packets': video.broken},
+  }
 
 
 def whole_frames(path, rate, short_side, least=1):
@@ -136,10 +145,17 @@ def whole_frames(path, rate, short_side, least=1):
       times.append(time)
       before = frame
   if len(jpegs) < least:
-    raise Loss('too_short', f'{path}: {len(jpegs)} frames at {rate:g} a second, '
-               f'fewer than min_frames={least}')
-  return {'jpegs': jpegs, 'times': np.array(times, np.float32),
-          'size': np.array(resizer.size), 'info': video.info}
+    raise Loss(
+      'too_short',
+      f'{path}: {len(jpegs)} frames at {rate:g} a second, '
+      f'fewer than min_frames={least}',
+    )
+  return {
+    'jpegs': jpegs,
+    'times': np.array(times, np.float32),
+    'size': np.array(resizer.size),
+    'info': video.info,
+  }
 
 
 class _Resizer:
@@ -153,10 +169,17 @@ class _Resizer:
     self._reformatter = VideoReformatter()
 
   def __call__(self, frame):
-    height, width = self.size[::-1 if self._orientation.transposed else 1]
-    return self._orientation.upright(self._reformatter.reformat(
-      frame, width=width, height=height, format='bgr24', interpolation='AREA',
-      threads=1).to_ndarray())
+    height, width = self.size[:: -1 if self._orientation.transposed else 1]
+    return self._orientation.upright(
+      self._reformatter.reformat(
+        frame,
+        width=width,
+        height=height,
+        format='bgr24',
+        interpolation='AREA',
+        threads=1,
+      ).to_ndarray()
+    )
 
 
 @contextlib.contextmanager
@@ -177,11 +200,14 @@ def _decoding(path):
       finally:
         seconds = video.seconds
   except (av.FFmpegError, ValueError) as error:
-    raise Loss('broken_video', f'{path}: decoding fails after {seconds:.1f} s '
-               f'({error})') from None
+    raise Loss(
+      'broken_video', f'{path}: decoding fails after {seconds:.1f} s ({error})'
+    ) from None
   if video.broken / video.info.rate > MAX_BROKEN_SECONDS:
-    raise Loss('broken_video', f'{path}: {video.broken} packets are damaged, beside '
-               f'{video.count} good frames')
+    raise Loss(
+      'broken_video',
+      f'{path}: {video.broken} packets are damaged, beside {video.count} good frames',
+    )
   _check_length(path, video)
 
 
@@ -200,11 +226,17 @@ def _check_length(path, video):
   if video.info.promised:
     promises.append(video.info.promised - video.seconds)
   if promises and min(promises) > MAX_LENGTH_DIFFERENCE:
-    told = (f'{video.count} of {video.info.frames} frames' if video.info.frames
-            else f'{video.seconds:.1f} of {video.info.promised:.1f} s')
-    raise Loss('broken_video', f'{path}: truncated? It holds {told}; if it is whole, '
-               'write it anew so that its header tells the truth '
-               '(ffmpeg -i IN -c copy OUT)')
+    told = (
+      f'{video.count} of {video.info.frames} frames'
+      if video.info.frames
+      else f'{video.seconds:.1f} of {video.info.promised:.1f} s'
+    )
+    raise Loss(
+      'broken_video',
+      f'{path}: truncated? It holds {told}; if it is whole, '
+      'write it anew so that its header tells the truth '
+      '(ffmpeg -i IN -c copy OUT)',
+    )
 
 
 def _watched(video, tracker, onset):
@@ -230,16 +262,25 @@ class _Cutter:
     self._reformatter = VideoReformatter()
     # Until a face is found, the largest square in the middle of the region.
     width = info.width * info.pixel_aspect
-    self._box = (width * sum(spec.region) / 2, info.height / 2,
-                 min(width, info.height) / self._scale)
+    self._box = (
+      width * sum(spec.region) / 2,
+      info.height / 2,
+      min(width, info.height) / self._scale,
+    )
 
   def add(self, time, frame):
     if self._shrink < 1:
-      width, height = (max(1, round(side * self._shrink))
-                       for side in (frame.width, frame.height))
+      width, height = (
+        max(1, round(side * self._shrink)) for side in (frame.width, frame.height)
+      )
       frame = self._reformatter.reformat(
-        frame, width=width, height=height, format='yuv420p', interpolation='AREA',
-        threads=1)
+        frame,
+        width=width,
+        height=height,
+        format='yuv420p',
+        interpolation='AREA',
+        threads=1,
+      )
     self._waiting.append((time, frame))
     while self._waiting[0][0] + face.LOOKAHEAD_SECONDS <= time:
       self._cut(*self._waiting.popleft())
@@ -259,8 +300,14 @@ class _Cutter:
     columns = image.shape[1] / self._info.width
     rows = image.shape[0] / self._info.height
     # Boxes are measured from the picture's edge, crop() from a pixel's middle.
-    image = face.crop(image, x * columns - 0.5, y * rows - 0.5, side * rows,
-                      self._info.pixel_aspect * rows / columns, self._size)
+    image = face.crop(
+      image,
+      x * columns - 0.5,
+      y * rows - 0.5,
+      side * rows,
+      self._info.pixel_aspect * rows / columns,
+      self._size,
+    )
     self.jpegs.append(_jpeg(image))
     self.times.append(time)
     self.valid.append(valid)
@@ -281,7 +328,8 @@ def pack_frames(found):
     'blob': found['jpegs'],
     'ends': found['jpegs'].ends,
     'info': np.array([info.rate, info.width, info.height, info.pixel_aspect]),
-    **{name: found[name] for name in found if name not in ('jpegs', 'info', 'quality')}}
+    **{name: found[name] for name in found if name not in ('jpegs', 'info', 'quality')},
+  }
   for name, value in found.get('quality', {}).items():
     packed[_QUALITY + name] = np.array(value)
   return packed
@@ -294,11 +342,19 @@ def frame_facts(directory, name):
   """What an account says of the result `name`: dict of numbers, without pictures."""
   with load_result(directory, name) as arrays:
     rate, width, height, aspect = arrays['info'].tolist()
-    return {'frames': len(arrays['times']), 'bytes': int(arrays['ends'][-1]),
-            'video_rate': rate, 'width': int(width), 'height': int(height),
-            'pixel_aspect': aspect,
-            **{key.removeprefix(_QUALITY): arrays[key].item() for key in arrays
-               if key.startswith(_QUALITY)}}
+    return {
+      'frames': len(arrays['times']),
+      'bytes': int(arrays['ends'][-1]),
+      'video_rate': rate,
+      'width': int(width),
+      'height': int(height),
+      'pixel_aspect': aspect,
+      **{
+        key.removeprefix(_QUALITY): arrays[key].item()
+        for key in arrays
+        if key.startswith(_QUALITY)
+      },
+    }
 
 
 def load_frames(directory, name):
@@ -309,7 +365,10 @@ def load_frames(directory, name):
     pixel aspect of the video, and without quality, which `frame_facts` has.
   """
   with load_result(directory, name) as arrays:
-    found = {key: arrays[key] for key in arrays
-             if key not in ('key', 'blob') and not key.startswith(_QUALITY)}
+    found = {
+      key: arrays[key]
+      for key in arrays
+      if key not in ('key', 'blob') and not key.startswith(_QUALITY)
+    }
   ends = found.pop('ends')
   return {'jpegs': load_blobs(directory, name, 'blob', ends), **found}

@@ -15,18 +15,38 @@ from mvp_jax.errors import InputError
 from mvp_jax.raw.table import read_table
 
 # Channels and the unit in which they are stored.
-CHANNELS = {'eda': 'microsiemens', 'ecg': 'millivolt', 'ppg': 'as recorded',
-            'resp': 'as recorded', 'temp': 'celsius', 'emg': 'millivolt'}
+CHANNELS = {
+  'eda': 'microsiemens',
+  'ecg': 'millivolt',
+  'ppg': 'as recorded',
+  'resp': 'as recorded',
+  'temp': 'celsius',
+  'emg': 'millivolt',
+}
 RATINGS = ('valence', 'arousal', 'dominance', 'liking', 'familiarity')
 SCALE = 1.0, 9.0  # of stored ratings, whatever was asked for
 FILE = 'manifest.csv'
 
 _PARTS = ('file', 'rate', 'unit')  # as in eda_file, eda_rate, eda_unit
 _COLUMNS = (
-  'subject', 'trial', 'stimulus', 'duration', 'video', 'video_onset', 'signals',
-  'signals_onset', 'rate', 'time', *CHANNELS,
-  *(f'{channel}_{part}' for channel in CHANNELS for part in _PARTS), *RATINGS,
-  'rating_min', 'rating_max', 'openface', 'openface_face')
+  'subject',
+  'trial',
+  'stimulus',
+  'duration',
+  'video',
+  'video_onset',
+  'signals',
+  'signals_onset',
+  'rate',
+  'time',
+  *CHANNELS,
+  *(f'{channel}_{part}' for channel in CHANNELS for part in _PARTS),
+  *RATINGS,
+  'rating_min',
+  'rating_max',
+  'openface',
+  'openface_face',
+)
 _MAX_NAME, _MAX_FILE_NAME = 60, 255
 _BLANK = ('', 'na', 'n/a', 'nan', 'none')
 
@@ -105,8 +125,10 @@ class Manifest:
     broken = [p for p in self.problems if p.code == 'manifest']
     if broken:
       more = f', and {len(broken) - 1} more' if len(broken) > 1 else ''
-      raise InputError(f'{self.path}: {broken[0]}{more}; python -m '
-                       f'mvp_jax.raw.check {self.path} tells everything')
+      raise InputError(
+        f'{self.path}: {broken[0]}{more}; python -m '
+        f'mvp_jax.raw.check {self.path} tells everything'
+      )
 
 
 def safe(name):
@@ -131,10 +153,13 @@ def read_manifest(path):
   path = path / FILE if path.is_dir() else path
   table = read_table(path, _COLUMNS)
   if 'subject' not in table.columns:
-    raise InputError(f'{path}: no column subject (it has '
-                     f'{", ".join(table.columns)}); say who was recorded')
+    raise InputError(
+      f'{path}: no column subject (it has '
+      f'{", ".join(table.columns)}); say who was recorded'
+    )
   if not {'video', 'signals', 'openface', *(f'{c}_file' for c in CHANNELS)} & set(
-      table.columns):
+    table.columns
+  ):
     raise InputError(f'{path}: no column video and no column signals; name the files')
   problems, recordings = [], []
   reader = _Reader(path, table.columns, problems)
@@ -146,12 +171,14 @@ def read_manifest(path):
   recordings = _numbered(recordings, problems)
   _check_repeats(recordings, problems)
   bad = {p.row for p in problems if p.code == 'manifest'}
-  recordings = sorted((r for r in recordings if r.row not in bad),
-                      key=lambda r: (r.subject, r.trial))
+  recordings = sorted(
+    (r for r in recordings if r.row not in bad), key=lambda r: (r.subject, r.trial)
+  )
   order = {name: i for i, name in enumerate(_COLUMNS)}
   problems.sort(key=lambda p: (p.row, order.get(p.column, 0)))
-  return Manifest(path, len(table.rows), tuple(recordings), tuple(problems),
-                  tuple(table.notes))
+  return Manifest(
+    path, len(table.rows), tuple(recordings), tuple(problems), tuple(table.notes)
+  )
 
 
 class _Reader:
@@ -163,43 +190,58 @@ class _Reader:
   def read(self, number, cells):
     self._row, self._cells = number, cells
     if not 0 < len(self._text('subject')) <= _MAX_NAME:
-      self._wrong('subject', f'blank, or over {_MAX_NAME} characters; say who was '
-                  'recorded')
+      self._wrong(
+        'subject', f'blank, or over {_MAX_NAME} characters; say who was recorded'
+      )
     channels = {c: self._source(c) for c in CHANNELS if self._text(c)}
     self._unused_parts()
     video, openface = self._path('video'), self._path('openface')
     if video is None and openface is None and not channels:
-      self._wrong('video' if 'video' in self._columns else 'signals',
-                  'blank, and no channel (eda, ecg, ...) names a column of a signal '
-                  'file; a trial needs video or signals')
+      self._wrong(
+        'video' if 'video' in self._columns else 'signals',
+        'blank, and no channel (eda, ecg, ...) names a column of a signal '
+        'file; a trial needs video or signals',
+      )
     return {
-      'row': number, 'subject_name': self._text('subject'),
+      'row': number,
+      'subject_name': self._text('subject'),
       'trial': self._whole('trial', least=1),
       'stimulus_name': self._text('stimulus'),
       'duration': self._number('duration', least=1.0),
-      'video': video, 'video_onset': self._number('video_onset', 0.0, least=0.0),
+      'video': video,
+      'video_onset': self._number('video_onset', 0.0, least=0.0),
       'signals_onset': self._number('signals_onset'),
-      'time': self._text('time'), 'channels': channels, 'ratings': self._ratings(),
-      'openface': openface, 'openface_face': self._whole('openface_face', least=0)}
+      'time': self._text('time'),
+      'channels': channels,
+      'ratings': self._ratings(),
+      'openface': openface,
+      'openface_face': self._whole('openface_face', least=0),
+    }
 
   def _source(self, channel):
     where = f'{channel}_file' if self._text(f'{channel}_file') else 'signals'
     file = self._path(where)
     if file is None:
-      self._wrong(channel, f'names column {self._text(channel)!r}, but signals names '
-                  'no file')
+      self._wrong(
+        channel, f'names column {self._text(channel)!r}, but signals names no file'
+      )
     rate = self._number(f'{channel}_rate', least=0.5)
     return Source(
-      file, self._text(channel),
+      file,
+      self._text(channel),
       self._number('rate', least=0.5) if rate is None else rate,
-      self._text(f'{channel}_unit'))
+      self._text(f'{channel}_unit'),
+    )
 
   def _unused_parts(self):
     for channel in CHANNELS:
       for part in _PARTS:
         if self._text(f'{channel}_{part}') and not self._text(channel):
-          self._wrong(channel, f'blank, but {channel}_{part} is given; say which '
-                      'column of the file it is (name, or number from 1)')
+          self._wrong(
+            channel,
+            f'blank, but {channel}_{part} is given; say which '
+            'column of the file it is (name, or number from 1)',
+          )
           break
 
   def _ratings(self):
@@ -208,16 +250,21 @@ class _Reader:
     rated = [name for name, text in given.items() if text.lower() not in _BLANK]
     for name in given:
       if name not in rated and name in ('valence', 'arousal'):
-        self._wrong(name, 'blank; rate the trial, or go on without it',
-                    'missing_rating')
+        self._wrong(
+          name, 'blank; rate the trial, or go on without it', 'missing_rating'
+        )
     low, high = self._scale() if rated else SCALE
     for name in rated:
       value = self._number(name, code='bad_rating')
       if value is None or low is None:
         continue
       if not low <= value <= high:
-        self._wrong(name, f'{value:g} is outside of {low:g} to {high:g} (columns '
-                    'rating_min and rating_max, 1 and 9 without them)', 'bad_rating')
+        self._wrong(
+          name,
+          f'{value:g} is outside of {low:g} to {high:g} (columns '
+          'rating_min and rating_max, 1 and 9 without them)',
+          'bad_rating',
+        )
         continue
       bottom, top = SCALE
       ratings[name] = bottom + (top - bottom) * (value - low) / (high - low)
@@ -230,8 +277,9 @@ class _Reader:
       return SCALE
     for column in columns:
       if not self._text(column):
-        self._wrong(column, 'blank; give the lowest and the highest answer that was '
-                    'possible')
+        self._wrong(
+          column, 'blank; give the lowest and the highest answer that was possible'
+        )
     low, high = (self._number(column) for column in columns)
     if low is None or high is None:
       return None, None
@@ -271,7 +319,7 @@ class _Reader:
 
   def _whole(self, column, least):
     value = self._number(column)
-    if value is not None and not (value >= least and value == int(value) < 2 ** 31):
+    if value is not None and not (value >= least and value == int(value) < 2**31):
       self._wrong(column, f'{value:g} is not a whole number from {least}')
       return None
     return None if value is None else int(value)
@@ -285,23 +333,36 @@ class _Reader:
 def _numbered(found, problems):
   """Recordings with numbers for subjects, stimuli and, if none is given, trials."""
   alike = dict(_alike([(f['row'], f['subject_name']) for f in found]))
-  problems.extend(Problem(row, 'subject', 'manifest', text)
-                  for row, text in alike.items())
-  subjects = _numbers({f['subject_name'] for f in found if f['row'] not in alike},
-                      'subject')
+  problems.extend(
+    Problem(row, 'subject', 'manifest', text) for row, text in alike.items()
+  )
+  subjects = _numbers(
+    {f['subject_name'] for f in found if f['row'] not in alike}, 'subject'
+  )
   stimuli = _numbers({f['stimulus_name'] for f in found} - {''}, 'stimulus')
   without = [f for f in found if f['trial'] is None]
   if without and len(without) < len(found):
-    problems.extend(Problem(f['row'], 'trial', 'manifest', 'blank; give every trial a '
-                            'number, or none') for f in without)
+    problems.extend(
+      Problem(
+        f['row'], 'trial', 'manifest', 'blank; give every trial a number, or none'
+      )
+      for f in without
+    )
   counts = {}
   recordings = []
   for fields in found:
     name = fields['subject_name']
     counts[name] = counts.get(name, 0) + 1
-    recordings.append(Recording(**fields | {
-      'subject': subjects.get(name, 0), 'trial': fields['trial'] or counts[name],
-      'stimulus': stimuli.get(fields['stimulus_name'], 0)}))
+    recordings.append(
+      Recording(
+        **fields
+        | {
+          'subject': subjects.get(name, 0),
+          'trial': fields['trial'] or counts[name],
+          'stimulus': stimuli.get(fields['stimulus_name'], 0),
+        }
+      )
+    )
   return recordings
 
 
@@ -309,8 +370,9 @@ def _numbers(names, what):
   """{name: number}. Raises InputError if two names have one number."""
   numbers = {name: _number(name) for name in names}
   if len(set(numbers.values())) < len(numbers):
-    raise InputError(f'column {what}: two of {", ".join(sorted(names))} have one '
-                     'number; rename one')
+    raise InputError(
+      f'column {what}: two of {", ".join(sorted(names))} have one number; rename one'
+    )
   return numbers
 
 
@@ -333,27 +395,50 @@ def _alike(named):
     key = re.sub(r'0*(\d+)', r'\1', key)
     before = first.setdefault(key, (row, name))
     if before[1] != name:
-      yield row, (f'{name!r} looks like {before[1]!r} of row {before[0]}; write one '
-                  'person in one way, or they end up in training and test')
+      yield (
+        row,
+        (
+          f'{name!r} looks like {before[1]!r} of row {before[0]}; write one '
+          'person in one way, or they end up in training and test'
+        ),
+      )
 
 
 def _check_repeats(recordings, problems):
   seen = {}
   for r in recordings:
-    keys = [('trial', f'subject {r.subject_name} has trial {r.trial}',
-             ('trial', r.trial_id))]
+    keys = [
+      ('trial', f'subject {r.subject_name} has trial {r.trial}', ('trial', r.trial_id))
+    ]
     if r.video is not None:
-      keys.append(('video', f'{r.video.name} from {r.video_onset:g} s is',
-                   ('video', r.video, r.video_onset)))
-    keys += [(channel, f'{source.file.name}, {source.column}, from '
-              f'{r.signals_onset or 0:g} s is',
-              ('signals', source.file, source.column, r.signals_onset))
-             for channel, source in r.channels.items()]
+      keys.append(
+        (
+          'video',
+          f'{r.video.name} from {r.video_onset:g} s is',
+          ('video', r.video, r.video_onset),
+        )
+      )
+    keys += [
+      (
+        channel,
+        f'{source.file.name}, {source.column}, from {r.signals_onset or 0:g} s is',
+        ('signals', source.file, source.column, r.signals_onset),
+      )
+      for channel, source in r.channels.items()
+    ]
     for column, what, key in keys:
       before = seen.setdefault(key, (r.row, column))
       if before != (r.row, column):
-        problems.append(Problem(
-          r.row, column, 'manifest',
-          f'{what} also in row {before[0]}; ' + (
-            'number them apart' if column == 'trial' else
-            'name the file or the onset of this trial')))
+        problems.append(
+          Problem(
+            r.row,
+            column,
+            'manifest',
+            f'{what} also in row {before[0]}; '
+            + (
+              'number them apart'
+              if column == 'trial'
+              else 'name the file or the onset of this trial'
+            ),
+          )
+        )

@@ -11,8 +11,21 @@ import zlib
 
 import numpy as np
 
-_NUMBERS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8',
-            12: 'i8', 13: 'u8', 16: 'u1', 17: 'u2', 18: 'u4'}
+_NUMBERS = {
+  1: 'i1',
+  2: 'u1',
+  3: 'i2',
+  4: 'u2',
+  5: 'i4',
+  6: 'u4',
+  7: 'f4',
+  9: 'f8',
+  12: 'i8',
+  13: 'u8',
+  16: 'u1',
+  17: 'u2',
+  18: 'u4',
+}
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR, _NUMERIC, _OPAQUE = 1, 2, 4, range(6, 16), 17
 _MAX_NAME = 64  # characters of a field's name
@@ -84,7 +97,7 @@ def _element(blob, at, order):
   kind, size = struct.unpack_from(f'{order}II', blob, at)
   start = at + 8
   if kind >> 16:  # up to four bytes stand in the tag itself
-    kind, size, start = kind & 0xffff, kind >> 16, at + 4
+    kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
     if size > 4:
       raise ValueError('an element of no known kind')
     after = at + 8
@@ -94,7 +107,7 @@ def _element(blob, at, order):
       after += -size % 8
   if start + size > len(blob):
     raise ValueError(f'it ends within an element of {size} bytes')
-  return kind, memoryview(blob)[start:start + size], after
+  return kind, memoryview(blob)[start : start + size], after
 
 
 def _numbers(kind, part, order):
@@ -107,7 +120,7 @@ def _matrix(part, order):
   """Name of a matrix, and a function that reads its value."""
   kind, flags, at = _element(part, 0, order)
   flags = _numbers(kind, flags, order)
-  if len(flags) and int(flags[0]) & 0xff == _OPAQUE:  # has no shape
+  if len(flags) and int(flags[0]) & 0xFF == _OPAQUE:  # has no shape
     kind, name, at = _element(part, at, order)
     return bytes(name).decode('latin1'), _other_kind
   kind, shape, at = _element(part, at, order)
@@ -116,7 +129,8 @@ def _matrix(part, order):
   if len(flags) < 1 or len(shape) < 2 or min(shape) < 0:
     raise ValueError('a matrix without a shape')
   return bytes(name).decode('latin1'), lambda: _value(
-    part, at, order, int(flags[0]) & 0xff, shape)
+    part, at, order, int(flags[0]) & 0xFF, shape
+  )
 
 
 def _other_kind():
@@ -167,8 +181,10 @@ def _structs(part, at, order, shape):
   _, names, at = _element(part, at, order)
   if len(length) != 1 or not 0 < length[0] <= _MAX_NAME or len(names) % length[0]:
     raise ValueError('a struct without names of its fields')
-  names = [bytes(names[i:i + length[0]]).partition(b'\0')[0].decode('latin1')
-           for i in range(0, len(names), length[0])]
+  names = [
+    bytes(names[i : i + length[0]]).partition(b'\0')[0].decode('latin1')
+    for i in range(0, len(names), length[0])
+  ]
   count = math.prod(shape)
   fields = []
   for read in _matrices(part, at, order, count * len(names)):
@@ -178,6 +194,7 @@ def _structs(part, at, order, shape):
       fields.append(None)
   found = np.empty(count, object)
   for i in range(count):
-    found[i] = dict(zip(names, fields[i * len(names):(i + 1) * len(names)],
-                        strict=True))
+    found[i] = dict(
+      zip(names, fields[i * len(names) : (i + 1) * len(names)], strict=True)
+    )
   return found[0] if count == 1 else found.reshape(shape, order='F')

@@ -69,19 +69,32 @@ def read_openface(path, frame_times=None, face=None, between=None):
   table = _table(path)
   rows = {name: table[name].to_numpy(np.float64) for name in _NEEDED}
   frames = rows['frame']
-  if not (np.isfinite(frames).all() and (frames == np.round(frames)).all()
-          and frames.min() >= 1):
+  if not (
+    np.isfinite(frames).all()
+    and (frames == np.round(frames)).all()
+    and frames.min() >= 1
+  ):
     raise _broken(path, 'column frame: not whole numbers from 1')
   values = np.stack([rows[name] for name in (*_R, *_C)], 1)
   with np.errstate(invalid='ignore'):
-    valid = ((rows['success'] == 1) & (rows['confidence'] >= MIN_CONFIDENCE)
-             & np.isfinite(values).all(1)
-             & (values >= 0).all(1) & (values[:, :17] <= 5).all(1))
+    valid = (
+      (rows['success'] == 1)
+      & (rows['confidence'] >= MIN_CONFIDENCE)
+      & np.isfinite(values).all(1)
+      & (values >= 0).all(1)
+      & (values[:, :17] <= 5).all(1)
+    )
   last = int(frames.max())
-  if frame_times is not None and last < len(frame_times) and (
-      frame_times[-1] - frame_times[last - 1] > _MAX_MISSING):
-    raise Loss('length_mismatch', f'{path}: it ends at frame {last}, the video has '
-               f'{len(frame_times)}; was OpenFace stopped? Run it again')
+  if (
+    frame_times is not None
+    and last < len(frame_times)
+    and (frame_times[-1] - frame_times[last - 1] > _MAX_MISSING)
+  ):
+    raise Loss(
+      'length_mismatch',
+      f'{path}: it ends at frame {last}, the video has '
+      f'{len(frame_times)}; was OpenFace stopped? Run it again',
+    )
   if between is None:
     chosen, face = _choose(path, table, valid, face)
   else:
@@ -98,8 +111,11 @@ def read_openface(path, frame_times=None, face=None, between=None):
     times = np.interp(np.arange(count), index[order], stamps)
   else:
     if count > len(frame_times) + _LATE_FRAMES:
-      raise _broken(path, f'it has frame {count}, the video only {len(frame_times)}; '
-                    'is it of another video?')
+      raise _broken(
+        path,
+        f'it has frame {count}, the video only {len(frame_times)}; '
+        'is it of another video?',
+      )
     times, count = np.asarray(frame_times, np.float64), len(frame_times)
     inside = index < count
     index, values, valid = index[inside], values[inside], valid[inside]
@@ -123,8 +139,14 @@ def _table(path):
       _check_layout(path, names)
       wanted = {*_NEEDED, 'face_id', 'x_0', 'x_16'}
       table = pandas.read_csv(
-        path, skiprows=1, header=None, names=names, index_col=False,
-        skipinitialspace=True, usecols=[n for n in names if n in wanted])
+        path,
+        skiprows=1,
+        header=None,
+        names=names,
+        index_col=False,
+        skipinitialspace=True,
+        usecols=[n for n in names if n in wanted],
+      )
     table = table.apply(pandas.to_numeric, errors='coerce')
   except Loss:
     raise
@@ -142,11 +164,17 @@ def _check_layout(path, names):
     return
   other = [name for name in names if re.fullmatch(r'AU_?\d+', name)]
   if other:
-    raise _broken(path, f'columns such as {other[0]} are not of OpenFace 2.x but of '
-                  'OpenFace 3, Py-Feat or LibreFace, whose numbers mean something '
-                  'else; write it with OpenFace 2.x')
-  raise _broken(path, f'no column {missing[0]} ({len(missing)} of {len(_NEEDED)} are '
-                'missing); write it with OpenFace 2.x: FeatureExtraction -f VIDEO -aus')
+    raise _broken(
+      path,
+      f'columns such as {other[0]} are not of OpenFace 2.x but of '
+      'OpenFace 3, Py-Feat or LibreFace, whose numbers mean something '
+      'else; write it with OpenFace 2.x',
+    )
+  raise _broken(
+    path,
+    f'no column {missing[0]} ({len(missing)} of {len(_NEEDED)} are '
+    'missing); write it with OpenFace 2.x: FeatureExtraction -f VIDEO -aus',
+  )
 
 
 def _choose(path, table, valid, face):
@@ -162,25 +190,33 @@ def _choose(path, table, valid, face):
   if face is None:
     face = max(known, key=lambda i: (valid[ids == i].sum(), _size(table, ids == i), -i))
   elif face not in known:
-    raise _broken(path, f'no face {face}; there are '
-                  f'{", ".join(map(str, known[:12]))}')
+    raise _broken(path, f'no face {face}; there are {", ".join(map(str, known[:12]))}')
   return ids == face, int(face)
 
 
 def _choose_between(path, table, valid, between):
   """For each frame the row of the surest face whose middle lies there."""
   if 'x_0' not in table or 'x_16' not in table:
-    raise _broken(path, 'it has no landmarks (x_0, x_16) to tell several people apart '
-                  'by; write it with FaceLandmarkVidMulti -aus -2Dfp')
+    raise _broken(
+      path,
+      'it has no landmarks (x_0, x_16) to tell several people apart '
+      'by; write it with FaceLandmarkVidMulti -aus -2Dfp',
+    )
   ends = table[['x_0', 'x_16']].to_numpy(np.float64)
   middle, size = ends.mean(1), np.ptp(ends, axis=1)
   rows = np.flatnonzero((between[0] <= middle) & (middle < between[1]))
   if not len(rows):
-    raise _broken(path, f'no face between pixels {between[0]:.0f} and {between[1]:.0f} '
-                  'from the left; is it of another video?')
+    raise _broken(
+      path,
+      f'no face between pixels {between[0]:.0f} and {between[1]:.0f} '
+      'from the left; is it of another video?',
+    )
   frames = table['frame'].to_numpy()
-  best_last = rows[np.lexsort((size[rows], table['confidence'].to_numpy()[rows],
-                               valid[rows], frames[rows]))]
+  best_last = rows[
+    np.lexsort(
+      (size[rows], table['confidence'].to_numpy()[rows], valid[rows], frames[rows])
+    )
+  ]
   _, first_from_behind = np.unique(frames[best_last][::-1], return_index=True)
   chosen = best_last[::-1][first_from_behind]
   ids = table['face_id'].to_numpy()[chosen] if 'face_id' in table else np.zeros(1)

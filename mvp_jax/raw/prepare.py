@@ -74,6 +74,7 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
 
     if isinstance(workers, str):
       from mvp_jax.raw import beam  # It builds on this module.
+
       beam.run(function, numbered, directory, workers, tell)
     else:
       jobs = [(function, task, directory) for _, task in numbered]
@@ -84,8 +85,7 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
 
 def at_most(workers, limit):
   """`workers` for tasks that take much memory; a Beam pipeline's are its own affair."""
-  return (workers if isinstance(workers, str)
-          else min(workers or available(), limit))
+  return workers if isinstance(workers, str) else min(workers or available(), limit)
 
 
 def result_path(directory, name):

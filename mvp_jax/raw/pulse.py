@@ -31,7 +31,8 @@ def skin_colour(image):
   height, width = image.shape[:2]
   y, x = np.ogrid[:height, :width]
   middle = (((x + 0.5) / width - 0.5) / 0.30) ** 2 + (
-    ((y + 0.5) / height - 0.5) / 0.36) ** 2 < 1
+    ((y + 0.5) / height - 0.5) / 0.36
+  ) ** 2 < 1
   colours = image[middle]
   if not len(colours):
     return np.full(3, np.nan)
@@ -65,7 +66,8 @@ def pos(colours, rate):
   starts = np.flatnonzero((np.isfinite(windows) & (windows > 0)).all(axis=(1, 2)))
   windows = windows[starts]  # [window, colour, time]
   red, green, blue = np.moveaxis(
-    windows / windows.mean(axis=2, keepdims=True) - 1, 1, 0)
+    windows / windows.mean(axis=2, keepdims=True) - 1, 1, 0
+  )
   one, two = green - blue, green + blue - 2 * red
   spread = two.std(axis=1, keepdims=True)
   alpha = one.std(axis=1, keepdims=True) / np.where(spread > 0, spread, np.inf)

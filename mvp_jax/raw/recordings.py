@@ -62,8 +62,9 @@ def fingerprint(manifest):
   return digest.hexdigest()[:16]
 
 
-def prepare_trials(manifest, channels, rate, clean, frames, directory, workers=None,
-                   action_units=False):
+def prepare_trials(
+  manifest, channels, rate, clean, frames, directory, workers=None, action_units=False
+):
   """Prepares every trial; results stay in `directory` until all is written.
 
   Args:
@@ -80,27 +81,48 @@ def prepare_trials(manifest, channels, rate, clean, frames, directory, workers=N
     list of Outcome, one per recording and in the same order.
   """
   recordings = manifest.recordings
-  problems = {p.row: Loss(p.code, str(p)) for p in reversed(manifest.problems)
-              if p.code != 'manifest'}
+  problems = {
+    p.row: Loss(p.code, str(p))
+    for p in reversed(manifest.problems)
+    if p.code != 'manifest'
+  }
   todo = [r for r in recordings if r.row not in problems]
   wanted = channels, rate, clean, frames is not None, action_units
-  tasks = [Task(r.trial_id, (r, *wanted), tuple(
-    part for path in _files(r) for part in _parts(path))) for r in todo]
-  losses = run_tasks(prepare_signals, tasks, directory / 'signals', 'Signals',
-                     'trials', workers)
+  tasks = [
+    Task(
+      r.trial_id,
+      (r, *wanted),
+      tuple(part for path in _files(r) for part in _parts(path)),
+    )
+    for r in todo
+  ]
+  losses = run_tasks(
+    prepare_signals, tasks, directory / 'signals', 'Signals', 'trials', workers
+  )
   problems |= {r.row: loss for r, loss in zip(todo, losses, strict=True) if loss}
   if frames is not None:
     todo = [r for r in recordings if r.row not in problems]
     videos = list(dict.fromkeys(r.video for r in todo))
     tasks = [Task(_video_name(path), (path, frames), (path,)) for path in videos]
-    losses = dict(zip(videos, run_tasks(
-      _frames, tasks, directory / 'frames', 'Face videos', 'videos', workers),
-      strict=True))
-    problems |= {r.row: Loss(losses[r.video].code, f'row {r.row}, column video: '
-                             f'{losses[r.video].reason}')
-                 for r in todo if losses[r.video]}
-  return [_outcome(r, problems.get(r.row), channels, frames, directory)
-          for r in recordings]
+    losses = dict(
+      zip(
+        videos,
+        run_tasks(
+          _frames, tasks, directory / 'frames', 'Face videos', 'videos', workers
+        ),
+        strict=True,
+      )
+    )
+    problems |= {
+      r.row: Loss(
+        losses[r.video].code, f'row {r.row}, column video: {losses[r.video].reason}'
+      )
+      for r in todo
+      if losses[r.video]
+    }
+  return [
+    _outcome(r, problems.get(r.row), channels, frames, directory) for r in recordings
+  ]
 
 
 def prepare_signals(recording, channels, rate, clean, video, must_have_units=False):
@@ -113,17 +135,22 @@ def prepare_signals(recording, channels, rate, clean, video, must_have_units=Fal
     action_units = units_of(recording, frame_times)
   seen = action_units is not None and (must_have_units or not found)
   seconds = trial_seconds(
-    recording, found, frame_times if video else action_units.times if seen else None,
-    'video' if video else 'openface')
+    recording,
+    found,
+    frame_times if video else action_units.times if seen else None,
+    'video' if video else 'openface',
+  )
   judged = judge(recording, found, seconds)
   trial_units = on_clock(action_units, recording.video_onset, seconds)
   if must_have_units:
     with _at(recording, 'openface'):
       require_faces(recording.openface, trial_units)
-  return {**_stored(recording, found, judged, seconds, rate, clean),
-          'seconds': np.array(seconds),
-          'units': np.array([channel.unit for channel in found.values()], np.str_),
-          **trial_units}
+  return {
+    **_stored(recording, found, judged, seconds, rate, clean),
+    'seconds': np.array(seconds),
+    'units': np.array([channel.unit for channel in found.values()], np.str_),
+    **trial_units,
+  }
 
 
 def judge(recording, found, seconds):
@@ -136,7 +163,8 @@ def judge(recording, found, seconds):
     begin = onset(recording, channel)
     first, end = np.searchsorted(channel.times, (begin, begin + seconds))
     judged[name] = raw_channels.judge(
-      channel.values, channel.rate, name, channel.unit, slice(first, end))
+      channel.values, channel.rate, name, channel.unit, slice(first, end)
+    )
   problems = {name: problem_of(recording, name, one) for name, one in judged.items()}
   with _at(recording, next(iter(found), '')):
     raw_channels.require_one('', problems)
@@ -153,26 +181,36 @@ def _stored(recording, found, judged, seconds, rate, clean):
   """The channels at the rate of all."""
   length = round(seconds * rate)
   if not found:
-    return {'signals': np.zeros((length, 0), np.float32),
-            'signal_valid': np.zeros((length, 0), bool),
-            'signal_quality': np.zeros((0, len(raw_channels.MEASURES)), np.float32),
-            'masked': np.zeros(0, np.str_)}
+    return {
+      'signals': np.zeros((length, 0), np.float32),
+      'signal_valid': np.zeros((length, 0), bool),
+      'signal_quality': np.zeros((0, len(raw_channels.MEASURES)), np.float32),
+      'masked': np.zeros(0, np.str_),
+    }
   aside = round(_SETTLING_SECONDS * rate)
   trial, filled = slice(aside, aside + length), []
   for name, channel in found.items():
     begin = onset(recording, channel)
     values, valid = resample(
-      *_around(judged[name].values, channel.times, begin, seconds), rate,
-      length + 2 * aside, begin - aside / rate)
-    values, good = raw_channels.fill(
-      np.where(valid, values, np.nan), rate, name, clean)
+      *_around(judged[name].values, channel.times, begin, seconds),
+      rate,
+      length + 2 * aside,
+      begin - aside / rate,
+    )
+    values, good = raw_channels.fill(np.where(valid, values, np.nan), rate, name, clean)
     valid = (valid & good)[trial]
     filled.append((np.where(valid, values[trial], 0), valid))
   stored = raw_channels.stored(
-    filled, [dataclasses.astuple(one.quality) for one in judged.values()],
-    [one.problem for one in judged.values()])
-  return {'signals': stored['values'], 'signal_valid': stored['valid'],
-          'signal_quality': stored['quality'], 'masked': stored['masked']}
+    filled,
+    [dataclasses.astuple(one.quality) for one in judged.values()],
+    [one.problem for one in judged.values()],
+  )
+  return {
+    'signals': stored['values'],
+    'signal_valid': stored['valid'],
+    'signal_quality': stored['quality'],
+    'masked': stored['masked'],
+  }
 
 
 def channel_of(recording, name):
@@ -186,24 +224,36 @@ def channel_of(recording, name):
   """
   source = recording.channels.get(name)
   if source is None:
-    raise Loss('missing_signals', f'row {recording.row}, column {name}: blank, while '
-               'it is to be used; name the column of the signal file, or leave the '
-               'channel out (channels)')
+    raise Loss(
+      'missing_signals',
+      f'row {recording.row}, column {name}: blank, while '
+      'it is to be used; name the column of the signal file, or leave the '
+      'channel out (channels)',
+    )
   with _at(recording, name):
     channel = read_channel(source.file, source.column, source.rate, recording.time)
     channel = units.convert(name, channel, source.unit)
     begin = onset(recording, channel)
     where = 'time' if recording.time else 'seconds from the start'
-    if not (channel.times[0] - MAX_LENGTH_DIFFERENCE <= begin
-            < channel.end - _MIN_SECONDS):
-      raise Loss('length_mismatch', f'{source.file}: signals_onset {begin:g} does not '
-                 f'lie in it, from {channel.times[0]:g} to {channel.end:g} ({where})')
+    if not (
+      channel.times[0] - MAX_LENGTH_DIFFERENCE <= begin < channel.end - _MIN_SECONDS
+    ):
+      raise Loss(
+        'length_mismatch',
+        f'{source.file}: signals_onset {begin:g} does not '
+        f'lie in it, from {channel.times[0]:g} to {channel.end:g} ({where})',
+      )
     left = channel.end - begin
     if recording.duration and left < recording.duration - MAX_LENGTH_DIFFERENCE:
-      raise Loss('length_mismatch', f'{source.file}: it ends {left:.1f} s after the '
-                 f'onset, duration is {recording.duration:g}')
-    window = channel.values[(channel.times >= begin) & (
-      channel.times < begin + (recording.duration or math.inf))]
+      raise Loss(
+        'length_mismatch',
+        f'{source.file}: it ends {left:.1f} s after the '
+        f'onset, duration is {recording.duration:g}',
+      )
+    window = channel.values[
+      (channel.times >= begin)
+      & (channel.times < begin + (recording.duration or math.inf))
+    ]
     window = window[np.isfinite(window)]  # whether enough of it is, `judge` says
     if len(window) and (problem := units.implausible(name, channel.unit, window)):
       raise Loss('bad_signal', f'{source.file}: {source.column}: {problem}')
@@ -231,18 +281,26 @@ def video_times(recording):
   path = recording.video
   with _at(recording, 'video'):
     if path is None:
-      raise Loss('missing_video', 'blank, while video is to be used; name the file, or '
-                 'leave video out')
+      raise Loss(
+        'missing_video',
+        'blank, while video is to be used; name the file, or leave video out',
+      )
     if not path.is_file():
       raise Loss('missing_video', f'{path}: no such file')
     times = packet_times(path)
     left = times[-1] + times[-1] / max(1, len(times) - 1) - recording.video_onset
     if left < _MIN_SECONDS:
-      raise Loss('length_mismatch', f'{path}: video_onset {recording.video_onset:g} '
-                 f'lies after its end, {times[-1]:.1f} s')
+      raise Loss(
+        'length_mismatch',
+        f'{path}: video_onset {recording.video_onset:g} '
+        f'lies after its end, {times[-1]:.1f} s',
+      )
     if recording.duration and left < recording.duration - MAX_LENGTH_DIFFERENCE:
-      raise Loss('length_mismatch', f'{path}: it ends {left:.1f} s after the onset, '
-                 f'duration is {recording.duration:g}')
+      raise Loss(
+        'length_mismatch',
+        f'{path}: it ends {left:.1f} s after the onset, '
+        f'duration is {recording.duration:g}',
+      )
   return times
 
 
@@ -250,8 +308,10 @@ def units_of(recording, frame_times):
   """The ActionUnits of a trial. Raises Loss, also if it names no OpenFace file."""
   with _at(recording, 'openface'):
     if recording.openface is None:
-      raise Loss('missing_openface', 'blank, while action units are to be used; name '
-                 'the CSV that OpenFace wrote')
+      raise Loss(
+        'missing_openface',
+        'blank, while action units are to be used; name the CSV that OpenFace wrote',
+      )
     return read_openface(recording.openface, frame_times, recording.openface_face)
 
 
@@ -267,21 +327,27 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
   Raises:
     Loss: length_mismatch.
   """
-  ends = {name: channel.end - onset(recording, channel)
-          for name, channel in channels.items()}
+  ends = {
+    name: channel.end - onset(recording, channel) for name, channel in channels.items()
+  }
   if frame_times is not None:
     step = frame_times[-1] / (len(frame_times) - 1)
     ends[shown] = frame_times[-1] + step - recording.video_onset
   if not ends:
-    raise Loss('missing_signals', f'row {recording.row}, column signals: no channel '
-               'and no video is to be used')
+    raise Loss(
+      'missing_signals',
+      f'row {recording.row}, column signals: no channel and no video is to be used',
+    )
   if recording.duration:
     return recording.duration
   first, last = min(ends, key=ends.get), max(ends, key=ends.get)
   if ends[last] - ends[first] > MAX_LENGTH_DIFFERENCE:
-    raise Loss('length_mismatch', f'row {recording.row}, column {first}: from the '
-               f'onset it goes on for {ends[first]:.1f} s, {last} for '
-               f'{ends[last]:.1f}; correct the onsets, or give duration')
+    raise Loss(
+      'length_mismatch',
+      f'row {recording.row}, column {first}: from the '
+      f'onset it goes on for {ends[first]:.1f} s, {last} for '
+      f'{ends[last]:.1f}; correct the onsets, or give duration',
+    )
   return ends[first]
 
 
@@ -308,8 +374,11 @@ def load_trial_frames(directory, recording, seconds):
   found = load_frames(directory / 'frames', _video_name(recording.video))
   times = found['times'] - np.float32(recording.video_onset)
   first, end = np.searchsorted(times, (-1e-3, seconds)).tolist()
-  return found | {'times': times[first:end]} | {
-    name: found[name][first:end] for name in ('jpegs', 'valid', 'boxes')}
+  return (
+    found
+    | {'times': times[first:end]}
+    | {name: found[name][first:end] for name in ('jpegs', 'valid', 'boxes')}
+  )
 
 
 def _around(values, times, begin, seconds):
@@ -323,27 +392,45 @@ def _outcome(recording, problem, channels, frames, directory):
   if problem is not None:
     return Outcome(recording, problem.code, problem.reason, {})
   with load_result(directory / 'signals', recording.trial_id) as arrays:
-    facts = {'seconds': float(arrays['seconds']), 'units': arrays['units'].tolist(),
-             'au_frames': len(arrays['au_valid']), 'au_valid': int(
-               arrays['au_valid'].sum()),
-             **raw_channels.signal_facts(
-               channels, arrays['signal_valid'], arrays['signal_quality'],
-               arrays['masked'].tolist())}
+    facts = {
+      'seconds': float(arrays['seconds']),
+      'units': arrays['units'].tolist(),
+      'au_frames': len(arrays['au_valid']),
+      'au_valid': int(arrays['au_valid'].sum()),
+      **raw_channels.signal_facts(
+        channels,
+        arrays['signal_valid'],
+        arrays['signal_quality'],
+        arrays['masked'].tolist(),
+      ),
+    }
   if frames is not None:
     found = load_trial_frames(directory, recording, facts['seconds'])
     if not len(found['valid']) or found['valid'].mean() < MIN_FACE_SHARE:
       share = found['valid'].mean() if len(found['valid']) else 0
-      return Outcome(recording, 'no_face', f'row {recording.row}, column video: '
-                     f'{recording.video}: a face in {share:.1%} of the trial\'s frames',
-                     {})
+      return Outcome(
+        recording,
+        'no_face',
+        f'row {recording.row}, column video: '
+        f"{recording.video}: a face in {share:.1%} of the trial's frames",
+        {},
+      )
     rate, _, _, pixel_aspect = found['info'].tolist()
     # Of this trial; what the video has besides is not.
-    quality = face_quality(found['times'], found['valid'], found['boxes'], pixel_aspect,
-                           crop_scale(frames.crop))
+    quality = face_quality(
+      found['times'],
+      found['valid'],
+      found['boxes'],
+      pixel_aspect,
+      crop_scale(frames.crop),
+    )
     whole = frame_facts(directory / 'frames', _video_name(recording.video))
     facts |= quality | {
-      'broken_packets': whole['broken_packets'], 'frames': len(found['times']),
-      'video_rate': rate, 'bytes': sum(map(len, found['jpegs']))}
+      'broken_packets': whole['broken_packets'],
+      'frames': len(found['times']),
+      'video_rate': rate,
+      'bytes': sum(map(len, found['jpegs'])),
+    }
   return Outcome(recording, 'ok', '', facts)
 
 
@@ -356,8 +443,15 @@ def _video_name(path):
 
 
 def _files(recording):
-  return [path for path in (recording.video, recording.openface, *(
-    source.file for source in recording.channels.values())) if path is not None]
+  return [
+    path
+    for path in (
+      recording.video,
+      recording.openface,
+      *(source.file for source in recording.channels.values()),
+    )
+    if path is not None
+  ]
 
 
 def _parts(path):
@@ -365,8 +459,9 @@ def _parts(path):
   path = Path(path)
   if path.is_dir():
     return tuple(sorted(path.glob('*.csv')))
-  if path.suffix == '.hea' or (not path.exists() and path.with_name(
-      path.name + '.hea').exists()):
+  if path.suffix == '.hea' or (
+    not path.exists() and path.with_name(path.name + '.hea').exists()
+  ):
     return tuple(sorted(path.parent.glob(f'{path.stem}.*')))
   return (path,) if path.exists() else ()
 
@@ -377,10 +472,13 @@ def _at(recording, column):
   try:
     yield
   except Loss as loss:
-    raise Loss(loss.code, f'row {recording.row}, column {column}: '
-               f'{loss.reason}') from None
+    raise Loss(
+      loss.code, f'row {recording.row}, column {column}: {loss.reason}'
+    ) from None
   except OSError as error:  # no right to look, a drive that went away
     code = {'video': 'missing_video', 'openface': 'missing_openface'}.get(
-      column, 'missing_signals')
-    raise Loss(code, f'row {recording.row}, column {column}: {error.filename}: '
-               f'{error.strerror}') from None
+      column, 'missing_signals'
+    )
+    raise Loss(
+      code, f'row {recording.row}, column {column}: {error.filename}: {error.strerror}'
+    ) from None

@@ -36,14 +36,17 @@ def resample(values, times, rate, length, start=0.0):
   """
   values, times = np.asarray(values, np.float64), np.asarray(times, np.float64)
   if values.shape != times.shape or values.ndim != 1 or len(values) < 2:
-    raise InputError(f'signal: {values.shape} values at {times.shape} times; give at '
-                     'least two, and as many of both')
+    raise InputError(
+      f'signal: {values.shape} values at {times.shape} times; give at '
+      'least two, and as many of both'
+    )
   if not (rate > 0 and np.isfinite(rate)):
     raise InputError(f'signal: a rate of {rate} Hz; give one above 0')
   steps = np.diff(times)
   if not (np.isfinite(times).all() and (steps > 0).all()):
-    raise InputError('signal: its times do not rise; sort its rows and drop those '
-                     'that come twice')
+    raise InputError(
+      'signal: its times do not rise; sort its rows and drop those that come twice'
+    )
   step = np.median(steps)
   grid = times[0] + step * np.arange(round((times[-1] - times[0]) / step) + 1)
   even, good = _on_grid(values, times, grid, step)
@@ -99,6 +102,11 @@ def _cubic(new, grid, even):
   left = np.minimum(place.astype(int), len(grid) - 2)
   t = place - left
   before, one, two, after = (
-    even[np.clip(left + shift, 0, len(grid) - 1)] for shift in (-1, 0, 1, 2))
-  return one + 0.5 * t * (two - before + t * (
-    2 * before - 5 * one + 4 * two - after + t * (3 * (one - two) + after - before)))
+    even[np.clip(left + shift, 0, len(grid) - 1)] for shift in (-1, 0, 1, 2)
+  )
+  return one + 0.5 * t * (
+    two
+    - before
+    + t
+    * (2 * before - 5 * one + 4 * two - after + t * (3 * (one - two) + after - before))
+  )

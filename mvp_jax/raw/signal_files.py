@@ -85,12 +85,16 @@ def read_channel(path, column, rate=None, time=''):
     values, times = _timed(path, values, file.channels[_find(path, file, time)][0])
     return Channel(values, times, unit, file.began)
   if own_rate is not None and rate is not None and abs(own_rate - rate) > 0.01 * rate:
-    raise _broken(path, f'it says {own_rate:g} Hz, not {rate:g}; leave rate blank or '
-                  'correct it')
+    raise _broken(
+      path, f'it says {own_rate:g} Hz, not {rate:g}; leave rate blank or correct it'
+    )
   rate = own_rate or rate
   if not rate:
-    raise _broken(path, 'it does not say how fast it was sampled; give rate (in Hz), '
-                  'or time (the column with seconds)')
+    raise _broken(
+      path,
+      'it does not say how fast it was sampled; give rate (in Hz), '
+      'or time (the column with seconds)',
+    )
   if len(values) < 2:
     raise _broken(path, f'column {column} holds a single sample')
   return Channel(values, start + np.arange(len(values)) / rate, unit, file.began)
@@ -128,14 +132,26 @@ def _read(path, stamp):
   suffix = path.suffix.lower()
   if path.is_dir():
     return _read_e4(path)
-  readers = {'.mat': _read_mat, '.npz': _read_npz, '.hea': _read_wfdb,
-             '.edf': _read_edf, '.bdf': _read_edf} | dict.fromkeys(_TEXT, _read_text)
+  readers = {
+    '.mat': _read_mat,
+    '.npz': _read_npz,
+    '.hea': _read_wfdb,
+    '.edf': _read_edf,
+    '.bdf': _read_edf,
+  } | dict.fromkeys(_TEXT, _read_text)
   if suffix == '.dat' and path.with_suffix('.hea').exists():
     path, suffix = path.with_suffix('.hea'), '.hea'
   if suffix not in readers:
     advice = {'.zip': 'unpack it', '.xlsx': 'save it as CSV', '.xls': 'save it as CSV'}
-    raise _broken(path, advice.get(suffix, 'no format that is read here: ' + ' '.join(
-      readers) + ' and Empatica E4 folders'))
+    raise _broken(
+      path,
+      advice.get(
+        suffix,
+        'no format that is read here: '
+        + ' '.join(readers)
+        + ' and Empatica E4 folders',
+      ),
+    )
   if not path.stat().st_size:
     raise _broken(path, 'it is empty (0 bytes)')
   try:
@@ -147,8 +163,9 @@ def _read(path, stamp):
   # Libraries raise whatever their insides do on a damaged file.
   except Exception as error:  # noqa: B902
     told = ' '.join(str(error).split())[:150]
-    raise _broken(path, f'cannot be read, damaged? ({type(error).__name__}: '
-                  f'{told})') from None
+    raise _broken(
+      path, f'cannot be read, damaged? ({type(error).__name__}: {told})'
+    ) from None
 
 
 def _find(path, file, column):
@@ -163,8 +180,11 @@ def _find(path, file, column):
   near = difflib.get_close_matches(column, names, 1)
   hint = f'is it {near[0]}? ' if near else ''
   more = ', ...' if len(names) > _SHOWN else ''
-  raise _broken(path, f'no column {column!r}; {hint}there are {len(names)}: '
-                f'{", ".join(names[:_SHOWN])}{more}')
+  raise _broken(
+    path,
+    f'no column {column!r}; {hint}there are {len(names)}: '
+    f'{", ".join(names[:_SHOWN])}{more}',
+  )
 
 
 def _timed(path, values, seconds):
@@ -176,12 +196,16 @@ def _timed(path, values, seconds):
     raise _broken(path, 'the time column does not advance')
   if (steps < 0).any():
     where = int(np.flatnonzero(steps < 0)[0])
-    raise _broken(path, f'the time column runs backwards at sample {where + 2} '
-                  f'({seconds[where]:g} to {seconds[where + 1]:g} s)')
+    raise _broken(
+      path,
+      f'the time column runs backwards at sample {where + 2} '
+      f'({seconds[where]:g} to {seconds[where + 1]:g} s)',
+    )
   step = float(np.median(steps[steps > 0]))
   if not 1e-5 <= step <= 2:
-    raise _broken(path, f'its time column advances by {step:g} a sample; it must be '
-                  'in seconds')
+    raise _broken(
+      path, f'its time column advances by {step:g} a sample; it must be in seconds'
+    )
   keep = np.concatenate([[True], steps > 0])
   return values[keep], seconds[keep]
 
@@ -191,16 +215,27 @@ def _read_text(path):
 
   lines = _first_lines(path)
   delimiter = _delimiter(lines)
-  decimal = ',' if delimiter != ',' and any(
-    re.search(r'\d,\d', line) for line in lines) else '.'
+  decimal = (
+    ','
+    if delimiter != ',' and any(re.search(r'\d,\d', line) for line in lines)
+    else '.'
+  )
   first, names = _header([_cells(line, delimiter) for line in lines], decimal)
   if first is None:
     raise _broken(path, f'no row of numbers in its first {len(lines)} lines')
   table = pandas.read_csv(
-    path, sep=r'\s+' if delimiter == ' ' else delimiter, decimal=decimal, header=None,
-    skiprows=first, encoding='utf-8-sig', encoding_errors='replace',
-    skipinitialspace=True, index_col=False, on_bad_lines='error',
-    skip_blank_lines=True)
+    path,
+    sep=r'\s+' if delimiter == ' ' else delimiter,
+    decimal=decimal,
+    header=None,
+    skiprows=first,
+    encoding='utf-8-sig',
+    encoding_errors='replace',
+    skipinitialspace=True,
+    index_col=False,
+    on_bad_lines='error',
+    skip_blank_lines=True,
+  )
   channels = {}
   for i in range(table.shape[1]):
     name = names[i] if names and i < len(names) and names[i] else str(i + 1)
@@ -253,11 +288,19 @@ def _header(rows, decimal):
   if not patterns:
     return None, None
   usual = patterns[0][0]
-  first = next(i for i, n in enumerate(numbers) if len(n) == len(usual)
-               and sum(a and b for a, b in zip(n, usual, strict=True)) > sum(usual) / 2)
+  first = next(
+    i
+    for i, n in enumerate(numbers)
+    if len(n) == len(usual)
+    and sum(a and b for a, b in zip(n, usual, strict=True)) > sum(usual) / 2
+  )
   above = first
-  while above and len(numbers[above - 1]) == len(usual) and not any(
-      numbers[above - 1]) and not rows[above - 1][0].startswith('#'):
+  while (
+    above
+    and len(numbers[above - 1]) == len(usual)
+    and not any(numbers[above - 1])
+    and not rows[above - 1][0].startswith('#')
+  ):
     above -= 1
   return first, rows[above] if above < first else None
 
@@ -282,18 +325,30 @@ def _read_e4(path):
     except (ValueError, IndexError):
       raise _broken(file, 'not as an Empatica E4 writes it') from None
     if len(values) < 3 or not 0 < values[1] <= 1000 or values[0] < 1e8:
-      raise _broken(file, 'its first two lines are not start (Unix time) and rate '
-                    '(Hz), as an Empatica E4 writes them')
+      raise _broken(
+        file,
+        'its first two lines are not start (Unix time) and rate '
+        '(Hz), as an Empatica E4 writes them',
+      )
     found[name] = values
   if not found:
     zips = next(path.glob('*.zip'), None)
-    raise _broken(path, f'unpack {zips.name} there' if zips else
-                  'a folder without EDA.csv, BVP.csv or TEMP.csv of an Empatica E4; '
-                  'name a file')
+    raise _broken(
+      path,
+      f'unpack {zips.name} there'
+      if zips
+      else 'a folder without EDA.csv, BVP.csv or TEMP.csv of an Empatica E4; '
+      'name a file',
+    )
   start = min(values[0] for values in found.values())
   units = {'EDA': 'microsiemens', 'TEMP': 'celsius'}
-  return _File({name: (v[2:], float(v[1]), float(v[0] - start), units.get(name, ''))
-                for name, v in found.items()}, float(start))
+  return _File(
+    {
+      name: (v[2:], float(v[1]), float(v[0] - start), units.get(name, ''))
+      for name, v in found.items()
+    },
+    float(start),
+  )
 
 
 def _read_mat(path):
@@ -338,11 +393,23 @@ def _read_wfdb(path):
 
   # Frames are not averaged, so that every channel keeps its own rate.
   record = wfdb.rdrecord(str(path.resolve().with_suffix('')), smooth_frames=False)
-  return _File({
-    name: (np.asarray(values, np.float64), float(record.fs * samples), 0.0, unit or '')
-    for name, values, samples, unit in zip(
-      record.sig_name, record.e_p_signal, record.samps_per_frame, record.units,
-      strict=True)})
+  return _File(
+    {
+      name: (
+        np.asarray(values, np.float64),
+        float(record.fs * samples),
+        0.0,
+        unit or '',
+      )
+      for name, values, samples, unit in zip(
+        record.sig_name,
+        record.e_p_signal,
+        record.samps_per_frame,
+        record.units,
+        strict=True,
+      )
+    }
+  )
 
 
 def _read_edf(path):
@@ -355,8 +422,9 @@ def _read_edf(path):
   with path.open('rb') as file:
     promised = int(file.read(256)[236:244])
   if promised > record.num_data_records:
-    raise _broken(path, f'truncated? It holds {record.num_data_records} of {promised} '
-                  'records')
+    raise _broken(
+      path, f'truncated? It holds {record.num_data_records} of {promised} records'
+    )
   if record.reserved[3:5] == '+D':
     raise _broken(path, 'its recording has pauses (EDF+D); export it without')
   channels = {}
@@ -364,8 +432,12 @@ def _read_edf(path):
     name = signal.label
     while name in channels:
       name += "'"
-    channels[name] = (np.asarray(signal.data, np.float64),
-                      float(signal.sampling_frequency), 0.0, signal.physical_dimension)
+    channels[name] = (
+      np.asarray(signal.data, np.float64),
+      float(signal.sampling_frequency),
+      0.0,
+      signal.physical_dimension,
+    )
   return _File(channels)
 
 

@@ -20,14 +20,20 @@ _LEAST_PERIODIC = 0.25  # autocorrelation one beat later: a pulse
 _SPIKE_SECONDS = 0.2
 _PULSE_SECONDS = 10.0  # judged piece by piece
 # Shares of a recording above which a flag is raised.
-_LIMITS = {'missing': 0.2, 'flat': 0.2, 'clipped': 0.02, 'out_of_range': 0.02,
-           'no_pulse': 0.5}
+_LIMITS = {
+  'missing': 0.2,
+  'flat': 0.2,
+  'clipped': 0.02,
+  'out_of_range': 0.02,
+  'no_pulse': 0.5,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
   """Shares, 0 to 1: `missing` of all samples, the next three of those measured,
   `no_pulse` of the pieces of ten seconds (0 where no pulse is to be expected)."""
+
   missing: float
   flat: float
   clipped: float
@@ -37,8 +43,7 @@ class Quality:
   @property
   def flags(self):
     """Names of what is wrong: a tuple, empty for a good channel."""
-    return tuple(name for name, limit in _LIMITS.items()
-                 if getattr(self, name) > limit)
+    return tuple(name for name, limit in _LIMITS.items() if getattr(self, name) > limit)
 
 
 def quality(values, rate, channel, unit=''):
@@ -69,7 +74,8 @@ def quality(values, rate, channel, unit=''):
     flat=float(flat.mean()),
     clipped=float(clipped.mean()),
     out_of_range=float(((measured < low) | (measured > high)).mean()),
-    no_pulse=_no_pulse(values, rate, channel) if kind(channel) in _BEATING else 0.0)
+    no_pulse=_no_pulse(values, rate, channel) if kind(channel) in _BEATING else 0.0,
+  )
 
 
 def unmeasured(values, rate, channel):
@@ -104,17 +110,21 @@ def _runs(values):
 
 def _no_pulse(values, rate, channel):
   """The share of pieces in which nothing comes back at the pace of a heart."""
-  signal = clean(np.where(unmeasured(values, rate, channel), np.nan, values), rate,
-                 channel)
+  signal = clean(
+    np.where(unmeasured(values, rate, channel), np.nan, values), rate, channel
+  )
   if kind(channel) == 'ecg':  # Its spikes are too narrow to meet a beat later.
     width = max(1, round(_SPIKE_SECONDS * rate))
     steep = np.square(np.diff(signal, prepend=signal[:1]))
     signal = np.convolve(steep, np.full(width, 1 / width), 'same')
   length = round(_PULSE_SECONDS * rate)
-  pieces = [signal[start:start + length]
-            for start in range(0, max(1, len(signal) - length // 2), length)]
-  return float(np.mean([_periodicity(piece, rate) < _LEAST_PERIODIC
-                        for piece in pieces]))
+  pieces = [
+    signal[start : start + length]
+    for start in range(0, max(1, len(signal) - length // 2), length)
+  ]
+  return float(
+    np.mean([_periodicity(piece, rate) < _LEAST_PERIODIC for piece in pieces])
+  )
 
 
 def _periodicity(piece, rate):
@@ -125,11 +135,11 @@ def _periodicity(piece, rate):
     return 0.0
   piece = np.where(good, piece - piece[good].mean(), 0)
   size = 2 * len(piece)
-  power = np.fft.irfft(abs(np.fft.rfft(piece, size)) ** 2, size)[:longest + 1]
+  power = np.fft.irfft(abs(np.fft.rfft(piece, size)) ** 2, size)[: longest + 1]
   if power[0] <= 0 or not np.isfinite(power[0]):
     return 0.0
   # As many terms less as the lag is long.
   course = power / power[0] * len(piece) / (len(piece) - np.arange(longest + 1))
-  inside = course[shortest:longest + 1]
+  inside = course[shortest : longest + 1]
   peaks = (inside[1:-1] >= inside[:-2]) & (inside[1:-1] >= inside[2:])
   return float(inside[1:-1][peaks].max(initial=0.0))

@@ -37,17 +37,25 @@ def read_table(path, known):
   text = _text(Path(path))
   delimiter = max(_DELIMITERS, key=text.partition('\n')[0].count)
   try:
-    lines = list(enumerate(
-      csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True), 1))
+    lines = list(
+      enumerate(
+        csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True), 1
+      )
+    )
   except csv.Error as error:
-    raise InputError(f'{path}: not a proper CSV ({error}); save it anew from a '
-                     'spreadsheet as "CSV UTF-8"') from None
-  lines = [(number, [' '.join(cell.strip().splitlines()) for cell in cells])
-           for number, cells in lines]
+    raise InputError(
+      f'{path}: not a proper CSV ({error}); save it anew from a '
+      'spreadsheet as "CSV UTF-8"'
+    ) from None
+  lines = [
+    (number, [' '.join(cell.strip().splitlines()) for cell in cells])
+    for number, cells in lines
+  ]
   lines = [(number, cells) for number, cells in lines if any(cells)]
   if len(lines) < 2:
-    raise InputError(f'{path}: a header and one row per trial are needed; it has '
-                     f'{len(lines)} rows')
+    raise InputError(
+      f'{path}: a header and one row per trial are needed; it has {len(lines)} rows'
+    )
   columns = [name.lower() for name in lines[0][1]]
   while columns and not columns[-1]:
     columns.pop()
@@ -55,12 +63,14 @@ def read_table(path, known):
   _check_names(path, columns, known, notes)
   rows = []
   for number, cells in lines[1:]:
-    if len(cells) > len(columns) and not any(cells[len(columns):]):
-      cells = cells[:len(columns)]
+    if len(cells) > len(columns) and not any(cells[len(columns) :]):
+      cells = cells[: len(columns)]
     if len(cells) > len(columns):
-      raise InputError(f'{path}: row {number}, column {columns[-1]}: {len(cells)} '
-                       f'cells for {len(columns)} columns; put text that holds '
-                       f'{delimiter!r} in quotes')
+      raise InputError(
+        f'{path}: row {number}, column {columns[-1]}: {len(cells)} '
+        f'cells for {len(columns)} columns; put text that holds '
+        f'{delimiter!r} in quotes'
+      )
     rows.append((number, dict(zip(columns, cells, strict=False))))
   return Table(tuple(name for name in columns if name in known), rows, notes)
 
@@ -75,8 +85,9 @@ def _text(path):
     code = 'utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
     text = data.decode(code)
   except FileNotFoundError:
-    raise InputError(f'{path}: no such file; docs/recordings.md says what to put into '
-                     'it') from None
+    raise InputError(
+      f'{path}: no such file; docs/recordings.md says what to put into it'
+    ) from None
   except OSError as error:
     raise InputError(f'{path}: cannot be read ({error.strerror})') from None
   except UnicodeDecodeError:

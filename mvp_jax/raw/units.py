@@ -8,15 +8,36 @@ from mvp_jax.raw.losses import Loss
 
 AS_RECORDED = 'as recorded'
 # Of each channel: the unit it is stored in, then {unit: function to it}.
-_SIEMENS = {'s': 1e6, 'siemens': 1e6, 'ms': 1e3, 'us': 1.0, 'microsiemens': 1.0,
-            'umho': 1.0, 'ns': 1e-3, 'nanosiemens': 1e-3}
+_SIEMENS = {
+  's': 1e6,
+  'siemens': 1e6,
+  'ms': 1e3,
+  'us': 1.0,
+  'microsiemens': 1.0,
+  'umho': 1.0,
+  'ns': 1e-3,
+  'nanosiemens': 1e-3,
+}
 _OHM = {'ohm': 1e6, 'kohm': 1e3, 'kiloohm': 1e3, 'mohm': 1.0, 'megaohm': 1.0}
-_VOLT = {'v': 1e3, 'volt': 1e3, 'mv': 1.0, 'millivolt': 1.0, 'uv': 1e-3,
-         'microvolt': 1e-3, 'nv': 1e-6}
-_CELSIUS = {'c': (1, 0), 'degc': (1, 0), 'celsius': (1, 0),
-            'k': (1, -273.15), 'kelvin': (1, -273.15),
-            'f': (5 / 9, -160 / 9), 'degf': (5 / 9, -160 / 9),
-            'fahrenheit': (5 / 9, -160 / 9)}
+_VOLT = {
+  'v': 1e3,
+  'volt': 1e3,
+  'mv': 1.0,
+  'millivolt': 1.0,
+  'uv': 1e-3,
+  'microvolt': 1e-3,
+  'nv': 1e-6,
+}
+_CELSIUS = {
+  'c': (1, 0),
+  'degc': (1, 0),
+  'celsius': (1, 0),
+  'k': (1, -273.15),
+  'kelvin': (1, -273.15),
+  'f': (5 / 9, -160 / 9),
+  'degf': (5 / 9, -160 / 9),
+  'fahrenheit': (5 / 9, -160 / 9),
+}
 _NONE = ('au', 'a.u.', 'nu', 'adu', 'raw', 'asrecorded', 'none', '1')
 # Below and above it a median is of another unit than said.
 _BELIEVABLE = {('eda', 'microsiemens'): (0.005, 200.0), ('temp', 'celsius'): (5, 45)}
@@ -39,9 +60,16 @@ def convert(name, channel, unit=''):
     Loss: bad_signal, for a unit that this channel can't have.
   """
   said = unit or channel.unit
-  word = (said.strip().lower().replace('µ', 'u').replace('μ', 'u')  # noqa: RUF001
-          .replace('ω', 'ohm').replace('°', '').replace('ohms', 'ohm')
-          .replace(' ', ''))
+  word = (
+    said.strip()
+    .lower()
+    .replace('µ', 'u')
+    .replace('μ', 'u')  # noqa: RUF001
+    .replace('ω', 'ohm')
+    .replace('°', '')
+    .replace('ohms', 'ohm')
+    .replace(' ', '')
+  )
   if word in _NONE or (not word and name not in ('eda', 'temp')):
     return dataclasses.replace(channel, unit=AS_RECORDED)
   values = channel.values
@@ -52,8 +80,9 @@ def convert(name, channel, unit=''):
       values = np.where(good, _OHM[word] / np.where(good, values, 1), np.nan)
       return dataclasses.replace(channel, values=values, unit='microsiemens')
     if word in _SIEMENS:
-      return dataclasses.replace(channel, values=values * _SIEMENS[word],
-                                 unit='microsiemens')
+      return dataclasses.replace(
+        channel, values=values * _SIEMENS[word], unit='microsiemens'
+      )
   elif name == 'temp' and (word or 'c') in _CELSIUS:
     slope, shift = _CELSIUS[word or 'c']
     return dataclasses.replace(channel, values=values * slope + shift, unit='celsius')
@@ -63,8 +92,10 @@ def convert(name, channel, unit=''):
     return dataclasses.replace(channel, unit=AS_RECORDED)
   if name in ('ppg', 'resp'):
     return dataclasses.replace(channel, unit=AS_RECORDED)
-  known = {'eda': 'microsiemens, nanosiemens, ohm, kohm', 'temp': 'celsius, kelvin, '
-           'fahrenheit'}.get(name, 'volt, millivolt, microvolt')
+  known = {
+    'eda': 'microsiemens, nanosiemens, ohm, kohm',
+    'temp': 'celsius, kelvin, fahrenheit',
+  }.get(name, 'volt, millivolt, microvolt')
   raise Loss('bad_signal', f'{name}_unit {unit!r} is none of {known}, raw')
 
 
@@ -74,5 +105,7 @@ def implausible(name, unit, values):
   middle = float(np.nanmedian(values))
   if low <= middle <= high:
     return ''
-  return (f'its median is {middle:.4g} {unit}, not between {low:g} and {high:g}; '
-          f'correct {name}_unit (raw, if it has none)')
+  return (
+    f'its median is {middle:.4g} {unit}, not between {low:g} and {high:g}; '
+    f'correct {name}_unit (raw, if it has none)'
+  )

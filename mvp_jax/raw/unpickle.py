@@ -35,7 +35,6 @@ class _Forbidden(Exception):
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-
   def find_class(self, module, name):
     try:
       return _ADMITTED[module, name]

@@ -32,8 +32,9 @@ class Orientation:
     """The picture as shown; an array of [height, width, ...], contiguous."""
     if self.transposed:
       image = image.swapaxes(0, 1)
-    return np.ascontiguousarray(image[::-1 if self.flip_y else 1,
-                                      ::-1 if self.flip_x else 1])
+    return np.ascontiguousarray(
+      image[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Video:
     self.count, self.broken, self.seconds = 0, 0, 0.0
     # Nothing but files: a playlist must not make anyone go to the network.
     self._container = av.open(
-      str(Path(path).absolute()), options={'protocol_whitelist': 'file'}, **_METADATA)
+      str(Path(path).absolute()), options={'protocol_whitelist': 'file'}, **_METADATA
+    )
     try:
       self._counted = self._container.format.name == 'avi'
       self._stream = _picture_stream(self._container)
@@ -103,8 +105,10 @@ class Video:
     for frame in self._frames:
       size = size or (frame.width, frame.height)
       if (frame.width, frame.height) != size:
-        raise ValueError(f'the picture changes from {size[0]}x{size[1]} to '
-                         f'{frame.width}x{frame.height} pixels')
+        raise ValueError(
+          f'the picture changes from {size[0]}x{size[1]} to '
+          f'{frame.width}x{frame.height} pixels'
+        )
       stamp = frame.dts if self._counted else frame.pts
       time = last + step
       if stamp is not None:
@@ -112,7 +116,8 @@ class Video:
         start = stamp if start is None else start
         if self._counted:
           if stamp - start > last and abs(stamp - start - time) >= (
-              _JITTER_FRAMES * step):
+            _JITTER_FRAMES * step
+          ):
             time = stamp - start
         elif stamp - start > last:
           time = stamp - start
@@ -141,8 +146,9 @@ class Video:
 def _picture_stream(container):
   # A cover picture in a sound file, or a thumbnail, is no video.
   still = Disposition.attached_pic | Disposition.timed_thumbnails
-  streams = [stream for stream in container.streams.video
-             if not stream.disposition & still]
+  streams = [
+    stream for stream in container.streams.video if not stream.disposition & still
+  ]
   if not streams:
     raise ValueError('no video stream')
   streams = [stream for stream in streams if stream.codec_context]
@@ -160,9 +166,15 @@ def _info(stream, frame):
   aspect = float(stream.sample_aspect_ratio or 1)
   if orientation.transposed:
     width, height, aspect = height, width, 1 / aspect
-  return VideoInfo(rate=float(rate), width=width, height=height, pixel_aspect=aspect,
-                   frames=stream.frames, promised=_promised(stream),
-                   orientation=orientation)
+  return VideoInfo(
+    rate=float(rate),
+    width=width,
+    height=height,
+    pixel_aspect=aspect,
+    frames=stream.frames,
+    promised=_promised(stream),
+    orientation=orientation,
+  )
 
 
 def _promised(stream):
@@ -217,8 +229,9 @@ def sample(frames, rate, seconds):
 def luma(frame):
   """The frame in grey, uint8 [height, width], without converting it if possible."""
   if not frame.format.name.startswith(('yuv4', 'yuvj4', 'nv12', 'gray')) or (
-      frame.format.components[0].bits != 8):
+    frame.format.components[0].bits != 8
+  ):
     frame = frame.reformat(format='gray')
   plane = frame.planes[0]
   rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-  return rows[:frame.height, :frame.width]
+  return rows[: frame.height, : frame.width]

@@ -21,8 +21,11 @@ def packet_times(path):
       if not container.streams.video:
         raise ValueError('no video stream')
       stream = container.streams.video[0]
-      stamps = [packet.pts if packet.pts is not None else packet.dts
-                for packet in container.demux(stream) if packet.size]
+      stamps = [
+        packet.pts if packet.pts is not None else packet.dts
+        for packet in container.demux(stream)
+        if packet.size
+      ]
       rate, tick = stream.average_rate or stream.guessed_rate, stream.time_base
       promised, counted = stream.frames, container.format.name == 'avi'
     with av.open(str(path)) as container:
@@ -30,13 +33,15 @@ def packet_times(path):
   except StopIteration:
     raise Loss('broken_video', f'{path}: it holds no frame') from None
   except (av.FFmpegError, ValueError, IndexError) as error:
-    raise Loss('broken_video', f'{path}: not a video that can be read '
-               f'({error})') from None
+    raise Loss(
+      'broken_video', f'{path}: not a video that can be read ({error})'
+    ) from None
   if len(stamps) < 2 or not rate:
     raise Loss('broken_video', f'{path}: {len(stamps)} frames, no video')
   if promised - len(stamps) > MAX_LENGTH_DIFFERENCE * rate:
-    raise Loss('broken_video', f'{path}: truncated? It holds {len(stamps)} of '
-               f'{promised} frames')
+    raise Loss(
+      'broken_video', f'{path}: truncated? It holds {len(stamps)} of {promised} frames'
+    )
   if counted or None in stamps:
     return np.arange(len(stamps)) / float(rate)
   stamps = np.sort(np.array(stamps, np.float64)) * float(tick)

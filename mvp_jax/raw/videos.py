@@ -11,10 +11,38 @@ from mvp_jax.raw.losses import Outcome
 from mvp_jax.raw.prepare import Task, load_result, run_tasks
 
 # By their endings, for FFmpeg takes many a text or picture for a video.
-ENDINGS = frozenset('.' + ending for ending in (
-  '3g2', '3gp', 'asf', 'avi', 'divx', 'dv', 'f4v', 'flv', 'm2ts', 'm2v', 'm4v', 'mjpeg',
-  'mkv', 'mov', 'mp4', 'mpeg', 'mpg', 'mts', 'mxf', 'ogm', 'ogv', 'rm', 'rmvb', 'ts',
-  'vob', 'webm', 'wmv'))
+ENDINGS = frozenset(
+  '.' + ending
+  for ending in (
+    '3g2',
+    '3gp',
+    'asf',
+    'avi',
+    'divx',
+    'dv',
+    'f4v',
+    'flv',
+    'm2ts',
+    'm2v',
+    'm4v',
+    'mjpeg',
+    'mkv',
+    'mov',
+    'mp4',
+    'mpeg',
+    'mpg',
+    'mts',
+    'mxf',
+    'ogm',
+    'ogv',
+    'rm',
+    'rmvb',
+    'ts',
+    'vob',
+    'webm',
+    'wmv',
+  )
+)
 _MARKER = 'SYNTHETIC.json'
 
 
@@ -61,19 +89,27 @@ def find_videos(root):
       else:
         others[path.suffix] = others.get(path.suffix, 0) + 1
   if not found:
-    seen = ', '.join(f'{n} {ending or "without ending"}'
-                     for ending, n in sorted(others.items())) or 'nothing'
-    raise InputError(f'{root}: no video file (found: {seen}); endings that are read: '
-                     f'{" ".join(sorted(ENDINGS))}')
+    seen = (
+      ', '.join(
+        f'{n} {ending or "without ending"}' for ending, n in sorted(others.items())
+      )
+      or 'nothing'
+    )
+    raise InputError(
+      f'{root}: no video file (found: {seen}); endings that are read: '
+      f'{" ".join(sorted(ENDINGS))}'
+    )
   videos, first, subject, trial = [], None, 0, 0
   for path in sorted(found, key=lambda path: path.parts):
     if path.parts[0] != first or len(path.parts) == 1:
       first, subject, trial = path.parts[0], subject + 1, 0
     trial += 1
-    videos.append(VideoFile(f's{subject:04d}_video{trial:04d}', subject, trial,
-                            path.as_posix()))
-  synthetic = any((folder / _MARKER).exists()
-                  for folder in (root.resolve(), *root.resolve().parents))
+    videos.append(
+      VideoFile(f's{subject:04d}_video{trial:04d}', subject, trial, path.as_posix())
+    )
+  synthetic = any(
+    (folder / _MARKER).exists() for folder in (root.resolve(), *root.resolve().parents)
+  )
   return Folder(root, tuple(videos), others, synthetic)
 
 
@@ -103,8 +139,10 @@ def prepare_videos(folder, rate, short_side, least, directory, workers=None):
     path = folder.root.resolve() / video.path
     tasks.append(Task(task_name(video), (path, rate, short_side, least), (path,)))
   losses = run_tasks(_frames, tasks, directory, 'Videos', 'videos', workers)
-  return [_outcome(video, loss, directory)
-          for video, loss in zip(folder.videos, losses, strict=True)]
+  return [
+    _outcome(video, loss, directory)
+    for video, loss in zip(folder.videos, losses, strict=True)
+  ]
 
 
 def task_name(video):
@@ -122,5 +160,6 @@ def _outcome(video, loss, directory):
   facts = frame_facts(directory, task_name(video))
   with load_result(directory, task_name(video)) as arrays:
     height, width = arrays['size'].tolist()
-  return Outcome(video, 'ok', '', facts | {
-    'stored_height': height, 'stored_width': width})
+  return Outcome(
+    video, 'ok', '', facts | {'stored_height': height, 'stored_width': width}
+  )

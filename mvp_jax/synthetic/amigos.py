@@ -45,10 +45,19 @@ _HEADER = b'MATLAB 5.0 MAT-file, Platform: GLNXA64, a synthetic twin'
 def write_amigos_twin(root, spec, workers=None):
   """Writes the twin of `spec` (AmigosSpec) under `root`; see `write_twin`."""
   root = Path(root)
-  write_twin(root, spec, 'AMIGOS', lambda: _jobs(root, spec), lambda: {
-    'ceiling': said.ceiling(spec), 'subjects': spec.subjects,
-    'seconds': {stimulus: spec.seconds(stimulus) for stimulus in spec.stimuli},
-    'effects': EFFECTS + said.DESCRIPTIONS[spec.variant]}, workers)
+  write_twin(
+    root,
+    spec,
+    'AMIGOS',
+    lambda: _jobs(root, spec),
+    lambda: {
+      'ceiling': said.ceiling(spec),
+      'subjects': spec.subjects,
+      'seconds': {stimulus: spec.seconds(stimulus) for stimulus in spec.stimuli},
+      'effects': EFFECTS + said.DESCRIPTIONS[spec.variant],
+    },
+    workers,
+  )
 
 
 def _jobs(root, spec):
@@ -59,25 +68,41 @@ def _jobs(root, spec):
     name = f'Data_Preprocessed_P{subject:02}'
     jobs.append((_write_mat, root / name / f'{name}.mat', (subject,)))
     # Folders have two digits, their files have not.
-    jobs += [(_write_alone, root / f'Exp1_P{subject:02}_face' /
-              f'P{subject}_{stimulus}_face.mov', (subject, stimulus))
-             for stimulus in spec.stimuli if stimulus in SHORT]
+    jobs += [
+      (
+        _write_alone,
+        root / f'Exp1_P{subject:02}_face' / f'P{subject}_{stimulus}_face.mov',
+        (subject, stimulus),
+      )
+      for stimulus in spec.stimuli
+      if stimulus in SHORT
+    ]
   long = [stimulus for stimulus in spec.stimuli if stimulus in LONG]
   grouped = {subject for group in spec.groups for subject in group}
-  alone = [subject for subject in subjects
-           if subject not in grouped and spec.has(subject, (long or LONG)[0])]
+  alone = [
+    subject
+    for subject in subjects
+    if subject not in grouped and spec.has(subject, (long or LONG)[0])
+  ]
   for number, subject in enumerate(alone if long else (), start=1):
     folder = root / f'Exp2_L{number:02}_Indiv_N{subject:02}_face'
-    jobs += [(_write_alone, folder / f'P{subject}_{stimulus}_face.mov',
-              (subject, stimulus)) for stimulus in long]
+    jobs += [
+      (_write_alone, folder / f'P{subject}_{stimulus}_face.mov', (subject, stimulus))
+      for stimulus in long
+    ]
   for number, group in enumerate(spec.groups if long else (), start=len(alone) + 1):
     names = ','.join(map(str, group))
     folder = root / f'Exp2_L{number:02}_Group_N({names})_face'
-    jobs += [(_write_together, folder / f'P({names})_{stimulus}_face.mov',
-              (group, stimulus)) for stimulus in long]
+    jobs += [
+      (_write_together, folder / f'P({names})_{stimulus}_face.mov', (group, stimulus))
+      for stimulus in long
+    ]
   if spec.openface:
-    jobs += [(_write_units, root / 'openface' / f'{path.stem}.csv', arguments)
-             for _, path, arguments in jobs if path.suffix == '.mov']
+    jobs += [
+      (_write_units, root / 'openface' / f'{path.stem}.csv', arguments)
+      for _, path, arguments in jobs
+      if path.suffix == '.mov'
+    ]
   return jobs
 
 
@@ -99,8 +124,12 @@ def _write_together(path, spec, group, stimulus):
   trial = spec.stimuli.index(stimulus) + 1
   scene = spec.watching(trial, alone=False)
   faces = zip(*(face_frames(scene, subject, trial) for subject in group), strict=True)
-  write_video(path, scene, len(group) * scene.width,
-              (_side_by_side(images, scene.height) for images in faces))
+  write_video(
+    path,
+    scene,
+    len(group) * scene.width,
+    (_side_by_side(images, scene.height) for images in faces),
+  )
 
 
 def _side_by_side(images, height):
@@ -108,8 +137,9 @@ def _side_by_side(images, height):
   bright = np.hstack([image[:height] for image in images])
   colours = []
   for first in (height, height + height // 4):  # U, then V
-    planes = [image[first:first + height // 4].reshape(height // 2, -1)
-              for image in images]
+    planes = [
+      image[first : first + height // 4].reshape(height // 2, -1) for image in images
+    ]
     colours.append(np.hstack(planes).reshape(height // 4, -1))
   return np.vstack([bright, *colours])
 
@@ -118,14 +148,23 @@ def _write_mat(path, spec, subject):
   from scipy.io import savemat  # .24 s, not needed where the twin is there
 
   order = stream(spec, 'order', subject).permutation(list(SECONDS))
-  cells = {name: np.empty((1, len(order)), object) for name in (
-    'VideoIDs', 'joined_data', 'labels_selfassessment', 'labels_ext_annotation')}
+  cells = {
+    name: np.empty((1, len(order)), object)
+    for name in (
+      'VideoIDs',
+      'joined_data',
+      'labels_selfassessment',
+      'labels_ext_annotation',
+    )
+  }
   for place, stimulus in enumerate(order.tolist()):
     cells['VideoIDs'][0, place] = stimulus
     if spec.has(subject, stimulus):
-      found = (joined_data(spec, subject, stimulus),
-               self_assessment(spec, subject, stimulus),
-               external_annotation(spec, subject, stimulus))
+      found = (
+        joined_data(spec, subject, stimulus),
+        self_assessment(spec, subject, stimulus),
+        external_annotation(spec, subject, stimulus),
+      )
       if subject == NO_LONG_RATINGS and stimulus in LONG:
         found = found[0], np.zeros((1, 0)), found[2]
     else:
@@ -154,7 +193,7 @@ def joined_data(spec, subject, stimulus):
     data[:, rng.integers(_EEG)] = np.nan
   if rng.uniform() < 0.2:
     start = rng.integers(samples - SIGNAL_RATE)
-    data[start:start + rng.integers(1, SIGNAL_RATE // 2), _GSR] = np.nan
+    data[start : start + rng.integers(1, SIGNAL_RATE // 2), _GSR] = np.nan
   return data
 
 
@@ -171,8 +210,9 @@ def self_assessment(spec, subject, stimulus):
   rng = stream(spec, 'ratings', subject, trial=trial + 1)
   emotions = np.zeros(7)  # neutral, disgust, happiness, surprise, anger, fear, sadness
   emotions[rng.choice([0, 2, 3] if valence > 5 else [0, 1, 4, 5, 6])] = 1
-  return np.array([[arousal, valence, dominance, liking,
-                    round(rng.uniform(1, 9), 2), *emotions]])
+  return np.array(
+    [[arousal, valence, dominance, liking, round(rng.uniform(1, 9), 2), *emotions]]
+  )
 
 
 def external_annotation(spec, subject, stimulus):

@@ -11,16 +11,39 @@ SUBJECTS = 40
 # Seconds of each stimulus: of the long ones as published, of the short ones made
 # up within the published 51 to 150 s.
 SECONDS = {
-  '4': 96, '5': 123, '9': 82, '10': 75, '13': 118, '18': 150, '19': 64, '20': 110,
-  '23': 88, '30': 70, '31': 132, '34': 57, '36': 91, '58': 51, '80': 104, '138': 127,
-  'N1': 1415, 'P1': 1123, 'B1': 1410, 'U1': 846}
+  '4': 96,
+  '5': 123,
+  '9': 82,
+  '10': 75,
+  '13': 118,
+  '18': 150,
+  '19': 64,
+  '20': 110,
+  '23': 88,
+  '30': 70,
+  '31': 132,
+  '34': 57,
+  '36': 91,
+  '58': 51,
+  '80': 104,
+  '138': 127,
+  'N1': 1415,
+  'P1': 1123,
+  'B1': 1410,
+  'U1': 846,
+}
 SHORT, LONG = tuple(SECONDS)[:16], tuple(SECONDS)[16:]
 BASELINE_SECONDS = 5  # of signals and video, before the onset
 NO_LONG = (8, 24, 28)  # subjects
 NO_LONG_RATINGS = 32
 # Who watched the long stimuli together, from the left seat to the right one.
-GROUPS = ((4, 1, 3, 2), (7, 5, 10, 6), (13, 14, 11, 12), (15, 18, 17, 16),
-          (22, 20, 19, 21))
+GROUPS = (
+  (4, 1, 3, 2),
+  (7, 5, 10, 6),
+  (13, 14, 11, 12),
+  (15, 18, 17, 16),
+  (22, 20, 19, 21),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +55,7 @@ class AmigosSpec:
   whether there is a CSV of action units for every video.
   Raises InputError for a value that no twin can have.
   """
+
   subjects: int = SUBJECTS
   stimuli: tuple[str | int, ...] = SHORT
   seed: int = 0
@@ -46,18 +70,28 @@ class AmigosSpec:
     object.__setattr__(self, 'stimuli', tuple(map(str, self.stimuli)))
     whole = self.subjects, self.seed, self.width, self.height
     for rule, holds in (
-      ('subjects, seed and sizes are whole numbers',
-       lambda: all(isinstance(value, int) for value in whole)),
+      (
+        'subjects, seed and sizes are whole numbers',
+        lambda: all(isinstance(value, int) for value in whole),
+      ),
       (f'subjects: 1 to {SUBJECTS}', lambda: 1 <= self.subjects <= SUBJECTS),
-      (f'stimuli: some of {", ".join(SECONDS)}, each once',
-       lambda: self.stimuli and set(self.stimuli) <= set(SECONDS)
-       and len(set(self.stimuli)) == len(self.stimuli)),
+      (
+        f'stimuli: some of {", ".join(SECONDS)}, each once',
+        lambda: (
+          self.stimuli
+          and set(self.stimuli) <= set(SECONDS)
+          and len(set(self.stimuli)) == len(self.stimuli)
+        ),
+      ),
       ('seed: not negative', lambda: self.seed >= 0),
       (f'variant: one of {", ".join(VARIANTS)}', lambda: self.variant in VARIANTS),
       ('frame_rate: 1 to 120 Hz', lambda: 1 <= self.frame_rate <= 120),
-      ('width and height: even, height a multiple of 4, at least 64 pixels',
-       lambda: min(self.width, self.height) >= 64
-       and self.width % 2 == self.height % 4 == 0),
+      (
+        'width and height: even, height a multiple of 4, at least 64 pixels',
+        lambda: (
+          min(self.width, self.height) >= 64 and self.width % 2 == self.height % 4 == 0
+        ),
+      ),
       ('scale: 0.1 to 1', lambda: 0.1 <= self.scale <= 1),
     ):
       if not holds():
@@ -74,14 +108,18 @@ class AmigosSpec:
   def watching(self, trial, alone=True):
     """The spec of one trial (from 1) as those who draw it want it."""
     return Watching(
-      self.seed, self.variant, self.trials, self.frame_rate,
-      self.width if alone else self.height, self.height,
-      self.seconds(self.stimuli[trial - 1]))
+      self.seed,
+      self.variant,
+      self.trials,
+      self.frame_rate,
+      self.width if alone else self.height,
+      self.height,
+      self.seconds(self.stimuli[trial - 1]),
+    )
 
   def has(self, subject, stimulus):
     """Whether a subject watched a stimulus."""
-    return stimulus in self.stimuli and not (
-      stimulus in LONG and subject in NO_LONG)
+    return stimulus in self.stimuli and not (stimulus in LONG and subject in NO_LONG)
 
   @property
   def groups(self):
@@ -92,6 +130,7 @@ class AmigosSpec:
 @dataclasses.dataclass(frozen=True)
 class Watching:
   """One trial, with the attributes that TwinSpec has for all of its trials."""
+
   seed: int
   variant: str
   trials: int

@@ -22,38 +22,69 @@ from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.synthetic.tree import MARKER, write_twin
 
 _PARTS = ('metadata_csv', 'data_preprocessed_python', 'face_video', 'openface')
-_HEADER = ('Participant_id', 'Trial', 'Experiment_id', 'Start_time', 'Valence',
-           'Arousal', 'Dominance', 'Liking', 'Familiarity')
+_HEADER = (
+  'Participant_id',
+  'Trial',
+  'Experiment_id',
+  'Start_time',
+  'Valence',
+  'Arousal',
+  'Dominance',
+  'Liking',
+  'Familiarity',
+)
 EFFECTS = (
   'Latent valence and arousal of a trial are independent standard normals. '
   'Valence shows only in the face: smiles (v > 0) or frowns (v < 0), more, '
   'longer and stronger with |v|. Arousal shows only in EDA (rate and size of '
   'skin conductance responses, tonic slope) and pulse (heart rate up, '
   'variability and pulse size down). Both stand on per-subject offsets and '
-  'gains, distractors and noise. Ratings: ')
+  'gains, distractors and noise. Ratings: '
+)
 
 
 def write_deap_twin(root, spec, workers=None):
   """Writes the twin of `spec` (TwinSpec) under `root` (Path); see `write_twin`."""
   root = Path(root)
-  write_twin(root, spec, 'DEAP', lambda: _jobs(root, spec), lambda: {
-    'ceiling': said.ceiling(spec), 'subjects': spec.subjects,
-    'trials': spec.trials, 'effects': EFFECTS + said.DESCRIPTIONS[spec.variant]},
-    workers)
+  write_twin(
+    root,
+    spec,
+    'DEAP',
+    lambda: _jobs(root, spec),
+    lambda: {
+      'ceiling': said.ceiling(spec),
+      'subjects': spec.subjects,
+      'trials': spec.trials,
+      'effects': EFFECTS + said.DESCRIPTIONS[spec.variant],
+    },
+    workers,
+  )
 
 
 def _jobs(root, spec):
   """(function, path, arguments) of every file but the marker."""
   jobs = [(_write_ratings, root / _PARTS[0] / 'participant_ratings.csv', ())]
-  jobs += [(_write_dat, root / _PARTS[1] / f's{subject:02}.dat', (subject,))
-           for subject in range(1, spec.subjects + 1)]
-  jobs += [(write_face_video,
-            root / _PARTS[2] / f's{subject:02}' /
-            f's{subject:02}_trial{trial:02}.avi', (subject, trial))
-           for subject, trial in spec.videos]
+  jobs += [
+    (_write_dat, root / _PARTS[1] / f's{subject:02}.dat', (subject,))
+    for subject in range(1, spec.subjects + 1)
+  ]
+  jobs += [
+    (
+      write_face_video,
+      root / _PARTS[2] / f's{subject:02}' / f's{subject:02}_trial{trial:02}.avi',
+      (subject, trial),
+    )
+    for subject, trial in spec.videos
+  ]
   if spec.openface:
-    jobs += [(write_openface, root / _PARTS[3] / f's{subject:02}_trial{trial:02}.csv',
-              (subject, trial)) for subject, trial in spec.videos]
+    jobs += [
+      (
+        write_openface,
+        root / _PARTS[3] / f's{subject:02}_trial{trial:02}.csv',
+        (subject, trial),
+      )
+      for subject, trial in spec.videos
+    ]
   return jobs
 
 
@@ -65,19 +96,29 @@ def _write_ratings(path, spec):
     order = said.stimulus_order(spec, subject)
     familiarity = said.familiarity(spec, subject)
     for trial, rating in enumerate(said.ratings(spec, subject), start=1):
-      writer.writerow([
-        subject, trial, order[trial - 1], 1_000_000 + 95_000_000 * trial,
-        *(f'{value:.2f}' for value in rating),
-        '' if familiarity is None else familiarity[trial - 1]])
+      writer.writerow(
+        [
+          subject,
+          trial,
+          order[trial - 1],
+          1_000_000 + 95_000_000 * trial,
+          *(f'{value:.2f}' for value in rating),
+          '' if familiarity is None else familiarity[trial - 1],
+        ]
+      )
   path.write_text(text.getvalue())
 
 
 def _write_dat(path, spec, subject):
   rows = np.argsort(said.stimulus_order(spec, subject))  # row = Experiment_id - 1
   with path.open('wb') as file:
-    write_python2_pickle(file, {
-      'labels': said.ratings(spec, subject)[rows],
-      'data': channels(spec, subject)[rows]})
+    write_python2_pickle(
+      file,
+      {
+        'labels': said.ratings(spec, subject)[rows],
+        'data': channels(spec, subject)[rows],
+      },
+    )
 
 
 def write_python2_pickle(file, arrays):
@@ -87,6 +128,7 @@ def write_python2_pickle(file, arrays):
   that readers of the official files (and the strict ones above all) might
   refuse the twin. Hence the opcodes by hand, as `pickletools` documents them.
   """
+
   def number(value):
     return b'K%c' % value if value < 256 else b'J' + struct.pack('<i', value)
 
@@ -94,13 +136,15 @@ def write_python2_pickle(file, arrays):
   for name, array in arrays.items():
     array = np.ascontiguousarray(array, '<f8')
     shape = b'(' + b''.join(number(size) for size in array.shape) + b't'
-    dtype = (b'cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R'
-             b'(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb')
+    dtype = (
+      b'cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R'
+      b'(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+    )
     file.write(b'U%c' % len(name) + name.encode())
-    file.write(b'cnumpy.core.multiarray\n_reconstruct\n'
-               b'cnumpy\nndarray\nK\x00\x85U\x01b\x87R')
-    file.write(b'(K\x01' + shape + dtype + b'\x89T'
-               + struct.pack('<i', array.nbytes))
+    file.write(
+      b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R'
+    )
+    file.write(b'(K\x01' + shape + dtype + b'\x89T' + struct.pack('<i', array.nbytes))
     file.write(array.data)
     file.write(b'tb')
   file.write(b'u.')

@@ -31,8 +31,9 @@ def expression(spec, subject, trial):
   gain = expressivity(spec, subject)
   felt = _felt(rng, times, seconds, abs(valence), gain)
   still = np.zeros_like(felt)
-  syllables = 0.5 + 0.5 * np.sin(2 * math.pi * rng.uniform(2.5, 4) * times
-                                 + wander(rng, times, (0.5, 2)))
+  syllables = 0.5 + 0.5 * np.sin(
+    2 * math.pi * rng.uniform(2.5, 4) * times + wander(rng, times, (0.5, 2))
+  )
   head = stream(spec, 'head', subject, trial)
   return {
     'smile': felt if valence > 0 else still,
@@ -61,8 +62,9 @@ def _felt(rng, times, seconds, strength, gain):
   while start < seconds:
     duration = (3.5 + 1.5 * strength) * rng.uniform(0.7, 1.3)
     height = (0.5 + 0.35 * strength) * gain * rng.uniform(0.8, 1.2)
-    course = np.maximum(course, min(height, 1.2) * _event(
-      times, start, duration, rng.uniform(0.4, 0.9)))
+    course = np.maximum(
+      course, min(height, 1.2) * _event(times, start, duration, rng.uniform(0.4, 0.9))
+    )
     start += duration + rng.uniform(3, 8) / (1 + 0.5 * strength)
   return course
 
@@ -71,21 +73,30 @@ def _distractor(rng, times, seconds, count, durations, height):
   """Course of events that know of nothing; `count` is how many a minute."""
   course = np.zeros_like(times)
   for _ in range(rng.poisson(count * seconds / 60)):
-    course = np.maximum(course, height * rng.uniform(0.6, 1.4) * _event(
-      times, rng.uniform(0, seconds), rng.uniform(*durations), 0.4))
+    course = np.maximum(
+      course,
+      height
+      * rng.uniform(0.6, 1.4)
+      * _event(times, rng.uniform(0, seconds), rng.uniform(*durations), 0.4),
+    )
   return course
 
 
 def _blinks(rng, times, seconds):
   starts = np.cumsum(0.5 + rng.gamma(2, 1.6, size=round(seconds * 4 / 3)))
   since = times[:, None] - starts[starts < seconds]
-  return np.where((since >= 0) & (since < 0.3),
-                  np.sin(math.pi * since / 0.3), 0).sum(axis=1).clip(0, 1)
+  return (
+    np.where((since >= 0) & (since < 0.3), np.sin(math.pi * since / 0.3), 0)
+    .sum(axis=1)
+    .clip(0, 1)
+  )
 
 
 def _event(times, start, duration, ramp):
   """Rises smoothly from 0 to 1 at `start` and falls again after `duration`."""
+
   def step(moment):
     share = np.clip((times - moment) / ramp, 0, 1)
     return share * share * (3 - 2 * share)
+
   return step(start) * (1 - step(start + duration))

@@ -31,15 +31,21 @@ _PULSE_DEPTH = 0.01 * np.array([0.53, 0.77, 0.33]) / 0.77
 _PULSE_LEVELS = 16
 
 # Blue, green, red.
-_SKINS = ((170, 196, 234), (150, 182, 226), (140, 172, 214), (122, 158, 204),
-          (104, 142, 190), (90, 124, 172))
-_HAIRS = ((30, 34, 44), (36, 50, 74), (44, 72, 110), (90, 130, 160),
-          (104, 108, 112))
+_SKINS = (
+  (170, 196, 234),
+  (150, 182, 226),
+  (140, 172, 214),
+  (122, 158, 204),
+  (104, 142, 190),
+  (90, 124, 172),
+)
+_HAIRS = ((30, 34, 44), (36, 50, 74), (44, 72, 110), (90, 130, 160), (104, 108, 112))
 
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
   """What one subject looks like; lengths in face units unless stated."""
+
   skin: tuple
   hair: tuple
   iris: tuple
@@ -66,8 +72,7 @@ def identity(spec, subject):
   rng = stream(spec, 'identity', subject)
 
   def colour(base, spread):
-    return tuple(int(np.clip(value + rng.normal(0, spread), 12, 245))
-                 for value in base)
+    return tuple(int(np.clip(value + rng.normal(0, spread), 12, 245)) for value in base)
 
   grey = rng.uniform(90, 200)
   wall = colour((grey, grey, grey), 12)
@@ -90,7 +95,8 @@ def identity(spec, subject):
     mouth_rest=float(rng.normal(0, 0.03)),
     brow_rest=float(rng.normal(0, 0.02)),
     fringe=rng.uniform(0.72, 0.9),
-    long_hair=bool(rng.uniform() < 0.4))
+    long_hair=bool(rng.uniform() < 0.4),
+  )
 
 
 def face_track(spec, subject, trial):
@@ -116,7 +122,8 @@ def face_frames(spec, subject, trial):
   matrices = _matrices(spec, who, courses)
   behind, before = (
     [(_to_pixels(points, matrices), colour) for points, colour in layers]
-    for layers in _outlines(who, courses))
+    for layers in _outlines(who, courses)
+  )
   background, shades = _background(spec, who), _shades(who)
   pulse = np.round((_PULSE_LEVELS - 1) * face_pulse(spec, subject, trial)).astype(int)
   texture, corners, size = _shade_places(spec, who, matrices)
@@ -130,12 +137,12 @@ def face_frames(spec, subject, trial):
     np.copyto(image[area], background[area])
     _fill(image, behind, frame)
     x, y = corners[frame]
-    skin = image[y:y + size[1], x:x + size[0]]
+    skin = image[y : y + size[1], x : x + size[0]]
     shading = cv2.warpAffine(shades[pulse[frame]], texture[frame], size, dst=shading)
     cv2.subtract(skin, shading, dst=skin)
     _fill(image, before, frame)
     yuv = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420, dst=yuv)
-    bright = yuv[:spec.height]
+    bright = yuv[: spec.height]
     cv2.addWeighted(bright, light[frame], grain[shown[frame]], 1, 0, dst=bright)
     yield yuv
 
@@ -154,15 +161,15 @@ def write_video(path, spec, width, frames):
   rate = fractions.Fraction(spec.frame_rate).limit_denominator(1001)
   with av.open(str(path), 'w') as container:
     video = container.add_stream(
-      'libx264', rate=rate,
-      options={'preset': 'ultrafast', 'crf': str(spec.crf), 'threads': '1'})
+      'libx264',
+      rate=rate,
+      options={'preset': 'ultrafast', 'crf': str(spec.crf), 'threads': '1'},
+    )
     video.width, video.height = width, spec.height
     video.pix_fmt = 'yuv420p'
-    video.codec_context.sample_aspect_ratio = fractions.Fraction(
-      *spec.pixel_aspect)
+    video.codec_context.sample_aspect_ratio = fractions.Fraction(*spec.pixel_aspect)
     for image in frames:
-      container.mux(video.encode(
-        av.VideoFrame.from_ndarray(image, format='yuv420p')))
+      container.mux(video.encode(av.VideoFrame.from_ndarray(image, format='yuv420p')))
     container.mux(video.encode())
 
 
@@ -177,28 +184,36 @@ def _matrices(spec, who, courses):
   cos, sin = scale * np.cos(roll), scale * np.sin(roll)
   x = who.place[0] * spec.width + unit * courses['x'] / _aspect(spec)
   y = who.place[1] * spec.height + unit * courses['y']
-  return np.stack([
-    np.stack([cos / _aspect(spec), -sin / _aspect(spec), x], axis=-1),
-    np.stack([sin, cos, y], axis=-1)], axis=1)
+  return np.stack(
+    [
+      np.stack([cos / _aspect(spec), -sin / _aspect(spec), x], axis=-1),
+      np.stack([sin, cos, y], axis=-1),
+    ],
+    axis=1,
+  )
 
 
 def _to_pixels(points, matrices):
   """Points [frames or 1, points, 2] to OpenCV's int32 [frames, points, 2]."""
   pixels = points @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
-  return np.round(pixels * 2 ** _SHIFT).astype(np.int32)
+  return np.round(pixels * 2**_SHIFT).astype(np.int32)
 
 
 def _fill(image, layers, frame):
   for outlines, colour in layers:
-    cv2.fillPoly(image, [outlines[frame]],
-                 colour[frame] if isinstance(colour, list) else colour,
-                 lineType=cv2.LINE_AA, shift=_SHIFT)
+    cv2.fillPoly(
+      image,
+      [outlines[frame]],
+      colour[frame] if isinstance(colour, list) else colour,
+      lineType=cv2.LINE_AA,
+      shift=_SHIFT,
+    )
 
 
 def _head_area(spec, matrices):
   """Slices (rows, columns) of the frame that the moving head may touch."""
   box = np.array([(x, y) for x in (-1.7, 1.7) for y in (-1.8, 2.4)])
-  pixels = _to_pixels(box[None], matrices).reshape(-1, 2) / 2 ** _SHIFT
+  pixels = _to_pixels(box[None], matrices).reshape(-1, 2) / 2**_SHIFT
   left, top = np.floor(pixels.min(axis=0)).clip(0).astype(int)
   right, bottom = np.ceil(pixels.max(axis=0)).astype(int)
   return slice(top, bottom), slice(left, right)
@@ -206,25 +221,35 @@ def _head_area(spec, matrices):
 
 def _outlines(who, courses):
   """Two lists of (points, colour): below and above the shading."""
-  smile, frown, talk = (courses[name][:, None]
-                        for name in ('smile', 'frown', 'talk'))
+  smile, frown, talk = (courses[name][:, None] for name in ('smile', 'frown', 'talk'))
   angles = np.linspace(0, 2 * math.pi, 40, endpoint=False)
   cos, sin = np.cos(angles), np.sin(angles)
-  face = np.stack([cos * (1 - who.jaw * np.maximum(sin, 0) ** 2),
-                   -0.08 + who.height * sin], axis=-1)
-  hair = np.stack([1.12 * cos, -0.2 + np.where(
-    sin < 0, 1.35, 1.5 if who.long_hair else 0.4) * sin], axis=-1)
+  face = np.stack(
+    [cos * (1 - who.jaw * np.maximum(sin, 0) ** 2), -0.08 + who.height * sin], axis=-1
+  )
+  hair = np.stack(
+    [1.12 * cos, -0.2 + np.where(sin < 0, 1.35, 1.5 if who.long_hair else 0.4) * sin],
+    axis=-1,
+  )
   neck = np.array([(-0.5, 0.7), (0.5, 0.7), (0.55, 2.2), (-0.55, 2.2)])
-  ears = [np.stack([side + 0.12 * cos, 0.02 + 0.24 * sin], axis=-1)
-          for side in (-1, 1)]
+  ears = [np.stack([side + 0.12 * cos, 0.02 + 0.24 * sin], axis=-1) for side in (-1, 1)]
   crown = np.linspace(math.pi, 2 * math.pi, 20)
   edge = np.linspace(0.96, -0.96, 12)
-  fringe = np.concatenate([
-    np.stack([1.03 * np.cos(crown), -0.15 + 1.3 * np.sin(crown)], axis=-1),
-    np.stack([edge, -who.fringe + 0.35 * edge ** 4], axis=-1)])
-  behind = [(points[None], colour) for points, colour in [
-    (hair, who.hair), (neck, _darker(who.skin, 0.8)),
-    *((ear, _darker(who.skin, 0.9)) for ear in ears), (face, who.skin)]]
+  fringe = np.concatenate(
+    [
+      np.stack([1.03 * np.cos(crown), -0.15 + 1.3 * np.sin(crown)], axis=-1),
+      np.stack([edge, -who.fringe + 0.35 * edge**4], axis=-1),
+    ]
+  )
+  behind = [
+    (points[None], colour)
+    for points, colour in [
+      (hair, who.hair),
+      (neck, _darker(who.skin, 0.8)),
+      *((ear, _darker(who.skin, 0.9)) for ear in ears),
+      (face, who.skin),
+    ]
+  ]
   before = [(fringe[None], who.hair)]
   for side in (-1, 1):
     before += _eye(who, courses, side)
@@ -235,10 +260,11 @@ def _outlines(who, courses):
 def _eye(who, courses, side):
   """White, iris, pupil, lid and brow of one eye; `side` -1 or 1."""
   smile, frown, raised, opened = (
-    courses[name][:, None] for name in ('smile', 'frown', 'brow_raise', 'eyes'))
+    courses[name][:, None] for name in ('smile', 'frown', 'brow_raise', 'eyes')
+  )
   centre = np.array([side * who.eye_distance, -0.28])
   along = np.linspace(-1, 1, 9)
-  arch = 1 - along ** 2
+  arch = 1 - along**2
   upper = -0.115 * arch * opened * (1 - 0.25 * smile) * (1 - 0.2 * frown)
   lower = 0.085 * arch * np.maximum(opened * (1 - 0.75 * smile), -0.2)
   x = np.broadcast_to(who.eye_width * along, upper.shape)
@@ -249,20 +275,41 @@ def _eye(who, courses, side):
   def disc(radius):
     across, down = radius * np.cos(angles), radius * np.sin(angles)
     arch = 1 - (across / who.eye_width) ** 2
-    return np.stack(np.broadcast_arrays(across, np.clip(
-      down, upper[:, 4:5] * arch, np.maximum(
-        lower[:, 4:5], upper[:, 4:5]) * arch)), axis=-1)
+    return np.stack(
+      np.broadcast_arrays(
+        across,
+        np.clip(
+          down, upper[:, 4:5] * arch, np.maximum(lower[:, 4:5], upper[:, 4:5]) * arch
+        ),
+      ),
+      axis=-1,
+    )
 
   inner = (1 - along * side) / 2  # 1 at the nose
-  rise = (-who.brow_height - 0.07 * arch - 0.10 * raised + 0.02 * smile
-          + frown * (0.04 + 0.12 * inner) - who.brow_rest)
+  rise = (
+    -who.brow_height
+    - 0.07 * arch
+    - 0.10 * raised
+    + 0.02 * smile
+    + frown * (0.04 + 0.12 * inner)
+    - who.brow_rest
+  )
   weight = who.brow_weight * (1 + 0.35 * frown) * (0.5 + 0.5 * arch + 0.4 * inner)
-  brow = _outline(np.broadcast_to(
-    1.35 * who.eye_width * along - side * 0.05 * frown, rise.shape),
-    rise - weight, rise + weight)
-  return [(points + centre, colour) for points, colour in [
-    (white, (225, 228, 230)), (disc(0.085), who.iris), (disc(0.04), (15, 15, 15)),
-    (lid, _darker(who.skin, 0.4)), (brow, _darker(who.hair, 0.6))]]
+  brow = _outline(
+    np.broadcast_to(1.35 * who.eye_width * along - side * 0.05 * frown, rise.shape),
+    rise - weight,
+    rise + weight,
+  )
+  return [
+    (points + centre, colour)
+    for points, colour in [
+      (white, (225, 228, 230)),
+      (disc(0.085), who.iris),
+      (disc(0.04), (15, 15, 15)),
+      (lid, _darker(who.skin, 0.4)),
+      (brow, _darker(who.hair, 0.6)),
+    ]
+  ]
 
 
 def _mouth(who, smile, frown, talk):
@@ -270,35 +317,47 @@ def _mouth(who, smile, frown, talk):
   along = np.linspace(-1, 1, 13)
   width = who.mouth_width * (1 + 0.30 * smile - 0.08 * frown - 0.1 * talk)
   corners = who.mouth_rest + 0.16 * smile - 0.17 * frown
-  middle = who.mouth_height - 0.02 * smile - corners * (along ** 2 - 0.4)
-  arch = 1 - along ** 2
+  middle = who.mouth_height - 0.02 * smile - corners * (along**2 - 0.4)
+  arch = 1 - along**2
   gape = 0.20 * np.maximum(smile - 0.1, 0) + 0.30 * talk
   top, bottom = middle - 0.3 * gape * arch, middle + 0.7 * gape * arch
   x = width * along
   press = 1 - 0.45 * frown.clip(0, 1)
-  lips = _outline(x, top - (0.02 + 0.055 * arch) * press,
-                  bottom + (0.02 + 0.075 * arch) * press)
+  lips = _outline(
+    x, top - (0.02 + 0.055 * arch) * press, bottom + (0.02 + 0.075 * arch) * press
+  )
   line = _outline(x, top - 0.012, bottom + 0.012)
-  teeth = _outline(0.86 * x, top, np.minimum(
-    bottom, top + 0.16 * np.minimum(smile, 1.2) * arch))
+  teeth = _outline(
+    0.86 * x, top, np.minimum(bottom, top + 0.16 * np.minimum(smile, 1.2) * arch)
+  )
   lip = tuple((np.array(who.skin) * (0.62, 0.58, 0.80)).astype(int).tolist())
   inside = (35, 25, 60)
-  layers = [(lips, lip), (line, inside),
-            (teeth, _between(inside, (222, 232, 236), 4 * smile[:, 0] - 0.4))]
+  layers = [
+    (lips, lip),
+    (line, inside),
+    (teeth, _between(inside, (222, 232, 236), 4 * smile[:, 0] - 0.4)),
+  ]
   light, shadow = _darker(who.skin, 0.92), _darker(who.skin, 0.72)
   span = np.linspace(-0.5, 0.5, 7)
-  hollow = middle[:, 6:7] + 0.16 + 0.05 * frown - 0.1 * span ** 2
-  below = _outline(np.broadcast_to(0.55 * span, hollow.shape),
-                   hollow - 0.05 * frown, hollow + 0.05 * frown)
+  hollow = middle[:, 6:7] + 0.16 + 0.05 * frown - 0.1 * span**2
+  below = _outline(
+    np.broadcast_to(0.55 * span, hollow.shape),
+    hollow - 0.05 * frown,
+    hollow + 0.05 * frown,
+  )
   layers.append((below, _between(light, shadow, frown[:, 0])))
   down = np.linspace(0, 1, 7)
   swell = 0.05 * np.sin(math.pi * down) * smile
   for side in (-1, 1):
-    fold_x = side * (0.3 + (width - 0.2) * down ** 0.8)
+    fold_x = side * (0.3 + (width - 0.2) * down**0.8)
     fold_y = np.broadcast_to(0.24 + (who.mouth_height - 0.24) * down, fold_x.shape)
     fold = np.concatenate(
-      [np.stack([fold_x - swell, fold_y], axis=-1),
-       np.stack([fold_x + swell, fold_y], axis=-1)[:, ::-1]], axis=1)
+      [
+        np.stack([fold_x - swell, fold_y], axis=-1),
+        np.stack([fold_x + swell, fold_y], axis=-1)[:, ::-1],
+      ],
+      axis=1,
+    )
     layers.append((fold, _between(light, shadow, smile[:, 0])))
   return layers
 
@@ -306,8 +365,9 @@ def _mouth(who, smile, frown, talk):
 def _outline(x, upper, lower):
   """Closed outline [frames, points, 2] between two curves over `x`."""
   x, upper, lower = np.broadcast_arrays(x, upper, lower)
-  return np.concatenate([np.stack([x, upper], axis=-1),
-                         np.stack([x, lower], axis=-1)[:, ::-1]], axis=1)
+  return np.concatenate(
+    [np.stack([x, upper], axis=-1), np.stack([x, lower], axis=-1)[:, ::-1]], axis=1
+  )
 
 
 def _darker(colour, factor):
@@ -317,8 +377,9 @@ def _darker(colour, factor):
 def _between(start, end, share):
   """Colours from `start` (share <= 0) to `end` (share >= 1), one a frame."""
   share = np.clip(share, 0, 1)[:, None]
-  return [tuple(colour) for colour in
-          ((1 - share) * start + share * np.array(end)).tolist()]
+  return [
+    tuple(colour) for colour in ((1 - share) * start + share * np.array(end)).tolist()
+  ]
 
 
 def _background(spec, who):
@@ -329,8 +390,17 @@ def _background(spec, who):
   image = np.broadcast_to(wall, (height, width, 3)).astype(np.uint8).copy()
   unit = who.half_width * height
   centre = (round(who.place[0] * width), round(who.place[1] * height + 3.4 * unit))
-  cv2.ellipse(image, centre, (round(2.6 * unit / _aspect(spec)), round(1.9 * unit)),
-              0, 180, 360, who.cloth, -1, cv2.LINE_AA)
+  cv2.ellipse(
+    image,
+    centre,
+    (round(2.6 * unit / _aspect(spec)), round(1.9 * unit)),
+    0,
+    180,
+    360,
+    who.cloth,
+    -1,
+    cv2.LINE_AA,
+  )
   return image
 
 
@@ -341,26 +411,31 @@ def _shades(who):
   Levels are those of the pulse, from none to its peak. They differ by less than
   one step of brightness, so values are dithered: right in the mean over the face.
   """
-  y, x = (np.mgrid[-_SHADE_HALF:_SHADE_HALF, -_SHADE_HALF:_SHADE_HALF] + 0.5
-          ) / _SHADE_SCALE
+  y, x = (
+    np.mgrid[-_SHADE_HALF:_SHADE_HALF, -_SHADE_HALF:_SHADE_HALF] + 0.5
+  ) / _SHADE_SCALE
 
   def spot(cx, cy, rx, ry, depth):
-    return depth * np.exp(-((abs(x) - cx) / rx) ** 2 - ((y - cy) / ry) ** 2)
+    return depth * np.exp(-(((abs(x) - cx) / rx) ** 2) - ((y - cy) / ry) ** 2)
 
-  dark = (spot(who.eye_distance, -0.32, 0.30, 0.17, 70)  # eye sockets
-          + spot(0.13, -0.05, 0.06, 0.22, 26)  # sides of the nose
-          + spot(0.09, 0.22, 0.07, 0.045, 70)  # nostrils
-          + spot(0, 0.30, 0.16, 0.05, 30)  # under the nose
-          + spot(0, who.mouth_height + 0.2, 0.2, 0.06, 25)  # under the lips
-          + spot(0.95, 0.25, 0.22, 0.9, 45)  # cheeks, to the sides
-          + spot(0, 1.35, 1.0, 0.25, 40))  # chin
-  inside = (x / (1 - who.jaw * np.clip(y, 0, None) ** 2 / who.height ** 2)) ** 2 \
-    + ((y + 0.08) / who.height) ** 2
+  dark = (
+    spot(who.eye_distance, -0.32, 0.30, 0.17, 70)  # eye sockets
+    + spot(0.13, -0.05, 0.06, 0.22, 26)  # sides of the nose
+    + spot(0.09, 0.22, 0.07, 0.045, 70)  # nostrils
+    + spot(0, 0.30, 0.16, 0.05, 30)  # under the nose
+    + spot(0, who.mouth_height + 0.2, 0.2, 0.06, 25)  # under the lips
+    + spot(0.95, 0.25, 0.22, 0.9, 45)  # cheeks, to the sides
+    + spot(0, 1.35, 1.0, 0.25, 40)
+  )  # chin
+  inside = (x / (1 - who.jaw * np.clip(y, 0, None) ** 2 / who.height**2)) ** 2 + (
+    (y + 0.08) / who.height
+  ) ** 2
   face = np.clip((1.02 - inside) * 12, 0, 1)
   skin = np.array(who.skin)
   dark = (dark * face)[..., None] * skin / max(who.skin)
   blood = np.linspace(0, 1, _PULSE_LEVELS)[:, None, None, None] * (
-    face[..., None] * skin * _PULSE_DEPTH)
+    face[..., None] * skin * _PULSE_DEPTH
+  )
   dither = np.random.default_rng(0).uniform(size=dark.shape)
   return np.floor(dark + blood + dither).clip(0, 255).astype(np.uint8)
 
@@ -372,16 +447,17 @@ def _shade_places(spec, who, matrices):
   [frames, 2, 3], the box's corner, int [frames, 2], and its size (x, y), the
   same for all frames.
   """
-  reach = np.array([1.25, 1.15 * who.height]) * np.abs(
-    matrices[:, [0, 1], [0, 1]]).max(axis=0)
+  reach = np.array([1.25, 1.15 * who.height]) * np.abs(matrices[:, [0, 1], [0, 1]]).max(
+    axis=0
+  )
   frame_size = np.array([spec.width, spec.height])
   size = np.minimum(np.ceil(2 * reach).astype(int), frame_size)
-  corners = np.clip(np.round(matrices[:, :, 2] - reach).astype(int),
-                    0, frame_size - size)
+  corners = np.clip(
+    np.round(matrices[:, :, 2] - reach).astype(int), 0, frame_size - size
+  )
   texture = matrices.copy()
   texture[:, :, :2] /= _SHADE_SCALE
-  texture[:, :, 2] -= (texture[:, :, :2] @ np.full(2, _SHADE_HALF - 0.5)
-                       + corners)
+  texture[:, :, 2] -= texture[:, :, :2] @ np.full(2, _SHADE_HALF - 0.5) + corners
   return texture, corners, tuple(size.tolist())
 
 

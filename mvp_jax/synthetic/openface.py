@@ -32,11 +32,23 @@ def true_units(spec, subject, trial):
   raised, shut = shown['brow_raise'], 1 - shown['eyes']
   units = dict.fromkeys(INTENSITIES, np.zeros_like(smile))
   units |= {
-    1: 3.5 * raised + 0.5 * frown, 2: 3 * raised, 4: 3 * frown, 5: raised,
-    6: 2.5 * smile, 7: 1.5 * smile + frown, 10: 0.7 * smile, 12: 3.5 * smile,
-    14: 0.8 * smile, 15: 2.2 * frown, 17: 1.5 * frown, 20: 0.4 * talk,
-    23: 1.2 * frown, 25: 2 * smile + 3 * talk, 26: 0.6 * smile + 2.2 * talk,
-    45: 4 * shut}
+    1: 3.5 * raised + 0.5 * frown,
+    2: 3 * raised,
+    4: 3 * frown,
+    5: raised,
+    6: 2.5 * smile,
+    7: 1.5 * smile + frown,
+    10: 0.7 * smile,
+    12: 3.5 * smile,
+    14: 0.8 * smile,
+    15: 2.2 * frown,
+    17: 1.5 * frown,
+    20: 0.4 * talk,
+    23: 1.2 * frown,
+    25: 2 * smile + 3 * talk,
+    26: 0.6 * smile + 2.2 * talk,
+    45: 4 * shut,
+  }
   return np.clip(np.stack([units[number] for number in INTENSITIES], 1), 0, 5)
 
 
@@ -55,12 +67,18 @@ def write_openface_together(path, spec, subjects, trial):
   for seat, subject in enumerate(subjects):
     confidence, success, intensities, presences = _estimate(spec, subject, trial)
     x, y, width = face_track(spec, subject, trial).T.astype(float)
-    outline = _outline() * width[:, None, None] / 2 + np.stack(
-      [x + seat * spec.width, y], 1)[:, None]
+    outline = (
+      _outline() * width[:, None, None] / 2
+      + np.stack([x + seat * spec.width, y], 1)[:, None]
+    )
     landmarks = outline.transpose(0, 2, 1).reshape(len(x), 2 * _LANDMARKS)
     faces.append((confidence, success, intensities, presences, landmarks))
-  _write(path, spec, faces, _numbers(
-    spec, subjects, trial, np.stack([face[1] for face in faces], 1)))
+  _write(
+    path,
+    spec,
+    faces,
+    _numbers(spec, subjects, trial, np.stack([face[1] for face in faces], 1)),
+  )
 
 
 def _estimate(spec, subject, trial):
@@ -70,8 +88,12 @@ def _estimate(spec, subject, trial):
   person = stream(spec, 'openface', subject)
   bias = BIAS * abs(person.normal(size=truth.shape[1]))
   rng = stream(spec, 'openface', subject, trial)
-  said = truth + bias + _slow(rng, times, truth.shape[1]) + FAST * rng.normal(
-    size=truth.shape)
+  said = (
+    truth
+    + bias
+    + _slow(rng, times, truth.shape[1])
+    + FAST * rng.normal(size=truth.shape)
+  )
   sure = said > _LEAST + 0.1 * rng.normal(size=truth.shape)
   suck = rng.uniform(size=len(times)) < 0.01  # AU28 has no intensity
   presences = np.insert(sure, PRESENCES.index(28), suck, axis=1)
@@ -79,8 +101,11 @@ def _estimate(spec, subject, trial):
   for _ in range(rng.poisson(FAILURES * (times[-1] - times[0]) / 60)):
     start = rng.uniform(times[0], times[-1])
     lost |= (times >= start) & (times < start + rng.uniform(0.2, 1.5))
-  confidence = np.where(lost, rng.uniform(0, 0.3, len(times)), rng.choice(
-    (0.98, 0.93, 0.88), len(times), p=(0.9, 0.07, 0.03)))
+  confidence = np.where(
+    lost,
+    rng.uniform(0, 0.3, len(times)),
+    rng.choice((0.98, 0.93, 0.88), len(times), p=(0.9, 0.07, 0.03)),
+  )
   found = ~lost[:, None]
   return confidence, ~lost, np.clip(said, 0, 5) * found, presences * found
 
@@ -111,17 +136,25 @@ def _numbers(spec, subjects, trial, success):
 @functools.cache
 def _outline():
   """68 landmarks in half face widths about the middle: [68, 2]. Jaw first."""
+
   def arc(count, start, end, rx, ry, x=0.0, y=0.0):
     angles = np.linspace(start, end, count)
     return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], 1)
 
   pi, turn = np.pi, 2 * np.pi
-  return np.concatenate([
-    arc(17, pi, 0, 1.0, 1.2), arc(5, pi, turn, 0.3, 0.08, -0.45, -0.5),
-    arc(5, pi, turn, 0.3, 0.08, 0.45, -0.5), arc(4, -pi / 2, pi / 2, 0.02, 0.25),
-    arc(5, pi, 0, 0.18, 0.05, 0, 0.3), arc(6, pi, 3 * pi, 0.2, 0.08, -0.42, -0.28),
-    arc(6, pi, 3 * pi, 0.2, 0.08, 0.42, -0.28), arc(12, pi, 3 * pi, 0.4, 0.15, 0, 0.65),
-    arc(8, pi, 3 * pi, 0.25, 0.05, 0, 0.65)])
+  return np.concatenate(
+    [
+      arc(17, pi, 0, 1.0, 1.2),
+      arc(5, pi, turn, 0.3, 0.08, -0.45, -0.5),
+      arc(5, pi, turn, 0.3, 0.08, 0.45, -0.5),
+      arc(4, -pi / 2, pi / 2, 0.02, 0.25),
+      arc(5, pi, 0, 0.18, 0.05, 0, 0.3),
+      arc(6, pi, 3 * pi, 0.2, 0.08, -0.42, -0.28),
+      arc(6, pi, 3 * pi, 0.2, 0.08, 0.42, -0.28),
+      arc(12, pi, 3 * pi, 0.4, 0.15, 0, 0.65),
+      arc(8, pi, 3 * pi, 0.25, 0.05, 0, 0.65),
+    ]
+  )
 
 
 def _write(path, spec, faces, numbers=None):
@@ -130,16 +163,39 @@ def _write(path, spec, faces, numbers=None):
   frames = np.arange(spec.num_frames)
   rows = []
   for i, (confidence, success, intensities, presences, *more) in enumerate(faces):
-    rows.append(np.column_stack([
-      frames + 1, numbers[:, i] if together else np.zeros(len(frames)),
-      frames / spec.frame_rate, confidence, success, *more, intensities, presences]))
+    rows.append(
+      np.column_stack(
+        [
+          frames + 1,
+          numbers[:, i] if together else np.zeros(len(frames)),
+          frames / spec.frame_rate,
+          confidence,
+          success,
+          *more,
+          intensities,
+          presences,
+        ]
+      )
+    )
   rows = np.stack(rows, 1)  # [frame, face, column]
   rows = rows[rows[:, :, 4] > 0] if together else rows[:, 0]
   if together:
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
   marks = [f'{axis}_{i}' for axis in 'xy' for i in range(_LANDMARKS)] * together
-  header = [*_FACE, *marks, *(f'AU{n:02d}_r' for n in INTENSITIES),
-            *(f'AU{n:02d}_c' for n in PRESENCES)]
-  formats = ['%d', '%d', '%.3f', '%.2f', '%d', *['%.1f'] * len(marks),
-             *['%.2f'] * len(INTENSITIES), *['%.1f'] * len(PRESENCES)]
+  header = [
+    *_FACE,
+    *marks,
+    *(f'AU{n:02d}_r' for n in INTENSITIES),
+    *(f'AU{n:02d}_c' for n in PRESENCES),
+  ]
+  formats = [
+    '%d',
+    '%d',
+    '%.3f',
+    '%.2f',
+    '%d',
+    *['%.1f'] * len(marks),
+    *['%.2f'] * len(INTENSITIES),
+    *['%.1f'] * len(PRESENCES),
+  ]
   np.savetxt(path, rows, formats, ', ', header=', '.join(header), comments='')

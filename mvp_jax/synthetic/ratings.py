@@ -35,11 +35,11 @@ _SCALE = 1.9
 _NO_FAMILIARITY = (2, 15, 23)
 DESCRIPTIONS = {
   'planted': f'correlated {RHO} with the latent, so that the sign of the '
-             'latent predicts rating > 5 with probability 1 - arccos(rho)/pi.',
+  'latent predicts rating > 5 with probability 1 - arccos(rho)/pi.',
   'null': 'independent of latents, faces and signals; best possible is chance.',
-  'leaky': f'on one side of 5 in {LEAN:.0%} of a subject\'s trials, the '
-           'side random per subject and target; independent of faces and '
-           'signals, so only knowing the subject helps.',
+  'leaky': f"on one side of 5 in {LEAN:.0%} of a subject's trials, the "
+  'side random per subject and target; independent of faces and '
+  'signals, so only knowing the subject helps.',
 }
 
 
@@ -81,7 +81,7 @@ def ratings(spec, subject):
     felt = sides * _leaning(spec, subject) * abs(noise[:, :2])
   else:
     rho = RHO if spec.variant == 'planted' else 0.0
-    felt = rho * latents(spec, subject) + math.sqrt(1 - rho ** 2) * noise[:, :2]
+    felt = rho * latents(spec, subject) + math.sqrt(1 - rho**2) * noise[:, :2]
   dominance = felt @ [0.4, 0.2] + 0.9 * noise[:, 2]
   liking = felt @ [0.7, 0.1] + 0.7 * noise[:, 3]
   exact = 5 + _SCALE * np.column_stack([felt, dominance, liking])
@@ -94,7 +94,7 @@ def familiarity(spec, subject):
   if subject in _NO_FAMILIARITY:
     return None
   rng = stream(spec, 'ratings', subject, trial=1)
-  return rng.choice([1, 2, 3, 4, 5], size=spec.trials, p=[.4, .2, .15, .15, .1])
+  return rng.choice([1, 2, 3, 4, 5], size=spec.trials, p=[0.4, 0.2, 0.15, 0.15, 0.1])
 
 
 def ceiling(spec):
@@ -106,15 +106,17 @@ def ceiling(spec):
   best = 1 - math.acos(RHO) / math.pi if spec.variant == 'planted' else 0.5
   subjects = range(1, spec.subjects + 1)
   latent = np.concatenate([latents(spec, subject) for subject in subjects]) > 0
-  high = np.concatenate(
-    [ratings(spec, subject)[:, :2] for subject in subjects]) > 5
+  high = np.concatenate([ratings(spec, subject)[:, :2] for subject in subjects]) > 5
   return {
     target: {
-      'macro_f1': round(best, 4), 'accuracy': round(best, 4),
+      'macro_f1': round(best, 4),
+      'accuracy': round(best, 4),
       'oracle_macro_f1': round(_macro_f1(high[:, i], latent[:, i]), 4),
       'oracle_accuracy': round(float((high[:, i] == latent[:, i]).mean()), 4),
       'share_high': round(float(high[:, i].mean()), 4),
-    } for i, target in enumerate(TARGETS)}
+    }
+    for i, target in enumerate(TARGETS)
+  }
 
 
 def _leaning(spec, subject):
@@ -125,8 +127,9 @@ def _leaning(spec, subject):
 
 
 def _macro_f1(labels, predictions):
-  scores = [2 * (labels & predictions).sum() / (labels.sum() + predictions.sum())
-            for labels, predictions in ((labels, predictions),
-                                        (~labels, ~predictions))
-            if labels.any() or predictions.any()]
+  scores = [
+    2 * (labels & predictions).sum() / (labels.sum() + predictions.sum())
+    for labels, predictions in ((labels, predictions), (~labels, ~predictions))
+    if labels.any() or predictions.any()
+  ]
   return float(np.mean(scores))

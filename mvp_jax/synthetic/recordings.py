@@ -25,9 +25,23 @@ from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE
 
 MARKER = 'SYNTHETIC.json'
 MANIFEST = 'manifest.csv'
-_COLUMNS = ('subject', 'trial', 'stimulus', 'video', 'signals', 'signals_onset', 'rate',
-            'eda', 'eda_unit', 'ppg', 'openface', 'valence', 'arousal', 'rating_min',
-            'rating_max')
+_COLUMNS = (
+  'subject',
+  'trial',
+  'stimulus',
+  'video',
+  'signals',
+  'signals_onset',
+  'rate',
+  'eda',
+  'eda_unit',
+  'ppg',
+  'openface',
+  'valence',
+  'arousal',
+  'rating_min',
+  'rating_max',
+)
 
 
 def write_recordings_twin(root, spec, workers=None):
@@ -44,18 +58,32 @@ def write_recordings_twin(root, spec, workers=None):
   if marker.exists():
     found = json.loads(marker.read_text()).get('spec')
     if found != json.loads(json.dumps(dataclasses.asdict(spec))):
-      raise InputError(f'{marker}: these are made up by another spec ({found}); give '
-                       'another directory or delete this one')
+      raise InputError(
+        f'{marker}: these are made up by another spec ({found}); give '
+        'another directory or delete this one'
+      )
     if manifest.exists():
       return
   elif manifest.exists():
-    raise InputError(f'{manifest}: may be real, for there is no {MARKER}; a twin needs '
-                     'a directory of its own')
-  write_json(marker, {
-    'corpus': 'recordings', 'spec': dataclasses.asdict(spec),
-    'ceiling': said.ceiling(spec), 'subjects': spec.subjects, 'trials': spec.trials})
-  jobs = [(root, spec, subject, trial) for subject in range(1, spec.subjects + 1)
-          for trial in range(1, spec.trials + 1)]
+    raise InputError(
+      f'{manifest}: may be real, for there is no {MARKER}; a twin needs '
+      'a directory of its own'
+    )
+  write_json(
+    marker,
+    {
+      'corpus': 'recordings',
+      'spec': dataclasses.asdict(spec),
+      'ceiling': said.ceiling(spec),
+      'subjects': spec.subjects,
+      'trials': spec.trials,
+    },
+  )
+  jobs = [
+    (root, spec, subject, trial)
+    for subject in range(1, spec.subjects + 1)
+    for trial in range(1, spec.trials + 1)
+  ]
   with Progress(len(jobs), 'writing made-up recordings', 'trials') as progress:
     for _ in spread(_write, jobs, workers):
       progress.update()
@@ -70,16 +98,31 @@ def _rows(spec, subject):
   order, rated = said.stimulus_order(spec, subject), said.ratings(spec, subject)
   for trial in range(1, spec.trials + 1):
     video, signals, units = (path.as_posix() for path in _names(subject, trial))
-    yield (f'P{subject:02}', trial, f'clip{order[trial - 1]:02}', video, signals,
-           BASELINE_SECONDS, SIGNAL_RATE, 'EDA', 'microsiemens', 'PPG',
-           units if spec.openface else '',
-           *(f'{value:.2f}' for value in rated[trial - 1, :2]), 1, 9)
+    yield (
+      f'P{subject:02}',
+      trial,
+      f'clip{order[trial - 1]:02}',
+      video,
+      signals,
+      BASELINE_SECONDS,
+      SIGNAL_RATE,
+      'EDA',
+      'microsiemens',
+      'PPG',
+      units if spec.openface else '',
+      *(f'{value:.2f}' for value in rated[trial - 1, :2]),
+      1,
+      9,
+    )
 
 
 def _names(subject, trial):
   folder = Path(f'P{subject:02}')
-  return (folder / f'trial{trial:02}.avi', folder / f'trial{trial:02}.csv',
-          'openface' / folder / f'trial{trial:02}.csv')
+  return (
+    folder / f'trial{trial:02}.avi',
+    folder / f'trial{trial:02}.csv',
+    'openface' / folder / f'trial{trial:02}.csv',
+  )
 
 
 def _write(root, spec, subject, trial):
@@ -95,5 +138,11 @@ def _write(root, spec, subject, trial):
     # As long as the video: both were stopped together.
     length = round((BASELINE_SECONDS + spec.video_seconds) * SIGNAL_RATE)
     with whole(signals) as part:
-      np.savetxt(part, np.stack([body.eda, body.ppg], 1)[:length], '%.5f', ',',
-                 header='EDA,PPG', comments='')
+      np.savetxt(
+        part,
+        np.stack([body.eda, body.ppg], 1)[:length],
+        '%.5f',
+        ',',
+        header='EDA,PPG',
+        comments='',
+      )

@@ -35,19 +35,21 @@ NUM_SAMPLES = (BASELINE_SECONDS + TRIAL_SECONDS) * SIGNAL_RATE
 _RUN_IN_SECONDS = 10  # simulated before the baseline, so that it starts settled
 # Always as many random numbers, so that arousal changes nothing but its effect.
 _RESPONSES_A_SECOND = 2.5
-_BANK = 2 ** 18  # samples of filler noise per subject and kind
+_BANK = 2**18  # samples of filler noise per subject and kind
 # From the R peak to the start of the pulse wave in the finger, and in the face.
 PULSE_SECONDS, FACE_PULSE_SECONDS = 0.20, 0.15
 # Of each wave of a beat: centre (s from the R peak) and deviation (s) at one beat
 # a second, and height (mV) in the leads from the right and the left arm to the
 # left leg (II and III).
-_WAVES = np.array([
-  (-0.170, 0.022, 0.13, 0.06),  # P
-  (-0.028, 0.010, -0.11, -0.07),  # Q
-  (0.000, 0.011, 1.10, 0.65),  # R
-  (0.028, 0.011, -0.24, -0.16),  # S
-  (0.270, 0.050, 0.30, 0.16),  # T
-])
+_WAVES = np.array(
+  [
+    (-0.170, 0.022, 0.13, 0.06),  # P
+    (-0.028, 0.010, -0.11, -0.07),  # Q
+    (0.000, 0.011, 1.10, 0.65),  # R
+    (0.028, 0.011, -0.24, -0.16),  # S
+    (0.270, 0.050, 0.30, 0.16),  # T
+  ]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Body:
   of pulse waves and skin conductance responses; R peaks come `PULSE_SECONDS`
   before the former.
   """
+
   eda: np.ndarray  # microsiemens
   ppg: np.ndarray  # arbitrary units
   ecg: np.ndarray  # millivolt
@@ -69,24 +72,42 @@ class Body:
 
 def simulate_body(spec, subject, trial):
   """EDA, pulse, ECG and respiration of one trial (from 1); returns a `Body`."""
-  times = np.arange(-(spec.baseline_seconds + _RUN_IN_SECONDS) * SIGNAL_RATE,
-                    round(spec.trial_seconds * SIGNAL_RATE)) / SIGNAL_RATE
+  times = (
+    np.arange(
+      -(spec.baseline_seconds + _RUN_IN_SECONDS) * SIGNAL_RATE,
+      round(spec.trial_seconds * SIGNAL_RATE),
+    )
+    / SIGNAL_RATE
+  )
   arousal = float(np.clip(latents(spec, subject)[trial - 1, 1], -2.3, 2.3))
   person = _person(spec, subject)
   rng = stream(spec, 'trial_body', subject, trial)
   eda, responses = _eda(person, arousal, times, spec, rng)
-  breath = 2 * math.pi * np.cumsum(
-    person['breaths'] / 60 * (1 + 0.1 * wander(rng, times))) / SIGNAL_RATE
+  breath = (
+    2
+    * math.pi
+    * np.cumsum(person['breaths'] / 60 * (1 + 0.1 * wander(rng, times)))
+    / SIGNAL_RATE
+  )
   ppg, beats = _ppg(person, arousal, times, breath, spec.trial_seconds, rng)
   respiration = person['breath_size'] * (
-    np.sin(breath) + 0.25 * np.sin(2 * breath + 0.5)
-    + 0.2 * wander(rng, times, (10, 40)) + 0.02 * rng.standard_normal(len(times)))
-  ecg = electrocardiogram(stream(spec, 'ecg', subject, trial), times,
-                          beats - PULSE_SECONDS, breath)
+    np.sin(breath)
+    + 0.25 * np.sin(2 * breath + 0.5)
+    + 0.2 * wander(rng, times, (10, 40))
+    + 0.02 * rng.standard_normal(len(times))
+  )
+  ecg = electrocardiogram(
+    stream(spec, 'ecg', subject, trial), times, beats - PULSE_SECONDS, breath
+  )
   keep = slice(_RUN_IN_SECONDS * SIGNAL_RATE, None)
-  return Body(eda[keep], ppg[keep], ecg[keep], respiration[keep],
-              beats[beats >= -spec.baseline_seconds],
-              responses[responses >= -spec.baseline_seconds])
+  return Body(
+    eda[keep],
+    ppg[keep],
+    ecg[keep],
+    respiration[keep],
+    beats[beats >= -spec.baseline_seconds],
+    responses[responses >= -spec.baseline_seconds],
+  )
 
 
 def face_pulse(spec, subject, trial):
@@ -95,8 +116,9 @@ def face_pulse(spec, subject, trial):
   It has the beats of the other signals, and comes before the one in the finger.
   """
   beats = simulate_body(spec, subject, trial).beats
-  phase = np.interp(spec.frame_times + PULSE_SECONDS - FACE_PULSE_SECONDS,
-                    beats, np.arange(len(beats)))
+  phase = np.interp(
+    spec.frame_times + PULSE_SECONDS - FACE_PULSE_SECONDS, beats, np.arange(len(beats))
+  )
   shape, wave = _pulse(_person(spec, subject)['reflection'])
   return np.interp(phase % 1, shape, (wave - wave.min()) / np.ptp(wave))
 
@@ -114,7 +136,8 @@ def channels(spec, subject):
     shared = cut_noise(rng, eeg)
     for channel in range(32):
       data[trial, channel] = scales[channel] * (
-        0.6 * shared + 0.8 * cut_noise(rng, eeg))
+        0.6 * shared + 0.8 * cut_noise(rng, eeg)
+      )
     data[trial, 32] = 20 * cut_noise(rng, eog)
     data[trial, 33] = 20 * cut_noise(rng, eog) + _blink_potentials(rng, times)
     for channel in (34, 35):
@@ -124,8 +147,11 @@ def channels(spec, subject):
     data[trial, 36] = 1e6 / body.eda  # ohm
     data[trial, 37] = body.respiration
     data[trial, 38] = body.ppg
-    data[trial, 39] = (rng.uniform(31, 34) + 0.05 * wander(rng, times, (20, 90))
-                       + 0.003 * rng.standard_normal(NUM_SAMPLES))
+    data[trial, 39] = (
+      rng.uniform(31, 34)
+      + 0.05 * wander(rng, times, (20, 90))
+      + 0.003 * rng.standard_normal(NUM_SAMPLES)
+    )
   return data
 
 
@@ -162,18 +188,22 @@ def _eda(person, arousal, times, spec, rng):
   rate = person['responses'] / 60 * np.exp(0.65 * effect * _onset(times, 1.5, 3))
   most = round(_RESPONSES_A_SECOND * spec.trial_seconds)
   starts = _renewals(rng, rate, times, most)
-  variety = 0.3 * rng.standard_normal(most)[:len(starts)]
+  variety = 0.3 * rng.standard_normal(most)[: len(starts)]
   sizes = person['response_size'] * np.exp(
-    0.35 * effect * _onset(starts, 1.5, 3) + variety)
+    0.35 * effect * _onset(starts, 1.5, 3) + variety
+  )
   phasic = np.zeros(len(times))
   np.add.at(phasic, np.searchsorted(times, starts), sizes)
   size = 2 * len(times)
   phasic = np.fft.irfft(
-    np.fft.rfft(phasic, size) * np.fft.rfft(_bateman(times - times[0]), size),
-    size)[:len(times)]
-  tonic = (0.15 * rng.normal()
-           + 0.13 * effect * _onset(times, 2, 25) - 0.0003 * times
-           + 0.03 * wander(rng, times, (15, 60)))
+    np.fft.rfft(phasic, size) * np.fft.rfft(_bateman(times - times[0]), size), size
+  )[: len(times)]
+  tonic = (
+    0.15 * rng.normal()
+    + 0.13 * effect * _onset(times, 2, 25)
+    - 0.0003 * times
+    + 0.03 * wander(rng, times, (15, 60))
+  )
   eda = person['level'] * (np.exp(tonic) + phasic)
   for _ in range(rng.poisson(0.5)):  # the electrode is pulled
     moment = rng.uniform(-spec.baseline_seconds, spec.trial_seconds)
@@ -203,21 +233,30 @@ def _ppg(person, arousal, times, breath, seconds, rng):
   calm = np.exp(-0.3 * effect)
   slow = wander(rng, times, (8, 14))  # the 0.1 Hz rhythm of blood pressure
   heart_rate = (
-    person['heart_rate'] + 2 * rng.normal() + 3.5 * effect
+    person['heart_rate']
+    + 2 * rng.normal()
+    + 3.5 * effect
     + person['variability'] * calm * (0.7 * slow + 1.2 * np.sin(breath))
-    + 0.7 * wander(rng, times, (20, 80)))
+    + 0.7 * wander(rng, times, (20, 80))
+  )
   phase = np.cumsum(heart_rate / 60) / SIGNAL_RATE + rng.uniform()
-  beats = np.interp(np.arange(math.ceil(phase[0]), math.floor(phase[-1]) + 1),
-                    phase, times)
-  size = np.exp(-0.18 * effect + 0.08 * wander(rng, times)
-                + 0.05 * np.sin(breath + 1) + 0.15 * rng.normal())
+  beats = np.interp(
+    np.arange(math.ceil(phase[0]), math.floor(phase[-1]) + 1), phase, times
+  )
+  size = np.exp(
+    -0.18 * effect
+    + 0.08 * wander(rng, times)
+    + 0.05 * np.sin(breath + 1)
+    + 0.15 * rng.normal()
+  )
   wave = size * np.interp(phase % 1, *_pulse(person['reflection']))
   wave += 0.12 * np.sin(breath) + 0.1 * wander(rng, times, (3, 20))
   wave += 0.01 * rng.standard_normal(len(times))
   for _ in range(rng.poisson(0.5)):  # the finger moves
     moment, width = rng.uniform(0, seconds), rng.uniform(0.3, 0.8)
-    wave += (0.8 * np.exp(-((times - moment) / width) ** 2)
-             * wander(rng, times, (0.3, 1)))
+    wave += (
+      0.8 * np.exp(-(((times - moment) / width) ** 2)) * wander(rng, times, (0.3, 1))
+    )
   return person['pulse_size'] * wave, beats
 
 
@@ -225,9 +264,11 @@ def _pulse(reflection):
   """Phase and height of one pulse: systolic peak, notch, diastolic wave."""
   phase = np.linspace(0, 1, 257)
   rise = np.where(phase < 0.2, 0.07, 0.12)
-  wave = (np.exp(-((phase - 0.2) / rise) ** 2)
-          + reflection * np.exp(-((phase - 0.52) / 0.13) ** 2)
-          + 0.2 * np.minimum(phase / 0.2, (1 - phase) / 0.8))  # run-off
+  wave = (
+    np.exp(-(((phase - 0.2) / rise) ** 2))
+    + reflection * np.exp(-(((phase - 0.52) / 0.13) ** 2))
+    + 0.2 * np.minimum(phase / 0.2, (1 - phase) / 0.8)
+  )  # run-off
   return phase, wave - wave.mean()
 
 
@@ -254,10 +295,10 @@ def electrocardiogram(rng, times, peaks, breath):
     stretch = np.sqrt(np.clip(gaps[np.minimum(beat, len(gaps) - 1)], 0.4, 1.6))
     for centre, width, *heights in _WAVES:
       slow = stretch if abs(centre) > 0.1 else 1.0
-      wave += np.exp(-((since / slow - centre) / width) ** 2 / 2)[:, None] * heights
+      wave += np.exp(-(((since / slow - centre) / width) ** 2) / 2)[:, None] * heights
   wave *= rng.uniform(0.7, 1.3) * (1 + 0.05 * np.sin(breath))[:, None]
   hum = rng.uniform(0.005, 0.02) * np.sin(2 * math.pi * (50 * times + rng.uniform()))
-  drift = (0.08 * np.sin(breath + 0.5) + 0.08 * wander(rng, times, (3, 20)) + hum)
+  drift = 0.08 * np.sin(breath + 0.5) + 0.08 * wander(rng, times, (3, 20)) + hum
   for _ in range(rng.poisson(0.5)):  # the electrode is pulled
     moment, size = rng.uniform(times[0], times[-1]), rng.normal()
     drift += size * np.exp(-np.maximum(0, times - moment) / 0.5) * (times > moment)
@@ -271,7 +312,7 @@ def noise_bank(rng, low, high, slope, bump=None):
   band = (low <= frequencies) & (frequencies <= high)
   shape[band] = frequencies[band] ** -slope
   if bump is not None:
-    shape *= 1 + 2 * np.exp(-((frequencies - bump) / 1.5) ** 2)
+    shape *= 1 + 2 * np.exp(-(((frequencies - bump) / 1.5) ** 2))
   spectrum = rng.standard_normal((len(shape), 2)) @ [1, 1j]
   noise = np.fft.irfft(shape * spectrum, _BANK)
   return noise / noise.std()
@@ -280,10 +321,10 @@ def noise_bank(rng, low, high, slope, bump=None):
 def cut_noise(rng, bank, samples=NUM_SAMPLES):
   """A piece of a bank of noise from a random place, float64 [samples]."""
   start = rng.integers(len(bank) - samples)
-  return bank[start:start + samples]
+  return bank[start : start + samples]
 
 
 def _blink_potentials(rng, times):
   moments = np.cumsum(rng.gamma(3, 1.3, size=40))
   moments = moments[moments < times[-1]]
-  return 120 * np.exp(-((times[:, None] - moments) / 0.08) ** 2).sum(axis=1)
+  return 120 * np.exp(-(((times[:, None] - moments) / 0.08) ** 2)).sum(axis=1)

@@ -13,10 +13,22 @@ BASELINE_SECONDS = 3
 TRIAL_SECONDS = 60
 # As in DEAP: faces of subjects 1-22 only, and these (subject, trial) lost.
 _VIDEO_SUBJECTS = 22
-_LOST_VIDEOS = frozenset(
-  {(3, 40), (5, 40), (14, 40), (11, 38), (11, 39), (11, 40)})
-_STREAMS = ('latents', 'ratings', 'order', 'sides', 'body', 'trial_body',
-            'filler', 'identity', 'expression', 'head', 'noise', 'ecg', 'openface')
+_LOST_VIDEOS = frozenset({(3, 40), (5, 40), (14, 40), (11, 38), (11, 39), (11, 40)})
+_STREAMS = (
+  'latents',
+  'ratings',
+  'order',
+  'sides',
+  'body',
+  'trial_body',
+  'filler',
+  'identity',
+  'expression',
+  'head',
+  'noise',
+  'ecg',
+  'openface',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +42,7 @@ class TwinSpec:
   tests fast. `openface`: whether there is a CSV of action units for every video.
   Raises InputError for a value that no twin can have.
   """
+
   subjects: int = 32
   trials: int = 40
   seed: int = 0
@@ -44,25 +57,39 @@ class TwinSpec:
 
   def __post_init__(self):
     object.__setattr__(self, 'pixel_aspect', tuple(self.pixel_aspect))
-    whole = (self.subjects, self.trials, self.seed, self.width, self.height,
-             self.crf, *self.pixel_aspect)
+    whole = (
+      self.subjects,
+      self.trials,
+      self.seed,
+      self.width,
+      self.height,
+      self.crf,
+      *self.pixel_aspect,
+    )
     for rule, holds in (
-      ('subjects, trials, seed, sizes and aspect are whole numbers',
-       lambda: all(isinstance(value, int) for value in whole)),
-      ('subjects and trials: 1 to 99',
-       lambda: 1 <= self.subjects <= 99 and 1 <= self.trials <= 99),
+      (
+        'subjects, trials, seed, sizes and aspect are whole numbers',
+        lambda: all(isinstance(value, int) for value in whole),
+      ),
+      (
+        'subjects and trials: 1 to 99',
+        lambda: 1 <= self.subjects <= 99 and 1 <= self.trials <= 99,
+      ),
       ('seed: not negative', lambda: self.seed >= 0),
-      (f'variant: one of {", ".join(VARIANTS)}',
-       lambda: self.variant in VARIANTS),
+      (f'variant: one of {", ".join(VARIANTS)}', lambda: self.variant in VARIANTS),
       ('frame_rate: 1 to 120 Hz', lambda: 1 <= self.frame_rate <= 120),
-      ('width and height: even, at least 64 pixels',
-       lambda: min(self.width, self.height) >= 64
-       and self.width % 2 == self.height % 2 == 0),
-      ('pixel_aspect: two positive whole numbers',
-       lambda: len(self.pixel_aspect) == 2 and min(self.pixel_aspect) > 0),
+      (
+        'width and height: even, at least 64 pixels',
+        lambda: (
+          min(self.width, self.height) >= 64 and self.width % 2 == self.height % 2 == 0
+        ),
+      ),
+      (
+        'pixel_aspect: two positive whole numbers',
+        lambda: len(self.pixel_aspect) == 2 and min(self.pixel_aspect) > 0,
+      ),
       ('crf: 0 to 51', lambda: 0 <= self.crf <= 51),
-      ('video_seconds: 1 to 60',
-       lambda: 1 <= self.video_seconds <= TRIAL_SECONDS),
+      ('video_seconds: 1 to 60', lambda: 1 <= self.video_seconds <= TRIAL_SECONDS),
     ):
       if not holds():
         raise InputError(f'twin: {rule}; given {self}')
@@ -82,16 +109,17 @@ class TwinSpec:
   @property
   def videos(self):
     """(subject, trial) of every face video, both from 1, in order."""
-    return [(subject, trial)
-            for subject in range(1, min(self.subjects, _VIDEO_SUBJECTS) + 1)
-            for trial in range(1, self.trials + 1)
-            if (subject, trial) not in _LOST_VIDEOS]
+    return [
+      (subject, trial)
+      for subject in range(1, min(self.subjects, _VIDEO_SUBJECTS) + 1)
+      for trial in range(1, self.trials + 1)
+      if (subject, trial) not in _LOST_VIDEOS
+    ]
 
 
 def stream(spec, name, subject, trial=0):
   """The random generator of one purpose, subject and trial (0: all trials)."""
-  return np.random.default_rng(
-    [spec.seed, _STREAMS.index(name), subject, trial])
+  return np.random.default_rng([spec.seed, _STREAMS.index(name), subject, trial])
 
 
 def wander(rng, times, periods=(4.0, 25.0), waves=5):

@@ -30,12 +30,14 @@ def write_twin(root, spec, corpus, list_jobs, marker, workers=None):
     return
   jobs = list_jobs()
   missing = [job for job in jobs if not job[1].exists()]
-  with Progress(len(jobs), f'writing the {corpus} twin', 'files',
-                initial=len(jobs) - len(missing)) as progress:
+  with Progress(
+    len(jobs), f'writing the {corpus} twin', 'files', initial=len(jobs) - len(missing)
+  ) as progress:
     for _ in spread(_do, [(job, spec) for job in missing], workers):
       progress.update()
-  write_json(root / MARKER, {
-    'corpus': corpus, 'spec': dataclasses.asdict(spec), **marker()})
+  write_json(
+    root / MARKER, {'corpus': corpus, 'spec': dataclasses.asdict(spec), **marker()}
+  )
   _begun(root).unlink()
 
 
@@ -45,13 +47,17 @@ def _already_there(root, spec):
     if path.exists():
       found = json.loads(path.read_text()).get('spec')
       if found != json.loads(json.dumps(dataclasses.asdict(spec))):
-        raise InputError(f'{path}: this is a twin of another spec ({found}); '
-                         'give another directory or delete this one')
+        raise InputError(
+          f'{path}: this is a twin of another spec ({found}); '
+          'give another directory or delete this one'
+        )
       return path.name == MARKER
   found = sorted(root.iterdir()) if root.is_dir() else ()
   if found:
-    raise InputError(f'{found[0]}: {root} holds data but no {MARKER}, so it may be '
-                     'real; a twin needs a directory of its own')
+    raise InputError(
+      f'{found[0]}: {root} holds data but no {MARKER}, so it may be '
+      'real; a twin needs a directory of its own'
+    )
   root.mkdir(parents=True, exist_ok=True)
   write_json(_begun(root), {'spec': dataclasses.asdict(spec)})
   return False

@@ -42,13 +42,21 @@ class Checkpoints:
       logging.getLogger(name).addFilter(_is_not_raised_again)
     self.directory = directory.absolute()
     self._manager = ocp.CheckpointManager(
-        self.directory, options=ocp.CheckpointManagerOptions(
-            max_to_keep=keep, keep_period=keep_every or None, create=True,
-            cleanup_tmp_directories=True, enable_async_checkpointing=True,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal)),
-        item_handlers={'params': ocp.StandardCheckpointHandler(),
-                       'rest': ocp.StandardCheckpointHandler(),
-                       'stream': ocp.JsonCheckpointHandler()})
+      self.directory,
+      options=ocp.CheckpointManagerOptions(
+        max_to_keep=keep,
+        keep_period=keep_every or None,
+        create=True,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=True,
+        async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+      ),
+      item_handlers={
+        'params': ocp.StandardCheckpointHandler(),
+        'rest': ocp.StandardCheckpointHandler(),
+        'stream': ocp.JsonCheckpointHandler(),
+      },
+    )
 
   def __enter__(self):
     return self
@@ -72,10 +80,14 @@ class Checkpoints:
     try:
       self._manager.wait_until_finished()
       self._check_room(sum(x.nbytes for x in jax.tree.leaves(state)))
-      self._manager.save(step, args=ocp.args.Composite(
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
           params=ocp.args.StandardSave(state.params),
           rest=ocp.args.StandardSave(dataclasses.replace(state, params={})),
-          stream=ocp.args.JsonSave(stream)))
+          stream=ocp.args.JsonSave(stream),
+        ),
+      )
     except TrainingError:
       raise
     except Exception as error:
@@ -86,26 +98,29 @@ class Checkpoints:
     free = hosts.on_main(lambda: shutil.disk_usage(self.directory).free)
     if free < 1.1 * size + _SLACK:
       raise TrainingError(
-          f'{self.directory}: the disk is full: {free / 1e6:.0f} MB are free, a '
-          f'checkpoint takes {size / 1e6:.0f}; those before are whole. Make room and '
-          f'{hosts.AGAIN}')
+        f'{self.directory}: the disk is full: {free / 1e6:.0f} MB are free, a '
+        f'checkpoint takes {size / 1e6:.0f}; those before are whole. Make room and '
+        f'{hosts.AGAIN}'
+      )
 
   def _seal(self):
     """Writes the checksums of a checkpoint just before it gets its name."""
-    part, = self.directory.glob('*.orbax-checkpoint-tmp*')
+    (part,) = self.directory.glob('*.orbax-checkpoint-tmp*')
     write_json(part / _CHECKSUMS, _checksums(part))
 
   def _unsaved(self, error):
     # Only the end of it: before it come the paths, once for each layer of storage.
     reason = str(error).split(' [tensorstore_spec')[0].split(': ')[-1]
     return TrainingError(
-        f'{self.directory}: a checkpoint cannot be written ({reason}); those before '
-        f'it are whole. Is the disk full? Make room and {hosts.AGAIN}')
+      f'{self.directory}: a checkpoint cannot be written ({reason}); those before '
+      f'it are whole. Is the disk full? Make room and {hosts.AGAIN}'
+    )
 
   def save_params(self, step, params):
     """Saves parameters alone, of which no training can go on."""
-    self._manager.save(step, args=ocp.args.Composite(
-        params=ocp.args.StandardSave(params)))
+    self._manager.save(
+      step, args=ocp.args.Composite(params=ocp.args.StandardSave(params))
+    )
 
   def latest_step(self):
     """The last whole checkpoint's step, or None if there never was one.
@@ -129,20 +144,28 @@ class Checkpoints:
     else:
       if damaged:
         facts = '; '.join(f'{step}: {what}' for step, what in damaged.items())
-        raise InputError(f'{self.directory}: no checkpoint is whole ({facts}); delete '
-                         'the folder to train anew')
+        raise InputError(
+          f'{self.directory}: no checkpoint is whole ({facts}); delete '
+          'the folder to train anew'
+        )
       return None
     for bad, what in damaged.items():
-      print(f'warning: {self.directory}: checkpoint {bad} is damaged ({what}); going '
-            f'back to checkpoint {step}', file=sys.stderr, flush=True)
+      print(
+        f'warning: {self.directory}: checkpoint {bad} is damaged ({what}); going '
+        f'back to checkpoint {step}',
+        file=sys.stderr,
+        flush=True,
+      )
       aside = self.directory / f'{bad}.damaged'
       shutil.rmtree(aside, ignore_errors=True)
       (self.directory / str(bad)).rename(aside)
     return step
 
   def _steps(self):
-    return sorted((int(path.name) for path in self.directory.iterdir()
-                   if path.name.isdigit()), reverse=True)
+    return sorted(
+      (int(path.name) for path in self.directory.iterdir() if path.name.isdigit()),
+      reverse=True,
+    )
 
   def restore(self, step, abstract_state):
     """Returns (TrainState, `stream`) of a checkpoint.
@@ -154,10 +177,14 @@ class Checkpoints:
     Raises:
       InputError: the checkpoint holds another model.
     """
-    found = self._restore(step, {
+    found = self._restore(
+      step,
+      {
         'params': abstract_state.params,
-        'rest': dataclasses.replace(abstract_state, params={})},
-        stream=ocp.args.JsonRestore())
+        'rest': dataclasses.replace(abstract_state, params={}),
+      },
+      stream=ocp.args.JsonRestore(),
+    )
     return dataclasses.replace(found['rest'], params=found['params']), found['stream']
 
   def restore_params(self, abstract_params):
@@ -171,8 +198,9 @@ class Checkpoints:
   def abstract_params(self):
     """Shapes and dtypes of the very last checkpoint's parameters, a nested dict."""
     there = self._manager.item_metadata(self._very_last())
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-                        there['params'].tree)
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), there['params'].tree
+    )
 
   def _very_last(self):
     def check():
@@ -181,8 +209,9 @@ class Checkpoints:
         raise InputError(f'{self.directory}: there is no whole checkpoint here')
       what = damage(self.directory / str(steps[0]))
       if what:
-        raise InputError(f'{self.directory}: checkpoint {steps[0]} is damaged '
-                         f'({what}); train it anew')
+        raise InputError(
+          f'{self.directory}: checkpoint {steps[0]} is damaged ({what}); train it anew'
+        )
       return steps[0]
 
     return hosts.on_main(check)
@@ -194,13 +223,18 @@ class Checkpoints:
       for path in sorted(wanted.keys() | found.keys()):
         if wanted.get(path) != found.get(path):
           raise InputError(
-              f'{self.directory}: checkpoint {step} does not fit this model: {path} '
-              f'is {found.get(path, "not there")}, must be '
-              f'{wanted.get(path, "not there")}; use the configuration it was '
-              'written with, or another work directory')
-    return self._manager.restore(step, args=ocp.args.Composite(
+            f'{self.directory}: checkpoint {step} does not fit this model: {path} '
+            f'is {found.get(path, "not there")}, must be '
+            f'{wanted.get(path, "not there")}; use the configuration it was '
+            'written with, or another work directory'
+          )
+    return self._manager.restore(
+      step,
+      args=ocp.args.Composite(
         **{name: ocp.args.StandardRestore(tree) for name, tree in trees.items()},
-        **others))
+        **others,
+      ),
+    )
 
 
 def _is_not_raised_again(record):
@@ -208,9 +242,12 @@ def _is_not_raised_again(record):
 
   The second kind comes from its threads that end after a save has failed.
   """
-  return not (record.exc_info and (
-      'orbax' in record.pathname
-      or 'Event loop is closed' in str(record.exc_info[1])))
+  return not (
+    record.exc_info
+    and (
+      'orbax' in record.pathname or 'Event loop is closed' in str(record.exc_info[1])
+    )
+  )
 
 
 def damage(folder):
@@ -242,5 +279,7 @@ def _checksums(folder):
 
 
 def _shapes(tree):
-  return {path_string(path): tuple(x.shape)
-          for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+  return {
+    path_string(path): tuple(x.shape)
+    for path, x in jax.tree_util.tree_leaves_with_path(tree)
+  }

@@ -4,10 +4,28 @@ import collections
 import math
 import re
 
-_BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's16': 2, 'u16': 2,
-          's32': 4, 'u32': 4, 'f32': 4, 's64': 8, 'u64': 8, 'f64': 8}
-_KINDS = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all',
-          'collective-permute')
+_BYTES = {
+  'pred': 1,
+  's8': 1,
+  'u8': 1,
+  'bf16': 2,
+  'f16': 2,
+  's16': 2,
+  'u16': 2,
+  's32': 4,
+  'u32': 4,
+  'f32': 4,
+  's64': 8,
+  'u64': 8,
+  'f64': 8,
+}
+_KINDS = (
+  'all-reduce',
+  'all-gather',
+  'reduce-scatter',
+  'all-to-all',
+  'collective-permute',
+)
 _HEADER = re.compile(r'^(?:ENTRY )?%?([\w.\-]+) .*\{$')
 _COLLECTIVE = re.compile(rf'= (.+?) ({"|".join(_KINDS)})(?:-start)?\(')
 _ARRAY = re.compile(r'\b(\w+)\[([\d,]*)\]')
@@ -50,8 +68,10 @@ def moved_bytes(compiled):
           visit(called, times)
 
   visit(_entry(compiled.as_text()), 1)
-  totals = {kind: sum(_size(array) * n for array, n in arrays.items())
-            for kind, arrays in found.items()}
+  totals = {
+    kind: sum(_size(array) * n for array, n in arrays.items())
+    for kind, arrays in found.items()
+  }
   return {kind: dict(arrays) for kind, arrays in found.items()}, totals
 
 
@@ -74,9 +94,15 @@ def _entry(text):
 
 
 def _has_collectives(name, bodies):
-  return any(_COLLECTIVE.search(line) or any(
-      _has_collectives(called, bodies) for called in _CALLED.findall(line)
-      if called in bodies) for line in bodies[name])
+  return any(
+    _COLLECTIVE.search(line)
+    or any(
+      _has_collectives(called, bodies)
+      for called in _CALLED.findall(line)
+      if called in bodies
+    )
+    for line in bodies[name]
+  )
 
 
 def _size(array):

@@ -62,35 +62,62 @@ def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
   record_path = directory / RECORD
   if record_path.exists():
     return json.loads(record_path.read_text())
-  trials = [t for t in corpus.trials
-            if t.subject in subjects and len(t.frame_times)]
+  trials = [t for t in corpus.trials if t.subject in subjects and len(t.frame_times)]
   if not trials:
-    raise InputError('encoder.subjects: no videos to pre-train on; set some subjects '
-                     'aside or give encoder.checkpoint')
+    raise InputError(
+      'encoder.subjects: no videos to pre-train on; set some subjects '
+      'aside or give encoder.checkpoint'
+    )
   source = RandomClips(
-      corpus, trials, layout, size=task.model.size, patch=task.model.patch,
-      masks=config.masks, views=config.views, per_trial=config.clips_per_trial)
+    corpus,
+    trials,
+    layout,
+    size=task.model.size,
+    patch=task.model.patch,
+    masks=config.masks,
+    views=config.views,
+    per_trial=config.clips_per_trial,
+  )
   rows = hosts.batch_rows(config.train.batch_size, mesh)
 
   def batches(start):
-    return training_batches(source, config.train.batch_size, seed,
-                            config.train.workers, source.read,
-                            views=config.views.repeats, start=start, rows=rows)
-
+    return training_batches(
+      source,
+      config.train.batch_size,
+      seed,
+      config.train.workers,
+      source.read,
+      views=config.views.repeats,
+      start=start,
+      rows=rows,
+    )
 
   with in_use(directory), MetricLog(directory) as log:
-    fit(task, batches, config.train, mesh=mesh, seed=seed, run='encoder',
-        directory=directory / 'checkpoints', log=log)
+    fit(
+      task,
+      batches,
+      config.train,
+      mesh=mesh,
+      seed=seed,
+      run='encoder',
+      directory=directory / 'checkpoints',
+      log=log,
+    )
   record = {
-      'dataset': corpus.name, 'source_fingerprint': corpus.metadata['fingerprint'],
-      'synthetic': corpus.metadata['synthetic'],
-      'trained_on_subjects': list(subjects), 'trials': len(trials),
-      'steps': config.train.optimiser.steps, 'clips_per_trial': config.clips_per_trial,
-      'masks': dataclasses.asdict(config.masks),
-      'views': dataclasses.asdict(config.views) | {'scales': list(config.views.scales)},
-      'stride': layout.stride, 'seed': seed,
-      'model': dataclasses.asdict(dataclasses.replace(task.model, feature_grid=1)),
-      'train': dataclasses.asdict(config.train)}
+    'dataset': corpus.name,
+    'source_fingerprint': corpus.metadata['fingerprint'],
+    'synthetic': corpus.metadata['synthetic'],
+    'trained_on_subjects': list(subjects),
+    'trials': len(trials),
+    'steps': config.train.optimiser.steps,
+    'clips_per_trial': config.clips_per_trial,
+    'masks': dataclasses.asdict(config.masks),
+    'views': dataclasses.asdict(config.views) | {'scales': list(config.views.scales)},
+    'stride': layout.stride,
+    'seed': seed,
+    'model': dataclasses.asdict(dataclasses.replace(task.model, feature_grid=1)),
+    'train': dataclasses.asdict(config.train),
+  }
   hosts.on_main(lambda: write_json(record_path, record))
   return record
 
@@ -121,8 +148,11 @@ def load(config, mesh, path):
   if not is_folder(path):
     source = open_source(path)
     params, report = adopt(source, config, lambda: {'encoder': init()})
-    return (_put(params['encoder'], mesh), _imported(source, config, report),
-            str(report))
+    return (
+      _put(params['encoder'], mesh),
+      _imported(source, config, report),
+      str(report),
+    )
   check(config, path)
   params, record, _ = read(path, mesh)
   params, said = params['encoder'], ''
@@ -157,9 +187,13 @@ def read(directory, mesh):
   record, config = _record(directory)
   with Checkpoints(directory / 'checkpoints') as checkpoints:
     there = checkpoints.abstract_params()
-    params = checkpoints.restore_params(jax.tree.map(
+    params = checkpoints.restore_params(
+      jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-        there, sharding.shardings(there, mesh)))
+        there,
+        sharding.shardings(there, mesh),
+      )
+    )
   return params, record, config
 
 
@@ -167,7 +201,8 @@ def _record(directory):
   record = json.loads((directory / RECORD).read_text())
   known = {f.name for f in dataclasses.fields(VideoMAEConfig)}
   return record, VideoMAEConfig(
-      **{k: v for k, v in record['model'].items() if k in known})
+    **{k: v for k, v in record['model'].items() if k in known}
+  )
 
 
 def import_weights(path, directory, heads=None):
@@ -195,19 +230,29 @@ def import_weights(path, directory, heads=None):
 def _imported(source, config, report):
   """The record of an encoder that was trained elsewhere."""
   return {
-      'dataset': '', 'synthetic': False, 'trained_on_subjects': [],
-      'imported_from': source.path.name, 'sha256': source.sha256(),
-      'layout': report.layout, 'kind': report.kind, 'missing': list(report.missing),
-      'left_over': list(report.left_over), 'notes': list(report.notes),
-      'model': dataclasses.asdict(dataclasses.replace(config, feature_grid=1))}
+    'dataset': '',
+    'synthetic': False,
+    'trained_on_subjects': [],
+    'imported_from': source.path.name,
+    'sha256': source.sha256(),
+    'layout': report.layout,
+    'kind': report.kind,
+    'missing': list(report.missing),
+    'left_over': list(report.left_over),
+    'notes': list(report.notes),
+    'model': dataclasses.asdict(dataclasses.replace(config, feature_grid=1)),
+  }
 
 
 def _put(params, mesh):
   """Puts arrays, the same in each process, where they belong on the mesh."""
   return jax.tree.map(
-      lambda x, where: jax.make_array_from_callback(
-          x.shape, where, lambda index: np.asarray(x)[index]),
-      params, sharding.shardings(params, mesh))
+    lambda x, where: jax.make_array_from_callback(
+      x.shape, where, lambda index: np.asarray(x)[index]
+    ),
+    params,
+    sharding.shardings(params, mesh),
+  )
 
 
 def check_overlap(record, corpus, test_subjects, allowed):
@@ -218,21 +263,25 @@ def check_overlap(record, corpus, test_subjects, allowed):
   same = record['synthetic'] == corpus.metadata['synthetic']  # a twin's are nobody's
   if same and seen and not allowed:
     raise InputError(
-        f'encoder: was pre-trained on test subjects {seen} of {corpus.name}; '
-        'pre-train on others, or accept it with '
-        '--config.evaluation.allow_encoder_overlap=True (the report will say so)')
+      f'encoder: was pre-trained on test subjects {seen} of {corpus.name}; '
+      'pre-train on others, or accept it with '
+      '--config.evaluation.allow_encoder_overlap=True (the report will say so)'
+    )
 
 
-def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
-                   directory):
+def cache_features(
+  task, params, corpus, trials, layout, batch_size, *, mesh, directory
+):
   """Runs the frozen encoder (a VideoFeatures) over clips laid evenly over trials.
 
   Each trial's tokens, float32 [clips * slots, D], become `<trial_id>.npy` in
   `directory`; files that are there stay, so that a killed run goes on.
   """
-  missing = hosts.on_main(lambda: [
-      i for i, t in enumerate(trials)
-      if not (directory / f'{t.trial_id}.npy').exists()])
+  missing = hosts.on_main(
+    lambda: [
+      i for i, t in enumerate(trials) if not (directory / f'{t.trial_id}.npy').exists()
+    ]
+  )
   if not missing:
     return
   todo = [trials[i] for i in missing]
@@ -243,10 +292,11 @@ def cache_features(task, params, corpus, trials, layout, batch_size, *, mesh,
   def compute(clips):  # list of [frames, H, W, 3]
     padded = np.stack(clips + [clips[-1]] * (batch_size - len(clips)))
     tokens = run(params, sharding.put_batch({'frames': padded[rows]}, mesh))
-    return np.asarray(jax.device_get(tokens))[:len(clips)]
+    return np.asarray(jax.device_get(tokens))[: len(clips)]
 
-  with Progress(len(trials), 'video features', 'trial',
-                len(trials) - len(todo), hosts.console()) as progress:
+  with Progress(
+    len(trials), 'video features', 'trial', len(trials) - len(todo), hosts.console()
+  ) as progress:
     clips, done, open_trials = [], [], []  # clips of trials not yet written
 
     def flush(final=False):

@@ -22,11 +22,12 @@ def pretraining_flops(config, visible, masked):
   """
   width = config.decoder_width
   forward = (
-      2 * visible * config.pixels_per_token * config.width
-      + transformer_flops(visible, config.width, config.mlp_width, config.depth)
-      + 2 * visible * config.width * width
-      + transformer_flops(visible + masked, width, 4 * width, config.decoder_depth)
-      + 2 * masked * width * config.pixels_per_token)
+    2 * visible * config.pixels_per_token * config.width
+    + transformer_flops(visible, config.width, config.mlp_width, config.depth)
+    + 2 * visible * config.width * width
+    + transformer_flops(visible + masked, width, 4 * width, config.decoder_depth)
+    + 2 * masked * width * config.pixels_per_token
+  )
   # The embedding's input, pixels, needs no gradient.
   return 3 * forward - 2 * visible * config.pixels_per_token * config.width
 
@@ -35,4 +36,5 @@ def classifier_flops(config):
   """Of one clip's training step of a VideoClassifier, its head aside."""
   embed = 2 * config.tokens * config.pixels_per_token * config.width
   return 2 * embed + 3 * transformer_flops(
-      config.tokens, config.width, config.mlp_width, config.depth)
+    config.tokens, config.width, config.mlp_width, config.depth
+  )

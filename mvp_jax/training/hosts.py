@@ -51,21 +51,30 @@ def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SEC
   """
   given = (coordinator, processes, process)
   if None in given and given != (None, None, None):
-    raise InputError('--coordinator, --processes and --process go together; give all '
-                     'three or none')
+    raise InputError(
+      '--coordinator, --processes and --process go together; give all three or none'
+    )
   if coordinator is not None:
     if not re.fullmatch(r'.+:\d+', coordinator):
       raise InputError(f'--coordinator: {coordinator!r} is not HOST:PORT')
     if not 0 <= process < processes:
-      raise InputError(f'--process: {process} is none of the {processes} processes, '
-                       f'0 to {processes - 1}')
+      raise InputError(
+        f'--process: {process} is none of the {processes} processes, '
+        f'0 to {processes - 1}'
+      )
   last_words = _LastWords()
-  last_words.will_be('error: cannot join the other processes of the job; are all of '
-                     f'them started within {_CONNECT_SECONDS} s, with the same flags?')
+  last_words.will_be(
+    'error: cannot join the other processes of the job; are all of '
+    f'them started within {_CONNECT_SECONDS} s, with the same flags?'
+  )
   try:
     jax.distributed.initialize(
-        coordinator, processes, process, initialization_timeout=_CONNECT_SECONDS,
-        heartbeat_timeout_seconds=silence)
+      coordinator,
+      processes,
+      process,
+      initialization_timeout=_CONNECT_SECONDS,
+      heartbeat_timeout_seconds=silence,
+    )
   except ValueError as error:
     last_words.forget()
     if coordinator is None and _NO_CLUSTER in str(error):
@@ -73,12 +82,15 @@ def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SEC
     raise InputError(f'hosts: {error}') from error
   except RuntimeError as error:  # and JAX's own, which is one
     last_words.forget()
-    raise InputError(f'hosts: cannot join the other processes of the job: {error}; '
-                     'are all started, with the same flags?') from error
+    raise InputError(
+      f'hosts: cannot join the other processes of the job: {error}; '
+      'are all started, with the same flags?'
+    ) from error
   _last_words.append(last_words)
   last_words.will_be(
-      f'error: process {jax.process_index()} of {jax.process_count()} ended abruptly: '
-      f'it was killed, or has lost another process; {AGAIN}')
+    f'error: process {jax.process_index()} of {jax.process_count()} ended abruptly: '
+    f'it was killed, or has lost another process; {AGAIN}'
+  )
 
 
 class _LastWords:
@@ -88,13 +100,19 @@ class _LastWords:
   or has lost one. So another process watches this one.
   """
 
-  _watch = ('import sys; lines = sys.stdin.read().splitlines(); '
-            'lines[-1] and print(lines[-1], file=sys.stderr)')
+  _watch = (
+    'import sys; lines = sys.stdin.read().splitlines(); '
+    'lines[-1] and print(lines[-1], file=sys.stderr)'
+  )
 
   def __init__(self):
     self._watcher = subprocess.Popen(
-        [sys.executable, '-S', '-c', self._watch], stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, text=True, start_new_session=True)
+      [sys.executable, '-S', '-c', self._watch],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.DEVNULL,
+      text=True,
+      start_new_session=True,
+    )
     atexit.register(self.forget)  # whoever ends by itself has spoken
 
   def will_be(self, line):
@@ -144,10 +162,12 @@ def gather(value):
   text = np.frombuffer(json.dumps(value).encode(), np.uint8)
   sizes = multihost_utils.process_allgather(np.int32(text.size))
   padded = np.zeros(int(sizes.max()), np.uint8)
-  padded[:text.size] = text
+  padded[: text.size] = text
   texts = multihost_utils.process_allgather(padded)
-  return [json.loads(bytes(row[:size]))
-          for row, size in zip(np.asarray(texts), sizes, strict=True)]
+  return [
+    json.loads(bytes(row[:size]))
+    for row, size in zip(np.asarray(texts), sizes, strict=True)
+  ]
 
 
 def on_main(do):
@@ -179,29 +199,36 @@ def check_same(what, facts):
   found = gather([socket.gethostname(), facts])
   main = found[0][1]
   for process, (host, other) in enumerate(found):
-    different = [f'{key} {other.get(key)!r}, not {main.get(key)!r}'
-                 for key in sorted(main.keys() | other.keys())
-                 if other.get(key) != main.get(key)]
+    different = [
+      f'{key} {other.get(key)!r}, not {main.get(key)!r}'
+      for key in sorted(main.keys() | other.keys())
+      if other.get(key) != main.get(key)
+    ]
     if different:
-      raise InputError(f'{what}: process {process} (on {host}) has '
-                       f'{"; ".join(different)} as process 0 (on {found[0][0]}); '
-                       'start all processes with the same')
+      raise InputError(
+        f'{what}: process {process} (on {host}) has '
+        f'{"; ".join(different)} as process 0 (on {found[0][0]}); '
+        'start all processes with the same'
+      )
 
 
 def check_shared(folder):
   """Raises InputError, in all processes, unless they all see an existing folder."""
   blind = [i for i, seen in enumerate(gather(folder.exists())) if not seen]
   if blind:
-    raise InputError(f'{folder}: processes {blind} do not see what process 0 wrote '
-                     'there; give a folder that all hosts share')
+    raise InputError(
+      f'{folder}: processes {blind} do not see what process 0 wrote '
+      'there; give a folder that all hosts share'
+    )
 
 
 def batch_rows(batch_size, mesh):
   """The rows of a batch that this process's devices hold, ascending."""
   sharding.check_batch(batch_size, mesh, 'batch_size')
   where = sharding.batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
-  return sorted({row for index, in where.values()
-                 for row in range(*index.indices(batch_size))})
+  return sorted(
+    {row for (index,) in where.values() for row in range(*index.indices(batch_size))}
+  )
 
 
 class StopRequest:

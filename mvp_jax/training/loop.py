@@ -34,10 +34,18 @@ class TrainConfig:
   profile: int = 0  # first of three steps to trace for TensorBoard; 0 = none
 
   def __post_init__(self):
-    for name, least in (('batch_size', 1), ('log_every', 1), ('validate_every', 0),
-                        ('checkpoint_every', 1), ('keep_checkpoints', 1),
-                        ('keep_every', 0), ('workers', 0), ('accumulate', 1),
-                        ('inspect_every', 0), ('profile', 0)):
+    for name, least in (
+      ('batch_size', 1),
+      ('log_every', 1),
+      ('validate_every', 0),
+      ('checkpoint_every', 1),
+      ('keep_checkpoints', 1),
+      ('keep_every', 0),
+      ('workers', 0),
+      ('accumulate', 1),
+      ('inspect_every', 0),
+      ('profile', 0),
+    ):
       if getattr(self, name) < least:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
 
@@ -48,9 +56,10 @@ def check_finite(run, step, metrics):
   if bad:
     facts = ', '.join(f'{k} {v:.6g}' for k, v in metrics.items())
     raise TrainingError(
-        f'{run}: {bad[0]} is not finite at step {step} ({facts}); checkpoints before '
-        'it are whole. Lower optimiser.learning_rate, set optimiser.clip_norm, or '
-        'look at the data of this step')
+      f'{run}: {bad[0]} is not finite at step {step} ({facts}); checkpoints before '
+      'it are whole. Lower optimiser.learning_rate, set optimiser.clip_norm, or '
+      'look at the data of this step'
+    )
 
 
 def _start(task, config, mesh, seed, checkpoints, stream, params):
@@ -60,11 +69,14 @@ def _start(task, config, mesh, seed, checkpoints, stream, params):
     state = init_state(task, config.optimiser, mesh, seed)
     if params is not None:
       state.params = jax.tree.map(  # a copy, for the steps donate what they get
-          lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
-          params, state.params)
+        lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
+        params,
+        state.params,
+      )
     return state, 0
   state, before = checkpoints.restore(
-      done, abstract_state(task, config.optimiser, mesh))
+    done, abstract_state(task, config.optimiser, mesh)
+  )
   check_stream(checkpoints.directory, before, stream)
   return state, done
 
@@ -73,19 +85,24 @@ def last_step(checkpoints, steps):
   """The last whole checkpoint's step, or None; InputError if it is past `steps`."""
   done = checkpoints.latest_step()
   if done is not None and done > steps:
-    raise InputError(f'{checkpoints.directory}: is at step {done}, past the '
-                     f'configured {steps}; raise optimiser.steps or use another work '
-                     'directory')
+    raise InputError(
+      f'{checkpoints.directory}: is at step {done}, past the '
+      f'configured {steps}; raise optimiser.steps or use another work '
+      'directory'
+    )
   return done
 
 
 def check_stream(directory, before, now):
   """Refuses to go on with other batches than a checkpoint's run had."""
-  different = [f'{k} was {before.get(k)}, is now {v}' for k, v in now.items()
-               if before.get(k) != v]
+  different = [
+    f'{k} was {before.get(k)}, is now {v}' for k, v in now.items() if before.get(k) != v
+  ]
   if different:
-    raise InputError(f'{directory}: {"; ".join(different)}, which gives other batches; '
-                     'restore the setting or use another work directory')
+    raise InputError(
+      f'{directory}: {"; ".join(different)}, which gives other batches; '
+      'restore the setting or use another work directory'
+    )
 
 
 def evaluate(task, params, batches, mesh):
@@ -105,8 +122,20 @@ def evaluate(task, params, batches, mesh):
   return {name: value / count for name, value in totals.items()}
 
 
-def fit(task, batches, config, *, mesh, seed, run, directory, log,
-        validation=None, params=None, inspect=None):
+def fit(
+  task,
+  batches,
+  config,
+  *,
+  mesh,
+  seed,
+  run,
+  directory,
+  log,
+  validation=None,
+  params=None,
+  inspect=None,
+):
   """Trains to the configured step.
 
   Where it begins: at the last whole checkpoint of `directory`, as if nothing had
@@ -140,8 +169,7 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
       a run with other batches, or none is whole.
     Stopped: SIGTERM came; the step was finished and saved.
   """
-  sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size',
-                       config.accumulate)
+  sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size', config.accumulate)
   stream = {'seed': seed, 'batch_size': config.batch_size}
 
   def report(step, metrics, due):
@@ -152,22 +180,48 @@ def fit(task, batches, config, *, mesh, seed, run, directory, log,
     return {'loss': f'{metrics["loss"]:.4f}'}
 
   def validate(step, state):
-    log.write(run, 'validation', step,
-              evaluate(task, state.evaluated, validation(), mesh))
+    log.write(
+      run, 'validation', step, evaluate(task, state.evaluated, validation(), mesh)
+    )
 
   return run_steps(
-      train_step(task, config.optimiser, mesh, config.accumulate),
-      lambda checkpoints: _start(task, config, mesh, seed, checkpoints, stream, params),
-      batches, config, mesh=mesh, run=run, directory=directory, stream=stream, log=log,
-      put=lambda batch: sharding.put_batch(batch, mesh), report=report,
-      examples=config.batch_size,
-      flops=lambda batch: _flops(task, batch, config.batch_size),
-      validate=validate if validation else None, inspect=inspect).evaluated
+    train_step(task, config.optimiser, mesh, config.accumulate),
+    lambda checkpoints: _start(task, config, mesh, seed, checkpoints, stream, params),
+    batches,
+    config,
+    mesh=mesh,
+    run=run,
+    directory=directory,
+    stream=stream,
+    log=log,
+    put=lambda batch: sharding.put_batch(batch, mesh),
+    report=report,
+    examples=config.batch_size,
+    flops=lambda batch: _flops(task, batch, config.batch_size),
+    validate=validate if validation else None,
+    inspect=inspect,
+  ).evaluated
 
 
-def run_steps(step_fn, begin, batches, config, *, mesh, run, directory, stream, log,
-              put, report, examples, flops=None, validate=None, inspect=None,
-              saved=lambda state: state):
+def run_steps(
+  step_fn,
+  begin,
+  batches,
+  config,
+  *,
+  mesh,
+  run,
+  directory,
+  stream,
+  log,
+  put,
+  report,
+  examples,
+  flops=None,
+  validate=None,
+  inspect=None,
+  saved=lambda state: state,
+):
   """What `fit` and `many.fit` have in common; see there.
 
   Args:
@@ -189,15 +243,19 @@ def run_steps(step_fn, begin, batches, config, *, mesh, run, directory, stream, 
   # Simulated devices share few threads: steps that wait for each other can hang.
   serial = mesh.size > 1 and jax.default_backend() == 'cpu'
 
-  with (hosts.StopRequest() as stop, Checkpoints(
-      directory, config.keep_checkpoints, config.keep_every) as checkpoints):
+  with (
+    hosts.StopRequest() as stop,
+    Checkpoints(directory, config.keep_checkpoints, config.keep_every) as checkpoints,
+  ):
     state, start = begin(checkpoints)
     if start == steps:
       return state
 
-    with (contextlib.ExitStack() as tracing,
-          _closing(iter(batches(start))) as iterator,
-          Progress(steps, run, 'step', start, hosts.console()) as progress):
+    with (
+      contextlib.ExitStack() as tracing,
+      _closing(iter(batches(start))) as iterator,
+      Progress(steps, run, 'step', start, hosts.console()) as progress,
+    ):
       late = None  # (step, metrics still on the device)
       speed = None
 
@@ -227,11 +285,17 @@ def run_steps(step_fn, begin, batches, config, *, mesh, run, directory, stream, 
         if late:
           read_late()
         late = step, metrics
-        if validate and config.validate_every and (
-            step % config.validate_every == 0 or step == steps):
+        if (
+          validate
+          and config.validate_every
+          and (step % config.validate_every == 0 or step == steps)
+        ):
           validate(step, state)
-        if inspect and config.inspect_every and (
-            step % config.inspect_every == 0 or step == steps):
+        if (
+          inspect
+          and config.inspect_every
+          and (step % config.inspect_every == 0 or step == steps)
+        ):
           inspect(step, state.evaluated)
         stopping = stop.reached()
         if step % config.checkpoint_every == 0 or step == steps or stopping:
@@ -239,8 +303,10 @@ def run_steps(step_fn, begin, batches, config, *, mesh, run, directory, stream, 
           late = None
           checkpoints.save(step, saved(state), stream)
         if stopping:
-          raise Stopped(f'{run}: stopped by SIGTERM and saved at step {step} of '
-                        f'{steps}; {hosts.AGAIN}')
+          raise Stopped(
+            f'{run}: stopped by SIGTERM and saved at step {step} of '
+            f'{steps}; {hosts.AGAIN}'
+          )
   return state
 
 
@@ -252,5 +318,8 @@ def _flops(task, batch, batch_size):
 
 def _closing(iterator):
   """Closes an iterator that can be closed, such as Grain's with its workers."""
-  return (contextlib.closing(iterator) if hasattr(iterator, 'close')
-          else contextlib.nullcontext(iterator))
+  return (
+    contextlib.closing(iterator)
+    if hasattr(iterator, 'close')
+    else contextlib.nullcontext(iterator)
+  )

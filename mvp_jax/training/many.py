@@ -69,8 +69,10 @@ class Models:
       if not member.train:
         raise InputError(f'{member.run}: there are no examples to train on')
     if config.batch_size % config.accumulate:
-      raise InputError(f'train.batch_size: {config.batch_size} is not a multiple of '
-                       f'train.accumulate, {config.accumulate}')
+      raise InputError(
+        f'train.batch_size: {config.batch_size} is not a multiple of '
+        f'train.accumulate, {config.accumulate}'
+      )
     self.task, self._members, self._config = task, members, config
     self._mesh = mesh
     self._split = NamedSharding(mesh, P(sharding.AXES))
@@ -81,11 +83,18 @@ class Models:
     turns = -(-share // together)
     self._together = -(-share // turns)
     # Which model lies where.
-    self._places = np.minimum(np.arange(mesh.size * turns * self._together),
-                              len(members) - 1)
-    self._own = jax.tree.map(lambda x: _put(x, self._split), self._stack(
-        [{'scale': m.scale, 'own': m.own, 'settings': _float32(m.settings)}
-         for m in members]))
+    self._places = np.minimum(
+      np.arange(mesh.size * turns * self._together), len(members) - 1
+    )
+    self._own = jax.tree.map(
+      lambda x: _put(x, self._split),
+      self._stack(
+        [
+          {'scale': m.scale, 'own': m.own, 'settings': _float32(m.settings)}
+          for m in members
+        ]
+      ),
+    )
 
   def _stack(self, items):
     """A tree of stacked arrays from a tree for each model."""
@@ -117,38 +126,58 @@ class Models:
     curves = [member.curve for member in members]
 
     def batches(start):
-      orders = [training_order(member.train, config.batch_size, member.seed, start)
-                for member in members]
+      orders = [
+        training_order(member.train, config.batch_size, member.seed, start)
+        for member in members
+      ]
       while True:
         yield np.stack([next(order) for order in orders])[self._places]
 
     def report(step, metrics, due):
-      metrics = {name: x[:len(members)] for name, x in metrics.items()}
+      metrics = {name: x[: len(members)] for name, x in metrics.items()}
       if not all(np.isfinite(x).all() for x in metrics.values()):
         for i, name in enumerate(runs):
           check_finite(name, step, {k: float(x[i]) for k, x in metrics.items()})
       if due:
         log.write_many(run, runs, curves, 'train', step, metrics)
       loss = metrics['loss']
-      return {'models': len(members), 'loss': f'{loss.mean():.4f}',
-              'highest': f'{loss.max():.4f}'}
+      return {
+        'models': len(members),
+        'loss': f'{loss.mean():.4f}',
+        'highest': f'{loss.max():.4f}',
+      }
 
     def validate(step, state):
       found = self.validation(state.evaluated, batch_size)
       here = [i for i, member in enumerate(members) if member.validation]
-      log.write_many(run, [runs[i] for i in here], [curves[i] for i in here],
-                     'validation', step, {k: x[here] for k, x in found.items()})
+      log.write_many(
+        run,
+        [runs[i] for i in here],
+        [curves[i] for i in here],
+        'validation',
+        step,
+        {k: x[here] for k, x in found.items()},
+      )
 
-    step_fn = _step(self.task, config.optimiser, config.accumulate, self._mesh,
-                    self._together)
+    step_fn = _step(
+      self.task, config.optimiser, config.accumulate, self._mesh, self._together
+    )
     state = run_steps(
-        lambda state, rows: step_fn(state, self._own, rows, self._data),
-        lambda checkpoints: self._begin(checkpoints, stream), batches, config,
-        mesh=self._mesh, run=run, directory=directory, stream=stream, log=log,
-        put=lambda rows: _put(rows, self._split),
-        report=report, examples=config.batch_size * len(members),
-        validate=validate if any(m.validation for m in members) else None,
-        saved=self._saved)
+      lambda state, rows: step_fn(state, self._own, rows, self._data),
+      lambda checkpoints: self._begin(checkpoints, stream),
+      batches,
+      config,
+      mesh=self._mesh,
+      run=run,
+      directory=directory,
+      stream=stream,
+      log=log,
+      put=lambda rows: _put(rows, self._split),
+      report=report,
+      examples=config.batch_size * len(members),
+      validate=validate if any(m.validation for m in members) else None,
+      saved=self._saved,
+    )
     return state.evaluated
 
   def _begin(self, checkpoints, stream):
@@ -160,9 +189,15 @@ class Models:
       return fresh(_put(seeds, self._split)), 0
     where = self._where_saved()
     one = jax.eval_shape(lambda: fresh_state(self.task, config.optimiser, 0))
-    state, before = checkpoints.restore(done, jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((len(self._members), *x.shape), x.dtype,
-                                       sharding=where), one))
+    state, before = checkpoints.restore(
+      done,
+      jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(
+          (len(self._members), *x.shape), x.dtype, sharding=where
+        ),
+        one,
+      ),
+    )
     check_stream(checkpoints.directory, before, stream)
     return _take(tuple(self._places), self._split)(state), done
 
@@ -178,7 +213,8 @@ class Models:
     """{name: means over each model's validation rows [models]}, as `loop.evaluate`."""
     totals, count = {}, 0
     for found, weight in self._passes(
-        params, 'evaluate', [m.validation for m in self._members], batch_size):
+      params, 'evaluate', [m.validation for m in self._members], batch_size
+    ):
       weight = weight.sum(1)
       for name, x in found.items():
         totals[name] = totals.get(name, 0) + x.astype(np.float64) * weight
@@ -195,25 +231,36 @@ class Models:
     """
     parts = [found for found, _ in self._passes(params, 'scores', rows, batch_size)]
     found = np.concatenate(parts, axis=1)
-    return [x[:len(wanted)] for x, wanted in zip(found, rows, strict=True)]
+    return [x[: len(wanted)] for x, wanted in zip(found, rows, strict=True)]
 
   def _passes(self, params, method, rows, batch_size):
     """Yields what each model's `method` gives, and weights [models, batch_size]."""
     forward = _forward(self.task, method, self._mesh, self._together)
     for start in range(0, max(map(len, rows)), batch_size):
-      asked = [[*of_one[start:start + batch_size]] for of_one in rows]
-      weight = np.array([[1] * len(x) + [0] * (batch_size - len(x)) for x in asked],
-                        np.float32)
-      asked = np.array([x + [of_one[-1] if of_one else 0] * (batch_size - len(x))
-                        for x, of_one in zip(asked, rows, strict=True)], np.int32)
-      found = forward(params, self._own, tuple(
-          _put(x[self._places], self._split) for x in (asked, weight)), self._data)
-      yield jax.tree.map(lambda x: x[:len(rows)], jax.device_get(found)), weight
+      asked = [[*of_one[start : start + batch_size]] for of_one in rows]
+      weight = np.array(
+        [[1] * len(x) + [0] * (batch_size - len(x)) for x in asked], np.float32
+      )
+      asked = np.array(
+        [
+          x + [of_one[-1] if of_one else 0] * (batch_size - len(x))
+          for x, of_one in zip(asked, rows, strict=True)
+        ],
+        np.int32,
+      )
+      found = forward(
+        params,
+        self._own,
+        tuple(_put(x[self._places], self._split) for x in (asked, weight)),
+        self._data,
+      )
+      yield jax.tree.map(lambda x: x[: len(rows)], jax.device_get(found)), weight
 
   def one(self, params, index):
     """The parameters of one model, on all devices."""
-    return jax.tree.map(lambda x: x[0],
-                        _take((index,), sharding.replicated(self._mesh))(params))
+    return jax.tree.map(
+      lambda x: x[0], _take((index,), sharding.replicated(self._mesh))(params)
+    )
 
   def parameters(self, params):
     """How many numbers a model learns."""
@@ -241,14 +288,27 @@ def at_a_time(task, config, mesh, data, member, share):
     return share
   state = jax.eval_shape(lambda: fresh_state(task, config.optimiser, 0))
   rows = jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)
-  step = jax.jit(_one_step(task, config.optimiser, config.accumulate)).lower(
-      state, {'scale': member.scale, 'own': member.own,
-              'settings': _float32(member.settings)}, rows,
-      jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data)).compile()
-  return min(hosts.gather(_fitting(
-      limit, sum(x.nbytes for x in data.values()),
-      sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
-      step.memory_analysis().temp_size_in_bytes, share)))
+  step = (
+    jax.jit(_one_step(task, config.optimiser, config.accumulate))
+    .lower(
+      state,
+      {'scale': member.scale, 'own': member.own, 'settings': _float32(member.settings)},
+      rows,
+      jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data),
+    )
+    .compile()
+  )
+  return min(
+    hosts.gather(
+      _fitting(
+        limit,
+        sum(x.nbytes for x in data.values()),
+        sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        step.memory_analysis().temp_size_in_bytes,
+        share,
+      )
+    )
+  )
 
 
 def _fitting(limit, data, state, step, share):
@@ -282,27 +342,42 @@ def _examples(data, own, rows):
 def _spread(one, mesh, together, out):
   """Runs `one(mine, own, rows, data)` for every model: jitted, `mine` donated if
   it comes back."""
+
   def on_device(mine, own, rows, data):
-    return jax.lax.map(lambda x: one(*x, data), (mine, own, rows),
-                       batch_size=together if together > 1 else None)
+    return jax.lax.map(
+      lambda x: one(*x, data),
+      (mine, own, rows),
+      batch_size=together if together > 1 else None,
+    )
 
   models = P(sharding.AXES)
-  run = jax.shard_map(on_device, mesh=mesh, in_specs=(models, models, models, P()),
-                      out_specs=models, check_vma=False)
-  return jax.jit(run, donate_argnums=0 if isinstance(out, tuple) else (),
-                 out_shardings=out)
+  run = jax.shard_map(
+    on_device,
+    mesh=mesh,
+    in_specs=(models, models, models, P()),
+    out_specs=models,
+    check_vma=False,
+  )
+  return jax.jit(
+    run, donate_argnums=0 if isinstance(out, tuple) else (), out_shardings=out
+  )
 
 
 def _one_step(task, optimiser, accumulate):
   step = step_function(task, optimiser, accumulate)
-  return lambda state, own, rows, data: step(state, _examples(data, own, rows),
-                                             own['settings'])
+  return lambda state, own, rows, data: step(
+    state, _examples(data, own, rows), own['settings']
+  )
 
 
 @functools.cache
 def _step(task, optimiser, accumulate, mesh, together):
-  return _spread(_one_step(task, optimiser, accumulate), mesh, together,
-                 (NamedSharding(mesh, P(sharding.AXES)), sharding.replicated(mesh)))
+  return _spread(
+    _one_step(task, optimiser, accumulate),
+    mesh,
+    together,
+    (NamedSharding(mesh, P(sharding.AXES)), sharding.replicated(mesh)),
+  )
 
 
 @functools.cache
@@ -318,13 +393,18 @@ def _forward(task, method, mesh, together):
 def _fresh(task, optimiser, mesh):
   models = P(sharding.AXES)
   run = jax.shard_map(
-      lambda seeds: jax.lax.map(lambda seed: fresh_state(task, optimiser, seed), seeds),
-      mesh=mesh, in_specs=models, out_specs=models, check_vma=False)
+    lambda seeds: jax.lax.map(lambda seed: fresh_state(task, optimiser, seed), seeds),
+    mesh=mesh,
+    in_specs=models,
+    out_specs=models,
+    check_vma=False,
+  )
   return jax.jit(run)
 
 
 @functools.cache
 def _take(places, where):
   """Picks models of a stacked tree, and lays them out."""
-  return jax.jit(lambda tree: jax.tree.map(lambda x: x[np.array(places)], tree),
-                 out_shardings=where)
+  return jax.jit(
+    lambda tree: jax.tree.map(lambda x: x[np.array(places)], tree), out_shardings=where
+  )

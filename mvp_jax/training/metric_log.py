@@ -60,8 +60,13 @@ class MetricLog:
     self._events(run, split, step, metrics)
 
   def _line(self, run, split, step, metrics):
-    line = {'run': run, 'split': split, 'step': step, 'time': round(time.time(), 3),
-            **{k: v if math.isfinite(v) else None for k, v in metrics.items()}}
+    line = {
+      'run': run,
+      'split': split,
+      'step': step,
+      'time': round(time.time(), 3),
+      **{k: v if math.isfinite(v) else None for k, v in metrics.items()},
+    }
     self._lines.write(json.dumps(line) + '\n')
 
   def _events(self, run, split, step, metrics):
@@ -88,13 +93,16 @@ class MetricLog:
       self._line(run, split, step, {key: float(x[i]) for key, x in metrics.items()})
     self._lines.flush()
     shown = {key: x.mean() for key, x in metrics.items()}
-    shown |= {'loss_lowest': metrics['loss'].min(),
-              'loss_highest': metrics['loss'].max()}
+    shown |= {
+      'loss_lowest': metrics['loss'].min(),
+      'loss_highest': metrics['loss'].max(),
+    }
     self._events(name, split, step, shown)
     for curve in dict.fromkeys(curves):
       here = [i for i, other in enumerate(curves) if other == curve]
-      self._events(curve, split, step,
-                   {key: x[here].mean() for key, x in metrics.items()})
+      self._events(
+        curve, split, step, {key: x[here].mean() for key, x in metrics.items()}
+      )
 
   def write_image(self, run, name, step, image):
     """Shows a picture in TensorBoard: uint8 [height, width, 3]."""
@@ -104,5 +112,6 @@ class MetricLog:
   def _writer(self, run):
     if run not in self._writers:
       self._writers[run] = SummaryWriter(
-          str(self.directory / 'tensorboard' / run), flush_secs=10)
+        str(self.directory / 'tensorboard' / run), flush_secs=10
+      )
     return self._writers[run]

@@ -26,8 +26,11 @@ def mix(frames, label, key, options):
   if not options.mixup and not options.cutmix:
     return frames, label
   keys = jax.random.split(key, 5)
-  share = (options.cutmix_share if options.mixup and options.cutmix
-           else float(bool(options.cutmix)))
+  share = (
+    options.cutmix_share
+    if options.mixup and options.cutmix
+    else float(bool(options.cutmix))
+  )
   cut = jax.random.bernoulli(keys[0], share)
   kept = jnp.where(cut, _beta(keys[1], options.cutmix), _beta(keys[2], options.mixup))
   kept = jnp.where(jax.random.bernoulli(keys[3], options.mix_probability), kept, 1.0)
@@ -35,8 +38,10 @@ def mix(frames, label, key, options):
   kept = jnp.where(cut, 1 - hole.mean(), kept)
   # The share of the clip itself in each pixel: [1, 1, H, W, 1].
   own = jnp.where(cut, 1 - hole, kept)[None, None, :, :, None]
-  return (frames * own + frames[::-1] * (1 - own),
-          label * kept + label[::-1] * (1 - kept))
+  return (
+    frames * own + frames[::-1] * (1 - own),
+    label * kept + label[::-1] * (1 - kept),
+  )
 
 
 def _beta(key, alpha):

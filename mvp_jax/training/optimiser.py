@@ -29,20 +29,26 @@ class OptimiserConfig:
     if self.steps < 1:
       raise ValueError(f'steps is {self.steps}, must be at least 1')
     if not 0 < self.layer_decay <= 1:
-      raise ValueError(f'layer_decay is {self.layer_decay}, must be above 0 and at '
-                       'most 1')
+      raise ValueError(
+        f'layer_decay is {self.layer_decay}, must be above 0 and at most 1'
+      )
     if not 0 <= self.ema < 1:
       raise ValueError(f'ema is {self.ema}, must be at least 0 and below 1')
     if not 0 <= self.min_learning_rate <= self.learning_rate:
-      raise ValueError(f'min_learning_rate is {self.min_learning_rate}, must be from 0 '
-                       'to learning_rate')
+      raise ValueError(
+        f'min_learning_rate is {self.min_learning_rate}, must be from 0 '
+        'to learning_rate'
+      )
 
 
 def decayed(params):
   """Which parameters get weight decay: all but biases, norms, mask tokens."""
   return jax.tree_util.tree_map_with_path(
-      lambda path, _: sharding.path_string(path).split('/')[-1]
-      not in ('bias', 'scale', 'mask_token'), params)
+    lambda path, _: (
+      sharding.path_string(path).split('/')[-1] not in ('bias', 'scale', 'mask_token')
+    ),
+    params,
+  )
 
 
 def layer_scales(params, decay):
@@ -55,8 +61,11 @@ def layer_scales(params, decay):
     A tree like `params` of float32 arrays that broadcast over them: blocks are
     stacked, so theirs are [L, 1, ...].
   """
-  stacks = [x.shape[0] for path, x in jax.tree_util.tree_leaves_with_path(params)
-            if _is_block(sharding.path_string(path))]
+  stacks = [
+    x.shape[0]
+    for path, x in jax.tree_util.tree_leaves_with_path(params)
+    if _is_block(sharding.path_string(path))
+  ]
   depth = max(stacks, default=0)
 
   def scale(path, x):
@@ -76,8 +85,11 @@ def _is_block(path):
 def _scale_by_layer(decay):
   """Multiplies updates by `layer_scales`; after all else, so that it scales the rate
   of weight decay too, as the reference's parameter groups do."""
-  return optax.stateless(lambda updates, _: jax.tree.map(
-      lambda u, scale: u * scale, updates, layer_scales(updates, decay)))
+  return optax.stateless(
+    lambda updates, _: jax.tree.map(
+      lambda u, scale: u * scale, updates, layer_scales(updates, decay)
+    )
+  )
 
 
 def schedule(config, learning_rate=None):
@@ -85,15 +97,23 @@ def schedule(config, learning_rate=None):
   top = config.learning_rate if learning_rate is None else learning_rate
   warmup, end = min(config.warmup_steps, config.steps - 1), config.min_learning_rate
   shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, config.steps)
-  return lambda step: jnp.where(step < warmup, top * shape(step),
-                                end + (top - end) * shape(step))
+  return lambda step: jnp.where(
+    step < warmup, top * shape(step), end + (top - end) * shape(step)
+  )
 
 
 def optimiser(config, learning_rate=None, weight_decay=None):
   """The optimiser of `config`, but for what else is given: maybe a traced number."""
   before = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
   after = [_scale_by_layer(config.layer_decay)] if config.layer_decay < 1 else []
-  return optax.chain(*before, optax.adamw(
-      schedule(config, learning_rate), config.beta1, config.beta2,
+  return optax.chain(
+    *before,
+    optax.adamw(
+      schedule(config, learning_rate),
+      config.beta1,
+      config.beta2,
       weight_decay=config.weight_decay if weight_decay is None else weight_decay,
-      mask=decayed), *after)
+      mask=decayed,
+    ),
+    *after,
+  )

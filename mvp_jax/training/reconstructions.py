@@ -87,16 +87,24 @@ class Reconstructions:
     rows = np.resize(np.arange(self._count), -(-self._count // ways) * ways)
     own = hosts.batch_rows(len(rows), self._mesh)
     padded = {name: x[rows[own]] for name, x in batch.items()}
-    predicted = np.asarray(forward(self._task, self._mesh, 'predictions')(
-        params, sharding.put_batch(padded, self._mesh)))[:self._count]
+    predicted = np.asarray(
+      forward(self._task, self._mesh, 'predictions')(
+        params, sharding.put_batch(padded, self._mesh)
+      )
+    )[: self._count]
     if not hosts.is_main():
       return
     config = self._task.model
     shown = np.linspace(0, config.frames - 1, 4).round().astype(int)
     clips = []
     for i in range(self._count):
-      seen, restored = draw(batch['frames'][i], batch['visible'][i], batch['masked'][i],
-                            predicted[i], config)
+      seen, restored = draw(
+        batch['frames'][i],
+        batch['visible'][i],
+        batch['masked'][i],
+        predicted[i],
+        config,
+      )
       clips.append([batch['frames'][i][shown], seen[shown], restored[shown]])
     clips = np.array(clips)
     with whole(self._directory / f'step_{step}.npz') as part:

@@ -30,10 +30,10 @@ class MeshConfig:
 
 # (pattern of the parameter's path, axes of its last dimensions). First match.
 RULES = (
-    (r'(query|key|value|up)/kernel$', ('fsdp', 'tensor')),
-    (r'(query|key|value|up)/bias$', ('tensor',)),
-    (r'(out|down)/kernel$', ('tensor', 'fsdp')),
-    (r'kernel$', (None, 'fsdp')),
+  (r'(query|key|value|up)/kernel$', ('fsdp', 'tensor')),
+  (r'(query|key|value|up)/bias$', ('tensor',)),
+  (r'(out|down)/kernel$', ('tensor', 'fsdp')),
+  (r'kernel$', (None, 'fsdp')),
 )
 
 
@@ -43,15 +43,21 @@ def make_mesh(config, devices=None):
   sizes = [getattr(config, axis) for axis in AXES]
   given = [s for s in sizes if s != -1]
   known = math.prod(given)
-  if len(given) < 2 or min(given) < 1 or len(devices) % known or (
-      len(given) == 3 and known != len(devices)):
+  if (
+    len(given) < 2
+    or min(given) < 1
+    or len(devices) % known
+    or (len(given) == 3 and known != len(devices))
+  ):
     raise InputError(
-        f'mesh: {dict(zip(AXES, sizes, strict=True))} does not fit '
-        f'{len(devices)} devices; their product must be that number '
-        '(one axis may be -1)')
+      f'mesh: {dict(zip(AXES, sizes, strict=True))} does not fit '
+      f'{len(devices)} devices; their product must be that number '
+      '(one axis may be -1)'
+    )
   sizes = [len(devices) // known if s == -1 else s for s in sizes]
-  return jax.make_mesh(tuple(sizes), AXES, devices=devices,
-                       axis_types=(AxisType.Auto,) * len(AXES))
+  return jax.make_mesh(
+    tuple(sizes), AXES, devices=devices, axis_types=(AxisType.Auto,) * len(AXES)
+  )
 
 
 def spec_for(path, shape, mesh):
@@ -65,22 +71,28 @@ def spec_for(path, shape, mesh):
   for pattern, axes in RULES:
     if re.search(pattern, path) and len(shape) >= len(axes):
       axes = (None,) * (len(shape) - len(axes)) + axes
-      return P(*(a if a and n % mesh.shape[a] == 0 else None
-                 for a, n in zip(axes, shape, strict=True)))
+      return P(
+        *(
+          a if a and n % mesh.shape[a] == 0 else None
+          for a, n in zip(axes, shape, strict=True)
+        )
+      )
   return P()
 
 
 def path_string(path):
   """A path of `jax.tree_util` as 'a/b/0/c'."""
-  return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k))))
-                  for k in path)
+  return '/'.join(
+    str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path
+  )
 
 
 def shardings(tree, mesh):
   """A NamedSharding for each leaf of a tree of (abstract) arrays."""
   return jax.tree_util.tree_map_with_path(
-      lambda path, x: NamedSharding(
-          mesh, spec_for(path_string(path), x.shape, mesh)), tree)
+    lambda path, x: NamedSharding(mesh, spec_for(path_string(path), x.shape, mesh)),
+    tree,
+  )
 
 
 def deal(x, parts):
@@ -108,10 +120,17 @@ def describe(tree, mesh):
     part = x.sharding.shard_shape(x.shape)
     spec = [_words(axis) for axis in x.sharding.spec]
     spec += ['-'] * (len(x.shape) - len(spec))
-    rows.append((path_string(path), 'x'.join(map(str, x.shape)) or 'scalar',
-                 ' '.join(spec), 'x'.join(map(str, part)) or 'scalar'))
+    rows.append(
+      (
+        path_string(path),
+        'x'.join(map(str, x.shape)) or 'scalar',
+        ' '.join(spec),
+        'x'.join(map(str, part)) or 'scalar',
+      )
+    )
   return f'{totals(tree, mesh)}\n\n' + _columns(
-      [('array', 'shape', 'split over', 'on a device'), *rows])
+    [('array', 'shape', 'split over', 'on a device'), *rows]
+  )
 
 
 def totals(tree, mesh):
@@ -119,9 +138,10 @@ def totals(tree, mesh):
   rows = []
   for name, section in tree.items():
     arrays = jax.tree.leaves(section)
-    sizes = [sum(math.prod(shape(x)) * x.dtype.itemsize for x in arrays)
-             for shape in (lambda x: x.shape,
-                           lambda x: x.sharding.shard_shape(x.shape))]
+    sizes = [
+      sum(math.prod(shape(x)) * x.dtype.itemsize for x in arrays)
+      for shape in (lambda x: x.shape, lambda x: x.sharding.shard_shape(x.shape))
+    ]
     rows.append((name, *(f'{size / 2**20:.1f} MiB' for size in sizes)))
   axes = ' x '.join(f'{n} {axis}' for axis, n in mesh.shape.items())
   return f'mesh: {axes}\n' + _columns([('', 'in all', 'on each device'), *rows])
@@ -156,12 +176,16 @@ def check_batch(batch_size, mesh, field, parts=1):
   if batch_size % (ways * parts):
     over = f'{ways} devices (data x fsdp)'
     over += f' and {parts} parts' if parts > 1 else ''
-    raise InputError(f'{field}: a batch of {batch_size} cannot be divided over '
-                     f'{over}; make it a multiple of {ways * parts}')
+    raise InputError(
+      f'{field}: a batch of {batch_size} cannot be divided over '
+      f'{over}; make it a multiple of {ways * parts}'
+    )
 
 
 def put_batch(batch, mesh):
   """Puts this process's rows of a batch on the devices, split over the batch."""
   sharding = batch_sharding(mesh)
-  return {name: jax.make_array_from_process_local_data(sharding, x)
-          for name, x in batch.items()}
+  return {
+    name: jax.make_array_from_process_local_data(sharding, x)
+    for name, x in batch.items()
+  }

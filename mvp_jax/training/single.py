@@ -9,8 +9,20 @@ from mvp_jax.training.sharding import put_batch
 from mvp_jax.training.state import forward, init_state
 
 
-def fit_and_score(task, sides, config, batch_size, *, mesh, seed, run, directory, log,
-                  encoder=None, read=None):
+def fit_and_score(
+  task,
+  sides,
+  config,
+  batch_size,
+  *,
+  mesh,
+  seed,
+  run,
+  directory,
+  log,
+  encoder=None,
+  read=None,
+):
   """Trains a model with `loop.fit`, and gives its scores of the test examples.
 
   Args:
@@ -36,12 +48,24 @@ def fit_and_score(task, sides, config, batch_size, *, mesh, seed, run, directory
   rows = hosts.batch_rows(config.batch_size, mesh)
   asked = hosts.batch_rows(batch_size, mesh)
   params = fit(
-      task, lambda start: training_batches(
-          train, config.batch_size, seed, config.workers, read, start=start, rows=rows),
-      config, mesh=mesh, seed=seed, run=run, directory=directory, log=log, params=start,
-      validation=(lambda: evaluation_batches(validation, batch_size, asked))
-      if len(validation) else None)
+    task,
+    lambda start: training_batches(
+      train, config.batch_size, seed, config.workers, read, start=start, rows=rows
+    ),
+    config,
+    mesh=mesh,
+    seed=seed,
+    run=run,
+    directory=directory,
+    log=log,
+    params=start,
+    validation=(lambda: evaluation_batches(validation, batch_size, asked))
+    if len(validation)
+    else None,
+  )
   ask = forward(task, mesh, 'scores')
-  scores = [np.asarray(ask(params, put_batch(batch, mesh)))
-            for batch in evaluation_batches(test, batch_size, asked)]
-  return params, np.concatenate(scores)[:len(test)]  # without what fills a batch up
+  scores = [
+    np.asarray(ask(params, put_batch(batch, mesh)))
+    for batch in evaluation_batches(test, batch_size, asked)
+  ]
+  return params, np.concatenate(scores)[: len(test)]  # without what fills a batch up

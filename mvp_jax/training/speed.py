@@ -9,10 +9,24 @@ import jax.numpy as jnp
 
 # Dense bf16 FLOP/s of a device, as its maker states it; keys are parts of its name.
 _PEAKS = {
-    'H200': 989e12, 'H100': 989e12, 'A100': 312e12, 'L40S': 362e12, 'L4': 121e12,
-    'A10': 125e12, 'V100': 125e12, 'T4': 65e12, 'B200': 2250e12,
-    'TPU v4': 275e12, 'TPU v5 lite': 197e12, 'TPU v5e': 197e12, 'TPU v5p': 459e12,
-    'TPU v5': 459e12, 'TPU v6 lite': 918e12, 'TPU v6e': 918e12, 'TPU7x': 2307e12}
+  'H200': 989e12,
+  'H100': 989e12,
+  'A100': 312e12,
+  'L40S': 362e12,
+  'L4': 121e12,
+  'A10': 125e12,
+  'V100': 125e12,
+  'T4': 65e12,
+  'B200': 2250e12,
+  'TPU v4': 275e12,
+  'TPU v5 lite': 197e12,
+  'TPU v5e': 197e12,
+  'TPU v5p': 459e12,
+  'TPU v5': 459e12,
+  'TPU v6 lite': 918e12,
+  'TPU v6e': 918e12,
+  'TPU7x': 2307e12,
+}
 _MATMUL = 2048
 
 
@@ -82,8 +96,11 @@ class Speed:
     if not self._steps or seconds <= 0:
       return {}
     rate = self._steps / seconds
-    found = {'steps_per_second': rate, 'examples_per_second': rate * self._examples,
-             'input_wait': self._waited / seconds}
+    found = {
+      'steps_per_second': rate,
+      'examples_per_second': rate * self._examples,
+      'input_wait': self._waited / seconds,
+    }
     if self._flops:
       found['utilisation'] = rate * self._flops / peak_flops()
     self.restart()

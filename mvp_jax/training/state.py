@@ -31,9 +31,11 @@ class Task(Protocol):
   # A task may also have `flops(batch)`: of one example's training step, for the log.
 
 
-@functools.partial(jax.tree_util.register_dataclass,
-                   data_fields=('step', 'seed', 'params', 'opt_state', 'ema'),
-                   meta_fields=())
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=('step', 'seed', 'params', 'opt_state', 'ema'),
+  meta_fields=(),
+)
 @dataclasses.dataclass
 class TrainState:
   """All that a checkpoint needs, besides the data position."""
@@ -73,17 +75,23 @@ def build_model(task, params):
 def fresh_state(task, config, seed):
   """The state to begin with: parameters drawn from the seed."""
   params = init_params(task, jax.random.key(seed))
-  return TrainState(jnp.zeros((), jnp.int32), jnp.asarray(seed, jnp.uint32), params,
-                    optimiser(config).init(params),
-                    jax.tree.map(jnp.zeros_like, params) if config.ema else {})
+  return TrainState(
+    jnp.zeros((), jnp.int32),
+    jnp.asarray(seed, jnp.uint32),
+    params,
+    optimiser(config).init(params),
+    jax.tree.map(jnp.zeros_like, params) if config.ema else {},
+  )
 
 
 def abstract_state(task, config, mesh):
   """Shapes, dtypes and shardings of the state, without making it."""
   tree = jax.eval_shape(lambda: fresh_state(task, config, 0))
   return jax.tree.map(
-      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-      tree, sharding.shardings(tree, mesh))
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    tree,
+    sharding.shardings(tree, mesh),
+  )
 
 
 @functools.cache
@@ -99,8 +107,9 @@ def init_state(task, config, mesh, seed):
 
 def _average(state, params, decay):
   """The next moving average; it begins at the parameters that training begins with."""
-  before = jax.tree.map(lambda ema, x: jnp.where(state.step == 0, x, ema),
-                        state.ema, state.params)
+  before = jax.tree.map(
+    lambda ema, x: jnp.where(state.step == 0, x, ema), state.ema, state.params
+  )
   return optax.incremental_update(params, before, 1 - decay)
 
 
@@ -116,6 +125,7 @@ def step_function(task, config, accumulate=1, mesh=None):
       the memory of one. Loss, gradient and metrics are the means over the parts.
     mesh: that the batch and the model are split over; None = neither is.
   """
+
   def gradient(params, batch, key):
     def loss_fn(params):
       return task.loss(build_model(task, params), batch, key)
@@ -140,10 +150,14 @@ def step_function(task, config, accumulate=1, mesh=None):
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     with use_mesh(mesh) if mesh else contextlib.nullcontext():
       grads, metrics = (gradient if accumulate == 1 else in_parts)(
-          state.params, batch, key)
+        state.params, batch, key
+      )
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    metrics = {**metrics, 'grad_norm': optax.tree.norm(grads),
-               'learning_rate': rate(state.step)}
+    metrics = {
+      **metrics,
+      'grad_norm': optax.tree.norm(grads),
+      'learning_rate': rate(state.step),
+    }
     params = optax.apply_updates(state.params, updates)
     ema = _average(state, params, config.ema) if config.ema else {}
     return TrainState(state.step + 1, state.seed, params, opt_state, ema), metrics
@@ -159,14 +173,18 @@ def train_step(task, config, mesh, accumulate=1):
   """
   step = step_function(task, config, accumulate, mesh)
   where = jax.tree.map(lambda x: x.sharding, abstract_state(task, config, mesh))
-  return jax.jit(step, donate_argnums=0,
-                 in_shardings=(where, sharding.batch_sharding(mesh)),
-                 out_shardings=(where, sharding.replicated(mesh)))
+  return jax.jit(
+    step,
+    donate_argnums=0,
+    in_shardings=(where, sharding.batch_sharding(mesh)),
+    out_shardings=(where, sharding.replicated(mesh)),
+  )
 
 
 @functools.cache
 def forward(task, mesh, method):
   """Jitted `getattr(task, method)(model, batch)` on given parameters."""
+
   def run(params, batch):
     with use_mesh(mesh):
       return getattr(task, method)(build_model(task, params), batch)

@@ -8,11 +8,11 @@ import optax
 
 from mvp_jax.models.fusion import EmotionModel, FusionConfig
 from mvp_jax.models.videomae import (
-    Encoder,
-    VideoClassifier,
-    VideoMAE,
-    VideoMAEConfig,
-    to_unit,
+  Encoder,
+  VideoClassifier,
+  VideoMAE,
+  VideoMAEConfig,
+  to_unit,
 )
 from mvp_jax.training.flops import classifier_flops, pretraining_flops
 from mvp_jax.training.mixing import mix
@@ -35,8 +35,9 @@ class MaskedVideo:
     return {'loss': self.loss(model, batch, None)[0]}
 
   def flops(self, batch):
-    return pretraining_flops(self.model, batch['visible'].shape[-1],
-                             batch['masked'].shape[-1])
+    return pretraining_flops(
+      self.model, batch['visible'].shape[-1], batch['masked'].shape[-1]
+    )
 
   def predictions(self, model, batch):
     """Pixels of the masked tokens, see `videomae.TARGETS`: float32 [B, M, P]."""
@@ -76,8 +77,10 @@ class Emotion:
     label = batch['label'] * (1 - smoothing) + smoothing / 2
     loss = optax.sigmoid_binary_cross_entropy(logits, label)
     right = ((logits > 0) == (batch['label'] > 0.5)).astype(jnp.float32)
-    metrics = {f'accuracy_{target}': _weighted_mean(right[:, i], batch['weight'])
-               for i, target in enumerate(self.model.targets)}
+    metrics = {
+      f'accuracy_{target}': _weighted_mean(right[:, i], batch['weight'])
+      for i, target in enumerate(self.model.targets)
+    }
     return _weighted_mean(loss.mean(-1), batch['weight']), metrics
 
   def loss(self, model, batch, key):
@@ -112,8 +115,9 @@ class Regularisation:
   def __post_init__(self):
     for name in ('drop_path', 'dropout', 'label_smoothing'):
       if not 0 <= getattr(self, name) < 1:
-        raise ValueError(f'{name} is {getattr(self, name)}, must be at least 0 and '
-                         'below 1')
+        raise ValueError(
+          f'{name} is {getattr(self, name)}, must be at least 0 and below 1'
+        )
     for name in ('mixup', 'cutmix'):
       if getattr(self, name) < 0:
         raise ValueError(f'{name} is {getattr(self, name)}, must not be negative')
@@ -137,8 +141,9 @@ class VideoEmotion:
 
   def create(self, rngs):
     config = dataclasses.replace(self.model, drop_path=self.regularisation.drop_path)
-    return VideoClassifier(config, len(self.targets), rngs=rngs,
-                           dropout=self.regularisation.dropout)
+    return VideoClassifier(
+      config, len(self.targets), rngs=rngs, dropout=self.regularisation.dropout
+    )
 
   def loss(self, model, batch, key):
     options = self.regularisation
@@ -165,9 +170,13 @@ class VideoEmotion:
     scores, right = self.scores(model, batch), batch['label'] > 0.5
     loss = -jnp.log(jnp.maximum(jnp.where(right, scores, 1 - scores), 1e-7)).mean(-1)
     hit = ((scores > 0.5) == right).astype(jnp.float32)
-    return {'loss': _weighted_mean(loss, batch['weight']),
-            **{f'accuracy_{target}': _weighted_mean(hit[:, i], batch['weight'])
-               for i, target in enumerate(self.targets)}}
+    return {
+      'loss': _weighted_mean(loss, batch['weight']),
+      **{
+        f'accuracy_{target}': _weighted_mean(hit[:, i], batch['weight'])
+        for i, target in enumerate(self.targets)
+      },
+    }
 
 
 def _flatten(x):

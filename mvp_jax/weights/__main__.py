@@ -29,8 +29,10 @@ from mvp_jax.weights.transfer import survey
 def main(arguments=None):
   """Runs a command; the exit status is 2 if something given is wrong."""
   parser = argparse.ArgumentParser(
-      prog='python -m mvp_jax.weights', description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='python -m mvp_jax.weights',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   commands = parser.add_subparsers(dest='command', required=True)
   show = commands.add_parser('show', help='layout, sizes and tensors')
   bring = commands.add_parser('import', help='from PyTorch to a folder of ours')
@@ -40,8 +42,9 @@ def main(arguments=None):
   for command in (bring, take):
     command.add_argument('dst', type=Path)
   for command in (show, bring):
-    command.add_argument('--heads', type=int,
-                         help='of attention in the encoder, where SRC does not tell')
+    command.add_argument(
+      '--heads', type=int, help='of attention in the encoder, where SRC does not tell'
+    )
   take.add_argument('--format', choices=('huggingface', 'reference'), required=True)
   given = parser.parse_args(arguments)
   try:
@@ -56,8 +59,10 @@ def _show(given):
   if encoders.is_folder(given.src):
     params, record, config = _read(given.src)
     print(f'{given.src}: a folder of ours, {_origin(record)}')
-    arrays = {path: tuple(x.shape) for path, x in
-              traverse_util.flatten_dict(params, sep='/').items()}
+    arrays = {
+      path: tuple(x.shape)
+      for path, x in traverse_util.flatten_dict(params, sep='/').items()
+    }
   else:
     source = open_source(given.src)
     config = infer_config(source, given.heads)
@@ -74,8 +79,10 @@ def _show(given):
 def _origin(record):
   if 'imported_from' in record:
     return f'imported from {record["imported_from"]} (sha256 {record["sha256"]})'
-  return (f'pre-trained on {record["dataset"]}, subjects '
-          f'{record["trained_on_subjects"]}, {record["steps"]} steps')
+  return (
+    f'pre-trained on {record["dataset"]}, subjects '
+    f'{record["trained_on_subjects"]}, {record["steps"]} steps'
+  )
 
 
 def _import(given):
@@ -86,8 +93,9 @@ def _import(given):
 
 def _export(given):
   if not encoders.is_folder(given.src):
-    raise InputError(f'{given.src}: is no encoder folder of ours ({encoders.RECORD} is '
-                     'missing)')
+    raise InputError(
+      f'{given.src}: is no encoder folder of ours ({encoders.RECORD} is missing)'
+    )
   if given.dst.is_dir() and any(given.dst.iterdir()):
     raise InputError(f'{given.dst}: is not empty; give another name')
   params, _, config = _read(given.src)
@@ -96,14 +104,17 @@ def _export(given):
   print(f'{given.dst}: written, {given.format} layout')
   usual = VideoMAEConfig.noise_floor
   if 'mask_token' in params and config.noise_floor != usual:
-    print(f'pre-trained with noise_floor {config.noise_floor:g}, which this layout '
-          f'cannot tell: elsewhere its loss is that of {usual:g}')
+    print(
+      f'pre-trained with noise_floor {config.noise_floor:g}, which this layout '
+      f'cannot tell: elsewhere its loss is that of {usual:g}'
+    )
 
 
 def _read(directory):
   """Parameters in host memory, record and config of a folder of ours."""
   params, record, config = encoders.read(
-      directory, make_mesh(MeshConfig(), jax.devices()[:1]))
+    directory, make_mesh(MeshConfig(), jax.devices()[:1])
+  )
   return jax.device_get(params), record, config
 
 

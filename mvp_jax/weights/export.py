@@ -44,19 +44,26 @@ def tensors_of(params, config, layout):
 def _huggingface_names(tensors, params):
   """As `save_pretrained` writes them: biases of query and value by other names."""
   if 'mask_token' in params or 'head' in params:
-    tensors = {re.sub(r'^(embeddings|encoder|layernorm)\.', r'videomae.\1.', name): x
-               for name, x in tensors.items()}
-  return {re.sub(r'\.(q|v)\w+\.bias$', r'.\1_bias', name): x
-          for name, x in tensors.items()}
+    tensors = {
+      re.sub(r'^(embeddings|encoder|layernorm)\.', r'videomae.\1.', name): x
+      for name, x in tensors.items()
+    }
+  return {
+    re.sub(r'\.(q|v)\w+\.bias$', r'.\1_bias', name): x for name, x in tensors.items()
+  }
 
 
 def _reference_names(tensors, params):
   """In pre-training the encoder's names begin with 'encoder.'."""
-  named = {re.sub(r'\.attn\.(q|v)\w+\.bias$', r'.attn.\1_bias', name): x
-           for name, x in tensors.items()}
+  named = {
+    re.sub(r'\.attn\.(q|v)\w+\.bias$', r'.attn.\1_bias', name): x
+    for name, x in tensors.items()
+  }
   if 'mask_token' in params:
-    named = {re.sub(r'^(patch_embed|blocks|norm)\.', r'encoder.\1.', name): x
-             for name, x in named.items()}
+    named = {
+      re.sub(r'^(patch_embed|blocks|norm)\.', r'encoder.\1.', name): x
+      for name, x in named.items()
+    }
   return named
 
 
@@ -65,8 +72,9 @@ def _fuse(tensors):
   fused = {}
   for name, x in tensors.items():
     if match := re.fullmatch(r'(.+\.attn)\.(query|key|value)\.weight', name):
-      parts = [tensors[f'{match[1]}.{part}.weight'] for part in
-               ('query', 'key', 'value')]
+      parts = [
+        tensors[f'{match[1]}.{part}.weight'] for part in ('query', 'key', 'value')
+      ]
       fused[f'{match[1]}.qkv.weight'] = np.concatenate(parts)
     else:
       fused[name] = x
@@ -91,34 +99,52 @@ def export_huggingface(params, config, directory):
   else:
     architecture = 'VideoMAEModel'
   settings = {
-      'model_type': 'videomae', 'architectures': [architecture],
-      'image_size': config.size, 'patch_size': config.patch, 'num_channels': 3,
-      'num_frames': config.frames, 'tubelet_size': config.tubelet,
-      'hidden_size': config.width, 'num_hidden_layers': config.depth,
-      'num_attention_heads': config.heads, 'intermediate_size': config.mlp_width,
-      'hidden_act': 'gelu', 'layer_norm_eps': NORM_EPSILON, 'qv_bias': True,
-      'use_mean_pooling': 'norm' not in params['encoder'],
-      'decoder_hidden_size': config.decoder_width,
-      'decoder_num_hidden_layers': config.decoder_depth,
-      'decoder_num_attention_heads': config.decoder_heads,
-      'decoder_intermediate_size': 4 * config.decoder_width,
-      'norm_pix_loss': config.target == 'normalised',
-      'dtype': 'float32'}
+    'model_type': 'videomae',
+    'architectures': [architecture],
+    'image_size': config.size,
+    'patch_size': config.patch,
+    'num_channels': 3,
+    'num_frames': config.frames,
+    'tubelet_size': config.tubelet,
+    'hidden_size': config.width,
+    'num_hidden_layers': config.depth,
+    'num_attention_heads': config.heads,
+    'intermediate_size': config.mlp_width,
+    'hidden_act': 'gelu',
+    'layer_norm_eps': NORM_EPSILON,
+    'qv_bias': True,
+    'use_mean_pooling': 'norm' not in params['encoder'],
+    'decoder_hidden_size': config.decoder_width,
+    'decoder_num_hidden_layers': config.decoder_depth,
+    'decoder_num_attention_heads': config.decoder_heads,
+    'decoder_intermediate_size': 4 * config.decoder_width,
+    'norm_pix_loss': config.target == 'normalised',
+    'dtype': 'float32',
+  }
   if 'head' in params:
     outputs = np.shape(params['head']['bias'])[0]
     settings['id2label'] = {str(i): f'LABEL_{i}' for i in range(outputs)}
     settings['label2id'] = {f'LABEL_{i}': i for i in range(outputs)}
   with whole(directory / 'model.safetensors') as part:
-    safetensors.numpy.save_file(tensors_of(params, config, 'huggingface'), part,
-                                metadata={'format': 'pt'})
-  write_json(directory / 'preprocessor_config.json', {
+    safetensors.numpy.save_file(
+      tensors_of(params, config, 'huggingface'), part, metadata={'format': 'pt'}
+    )
+  write_json(
+    directory / 'preprocessor_config.json',
+    {
       'image_processor_type': 'VideoMAEImageProcessor',
-      'do_resize': True, 'size': {'shortest_edge': config.size}, 'resample': 2,
+      'do_resize': True,
+      'size': {'shortest_edge': config.size},
+      'resample': 2,
       'do_center_crop': True,
       'crop_size': {'height': config.size, 'width': config.size},
-      'do_rescale': True, 'rescale_factor': 1 / 255,
-      'do_normalize': True, 'image_mean': list(IMAGENET_MEAN),
-      'image_std': list(IMAGENET_STD)})
+      'do_rescale': True,
+      'rescale_factor': 1 / 255,
+      'do_normalize': True,
+      'image_mean': list(IMAGENET_MEAN),
+      'image_std': list(IMAGENET_STD),
+    },
+  )
   write_json(directory / CONFIG, settings)
 
 

@@ -17,8 +17,16 @@ from mvp_jax.models.layers import sincos_1d
 from mvp_jax.weights.torch_file import Stored
 
 # Ours: theirs. Modules hold a weight and a bias.
-_BLOCK = ('norm1', 'norm2', 'attention/query', 'attention/key', 'attention/value',
-          'attention/out', 'up', 'down')
+_BLOCK = (
+  'norm1',
+  'norm2',
+  'attention/query',
+  'attention/key',
+  'attention/value',
+  'attention/out',
+  'up',
+  'down',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,28 +41,66 @@ class Layout:
 
 
 HUGGINGFACE = Layout(
-    'huggingface',
-    {'encoder/embed': 'embeddings.patch_embeddings.projection',
-     'encoder/norm': 'layernorm', 'to_decoder': 'encoder_to_decoder',
-     'decoder_norm': 'decoder.norm', 'to_pixels': 'decoder.head', 'norm': 'fc_norm',
-     'head': 'classifier'},
-    {'encoder/stack/blocks': 'encoder.layer', 'decoder/blocks':
-     'decoder.decoder_layers'},
-    dict(zip(_BLOCK, (
-        'layernorm_before', 'layernorm_after', 'attention.attention.query',
-        'attention.attention.key', 'attention.attention.value',
-        'attention.output.dense', 'intermediate.dense', 'output.dense'), strict=True)),
-    ('embeddings.position_embeddings', 'position_embeddings'))
+  'huggingface',
+  {
+    'encoder/embed': 'embeddings.patch_embeddings.projection',
+    'encoder/norm': 'layernorm',
+    'to_decoder': 'encoder_to_decoder',
+    'decoder_norm': 'decoder.norm',
+    'to_pixels': 'decoder.head',
+    'norm': 'fc_norm',
+    'head': 'classifier',
+  },
+  {'encoder/stack/blocks': 'encoder.layer', 'decoder/blocks': 'decoder.decoder_layers'},
+  dict(
+    zip(
+      _BLOCK,
+      (
+        'layernorm_before',
+        'layernorm_after',
+        'attention.attention.query',
+        'attention.attention.key',
+        'attention.attention.value',
+        'attention.output.dense',
+        'intermediate.dense',
+        'output.dense',
+      ),
+      strict=True,
+    )
+  ),
+  ('embeddings.position_embeddings', 'position_embeddings'),
+)
 REFERENCE = Layout(
-    'reference',
-    {'encoder/embed': 'patch_embed.proj', 'encoder/norm': 'norm',
-     'to_decoder': 'encoder_to_decoder', 'decoder_norm': 'decoder.norm',
-     'to_pixels': 'decoder.head', 'norm': 'fc_norm', 'head': 'head'},
-    {'encoder/stack/blocks': 'blocks', 'decoder/blocks': 'decoder.blocks'},
-    # query, key and value are one matrix in the files; see `_split`
-    dict(zip(_BLOCK, ('norm1', 'norm2', 'attn.query', 'attn.key', 'attn.value',
-                      'attn.proj', 'mlp.fc1', 'mlp.fc2'), strict=True)),
-    ('pos_embed', 'decoder.pos_embed'))
+  'reference',
+  {
+    'encoder/embed': 'patch_embed.proj',
+    'encoder/norm': 'norm',
+    'to_decoder': 'encoder_to_decoder',
+    'decoder_norm': 'decoder.norm',
+    'to_pixels': 'decoder.head',
+    'norm': 'fc_norm',
+    'head': 'head',
+  },
+  {'encoder/stack/blocks': 'blocks', 'decoder/blocks': 'decoder.blocks'},
+  # query, key and value are one matrix in the files; see `_split`
+  dict(
+    zip(
+      _BLOCK,
+      (
+        'norm1',
+        'norm2',
+        'attn.query',
+        'attn.key',
+        'attn.value',
+        'attn.proj',
+        'mlp.fc1',
+        'mlp.fc2',
+      ),
+      strict=True,
+    )
+  ),
+  ('pos_embed', 'decoder.pos_embed'),
+)
 LAYOUTS = {layout.name: layout for layout in (HUGGINGFACE, REFERENCE)}
 
 _WRAPPERS = re.compile(r'(?:(?:module|model|backbone|_orig_mod)\.)+')
@@ -100,10 +146,12 @@ def translate(tensors, path):
     place = _place(layout, name)
     if place is None:
       if re.match(r'(encoder\.layer|blocks|patch_embed|embeddings)\.', name) or (
-          name == 'cls_token'):
+        name == 'cls_token'
+      ):
         raise InputError(
-            f'{path}: {original} is a part of the encoder that VideoMAE as it is '
-            'here does not have; without it the results would be wrong')
+          f'{path}: {original} is a part of the encoder that VideoMAE as it is '
+          'here does not have; without it the results would be wrong'
+        )
       left_over.append(original)
     else:
       found.setdefault(place[0], {})[place[1]] = original, tensor
@@ -113,24 +161,34 @@ def translate(tensors, path):
 
 def _normalise(tensors, path):
   """The layout, and {name without prefixes: (name in the file, Stored)}."""
-  bare = {name: _WRAPPERS.sub('', name, count=1) if _WRAPPERS.match(name) else name
-          for name in tensors}
+  bare = {
+    name: _WRAPPERS.sub('', name, count=1) if _WRAPPERS.match(name) else name
+    for name in tensors
+  }
   ends = ('patch_embeddings.projection.weight', 'patch_embed.proj.weight')
-  layout = next((layout for layout, end in zip((HUGGINGFACE, REFERENCE), ends,
-                                               strict=True)
-                 if any(name.endswith(end) for name in bare.values())), None)
+  layout = next(
+    (
+      layout
+      for layout, end in zip((HUGGINGFACE, REFERENCE), ends, strict=True)
+      if any(name.endswith(end) for name in bare.values())
+    ),
+    None,
+  )
   if layout is None:
     raise InputError(
-        f'{path}: is no VideoMAE of Hugging Face or of the reference repository: no '
-        f'tensor is called *{" or *".join(ends)}; there are '
-        f'{", ".join(sorted(tensors)[:3]) or "none"}...')
+      f'{path}: is no VideoMAE of Hugging Face or of the reference repository: no '
+      f'tensor is called *{" or *".join(ends)}; there are '
+      f'{", ".join(sorted(tensors)[:3]) or "none"}...'
+    )
   named = {}
   for original, name in bare.items():
     name = re.sub(r'^videomae\.' if layout is HUGGINGFACE else r'^encoder\.', '', name)
     for part, tensor in _split(layout, name, tensors[original]):
       if part in named:
-        raise InputError(f'{path}: {named[part][0]} and {original} are the same '
-                         'tensor by name; keep one of them')
+        raise InputError(
+          f'{path}: {named[part][0]} and {original} are the same '
+          'tensor by name; keep one of them'
+        )
       named[part] = original, tensor
   return layout, named
 
@@ -143,9 +201,14 @@ def _split(layout, name, tensor):
     width, rest = divmod(tensor.shape[0] if tensor.shape else 0, 3)
     if not rest and len(tensor.shape) == 2:
       for i, part in enumerate(('query', 'key', 'value')):
-        yield name.replace('.qkv.', f'.{part}.'), Stored(
-            (width, tensor.shape[1]), tensor.dtype,
-            lambda i=i: tensor.read()[i * width:(i + 1) * width])
+        yield (
+          name.replace('.qkv.', f'.{part}.'),
+          Stored(
+            (width, tensor.shape[1]),
+            tensor.dtype,
+            lambda i=i: tensor.read()[i * width : (i + 1) * width],
+          ),
+        )
       return
   yield name, tensor
 
@@ -175,30 +238,37 @@ def _leaf(path, where, parts):
   layers = sorted(parts) if None not in parts else [None]
   if layers != [None] and layers != list(range(len(layers))):
     absent = min(set(range(len(layers))) - set(layers))
-    raise InputError(f'{path}: layer {absent} of {parts[layers[0]][0]} (and the like) '
-                     'is missing; the file is not whole')
+    raise InputError(
+      f'{path}: layer {absent} of {parts[layers[0]][0]} (and the like) '
+      'is missing; the file is not whole'
+    )
   names, tensors = zip(*(parts[i] for i in layers), strict=True)
   shapes = {_our_shape(where, t.shape) for t in tensors}
   if len(shapes) > 1 or None in shapes:
-    raise InputError(f'{path}: {names[0]} (and the like) has the shape '
-                     f'{" and ".join(map(str, sorted({t.shape for t in tensors})))}, '
-                     'which fits no VideoMAE')
-  shape, = shapes
+    raise InputError(
+      f'{path}: {names[0]} (and the like) has the shape '
+      f'{" and ".join(map(str, sorted({t.shape for t in tensors})))}, '
+      'which fits no VideoMAE'
+    )
+  (shape,) = shapes
   dtypes = frozenset(t.dtype for t in tensors)
   if not all('float' in dtype for dtype in dtypes):
-    raise InputError(f'{path}: {names[0]} (and the like) is stored as '
-                     f'{", ".join(sorted(dtypes))}; it must be floats')
+    raise InputError(
+      f'{path}: {names[0]} (and the like) is stored as '
+      f'{", ".join(sorted(dtypes))}; it must be floats'
+    )
 
   def read():
     read = [to_ours(where, t.read()).astype(np.float32) for t in tensors]
     value = read[0] if layers == [None] else np.stack(read)
     if not np.isfinite(value).all():
-      raise InputError(f'{path}: {names[0]} (and the like) holds values that are not '
-                       'finite in float32; the training that wrote it had failed')
+      raise InputError(
+        f'{path}: {names[0]} (and the like) holds values that are not '
+        'finite in float32; the training that wrote it had failed'
+      )
     return value
 
-  return Leaf(names, shape if layers == [None] else (len(layers), *shape),
-              dtypes, read)
+  return Leaf(names, shape if layers == [None] else (len(layers), *shape), dtypes, read)
 
 
 def _our_shape(where, shape):
@@ -238,7 +308,7 @@ def names_of(layout, where, depth):
   if module in layout.modules:
     return [f'{layout.modules[module]}.{kind}']
   stack = next(s for s in layout.stacks if module.startswith(s + '/'))
-  inner = layout.block[module[len(stack) + 1:]]
+  inner = layout.block[module[len(stack) + 1 :]]
   return [f'{layout.stacks[stack]}.{i}.{inner}.{kind}' for i in range(depth)]
 
 
@@ -248,5 +318,7 @@ def _check_positions(path, name, tensor):
     fixed = sincos_1d(np.arange(tensor.shape[1]), tensor.shape[2])
     if np.allclose(tensor.read()[0].astype(np.float32), fixed, atol=0.01):
       return
-  raise InputError(f'{path}: {name} holds learnt positions, and those of this model '
-                   'are fixed (sin-cos); such a checkpoint cannot be used')
+  raise InputError(
+    f'{path}: {name} holds learnt positions, and those of this model '
+    'are fixed (sin-cos); such a checkpoint cannot be used'
+  )

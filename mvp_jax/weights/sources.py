@@ -75,8 +75,9 @@ def open_source(path):
     found = {' '.join(name.split()): x for name, x in found.items()}  # in messages
     twice = sorted(tensors.keys() & found.keys())
     if twice:
-      raise InputError(f'{file}: {twice[0]} is in another piece too; copy the folder '
-                       'again')
+      raise InputError(
+        f'{file}: {twice[0]} is in another piece too; copy the folder again'
+      )
     tensors |= found
     notes += said
   translation = translate(tensors, path)
@@ -100,8 +101,9 @@ def _files(folder):
         if Path(str(piece)).name != piece or not (folder / piece).exists():
           raise InputError(f'{index}: names {piece!r}, which is not in this folder')
       return tuple(folder / piece for piece in sorted(set(pieces.values())))
-  raise InputError(f'{folder}: holds neither {" nor ".join(_WEIGHTS)}; give the '
-                   'checkpoint file itself')
+  raise InputError(
+    f'{folder}: holds neither {" nor ".join(_WEIGHTS)}; give the checkpoint file itself'
+  )
 
 
 def _json(path):
@@ -123,33 +125,42 @@ def _read(path):
   if head[8:9] == b'{':  # after the length of the header
     return _safetensors(path), []
   if head.startswith(b'version https'):
-    raise InputError(f'{path}: is a pointer of Git LFS and not the weights; fetch them '
-                     'with git lfs pull')
+    raise InputError(
+      f'{path}: is a pointer of Git LFS and not the weights; fetch them '
+      'with git lfs pull'
+    )
   if head.startswith(b'\x80'):
     raise InputError(
-        f'{path}: is a bare pickle, as PyTorch wrote before 1.6; with PyTorch, '
-        'torch.load it and torch.save it anew')
+      f'{path}: is a bare pickle, as PyTorch wrote before 1.6; with PyTorch, '
+      'torch.load it and torch.save it anew'
+    )
   raise InputError(f'{path}: is neither safetensors nor a file of torch.save')
 
 
 def _safetensors(path):
   try:
     with safetensors.safe_open(path, framework='numpy') as file:
-      shapes = {name: (tuple(part.get_shape()), part.get_dtype())
-                for name in file.keys()  # noqa: SIM118
-                for part in [file.get_slice(name)]}
+      shapes = {
+        name: (tuple(part.get_shape()), part.get_dtype())
+        for name in file.keys()  # noqa: SIM118
+        for part in [file.get_slice(name)]
+      }
   except (safetensors.SafetensorError, OSError) as error:
-    raise InputError(f'{path}: is not whole ({error}); copy or download it '
-                     'again') from error
+    raise InputError(
+      f'{path}: is not whole ({error}); copy or download it again'
+    ) from error
 
   def reader(name):
     def read():
       with safetensors.safe_open(path, framework='numpy') as file:
         return file.get_tensor(name)
+
     return read
 
-  return {name: Stored(shape, _DTYPES.get(dtype, dtype), reader(name))
-          for name, (shape, dtype) in shapes.items()}
+  return {
+    name: Stored(shape, _DTYPES.get(dtype, dtype), reader(name))
+    for name, (shape, dtype) in shapes.items()
+  }
 
 
 def _torch_tensors(path):
@@ -163,11 +174,14 @@ def _torch_tensors(path):
       break
   else:
     entries = ', '.join(map(str, saved)) if isinstance(saved, dict) else 'no dict'
-    raise InputError(f'{path}: holds no tensors under {", ".join(_STATE_DICTS)}; '
-                     f'there is {entries}')
+    raise InputError(
+      f'{path}: holds no tensors under {", ".join(_STATE_DICTS)}; there is {entries}'
+    )
   if name and len(saved) > 1:
-    notes.append(f'beside {name!r} in the file, not used: '
-                 + ', '.join(str(key) for key in saved if key != name))
+    notes.append(
+      f'beside {name!r} in the file, not used: '
+      + ', '.join(str(key) for key in saved if key != name)
+    )
   others = [str(key) for key, x in state.items() if not isinstance(x, Stored)]
   if others:
     notes.append('no tensors, not used: ' + ', '.join(others))
@@ -176,11 +190,20 @@ def _torch_tensors(path):
 
 # What transformers assumes where config.json is silent.
 _DEFAULTS = {
-    'image_size': 224, 'patch_size': 16, 'num_channels': 3, 'num_frames': 16,
-    'tubelet_size': 2, 'hidden_act': 'gelu', 'num_attention_heads': 12,
-    'layer_norm_eps': 1e-12, 'use_mean_pooling': True, 'norm_pix_loss': True,
-    'decoder_num_attention_heads': 6, 'decoder_hidden_size': 384,
-    'decoder_num_hidden_layers': 4}
+  'image_size': 224,
+  'patch_size': 16,
+  'num_channels': 3,
+  'num_frames': 16,
+  'tubelet_size': 2,
+  'hidden_act': 'gelu',
+  'num_attention_heads': 12,
+  'layer_norm_eps': 1e-12,
+  'use_mean_pooling': True,
+  'norm_pix_loss': True,
+  'decoder_num_attention_heads': 6,
+  'decoder_hidden_size': 384,
+  'decoder_num_hidden_layers': 4,
+}
 
 
 def _settings(path):
@@ -198,16 +221,21 @@ def _settings(path):
   for key, default in _DEFAULTS.items():
     kind = (int, float) if isinstance(default, float) else type(default)
     if not isinstance(settings[key], kind) or (
-        kind is int and (isinstance(settings[key], bool) or settings[key] < 1)):
+      kind is int and (isinstance(settings[key], bool) or settings[key] < 1)
+    ):
       raise InputError(f'{path}: {key} is {settings[key]!r}, which is not supported')
   for key in ('num_channels', 'hidden_act'):
     if settings[key] != _DEFAULTS[key]:
-      raise InputError(f'{path}: {key} is {settings[key]!r}; here it can only be '
-                       f'{_DEFAULTS[key]!r}')
+      raise InputError(
+        f'{path}: {key} is {settings[key]!r}; here it can only be {_DEFAULTS[key]!r}'
+      )
   if not settings['use_mean_pooling'] and 'VideoMAEForVideoClassification' in str(
-      given.get('architectures')):
-    raise InputError(f'{path}: use_mean_pooling is false: its classifier reads the '
-                     'first token, and ours the mean over all of them')
+    given.get('architectures')
+  ):
+    raise InputError(
+      f'{path}: use_mean_pooling is false: its classifier reads the '
+      'first token, and ours the mean over all of them'
+    )
   return settings
 
 
@@ -218,11 +246,15 @@ def _differences(settings, path, leaves):
     return
   epsilon = settings['layer_norm_eps']
   if epsilon != NORM_EPSILON:
-    yield (f'layer_norm_eps is {epsilon:g} in {path.name}, and {NORM_EPSILON:g} here '
-           '(as in the reference code): outputs differ slightly')
+    yield (
+      f'layer_norm_eps is {epsilon:g} in {path.name}, and {NORM_EPSILON:g} here '
+      '(as in the reference code): outputs differ slightly'
+    )
   if 'decoder_norm/scale' in leaves or 'norm/scale' in leaves:
-    yield (f'transformers fixes the epsilon of decoder.norm and fc_norm at 1e-05; it '
-           f'is {NORM_EPSILON:g} here')
+    yield (
+      f'transformers fixes the epsilon of decoder.norm and fc_norm at 1e-05; it '
+      f'is {NORM_EPSILON:g} here'
+    )
 
 
 def infer_config(source, heads=None):
@@ -244,17 +276,21 @@ def infer_config(source, heads=None):
   conv = _stored(source, 'encoder/embed/kernel').shape
   depth, width, mlp_width = shapes['encoder/stack/blocks/up/kernel']
   if conv[1] != 3 or conv[3] != conv[4]:
-    raise InputError(f'{source.path}: embeds patches of {conv[3]} x {conv[4]} px and '
-                     f'{conv[1]} colours; they must be square and of 3 colours')
-  preset = next((p for p in map(videomae.preset, videomae.PRESETS)
-                 if p.width == width), None)
+    raise InputError(
+      f'{source.path}: embeds patches of {conv[3]} x {conv[4]} px and '
+      f'{conv[1]} colours; they must be square and of 3 colours'
+    )
+  preset = next(
+    (p for p in map(videomae.preset, videomae.PRESETS) if p.width == width), None
+  )
   settings = source.settings
   fields = _decoder_sizes(settings, preset or videomae.VideoMAEConfig())
   heads = heads or settings.get('num_attention_heads') or (preset and preset.heads)
   if not heads:
     raise InputError(
-        f'{source.path}: its shapes do not tell the number of heads, and no known '
-        f'size is {width} wide; give --heads')
+      f'{source.path}: its shapes do not tell the number of heads, and no known '
+      f'size is {width} wide; give --heads'
+    )
   if 'decoder/blocks/up/kernel' in shapes:
     depth_there, width_there, _ = shapes['decoder/blocks/up/kernel']
     if not settings and fields['decoder_width'] != width_there:
@@ -264,29 +300,41 @@ def infer_config(source, heads=None):
   size = settings.get('image_size', 224)
   try:
     return videomae.VideoMAEConfig(
-        width=width, depth=depth, heads=heads, mlp_width=mlp_width, **fields,
-        frames=settings.get('num_frames', 16), size=size, tubelet=conv[2],
-        patch=conv[3],
-        target='normalised' if settings.get('norm_pix_loss', True) else 'pixels')
+      width=width,
+      depth=depth,
+      heads=heads,
+      mlp_width=mlp_width,
+      **fields,
+      frames=settings.get('num_frames', 16),
+      size=size,
+      tubelet=conv[2],
+      patch=conv[3],
+      target='normalised' if settings.get('norm_pix_loss', True) else 'pixels',
+    )
   except ValueError as error:
     raise InputError(f'{source.path}: {error}') from error
 
 
 def _decoder_sizes(settings, preset):
   if settings:
-    return {'decoder_width': settings['decoder_hidden_size'],
-            'decoder_depth': settings['decoder_num_hidden_layers'],
-            'decoder_heads': settings['decoder_num_attention_heads']}
-  return {f: getattr(preset, f)
-          for f in ('decoder_width', 'decoder_depth', 'decoder_heads')}
+    return {
+      'decoder_width': settings['decoder_hidden_size'],
+      'decoder_depth': settings['decoder_num_hidden_layers'],
+      'decoder_heads': settings['decoder_num_attention_heads'],
+    }
+  return {
+    f: getattr(preset, f) for f in ('decoder_width', 'decoder_depth', 'decoder_heads')
+  }
 
 
 def required(source, paths):
   """Raises InputError if the checkpoint lacks one of our paths."""
   absent = [p for p in paths if p not in source.leaves]
   if absent:
-    raise InputError(f'{source.path}: is not whole: there is nothing for '
-                     f'{", ".join(absent)} of the encoder')
+    raise InputError(
+      f'{source.path}: is not whole: there is nothing for '
+      f'{", ".join(absent)} of the encoder'
+    )
 
 
 def _stored(source, where):

@@ -24,11 +24,17 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import whole
 
 _DTYPES = {
-    'FloatStorage': np.dtype('<f4'), 'DoubleStorage': np.dtype('<f8'),
-    'HalfStorage': np.dtype('<f2'), 'BFloat16Storage': np.dtype(ml_dtypes.bfloat16),
-    'LongStorage': np.dtype('<i8'), 'IntStorage': np.dtype('<i4'),
-    'ShortStorage': np.dtype('<i2'), 'CharStorage': np.dtype('i1'),
-    'ByteStorage': np.dtype('u1'), 'BoolStorage': np.dtype('?')}
+  'FloatStorage': np.dtype('<f4'),
+  'DoubleStorage': np.dtype('<f8'),
+  'HalfStorage': np.dtype('<f2'),
+  'BFloat16Storage': np.dtype(ml_dtypes.bfloat16),
+  'LongStorage': np.dtype('<i8'),
+  'IntStorage': np.dtype('<i4'),
+  'ShortStorage': np.dtype('<i2'),
+  'CharStorage': np.dtype('i1'),
+  'ByteStorage': np.dtype('u1'),
+  'BoolStorage': np.dtype('?'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +93,7 @@ def read_torch(path):
   try:
     with zipfile.ZipFile(path) as file:
       names = file.namelist()
-      root, = {n.split('/')[0] for n in names if n.endswith('/data.pkl')}
+      (root,) = {n.split('/')[0] for n in names if n.endswith('/data.pkl')}
       if f'{root}/byteorder' in names and file.read(f'{root}/byteorder') != b'little':
         raise InputError(f'{path}: was written on a big-endian machine; save it anew')
       if any(info.compress_type for info in file.infolist()):
@@ -101,9 +107,11 @@ def read_torch(path):
     raise
   except Exception as error:  # a broken zip or pickle can raise nearly anything
     said = ' '.join(str(error).split())
-    raise InputError(f'{path}: is not a whole file of torch.save '
-                     f'({type(error).__name__}: {said}); copy or download it '
-                     'again') from error
+    raise InputError(
+      f'{path}: is not a whole file of torch.save '
+      f'({type(error).__name__}: {said}); copy or download it '
+      'again'
+    ) from error
 
 
 def _check_sizes(pickled):
@@ -137,11 +145,12 @@ class _Unpickler(pickle.Unpickler):
       return data
 
     self._admitted = {
-        ('collections', 'OrderedDict'): collections.OrderedDict,
-        ('torch', 'Size'): tuple,
-        ('torch._utils', '_rebuild_tensor_v2'): tensor,
-        ('torch._utils', '_rebuild_parameter'): parameter,
-        ('torch._utils', '_rebuild_parameter_with_state'): parameter}
+      ('collections', 'OrderedDict'): collections.OrderedDict,
+      ('torch', 'Size'): tuple,
+      ('torch._utils', '_rebuild_tensor_v2'): tensor,
+      ('torch._utils', '_rebuild_parameter'): parameter,
+      ('torch._utils', '_rebuild_parameter_with_state'): parameter,
+    }
 
   def find_class(self, module, name):
     if (module, name) in self._admitted:
@@ -157,8 +166,10 @@ class _Unpickler(pickle.Unpickler):
       return Inert()
     name = f'{self._root}/data/{key}'
     if self._sizes.get(name) != size * storage.dtype.itemsize:
-      raise ValueError(f'{name} is {self._sizes.get(name)} bytes, must be '
-                       f'{size * storage.dtype.itemsize}')
+      raise ValueError(
+        f'{name} is {self._sizes.get(name)} bytes, must be '
+        f'{size * storage.dtype.itemsize}'
+      )
     return _Storage(storage.dtype, name, size)
 
 
@@ -168,7 +179,8 @@ def _view(path, storage, offset, shape, strides):
   numbers = (offset, *shape, *strides)
   last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
   if not all(type(n) is int and n >= 0 for n in numbers) or (
-      0 not in shape and last >= storage.size):
+    0 not in shape and last >= storage.size
+  ):
     raise ValueError(f'a tensor of shape {shape} lies outside {storage.name}')
 
   def read():
@@ -176,12 +188,14 @@ def _view(path, storage, offset, shape, strides):
       with zipfile.ZipFile(path) as file:
         data = np.frombuffer(file.read(storage.name), storage.dtype)
     except (zipfile.BadZipFile, EOFError) as error:
-      raise InputError(f'{path}: is damaged ({error}); copy or download it '
-                       'again') from error
+      raise InputError(
+        f'{path}: is damaged ({error}); copy or download it again'
+      ) from error
     if 0 in shape:
       return np.zeros(shape, storage.dtype)
     view = np.lib.stride_tricks.as_strided(
-        data[offset:], shape, [s * storage.dtype.itemsize for s in strides])
+      data[offset:], shape, [s * storage.dtype.itemsize for s in strides]
+    )
     return np.array(view)
 
   return Stored(shape, storage.dtype.name, read)
@@ -207,8 +221,9 @@ def write_torch(path, tree):
 def _pickled(value, arrays):
   """The opcodes that put `value` on the stack; its arrays go to `arrays`."""
   if isinstance(value, dict):
-    items = b''.join(_pickled(k, arrays) + _pickled(v, arrays)
-                     for k, v in value.items())
+    items = b''.join(
+      _pickled(k, arrays) + _pickled(v, arrays) for k, v in value.items()
+    )
     return b'}(' + items + b'u'
   if isinstance(value, str):
     text = value.encode()
@@ -226,9 +241,23 @@ def _pickled_array(x, arrays):
   kind = next(name for name, dtype in _DTYPES.items() if dtype == x.dtype)
   key = str(len(arrays))
   arrays.append(x)
-  strides = tuple(math.prod(x.shape[i + 1:]) for i in range(x.ndim))
+  strides = tuple(math.prod(x.shape[i + 1 :]) for i in range(x.ndim))
   put = functools.partial(_pickled, arrays=arrays)
-  storage = (b'(' + put('storage') + f'ctorch\n{kind}\n'.encode() + put(key)
-             + put('cpu') + put(x.size) + b'tQ')  # a tuple, as a persistent id
-  return (b'ctorch._utils\n_rebuild_tensor_v2\n(' + storage + put(0) + put(x.shape)
-          + put(strides) + put(False) + b'ccollections\nOrderedDict\n)RtR')
+  storage = (
+    b'('
+    + put('storage')
+    + f'ctorch\n{kind}\n'.encode()
+    + put(key)
+    + put('cpu')
+    + put(x.size)
+    + b'tQ'
+  )  # a tuple, as a persistent id
+  return (
+    b'ctorch._utils\n_rebuild_tensor_v2\n('
+    + storage
+    + put(0)
+    + put(x.shape)
+    + put(strides)
+    + put(False)
+    + b'ccollections\nOrderedDict\n)RtR'
+  )

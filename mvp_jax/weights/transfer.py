@@ -34,12 +34,14 @@ class Report:
   notes: tuple[str, ...]
 
   def __str__(self):
-    lines = [f'{self.source}: {self.layout} layout, {self.kind}',
-             f'  matched: {len(self.matched)} arrays'
-             + ('' if self.missing else ', all of the model'),
-             f'  positions, recomputed though stored: {_named(self.recomputed)}',
-             f'  missing, left at their initial values: {_named(self.missing)}',
-             f'  left over in the file: {_named(self.left_over)}']
+    lines = [
+      f'{self.source}: {self.layout} layout, {self.kind}',
+      f'  matched: {len(self.matched)} arrays'
+      + ('' if self.missing else ', all of the model'),
+      f'  positions, recomputed though stored: {_named(self.recomputed)}',
+      f'  missing, left at their initial values: {_named(self.missing)}',
+      f'  left over in the file: {_named(self.left_over)}',
+    ]
     return '\n'.join(lines + [f'  note: {note}' for note in self.notes])
 
 
@@ -91,30 +93,45 @@ def adopt(source, config, init):
   for name in ('target', 'noise_floor'):
     before, now = (getattr(one, name) for one in (theirs, config))
     if before != now:
-      notes.append(f'the decoder was trained with {name} {before!r}; '
-                   f'here it is {now!r}')
-  other_head = [p for p in _HEAD if p in wanted and p in source.leaves
-                and source.leaves[p].shape != wanted[p].shape]
+      notes.append(
+        f'the decoder was trained with {name} {before!r}; here it is {now!r}'
+      )
+  other_head = [
+    p
+    for p in _HEAD
+    if p in wanted and p in source.leaves and source.leaves[p].shape != wanted[p].shape
+  ]
   if other_head:
-    notes.append(f'the head has {source.leaves[other_head[0]].shape[-1]} outputs in '
-                 f'the file and {wanted[other_head[0]].shape[-1]} here')
-  found = {p for p in wanted if p in source.leaves} - (set(_HEAD) if other_head
-                                                       else set())
+    notes.append(
+      f'the head has {source.leaves[other_head[0]].shape[-1]} outputs in '
+      f'the file and {wanted[other_head[0]].shape[-1]} here'
+    )
+  found = {p for p in wanted if p in source.leaves} - (
+    set(_HEAD) if other_head else set()
+  )
   missing = [p for p in wanted if p not in found]
   _check_missing(source, missing, notes)
   for path in found:
     if source.leaves[path].shape != wanted[path].shape:
       raise InputError(
-          f'{source.path}: {source.leaves[path].names[0]} (and the like) gives '
-          f'{path} the shape {source.leaves[path].shape}, must be '
-          f'{wanted[path].shape}')
+        f'{source.path}: {source.leaves[path].names[0]} (and the like) gives '
+        f'{path} the shape {source.leaves[path].shape}, must be '
+        f'{wanted[path].shape}'
+      )
   fresh = traverse_util.flatten_dict(init(), sep='/') if missing else {}
-  params = {path: source.leaves[path].read() if path in found
-            else np.asarray(fresh[path]) for path in wanted}
-  unused = [name for path, leaf in source.leaves.items() if path not in found
-            for name in leaf.names]
+  params = {
+    path: source.leaves[path].read() if path in found else np.asarray(fresh[path])
+    for path in wanted
+  }
+  unused = [
+    name
+    for path, leaf in source.leaves.items()
+    if path not in found
+    for name in leaf.names
+  ]
   return traverse_util.unflatten_dict(params, sep='/'), _report(
-      source, [p for p in wanted if p in found], missing, unused, notes)
+    source, [p for p in wanted if p in found], missing, unused, notes
+  )
 
 
 def take_all(source, config):
@@ -130,33 +147,39 @@ def take_all(source, config):
   Raises:
     InputError: a part is missing.
   """
+
   def init():
     rngs = nnx.Rngs(0)
     if source.kind == 'pre-training':
       return nnx.to_pure_dict(nnx.state(videomae.VideoMAE(config, rngs=rngs)))
     if source.kind == 'classifier':
       outputs = source.leaves['head/kernel'].shape[-1]
-      return nnx.to_pure_dict(nnx.state(
-          videomae.VideoClassifier(config, outputs, rngs=rngs)))
-    encoder = videomae.Encoder(config, rngs=rngs,
-                               final_norm='encoder/norm/scale' in source.leaves)
+      return nnx.to_pure_dict(
+        nnx.state(videomae.VideoClassifier(config, outputs, rngs=rngs))
+      )
+    encoder = videomae.Encoder(
+      config, rngs=rngs, final_norm='encoder/norm/scale' in source.leaves
+    )
     return {'encoder': nnx.to_pure_dict(nnx.state(encoder))}
 
   params, report = adopt(source, config, init)
   if report.missing:
-    raise InputError(f'{source.path}: is not whole: there is nothing for '
-                     f'{", ".join(report.missing)}')
+    raise InputError(
+      f'{source.path}: is not whole: there is nothing for {", ".join(report.missing)}'
+    )
   return params, report
 
 
 def survey(source):
   """A text about a checkpoint of which nothing was taken yet."""
   stored = {dtype for leaf in source.leaves.values() for dtype in leaf.dtypes}
-  lines = [f'{source.path}: {source.translation.layout.name} layout, {source.kind}',
-           f'  {len(source.tensors)} tensors, stored as {", ".join(sorted(stored))}; '
-           f'they are {len(source.leaves)} arrays here',
-           f'  positions stored: {_named(source.translation.recomputed)}',
-           f'  without a place here: {_named(source.translation.left_over)}']
+  lines = [
+    f'{source.path}: {source.translation.layout.name} layout, {source.kind}',
+    f'  {len(source.tensors)} tensors, stored as {", ".join(sorted(stored))}; '
+    f'they are {len(source.leaves)} arrays here',
+    f'  positions stored: {_named(source.translation.recomputed)}',
+    f'  without a place here: {_named(source.translation.left_over)}',
+  ]
   return '\n'.join(lines + [f'  note: {note}' for note in source.notes])
 
 
@@ -165,9 +188,15 @@ def _report(source, matched, missing, unused, notes):
   if dtypes:
     notes.append(f'stored as {", ".join(sorted(dtypes))}, used as float32')
   return Report(
-      str(source.path), source.translation.layout.name, source.kind, tuple(matched),
-      source.translation.recomputed, tuple(missing),
-      (*unused, *source.translation.left_over), (*source.notes, *notes))
+    str(source.path),
+    source.translation.layout.name,
+    source.kind,
+    tuple(matched),
+    source.translation.recomputed,
+    tuple(missing),
+    (*unused, *source.translation.left_over),
+    (*source.notes, *notes),
+  )
 
 
 def check_sizes(source, config, fields=_ENCODER):
@@ -181,10 +210,16 @@ def check_sizes(source, config, fields=_ENCODER):
     compare_sizes(source.path, found, config, fields)
     if (found.frames, found.size) == (config.frames, config.size):
       return []
-    return [f'trained on {found.frames} frames of {found.size} px; positions are '
-            f'recomputed for {config.frames} of {config.size} px']
-  compare_sizes(source.path, infer_config(source, config.heads), config,
-                [f for f in fields if f not in ('heads', 'decoder_heads')])
+    return [
+      f'trained on {found.frames} frames of {found.size} px; positions are '
+      f'recomputed for {config.frames} of {config.size} px'
+    ]
+  compare_sizes(
+    source.path,
+    infer_config(source, config.heads),
+    config,
+    [f for f in fields if f not in ('heads', 'decoder_heads')],
+  )
   return [f'the number of heads is not in the file: {config.heads} are assumed']
 
 
@@ -192,17 +227,26 @@ def compare_sizes(path, found, config, fields=_ENCODER):
   """Raises InputError if two VideoMAEConfigs differ in one of `fields`."""
   different = [f for f in fields if getattr(found, f) != getattr(config, f)]
   if different:
-    known = next((name for name in videomae.PRESETS if all(
-        getattr(videomae.preset(name), f) == getattr(found, f)
-        for f in ('width', 'depth', 'mlp_width'))), None)
+    known = next(
+      (
+        name
+        for name in videomae.PRESETS
+        if all(
+          getattr(videomae.preset(name), f) == getattr(found, f)
+          for f in ('width', 'depth', 'mlp_width')
+        )
+      ),
+      None,
+    )
     called = f'VideoMAE-{known}' if known else 'a VideoMAE of no known size'
     raise InputError(
-        f'{path}: is {called} with '
-        + ', '.join(f'{f} {getattr(found, f)}' for f in different)
-        + '; the config wants '
-        + ', '.join(f'{f} {getattr(config, f)}' for f in different)
-        + '; set encoder.size, encoder.patch and input.clips.tubelet to the '
-        "checkpoint's, or give another one")
+      f'{path}: is {called} with '
+      + ', '.join(f'{f} {getattr(found, f)}' for f in different)
+      + '; the config wants '
+      + ', '.join(f'{f} {getattr(config, f)}' for f in different)
+      + '; set encoder.size, encoder.patch and input.clips.tubelet to the '
+      "checkpoint's, or give another one"
+    )
 
 
 def _check_missing(source, missing, notes):
@@ -211,8 +255,12 @@ def _check_missing(source, missing, notes):
 
   absent = [p for p in missing if p.startswith('encoder/') and not final_norm(p)]
   if absent or (any(map(final_norm, missing)) and source.kind == 'pre-training'):
-    raise InputError(f'{source.path}: is not whole: there is nothing for '
-                     f'{", ".join(absent or filter(final_norm, missing))}')
+    raise InputError(
+      f'{source.path}: is not whole: there is nothing for '
+      f'{", ".join(absent or filter(final_norm, missing))}'
+    )
   if any(map(final_norm, missing)):
-    notes.append('the file has no final norm of the encoder (a fine-tuned classifier '
-                 'has none); it starts as scale 1 and bias 0')
+    notes.append(
+      'the file has no final norm of the encoder (a fine-tuned classifier '
+      'has none); it starts as scale 1 and bias 0'
+    )

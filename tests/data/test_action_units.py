@@ -19,25 +19,39 @@ def _units(times, valid=None, seed=0):
   rng = np.random.default_rng(seed)
   times = np.asarray(times, np.float32)
   return ActionUnits(
-      times, rng.uniform(0, 5, (len(times), 17)).astype(np.float32),
-      rng.random((len(times), 18)) < 0.3,
-      np.ones(len(times), bool) if valid is None else np.asarray(valid))
+    times,
+    rng.uniform(0, 5, (len(times), 17)).astype(np.float32),
+    rng.random((len(times), 18)) < 0.3,
+    np.ones(len(times), bool) if valid is None else np.asarray(valid),
+  )
 
 
 def _trial(number, units):
   return Trial(
-      trial_id=f's01_trial{number:02d}', subject=number, trial=number, stimulus=number,
-      ratings={'valence': 6.0, 'arousal': 4.0},
-      signals=np.ones((48, 1), np.float32), signals_valid=np.ones((48, 1), bool),
-      frame_times=np.zeros(0, np.float32), frame_valid=np.zeros(0, bool), first_chunk=0,
-      action_units=units)
+    trial_id=f's01_trial{number:02d}',
+    subject=number,
+    trial=number,
+    stimulus=number,
+    ratings={'valence': 6.0, 'arousal': 4.0},
+    signals=np.ones((48, 1), np.float32),
+    signals_valid=np.ones((48, 1), bool),
+    frame_times=np.zeros(0, np.float32),
+    frame_valid=np.zeros(0, bool),
+    first_chunk=0,
+    action_units=units,
+  )
 
 
 def _source(trials, options=_OPTIONS, **kwargs):
   corpus = types.SimpleNamespace(
-      has_video=False, metadata={'signal_rate': 8.0, 'frame_rate': None})
-  return EmotionTrials(corpus, trials, options, **{
-      'modalities': ('video',), 'video_backbone': 'au'} | kwargs)
+    has_video=False, metadata={'signal_rate': 8.0, 'frame_rate': None}
+  )
+  return EmotionTrials(
+    corpus,
+    trials,
+    options,
+    **{'modalities': ('video',), 'video_backbone': 'au'} | kwargs,
+  )
 
 
 @pytest.mark.parametrize('rate', [50.0, 25.0, 29.97, 5.0])
@@ -51,9 +65,11 @@ def test_tokens_are_means_of_their_stretch_of_time(rate):
   for k in range(24):
     mine = valid & (times >= k / 4 - 1e-6) & (times < (k + 1) / 4 - 1e-6)
     assert found['video_valid'][k] == mine.any()
-    expected = (np.concatenate([units.intensities[mine].mean(0),
-                                units.presences[mine].mean(0)]) if mine.any()
-                else np.zeros(35))
+    expected = (
+      np.concatenate([units.intensities[mine].mean(0), units.presences[mine].mean(0)])
+      if mine.any()
+      else np.zeros(35)
+    )
     np.testing.assert_allclose(found['video'][k], expected, atol=1e-5)
 
 
@@ -69,8 +85,14 @@ def test_a_shorter_trial_is_padded_and_marked():
   assert example['video'].shape == (24, 35)
   assert example['video_valid'].tolist() == [True] * 16 + [False] * 8
   assert not example['video'][16:].any()
-  assert set(example) == {'label', 'weight', 'trial', 'video', 'video_valid',
-                          'video_times'}
+  assert set(example) == {
+    'label',
+    'weight',
+    'trial',
+    'video',
+    'video_valid',
+    'video_times',
+  }
   assert example['label'].tolist() == [1, 0]
 
 

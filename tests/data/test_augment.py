@@ -8,13 +8,13 @@ from PIL import Image
 
 from mvp_jax.data import augment as augmentation
 from mvp_jax.data.augment import (
-    OPERATIONS,
-    AugmentConfig,
-    augment,
-    erase,
-    rand_augment,
-    random_resized_crop,
-    three_crops,
+  OPERATIONS,
+  AugmentConfig,
+  augment,
+  erase,
+  rand_augment,
+  random_resized_crop,
+  three_crops,
 )
 
 
@@ -41,9 +41,22 @@ def _luma(x):
 def test_the_operations_are_those_of_the_recipe():
   # rand-m7-n4-mstd0.5-inc1: the fifteen "increasing" ones of timm.
   assert list(OPERATIONS) == [
-      'autocontrast', 'equalize', 'invert', 'rotate', 'posterize', 'solarize',
-      'solarize_add', 'colour', 'contrast', 'brightness', 'sharpness', 'shear_x',
-      'shear_y', 'translate_x', 'translate_y']
+    'autocontrast',
+    'equalize',
+    'invert',
+    'rotate',
+    'posterize',
+    'solarize',
+    'solarize_add',
+    'colour',
+    'contrast',
+    'brightness',
+    'sharpness',
+    'shear_x',
+    'shear_y',
+    'translate_x',
+    'translate_y',
+  ]
 
 
 def test_operations_on_single_values(frame):
@@ -51,10 +64,12 @@ def test_operations_on_single_values(frame):
   np.testing.assert_array_equal(_do('invert', frame, 0.7), 255 - x)
   # Magnitude 7 of 10: 4 - int(2.8) = 2 bits are kept; the threshold is 256 - 179.
   np.testing.assert_array_equal(_do('posterize', frame, 0.7), x & 0b11000000)
-  np.testing.assert_array_equal(_do('solarize', frame, 0.7),
-                                np.where(x < 77, x, 255 - x))
-  np.testing.assert_array_equal(_do('solarize_add', frame, 0.7),
-                                np.where(x < 128, np.minimum(x + 77, 255), x))
+  np.testing.assert_array_equal(
+    _do('solarize', frame, 0.7), np.where(x < 77, x, 255 - x)
+  )
+  np.testing.assert_array_equal(
+    _do('solarize_add', frame, 0.7), np.where(x < 128, np.minimum(x + 77, 255), x)
+  )
 
 
 @pytest.mark.parametrize('sign', [-1, 1])
@@ -64,13 +79,15 @@ def test_enhancements_go_away_from_the_original_either_way(frame, sign):
   def blend(other):
     return (other + (x - other) * factor).clip(0, 255)
 
-  for name, other in (('brightness', np.zeros_like(x)),
-                      ('colour', np.round(_luma(x))[..., None]),
-                      ('contrast', np.full_like(x, np.round(_luma(x).mean())))):
+  for name, other in (
+    ('brightness', np.zeros_like(x)),
+    ('colour', np.round(_luma(x))[..., None]),
+    ('contrast', np.full_like(x, np.round(_luma(x).mean()))),
+  ):
     found = _do(name, frame, 0.7, sign)
     assert np.abs(found - blend(other)).max() <= 2, name
   smooth = x.copy()  # the middle of 3 x 3 pixels counts five times; edges stay
-  total = sum(x[1 + i:11 + i, 1 + j:9 + j] for i in (-1, 0, 1) for j in (-1, 0, 1))
+  total = sum(x[1 + i : 11 + i, 1 + j : 9 + j] for i in (-1, 0, 1) for j in (-1, 0, 1))
   smooth[1:-1, 1:-1] = (total + 4 * x[1:-1, 1:-1]) / 13
   assert np.abs(_do('sharpness', frame, 0.7, sign) - blend(smooth)).max() <= 2
 
@@ -78,8 +95,9 @@ def test_enhancements_go_away_from_the_original_either_way(frame, sign):
 def test_histogram_operations(frame):
   x = frame.astype(float)
   low, high = x.min((0, 1)), x.max((0, 1))
-  assert np.abs(_do('autocontrast', frame, 0) - (x - low) * 255 / (high - low)
-                ).max() <= 1
+  assert (
+    np.abs(_do('autocontrast', frame, 0) - (x - low) * 255 / (high - low)).max() <= 1
+  )
   ramp = np.repeat(np.uint8([[10], [10], [30], [200]]), 3, 1).reshape(2, 2, 3)
   ramp = np.tile(ramp, (16, 16, 1))
   found = _do('equalize', ramp, 0)[..., 0]
@@ -126,17 +144,26 @@ def test_all_frames_of_a_clip_are_changed_alike(clip):
     assert (view == view[0]).all()
     same = augment(clip, 24, np.random.default_rng(seed), config)
     np.testing.assert_array_equal(view, same)
-    changed += not np.array_equal(rand_augment(
-        clip, np.random.default_rng(seed), config), clip)
+    changed += not np.array_equal(
+      rand_augment(clip, np.random.default_rng(seed), config), clip
+    )
   assert changed == 20
 
 
 def test_as_many_operations_as_configured_at_magnitudes_around_the_configured(
-    clip, monkeypatch):
+  clip, monkeypatch
+):
   seen = []
-  monkeypatch.setattr(augmentation, 'OPERATIONS', {
-      name: lambda image, share, sign, name=name: seen.append((name, share, sign))
-      or image for name in OPERATIONS})
+  monkeypatch.setattr(
+    augmentation,
+    'OPERATIONS',
+    {
+      name: lambda image, share, sign, name=name: (
+        seen.append((name, share, sign)) or image
+      )
+      for name in OPERATIONS
+    },
+  )
   config = AugmentConfig()
   rng = np.random.default_rng(0)
   for _ in range(500):
@@ -162,8 +189,10 @@ def test_crops_are_windows_of_the_area_and_shape_allowed():
     view = random_resized_crop(frames, 48, rng, config)[0].astype(float) / 2
     assert view.shape == (48, 48, 3)
     # A pixel of the view is a step of 1/48 of the window.
-    height, width = (48 * np.polyfit(np.arange(8, 40), line, 1)[0]
-                     for line in (view[8:40, 0, 0], view[0, 8:40, 1]))
+    height, width = (
+      48 * np.polyfit(np.arange(8, 40), line, 1)[0]
+      for line in (view[8:40, 0, 0], view[0, 8:40, 1])
+    )
     assert 0.19 < height * width / (64 * 96) < 0.52
     assert 0.7 < width / height < 1.42
     heights.append(height)
@@ -196,45 +225,54 @@ def test_erasing_puts_one_box_of_noise_in_the_same_place_of_all_frames(clip):
   # Standard normal after normalisation by ImageNet's values; clipped at 0 and 255.
   pixels = np.concatenate(pixels) / 255
   np.testing.assert_allclose(np.median(pixels, 0), [0.485, 0.456, 0.406], atol=0.01)
-  np.testing.assert_allclose(np.percentile(pixels, 69.146, 0) - np.median(pixels, 0),
-                             np.array([0.229, 0.224, 0.225]) / 2, atol=0.01)
+  np.testing.assert_allclose(
+    np.percentile(pixels, 69.146, 0) - np.median(pixels, 0),
+    np.array([0.229, 0.224, 0.225]) / 2,
+    atol=0.01,
+  )
 
 
 def test_flips_and_erasing_happen_as_often_as_configured():
   frames = np.zeros((1, 16, 16, 3), np.uint8)
   frames[:, :, :8] = 9
-  config = AugmentConfig(operations=0, crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0),
-                         flip=0.3, erase=0.0)
+  config = AugmentConfig(
+    operations=0, crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip=0.3, erase=0.0
+  )
   rng = np.random.default_rng(0)
   flipped = [augment(frames, 16, rng, config)[0, 0, 0, 0] == 0 for _ in range(1000)]
   assert np.mean(flipped) == pytest.approx(0.3, abs=0.05)
   config = dataclasses.replace(config, flip=0.0, erase=0.2)
-  erased = [not np.array_equal(augment(frames, 16, rng, config), frames)
-            for _ in range(1000)]
+  erased = [
+    not np.array_equal(augment(frames, 16, rng, config), frames) for _ in range(1000)
+  ]
   assert np.mean(erased) == pytest.approx(0.2, abs=0.05)
 
 
 def test_three_crops_of_wide_tall_and_square_frames():
   wide = np.tile(np.arange(20, dtype=np.uint8)[None, None, :, None], (2, 10, 1, 3))
   for crop, left in zip(three_crops(wide, 10), (0, 5, 10), strict=True):
-    np.testing.assert_array_equal(crop, wide[:, :, left:left + 10])
+    np.testing.assert_array_equal(crop, wide[:, :, left : left + 10])
   tall = wide.transpose(0, 2, 1, 3)
   for crop, top in zip(three_crops(tall, 10), (0, 5, 10), strict=True):
-    np.testing.assert_array_equal(crop, tall[:, top:top + 10])
-  square = np.tile(np.arange(16, dtype=np.uint8)[None, None, :, None] * 10,
-                   (2, 16, 1, 3))
+    np.testing.assert_array_equal(crop, tall[:, top : top + 10])
+  square = np.tile(
+    np.arange(16, dtype=np.uint8)[None, None, :, None] * 10, (2, 16, 1, 3)
+  )
   for crop, left in zip(three_crops(square, 14), (0, 1, 2), strict=True):
-    np.testing.assert_array_equal(crop, square[:, 1:15, left:left + 14])
+    np.testing.assert_array_equal(crop, square[:, 1:15, left : left + 14])
   assert all(crop.shape == (2, 32, 32, 3) for crop in three_crops(square, 32))
 
 
-@pytest.mark.parametrize(('fields', 'message'), [
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
     ({'flip': 1.5}, 'flip is 1.5, must be from 0 to 1'),
     ({'crop_area': (0.5,)}, 'crop_area is .* must be two numbers'),
     ({'crop_area': (0.5, 2.0)}, 'must be at most 1'),
     ({'crop_aspect': (2.0, 1.0)}, 'crop_aspect is'),
     ({'magnitude': 11.0}, 'the magnitude at most 10'),
-])
+  ],
+)
 def test_what_no_augmentation_can_have(fields, message):
   with pytest.raises(ValueError, match=message):
     AugmentConfig(**fields)

@@ -65,7 +65,7 @@ def test_each_epoch_has_each_example_once_in_another_order():
 
 
 def test_a_batch_may_be_larger_than_the_source():
-  batch, = _take(training_batches(_Numbers(3), 7, seed=0), 1)
+  (batch,) = _take(training_batches(_Numbers(3), 7, seed=0), 1)
   assert batch['x'].shape == (7,)
   assert set(batch['x'].tolist()) == {0, 1, 2}
 
@@ -91,10 +91,13 @@ def test_processes_read_shares_of_the_very_same_batches(monkeypatch, processes, 
   shares = []
   for process in range(processes):
     _of_process(monkeypatch, process, processes)
-    shares.append(_take(
-        training_batches(_Numbers(10), 8, 3, read=read, views=views), 6))
-  found = [{name: np.concatenate([batch[name] for batch in parts])
-            for name in parts[0]} for parts in zip(*shares, strict=True)]
+    shares.append(
+      _take(training_batches(_Numbers(10), 8, 3, read=read, views=views), 6)
+    )
+  found = [
+    {name: np.concatenate([batch[name] for batch in parts]) for name in parts[0]}
+    for parts in zip(*shares, strict=True)
+  ]
   _assert_same(found, wanted)
   assert wanted[0]['noise'].shape == (8, 3)
   assert len(np.unique(wanted[0]['noise'])) == 24
@@ -103,8 +106,9 @@ def test_processes_read_shares_of_the_very_same_batches(monkeypatch, processes, 
 @pytest.mark.parametrize('start', [0, 1, 4])
 def test_starting_later_gives_what_would_have_come(start):
   wanted = _take(training_batches(_Numbers(10), 4, 3, read=_add_noise), 7)
-  found = _take(training_batches(_Numbers(10), 4, 3, read=_add_noise, start=start),
-                7 - start)
+  found = _take(
+    training_batches(_Numbers(10), 4, 3, read=_add_noise, start=start), 7 - start
+  )
   _assert_same(found, wanted[start:])
   assert len({b['x'].tobytes() for b in wanted}) > 1
 
@@ -124,16 +128,21 @@ def test_who_reads_changes_nothing():
 
 def test_rows_may_be_named():
   whole = _take(training_batches(_Numbers(10), 8, 3, read=_add_noise), 3)
-  some = _take(training_batches(_Numbers(10), 8, 3, read=_add_noise,
-                                rows=[0, 1, 6, 7]), 3)
+  some = _take(
+    training_batches(_Numbers(10), 8, 3, read=_add_noise, rows=[0, 1, 6, 7]), 3
+  )
   _assert_same(some, [{k: v[[0, 1, 6, 7]] for k, v in b.items()} for b in whole])
 
 
 def test_a_mixture_keeps_its_weights_in_every_process(monkeypatch):
   def mixture():
     return grain.MapDataset.mix(
-        [grain.MapDataset.source(_Numbers(n)).map(lambda x, tag=n: x | {'tag': tag})
-         for n in (30, 10)], weights=[0.75, 0.25])
+      [
+        grain.MapDataset.source(_Numbers(n)).map(lambda x, tag=n: x | {'tag': tag})
+        for n in (30, 10)
+      ],
+      weights=[0.75, 0.25],
+    )
 
   wanted = _take(training_batches(mixture(), 8, 1, read=_add_noise), 10)
   tags = np.concatenate([b['tag'] for b in wanted])
@@ -152,12 +161,17 @@ def test_an_endless_mixture_comes_in_its_own_order():
   assert _numbers(found).tolist() == [3, 4, 0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(('batch_size', 'views', 'processes', 'message'), [
+@pytest.mark.parametrize(
+  ('batch_size', 'views', 'processes', 'message'),
+  [
     (6, 1, 4, r'batch_size: 6 rows cannot be divided over 4 processes'),
     (6, 4, 1, r'batch_size: 6 rows are not whole examples of 4 views'),
-    (4, 4, 2, r'batch_size: the 2 rows of a process, of 4, .* multiple of 4 times')])
-def test_batches_that_cannot_be_divided(monkeypatch, batch_size, views, processes,
-                                        message):
+    (4, 4, 2, r'batch_size: the 2 rows of a process, of 4, .* multiple of 4 times'),
+  ],
+)
+def test_batches_that_cannot_be_divided(
+  monkeypatch, batch_size, views, processes, message
+):
   _of_process(monkeypatch, 0, processes)
   with pytest.raises(InputError, match=message):
     training_batches(_Numbers(10), batch_size, 0, views=views)
@@ -168,8 +182,9 @@ def test_training_on_nothing():
     training_batches(_Numbers(0), 4, 0)
 
 
-@pytest.mark.parametrize(('count', 'batch_size', 'batches'), [
-    (8, 4, 2), (9, 4, 3), (3, 4, 1), (1, 1, 1)])
+@pytest.mark.parametrize(
+  ('count', 'batch_size', 'batches'), [(8, 4, 2), (9, 4, 3), (3, 4, 1), (1, 1, 1)]
+)
 def test_evaluation_counts_each_example_once(count, batch_size, batches):
   found = list(evaluation_batches(_Numbers(count), batch_size))
   assert len(found) == batches
@@ -187,8 +202,12 @@ def test_processes_evaluate_shares_of_the_same_batches(monkeypatch, count):
   for process in range(2):
     _of_process(monkeypatch, process, 2)
     shares.append(list(evaluation_batches(_Numbers(count), 4)))
-  _assert_same([{k: np.concatenate([a[k], b[k]]) for k in a}
-                for a, b in zip(*shares, strict=True)], wanted)
+  _assert_same(
+    [
+      {k: np.concatenate([a[k], b[k]]) for k in a} for a, b in zip(*shares, strict=True)
+    ],
+    wanted,
+  )
 
 
 def test_evaluation_of_nothing():

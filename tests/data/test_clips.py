@@ -19,8 +19,10 @@ def _trial(count, rate=5.0, invalid=()):
   valid = np.ones(count, bool)
   valid[list(invalid)] = False
   return types.SimpleNamespace(
-      trial_id='s01_trial01', frame_valid=valid,
-      frame_times=(np.arange(count) / rate).astype(np.float32))
+    trial_id='s01_trial01',
+    frame_valid=valid,
+    frame_times=(np.arange(count) / rate).astype(np.float32),
+  )
 
 
 class _NumberedFrames:
@@ -32,8 +34,7 @@ class _NumberedFrames:
   def frames(self, trial, numbers):
     left = np.asarray(numbers, np.uint8)[:, None, None, None]
     sides = np.concatenate([left, left + 100], axis=2)
-    return np.repeat(np.repeat(sides, 4, axis=1), 2, axis=2) + np.zeros(
-        3, np.uint8)
+    return np.repeat(np.repeat(sides, 4, axis=1), 2, axis=2) + np.zeros(3, np.uint8)
 
 
 def test_clips_of_a_deap_trial():
@@ -90,9 +91,16 @@ _LAYOUT = ClipLayout(frames=4, stride=2, spacing=1.0, tubelet=2)
 
 def _source(trials, corpus=None, repeats=1, **kwargs):
   return RandomClips(
-      corpus or _NumberedFrames(), trials, kwargs.pop('layout', _LAYOUT), size=4,
-      patch=2, masks=MaskConfig(ratio=0.5),
-      views=ViewConfig(scales=(1.0,), repeats=repeats), per_trial=3, **kwargs)
+    corpus or _NumberedFrames(),
+    trials,
+    kwargs.pop('layout', _LAYOUT),
+    size=4,
+    patch=2,
+    masks=MaskConfig(ratio=0.5),
+    views=ViewConfig(scales=(1.0,), repeats=repeats),
+    per_trial=3,
+    **kwargs,
+  )
 
 
 @pytest.fixture(scope='module')
@@ -102,7 +110,13 @@ def random_clips():
 
 def test_an_epoch_has_each_part_of_each_trial_once(random_clips):
   assert [random_clips[i] for i in range(len(random_clips))] == [
-      (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    (0, 0),
+    (0, 1),
+    (0, 2),
+    (1, 0),
+    (1, 1),
+    (1, 2),
+  ]
 
 
 def _numbers(frames):
@@ -125,10 +139,10 @@ def test_random_clips_cover_a_trial(random_clips):
       starts[part].add(int(numbers[0]))
       assert clip['weight'] == 1
       np.testing.assert_array_equal(
-          np.sort(np.concatenate([clip['visible'], clip['masked']])), np.arange(8))
+        np.sort(np.concatenate([clip['visible'], clip['masked']])), np.arange(8)
+      )
   # Starts 0..43 (50 frames, span 7) in three parts, whose ends touch.
-  assert starts == {0: set(range(0, 15)), 1: set(range(14, 30)),
-                    2: set(range(29, 44))}
+  assert starts == {0: set(range(0, 15)), 1: set(range(14, 30)), 2: set(range(29, 44))}
   assert 500 < flipped < 700  # half of 1200, deviation 17
 
 
@@ -136,8 +150,11 @@ def test_views_of_one_clip_differ_in_all_but_the_frames():
   source = _source([_trial(50)], repeats=12)
   clip = source.read((0, 1), np.random.default_rng(0))
   assert {k: v.shape for k, v in clip.items()} == {
-      'frames': (12, 4, 4, 4, 3), 'visible': (12, 4), 'masked': (12, 4),
-      'weight': (12,)}
+    'frames': (12, 4, 4, 4, 3),
+    'visible': (12, 4),
+    'masked': (12, 4),
+    'weight': (12,),
+  }
   assert (np.ptp(_numbers(clip['frames']), axis=0) == 0).all()
   assert len(np.unique(clip['frames'][:, 0, 0, 0, 0])) == 2  # flipped or not
   assert len(np.unique(clip['masked'], axis=0)) > 2
@@ -152,8 +169,11 @@ def test_the_last_frame_repeats_within_the_last_slot_only(random_clips):
 
 
 def test_a_trial_with_too_few_frames_is_named():
-  with pytest.raises(InputError, match=r'numbers: s01_trial01 has 4 frames, a clip of '
-                     r'4 frames 2 apart needs 5; leave it out'):
+  with pytest.raises(
+    InputError,
+    match=r'numbers: s01_trial01 has 4 frames, a clip of '
+    r'4 frames 2 apart needs 5; leave it out',
+  ):
     _source([_trial(5), _trial(4)])
   with pytest.raises(InputError, match=r'4 frames \(2 such trials\)'):
     _source([_trial(4), _trial(0)])
@@ -161,9 +181,16 @@ def test_a_trial_with_too_few_frames_is_named():
 
 def test_masks_that_do_not_fit_are_found_at_once():
   with pytest.raises(InputError, match='masks.ratio: 0.5 hides 0 of 1 slots'):
-    RandomClips(_NumberedFrames(), [_trial(50)], ClipLayout(frames=2, stride=1), size=4,
-                patch=2, masks=MaskConfig('frame', 0.5), views=ViewConfig(),
-                per_trial=1)
+    RandomClips(
+      _NumberedFrames(),
+      [_trial(50)],
+      ClipLayout(frames=2, stride=1),
+      size=4,
+      patch=2,
+      masks=MaskConfig('frame', 0.5),
+      views=ViewConfig(),
+      per_trial=1,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -173,7 +200,6 @@ def sources():
 
 
 class _Later(_NumberedFrames):
-
   def frames(self, trial, numbers):
     return super().frames(trial, np.asarray(numbers) % 10 + 90)
 
@@ -192,8 +218,9 @@ def test_a_mixture_has_the_shares_asked_for(sources):
 
 def test_each_source_of_a_mixture_is_read_in_epochs(sources):
   data = mix(sources, (1, 1), seed=1)
-  starts = [_numbers(x['frames'])[0] for x in map(data.__getitem__, range(60))
-            if _from_first(x)]
+  starts = [
+    _numbers(x['frames'])[0] for x in map(data.__getitem__, range(60)) if _from_first(x)
+  ]
   assert len(starts) == 30
   # 84 places in three parts, of which every epoch has one each.
   for epoch in np.reshape(starts, (10, 3)):
@@ -208,15 +235,17 @@ def test_a_mixture_follows_its_seed_and_can_be_sliced(sources):
     return [data[i] for i in range(5)]
 
   def same(one, other):
-    return all(np.array_equal(a[k], b[k]) for a, b in zip(one, other, strict=True)
-               for k in a)
+    return all(
+      np.array_equal(a[k], b[k]) for a, b in zip(one, other, strict=True) for k in a
+    )
 
   assert same(take(4), take(4)) and not same(take(4), take(5))
   assert same(take(4, 0, 2), [mix(sources, (1, 2), 4)[i] for i in range(0, 10, 2)])
   # Sources draw apart, also where they are the same.
   twice = mix([sources[0]] * 2, (1, 1), 0)
-  assert not same([twice[i] for i in range(0, 12, 2)],
-                  [twice[i] for i in range(1, 12, 2)])
+  assert not same(
+    [twice[i] for i in range(0, 12, 2)], [twice[i] for i in range(1, 12, 2)]
+  )
 
 
 def test_mixtures_make_batches(sources):

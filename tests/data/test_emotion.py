@@ -29,12 +29,17 @@ def _trial(number, seconds, frames=None, face=None, ratings=None):
   samples = round(seconds * _RATE)
   frames = round(seconds * _FRAME_RATE) if frames is None else frames
   return Trial(
-      trial_id=f's01_trial{number:02d}', subject=number, trial=number, stimulus=number,
-      ratings=ratings or {'valence': 6.0, 'arousal': 4.0},
-      signals=rng.normal(3, 2, (samples, 2)).astype(np.float32),
-      signals_valid=rng.random((samples, 2)) < 0.8,
-      frame_times=(np.arange(frames) / _FRAME_RATE).astype(np.float32),
-      frame_valid=np.ones(frames, bool) if face is None else face, first_chunk=0)
+    trial_id=f's01_trial{number:02d}',
+    subject=number,
+    trial=number,
+    stimulus=number,
+    ratings=ratings or {'valence': 6.0, 'arousal': 4.0},
+    signals=rng.normal(3, 2, (samples, 2)).astype(np.float32),
+    signals_valid=rng.random((samples, 2)) < 0.8,
+    frame_times=(np.arange(frames) / _FRAME_RATE).astype(np.float32),
+    frame_valid=np.ones(frames, bool) if face is None else face,
+    first_chunk=0,
+  )
 
 
 class _Frames:
@@ -45,8 +50,10 @@ class _Frames:
     self.metadata = {'signal_rate': _RATE, 'frame_rate': _FRAME_RATE}
 
   def frames(self, trial, numbers):
-    return np.zeros((len(numbers), 2, 2, 3), np.uint8) + np.asarray(
-        numbers, np.uint8)[:, None, None, None]
+    return (
+      np.zeros((len(numbers), 2, 2, 3), np.uint8)
+      + np.asarray(numbers, np.uint8)[:, None, None, None]
+    )
 
 
 def _source(trials, options=_OPTIONS, **kwargs):
@@ -60,7 +67,7 @@ def _write_tokens(folder, trials, width=3):
     rng = np.random.default_rng(trial.trial + 100)
     count = round(len(trial.frame_times) / _FRAME_RATE / _LAYOUT.spacing)
     tokens[trial.trial] = rng.normal(
-        trial.trial, [1, 2, 5][:width], (count * _LAYOUT.slots, width)
+      trial.trial, [1, 2, 5][:width], (count * _LAYOUT.slots, width)
     ).astype(np.float32)
     np.save(folder / f'{trial.trial_id}.npy', tokens[trial.trial])
   return tokens
@@ -103,8 +110,9 @@ def test_standardise_of_a_flat_or_missing_channel_is_zero(valid):
 
 
 def test_pad_adds_zeros_at_the_end():
-  np.testing.assert_array_equal(pad(np.ones((2, 3)), 4),
-                                [[1] * 3, [1] * 3, [0] * 3, [0] * 3])
+  np.testing.assert_array_equal(
+    pad(np.ones((2, 3)), 4), [[1] * 3, [1] * 3, [0] * 3, [0] * 3]
+  )
   assert pad(np.ones(2, bool), 3).tolist() == [True, True, False]
 
 
@@ -112,12 +120,14 @@ def test_signals_are_standardised_and_padded_to_the_longest(trials):
   example = _source(trials)[1]
   trial = trials[1]  # 4 of 6 seconds
   assert example['signals'].shape == (48, 2)
-  np.testing.assert_array_equal(example['signals'][:32],
-                                standardise(trial.signals, trial.signals_valid))
+  np.testing.assert_array_equal(
+    example['signals'][:32], standardise(trial.signals, trial.signals_valid)
+  )
   assert not example['signals'][32:].any()
   np.testing.assert_array_equal(
-      example['signals_valid'],
-      np.concatenate([trial.signals_valid.any(1), np.zeros(16, bool)]))
+    example['signals_valid'],
+    np.concatenate([trial.signals_valid.any(1), np.zeros(16, bool)]),
+  )
 
 
 def test_subjects_are_standardised_over_their_own_trials_alone():
@@ -128,20 +138,23 @@ def test_subjects_are_standardised_over_their_own_trials_alone():
   options = dataclasses.replace(_OPTIONS, standardise='subject')
   trials = [trial(1, 1, 0), trial(2, 1, 8), trial(3, 2, 100)]
   source = _source(trials, options, modalities=('physio',))
-  own = [source[i]['signals'][:40][trial.signals_valid]
-         for i, trial in enumerate(trials)]
+  own = [
+    source[i]['signals'][:40][trial.signals_valid] for i, trial in enumerate(trials)
+  ]
   values = [np.where(t.signals_valid, t.signals, np.nan) for t in trials[:2]]
   both = np.concatenate(values)
   for i in range(2):
     expected = (values[i] - np.nanmean(both, axis=0)) / np.nanstd(both, axis=0)
-    np.testing.assert_allclose(own[i], expected[trials[i].signals_valid], rtol=1e-4,
-                               atol=1e-5)
+    np.testing.assert_allclose(
+      own[i], expected[trials[i].signals_valid], rtol=1e-4, atol=1e-5
+    )
   assert own[0].mean() < -0.7 and own[1].mean() > 0.7  # levels are kept
   # Nothing of one subject is in another: alone it is the same.
   alone = _source(trials[2:], options, modalities=('physio',))
   np.testing.assert_array_equal(alone[0]['signals'], source[2]['signals'])
-  np.testing.assert_array_equal(source.select([trials[2].trial_id])[0]['signals'],
-                                source[2]['signals'])
+  np.testing.assert_array_equal(
+    source.select([trials[2].trial_id])[0]['signals'], source[2]['signals']
+  )
 
 
 def test_whose_moments_must_be_known():
@@ -155,18 +168,21 @@ def test_frames_of_clips_are_padded_and_masked(trials):
   assert example['frames'].dtype == np.uint8
   # 4 s are 4 clips: of 20 frames from 0, 5, 11, 16 (16 / 3 apart, rounded).
   np.testing.assert_array_equal(
-      example['frames'][..., 0, 0, 0],
-      [[0, 1, 2, 3], [5, 6, 7, 8], [11, 12, 13, 14], [16, 17, 18, 19],
-       [0] * 4, [0] * 4])
+    example['frames'][..., 0, 0, 0],
+    [[0, 1, 2, 3], [5, 6, 7, 8], [11, 12, 13, 14], [16, 17, 18, 19], [0] * 4, [0] * 4],
+  )
   np.testing.assert_array_equal(  # no face in 0, 5, 6, 7
-      example['video_valid'], [0, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0])
-  np.testing.assert_allclose(example['video_times'][:8],
-                             [.1, .5, 1.1, 1.5, 2.3, 2.7, 3.3, 3.7], rtol=1e-5)
+    example['video_valid'], [0, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
+  )
+  np.testing.assert_allclose(
+    example['video_times'][:8], [0.1, 0.5, 1.1, 1.5, 2.3, 2.7, 3.3, 3.7], rtol=1e-5
+  )
   assert not example['video_times'][8:].any()
 
 
-@pytest.mark.parametrize(('rating', 'label'), [
-    (5.0, 0), (5.01, 1), (4.99, 0), (9.0, 1), (1.0, 0)])
+@pytest.mark.parametrize(
+  ('rating', 'label'), [(5.0, 0), (5.01, 1), (4.99, 0), (9.0, 1), (1.0, 0)]
+)
 def test_high_is_above_the_threshold(rating, label):
   trial = _trial(1, 6, ratings={'valence': rating, 'arousal': 10 - rating})
   example = _source([trial])[0]
@@ -176,8 +192,12 @@ def test_high_is_above_the_threshold(rating, label):
 
 def test_targets_come_in_the_order_of_the_config():
   trial = _trial(1, 6, ratings={'valence': 6.0, 'arousal': 2.0, 'liking': 6.5})
-  options = EmotionInput(max_seconds=6.0, clips=_LAYOUT, threshold=6.2,
-                         targets=('arousal', 'liking', 'valence'))
+  options = EmotionInput(
+    max_seconds=6.0,
+    clips=_LAYOUT,
+    threshold=6.2,
+    targets=('arousal', 'liking', 'valence'),
+  )
   assert _source([trial], options)[0]['label'].tolist() == [0, 1, 0]
 
 
@@ -188,9 +208,13 @@ def test_every_trial_needs_a_rating_of_every_target(target):
     _source([trial], EmotionInput(max_seconds=6.0, targets=('valence', target)))
 
 
-@pytest.mark.parametrize(('modality', 'other'), [
+@pytest.mark.parametrize(
+  ('modality', 'other'),
+  [
     ('physio', {'frames', 'video_valid', 'video_times'}),
-    ('video', {'signals', 'signals_valid'})])
+    ('video', {'signals', 'signals_valid'}),
+  ],
+)
 def test_a_modality_left_out_is_not_read(trials, modality, other):
   example = _source(trials, modalities=(modality,))[2]
   assert not other & set(example)
@@ -198,8 +222,11 @@ def test_a_modality_left_out_is_not_read(trials, modality, other):
 
 
 def test_too_long_a_trial():
-  with pytest.raises(InputError, match=r's01_trial04 lasts 7\.0 s, input\.max_seconds '
-                                       r'is 6'):
+  with pytest.raises(
+    InputError,
+    match=r's01_trial04 lasts 7\.0 s, input\.max_seconds '
+    r'is 6',
+  ):
     _source([_trial(4, 7)])
   with pytest.raises(InputError, match=r's01_trial04 lasts 8\.0 s'):
     _source([_trial(4, 6, frames=40)])
@@ -234,8 +261,10 @@ def test_scale_is_the_deviation_around_each_trial_s_mean(trials, features):
   folder, tokens = features
   source = _source(trials, features=folder)
   scale = pooled_scale(*token_squares(source))
-  used = [tokens[t.trial][source[i]['video_valid'][:len(tokens[t.trial])]]
-          for i, t in enumerate(trials)]
+  used = [
+    tokens[t.trial][source[i]['video_valid'][: len(tokens[t.trial])]]
+    for i, t in enumerate(trials)
+  ]
   assert sum(map(len, used)) == 12 + 5 + 10  # those without a face are left out
   used = np.concatenate([x.astype(np.float64) - x.mean(0) for x in used])
   np.testing.assert_allclose(scale, np.sqrt((used**2).mean(0)), rtol=1e-5)
@@ -302,9 +331,12 @@ def test_a_corpus_without_video():
 
 
 def test_sources_can_go_to_other_processes(trials, features):
-  source = EmotionTrials(types.SimpleNamespace(
-      has_video=True, metadata=_Frames().metadata), trials, _OPTIONS,
-      features=features[0])
+  source = EmotionTrials(
+    types.SimpleNamespace(has_video=True, metadata=_Frames().metadata),
+    trials,
+    _OPTIONS,
+    features=features[0],
+  )
   example = pickle.loads(pickle.dumps(source))[1]
   np.testing.assert_array_equal(example['video'], source[1]['video'])
 
@@ -321,10 +353,12 @@ def test_the_end_of_a_trial_alone(trials, features):
     assert not late['signals_valid'][:first].any() and not late['signals'][:first].any()
     good = trial.signals_valid[first:]
     np.testing.assert_array_equal(
-        late['signals'][first:first + len(good)],
-        standardise(trial.signals[first:], good))
-    np.testing.assert_array_equal(late['video_valid'], full['video_valid'] & (
-        full['video_times'] >= begin))
+      late['signals'][first : first + len(good)],
+      standardise(trial.signals[first:], good),
+    )
+    np.testing.assert_array_equal(
+      late['video_valid'], full['video_valid'] & (full['video_times'] >= begin)
+    )
     assert 0 < late['video_valid'].sum() < full['video_valid'].sum()
     np.testing.assert_array_equal(late['video'], full['video'])
   longer = _source(trials, dataclasses.replace(_OPTIONS, last_seconds=9.0))

@@ -13,25 +13,36 @@ from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 
 _OPTIONS = ClipInput(
-    clips=ClipLayout(frames=4, stride=2), clips_per_trial=3, views=2, test_clips=5,
-    augment=AugmentConfig(operations=0, erase=0.0))
+  clips=ClipLayout(frames=4, stride=2),
+  clips_per_trial=3,
+  views=2,
+  test_clips=5,
+  augment=AugmentConfig(operations=0, erase=0.0),
+)
 
 
 def _trial(number, frames=50, **ratings):
   return Trial(
-      trial_id=f's01_trial{number:02d}', subject=number, trial=number, stimulus=number,
-      ratings={'valence': 6.0, 'arousal': 4.0} | ratings,
-      signals=np.zeros((1, 1), np.float32), signals_valid=np.ones((1, 1), bool),
-      frame_times=np.arange(frames, dtype=np.float32),
-      frame_valid=np.ones(frames, bool), first_chunk=0)
+    trial_id=f's01_trial{number:02d}',
+    subject=number,
+    trial=number,
+    stimulus=number,
+    ratings={'valence': 6.0, 'arousal': 4.0} | ratings,
+    signals=np.zeros((1, 1), np.float32),
+    signals_valid=np.ones((1, 1), bool),
+    frame_times=np.arange(frames, dtype=np.float32),
+    frame_valid=np.ones(frames, bool),
+    first_chunk=0,
+  )
 
 
 class NumberedFrames:
   """A corpus of frames of 16 x 16 that are their number all over."""
 
   def frames(self, trial, numbers):
-    return np.broadcast_to(np.asarray(numbers, np.uint8)[:, None, None, None],
-                           (len(numbers), 16, 16, 3)).copy()
+    return np.broadcast_to(
+      np.asarray(numbers, np.uint8)[:, None, None, None], (len(numbers), 16, 16, 3)
+    ).copy()
 
 
 def test_training_clips_are_views_of_random_places_in_each_part():
@@ -58,8 +69,11 @@ def test_training_clips_are_views_of_random_places_in_each_part():
 def test_the_views_of_a_clip_are_augmented_each_for_itself():
   class Noise(NumberedFrames):
     def frames(self, trial, numbers):
-      return np.random.default_rng(0).integers(
-          0, 256, (len(numbers), 16, 16, 3)).astype(np.uint8)
+      return (
+        np.random.default_rng(0)
+        .integers(0, 256, (len(numbers), 16, 16, 3))
+        .astype(np.uint8)
+      )
 
   source = TrainingClips(Noise(), [_trial(1)], _OPTIONS, 8)
   one, other = source.read((0, 0), np.random.default_rng(0))['frames']
@@ -93,20 +107,20 @@ def test_laid_clips_are_five_clips_from_start_to_end_and_three_crops_of_each():
   assert frames.shape == (15, 4, 14, 14, 3) and example['trial'] == 1
   last = 90 - 7
   starts = frames[:, 0, 0, 0, 0].reshape(5, 3)
-  np.testing.assert_array_equal(starts, np.round(
-      np.linspace(0, last, 5)).astype(int)[:, None].repeat(3, 1))
+  np.testing.assert_array_equal(
+    starts, np.round(np.linspace(0, last, 5)).astype(int)[:, None].repeat(3, 1)
+  )
   assert frames[-1, -1, 0, 0, 0] == 89
   columns = frames[:3, 0, 0, 0, 1]  # left, middle, right
   np.testing.assert_array_equal(columns, [0, 10, 20])
   np.testing.assert_array_equal(frames, source[1]['frames'])
-  batch, = evaluation_batches(source, 8)
+  (batch,) = evaluation_batches(source, 8)
   assert batch['weight'].tolist() == [1, 1] + [0] * 6
 
 
 def test_a_video_shorter_than_a_clip_repeats_its_last_frame():
   source = LaidClips(NumberedFrames(), [_trial(1, frames=3)], _OPTIONS, 8)
-  np.testing.assert_array_equal(source[0]['frames'][:, :, 0, 0, 0],
-                                [[0, 2, 2, 2]] * 15)
+  np.testing.assert_array_equal(source[0]['frames'][:, :, 0, 0, 0], [[0, 2, 2, 2]] * 15)
 
 
 @pytest.mark.parametrize('source', [TrainingClips, LaidClips])

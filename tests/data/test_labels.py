@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mvp_jax.data.labels import (
-    Cuts,
-    check_ratings,
-    check_threshold,
-    fit_cuts,
-    fixed_cuts,
+  Cuts,
+  check_ratings,
+  check_threshold,
+  fit_cuts,
+  fixed_cuts,
 )
 from mvp_jax.errors import InputError
 from tests.data.tiny_trials import random_trials, trial
@@ -47,7 +47,8 @@ def test_each_subject_has_its_own_median():
     high = sum(cuts.labels(t) for t in own)
     np.testing.assert_array_equal(high, 3)  # of seven, the fourth is the median
   assert cuts.describe()['cuts']['valence']['3'] == np.median(
-      [t.ratings['valence'] for t in trials if t.subject == 3])
+    [t.ratings['valence'] for t in trials if t.subject == 3]
+  )
 
 
 def test_no_rating_of_a_test_trial_decides_what_is_trained_on():
@@ -57,10 +58,16 @@ def test_no_rating_of_a_test_trial_decides_what_is_trained_on():
   assert cuts.own == {1: (2,)}
 
 
-@pytest.mark.parametrize(('ratings', 'message'), [
-    ([5, 5, 5], "'subject_median' parts nothing where valence of subject 2 is 5 in "
-                'all 3 trials'),
-    ([1, 9, 9], 'valence of subject 2 is never above its median 9')])
+@pytest.mark.parametrize(
+  ('ratings', 'message'),
+  [
+    (
+      [5, 5, 5],
+      "'subject_median' parts nothing where valence of subject 2 is 5 in all 3 trials",
+    ),
+    ([1, 9, 9], 'valence of subject 2 is never above its median 9'),
+  ],
+)
 def test_a_subject_whose_ratings_do_not_part(ratings, message):
   trials = [trial(1, k, valence=v) for k, v in enumerate([1, 2, 3])]
   trials += [trial(2, k, valence=v) for k, v in enumerate(ratings)]
@@ -87,4 +94,6 @@ def test_ratings_that_are_missing():
 
 def test_cuts_say_what_they_are():
   assert Cuts(_TARGETS, (5.0, 4.0), subjects=(1, 2)).describe() == {
-      'cuts': {'valence': 5.0, 'arousal': 4.0}, 'subjects': [1, 2]}
+    'cuts': {'valence': 5.0, 'arousal': 4.0},
+    'subjects': [1, 2],
+  }

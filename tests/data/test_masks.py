@@ -11,23 +11,28 @@ from mvp_jax.errors import InputError
 
 
 def _draw(seed=0, slots=8, height=14, width=14, **config):
-  return draw_masks(np.random.default_rng(seed), slots, height, width,
-                    MaskConfig(**config))
+  return draw_masks(
+    np.random.default_rng(seed), slots, height, width, MaskConfig(**config)
+  )
 
 
-@pytest.mark.parametrize(('slots', 'side', 'ratio', 'hidden'), [
+@pytest.mark.parametrize(
+  ('slots', 'side', 'ratio', 'hidden'),
+  [
     (8, 14, 0.9, 176),  # VideoMAE: 20 of 196 places are seen
     (8, 14, 0.75, 147),
     (4, 4, 0.75, 12),
-])
+  ],
+)
 def test_tubes_hide_the_same_places_in_every_slot(slots, side, ratio, hidden):
   places = side * side
   visible, masked = _draw(0, slots, side, side, ratio=ratio)
   assert masked.shape == (slots * hidden,)
   for tokens in (visible, masked):
     by_slot = tokens.reshape(slots, -1)
-    np.testing.assert_array_equal(by_slot, by_slot[0] + places
-                                  * np.arange(slots)[:, None])
+    np.testing.assert_array_equal(
+      by_slot, by_slot[0] + places * np.arange(slots)[:, None]
+    )
 
 
 def test_frames_hide_whole_slots():
@@ -46,8 +51,13 @@ def test_random_masks_hide_any_tokens():
 _GRIDS = st.tuples(st.integers(1, 9), st.integers(1, 7), st.integers(1, 7))
 
 
-@given(st.sampled_from(KINDS), st.floats(0.01, 0.99), _GRIDS,
-       st.sampled_from([0.25, 0.5, 0.75, 1.0]), st.integers(0, 2**32))
+@given(
+  st.sampled_from(KINDS),
+  st.floats(0.01, 0.99),
+  _GRIDS,
+  st.sampled_from([0.25, 0.5, 0.75, 1.0]),
+  st.integers(0, 2**32),
+)
 @settings(deadline=None, max_examples=200)
 def test_any_mask(kind, ratio, grid, reconstruct, seed):
   config = MaskConfig(kind, ratio, reconstruct)
@@ -101,14 +111,24 @@ def test_running_cells_are_those_of_videomae_v2(reconstruct):
     hidden = np.setdiff1d(np.arange(1568), visible)
     # 176 places are hidden in 8 slots, of which each is restored in its share.
     assert len(masked) == 176 * 8 * reconstruct
-    used.add(next(i for i, left_out in enumerate(maps) if np.array_equal(
-        hidden[left_out[hidden] == 0], masked)))
+    used.add(
+      next(
+        i
+        for i, left_out in enumerate(maps)
+        if np.array_equal(hidden[left_out[hidden] == 0], masked)
+      )
+    )
   assert used == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize(('kind', 'masked'), [
+@pytest.mark.parametrize(
+  ('kind', 'masked'),
+  [
     ('random', 1411 + 784 - 1568),  # at least so many of the hidden are restored
-    ('frame', 7 * 98), ('tube', 176 * 4)])
+    ('frame', 7 * 98),
+    ('tube', 176 * 4),
+  ],
+)
 def test_what_is_restored_is_hidden_and_in_the_cells(kind, masked):
   maps = _reference_cells(8, 14, 14, 0.5)
   for seed in range(10):
@@ -118,11 +138,15 @@ def test_what_is_restored_is_hidden_and_in_the_cells(kind, masked):
     assert any(not left_out[restored].any() for left_out in maps)
 
 
-@pytest.mark.parametrize(('kind', 'grid', 'ratio', 'message'), [
+@pytest.mark.parametrize(
+  ('kind', 'grid', 'ratio', 'message'),
+  [
     ('tube', (2, 4, 4), 0.05, 'hides 0 of 16 places of a slot'),
     ('frame', (1, 14, 14), 0.9, 'hides 0 of 1 slots'),
     ('frame', (8, 14, 14), 0.1, 'hides 0 of 8 slots'),
-    ('random', (1, 1, 2), 0.3, 'hides 0 of 2 tokens')])
+    ('random', (1, 1, 2), 0.3, 'hides 0 of 2 tokens'),
+  ],
+)
 def test_a_mask_must_hide_some(kind, grid, ratio, message):
   with pytest.raises(InputError, match=f'masks.ratio: {ratio} {message}'):
     draw_masks(np.random.default_rng(0), *grid, MaskConfig(kind, ratio))
@@ -133,12 +157,17 @@ def test_something_must_be_left_to_restore():
     mask_sizes(1, 2, 2, MaskConfig('random', 0.5, 0.25))
 
 
-@pytest.mark.parametrize(('settings', 'message'), [
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
     ({'kind': 'tubes'}, "kind 'tubes' is none of tube, random, frame"),
     ({'ratio': 1.0}, 'ratio is 1.0, must be above 0 and below 1'),
-    ({'ratio': -0.5}, 'ratio is -0.5'), ({'ratio': float('nan')}, 'ratio is nan'),
+    ({'ratio': -0.5}, 'ratio is -0.5'),
+    ({'ratio': float('nan')}, 'ratio is nan'),
     ({'reconstruct': 0.0}, 'reconstruct is 0.0, must be 0.25'),
-    ({'reconstruct': 0.6}, 'reconstruct is 0.6')])
+    ({'reconstruct': 0.6}, 'reconstruct is 0.6'),
+  ],
+)
 def test_impossible_settings_are_named(settings, message):
   with pytest.raises(InputError, match=f'^masks: {message}'):
     parse(settings, MaskConfig, 'masks')

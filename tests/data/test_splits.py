@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
 from mvp_jax.data.splits import (
-    PROTOCOLS,
-    SIDES,
-    deal_trials,
-    make_folds,
-    reserve,
-    select,
+  PROTOCOLS,
+  SIDES,
+  deal_trials,
+  make_folds,
+  reserve,
+  select,
 )
 from mvp_jax.errors import InputError
 from tests.data.tiny_trials import random_trials, trial
@@ -31,19 +31,31 @@ def _stimuli(trials, ids):
   return {t.stimulus for t in select(trials, ids)}
 
 
-@given(st.sampled_from(sorted(PROTOCOLS)), st.integers(2, 6), st.integers(2, 4),
-       st.integers(0, 2), _SEEDS)
+@given(
+  st.sampled_from(sorted(PROTOCOLS)),
+  st.integers(2, 6),
+  st.integers(2, 4),
+  st.integers(0, 2),
+  _SEEDS,
+)
 @settings(deadline=None, max_examples=60)
 def test_every_trial_is_tested_once_and_what_is_new_is_new(
-    protocol, folds, stimulus_folds, validation, seed):
-  found = make_folds(_TRIALS, protocol, folds=folds, stimulus_folds=stimulus_folds,
-                     validation=validation, seed=seed)
+  protocol, folds, stimulus_folds, validation, seed
+):
+  found = make_folds(
+    _TRIALS,
+    protocol,
+    folds=folds,
+    stimulus_folds=stimulus_folds,
+    validation=validation,
+    seed=seed,
+  )
   assert [f.fold for f in found] == list(range(len(found)))
-  assert len(found) == {'leave_one_subject_out': 9,
-                        'subjects_x_stimuli': folds * stimulus_folds}.get(
-                            protocol, folds)
-  assert sorted(x for f in found for x in f.test) == sorted(
-      t.trial_id for t in _TRIALS)
+  assert len(found) == {
+    'leave_one_subject_out': 9,
+    'subjects_x_stimuli': folds * stimulus_folds,
+  }.get(protocol, folds)
+  assert sorted(x for f in found for x in f.test) == sorted(t.trial_id for t in _TRIALS)
   for fold in found:
     sides = [set(getattr(fold, side)) for side in SIDES]
     assert sum(map(len, sides)) == len(set().union(*sides))
@@ -60,26 +72,43 @@ def test_every_trial_is_tested_once_and_what_is_new_is_new(
 
 def test_leaving_one_subject_out_is_that_of_scikit_learn():
   groups = [t.subject for t in _TRIALS]
-  theirs = [sorted(_TRIALS[i].trial_id for i in test)
-            for _, test in LeaveOneGroupOut().split(groups, groups=groups)]
+  theirs = [
+    sorted(_TRIALS[i].trial_id for i in test)
+    for _, test in LeaveOneGroupOut().split(groups, groups=groups)
+  ]
   ours = make_folds(_TRIALS, 'leave_one_subject_out', validation=0)
   assert sorted(theirs) == sorted(sorted(f.test) for f in ours)
 
 
 def test_folds_have_more_even_shares_of_high_than_groups_at_random():
   def unevenness(tests):
-    shares = [np.mean([[t.ratings[x] > 5 for x in ('valence', 'arousal')]
-                       for t in test], axis=0) for test in tests]
+    shares = [
+      np.mean(
+        [[t.ratings[x] > 5 for x in ('valence', 'arousal')] for t in test], axis=0
+      )
+      for test in tests
+    ]
     return np.std(shares, axis=0).sum()
 
   ours, theirs = [], []
   for seed in range(8):
     trials = random_trials(subjects=16, stimuli=6, seed=seed, spread=2)
     groups = [t.subject for t in trials]
-    ours.append(unevenness([select(trials, f.test) for f in make_folds(
-        trials, folds=4, seed=seed)]))
-    theirs.append(unevenness([[trials[i] for i in test] for _, test in GroupKFold(
-        4, shuffle=True, random_state=seed).split(groups, groups=groups)]))
+    ours.append(
+      unevenness(
+        [select(trials, f.test) for f in make_folds(trials, folds=4, seed=seed)]
+      )
+    )
+    theirs.append(
+      unevenness(
+        [
+          [trials[i] for i in test]
+          for _, test in GroupKFold(4, shuffle=True, random_state=seed).split(
+            groups, groups=groups
+          )
+        ]
+      )
+    )
   assert np.mean(ours) < 0.5 * np.mean(theirs)
 
 
@@ -103,8 +132,12 @@ def test_what_a_fold_is_made_of():
   assert facts['test_subjects'] == sorted(_subjects(_TRIALS, fold.test))
   assert facts['train_stimuli'] == sorted(_stimuli(_TRIALS, fold.train))
   assert facts['test_trials'] == len(fold.test) == 3 * 4
-  assert all(type(x) is int for values in facts.values() if isinstance(values, list)
-             for x in values)
+  assert all(
+    type(x) is int
+    for values in facts.values()
+    if isinstance(values, list)
+    for x in values
+  )
 
 
 def test_groups_that_never_saw_the_stimuli_make_no_fold():
@@ -112,7 +145,8 @@ def test_groups_that_never_saw_the_stimuli_make_no_fold():
   found = make_folds(trials, 'subjects_x_stimuli', folds=4, stimulus_folds=4)
   assert sorted(x for f in found for x in f.test) == sorted(t.trial_id for t in trials)
   assert [f.fold for f in found] == list(range(len(found))) and all(
-      f.test for f in found)
+    f.test for f in found
+  )
 
 
 def test_each_fold_has_the_median_of_its_own_training_trials():
@@ -124,8 +158,7 @@ def test_each_fold_has_the_median_of_its_own_training_trials():
 
 def test_dealing_trials_leaks_persons():
   found = deal_trials(_TRIALS, 4, 1, 0, ('valence', 'arousal'), 5.0)
-  assert sorted(x for f in found for x in f.test) == sorted(
-      t.trial_id for t in _TRIALS)
+  assert sorted(x for f in found for x in f.test) == sorted(t.trial_id for t in _TRIALS)
   for fold in found:
     assert not set(fold.test) & set(fold.train + fold.validation)
     assert len(fold.validation) == 8
@@ -154,34 +187,63 @@ def test_only_subjects_that_exist_can_be_reserved(count):
     reserve([3, 1, 2], count, 0)
 
 
-_ONE_SIDED = [trial(s, k, valence=9.0 if s == 1 else 1.0 + k) for s in (1, 2)
-              for k in range(8)]
+_ONE_SIDED = [
+  trial(s, k, valence=9.0 if s == 1 else 1.0 + k) for s in (1, 2) for k in range(8)
+]
 
 
-@pytest.mark.parametrize(('trials', 'arguments', 'message'), [
+@pytest.mark.parametrize(
+  ('trials', 'arguments', 'message'),
+  [
     (_TRIALS, {'folds': 1}, r'evaluation\.folds: 1 folds of 9 subjects are not'),
     (_TRIALS, {'folds': 10}, r'evaluation\.folds: 10 folds of 9 subjects'),
     (_TRIALS, {'folds': -1}, r'evaluation\.folds: -1 folds'),
     (_TRIALS, {'protocol': 'stimuli', 'folds': 9}, '9 folds of 8 stimuli are not'),
-    (_TRIALS, {'protocol': 'subjects_x_stimuli', 'stimulus_folds': 9},
-     r'evaluation\.stimulus_folds: 9 folds of 8 stimuli'),
+    (
+      _TRIALS,
+      {'protocol': 'subjects_x_stimuli', 'stimulus_folds': 9},
+      r'evaluation\.stimulus_folds: 9 folds of 8 stimuli',
+    ),
     (_TRIALS[:8], {'protocol': 'leave_one_subject_out'}, '1 folds of 1 subjects'),
-    (_TRIALS, {'folds': 2, 'validation': 4},
-     r'evaluation\.validation_subjects: 4 of the [45] training subjects is not'),
+    (
+      _TRIALS,
+      {'folds': 2, 'validation': 4},
+      r'evaluation\.validation_subjects: 4 of the [45] training subjects is not',
+    ),
     (_TRIALS, {'validation': -1}, r'evaluation\.validation_subjects: -1 of the'),
-    (_TRIALS, {'protocol': 'official'},
-     r"evaluation\.protocol: 'official' is none of subjects, .*; none of these corpora "
-     'has an official split'),
+    (
+      _TRIALS,
+      {'protocol': 'official'},
+      r"evaluation\.protocol: 'official' is none of subjects, .*; none of these "
+      'corpora has an official split',
+    ),
     (_TRIALS, {'protocol': 'windows'}, r"evaluation\.protocol: 'windows' is none of"),
-    (_TRIALS, {'threshold': 9.5}, r'input\.threshold: 9\.5 has all 72 trials on one '
-     'side, valence is 1 to 9'),
-    (_ONE_SIDED, {'folds': 2, 'validation': 0, 'targets': ('valence',)},
-     r'fold [01] would train on one class only, valence is high in all 8 trials'),
-    ([*_TRIALS, dataclasses.replace(_TRIALS[3], stimulus=99)], {},
-     's01_trial04: subject 1 has trial 4 twice; where two corpora share a subject'),
-    ([dataclasses.replace(t, ratings={'valence': 5.0, 'arousal': float('nan')})
-      for t in _TRIALS], {}, "no trial has a rating 'arousal', all 72 are empty"),
-])
+    (
+      _TRIALS,
+      {'threshold': 9.5},
+      r'input\.threshold: 9\.5 has all 72 trials on one '
+      'side, valence is 1 to 9',
+    ),
+    (
+      _ONE_SIDED,
+      {'folds': 2, 'validation': 0, 'targets': ('valence',)},
+      r'fold [01] would train on one class only, valence is high in all 8 trials',
+    ),
+    (
+      [*_TRIALS, dataclasses.replace(_TRIALS[3], stimulus=99)],
+      {},
+      's01_trial04: subject 1 has trial 4 twice; where two corpora share a subject',
+    ),
+    (
+      [
+        dataclasses.replace(t, ratings={'valence': 5.0, 'arousal': float('nan')})
+        for t in _TRIALS
+      ],
+      {},
+      "no trial has a rating 'arousal', all 72 are empty",
+    ),
+  ],
+)
 def test_folds_that_cannot_be_made(trials, arguments, message):
   with pytest.raises(InputError, match=message) as error:
     make_folds(trials, **{'folds': 3, **arguments})

@@ -27,48 +27,70 @@ def _pixels(trial_id, number):
 
 
 def _jpeg(frame):
-  return cv2.imencode('.jpg', frame[..., ::-1],
-                      [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+  return cv2.imencode('.jpg', frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[
+    1
+  ].tobytes()
 
 
 def _signals(trial_id):
-  return np.random.default_rng(len(trial_id) + int(trial_id[1:3])).normal(
-      size=(64, 2)).astype(np.float32)
+  return (
+    np.random.default_rng(len(trial_id) + int(trial_id[1:3]))
+    .normal(size=(64, 2))
+    .astype(np.float32)
+  )
 
 
 def _example(trial_id, **fields):
   return {
-      'trial_id': trial_id, 'subject': int(trial_id[1:3]),
-      'trial': int(trial_id[-2:]), 'stimulus': 7,
-      'ratings': {'valence': 6.5, 'familiarity': float('nan')},
-      'signals': _signals(trial_id), 'signal_valid': _signals(trial_id) > 0,
-      'frame_times': np.zeros(0, np.float32), 'frame_valid': np.zeros(0, bool),
-      'first_chunk': 0, 'frames': [], **fields}
+    'trial_id': trial_id,
+    'subject': int(trial_id[1:3]),
+    'trial': int(trial_id[-2:]),
+    'stimulus': 7,
+    'ratings': {'valence': 6.5, 'familiarity': float('nan')},
+    'signals': _signals(trial_id),
+    'signal_valid': _signals(trial_id) > 0,
+    'frame_times': np.zeros(0, np.float32),
+    'frame_valid': np.zeros(0, bool),
+    'first_chunk': 0,
+    'frames': [],
+    **fields,
+  }
 
 
 class TinyCorpus(tfds.core.GeneratorBasedBuilder):
   """Three trials in the format that the builders in `datasets/` write."""
 
   VERSION = tfds.core.Version('1.0.0')
-  BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name)
-                     for name in ('video', 'signals', 'mixed_up')]
+  BUILDER_CONFIGS = [
+    tfds.core.BuilderConfig(name=name) for name in ('video', 'signals', 'mixed_up')
+  ]
   pkg_dir_path = None
 
   def _info(self):
     return tfds.core.DatasetInfo(
-        builder=self, disable_shuffling=True,
-        metadata=tfds.core.MetadataDict(chunk=_CHUNK, frame_rate=_RATE,
-                                        channels=['eda', 'ppg'], ceiling=None),
-        features=_FEATURES.FeaturesDict({
-            'trial_id': _FEATURES.Text(), 'subject': np.int32, 'trial': np.int32,
-            'stimulus': np.int32,
-            'ratings': {'valence': np.float32, 'familiarity': np.float32},
-            'signals': _array((None, 2), np.float32),
-            'signal_valid': _array((None, 2), np.bool_),
-            'frame_times': _array((None,), np.float32),
-            'frame_valid': _array((None,), np.bool_), 'first_chunk': np.int64,
-            'frames': _FEATURES.Sequence(_FEATURES.Image(
-                shape=(_SIZE, _SIZE, 3), encoding_format='jpeg'))}))
+      builder=self,
+      disable_shuffling=True,
+      metadata=tfds.core.MetadataDict(
+        chunk=_CHUNK, frame_rate=_RATE, channels=['eda', 'ppg'], ceiling=None
+      ),
+      features=_FEATURES.FeaturesDict(
+        {
+          'trial_id': _FEATURES.Text(),
+          'subject': np.int32,
+          'trial': np.int32,
+          'stimulus': np.int32,
+          'ratings': {'valence': np.float32, 'familiarity': np.float32},
+          'signals': _array((None, 2), np.float32),
+          'signal_valid': _array((None, 2), np.bool_),
+          'frame_times': _array((None,), np.float32),
+          'frame_valid': _array((None,), np.bool_),
+          'first_chunk': np.int64,
+          'frames': _FEATURES.Sequence(
+            _FEATURES.Image(shape=(_SIZE, _SIZE, 3), encoding_format='jpeg')
+          ),
+        }
+      ),
+    )
 
   def _split_generators(self, dl_manager):
     splits = ('trials', 'frames')
@@ -82,14 +104,20 @@ class TinyCorpus(tfds.core.GeneratorBasedBuilder):
       starts = range(0, count, _CHUNK)
       if split == 'trials':
         times = (np.arange(count) / _RATE).astype(np.float32)
-        yield trial_id, _example(trial_id, first_chunk=first, frame_times=times,
-                                 frame_valid=times > 0.5)
+        yield (
+          trial_id,
+          _example(
+            trial_id, first_chunk=first, frame_times=times, frame_valid=times > 0.5
+          ),
+        )
         first += len(starts)
         continue
       for start in starts:
         numbers = range(start, min(start + _CHUNK, count))
-        yield f'{trial_id}_{start}', _example(
-            trial_id, frames=[_jpeg(_pixels(trial_id, n)) for n in numbers])
+        yield (
+          f'{trial_id}_{start}',
+          _example(trial_id, frames=[_jpeg(_pixels(trial_id, n)) for n in numbers]),
+        )
 
 
 @pytest.fixture(scope='module')
@@ -132,8 +160,9 @@ def _assert_frames(corpus, trial, numbers):
   assert np.abs(got.astype(int) - wanted).max() <= 4  # JPEG
 
 
-@pytest.mark.parametrize('numbers', [[0], [39], [15, 16], [33, 2, 2, 17, 33],
-                                     range(40)])
+@pytest.mark.parametrize(
+  'numbers', [[0], [39], [15, 16], [33, 2, 2, 17, 33], range(40)]
+)
 def test_frames_come_as_asked_for(corpus, numbers):
   _assert_frames(corpus, corpus.trials[0], list(numbers))
 

@@ -17,23 +17,39 @@ _SCALES = (1.0, 0.875, 0.75, 0.66)
 
 def _reference_crops(width, height, size):
   """GroupMultiScaleCrop with its defaults, as the reference code writes it out."""
-  sizes = [int(min(width, height) * scale) for scale in (1, .875, .75, .66)]
+  sizes = [int(min(width, height) * scale) for scale in (1, 0.875, 0.75, 0.66)]
   sizes = [size if abs(x - size) < 3 else x for x in sizes]
   for i, h in enumerate(sizes):
     for j, w in enumerate(sizes):
       if abs(i - j) <= 1:
         right, down = (width - w) // 4, (height - h) // 4
-        for x, y in [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4),
-                     (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)]:
+        for x, y in [
+          (0, 0),
+          (4, 0),
+          (0, 4),
+          (4, 4),
+          (2, 2),
+          (0, 2),
+          (4, 2),
+          (2, 4),
+          (2, 0),
+          (1, 1),
+          (3, 1),
+          (1, 3),
+          (3, 3),
+        ]:
           yield y * down, x * right, h, w
 
 
-@pytest.mark.parametrize(('height', 'width', 'size'), [
-    (256, 256, 224), (256, 340, 224), (320, 180, 112), (298, 298, 224), (60, 80, 64)])
+@pytest.mark.parametrize(
+  ('height', 'width', 'size'),
+  [(256, 256, 224), (256, 340, 224), (320, 180, 112), (298, 298, 224), (60, 80, 64)],
+)
 def test_crops_are_those_of_the_reference(height, width, size):
   found = [place for shape in crops(height, width, size, _SCALES) for place in shape]
   assert collections.Counter(found) == collections.Counter(
-      _reference_crops(width, height, size))
+    _reference_crops(width, height, size)
+  )
   if height == 298:  # three quarters of it are 223 pixels
     assert (0, 0, 224, 224) in found
 
@@ -61,8 +77,12 @@ def test_a_view_is_a_resized_crop():
   ways = []
   for top, left, h, w in boxes:
     box = left, top, left + w, top + h
-    resized = np.stack([np.asarray(Image.fromarray(frame).crop(box).resize(
-        (32, 32), Image.BILINEAR)) for frame in frames])
+    resized = np.stack(
+      [
+        np.asarray(Image.fromarray(frame).crop(box).resize((32, 32), Image.BILINEAR))
+        for frame in frames
+      ]
+    )
     ways += [resized, resized[:, :, ::-1]]
   for seed in range(30):
     view = draw_view(np.random.default_rng(seed), frames, 32, config)
@@ -72,11 +92,13 @@ def test_a_view_is_a_resized_crop():
 
 def test_a_whole_square_frame_of_the_right_size_is_left_as_it_is():
   frames = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8)
-  view = draw_view(np.random.default_rng(1), frames, 24,
-                   ViewConfig(scales=(1.0,), flip=0.0))
+  view = draw_view(
+    np.random.default_rng(1), frames, 24, ViewConfig(scales=(1.0,), flip=0.0)
+  )
   np.testing.assert_array_equal(view, frames)
-  flipped = draw_view(np.random.default_rng(1), frames, 24,
-                      ViewConfig(scales=(1.0,), flip=1.0))
+  flipped = draw_view(
+    np.random.default_rng(1), frames, 24, ViewConfig(scales=(1.0,), flip=1.0)
+  )
   np.testing.assert_array_equal(flipped, frames[:, :, ::-1])
 
 
@@ -94,7 +116,8 @@ def test_shapes_places_and_flips_are_drawn_evenly():
   # Deviation of the binomial sqrt(3000)/2 = 27.
   assert abs(flips - 1500) < 140
   shares = collections.Counter(
-      (top, left) for shape in crops(40, 80, 20, _SCALES) for top, left, _, _ in shape)
+    (top, left) for shape in crops(40, 80, 20, _SCALES) for top, left, _, _ in shape
+  )
   assert len(corners) >= 0.5 * len(shares)
 
 
@@ -105,10 +128,16 @@ def test_far_smaller_views_average_over_areas():
   np.testing.assert_array_equal(view, 100)
 
 
-@pytest.mark.parametrize(('settings', 'message'), [
-    ({'scales': ()}, r'scales are \(\)'), ({'scales': (1.5,)}, r'scales are \(1.5,\)'),
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'scales': ()}, r'scales are \(\)'),
+    ({'scales': (1.5,)}, r'scales are \(1.5,\)'),
     ({'scales': (0.5, 1.0)}, r'scales are \(0.5, 1.0\), must fall'),
-    ({'flip': 1.5}, 'flip is 1.5'), ({'repeats': 0}, 'repeats is 0')])
+    ({'flip': 1.5}, 'flip is 1.5'),
+    ({'repeats': 0}, 'repeats is 0'),
+  ],
+)
 def test_impossible_settings_are_named(settings, message):
   with pytest.raises(InputError, match=f'^views: {message}'):
     parse(settings, ViewConfig, 'views')

@@ -9,17 +9,35 @@ def trial(subject, stimulus, number=None, signals=None, **ratings):
   number = stimulus if number is None else number
   signals = np.zeros((0, 0), np.float32) if signals is None else signals
   return Trial(
-      trial_id=f's{subject:02d}_trial{number:02d}', subject=subject, trial=number,
-      stimulus=stimulus, ratings={'valence': 6.0, 'arousal': 4.0} | ratings,
-      signals=signals, signals_valid=np.ones(signals.shape, bool),
-      frame_times=np.zeros(0, np.float32), frame_valid=np.zeros(0, bool), first_chunk=0)
+    trial_id=f's{subject:02d}_trial{number:02d}',
+    subject=subject,
+    trial=number,
+    stimulus=stimulus,
+    ratings={'valence': 6.0, 'arousal': 4.0} | ratings,
+    signals=signals,
+    signals_valid=np.ones(signals.shape, bool),
+    frame_times=np.zeros(0, np.float32),
+    frame_valid=np.zeros(0, bool),
+    first_chunk=0,
+  )
 
 
 def random_trials(subjects=8, stimuli=6, seed=0, spread=0.0):
   """Every subject sees every stimulus; `spread` is how subjects differ in ratings."""
   rng = np.random.default_rng(seed)
-  return [trial(int(s), k, **dict(zip(
-      ('valence', 'arousal'),
-      np.clip(rng.normal(5 + level, 2), 1, 9).tolist(), strict=True)))
-          for s in range(1, subjects + 1) for level in [rng.normal(0, spread + 1e-9, 2)]
-          for k in range(1, stimuli + 1)]
+  return [
+    trial(
+      int(s),
+      k,
+      **dict(
+        zip(
+          ('valence', 'arousal'),
+          np.clip(rng.normal(5 + level, 2), 1, 9).tolist(),
+          strict=True,
+        )
+      ),
+    )
+    for s in range(1, subjects + 1)
+    for level in [rng.normal(0, spread + 1e-9, 2)]
+    for k in range(1, stimuli + 1)
+  ]

@@ -18,8 +18,14 @@ from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
 
-SPEC = AmigosSpec(subjects=4, stimuli=('58', '4', 'U1'), frame_rate=2.0, width=128,
-                  height=104, scale=0.1)
+SPEC = AmigosSpec(
+  subjects=4,
+  stimuli=('58', '4', 'U1'),
+  frame_rate=2.0,
+  width=128,
+  height=104,
+  scale=0.1,
+)
 FIELDS = dict(frame_rate=2.0, frame_size=32, workers=1, clean=False)
 SECONDS = {'58': 5.1015625, '4': 9.6015625, 'U1': 84.6015625}
 
@@ -38,8 +44,14 @@ def short(twin, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def long(twin, tmp_path_factory):
-  return prepare('amigos', twin, tmp_path_factory.mktemp('data'), experiment='long',
-                 annotation=('self', 'external'), **FIELDS)
+  return prepare(
+    'amigos',
+    twin,
+    tmp_path_factory.mktemp('data'),
+    experiment='long',
+    annotation=('self', 'external'),
+    **FIELDS,
+  )
 
 
 @pytest.fixture
@@ -56,10 +68,14 @@ def mat_path(root, subject):
 def mat(root, subject):
   """{VideoID: (joined_data, self-assessment, external)} by SciPy."""
   content = loadmat(mat_path(root, subject))
-  return {str(name[0]): (content['joined_data'][0, i],
-                         content['labels_selfassessment'][0, i],
-                         content['labels_ext_annotation'][0, i])
-          for i, name in enumerate(content['VideoIDs'][0])}
+  return {
+    str(name[0]): (
+      content['joined_data'][0, i],
+      content['labels_selfassessment'][0, i],
+      content['labels_ext_annotation'][0, i],
+    )
+    for i, name in enumerate(content['VideoIDs'][0])
+  }
 
 
 def change(root, subject, video_id, key, value):
@@ -83,8 +99,9 @@ def text(value):
 
 
 def prepare_signals(root, data, **fields):
-  return prepare('amigos', root, data, **{'video': False, 'workers': 1,
-                                          'clean': False} | fields)
+  return prepare(
+    'amigos', root, data, **{'video': False, 'workers': 1, 'clean': False} | fields
+  )
 
 
 @pytest.mark.parametrize('name', ['short', 'long'])
@@ -98,17 +115,36 @@ def test_every_trial_has_its_own_ratings_and_signals(name, request, twin):
     ratings, segments = trial['ratings'], trial['segments']
     # Arousal first in the self-assessment, valence first in what others saw.
     np.testing.assert_allclose(
-      [ratings[key] for key in ('arousal', 'valence', 'dominance', 'liking',
-                                'familiarity', 'neutral', 'disgust', 'happiness',
-                                'surprise', 'anger', 'fear', 'sadness')], told[0],
-      rtol=1e-6)
+      [
+        ratings[key]
+        for key in (
+          'arousal',
+          'valence',
+          'dominance',
+          'liking',
+          'familiarity',
+          'neutral',
+          'disgust',
+          'happiness',
+          'surprise',
+          'anger',
+          'fear',
+          'sadness',
+        )
+      ],
+      told[0],
+      rtol=1e-6,
+    )
     np.testing.assert_allclose(
       [ratings['external_valence'], ratings['external_arousal']],
-      seen[:, 1:].mean(0), rtol=1e-5)
+      seen[:, 1:].mean(0),
+      rtol=1e-5,
+    )
     np.testing.assert_allclose(segments['ratings'], seen[:, 1:], rtol=1e-6)
     assert segments['times'][0].tolist() == [-5, 15]
     np.testing.assert_allclose(
-      segments['times'][-1], [SECONDS[video_id] - 20, SECONDS[video_id]], rtol=1e-6)
+      segments['times'][-1], [SECONDS[video_id] - 20, SECONDS[video_id]], rtol=1e-6
+    )
     samples = round(128 * SECONDS[video_id])
     assert trial['signals'].shape == trial['signal_valid'].shape == (samples, 2)
     assert trial['baseline'].shape == (640, 2)
@@ -123,8 +159,11 @@ def test_every_trial_has_its_own_ratings_and_signals(name, request, twin):
 
 def test_segments_of_a_long_stimulus(long):
   times = trials_of(long)['P03_U1']['segments']['times']
-  np.testing.assert_allclose(times, [(-5, 15), (0, 20), (20, 40), (40, 60), (60, 80),
-                                     (64.6015625, 84.6015625)], rtol=1e-6)
+  np.testing.assert_allclose(
+    times,
+    [(-5, 15), (0, 20), (20, 40), (40, 60), (60, 80), (64.6015625, 84.6015625)],
+    rtol=1e-6,
+  )
 
 
 def shown(twin, trial, k):
@@ -137,9 +176,10 @@ def shown(twin, trial, k):
   x, y, side = trial['face_boxes'][k]
   quarter = image.shape[1] // trial['source']['seats']
   left = trial['source']['seat'] * quarter
-  columns = slice(max(left, round(x - side / 2)),
-                  min(left + quarter, round(x + side / 2)))
-  part = image[max(0, round(y - side / 2)):round(y + side / 2), columns]
+  columns = slice(
+    max(left, round(x - side / 2)), min(left + quarter, round(x + side / 2))
+  )
+  part = image[max(0, round(y - side / 2)) : round(y + side / 2), columns]
   return cv2.resize(part, (32, 32), interpolation=cv2.INTER_AREA)[:, :, ::-1]
 
 
@@ -182,7 +222,9 @@ def test_facts_of_the_data_set(short, long):
   assert (metadata['experiment'], metadata['channels']) == ('short', ['eda', 'ecg'])
   assert 'relative conductance: 1 / GSR' in metadata['units'][0]
   assert metadata['synthetic'] is True and set(metadata['ceiling']) == {
-    'valence', 'arousal'}
+    'valence',
+    'arousal',
+  }
   assert (metadata['signal_rate'], metadata['frame_rate']) == (128, 2)
   assert metadata['exclude'] == [] and metadata['participants'] == {}
   assert Corpus(long).metadata['annotation'] == ['self', 'external']
@@ -216,8 +258,11 @@ def test_nans_count_only_in_the_channels_in_use(corpus, tmp_path):
   data = mat(corpus, 2)['4'][0].copy()
   data[700:, 14] = np.nan
   change(corpus, 2, '4', 'joined_data', data)
-  with pytest.raises(InputError, match=r'1 lost: P02_4 bad_signal \(.*P02\.mat: '
-                                       r'VideoID 4, ecg: .* no measurement'):
+  with pytest.raises(
+    InputError,
+    match=r'1 lost: P02_4 bad_signal \(.*P02\.mat: '
+    r'VideoID 4, ecg: .* no measurement',
+  ):
     prepare_signals(corpus, tmp_path / 'data', channels=('ecg',))
   for channels in (('eda',), ('eda', 'ecg_left')):
     directory = prepare_signals(corpus, tmp_path / 'data', channels=channels)
@@ -236,8 +281,11 @@ def test_a_channel_that_cannot_be_used_is_masked_and_told(corpus, tmp_path):
   assert not trials['P02_4']['signals'][:, 1].any()
   assert trials['P02_4']['signal_quality'][1, 0] > 0.9
   rows = {row['trial_id']: row for row in read_account(directory / 'account.csv')}
-  assert re.fullmatch(r'missing 95%; no_pulse \d+%; masked: 95% of its samples are no '
-                      'measurement', rows['P02_4']['ecg_flags'])
+  assert re.fullmatch(
+    r'missing 95%; no_pulse \d+%; masked: 95% of its samples are no '
+    'measurement',
+    rows['P02_4']['ecg_flags'],
+  )
   assert rows['P02_4']['ecg_valid'] == '0.0' and rows['P02_4']['eda_valid'] == '1.0'
   # Cleaned: no hum of 50 Hz is left in the ECG, which the twin has.
   own, raw = trials['P03_4']['signals'][:, 1], mat(corpus, 3)['4'][0][640:, 14]
@@ -267,24 +315,37 @@ def test_missing_labels_are_lost_or_not_by_what_is_asked_for(corpus, tmp_path):
 
 def test_losses_are_named_and_allowed_only_on_demand(corpus, tmp_path):
   content = mat_path(corpus, 1).read_bytes()
-  mat_path(corpus, 1).write_bytes(content[:len(content) // 2])
+  mat_path(corpus, 1).write_bytes(content[: len(content) // 2])
   change(corpus, 2, '58', 'joined_data', np.zeros((1293, 16)))
   change(corpus, 3, '58', 'joined_data', np.zeros((0, 0)))
   next(corpus.rglob('P3_4_face.mov')).unlink()
   video = next(corpus.rglob('P4_4_face.mov'))
   video.write_bytes(video.read_bytes()[:3000])
-  lost = {'P01_4': 'broken_signals', 'P01_58': 'broken_signals',
-          'P02_58': 'broken_signals', 'P03_4': 'missing_video',
-          'P03_58': 'missing_signals', 'P04_4': 'broken_video'}
+  lost = {
+    'P01_4': 'broken_signals',
+    'P01_58': 'broken_signals',
+    'P02_58': 'broken_signals',
+    'P03_4': 'missing_video',
+    'P03_58': 'missing_signals',
+    'P04_4': 'broken_video',
+  }
   with pytest.raises(InputError) as error:
     prepare('amigos', corpus, tmp_path / 'data', **FIELDS)
   told = str(error.value)
   assert '8 trials in, 2 out; 6 lost' in told and '\n' not in told
-  for words in ('joined_data (1293, 16), not (time, 17)', 'no P3_4_face.mov',
-                'P01.mat: cannot be read'):
+  for words in (
+    'joined_data (1293, 16), not (time, 17)',
+    'no P3_4_face.mov',
+    'P01.mat: cannot be read',
+  ):
     assert words in told
-  directory = prepare('amigos', corpus, tmp_path / 'data', **FIELDS,
-                      allow_losses=sorted(set(lost.values())))
+  directory = prepare(
+    'amigos',
+    corpus,
+    tmp_path / 'data',
+    **FIELDS,
+    allow_losses=sorted(set(lost.values())),
+  )
   rows = read_account(directory / 'account.csv')
   assert {r['trial_id']: r['outcome'] for r in rows if r['outcome'] != 'ok'} == lost
   assert list(trials_of(directory)) == ['P02_4', 'P04_58']
@@ -298,19 +359,28 @@ def test_people_are_described_where_tables_are_there(corpus, tmp_path):
 
 def test_tfds_own_api(twin, tmp_path):
   builder = load_builder('amigos')(
-    config='short_signals', data_dir=tmp_path, file_format='array_record')
+    config='short_signals', data_dir=tmp_path, file_format='array_record'
+  )
   builder.download_and_prepare(
-    download_config=tfds.download.DownloadConfig(manual_dir=twin))
+    download_config=tfds.download.DownloadConfig(manual_dir=twin)
+  )
   assert len(builder.as_data_source('trials')) == 8
 
 
-@pytest.mark.parametrize('field, told', [
-  ({'experiment': 'medium'}, 'experiment: one of short, long'),
-  ({'channels': ('ppg',)}, 'channels: some of eda, ecg, ecg_left'),
-  ({'annotation': ()}, 'annotation: some of self, external'),
-  ({'annotation': ('self', 'self')}, 'annotation'), ({'exclude': (41,)}, 'exclude'),
-  ({'exclude': (1, 2, 3, 4)}, 'exclude: leaves none'), ({'crop': 'Z'}, 'crop'),
-  ({'frame_rate': 0}, 'frame_rate'), ({'trials': 5}, 'no field trials')])
+@pytest.mark.parametrize(
+  'field, told',
+  [
+    ({'experiment': 'medium'}, 'experiment: one of short, long'),
+    ({'channels': ('ppg',)}, 'channels: some of eda, ecg, ecg_left'),
+    ({'annotation': ()}, 'annotation: some of self, external'),
+    ({'annotation': ('self', 'self')}, 'annotation'),
+    ({'exclude': (41,)}, 'exclude'),
+    ({'exclude': (1, 2, 3, 4)}, 'exclude: leaves none'),
+    ({'crop': 'Z'}, 'crop'),
+    ({'frame_rate': 0}, 'frame_rate'),
+    ({'trials': 5}, 'no field trials'),
+  ],
+)
 def test_wrong_fields(twin, tmp_path, field, told):
   with pytest.raises(InputError, match=told):
     prepare('amigos', twin, tmp_path, **field)
@@ -318,10 +388,18 @@ def test_wrong_fields(twin, tmp_path, field, told):
 
 def test_configs_are_told_apart_by_name():
   configure = load_builder('amigos').configure
-  variants = [{}, {'experiment': 'long'}, {'annotation': ('external',)},
-              {'annotation': ('self', 'external')}, {'exclude': (9, 12)},
-              {'channels': ('ecg', 'eda')}, {'video': False}, {'frame_size': 64},
-              {'clean': False}, {'action_units': True}]
+  variants = [
+    {},
+    {'experiment': 'long'},
+    {'annotation': ('external',)},
+    {'annotation': ('self', 'external')},
+    {'exclude': (9, 12)},
+    {'channels': ('ecg', 'eda')},
+    {'video': False},
+    {'frame_size': 64},
+    {'clean': False},
+    {'action_units': True},
+  ]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(exclude=(9, 12)).name == configure(exclude=(12, 9)).name
 
@@ -339,14 +417,15 @@ def test_action_units_of_the_trial_alone(corpus, tmp_path):
     assert abs(count - 2 * SECONDS[video_id]) <= 1
     # 5 s at 2 frames a second lie before the onset.
     np.testing.assert_allclose(trial['au_times'], np.arange(count) / 2, atol=1e-3)
-    np.testing.assert_array_equal(trial['au_intensities'],
-                                  told.intensities[10:10 + count])
+    np.testing.assert_array_equal(
+      trial['au_intensities'], told.intensities[10 : 10 + count]
+    )
 
 
 def test_action_units_of_people_side_by_side(corpus, tmp_path):
   """The seat is told by the group's video; one's own CSV goes before that of all."""
   fields = dict(experiment='long', action_units=True)
-  group, = (corpus / 'openface').glob('P(*_U1_face.csv')
+  (group,) = (corpus / 'openface').glob('P(*_U1_face.csv')
   seats = [int(n) for n in group.name[2:].split(')')[0].split(',')]
   trials = trials_of(prepare_signals(corpus, tmp_path / 'data', **fields))
   assert {name[:3] for name in trials} == {f'P0{s}' for s in seats}
@@ -355,8 +434,9 @@ def test_action_units_of_people_side_by_side(corpus, tmp_path):
     trial = trials[f'P0{subject}_U1']
     count = len(trial['au_times'])
     assert abs(count - 2 * SECONDS['U1']) <= 1
-    np.testing.assert_array_equal(trial['au_intensities'],
-                                  told.intensities[10:10 + count])
+    np.testing.assert_array_equal(
+      trial['au_intensities'], told.intensities[10 : 10 + count]
+    )
   own = group.with_name(f'P{seats[0]}_U1_face.csv')
   own.write_text((corpus / 'openface' / 'P1_4_face.csv').read_text())
   with pytest.raises(InputError, match=f'P0{seats[0]}_U1 length_mismatch'):

@@ -90,7 +90,9 @@ def test_the_order_trap(prepared, twin):
     labels = raw_dat(twin, int(trial['subject']))['labels']
     np.testing.assert_allclose(
       [trial['ratings'][name] for name in ('valence', 'arousal')],
-      labels[trial['stimulus'] - 1, :2], atol=0.011)
+      labels[trial['stimulus'] - 1, :2],
+      atol=0.011,
+    )
 
 
 def test_chunks_are_found_by_their_row(prepared):
@@ -122,8 +124,10 @@ def test_frames_show_the_right_moment(prepared, twin):
   for k in (0, 50, 119):
     x, y, side = trial['face_boxes'][k]
     half = side / 2
-    part = images[k][max(0, round(y - half)):round(y + half),
-                     max(0, round(x - half / aspect)):round(x + half / aspect)]
+    part = images[k][
+      max(0, round(y - half)) : round(y + half),
+      max(0, round(x - half / aspect)) : round(x + half / aspect),
+    ]
     expected = cv2.resize(part, (32, 32), interpolation=cv2.INTER_AREA)[:, :, ::-1]
     frames = chunks[trial['first_chunk'] + k // 16]['frames']
     difference = np.abs(np.asarray(frames[k % 16], float) - expected).mean()
@@ -155,10 +159,18 @@ def test_facts_of_the_data_set(prepared, twin):
 
 
 def test_signals_without_video(twin, tmp_path):
-  shutil.copytree(twin, tmp_path / 'corpus',
-                  ignore=shutil.ignore_patterns('face_video'))
-  directory = prepare('deap', tmp_path / 'corpus', tmp_path / 'data', video=False,
-                      channels=('ppg', 'temp', 'eda'), workers=1, clean=False)
+  shutil.copytree(
+    twin, tmp_path / 'corpus', ignore=shutil.ignore_patterns('face_video')
+  )
+  directory = prepare(
+    'deap',
+    tmp_path / 'corpus',
+    tmp_path / 'data',
+    video=False,
+    channels=('ppg', 'temp', 'eda'),
+    workers=1,
+    clean=False,
+  )
   builder = tfds.builder_from_directory(directory)
   assert set(builder.info.splits) == {'trials'}
   trial = builder.as_data_source('trials')[3]
@@ -170,9 +182,11 @@ def test_signals_without_video(twin, tmp_path):
 
 def test_tfds_own_api(twin, tmp_path):
   builder = load_builder('deap')(
-    config='signals', data_dir=tmp_path, file_format='array_record')
+    config='signals', data_dir=tmp_path, file_format='array_record'
+  )
   builder.download_and_prepare(
-    download_config=tfds.download.DownloadConfig(manual_dir=twin))
+    download_config=tfds.download.DownloadConfig(manual_dir=twin)
+  )
   assert len(builder.as_data_source('trials')) == 6
   assert not builder.interim_dir.exists()
 
@@ -181,7 +195,12 @@ def test_nothing_temporary_is_left(twin, tmp_path):
   directory = prepare('deap', twin, tmp_path, video=False, workers=1)
   names = {path.name for path in tmp_path.rglob('*') if path.is_file()}
   assert {name.split('.')[0] for name in names} == {
-    'account', 'dataset_info', 'features', 'metadata', 'deap-trials'}
+    'account',
+    'dataset_info',
+    'features',
+    'metadata',
+    'deap-trials',
+  }
   assert not list((tmp_path / 'interim').iterdir())
   assert directory.is_relative_to(tmp_path)
 
@@ -189,8 +208,10 @@ def test_nothing_temporary_is_left(twin, tmp_path):
 def damage(root):
   """Damages four of the six trials, each in another way; returns the codes."""
   rows = ratings_of(root)
-  row_of = {(int(r['Participant_id']), int(r['Trial'])): int(r['Experiment_id']) - 1
-            for r in rows}
+  row_of = {
+    (int(r['Participant_id']), int(r['Trial'])): int(r['Experiment_id']) - 1
+    for r in rows
+  }
   dat = raw_dat(root, 1)
   data, labels = dat['data'].copy(), dat['labels']
   data[row_of[1, 1], 36, 384:] = -5.0  # no resistance
@@ -200,9 +221,13 @@ def damage(root):
   videos = root / 'face_video'
   (videos / 's02' / 's02_trial01.avi').unlink()
   path = videos / 's02' / 's02_trial02.avi'
-  path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
-  return {'s01_trial01': 'bad_signal', 's01_trial02': 'bad_signal',
-          's02_trial01': 'missing_video', 's02_trial02': 'broken_video'}
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  return {
+    's01_trial01': 'bad_signal',
+    's01_trial02': 'bad_signal',
+    's02_trial01': 'missing_video',
+    's02_trial02': 'broken_video',
+  }
 
 
 def test_losses_are_named_and_allowed_only_on_demand(corpus, tmp_path):
@@ -213,8 +238,13 @@ def test_losses_are_named_and_allowed_only_on_demand(corpus, tmp_path):
   told = str(error.value)
   assert '6 trials in, 2 out; 4 lost' in told and '\n' not in told
   assert '--config.data.allow_losses=bad_signal,broken_video,missing_video' in told
-  for name in ('s02_trial02.avi', 's01.dat', 'account.csv', 'ppg: flat (always 0.25)',
-               'eda: 100% of its samples are no measurement; ppg: 100% of'):
+  for name in (
+    's02_trial02.avi',
+    's01.dat',
+    'account.csv',
+    'ppg: flat (always 0.25)',
+    'eda: 100% of its samples are no measurement; ppg: 100% of',
+  ):
     assert name in told
   assert not list(data.rglob('dataset_info.json'))
 
@@ -231,7 +261,10 @@ def test_losses_are_named_and_allowed_only_on_demand(corpus, tmp_path):
     assert float(row['face_share']) == 1 and 0 < float(row['face_jitter']) < 0.1
     assert 0.3 < float(row['face_pixels']) / SPEC.height < 0.6
     assert [row[name] for name in ('face_gaps', 'longest_gap', 'broken_packets')] == [
-      '0', '0.0', '0']
+      '0',
+      '0.0',
+      '0',
+    ]
   builder = tfds.builder_from_directory(directory)
   trials = list(builder.as_data_source('trials'))
   assert [text(t['trial_id']) for t in trials] == ['s01_trial03', 's02_trial03']
@@ -242,14 +275,17 @@ def test_losses_are_named_and_allowed_only_on_demand(corpus, tmp_path):
 
 
 def test_what_cannot_be_used_is_masked_and_told(corpus, tmp_path):
-  row = {int(r['Trial']): int(r['Experiment_id']) - 1 for r in ratings_of(corpus)
-         if r['Participant_id'] == '1'}
+  row = {
+    int(r['Trial']): int(r['Experiment_id']) - 1
+    for r in ratings_of(corpus)
+    if r['Participant_id'] == '1'
+  }
   dat = raw_dat(corpus, 1)
   data = dat['data'].copy()
   data[row[1], 38] = 7.0
-  data[row[2], 36, 384 + 1000:384 + 1100] = np.nan  # 0.8 s: bridged
-  data[row[2], 38, 384 + 2000:384 + 2600] = np.nan  # 4.7 s
-  data[row[2], 38, 384 + 3000:384 + 3400] = 1.0  # held for 3.1 s
+  data[row[2], 36, 384 + 1000 : 384 + 1100] = np.nan  # 0.8 s: bridged
+  data[row[2], 38, 384 + 2000 : 384 + 2600] = np.nan  # 4.7 s
+  data[row[2], 38, 384 + 3000 : 384 + 3400] = 1.0  # held for 3.1 s
   rewrite_dat(corpus, 1, data, dat['labels'])
   directory = prepare('deap', corpus, tmp_path / 'data', video=False, workers=1)
   trials = tfds.builder_from_directory(directory).as_data_source('trials')
@@ -269,29 +305,36 @@ def test_what_cannot_be_used_is_masked_and_told(corpus, tmp_path):
   assert second['signal_quality'][1, missing] == pytest.approx(600 / 7680)
   account = {r['trial_id']: r for r in read_account(directory / 'account.csv')}
   assert account['s01_trial01']['ppg_flags'] == (
-    'flat 100%; no_pulse 100%; masked: flat (always 7)')
+    'flat 100%; no_pulse 100%; masked: flat (always 7)'
+  )
   assert account['s01_trial01']['ppg_valid'] == '0.0'
   assert account['s01_trial02']['eda_flags'] == 'good'
   assert float(account['s01_trial02']['ppg_valid']) == pytest.approx(
-    expected.mean(), abs=1e-4)
+    expected.mean(), abs=1e-4
+  )
   assert account['s01_trial03']['ppg_flags'] == 'good'
   assert [account['s01_trial03'][name] for name in ('subject', 'trial')] == ['1', '3']
   # Cleaned: the slow wander is gone, the level of the conductance is kept.
   raw = raw_dat(corpus, 1)['data'][row[3]]
   assert abs(third['signals'][:, 1].mean()) < 0.02 * third['signals'][:, 1].std()
   np.testing.assert_allclose(
-    third['signals'][:, 0].mean(), (1e6 / raw[36, 384:]).mean(), rtol=1e-3)
+    third['signals'][:, 0].mean(), (1e6 / raw[36, 384:]).mean(), rtol=1e-3
+  )
   assert np.diff(third['signals'][:, 0]).std() < np.diff(1e6 / raw[36, 384:]).std() / 2
 
 
 def test_a_rerun_after_a_repair_does_only_what_is_missing(
-    corpus, twin, tmp_path, monkeypatch):
+  corpus, twin, tmp_path, monkeypatch
+):
   from mvp_jax.raw import deap_trials
+
   done = []
   whole = deap_trials.face_frames
-  monkeypatch.setattr(deap_trials, 'face_frames',
-                      lambda path, *rest: (done.append(path.stem),
-                                           whole(path, *rest))[1])
+  monkeypatch.setattr(
+    deap_trials,
+    'face_frames',
+    lambda path, *rest: (done.append(path.stem), whole(path, *rest))[1],
+  )
   broken = corpus / 'face_video' / 's02' / 's02_trial02.avi'
   broken.write_bytes(broken.read_bytes()[:2000])
   with pytest.raises(InputError, match=r'1 lost: s02_trial02 broken_video'):
@@ -306,10 +349,17 @@ def test_a_rerun_after_a_repair_does_only_what_is_missing(
 
 def test_video_of_another_length(twin, corpus, tmp_path):
   short = tmp_path / 'short'
-  write_deap_twin(short, TwinSpec(subjects=1, trials=1, frame_rate=2.0, width=128,
-                                  height=104, video_seconds=40.0), workers=1)
-  shutil.copy(short / 'face_video' / 's01' / 's01_trial01.avi',
-              corpus / 'face_video' / 's02' / 's02_trial03.avi')
+  write_deap_twin(
+    short,
+    TwinSpec(
+      subjects=1, trials=1, frame_rate=2.0, width=128, height=104, video_seconds=40.0
+    ),
+    workers=1,
+  )
+  shutil.copy(
+    short / 'face_video' / 's01' / 's01_trial01.avi',
+    corpus / 'face_video' / 's02' / 's02_trial03.avi',
+  )
   with pytest.raises(InputError, match='s02_trial03 length_mismatch .*40.0 s of video'):
     prepare('deap', corpus, tmp_path / 'data', **FIELDS)
 
@@ -327,7 +377,6 @@ def test_missing_and_truncated_dat(corpus, tmp_path):
 
 
 class Attack:
-
   def __reduce__(self):
     return os.system, ('touch victim',)
 
@@ -336,16 +385,25 @@ def test_a_dat_that_runs_code_stops_everything(corpus, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   rewrite_dat(corpus, 2, Attack(), 0)
   with pytest.raises(InputError, match=r's02\.dat.*attack'):
-    prepare('deap', corpus, tmp_path / 'data', **FIELDS,
-            allow_losses=['broken_signals'])
+    prepare(
+      'deap', corpus, tmp_path / 'data', **FIELDS, allow_losses=['broken_signals']
+    )
   assert not (tmp_path / 'victim').exists()
 
 
-@pytest.mark.parametrize('field, told', [
-  ({'crop': 'Z'}, 'crop: one of X, Y'), ({'channels': ('ecg',)}, 'channels'),
-  ({'channels': ()}, 'channels'), ({'clean': 'no'}, 'clean'),
-  ({'frame_rate': 0}, 'frame_rate'), ({'frame_size': 1.5}, 'frame_size'),
-  ({'allow_losses': ('all',)}, 'allow_losses'), ({'frame_hz': 5}, 'no field frame_hz')])
+@pytest.mark.parametrize(
+  'field, told',
+  [
+    ({'crop': 'Z'}, 'crop: one of X, Y'),
+    ({'channels': ('ecg',)}, 'channels'),
+    ({'channels': ()}, 'channels'),
+    ({'clean': 'no'}, 'clean'),
+    ({'frame_rate': 0}, 'frame_rate'),
+    ({'frame_size': 1.5}, 'frame_size'),
+    ({'allow_losses': ('all',)}, 'allow_losses'),
+    ({'frame_hz': 5}, 'no field frame_hz'),
+  ],
+)
 def test_wrong_fields(twin, tmp_path, field, told):
   with pytest.raises(InputError, match=told):
     prepare('deap', twin, tmp_path, **field)
@@ -353,17 +411,26 @@ def test_wrong_fields(twin, tmp_path, field, told):
 
 def test_configs_are_told_apart_by_name():
   configure = load_builder('deap').configure
-  variants = [{}, {'crop': 'Y'}, {'frame_rate': 12.5}, {'frame_size': 64},
-              {'channels': ('ppg', 'eda')}, {'video': False}, {'clean': False},
-              {'action_units': True}, {'video': False, 'action_units': True}]
+  variants = [
+    {},
+    {'crop': 'Y'},
+    {'frame_rate': 12.5},
+    {'frame_size': 64},
+    {'channels': ('ppg', 'eda')},
+    {'video': False},
+    {'clean': False},
+    {'action_units': True},
+    {'video': False, 'action_units': True},
+  ]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(workers=3, allow_losses=('no_face',)).name == configure().name
 
 
 def test_action_units_without_any_video(twin, corpus, tmp_path):
   shutil.rmtree(corpus / 'face_video')
-  directory = prepare('deap', corpus, tmp_path / 'data', video=False, action_units=True,
-                      workers=1)
+  directory = prepare(
+    'deap', corpus, tmp_path / 'data', video=False, action_units=True, workers=1
+  )
   trials = tfds.builder_from_directory(directory).as_data_source('trials')
   assert len(trials) == 6
   for trial in trials:
@@ -399,13 +466,17 @@ def test_action_units_that_cannot_be_used_are_named(corpus, tmp_path):
     prepare('deap', corpus, tmp_path / 'data', **fields)
   told = str(error.value)
   assert '6 trials in, 3 out; 3 lost' in told and '\n' not in told
-  lost = {'s01_trial02': 'missing_openface', 's02_trial01': 'broken_openface',
-          's02_trial03': 'length_mismatch'}
+  lost = {
+    's01_trial02': 'missing_openface',
+    's02_trial01': 'broken_openface',
+    's02_trial03': 'length_mismatch',
+  }
   for name, code in lost.items():
     assert f'{name} {code} (' in told
   assert 'of OpenFace 3, Py-Feat' in told
-  directory = prepare('deap', corpus, tmp_path / 'data', **fields,
-                      allow_losses=sorted(lost.values()))
+  directory = prepare(
+    'deap', corpus, tmp_path / 'data', **fields, allow_losses=sorted(lost.values())
+  )
   rows = read_account(directory / 'account.csv')
   assert {r['trial_id']: r['outcome'] for r in rows if r['outcome'] != 'ok'} == lost
   assert len(Corpus(directory).trials) == 3

@@ -15,8 +15,15 @@ from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.recordings import write_recordings_twin
 from mvp_jax.synthetic.spec import TwinSpec
 
-SPEC = TwinSpec(subjects=2, trials=2, frame_rate=4.0, width=96, height=96,
-                pixel_aspect=(1, 1), video_seconds=8.0)
+SPEC = TwinSpec(
+  subjects=2,
+  trials=2,
+  frame_rate=4.0,
+  width=96,
+  height=96,
+  pixel_aspect=(1, 1),
+  video_seconds=8.0,
+)
 FIELDS = dict(frame_rate=4.0, frame_size=32, workers=1, clean=False)
 
 
@@ -90,7 +97,9 @@ def test_facts_of_the_data_set(prepared):
   assert metadata['channels'] == ['eda', 'ppg']
   assert metadata['units'] == ['microsiemens', 'as recorded']
   assert {name: n % 1000 for name, n in metadata['subjects'].items()} == {
-    'P01': 1, 'P02': 2}
+    'P01': 1,
+    'P02': 2,
+  }
   assert set(metadata['stimuli']) == {'clip01', 'clip02'}
   assert metadata['synthetic'] is True and metadata['rating_scale'] == [1, 9]
   assert set(metadata['ceiling']) == {'valence', 'arousal'}
@@ -99,8 +108,9 @@ def test_facts_of_the_data_set(prepared):
 
 def test_recordings_are_not_taken_for_made_up(folder, tmp_path):
   (folder / 'SYNTHETIC.json').unlink()
-  corpus = Corpus(prepare('recordings', folder, tmp_path / 'data', video=False,
-                          workers=1))
+  corpus = Corpus(
+    prepare('recordings', folder, tmp_path / 'data', video=False, workers=1)
+  )
   assert corpus.metadata['synthetic'] is False and corpus.metadata['ceiling'] is None
   with pytest.raises(InputError, match='may be real'):
     write_recordings_twin(folder, SPEC, workers=1)
@@ -129,19 +139,29 @@ def test_signals_alone(folder, tmp_path):
   rewrite(folder, rows)
   with pytest.raises(InputError, match='no row names a video; .*models=physio'):
     prepare('recordings', folder, tmp_path / 'data', **FIELDS)
-  directory = prepare('recordings', folder, tmp_path / 'data', video=False, workers=1,
-                      channels=('ppg',), signal_rate=32.0)
+  directory = prepare(
+    'recordings',
+    folder,
+    tmp_path / 'data',
+    video=False,
+    workers=1,
+    channels=('ppg',),
+    signal_rate=32.0,
+  )
   corpus = Corpus(directory)
   assert not corpus.has_video and corpus.metadata['channels'] == ['ppg']
   assert [t.signals.shape for t in corpus.trials] == [(8 * 32, 1)] * 4
-  trials = EmotionTrials(corpus, corpus.trials, EmotionInput(max_seconds=8.0),
-                         ('physio',))
+  trials = EmotionTrials(
+    corpus, corpus.trials, EmotionInput(max_seconds=8.0), ('physio',)
+  )
   assert trials[0]['signals'].shape == (256, 1)
 
 
 def test_video_alone(folder, tmp_path):
-  rows = [{k: v for k, v in row.items() if k not in ('signals', 'eda', 'ppg')}
-          for row in rows_of(folder)]
+  rows = [
+    {k: v for k, v in row.items() if k not in ('signals', 'eda', 'ppg')}
+    for row in rows_of(folder)
+  ]
   for row in rows:
     row['eda_unit'] = ''
   rewrite(folder, rows)
@@ -166,13 +186,24 @@ def test_losses_are_named_and_allowed_only_on_demand(folder, tmp_path):
   assert '4 trials in, 2 out; 2 lost' in told and '\n' not in told
   assert 'P01_trial02 missing_video (row 3, column video: ' in told
   assert 'P02_trial01 missing_rating (row 4, column arousal: blank' in told
-  directory = prepare('recordings', folder, tmp_path / 'data', **FIELDS,
-                      allow_losses=('missing_video', 'missing_rating'))
+  directory = prepare(
+    'recordings',
+    folder,
+    tmp_path / 'data',
+    **FIELDS,
+    allow_losses=('missing_video', 'missing_rating'),
+  )
   account = read_account(directory / 'account.csv')
   assert [(r['row'], r['outcome']) for r in account] == [
-    ('2', 'ok'), ('3', 'missing_video'), ('4', 'missing_rating'), ('5', 'ok')]
-  assert [t.trial_id for t in Corpus(directory).trials] == ['P01_trial01',
-                                                           'P02_trial02']
+    ('2', 'ok'),
+    ('3', 'missing_video'),
+    ('4', 'missing_rating'),
+    ('5', 'ok'),
+  ]
+  assert [t.trial_id for t in Corpus(directory).trials] == [
+    'P01_trial01',
+    'P02_trial02',
+  ]
 
 
 def test_the_account_tells_of_faces_and_of_each_channel(folder, tmp_path):
@@ -181,8 +212,9 @@ def test_the_account_tells_of_faces_and_of_each_channel(folder, tmp_path):
   recorded = np.loadtxt(path, delimiter=',', skiprows=1)
   recorded[:, 1] = 3.25
   np.savetxt(path, recorded, '%.5f', ',', comments='', header='EDA,PPG')
-  directory = prepare('recordings', folder, tmp_path / 'data', **FIELDS | {
-    'clean': True})
+  directory = prepare(
+    'recordings', folder, tmp_path / 'data', **FIELDS | {'clean': True}
+  )
   account = read_account(directory / 'account.csv')
   for row in account:
     assert 0.9 < float(row['face_share']) <= 1 and float(row['face_jitter']) < 0.1
@@ -203,24 +235,34 @@ def test_rows_that_cannot_be_read_stop_everything(folder, tmp_path):
   rows = rows_of(folder)
   rows[1]['rate'] = rows[3]['rate'] = 'fast'
   rewrite(folder, rows)
-  with pytest.raises(InputError, match="row 3, column rate: 'fast' .*and 1 more; "
-                     'python -m mvp_jax.raw.check') as error:
+  with pytest.raises(
+    InputError,
+    match="row 3, column rate: 'fast' .*and 1 more; python -m mvp_jax.raw.check",
+  ) as error:
     prepare('recordings', folder, tmp_path / 'data', **FIELDS)
   assert '\n' not in str(error.value) and not (tmp_path / 'data').exists()
 
 
 def test_tfds_own_api(twin, tmp_path):
   builder = load_builder('recordings')(
-    config='signals', data_dir=tmp_path, file_format='array_record')
+    config='signals', data_dir=tmp_path, file_format='array_record'
+  )
   builder.download_and_prepare(
-    download_config=tfds.download.DownloadConfig(manual_dir=twin))
+    download_config=tfds.download.DownloadConfig(manual_dir=twin)
+  )
   assert len(builder.as_data_source('trials')) == 4
 
 
-@pytest.mark.parametrize('field, told', [
-  ({'crop': 'Z'}, 'crop: one of X, Y'), ({'channels': ('gsr',)}, 'channels: some of'),
-  ({'channels': ('eda', 'eda')}, 'each once'), ({'signal_rate': 0}, 'signal_rate'),
-  ({'channels': ('ecg',)}, 'no row names a column for ecg .there are eda, ppg')])
+@pytest.mark.parametrize(
+  'field, told',
+  [
+    ({'crop': 'Z'}, 'crop: one of X, Y'),
+    ({'channels': ('gsr',)}, 'channels: some of'),
+    ({'channels': ('eda', 'eda')}, 'each once'),
+    ({'signal_rate': 0}, 'signal_rate'),
+    ({'channels': ('ecg',)}, 'no row names a column for ecg .there are eda, ppg'),
+  ],
+)
 def test_wrong_fields(twin, tmp_path, field, told):
   with pytest.raises(InputError, match=told):
     prepare('recordings', twin, tmp_path, **field)
@@ -228,9 +270,18 @@ def test_wrong_fields(twin, tmp_path, field, told):
 
 def test_configs_are_told_apart_by_name():
   configure = load_builder('recordings').configure
-  variants = [{}, {'crop': 'Y'}, {'frame_rate': 12.5}, {'frame_size': 64},
-              {'channels': ('ppg', 'eda')}, {'channels': ('none',)}, {'video': False},
-              {'signal_rate': 64.0}, {'clean': False}, {'action_units': True}]
+  variants = [
+    {},
+    {'crop': 'Y'},
+    {'frame_rate': 12.5},
+    {'frame_size': 64},
+    {'channels': ('ppg', 'eda')},
+    {'channels': ('none',)},
+    {'video': False},
+    {'signal_rate': 64.0},
+    {'clean': False},
+    {'action_units': True},
+  ]
   assert len({configure(**fields).name for fields in variants}) == len(variants)
   assert configure(workers=3, allow_losses=('no_face',)).name == configure().name
 
@@ -244,15 +295,19 @@ def test_action_units_instead_of_video(folder, twin, tmp_path):
     told = read_openface(twin / row['openface'])
     np.testing.assert_array_equal(trial.action_units.intensities, told.intensities)
     np.testing.assert_allclose(trial.action_units.times, np.arange(32) / 4, atol=1e-3)
-  source = EmotionTrials(corpus, corpus.trials, EmotionInput(max_seconds=8.0),
-                         video_backbone='au')
+  source = EmotionTrials(
+    corpus, corpus.trials, EmotionInput(max_seconds=8.0), video_backbone='au'
+  )
   assert source[0]['video'].shape == (32, 35) and 'signals' in source[0]
   rows[0]['openface'] = ''
   lines = (folder / rows[3]['openface']).read_text().splitlines()
   (folder / rows[3]['openface']).write_text('\n'.join(lines[:20]))
   rewrite(folder, rows)
-  with pytest.raises(InputError, match='2 lost: P01_trial01 missing_openface .row 2, '
-                     'column openface: blank, .*P02_trial02 length_mismatch'):
+  with pytest.raises(
+    InputError,
+    match='2 lost: P01_trial01 missing_openface .row 2, '
+    'column openface: blank, .*P02_trial02 length_mismatch',
+  ):
     prepare('recordings', folder, tmp_path / 'data', **fields)
   # Where they are not asked for, a row need not name any.
   del fields['action_units']

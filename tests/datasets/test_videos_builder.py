@@ -19,8 +19,12 @@ from mvp_jax.raw import frames as raw_frames
 from mvp_jax.raw.prepare import read_account
 
 FIELDS = dict(frame_rate=10.0, frame_size=32, workers=1)
-_CORNERS = {'top_left': (220, 40, 40), 'top_right': (40, 200, 40),
-            'bottom_left': (40, 40, 220), 'bottom_right': (200, 200, 40)}
+_CORNERS = {
+  'top_left': (220, 40, 40),
+  'top_right': (40, 200, 40),
+  'bottom_left': (40, 40, 220),
+  'bottom_right': (200, 200, 40),
+}
 
 
 def _picture(number, height, width):
@@ -31,12 +35,13 @@ def _picture(number, height, width):
     rows = slice(0, y) if name.startswith('top') else slice(y, None)
     columns = slice(0, x) if name.endswith('left') else slice(x, None)
     image[rows, columns] = colour
-  image[y - height // 8:y + height // 8] = 10 + 6 * number
+  image[y - height // 8 : y + height // 8] = 10 + 6 * number
   return image
 
 
-def _write(path, count, height=48, width=64, rate=10, aspect=1, codec='libx264',
-           turned=False):
+def _write(
+  path, count, height=48, width=64, rate=10, aspect=1, codec='libx264', turned=False
+):
   path.parent.mkdir(parents=True, exist_ok=True)
   with av.open(str(path), 'w') as container:
     stream = container.add_stream(codec, rate=rate)
@@ -45,14 +50,18 @@ def _write(path, count, height=48, width=64, rate=10, aspect=1, codec='libx264',
     if codec == 'libx264':
       stream.options = {'crf': '4', 'preset': 'ultrafast'}
     for number in range(count):
-      container.mux(stream.encode(av.VideoFrame.from_ndarray(
-        _picture(number, height, width), 'rgb24')))
+      container.mux(
+        stream.encode(
+          av.VideoFrame.from_ndarray(_picture(number, height, width), 'rgb24')
+        )
+      )
     container.mux(stream.encode())
   if turned:  # the track header's matrix: a quarter turn to the right, as phones do
     content = bytearray(path.read_bytes())
     matrix = content.index(b'tkhd') + 4 + 40
-    content[matrix:matrix + 36] = struct.pack(
-      '>9i', 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    content[matrix : matrix + 36] = struct.pack(
+      '>9i', 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30
+    )
     path.write_bytes(content)
 
 
@@ -98,9 +107,16 @@ def test_each_file_is_a_trial_and_folders_are_subjects(corpus):
     ('s0001_video0001', 'anna/b.mp4', 'ok'),
     ('s0001_video0002', 'anna/deep/a.avi', 'ok'),
     ('s0002_video0001', 'ben/phone.MOV', 'ok'),
-    ('s0003_video0001', 'wide.mkv', 'ok'), ('s0004_video0001', 'zoe.webm', 'ok')]
+    ('s0003_video0001', 'wide.mkv', 'ok'),
+    ('s0004_video0001', 'zoe.webm', 'ok'),
+  ]
   assert [(t.subject, t.trial) for t in corpus.trials] == [
-    (1, 1), (1, 2), (2, 1), (3, 1), (4, 1)]
+    (1, 1),
+    (1, 2),
+    (2, 1),
+    (3, 1),
+    (4, 1),
+  ]
   assert corpus.name == 'videos' and corpus.has_video
   assert corpus.metadata['synthetic'] is False
   trial = corpus.trials[0]
@@ -114,15 +130,20 @@ def test_frames_are_resized_turned_and_made_square(corpus):
   upright = tuple(_CORNERS)
   _assert_corners(corpus.frames(corpus.trials[0], [0])[0], upright)
   # To the right: what was at the bottom left is at the top left now.
-  _assert_corners(corpus.frames(corpus.trials[2], [0])[0],
-                  ('bottom_left', 'top_left', 'bottom_right', 'top_right'))
+  _assert_corners(
+    corpus.frames(corpus.trials[2], [0])[0],
+    ('bottom_left', 'top_left', 'bottom_right', 'top_right'),
+  )
   _assert_corners(corpus.frames(corpus.trials[3], [0])[0], upright)
 
 
 def test_frames_show_the_right_moment(corpus):
   # At 10 a second: all of b.mp4, every other of a.avi, each of zoe.webm twice.
-  for trial, numbers in ((0, range(40)), (1, range(0, 20, 2)),
-                         (4, [n // 2 for n in range(16)])):
+  for trial, numbers in (
+    (0, range(40)),
+    (1, range(0, 20, 2)),
+    (4, [n // 2 for n in range(16)]),
+  ):
     trial = corpus.trials[trial]
     assert len(trial.frame_times) == len(numbers)
     images = corpus.frames(trial, range(len(numbers)))
@@ -130,13 +151,22 @@ def test_frames_show_the_right_moment(corpus):
     near = np.abs([_bar(image).mean() for image in images] - wanted)
     # The webm's times are whole milliseconds, so neighbours may take turns.
     assert (near < (9 if trial.subject == 4 else 4)).all()
-  np.testing.assert_allclose(corpus.trials[1].frame_times, np.arange(10) / 10,
-                             atol=1e-5)
+  np.testing.assert_allclose(
+    corpus.trials[1].frame_times, np.arange(10) / 10, atol=1e-5
+  )
 
 
 def test_clips_of_videos_of_any_shape_make_batches(corpus):
-  source = RandomClips(corpus, corpus.trials, ClipLayout(frames=4, stride=2), size=24,
-                       patch=8, masks=MaskConfig(), views=ViewConfig(), per_trial=2)
+  source = RandomClips(
+    corpus,
+    corpus.trials,
+    ClipLayout(frames=4, stride=2),
+    size=24,
+    patch=8,
+    masks=MaskConfig(),
+    views=ViewConfig(),
+    per_trial=2,
+  )
   rng = np.random.default_rng(0)
   views = [source.read(source[i], rng)['frames'] for i in range(len(source))]
   assert np.concatenate(views).shape == (5 * 2 * 4, 4, 24, 24, 3)
@@ -151,11 +181,10 @@ def test_only_the_chunks_of_a_clip_are_read(corpus):
 
 
 def _break(path):
-  path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_losses_are_named_and_a_repair_does_only_what_is_missing(
-    tmp_path, monkeypatch):
+def test_losses_are_named_and_a_repair_does_only_what_is_missing(tmp_path, monkeypatch):
   root, data = tmp_path / 'in', tmp_path / 'data'
   for name in ('a.mp4', 'b.avi', 'c.avi', 'd.avi'):
     _write(root / name, 3 if name == 'c.avi' else 40, rate=10, codec='mpeg4')
@@ -164,8 +193,9 @@ def test_losses_are_named_and_a_repair_does_only_what_is_missing(
   _break(root / 'b.avi')
   done = []
   real = raw_frames.Video
-  monkeypatch.setattr(raw_frames, 'Video',
-                      lambda path: (done.append(path.name), real(path))[1])
+  monkeypatch.setattr(
+    raw_frames, 'Video', lambda path: (done.append(path.name), real(path))[1]
+  )
   fields = FIELDS | {'min_frames': 10}
   with pytest.raises(InputError) as error:
     prepare('videos', root, data, **fields)
@@ -177,8 +207,9 @@ def test_losses_are_named_and_a_repair_does_only_what_is_missing(
 
   done.clear()
   (root / 'a.mp4').write_bytes(whole)
-  corpus = Corpus(prepare('videos', root, data, **fields,
-                          allow_losses=['broken_video', 'too_short']))
+  corpus = Corpus(
+    prepare('videos', root, data, **fields, allow_losses=['broken_video', 'too_short'])
+  )
   assert done == ['a.mp4', 'b.avi', 'c.avi']  # losses are tried again
   assert [t.trial_id for t in corpus.trials] == ['s0001_video0001', 's0004_video0001']
   assert not list((data / 'interim').iterdir())
@@ -197,14 +228,17 @@ def test_a_new_file_costs_only_itself_while_data_are_not_whole(tmp_path, monkeyp
   os.remove(root / 'c.mp4')
   done = []
   real = raw_frames.Video
-  monkeypatch.setattr(raw_frames, 'Video',
-                      lambda path: (done.append(path.name), real(path))[1])
+  monkeypatch.setattr(
+    raw_frames, 'Video', lambda path: (done.append(path.name), real(path))[1]
+  )
   corpus = Corpus(prepare('videos', root, data, **FIELDS))
   assert done == ['a.mp4'] and len(corpus.trials) == 2
 
 
-@pytest.mark.parametrize(('name', 'told'), [
-  (None, r'no such folder'), ('notes.txt', r'no video file \(found: 1 \.txt\)')])
+@pytest.mark.parametrize(
+  ('name', 'told'),
+  [(None, r'no such folder'), ('notes.txt', r'no video file \(found: 1 \.txt\)')],
+)
 def test_a_folder_without_videos(tmp_path, name, told):
   root = tmp_path / 'in'
   if name:
@@ -217,14 +251,21 @@ def test_a_folder_without_videos(tmp_path, name, told):
 def test_a_folder_of_a_twin_is_marked(tmp_path):
   _write(tmp_path / 'twin' / 'face_video' / 's01' / 'a.mp4', 8)
   (tmp_path / 'twin' / 'SYNTHETIC.json').write_text('{}')
-  corpus = Corpus(prepare('videos', tmp_path / 'twin' / 'face_video',
-                          tmp_path / 'data', **FIELDS))
+  corpus = Corpus(
+    prepare('videos', tmp_path / 'twin' / 'face_video', tmp_path / 'data', **FIELDS)
+  )
   assert corpus.metadata['synthetic'] is True
 
 
-@pytest.mark.parametrize(('field', 'told'), [
-  ({'video': False}, 'video: True'), ({'min_frames': 0}, 'min_frames'),
-  ({'frame_size': 8}, 'frame_size'), ({'crop': 'X'}, 'videos: no field crop')])
+@pytest.mark.parametrize(
+  ('field', 'told'),
+  [
+    ({'video': False}, 'video: True'),
+    ({'min_frames': 0}, 'min_frames'),
+    ({'frame_size': 8}, 'frame_size'),
+    ({'crop': 'X'}, 'videos: no field crop'),
+  ],
+)
 def test_wrong_fields(tmp_path, field, told):
   with pytest.raises(InputError, match=told):
     prepare('videos', tmp_path, tmp_path / 'data', **field)

@@ -26,8 +26,12 @@ class MemoryCorpus:
 
   @property
   def metadata(self):
-    return {'channels': ['eda', 'ppg'], 'signal_rate': float(SIGNAL_RATE),
-            'frame_rate': 5.0, 'synthetic': True}
+    return {
+      'channels': ['eda', 'ppg'],
+      'signal_rate': float(SIGNAL_RATE),
+      'frame_rate': 5.0,
+      'synthetic': True,
+    }
 
   def small_frames(self, trial, numbers):
     return [self.frames[trial.trial_id][n] for n in numbers]
@@ -43,12 +47,19 @@ def twin(subjects=4, trials=4, variant='planted', seed=0, seconds=60.0):
     for number, rated in enumerate(ratings.ratings(spec, subject), start=1):
       body = simulate_body(spec, subject, number)
       signals = np.stack([body.eda, body.ppg], 1)[first:].astype(np.float32)
-      signals = signals[:round(seconds * SIGNAL_RATE)]
-      found.append(Trial(
-          trial_id=f's{subject:02d}_trial{number:02d}', subject=subject, trial=number,
+      signals = signals[: round(seconds * SIGNAL_RATE)]
+      found.append(
+        Trial(
+          trial_id=f's{subject:02d}_trial{number:02d}',
+          subject=subject,
+          trial=number,
           stimulus=int(order[number - 1]),
           ratings=dict(zip(ratings.RATINGS, rated.tolist(), strict=True)),
-          signals=signals, signals_valid=np.ones(signals.shape, bool),
-          frame_times=np.zeros(0, np.float32), frame_valid=np.zeros(0, bool),
-          first_chunk=0))
+          signals=signals,
+          signals_valid=np.ones(signals.shape, bool),
+          frame_times=np.zeros(0, np.float32),
+          frame_valid=np.zeros(0, bool),
+          first_chunk=0,
+        )
+      )
   return found

@@ -62,50 +62,86 @@ class Page(HTMLParser):
 
 def trial(subject, number, masked=False):
   length = round(SECONDS * RATE)
-  signals = np.stack([4 + np.arange(length) / length,
-                      np.sin(np.arange(length))], 1).astype(np.float32)
+  signals = np.stack(
+    [4 + np.arange(length) / length, np.sin(np.arange(length))], 1
+  ).astype(np.float32)
   valid = np.ones((length, 2), bool)
   valid[:, 1] = not masked
   return Trial(
-    f's{subject:02d}_trial{number:02d}', subject, number, 1,
-    {'arousal': 3.25, 'valence': 7.0}, np.where(valid, signals, 0), valid,
-    np.arange(80, dtype=np.float32) / 2, np.arange(80) >= 20 * (number == 2), 0)
+    f's{subject:02d}_trial{number:02d}',
+    subject,
+    number,
+    1,
+    {'arousal': 3.25, 'valence': 7.0},
+    np.where(valid, signals, 0),
+    valid,
+    np.arange(80, dtype=np.float32) / 2,
+    np.arange(80) >= 20 * (number == 2),
+    0,
+  )
 
 
 def row(name, outcome='ok', reason='', **facts):
-  facts = {'eda_valid': '1.0', 'eda_flags': 'good', 'ppg_valid': '1.0',
-           'ppg_flags': 'good', 'face_share': '1.0', 'broken_packets': '0'} | facts
+  facts = {
+    'eda_valid': '1.0',
+    'eda_flags': 'good',
+    'ppg_valid': '1.0',
+    'ppg_flags': 'good',
+    'face_share': '1.0',
+    'broken_packets': '0',
+  } | facts
   if outcome != 'ok':
     facts = dict.fromkeys(facts, '')
-  return {'trial_id': name, 'subject': str(int(name[1:3])), 'trial': name[-1],
-          'outcome': outcome, 'reason': reason, **facts}
+  return {
+    'trial_id': name,
+    'subject': str(int(name[1:3])),
+    'trial': name[-1],
+    'outcome': outcome,
+    'reason': reason,
+    **facts,
+  }
 
 
 @pytest.fixture
 def corpus(tmp_path):
   """Two trials each of three subjects, of eight that should be there."""
   rows = [
-    row('s01_trial01'), row('s01_trial02', face_share='0.75'),
+    row('s01_trial01'),
+    row('s01_trial02', face_share='0.75'),
     row('s02_trial01', ppg_valid='0.0', ppg_flags='flat 100%; masked: flat'),
     row('s02_trial02', face_share='0.9'),
     row('s02_trial03', 'no_face', 'a.avi: <b>a face</b> in 1.0% of the frames'),
-    row('s03_trial01'), row('s03_trial02'),
-    row('s03_trial03', 'missing_video', 'c.avi: no such file')]
+    row('s03_trial01'),
+    row('s03_trial02'),
+    row('s03_trial03', 'missing_video', 'c.avi: no such file'),
+  ]
   with (tmp_path / 'account.csv').open('w', newline='') as file:
     writer = csv.DictWriter(file, rows[0])
     writer.writeheader()
     writer.writerows(rows)
 
   def frames(trial, numbers):
-    return np.stack([np.full((96, 96, 3), COLOURS[trial.subject], np.uint8)
-                     for _ in numbers])
+    return np.stack(
+      [np.full((96, 96, 3), COLOURS[trial.subject], np.uint8) for _ in numbers]
+    )
 
   return types.SimpleNamespace(
-    name='deap', directory=tmp_path, has_video=True, frames=frames,
+    name='deap',
+    directory=tmp_path,
+    has_video=True,
+    frames=frames,
     trials=[trial(s, n, masked=(s, n) == (2, 1)) for s in (1, 2, 3) for n in (1, 2)],
-    metadata={'channels': ['eda', 'ppg'], 'units': ['microsiemens', 'as recorded'],
-              'signal_rate': RATE, 'frame_rate': 2.0, 'frame_size': 96, 'crop': 'X',
-              'clean': True, 'synthetic': True})
+    metadata={
+      'channels': ['eda', 'ppg'],
+      'units': ['microsiemens', 'as recorded'],
+      'signal_rate': RATE,
+      'frame_rate': 2.0,
+      'frame_size': 96,
+      'crop': 'X',
+      'clean': True,
+      'synthetic': True,
+    },
+  )
 
 
 def page_of(corpus):
@@ -115,31 +151,58 @@ def page_of(corpus):
 
 def test_numbers(corpus):
   page = page_of(corpus)
-  assert ('8 trials of 3 subjects went in, 6 came out, 2 were lost; 2 of those that '
-          'came out have a flag.') in page.text
+  assert (
+    '8 trials of 3 subjects went in, 6 came out, 2 were lost; 2 of those that '
+    'came out have a flag.'
+  ) in page.text
   assert 'SYNTHETIC' in page.text
   for cells in (
     ['no_face: hardly any frame shows a face', '1'],
     ['s02_trial03', 'no_face: a.avi: <b>a face</b> in 1.0% of the frames'],
     ['1', '2', '2', '-', '1', '87.5%', '75.0%', '100.0%', '0', '100.0%', '0'],
     ['2', '3', '2', '1 no_face', '1', '95.0%', '90.0%', '100.0%', '0', '50.0%', '1'],
-    ['3', '3', '2', '1 missing_video', '0', '100.0%', '100.0%', '100.0%', '0', '100.0%',
-     '0'],
-    ['ppg', '16 Hz, as recorded, 83.3% valid'], ['signals', 'cleaned'],
+    [
+      '3',
+      '3',
+      '2',
+      '1 missing_video',
+      '0',
+      '100.0%',
+      '100.0%',
+      '100.0%',
+      '0',
+      '100.0%',
+      '0',
+    ],
+    ['ppg', '16 Hz, as recorded, 83.3% valid'],
+    ['signals', 'cleaned'],
     # 6 trials of 80 frames at 2 a second are 240 s.
-    ['video', '480 frames at 2 a second, 0.07 hours; 96 pixels, crop X']):
+    ['video', '480 frames at 2 a second, 0.07 hours; 96 pixels, crop X'],
+  ):
     assert cells in page.cells, cells
 
 
 def test_trials_with_a_flag_come_first(corpus):
   page = page_of(corpus)
-  assert page.titles == ['s01_trial02', 's02_trial01', 's01_trial01', 's02_trial02',
-                         's03_trial01', 's03_trial02']
-  for text in ('face in 75% of the frames', 'ppg: flat 100%; masked: flat',
-               'valence 7, arousal 3.25', 'All 6 are shown'):
+  assert page.titles == [
+    's01_trial02',
+    's02_trial01',
+    's01_trial01',
+    's02_trial02',
+    's03_trial01',
+    's03_trial02',
+  ]
+  for text in (
+    'face in 75% of the frames',
+    'ppg: flat 100%; masked: flat',
+    'valence 7, arousal 3.25',
+    'All 6 are shown',
+  ):
     assert text in page.text
-  means = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-           .mean((0, 1)) for jpeg in page.images]
+  means = [
+    cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB).mean((0, 1))
+    for jpeg in page.images
+  ]
   assert len(means) == 18
   for mean, subject in zip(means[::3], (1, 2, 1, 2, 3, 3), strict=True):
     np.testing.assert_allclose(mean, COLOURS[subject], atol=4)
@@ -164,11 +227,15 @@ def test_long_tables_are_cut_and_say_so(corpus, monkeypatch):
 
 def test_what_cards_take_is_known(corpus):
   # In pages of a thousand cards it is what keeps the limit.
-  sizes = sum(account._size(account._card(corpus, t, {}, ['eda', 'ppg'], ''))
-              for t in corpus.trials)
+  sizes = sum(
+    account._size(account._card(corpus, t, {}, ['eda', 'ppg'], ''))
+    for t in corpus.trials
+  )
   empty = types.SimpleNamespace(**vars(corpus) | {'trials': []})
-  bytes_ = [account.write_page(c, c.directory / 'page.html').stat().st_size
-            for c in (corpus, empty)]
+  bytes_ = [
+    account.write_page(c, c.directory / 'page.html').stat().st_size
+    for c in (corpus, empty)
+  ]
   assert bytes_[0] - bytes_[1] == pytest.approx(sizes, rel=0.2)
 
 
@@ -180,9 +247,9 @@ def test_what_is_not_valid_is_shaded():
   assert sketches.shaded(np.ones(10, bool)) == []
   valid = np.ones(100_000, bool)
   valid[50_000] = False
-  (start, end), = sketches.shaded(valid)
+  ((start, end),) = sketches.shaded(valid)
   assert (start, end) == (100, 100.5)  # never too narrow to be seen
-  sketch, = sketches.signal_sketches('ppg', np.ones(10), np.zeros(10, bool), 1.0)
+  (sketch,) = sketches.signal_sketches('ppg', np.ones(10), np.zeros(10, bool), 1.0)
   assert sketch.spans == [(0, 200)] and 'nothing valid' in sketch.label
 
 
@@ -191,7 +258,7 @@ def test_a_line_goes_where_the_signal_goes():
   valid = np.ones(4000, bool)
   valid[1000:2000] = False
   values[1500] = 1e6  # not valid: leaves no trace
-  sketch, = sketches.signal_sketches('eda', values, valid, 100.0)
+  (sketch,) = sketches.signal_sketches('eda', values, valid, 100.0)
   assert sketch.label == 'eda: 10 to 20, 40 s'
   one, other = sketch.lines.split('M')[1:]
   points = []
@@ -208,8 +275,12 @@ def test_beats_are_also_shown_closer():
   times = np.arange(60 * 100) / 100
   valid = times < 20
   whole, near = sketches.signal_sketches('ecg_left', np.sin(9 * times), valid, 100.0)
-  heights = np.array([[float(n) for n in re.split('[ V]', stroke)]
-                      for stroke in whole.lines.split('M')[1:]])
+  heights = np.array(
+    [
+      [float(n) for n in re.split('[ V]', stroke)]
+      for stroke in whole.lines.split('M')[1:]
+    ]
+  )
   assert heights[:, 0].max() < 200 / 3 and len(heights) > 60
   assert (heights[:, 1:] >= 0).all() and (heights[:, 1:] <= 40).all()
   assert heights[:, 2].max() - heights[:, 1].min() > 35
@@ -218,13 +289,24 @@ def test_beats_are_also_shown_closer():
 
 def test_the_command(tmp_path, capsys):
   folder, data = tmp_path / 'own', tmp_path / 'data'
-  write_recordings_twin(folder, TwinSpec(
-    subjects=2, trials=1, frame_rate=2.0, width=64, height=64, pixel_aspect=(1, 1),
-    video_seconds=20.0), workers=1)
+  write_recordings_twin(
+    folder,
+    TwinSpec(
+      subjects=2,
+      trials=1,
+      frame_rate=2.0,
+      width=64,
+      height=64,
+      pixel_aspect=(1, 1),
+      video_seconds=20.0,
+    ),
+    workers=1,
+  )
   for video in folder.rglob('*.avi'):
     video.unlink()
-  directory = prepare('recordings', folder, data, video=False, action_units=True,
-                      workers=1)
+  directory = prepare(
+    'recordings', folder, data, video=False, action_units=True, workers=1
+  )
   out = tmp_path / 'page' / 'own.html'
   assert account.main([str(directory), f'--out={out}']) == 0
   assert capsys.readouterr().out.strip() == str(out)
@@ -233,8 +315,10 @@ def test_the_command(tmp_path, capsys):
   assert 'Nothing was lost.' in page.text and 'Subject P02' in page.text
   units = [read_openface(path).valid for path in folder.glob('openface/*/*.csv')]
   share = np.concatenate(units).mean()
-  assert ['action units', f'80 frames of OpenFace, {share:.1%} of them measurements'
-          ] in page.cells
+  assert [
+    'action units',
+    f'80 frames of OpenFace, {share:.1%} of them measurements',
+  ] in page.cells
   shutil.rmtree(data)
   assert account.main([str(directory), f'--out={out}']) == 2
   assert 'error:' in capsys.readouterr().err

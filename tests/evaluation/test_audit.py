@@ -22,15 +22,25 @@ def test_honest_folds_pass(protocol):
   folds = make_folds(_TRIALS, protocol, folds=3)
   checks = audit.check_folds(folds, _TRIALS, protocol, 'trial')
   assert {check.name for check in checks} == {
-      'trials', 'subjects', 'stimuli', 'selection', 'normalisers'}
+    'trials',
+    'subjects',
+    'stimuli',
+    'selection',
+    'normalisers',
+  }
   assert not _failed(checks)
   audit.stop_if_failed(audit.report(checks))
 
 
-@pytest.mark.parametrize(('made', 'claimed', 'failing'), [
-    ('stimuli', 'subjects', 'subjects'), ('subjects', 'stimuli', 'stimuli'),
+@pytest.mark.parametrize(
+  ('made', 'claimed', 'failing'),
+  [
+    ('stimuli', 'subjects', 'subjects'),
+    ('subjects', 'stimuli', 'stimuli'),
     ('subjects', 'subjects_x_stimuli', 'stimuli'),
-    ('stimuli', 'leave_one_subject_out', 'subjects')])
+    ('stimuli', 'leave_one_subject_out', 'subjects'),
+  ],
+)
 def test_folds_that_are_not_what_they_claim(made, claimed, failing):
   folds = make_folds(_TRIALS, made, folds=3)
   assert set(_failed(audit.check_folds(folds, _TRIALS, claimed))) == {failing}
@@ -49,9 +59,11 @@ def test_a_trial_on_two_sides_or_not_tested_once():
   failed = _failed(audit.check_folds([leak, *rest], _TRIALS, 'subjects'))
   assert failed['trials'] == f'{first.test[0]} is on two sides of fold 0'
   assert 'subjects' in failed
-  twice = dataclasses.replace(rest[0], test=(*rest[0].test, first.test[0]),
-                              train=tuple(x for x in rest[0].train
-                                          if x != first.test[0]))
+  twice = dataclasses.replace(
+    rest[0],
+    test=(*rest[0].test, first.test[0]),
+    train=tuple(x for x in rest[0].train if x != first.test[0]),
+  )
   failed = _failed(audit.check_folds([first, twice, rest[1]], _TRIALS, 'subjects'))
   assert f'{first.test[0]} is tested 2 times' in failed['trials']
   failed = _failed(audit.check_folds([first], _TRIALS, 'subjects'))
@@ -67,10 +79,13 @@ def test_means_over_training_and_test_trials_of_a_subject():
 
 
 def _content(monkeypatch, folds, *pairs, trials=_TRIALS):
-  monkeypatch.setattr(content, 'copies', lambda corpus: [
-      content.Copy('frames', a, b, 1.5, 0.9) for a, b in pairs])
+  monkeypatch.setattr(
+    content,
+    'copies',
+    lambda corpus: [content.Copy('frames', a, b, 1.5, 0.9) for a, b in pairs],
+  )
   corpus = MemoryCorpus(_TRIALS, frames={})
-  check, = audit.check_content(corpus, folds, trials)
+  (check,) = audit.check_content(corpus, folds, trials)
   return check
 
 
@@ -89,10 +104,12 @@ def test_the_same_recording_in_training_and_test(monkeypatch):
 def test_a_test_recording_that_the_encoder_was_pre_trained_on(monkeypatch):
   others = [t for t in _TRIALS if t.subject > 2]
   folds = make_folds(others, folds=3)
-  assert not _content(monkeypatch, folds, ('s01_trial01', folds[0].test[0]),
-                      trials=others).passed
-  assert _content(monkeypatch, folds, ('s01_trial01', 's02_trial01'),
-                  trials=others).passed
+  assert not _content(
+    monkeypatch, folds, ('s01_trial01', folds[0].test[0]), trials=others
+  ).passed
+  assert _content(
+    monkeypatch, folds, ('s01_trial01', 's02_trial01'), trials=others
+  ).passed
 
 
 def test_who_pre_trained_the_encoder():
@@ -106,8 +123,12 @@ def test_who_pre_trained_the_encoder():
   several = record | {'subjects_of': {'videos': [2], 'deap': [1]}}
   check = audit.check_encoder(several, corpus, {2, 3}, False)
   assert check.passed and 'whether videos shows any of them' in check.detail
-  imported = {'dataset': '', 'trained_on_subjects': [], 'synthetic': False,
-              'imported_from': 'x.pth'}
+  imported = {
+    'dataset': '',
+    'trained_on_subjects': [],
+    'synthetic': False,
+    'imported_from': 'x.pth',
+  }
   assert 'not known' in audit.check_encoder(imported, corpus, {2}, False).detail
   assert audit.check_encoder(None, corpus, {2}, False).passed
 
@@ -124,7 +145,7 @@ def test_what_is_fitted_is_noted_and_may_see_training_trials_alone():
     audit.fitted(facts, folds[0], 'video scale', _TRIALS)
   audit.fitted(facts, folds[0], 'thresholds', ())
   assert facts['folds'][0]['fitted']['thresholds']['on'] == 'nothing'
-  own, = (make_folds(_TRIALS, folds=3, threshold='subject_median')[:1])
+  (own,) = make_folds(_TRIALS, folds=3, threshold='subject_median')[:1]
   audit.fitted(facts, own, 'thresholds', own.cuts.trials)
   assert facts['folds'][0]['fitted']['thresholds']['on'] == 'each subject for itself'
 

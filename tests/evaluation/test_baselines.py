@@ -13,12 +13,12 @@ from sklearn.svm import SVC
 from mvp_jax.data.splits import make_folds, select
 from mvp_jax.evaluation import handcrafted
 from mvp_jax.evaluation.baselines import (
-    BASELINES,
-    classic_baselines,
-    classify,
-    inner_folds,
-    simple_baselines,
-    standardised,
+  BASELINES,
+  classic_baselines,
+  classify,
+  inner_folds,
+  simple_baselines,
+  standardised,
 )
 from mvp_jax.evaluation.handcrafted import feature_table
 from mvp_jax.raw.features import trial_features
@@ -37,37 +37,51 @@ def test_what_ratings_alone_predict(protocol):
   for fold in make_folds(_TRIALS, protocol, folds=2):
     said = simple_baselines(fold, _TRIALS)
     train, test = select(_TRIALS, fold.train), select(_TRIALS, fold.test)
-    prior = np.mean([[t.ratings[x] > 5 for x in ('valence', 'arousal')]
-                     for t in train], 0)
+    prior = np.mean(
+      [[t.ratings[x] > 5 for x in ('valence', 'arousal')] for t in train], 0
+    )
     assert {x.model for x in said} == set(BASELINES[:3])
     for model in BASELINES[:3]:
       assert _said(said, model).keys() == set(fold.test)
     for t in test:
       np.testing.assert_allclose(_said(said, 'class_prior')[t.trial_id].score, prior)
       for model, others in (
-          ('stimulus_mean', [o for o in train if o.stimulus == t.stimulus]),
-          ('subject_mean', [o for o in _TRIALS if o.subject == t.subject and o != t])):
+        ('stimulus_mean', [o for o in train if o.stimulus == t.stimulus]),
+        ('subject_mean', [o for o in _TRIALS if o.subject == t.subject and o != t]),
+      ):
         got = _said(said, model)[t.trial_id]
         if not others:
           assert protocol != 'subjects'
           np.testing.assert_allclose(got.score, prior)
           continue
-        ratings = np.array([[o.ratings[x] for x in ('valence', 'arousal')]
-                            for o in others])
+        ratings = np.array(
+          [[o.ratings[x] for x in ('valence', 'arousal')] for o in others]
+        )
         np.testing.assert_allclose(got.rating, ratings.mean(0))
         np.testing.assert_allclose(
-            got.score, ((ratings > 5).sum(0) + prior) / (len(others) + 1))
+          got.score, ((ratings > 5).sum(0) + prior) / (len(others) + 1)
+        )
 
 
 def test_what_one_says_of_a_trial_does_not_rest_on_its_own_rating():
   fold = make_folds(_TRIALS, folds=2)[0]
   name = fold.test[0]
-  changed = [t if t.trial_id != name else trial(
-      t.subject, t.stimulus, valence=10 - t.ratings['valence'],
-      arousal=10 - t.ratings['arousal']) for t in _TRIALS]
+  changed = [
+    t
+    if t.trial_id != name
+    else trial(
+      t.subject,
+      t.stimulus,
+      valence=10 - t.ratings['valence'],
+      arousal=10 - t.ratings['arousal'],
+    )
+    for t in _TRIALS
+  ]
   for model in BASELINES[:3]:
-    a, b = (_said(simple_baselines(fold, trials), model)[name]
-            for trials in (_TRIALS, changed))
+    a, b = (
+      _said(simple_baselines(fold, trials), model)[name]
+      for trials in (_TRIALS, changed)
+    )
     np.testing.assert_array_equal(a.score, b.score)
     np.testing.assert_array_equal(a.rating, b.rating)
 
@@ -75,7 +89,9 @@ def test_what_one_says_of_a_trial_does_not_rest_on_its_own_rating():
 def test_with_their_own_medians_subjects_have_no_mean_to_speak_of():
   fold = make_folds(_TRIALS, folds=2, threshold='subject_median')[0]
   assert {x.model for x in simple_baselines(fold, _TRIALS)} == {
-      'class_prior', 'stimulus_mean'}
+    'class_prior',
+    'stimulus_mean',
+  }
 
 
 def _problem(seed, effect=1.0):
@@ -97,16 +113,25 @@ def test_classic_models_are_those_of_a_pipeline_with_a_grid_search(seed):
     place[part] = number
   found = classify(x, labels, groups, test, seed)
   for name, model in (
-      ('logistic', LogisticRegression(class_weight='balanced', max_iter=5000)),
-      ('svm', SVC(class_weight='balanced'))):
-    pipeline = make_pipeline(SimpleImputer(strategy='median', keep_empty_features=True),
-                             StandardScaler(), model)
+    ('logistic', LogisticRegression(class_weight='balanced', max_iter=5000)),
+    ('svm', SVC(class_weight='balanced')),
+  ):
+    pipeline = make_pipeline(
+      SimpleImputer(strategy='median', keep_empty_features=True),
+      StandardScaler(),
+      model,
+    )
     grid = {f'{type(model).__name__.lower()}__C': [0.001, 0.01, 0.1, 1.0, 10.0]}
-    search = GridSearchCV(pipeline, grid, scoring='balanced_accuracy',
-                          cv=PredefinedSplit(place)).fit(x, labels[:, 0])
+    search = GridSearchCV(
+      pipeline, grid, scoring='balanced_accuracy', cv=PredefinedSplit(place)
+    ).fit(x, labels[:, 0])
     # It averages over inner folds, we pool them: the choice may differ, not the model.
-    margins = [pipeline.set_params(**{next(iter(grid)): c}).fit(
-        x, labels[:, 0]).decision_function(test) for c in (0.001, 0.01, 0.1, 1., 10.)]
+    margins = [
+      pipeline.set_params(**{next(iter(grid)): c})
+      .fit(x, labels[:, 0])
+      .decision_function(test)
+      for c in (0.001, 0.01, 0.1, 1.0, 10.0)
+    ]
     scores = 1 / (1 + np.exp(-np.array(margins)))
     assert min(abs(scores - found[name][:, 0]).max(1)) < 2e-3
     best = 1 / (1 + np.exp(-search.decision_function(test)))
@@ -140,8 +165,10 @@ def test_test_trials_change_nothing_of_what_is_learnt():
   others[np.flatnonzero(tested)[1:]] = 1e6
   name = np.array([t.trial_id for t in _TRIALS])[tested][0]
   for model in ('logistic', 'svm'):
-    a, b = (_said(classic_baselines(fold, _TRIALS, x, groups), model)
-            for x in (features, others))
+    a, b = (
+      _said(classic_baselines(fold, _TRIALS, x, groups), model)
+      for x in (features, others)
+    )
     assert a.keys() == set(fold.test)
     np.testing.assert_array_equal(a[name].score, b[name].score)
 

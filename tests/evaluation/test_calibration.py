@@ -9,7 +9,7 @@ from mvp_jax.evaluation import calibration, metrics
 def trials(n=300, seed=0, digits=6):
   rng = np.random.default_rng(seed)
   scores = rng.beta(2, 1.5, n).round(digits)
-  labels = (rng.random(n) < scores ** 2).astype(int)
+  labels = (rng.random(n) < scores**2).astype(int)
   return labels, scores
 
 
@@ -29,7 +29,8 @@ def test_reliability_is_that_of_scikit_learn(n, digits):
   np.testing.assert_allclose(found.probability, probability)
   assert found.trials.sum() == n
   assert ece(labels, scores) == pytest.approx(
-      (np.abs(share - probability) * found.trials).sum() / n)
+    (np.abs(share - probability) * found.trials).sum() / n
+  )
 
 
 def test_floor_is_the_error_of_true_probabilities():
@@ -37,12 +38,12 @@ def test_floor_is_the_error_of_true_probabilities():
   rng = np.random.default_rng(1)
   true = [ece((rng.random(400) < scores).astype(int), scores) for _ in range(200)]
   found = calibration.calibrate(np.ones(400), scores, np.zeros(400))
-  assert found.floor == pytest.approx(np.mean(true), rel=.08)
+  assert found.floor == pytest.approx(np.mean(true), rel=0.08)
 
 
 def test_risk_coverage_without_ties_is_the_running_error():
   labels, scores = trials(80)
-  wrong = (labels != (scores >= .5)).astype(float)
+  wrong = (labels != (scores >= 0.5)).astype(float)
   found = calibration.calibrate(labels, scores, wrong)
   surest = np.argsort(-np.maximum(scores, 1 - scores))
   answered = np.arange(1, 81)
@@ -71,6 +72,6 @@ def test_area_is_the_integral_of_risk_also_with_ties():
 def test_area_of_equal_confidence_is_the_error_rate():
   labels = np.array([0, 1, 1, 0, 1])
   one = np.zeros(5, int)
-  sums = metrics.sums(labels, np.full(5, .5), one, one, 1)
+  sums = metrics.sums(labels, np.full(5, 0.5), one, one, 1)
   found = sums.scores(np.ones((1, 1)))[0, metrics.SCORES.index('aurc')]
   assert found == pytest.approx(2 / 5)

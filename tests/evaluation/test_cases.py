@@ -16,8 +16,19 @@ _ATTENTION = ('weights', 'query_times', 'query_valid', 'key_times', 'key_valid')
 
 
 def _row(subject, trial, label, score, target='valence', model='fusion', seed=0):
-  return Prediction('deap', subject, trial, '1', 0, seed, model, target,
-                    7. if label else 3., label, score)
+  return Prediction(
+    'deap',
+    subject,
+    trial,
+    '1',
+    0,
+    seed,
+    model,
+    target,
+    7.0 if label else 3.0,
+    label,
+    score,
+  )
 
 
 def _numbers(rows):
@@ -25,32 +36,44 @@ def _numbers(rows):
 
 
 def test_the_surest_are_chosen_by_the_rule():
-  rows = [_row(1, 1, 1, .9), _row(1, 2, 1, .97), _row(1, 3, 0, .2), _row(1, 4, 0, .3),
-          _row(2, 1, 0, .8), _row(2, 2, 1, .1), _row(2, 3, 1, .4), _row(2, 4, 1, .5)]
-  other = [dataclasses.replace(row, model='video', score=1 - row.score)
-           for row in rows]
-  prior = [dataclasses.replace(row, model='class_prior', score=.6) for row in rows]
+  rows = [
+    _row(1, 1, 1, 0.9),
+    _row(1, 2, 1, 0.97),
+    _row(1, 3, 0, 0.2),
+    _row(1, 4, 0, 0.3),
+    _row(2, 1, 0, 0.8),
+    _row(2, 2, 1, 0.1),
+    _row(2, 3, 1, 0.4),
+    _row(2, 4, 1, 0.5),
+  ]
+  other = [dataclasses.replace(row, model='video', score=1 - row.score) for row in rows]
+  prior = [dataclasses.replace(row, model='class_prior', score=0.6) for row in rows]
   again = [dataclasses.replace(row, seed=1, score=1 - row.score) for row in rows]
   found = cases.choose([*again, *prior, *other, *rows])['valence']
   assert found.right == [rows[1], rows[2]] and found.wrong == [rows[5], rows[4]]
   # Of equals the first by number, whatever the order of the file.
-  equal = [_row(2, 1, 1, .9), _row(1, 9, 1, .9), _row(1, 3, 1, .9)]
+  equal = [_row(2, 1, 1, 0.9), _row(1, 9, 1, 0.9), _row(1, 3, 1, 0.9)]
   assert _numbers(cases.choose(equal)['valence'].right) == [(1, 3)]
   assert cases.choose(equal)['valence'].wrong == []
-  assert _numbers(cases.choose([_row(1, 1, 0, .5)])['valence'].wrong) == [(1, 1)]
+  assert _numbers(cases.choose([_row(1, 1, 0, 0.5)])['valence'].wrong) == [(1, 1)]
   # Without fusion the first model; without a model nothing.
   assert cases.choose([*other, *prior])['valence'].right[0].model == 'video'
   assert cases.choose(prior) == {}
 
 
 def test_the_choice_of_all_folds_is_among_that_of_each(predictions):
-  each = [row for fold in range(4) for row in cases.rows_of(cases.choose(
-      [row for row in predictions if row.fold == fold]))]
+  each = [
+    row
+    for fold in range(4)
+    for row in cases.rows_of(
+      cases.choose([row for row in predictions if row.fold == fold])
+    )
+  ]
   chosen = cases.choose(predictions)
   assert list(chosen) == ['valence', 'arousal']
   assert set(_numbers(cases.rows_of(chosen))) <= set(_numbers(each))
   # One trial is kept once, though both targets may show it.
-  both = [_row(1, 1, 1, .9), _row(1, 1, 0, .1, 'arousal')]
+  both = [_row(1, 1, 1, 0.9), _row(1, 1, 0, 0.1, 'arousal')]
   assert len(cases.rows_of(cases.choose(both))) == 1
 
 
@@ -70,28 +93,37 @@ class _Corpus:
 def _trial(number, frames):
   shape = 640, 2
   return Trial(
-      trial_id=f'own {number}', subject=3, trial=number, stimulus=1, ratings={},
-      signals=np.ones(shape, np.float32), signals_valid=np.ones(shape, bool),
-      frame_times=np.arange(frames, dtype=np.float32) / 10,
-      frame_valid=np.ones(frames, bool), first_chunk=0)
+    trial_id=f'own {number}',
+    subject=3,
+    trial=number,
+    stimulus=1,
+    ratings={},
+    signals=np.ones(shape, np.float32),
+    signals_valid=np.ones(shape, bool),
+    frame_times=np.arange(frames, dtype=np.float32) / 10,
+    frame_valid=np.ones(frames, bool),
+    first_chunk=0,
+  )
 
 
 def test_what_is_kept_of_a_trial(tmp_path):
   corpus = _Corpus([_trial(1, 80), _trial(2, 3), _trial(3, 0)])
-  rows = [_row(3, 1, 1, .9), _row(3, 2, 0, .1), _row(3, 3, 1, .2)]
-  attention = {(3, 1): {name: generate_case()[name] for name in _ATTENTION},
-               (3, 9): {}}
+  rows = [_row(3, 1, 1, 0.9), _row(3, 2, 0, 0.1), _row(3, 3, 1, 0.2)]
+  attention = {(3, 1): {name: generate_case()[name] for name in _ATTENTION}, (3, 9): {}}
   folder = tmp_path / 'cases'
   folder.mkdir()
   (folder / 's09_trial09.npz').write_bytes(b'of an earlier choice')
   cases.write(folder, corpus, rows, attention)
   assert sorted(file.name for file in folder.iterdir()) == [
-      's03_trial01.npz', 's03_trial02.npz', 's03_trial03.npz']
+    's03_trial01.npz',
+    's03_trial02.npz',
+    's03_trial03.npz',
+  ]
   first, second, third = (cases.read(cases.path(folder, row)) for row in rows)
   assert first['trial_id'] == 'own 1' and first['signals'].shape == (640, 2)
   assert first['faces'].shape == (8, 64, 64, 3)
   assert first['faces'][:, 0, 0, 0].tolist() == [5, 15, 25, 35, 45, 55, 65, 75]
-  np.testing.assert_allclose(first['face_times'], np.arange(.5, 8))
+  np.testing.assert_allclose(first['face_times'], np.arange(0.5, 8))
   assert first['weights'].shape == (60, 30) and 'weights' not in second
   assert len(second['faces']) == 3 and 'faces' not in third
   cases.write(folder, corpus, [], {})
@@ -101,55 +133,80 @@ def test_what_is_kept_of_a_trial(tmp_path):
 def test_long_trials_keep_less_attention(tmp_path):
   rng = np.random.default_rng(0)
   valid = np.arange(1001) < 950
-  seen = {'weights': rng.random((1001, 7)), 'query_times': np.arange(1001.),
-          'query_valid': valid, 'key_times': np.arange(7.),
-          'key_valid': np.ones(7, bool)}
-  row = _row(3, 1, 1, .9)
+  seen = {
+    'weights': rng.random((1001, 7)),
+    'query_times': np.arange(1001.0),
+    'query_valid': valid,
+    'key_times': np.arange(7.0),
+    'key_valid': np.ones(7, bool),
+  }
+  row = _row(3, 1, 1, 0.9)
   cases.write(tmp_path, _Corpus([_trial(1, 0)]), [row], {(3, 1): seen})
   kept = cases.read(cases.path(tmp_path, row))
   assert kept['weights'].shape == (167, 7)  # of six each
-  np.testing.assert_allclose(kept['weights'][5], seen['weights'][30:36].mean(0),
-                             rtol=1e-5)
+  np.testing.assert_allclose(
+    kept['weights'][5], seen['weights'][30:36].mean(0), rtol=1e-5
+  )
   # The last valid ones are fewer; those after them are none.
-  np.testing.assert_allclose(kept['weights'][158], seen['weights'][948:950].mean(0),
-                             rtol=1e-5)
+  np.testing.assert_allclose(
+    kept['weights'][158], seen['weights'][948:950].mean(0), rtol=1e-5
+  )
   assert kept['query_valid'].tolist() == [True] * 159 + [False] * 8
-  np.testing.assert_allclose(case_figures.marginal(kept), case_figures.marginal(seen),
-                             rtol=.02)
+  np.testing.assert_allclose(
+    case_figures.marginal(kept), case_figures.marginal(seen), rtol=0.02
+  )
 
 
-@pytest.mark.parametrize(('without', 'rows'), [
-    ((), 5), (_ATTENTION, 3), (_FACES, 4), ((*_FACES, *_ATTENTION), 2)])
+@pytest.mark.parametrize(
+  ('without', 'rows'),
+  [((), 5), (_ATTENTION, 3), (_FACES, 4), ((*_FACES, *_ATTENTION), 2)],
+)
 @pytest.mark.parametrize('count', [(2, 2), (1, 0), (0, 1)])
 def test_what_is_not_there_has_no_row(without, rows, count):
-  found = [{name: x for name, x in generate_case(i).items() if name not in without}
-           for i in range(sum(count))]
-  chosen = cases.Cases([_row(1, i, 1, .9) for i in range(count[0])],
-                       [_row(2, i, 1, .1) for i in range(count[1])])
+  found = [
+    {name: x for name, x in generate_case(i).items() if name not in without}
+    for i in range(sum(count))
+  ]
+  chosen = cases.Cases(
+    [_row(1, i, 1, 0.9) for i in range(count[0])],
+    [_row(2, i, 1, 0.1) for i in range(count[1])],
+  )
   figure = case_figures.cases(chosen, found, False)
   bars = not set(_ATTENTION) & set(without)
   assert len(figure.axes) == rows * sum(count) + bars
   titles = [axis.get_title('left') for axis in figure.axes if axis.get_title('left')]
-  assert titles == (['Right: p(high) = .90, rated 7, high'] * count[0]
-                    + ['WRONG: p(high) = .10, rated 7, high'] * count[1])
+  assert titles == (
+    ['Right: p(high) = .90, rated 7, high'] * count[0]
+    + ['WRONG: p(high) = .10, rated 7, high'] * count[1]
+  )
   about = [text.get_text() for axis in figure.axes for text in axis.texts]
   assert about == [
-      f'P02_clip{i}: subject {subject}, trial {trial}, stimulus 1'
-      for i, (subject, trial) in enumerate(
-          [(1 + wrong, i) for wrong in (0, 1) for i in range(count[wrong])])]
+    f'P02_clip{i}: subject {subject}, trial {trial}, stimulus 1'
+    for i, (subject, trial) in enumerate(
+      [(1 + wrong, i) for wrong in (0, 1) for i in range(count[wrong])]
+    )
+  ]
   assert not [text for text in figure.texts if text.get_text() == 'SYNTHETIC']
 
 
 def test_trials_may_lack_what_others_have():
-  nothing = {**{name: x for name, x in generate_case().items()
-                if name not in (*_FACES, *_ATTENTION)},
-             'signals': np.zeros((0, 0), np.float32), 'channels': np.zeros(0, str),
-             'signals_valid': np.zeros((0, 0), bool), 'units': np.zeros(0, str)}
+  nothing = {
+    **{
+      name: x
+      for name, x in generate_case().items()
+      if name not in (*_FACES, *_ATTENTION)
+    },
+    'signals': np.zeros((0, 0), np.float32),
+    'channels': np.zeros(0, str),
+    'signals_valid': np.zeros((0, 0), bool),
+    'units': np.zeros(0, str),
+  }
   invalid = generate_case(1)
   for name in ('signals_valid', 'query_valid', 'key_valid'):
     invalid[name] = np.zeros_like(invalid[name])
-  chosen = cases.Cases([_row(1, 1, 1, .9), _row(1, 2, 0, .1)],
-                       [_row(2, 1, 1, .1), _row(2, 2, 1, .2)])
+  chosen = cases.Cases(
+    [_row(1, 1, 1, 0.9), _row(1, 2, 0, 0.1)], [_row(2, 1, 1, 0.1), _row(2, 2, 1, 0.2)]
+  )
   figure = case_figures.cases(chosen, [generate_case(), nothing, None, invalid], True)
   said = [text.get_text() for axis in figure.axes for text in axis.texts]
   assert said.count('none') == said.count('not kept') == 5
@@ -159,19 +216,29 @@ def test_trials_may_lack_what_others_have():
 
 
 def test_marginal():
-  weights = np.array([[.5, .5, 0, 0], [.5, .5, 0, 0], [0, 0, 0, 1]])
-  np.testing.assert_allclose(case_figures.marginal(
-      {'weights': weights, 'query_valid': np.array([1, 1, 0]),
-       'key_valid': np.array([1, 1, 1, 0])}), [1.5, 1.5, 0, np.nan])
+  weights = np.array([[0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0], [0, 0, 0, 1]])
+  np.testing.assert_allclose(
+    case_figures.marginal(
+      {
+        'weights': weights,
+        'query_valid': np.array([1, 1, 0]),
+        'key_valid': np.array([1, 1, 1, 0]),
+      }
+    ),
+    [1.5, 1.5, 0, np.nan],
+  )
 
 
-@pytest.mark.parametrize(('change', 'message'), [
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
     ({'weights': np.ones((2, 60, 30))}, 'weights has shape'),
     ({'key_times': np.ones(29)}, 'key_times has shape'),
     ({'key_times': None}, 'no array key_times'),
     ({'channels': None}, 'no array channels'),
     ({'faces': np.zeros((5, 8, 8), np.uint8)}, 'faces has shape'),
-])
+  ],
+)
 def test_files_of_another_shape(tmp_path, change, message):
   arrays = {k: v for k, v in (generate_case() | change).items() if v is not None}
   np.savez(tmp_path / 'x.npz', **arrays)
@@ -192,11 +259,12 @@ def test_in_the_report_of_one_trial_and_of_several_seeds(tmp_path, predictions):
   write_cases(tmp_path, one, without=_ATTENTION)
   _, *pictures = run_sections.success_and_failure(tmp_path, one, False)
   for picture, target in zip(pictures, ('valence', 'arousal'), strict=True):
-    row, = (r for r in one if (r.target, r.model) == (target, 'fusion'))
-    right = (row.score >= .5) == row.label
+    (row,) = (r for r in one if (r.target, r.model) == (target, 'fusion'))
+    right = (row.score >= 0.5) == row.label
     assert f'{target}, held-out trials of fusion: of each class' in picture.caption
     assert f'No trial is predicted {"wrongly" if right else "rightly"}' in (
-        picture.caption)
+      picture.caption
+    )
     assert 'mean over layers and heads' not in picture.caption
     assert picture.png.startswith(b'\x89PNG')
   two = [*one, *(dataclasses.replace(row, seed=4) for row in one)]

@@ -8,11 +8,11 @@ import pytest
 import scipy.signal
 
 from mvp_jax.evaluation.content import (
-    AGREEMENT,
-    copies,
-    equal_pairs,
-    fingerprint,
-    frame_patterns,
+  AGREEMENT,
+  copies,
+  equal_pairs,
+  fingerprint,
+  frame_patterns,
 )
 from mvp_jax.synthetic.signals import SIGNAL_RATE
 from tests.evaluation.memory import MemoryCorpus, twin
@@ -26,8 +26,9 @@ def trials():
 
 
 def _agreement(a, b, rate=_RATE):
-  (_, _, shift, agreement), = equal_pairs(
-      [fingerprint(x, rate, _BAND) for x in (a, b)], 16.0, -1)
+  ((_, _, shift, agreement),) = equal_pairs(
+    [fingerprint(x, rate, _BAND) for x in (a, b)], 16.0, -1
+  )
   return shift, agreement
 
 
@@ -38,9 +39,16 @@ def test_no_two_trials_of_a_twin_are_one(trials):
   assert max(agreement for *_, agreement in pairs) < AGREEMENT['signals']
 
 
-@pytest.mark.parametrize('change', [
-    lambda x: x, lambda x: x * 3 + 7, lambda x: -x, lambda x: np.round(x, 2),
-    lambda x: scipy.signal.resample_poly(scipy.signal.resample_poly(x, 1, 2), 2, 1)])
+@pytest.mark.parametrize(
+  'change',
+  [
+    lambda x: x,
+    lambda x: x * 3 + 7,
+    lambda x: -x,
+    lambda x: np.round(x, 2),
+    lambda x: scipy.signal.resample_poly(scipy.signal.resample_poly(x, 1, 2), 2, 1),
+  ],
+)
 def test_a_changed_and_shifted_copy_is_found(trials, change):
   for trial in trials[:3]:
     late = change(trial.signals[650:].astype(float))
@@ -54,10 +62,10 @@ def test_agreement_is_of_the_samples_that_overlap():
   a = np.where(rng.random((400, 2)) < 0.5, 1, -1).astype(np.int8)
   b = np.concatenate([a[150:], np.where(rng.random((150, 2)) < 0.5, 1, -1)])
   b[:250:10] *= -1  # one in ten of 250
-  (i, j, shift, agreement), = equal_pairs([a, b.astype(np.int8)], 10.0, 0.5)
+  ((i, j, shift, agreement),) = equal_pairs([a, b.astype(np.int8)], 10.0, 0.5)
   assert (i, j, shift) == (0, 1, -15.0)
   assert agreement == pytest.approx(0.8, abs=1e-3)
-  (*_, shift, _), = equal_pairs([b.astype(np.int8), a], 10.0, 0.5)
+  ((*_, shift, _),) = equal_pairs([b.astype(np.int8), a], 10.0, 0.5)
   assert shift == 15.0
 
 
@@ -79,8 +87,17 @@ def _faces(seed, person, seconds=30):
     image = scene.copy()
     centre = (round(8 * (32 + dx)), round(8 * (32 + dy)))
     cv2.ellipse(image, centre, (130, 170), 0, 0, 360, 180, -1, shift=3)
-    cv2.ellipse(image, (centre[0], centre[1] + 80), (60, max(8, round(20 + 6 * smile))),
-                0, 0, 360, 60, -1, shift=3)
+    cv2.ellipse(
+      image,
+      (centre[0], centre[1] + 80),
+      (60, max(8, round(20 + 6 * smile))),
+      0,
+      0,
+      360,
+      60,
+      -1,
+      shift=3,
+    )
     frames.append(image)
   return np.array(frames)
 
@@ -101,15 +118,23 @@ def test_copies_among_faces(tmp_path):
   stored['late'] = _stored(faces['a'][52:])  # not on the grid of frames looked at
   stored['coarse'] = _stored(faces['b'][100:], 40, 0.8, 224)
   stored['photo'] = stored['photo2'] = np.repeat(stored['c'][:1], 150, 0)
-  trials = [dataclasses.replace(
-      t, trial_id=name, signals=np.zeros((0, 2), np.float32),
+  trials = [
+    dataclasses.replace(
+      t,
+      trial_id=name,
+      signals=np.zeros((0, 2), np.float32),
       signals_valid=np.zeros((0, 2), bool),
-      frame_times=np.arange(len(stored[name]), dtype=np.float32) / 5)
-            for name, t in zip(stored, twin(7, 1), strict=True)]
+      frame_times=np.arange(len(stored[name]), dtype=np.float32) / 5,
+    )
+    for name, t in zip(stored, twin(7, 1), strict=True)
+  ]
   corpus = MemoryCorpus(trials, tmp_path / 'x/1.0.0', stored)
   found = copies(corpus)
   assert {(c.kind, c.first, c.second) for c in found} == {
-      ('frames', 'a', 'late'), ('frames', 'b', 'coarse'), ('frames', 'photo', 'photo2')}
+    ('frames', 'a', 'late'),
+    ('frames', 'b', 'coarse'),
+    ('frames', 'photo', 'photo2'),
+  }
   shifts = {c.second: c.shift for c in found}
   assert shifts['late'] == pytest.approx(-52 / 25, abs=0.25)
   assert shifts['coarse'] == pytest.approx(-4, abs=0.25)
@@ -120,5 +145,6 @@ def test_copies_among_faces(tmp_path):
 def test_brightness_is_no_look():
   image = np.random.default_rng(0).integers(0, 100, (8, 8)).astype(np.uint8)
   assert frame_patterns(image).shape == (8,)
-  np.testing.assert_allclose(frame_patterns(image), frame_patterns(image + 50),
-                             atol=1e-3)
+  np.testing.assert_allclose(
+    frame_patterns(image), frame_patterns(image + 50), atol=1e-3
+  )

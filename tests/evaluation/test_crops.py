@@ -18,19 +18,30 @@ class _Corpus:
   def __init__(self, persons, frames=21):
     self.has_video = frames > 0
     nothing = np.zeros((0, 0))
-    self.trials = [Trial(
-        trial_id=f's{subject:02d}_trial{number:02d}', subject=subject, trial=number,
-        stimulus=1, ratings={}, signals=nothing, signals_valid=nothing.astype(bool),
+    self.trials = [
+      Trial(
+        trial_id=f's{subject:02d}_trial{number:02d}',
+        subject=subject,
+        trial=number,
+        stimulus=1,
+        ratings={},
+        signals=nothing,
+        signals_valid=nothing.astype(bool),
         frame_times=np.arange(frames, dtype=np.float32) / 2,
-        frame_valid=np.ones(frames, bool), first_chunk=0)
-        for subject in range(1, persons + 1) for number in (1, 2)]
+        frame_valid=np.ones(frames, bool),
+        first_chunk=0,
+      )
+      for subject in range(1, persons + 1)
+      for number in (1, 2)
+    ]
 
   def frames(self, trial, numbers):
     return np.stack([np.full((32, 32, 3), n, np.uint8) for n in numbers])
 
 
-@pytest.mark.parametrize(('persons', 'kept'), [
-    (1, [1]), (3, [1, 2, 3]), (15, [1, 3, 5, 7, 9, 11, 13, 15])])
+@pytest.mark.parametrize(
+  ('persons', 'kept'), [(1, [1]), (3, [1, 2, 3]), (15, [1, 3, 5, 7, 9, 11, 13, 15])]
+)
 def test_the_middle_of_first_trials_is_kept(tmp_path, persons, kept):
   crops.write(tmp_path / 'x.npz', _Corpus(persons))
   found = crops.read(tmp_path / 'x.npz')
@@ -57,33 +68,55 @@ def ablated(tmp_path, predictions, run_facts):
   for name in 'xy':
     folder = tmp_path / 'runs' / name
     folder.mkdir(parents=True)
-    write_predictions(folder / 'predictions.csv', [
+    write_predictions(
+      folder / 'predictions.csv',
+      [
         dataclasses.replace(row, score=row.score ** (1 + (name == 'y')))
-        for row in predictions if row.model in ('video', 'class_prior')])
+        for row in predictions
+        if row.model in ('video', 'class_prior')
+      ],
+    )
     (folder / 'run.json').write_text(json.dumps(run_facts))
     (folder / 'config.json').write_text(json.dumps({'data': {'crop': name.upper()}}))
     corpus = _Corpus(3)
-    corpus.trials = corpus.trials[2 * (name == 'y'):]
+    corpus.trials = corpus.trials[2 * (name == 'y') :]
     crops.write(folder / crops.FILE, corpus)
-  return tmp_path, {'crop': [ablation.Variant('X, whole face', 'video', 'x'),
-                             ablation.Variant('Y, face only', 'video', 'y')],
-                    'other': [ablation.Variant('X', 'video', 'x')]}
+  return tmp_path, {
+    'crop': [
+      ablation.Variant('X, whole face', 'video', 'x'),
+      ablation.Variant('Y, face only', 'video', 'y'),
+    ],
+    'other': [ablation.Variant('X', 'video', 'x')],
+  }
 
 
 def test_the_ablation_shows_labels_and_the_frames_that_all_crops_have(ablated):
   workdir, variants = ablated
   ablation.write_ablation(workdir, variants)
   said = (workdir / 'report.md').read_text()
-  assert said.index('figures/labels.png') < said.index('## crop') < said.index(
-      'figures/crop_frames.png') < said.index('## other')
+  assert (
+    said.index('figures/labels.png')
+    < said.index('## crop')
+    < said.index('figures/crop_frames.png')
+    < said.index('## other')
+  )
   assert 'high is a rating above 5' in said and 'other_frames' not in said
-  found = crops.common({v.name: crops.read(workdir / 'runs' / v.run / crops.FILE)
-                        for v in variants['crop']})
+  found = crops.common(
+    {
+      v.name: crops.read(workdir / 'runs' / v.run / crops.FILE)
+      for v in variants['crop']
+    }
+  )
   assert [[c.trial_id for c in own] for own in found.values()] == [
-      ['s02_trial01', 's03_trial01']] * 2
+    ['s02_trial01', 's03_trial01']
+  ] * 2
   drawn = [axes for axes in crops.figure(found, True).axes if axes.images]
   assert [axes.get_title() for axes in drawn] == [
-      's02_trial01\n5 s', 's03_trial01\n5 s', '', '']
+    's02_trial01\n5 s',
+    's03_trial01\n5 s',
+    '',
+    '',
+  ]
   (workdir / 'runs' / 'y' / crops.FILE).unlink()
   ablation.write_ablation(workdir, variants)
   assert 'Pictures of the crops: absent' in (workdir / 'report.md').read_text()
@@ -92,7 +125,9 @@ def test_the_ablation_shows_labels_and_the_frames_that_all_crops_have(ablated):
 def test_an_ablation_of_predictions_that_miss_a_trial(ablated):
   workdir, variants = ablated
   folder = workdir / 'runs' / 'y'
-  (folder / 'account.csv').write_text('subject,trial,outcome\n' + ''.join(
-      f'{s},{t},ok\n' for s in range(1, 9) for t in range(1, 22)))
+  (folder / 'account.csv').write_text(
+    'subject,trial,outcome\n'
+    + ''.join(f'{s},{t},ok\n' for s in range(1, 9) for t in range(1, 22))
+  )
   with pytest.raises(InputError, match=r'y/predictions\.csv: subject 1 trial 21 val'):
     ablation.write_ablation(workdir, variants)

@@ -31,14 +31,21 @@ def _inflation(seed, leaning):
   trials, features = _corpus(seed, leaning)
   targets = ('valence',)
   leaky = leak_meter.classic_trials(
-      deal_trials(trials, 4, 1, seed, targets, 5.0), trials, features)
+    deal_trials(trials, 4, 1, seed, targets, 5.0), trials, features
+  )
   groups = np.array([t.subject for t in trials])
-  honest = [row for fold in make_folds(trials, folds=4, targets=targets, seed=seed)
-            for said in leak_meter.classic_baselines(fold, trials, features, groups)
-            for row in leak_meter.told(
-                HONEST, said.model, next(t for t in trials
-                                         if t.trial_id == said.trial_id),
-                fold.cuts, said.score)]
+  honest = [
+    row
+    for fold in make_folds(trials, folds=4, targets=targets, seed=seed)
+    for said in leak_meter.classic_baselines(fold, trials, features, groups)
+    for row in leak_meter.told(
+      HONEST,
+      said.model,
+      next(t for t in trials if t.trial_id == said.trial_id),
+      fold.cuts,
+      said.score,
+    )
+  ]
   found = leak_meter.inflation([*honest, *leaky])
   return {row['model']: row for row in found}
 
@@ -57,8 +64,11 @@ def test_where_identity_tells_nothing_there_is_no_inflation_to_speak_of():
 
 def test_shuffled_windows_know_their_trial():
   rng = np.random.default_rng(0)
-  trials = [trial(s, k, valence=float(rng.choice([2, 8]))) for s in range(1, 9)
-            for k in range(1, 6)]
+  trials = [
+    trial(s, k, valence=float(rng.choice([2, 8])))
+    for s in range(1, 9)
+    for k in range(1, 6)
+  ]
   looks = rng.normal(0, 1, (40, 6))  # each trial's own, of no meaning
   index, numbers = np.repeat(np.arange(40), 6), np.tile(np.arange(6), 40)
   features = looks[index] + rng.normal(0, 0.1, (240, 6))
@@ -66,8 +76,9 @@ def test_shuffled_windows_know_their_trial():
   rows = leak_meter.classic_windows(folds, trials, features, index, numbers)
   assert len(rows) == 2 * 2 * 240
   assert {(r.subject, r.trial, r.window) for r in rows if r.split == WINDOWS} == {
-      (t.subject, t.trial, w) for t in trials for w in range(6)}
-  svm, = (r for r in leak_meter.inflation(rows) if r['model'] == 'svm')
+    (t.subject, t.trial, w) for t in trials for w in range(6)
+  }
+  (svm,) = (r for r in leak_meter.inflation(rows) if r['model'] == 'svm')
   assert svm['split'] == WINDOWS and svm['claimed'] > 0.9 > 0.7 > svm['honest']
 
 
@@ -81,12 +92,17 @@ def test_windows_lie_one_after_the_other(tmp_path):
 
 def test_inflation_is_of_macro_f1():
   def rows(split, said):
-    return [Told(split, 'm', 't', subject, 1, -1, label, score)
-            for subject, (label, score) in enumerate(said)]
+    return [
+      Told(split, 'm', 't', subject, 1, -1, label, score)
+      for subject, (label, score) in enumerate(said)
+    ]
 
-  found, = leak_meter.inflation([
-      *rows(HONEST, [(1, .9), (1, .1), (0, .9), (0, .1)]),
-      *rows(TRIALS, [(1, .9), (1, .9), (0, .9), (0, .1)])])
+  (found,) = leak_meter.inflation(
+    [
+      *rows(HONEST, [(1, 0.9), (1, 0.1), (0, 0.9), (0, 0.1)]),
+      *rows(TRIALS, [(1, 0.9), (1, 0.9), (0, 0.9), (0, 0.1)]),
+    ]
+  )
   assert found['honest'] == pytest.approx(0.5)
   assert found['claimed'] == pytest.approx((0.8 + 2 / 3) / 2)
   text = leak_meter.table([found])
@@ -97,7 +113,7 @@ def test_its_file_is_no_predictions_file(tmp_path):
   path = tmp_path / 'leak_meter.csv'
   leak_meter.write(path, [Told(TRIALS, 'svm', 'valence', 1, 2, -1, 1, 0.75)])
   with path.open(newline='') as file:
-    row, = csv.DictReader(file)
+    (row,) = csv.DictReader(file)
   assert row['split'] == TRIALS and row['score'] == '0.75'
   with pytest.raises(InputError, match='columns'):
     read_predictions(path)

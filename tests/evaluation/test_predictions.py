@@ -13,10 +13,12 @@ from mvp_jax.evaluation.predictions import (
 
 HEADER = 'dataset,subject,trial,stimulus,fold,seed,model,target,rating,label,score'
 FULL = f'{HEADER},predicted_rating'
-ROWS = ['deap,1,5,7,0,0,fusion,valence,6.96,1,0.75',
-        'deap,1,5,7,0,0,class_prior,valence,6.96,1,0.5',
-        'deap,2,1,N1,1,0,fusion,valence,3.0,0,0.0',
-        'deap,2,1,N1,1,0,class_prior,valence,3.0,0,1.0']
+ROWS = [
+  'deap,1,5,7,0,0,fusion,valence,6.96,1,0.75',
+  'deap,1,5,7,0,0,class_prior,valence,6.96,1,0.5',
+  'deap,2,1,N1,1,0,fusion,valence,3.0,0,0.0',
+  'deap,2,1,N1,1,0,class_prior,valence,3.0,0,1.0',
+]
 
 
 def write(path, rows, header=HEADER):
@@ -35,7 +37,9 @@ def test_columns_are_those_promised():
 
 def test_reads_what_is_written_by_hand(path):
   first, *_, last = read_predictions(write(path, ROWS))
-  assert first == Prediction('deap', 1, 5, '7', 0, 0, 'fusion', 'valence', 6.96, 1, .75)
+  assert first == Prediction(
+    'deap', 1, 5, '7', 0, 0, 'fusion', 'valence', 6.96, 1, 0.75
+  )
   assert last.stimulus == 'N1' and last.score == 1.0
 
 
@@ -63,27 +67,45 @@ def test_round_trip_is_exact(path, predictions):
 
 
 def test_numpy_scalars_lose_nothing(path):
-  score = np.float32(.1)
-  row = Prediction('deap', np.int64(1), np.int32(2), '3', np.int64(0), 0, 'fusion',
-                   'valence', np.float32(6.96), np.bool_(True), score)
+  score = np.float32(0.1)
+  row = Prediction(
+    'deap',
+    np.int64(1),
+    np.int32(2),
+    '3',
+    np.int64(0),
+    0,
+    'fusion',
+    'valence',
+    np.float32(6.96),
+    np.bool_(True),
+    score,
+  )
   write_predictions(path, [row])
   assert read_predictions(path)[0].score == float(score)
   assert read_predictions(path)[0].label == 1
 
 
 def test_text_with_commas_and_quotes_survives(path):
-  row = Prediction('a,"b"', 1, 1, '=1+1', 0, 0, 'fusion', 'valence', 6.0, 1, .5)
+  row = Prediction('a,"b"', 1, 1, '=1+1', 0, 0, 'fusion', 'valence', 6.0, 1, 0.5)
   write_predictions(path, [row])
   assert read_predictions(path) == [row]
 
 
-@pytest.mark.parametrize('change, message', [
-    ({'score': float('nan')}, 'score'), ({'score': 1.01}, 'score'),
-    ({'score': -.01}, 'score'), ({'rating': float('inf')}, 'rating'),
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'score': float('nan')}, 'score'),
+    ({'score': 1.01}, 'score'),
+    ({'score': -0.01}, 'score'),
+    ({'rating': float('inf')}, 'rating'),
     ({'predicted_rating': float('nan')}, 'predicted_rating is nan'),
-    ({'label': 2}, 'label'), ({'model': ''}, 'model'), ({'model': 'coin'}, 'coin'),
+    ({'label': 2}, 'label'),
+    ({'model': ''}, 'model'),
+    ({'model': 'coin'}, 'coin'),
     ({'stimulus': 'a\nb'}, 'stimulus'),
-])
+  ],
+)
 def test_bad_values_leave_the_old_file(path, predictions, change, message):
   write_predictions(path, predictions)
   before = path.read_bytes()
@@ -93,7 +115,9 @@ def test_bad_values_leave_the_old_file(path, predictions, change, message):
   assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize('rows, message', [
+@pytest.mark.parametrize(
+  'rows, message',
+  [
     ([*ROWS, ROWS[0]], 'line 6 .*twice'),
     (ROWS[:3], 'line 4.*subject 2 trial 1.*no row for class_prior'),
     (ROWS[1:], 'line 2.*no row for fusion'),
@@ -101,10 +125,13 @@ def test_bad_values_leave_the_old_file(path, predictions, change, message):
     ([ROWS[0], ROWS[1].replace('6.96', '6.9'), *ROWS[2:]], 'line 3 .*rating'),
     ([ROWS[0], ROWS[1].replace(',7,0,0', ',7,1,0'), *ROWS[2:]], 'line 3 .*fold'),
     ([ROWS[0].replace('deap,1', 'deap,one')], "line 2: subject is 'one'"),
-    ([ROWS[0] + ',9'], 'line 2: 12 values'), ([''], 'line 2: 0 values'),
+    ([ROWS[0] + ',9'], 'line 2: 12 values'),
+    ([''], 'line 2: 0 values'),
     ([ROWS[0].replace('0.75', 'high')], "line 2: score is 'high'"),
-    (['deap,"1'], 'line 2'), ([], 'no predictions'),
-])
+    (['deap,"1'], 'line 2'),
+    ([], 'no predictions'),
+  ],
+)
 def test_bad_rows_are_named(path, rows, message):
   with pytest.raises(InputError, match=message) as caught:
     read_predictions(write(path, rows))
@@ -132,6 +159,8 @@ def test_bad_files_are_named(path):
 
 
 def test_the_same_trial_under_another_seed_is_no_duplicate(path):
-  other = [row.replace(',0,fusion', ',1,fusion').replace(',0,class', ',1,class')
-           for row in ROWS]
+  other = [
+    row.replace(',0,fusion', ',1,fusion').replace(',0,class', ',1,class')
+    for row in ROWS
+  ]
   assert len(read_predictions(write(path, [*ROWS, *other]))) == 8

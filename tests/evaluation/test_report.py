@@ -41,8 +41,11 @@ class Page(HTMLParser):
 
   def handle_starttag(self, tag, attributes):
     self.tags.append(tag)
-    self.resources += [value for name, value in attributes
-                       if name in ('src', 'href', 'srcset', 'data', 'action')]
+    self.resources += [
+      value
+      for name, value in attributes
+      if name in ('src', 'href', 'srcset', 'data', 'action')
+    ]
     assert not [name for name, _ in attributes if name.startswith('on')]
     if tag not in VOID:
       self.open.append(tag)
@@ -90,19 +93,36 @@ def test_whole_report(workdir, predictions):
   for target in ('valence', 'arousal'):
     for model in ('fusion', 'video', 'physio', 'class_prior'):
       rows = [r for r in predictions if (r.target, r.model) == (target, model)]
-      score = f1_score([r.label for r in rows], [int(r.score >= .5) for r in rows],
-                       average='macro')
+      score = f1_score(
+        [r.label for r in rows], [int(r.score >= 0.5) for r in rows], average='macro'
+      )
       shown = f'{score:.3f}'[1:] + ' ['
       assert any(cell.startswith(shown) for cell in page.cells)
       assert f'| {shown}' in markdown
-  for text in ('s03_trial07', 'abc1234', '0.10.2', '123,456', '61.2', '"seed": 0',
-               'Checked: no fold tests on a subject',
-               'Checked: no test subject is among', 'held-out trials of fusion: of '
-               'each class the surest right trial, and the two surest wrong ones',
-               'mean over layers and heads, 1 = evenly'):
+  for text in (
+    's03_trial07',
+    'abc1234',
+    '0.10.2',
+    '123,456',
+    '61.2',
+    '"seed": 0',
+    'Checked: no fold tests on a subject',
+    'Checked: no test subject is among',
+    'held-out trials of fusion: of '
+    'each class the surest right trial, and the two surest wrong ones',
+    'mean over layers and heads, 1 = evenly',
+  ):
     assert text in page.text and text in markdown
-  for name in ('scores', 'subjects', 'calibration', 'confusions', 'labels',
-               'learning_curves', 'cases_1', 'cases_2'):
+  for name in (
+    'scores',
+    'subjects',
+    'calibration',
+    'confusions',
+    'labels',
+    'learning_curves',
+    'cases_1',
+    'cases_2',
+  ):
     png = (workdir / 'figures' / f'{name}.png').read_bytes()
     assert png.startswith(b'\x89PNG')
     assert f'(figures/{name}.png)' in markdown
@@ -116,20 +136,41 @@ def test_long_names_beside_an_axis_are_told_apart():
   assert endless.count('\n') == 1 and len(endless) < 50 and endless.endswith('…')
 
 
-AUDIT = {'passed': True, 'checks': [
-    {'name': 'trials', 'passed': True, 'detail': 'each of 160 trials once'}]}
+AUDIT = {
+  'passed': True,
+  'checks': [{'name': 'trials', 'passed': True, 'detail': 'each of 160 trials once'}],
+}
 
 
 def test_audit_protocol_and_leak_meter_are_shown(workdir):
-  meter = {'target': 'valence', 'model': 'fusion', 'split': 'other trials',
-           'honest': .61, 'claimed': .93, 'inflation': .32, 'low': .2, 'high': .4}
+  meter = {
+    'target': 'valence',
+    'model': 'fusion',
+    'split': 'other trials',
+    'honest': 0.61,
+    'claimed': 0.93,
+    'inflation': 0.32,
+    'low': 0.2,
+    'high': 0.4,
+  }
   shutil.rmtree(workdir / 'cases')
-  rewrite_run(workdir, audit=AUDIT, protocol='leave_one_subject_out',
-              threshold='subject_median', leak_meter=[meter])
+  rewrite_run(
+    workdir,
+    audit=AUDIT,
+    protocol='leave_one_subject_out',
+    threshold='subject_median',
+    leak_meter=[meter],
+  )
   page, markdown = made(workdir)
-  for text in ('Protocol: leave one subject out, 4 folds.', 'Leak audit: passed (1',
-               'above the subject median of the ratings', '1 of 161 trials lost',
-               'each of 160 trials once', 'NOT RESULTS', '+.320 [.200, .400]'):
+  for text in (
+    'Protocol: leave one subject out, 4 folds.',
+    'Leak audit: passed (1',
+    'above the subject median of the ratings',
+    '1 of 161 trials lost',
+    'each of 160 trials once',
+    'NOT RESULTS',
+    '+.320 [.200, .400]',
+  ):
     assert text in page.text and text in markdown
   assert 'Checked: no fold tests on a subject' not in page.text  # the audit does
 
@@ -162,9 +203,10 @@ def test_tables_hold_what_the_report_shows(workdir, predictions):
       for name, metric in (('macro-F1', 'macro_f1'), ('AUROC', 'auroc')):
         expected = result.scores[model][metric]
         assert [row[name], row[f'{name} low'], row[f'{name} high']] == pytest.approx(
-            [expected.value, expected.low, expected.high])
+          [expected.value, expected.low, expected.high]
+        )
   assert 'CCC' not in table
-  assert table.loc['valence', 'best possible']['accuracy'] == .9155
+  assert table.loc['valence', 'best possible']['accuracy'] == 0.9155
   pairs = pandas.read_csv(workdir / 'tables' / 'comparisons.csv')
   assert {'macro-F1', 'macro-F1 p', 'macro-F1 p holm'} <= set(pairs)
   assert len(pandas.read_csv(workdir / 'tables' / 'subjects.csv')) == 2 * 8 * 5
@@ -174,14 +216,20 @@ def test_tables_hold_what_the_report_shows(workdir, predictions):
     assert f'\\{rule}' in latex
 
 
-@pytest.mark.parametrize('subjects, models', [
-    (1, ('fusion',)), (2, ('video', 'class_prior')), (3, ('class_prior',))])
+@pytest.mark.parametrize(
+  'subjects, models',
+  [(1, ('fusion',)), (2, ('video', 'class_prior')), (3, ('class_prior',))],
+)
 @pytest.mark.parametrize('one_class', [True, False])
 def test_little_is_enough(tmp_path, predictions, subjects, models, one_class):
-  write_predictions(tmp_path / 'predictions.csv', [
+  write_predictions(
+    tmp_path / 'predictions.csv',
+    [
       dataclasses.replace(row, label=row.label * (not one_class))
       for row in predictions
-      if row.subject <= subjects and row.model in models and row.target == 'valence'])
+      if row.subject <= subjects and row.model in models and row.target == 'valence'
+    ],
+  )
   page, _ = made(tmp_path)
   assert 'The result' in page.text
 
@@ -207,13 +255,15 @@ def test_no_banner_on_real_data(workdir):
 @pytest.mark.parametrize('synthetic', [True, False])
 def test_every_figure_says_synthetic(predictions, synthetic):
   results = evaluate(predictions)
-  losses = {'fold0/fusion': {'train': (np.arange(3.), np.ones(3))}}
-  for figure in (score_figures.scores(results, None, synthetic),
-                 score_figures.subjects(results, synthetic),
-                 score_figures.calibration(results, synthetic),
-                 figures.labels(predictions, 5.0, synthetic),
-                 figures.learning_curves(losses, synthetic),
-                 score_figures.confusions(results, synthetic)):
+  losses = {'fold0/fusion': {'train': (np.arange(3.0), np.ones(3))}}
+  for figure in (
+    score_figures.scores(results, None, synthetic),
+    score_figures.subjects(results, synthetic),
+    score_figures.calibration(results, synthetic),
+    figures.labels(predictions, 5.0, synthetic),
+    figures.learning_curves(losses, synthetic),
+    score_figures.confusions(results, synthetic),
+  ):
     assert ('SYNTHETIC' in [text.get_text() for text in figure.texts]) == synthetic
 
 
@@ -224,20 +274,43 @@ def test_predictions_alone_are_enough(workdir):
   page, markdown = made(workdir)
   assert 'SYNTHETIC' not in page.text
   assert 'run.json is absent: whether these data are synthetic is not known' in (
-      page.text)
-  for text in ('there are no files in cases/', 'metrics.jsonl is missing',
-               'config.json is absent', 'subject independence is not checked',
-               'what the video encoder was trained on is not known'):
+    page.text
+  )
+  for text in (
+    'there are no files in cases/',
+    'metrics.jsonl is missing',
+    'config.json is absent',
+    'subject independence is not checked',
+    'what the video encoder was trained on is not known',
+  ):
     assert text in page.text and text in markdown
 
 
-@pytest.mark.parametrize('key', [
-    'dataset', 'synthetic', 'ceiling', 'git', 'versions', 'seconds', 'encoder', 'folds',
-    'trials_in', 'trials_out', 'losses', 'threshold', 'device', 'parameters', 'audit',
-    'protocol', 'leak_meter'])
+@pytest.mark.parametrize(
+  'key',
+  [
+    'dataset',
+    'synthetic',
+    'ceiling',
+    'git',
+    'versions',
+    'seconds',
+    'encoder',
+    'folds',
+    'trials_in',
+    'trials_out',
+    'losses',
+    'threshold',
+    'device',
+    'parameters',
+    'audit',
+    'protocol',
+    'leak_meter',
+  ],
+)
 def test_any_fact_may_be_missing_or_odd(workdir, key, monkeypatch):
   drawn = mock.Mock()
-  drawn.png.return_value = figures.png(Figure(figsize=(.1, .1)))
+  drawn.png.return_value = figures.png(Figure(figsize=(0.1, 0.1)))
   monkeypatch.setattr(run_sections, 'figures', drawn)
   monkeypatch.setattr(run_sections, 'case_figures', drawn)
   monkeypatch.setattr(score_sections, 'score_figures', drawn)
@@ -258,16 +331,32 @@ def test_missing_or_broken_files(workdir, tmp_path, capsys):
 
 
 def test_everything_from_files_is_escaped(workdir, predictions):
-  evil = ('$x^$ <script>alert(1)</script>|[a](http://evil.example)'
-          '![b](http://evil.example)')
-  write_predictions(workdir / 'predictions.csv', [
-      dataclasses.replace(row, dataset=evil, target=evil + row.target,
-                          model=evil if row.model == 'video' else row.model)
-      for row in predictions])
-  rewrite_run(workdir, git=evil, device=evil, losses={evil: [evil]},
-              versions={evil: evil}, seconds={evil: 1.0}, parameters={evil: evil},
-              encoder={evil: evil, 'trained_on_subjects': [evil]},
-              folds=[{'fold': 0, 'test_subjects': [evil]}])
+  evil = (
+    '$x^$ <script>alert(1)</script>|[a](http://evil.example)![b](http://evil.example)'
+  )
+  write_predictions(
+    workdir / 'predictions.csv',
+    [
+      dataclasses.replace(
+        row,
+        dataset=evil,
+        target=evil + row.target,
+        model=evil if row.model == 'video' else row.model,
+      )
+      for row in predictions
+    ],
+  )
+  rewrite_run(
+    workdir,
+    git=evil,
+    device=evil,
+    losses={evil: [evil]},
+    versions={evil: evil},
+    seconds={evil: 1.0},
+    parameters={evil: evil},
+    encoder={evil: evil, 'trained_on_subjects': [evil]},
+    folds=[{'fold': 0, 'test_subjects': [evil]}],
+  )
   (workdir / 'config.json').write_text(json.dumps({evil: evil}))
   for file in (workdir / 'cases').iterdir():
     with np.load(file) as arrays:
@@ -287,8 +376,11 @@ def test_everything_from_files_is_escaped(workdir, predictions):
 def test_a_shared_subject_is_told(workdir, run_facts):
   shutil.rmtree(workdir / 'cases')
   run_facts['folds'][0]['train_subjects'].append(5)
-  rewrite_run(workdir, folds=run_facts['folds'],
-              encoder={'source': 'x', 'trained_on_subjects': [2, 3, 4, 30]})
+  rewrite_run(
+    workdir,
+    folds=run_facts['folds'],
+    encoder={'source': 'x', 'trained_on_subjects': [2, 3, 4, 30]},
+  )
   page, _ = made(workdir)
   assert 'NOT subject-independent as far as can be seen: fold 0 tests on' in page.text
   assert 'subjects 5, which it also trains or validates on' in page.text
@@ -299,11 +391,18 @@ def test_curves_last_step_wins_and_half_lines_are_counted(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   assert files.read_curves(path) is None
   line = {'run': 'fold0/fusion', 'split': 'train'}
-  path.write_text('\n'.join([
-      json.dumps(line | {'step': 10, 'loss': 3.0}),
-      json.dumps(line | {'step': 0, 'loss': 4.0}),
-      json.dumps(line | {'step': 10, 'loss': 2.0}),
-      json.dumps(line | {'step': 20, 'rate': 2.0}), '{"run": "fold0/fus', '[]']))
+  path.write_text(
+    '\n'.join(
+      [
+        json.dumps(line | {'step': 10, 'loss': 3.0}),
+        json.dumps(line | {'step': 0, 'loss': 4.0}),
+        json.dumps(line | {'step': 10, 'loss': 2.0}),
+        json.dumps(line | {'step': 20, 'rate': 2.0}),
+        '{"run": "fold0/fus',
+        '[]',
+      ]
+    )
+  )
   curves, unreadable = files.read_curves(path)
   steps, losses = curves['fold0/fusion']['train']
   assert steps.tolist() == [0, 10] and losses.tolist() == [4, 2]

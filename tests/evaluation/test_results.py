@@ -11,13 +11,14 @@ from mvp_jax.evaluation.metrics import SCORES
 def by_hand(predictions, target, model):
   rows = [row for row in predictions if row.target == target and row.model == model]
   labels = [row.label for row in rows]
-  said = [int(row.score >= .5) for row in rows]
+  said = [int(row.score >= 0.5) for row in rows]
   return rows, labels, said
 
 
 def test_scores_are_those_of_scikit_learn_whatever_the_row_order(predictions):
-  shuffled = [predictions[i] for i in
-              np.random.default_rng(0).permutation(len(predictions))]
+  shuffled = [
+    predictions[i] for i in np.random.default_rng(0).permutation(len(predictions))
+  ]
   for rows in (predictions, shuffled):
     found = {result.target: result for result in results.evaluate(rows)}
     assert set(found) == {'valence', 'arousal'}
@@ -29,7 +30,8 @@ def test_scores_are_those_of_scikit_learn_whatever_the_row_order(predictions):
         _, labels, said = by_hand(predictions, target, source)
         scores = result.scores[model]
         assert scores['macro_f1'].value == pytest.approx(
-            f1_score(labels, said, average='macro'))
+          f1_score(labels, said, average='macro')
+        )
         assert scores['f1'].value == pytest.approx(f1_score(labels, said))
         assert scores['accuracy'].value == pytest.approx(accuracy_score(labels, said))
         accuracy = scores['accuracy']
@@ -49,35 +51,46 @@ def test_differences_and_folds(predictions):
     for (a, b), difference in result.differences.items():
       for name, gain in difference.items():
         assert gain.value == pytest.approx(
-            result.scores[a][name].value - result.scores[b][name].value, nan_ok=True)
+          result.scores[a][name].value - result.scores[b][name].value, nan_ok=True
+        )
     assert ('fusion', 'video') in result.differences
     assert ('video', 'physio') not in result.differences
     rows, *_ = by_hand(predictions, result.target, 'video')
     for fold in result.folds:
       here = [row for row in rows if row.fold == fold.fold]
       assert fold.trials == len(here) == 40 and fold.subjects == 2
-      assert fold.macro_f1['video'] == pytest.approx(f1_score(
-          [row.label for row in here], [int(row.score >= .5) for row in here],
-          average='macro'))
+      assert fold.macro_f1['video'] == pytest.approx(
+        f1_score(
+          [row.label for row in here],
+          [int(row.score >= 0.5) for row in here],
+          average='macro',
+        )
+      )
 
 
 def test_seeds_are_averaged_and_subjects_stay_one_cluster(predictions):
   again = [dataclasses.replace(row, seed=1) for row in predictions]
-  for one, two in zip(results.evaluate(predictions),
-                      results.evaluate(predictions + again), strict=True):
+  for one, two in zip(
+    results.evaluate(predictions), results.evaluate(predictions + again), strict=True
+  ):
     assert (two.trials, two.seeds, two.subjects) == (one.trials, 2, one.subjects)
     for name in ('macro_f1', 'auroc', 'ece', 'aurc'):
       found = one.scores['fusion'][name], two.scores['fusion'][name]
       assert dataclasses.astuple(found[0]) == pytest.approx(
-          dataclasses.astuple(found[1]), nan_ok=True)
+        dataclasses.astuple(found[1]), nan_ok=True
+      )
     assert len(two.folds) == 2 * len(one.folds)
 
 
 def test_a_score_is_the_mean_of_those_of_the_seeds(predictions):
   rng = np.random.default_rng(5)
-  other = [dataclasses.replace(row, seed=1, score=float(rng.random()))
-           if row.model == 'video' else dataclasses.replace(row, seed=1)
-           for row in predictions if row.subject != 8]  # held out by seed 0 alone
+  other = [
+    dataclasses.replace(row, seed=1, score=float(rng.random()))
+    if row.model == 'video'
+    else dataclasses.replace(row, seed=1)
+    for row in predictions
+    if row.subject != 8
+  ]  # held out by seed 0 alone
   result = results.evaluate(predictions + other)[0]
   by_seed = []
   for rows in (predictions, other):
@@ -89,19 +102,23 @@ def test_a_score_is_the_mean_of_those_of_the_seeds(predictions):
   assert result.subjects == 8
   single = results.evaluate([r for r in predictions if r.subject == 8])[0]
   assert result.by_subject['video'][7, at] == pytest.approx(
-      single.scores['video']['macro_f1'].value)
+    single.scores['video']['macro_f1'].value
+  )
 
 
 def test_subjects_of_one_class_have_no_auroc_and_stop_nothing(predictions):
-  rows = [dataclasses.replace(row, label=1) if row.subject == 3 else row
-          for row in predictions]
+  rows = [
+    dataclasses.replace(row, label=1) if row.subject == 3 else row
+    for row in predictions
+  ]
   result = results.evaluate(rows)[0]
   assert result.both_classes == (True, True, False, *[True] * 5)
   aurocs = result.by_subject['fusion'][:, SCORES.index('auroc')]
   assert np.flatnonzero(np.isnan(aurocs)).tolist() == [2]
   mine = [r for r in rows if (r.subject, r.model, r.target) == (1, 'fusion', 'valence')]
-  assert aurocs[0] == pytest.approx(roc_auc_score(
-      [r.label for r in mine], [r.score for r in mine]))
+  assert aurocs[0] == pytest.approx(
+    roc_auc_score([r.label for r in mine], [r.score for r in mine])
+  )
   assert np.isfinite(result.scores['fusion']['auroc'].low)
   one = results.evaluate([dataclasses.replace(row, label=1) for row in rows])[0]
   assert np.isnan(one.scores['fusion']['auroc'].value) and not one.has('auroc')
@@ -114,16 +131,23 @@ def test_equal_numbers_of_two_corpora_are_two_subjects(predictions):
 
 
 def test_predicted_ratings_have_a_concordance(predictions):
-  rows = [dataclasses.replace(row, predicted_rating=row.rating)
-          if row.model == 'fusion' else row for row in predictions]
+  rows = [
+    dataclasses.replace(row, predicted_rating=row.rating)
+    if row.model == 'fusion'
+    else row
+    for row in predictions
+  ]
   result = results.evaluate(rows)[0]
   assert result.scores['fusion']['ccc'].value == pytest.approx(1)
   assert np.isnan(result.scores['video']['ccc'].value) and result.has('ccc')
 
 
 def test_models_of_several_runs_are_compared_on_common_trials(predictions):
-  rows = [row for row in predictions
-          if row.model == 'video' or (row.model == 'physio' and row.trial > 2)]
+  rows = [
+    row
+    for row in predictions
+    if row.model == 'video' or (row.model == 'physio' and row.trial > 2)
+  ]
   common, dropped = results.common_trials(rows)
   assert dropped == 2 * 8 * 2
   result = results.evaluate(common, main='physio')[0]

@@ -17,11 +17,11 @@ def predictions():
 
 def by_hand(predictions, target, model):
   rows = [row for row in predictions if row.target == target and row.model == model]
-  return [row.label for row in rows], [int(row.score >= .5) for row in rows]
+  return [row.label for row in rows], [int(row.score >= 0.5) for row in rows]
 
 
 def test_reading_says_what_the_intervals_allow(predictions):
-  ceiling = {'valence': {'macro_f1': .5}, 'arousal': {'macro_f1': 1.0}}
+  ceiling = {'valence': {'macro_f1': 0.5}, 'arousal': {'macro_f1': 1.0}}
   valence, arousal = evaluate(predictions)
   said = ' '.join(summary.reading(valence, ceiling))
   assert 'fusion beats physio alone by +.' in said
@@ -36,18 +36,26 @@ def test_reading_says_what_the_intervals_allow(predictions):
 
 
 def test_a_model_that_is_always_wrong_is_said_to_be_below(predictions):
-  wrong = [row if row.model == 'class_prior' else
-           dataclasses.replace(row, score=1.0 - row.label) for row in predictions]
-  wrong = [dataclasses.replace(row, score=float(row.label))
-           if row.model == 'video' else row for row in wrong]
+  wrong = [
+    row
+    if row.model == 'class_prior'
+    else dataclasses.replace(row, score=1.0 - row.label)
+    for row in predictions
+  ]
+  wrong = [
+    dataclasses.replace(row, score=float(row.label)) if row.model == 'video' else row
+    for row in wrong
+  ]
   said = ' '.join(summary.reading(evaluate(wrong)[0]))
   assert 'fusion: macro-F1 .00 [.00, .00], below the class-prior coin' in said
   assert 'fusion is worse than video alone by -1.00 [-1.00, -1.00], p' in said
 
 
 def test_too_few_subjects_are_said_to_show_nothing(predictions):
-  for subjects, message in ((9, 'only large differences'),
-                            (8, 'with 8 comparisons not even the clearest')):
+  for subjects, message in (
+    (9, 'only large differences'),
+    (8, 'with 8 comparisons not even the clearest'),
+  ):
     results = evaluate([row for row in predictions if row.subject <= subjects])
     assert f'only {subjects} test subjects' in summary.caution(results)
     assert message in summary.caution(results)
@@ -57,10 +65,14 @@ def test_too_few_subjects_are_said_to_show_nothing(predictions):
 def test_baselines_are_read_too(predictions):
   rng = np.random.default_rng(9)
   prior = [row for row in predictions if row.model == 'class_prior']
-  good = [dataclasses.replace(row, model='svm', score=.95 if row.label else .05)
-          for row in prior]
-  poor = [dataclasses.replace(row, model='stimulus_mean', score=float(rng.random()))
-          for row in prior]
+  good = [
+    dataclasses.replace(row, model='svm', score=0.95 if row.label else 0.05)
+    for row in prior
+  ]
+  poor = [
+    dataclasses.replace(row, model='stimulus_mean', score=float(rng.random()))
+    for row in prior
+  ]
   result = {r.target: r for r in evaluate(good + predictions + poor)}['arousal']
   assert result.models == ('fusion', 'video', 'physio')
   assert result.baselines == ('majority', 'coin', 'stimulus_mean', 'svm')
@@ -85,30 +97,45 @@ def test_without_class_prior_and_fusion(predictions):
 
 
 def test_table_for_the_terminal(predictions):
-  table = summary.summary_table(predictions, {'valence': {'macro_f1': .9155}})
+  table = summary.summary_table(predictions, {'valence': {'macro_f1': 0.9155}})
   labels, said = by_hand(predictions, 'arousal', 'fusion')
   assert summary.number(f1_score(labels, said, average='macro')) in table
   assert 'majority class' in table and 'class-prior coin' in table
   assert table.count('best possible') == 1
 
 
-@pytest.mark.parametrize('value, digits, sign, text', [
-    (.8812, 3, False, '.881'), (.31, 2, True, '+.31'), (-.05, 2, False, '-.05'),
-    (1.0, 2, False, '1.00'), (.99996, 3, False, '1.000'), (0.0, 3, False, '.000'),
-    (-1.0, 2, True, '-1.00'), (float('nan'), 3, False, 'n/a'),
-    (.9996, 3, False, '1.000'), (-.0001, 2, True, '+.00'),
-])
+@pytest.mark.parametrize(
+  'value, digits, sign, text',
+  [
+    (0.8812, 3, False, '.881'),
+    (0.31, 2, True, '+.31'),
+    (-0.05, 2, False, '-.05'),
+    (1.0, 2, False, '1.00'),
+    (0.99996, 3, False, '1.000'),
+    (0.0, 3, False, '.000'),
+    (-1.0, 2, True, '-1.00'),
+    (float('nan'), 3, False, 'n/a'),
+    (0.9996, 3, False, '1.000'),
+    (-0.0001, 2, True, '+.00'),
+  ],
+)
 def test_number(value, digits, sign, text):
   assert summary.number(value, digits, sign) == text
 
 
-@pytest.mark.parametrize('p, text', [
-    (.0123, 'p = .012'), (.0004, 'p < .001'), (1.0, 'p = 1.000'),
-    (float('nan'), 'p n/a')])
+@pytest.mark.parametrize(
+  'p, text',
+  [
+    (0.0123, 'p = .012'),
+    (0.0004, 'p < .001'),
+    (1.0, 'p = 1.000'),
+    (float('nan'), 'p n/a'),
+  ],
+)
 def test_p_value(p, text):
   assert summary.p_value(p).replace('\u00a0', ' ') == text
 
 
 def test_interval():
-  assert summary.interval(Estimate(.31, .26, .36), 2, True) == '+.31 [.26, .36]'
-  assert summary.interval(Estimate(.31), 2) == '.31'
+  assert summary.interval(Estimate(0.31, 0.26, 0.36), 2, True) == '+.31 [.26, .36]'
+  assert summary.interval(Estimate(0.31), 2) == '.31'

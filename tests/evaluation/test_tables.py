@@ -10,31 +10,53 @@ from mvp_jax.evaluation.results import evaluate
 from mvp_jax.evaluation.statistics import Difference, Estimate
 
 HEADER = ['target', 'model_1', 'F1', 'gain']
-ROWS = [['valence', 'a&b_{x}', Estimate(.5, .25, .75),
-         Difference(.1, 0., .2, .01, .03)],
-        ['valence', '50 % ~ c', .125, ''],
-        ['arousal', 'd', float('nan'), '[x]']]
+ROWS = [
+  [
+    'valence',
+    'a&b_{x}',
+    Estimate(0.5, 0.25, 0.75),
+    Difference(0.1, 0.0, 0.2, 0.01, 0.03),
+  ],
+  ['valence', '50 % ~ c', 0.125, ''],
+  ['arousal', 'd', float('nan'), '[x]'],
+]
 
 
 def test_csv_has_all_digits_in_columns_of_their_own():
   table = list(csv.reader(io.StringIO(tables.to_csv(HEADER, ROWS))))
   assert table == [
-      ['target', 'model_1', 'F1', 'F1 low', 'F1 high', 'gain', 'gain low', 'gain high',
-       'gain p', 'gain p holm'],
-      ['valence', 'a&b_{x}', '0.5', '0.25', '0.75', '0.1', '0.0', '0.2', '0.01',
-       '0.03'],
-      ['valence', '50 % ~ c', '0.125', '', '', '', '', '', '', ''],
-      ['arousal', 'd', '', '', '', '[x]', '', '', '', '']]
+    [
+      'target',
+      'model_1',
+      'F1',
+      'F1 low',
+      'F1 high',
+      'gain',
+      'gain low',
+      'gain high',
+      'gain p',
+      'gain p holm',
+    ],
+    ['valence', 'a&b_{x}', '0.5', '0.25', '0.75', '0.1', '0.0', '0.2', '0.01', '0.03'],
+    ['valence', '50 % ~ c', '0.125', '', '', '', '', '', '', ''],
+    ['arousal', 'd', '', '', '', '[x]', '', '', '', ''],
+  ]
 
 
 def test_latex_is_escaped_and_ruled():
   assert tables.to_latex(HEADER, ROWS).splitlines() == [
-      '% \\usepackage{booktabs}', '\\begin{tabular}{llrr}', '\\toprule',
-      'target & model\\_1 & F1 & gain \\\\', '\\midrule',
-      'valence & a\\&b\\_\\{x\\} & .500 [.250, .750] & '
-      '+.100 [.000, .200], p~=~.030 \\\\',
-      'valence & 50 \\% \\textasciitilde{} c & .125 &  \\\\', '\\midrule',
-      'arousal & d & n/a & {[x]} \\\\', '\\bottomrule', '\\end{tabular}']
+    '% \\usepackage{booktabs}',
+    '\\begin{tabular}{llrr}',
+    '\\toprule',
+    'target & model\\_1 & F1 & gain \\\\',
+    '\\midrule',
+    'valence & a\\&b\\_\\{x\\} & .500 [.250, .750] & +.100 [.000, .200], p~=~.030 \\\\',
+    'valence & 50 \\% \\textasciitilde{} c & .125 &  \\\\',
+    '\\midrule',
+    'arousal & d & n/a & {[x]} \\\\',
+    '\\bottomrule',
+    '\\end{tabular}',
+  ]
 
 
 def test_no_rows_and_both_files(tmp_path):
@@ -87,9 +109,13 @@ def _read_latex(text):
 
 def test_latex_is_what_tex_reads(tmp_path, predictions):
   names = {'video': _EVIL, 'fusion': 'fusion', 'class_prior': 'class_prior'}
-  rows = [dataclasses.replace(row, model=names[row.model], dataset='a_b',
-                              target=f'{row.target}_% {_EVIL[5:]}')
-          for row in predictions if row.model in names]
+  rows = [
+    dataclasses.replace(
+      row, model=names[row.model], dataset='a_b', target=f'{row.target}_% {_EVIL[5:]}'
+    )
+    for row in predictions
+    if row.model in names
+  ]
   score_sections.write_tables(tmp_path, evaluate(rows, resamples=10))
   for name in ('scores', 'comparisons', 'intervals', 'subjects', 'seeds'):
     with (tmp_path / f'{name}.csv').open(newline='') as file:
@@ -97,18 +123,39 @@ def test_latex_is_what_tex_reads(tmp_path, predictions):
     found = _read_latex((tmp_path / f'{name}.tex').read_text())
     assert len(found) == len(plain) > 1
     for cells, row in zip(found, plain, strict=True):  # texts are the first columns
-      text = re.sub(r'\$([<>|])\$', r'\1', cells[0]).replace('$-$', '−').replace(
-          '$\\pm$', '±').replace('--', '–').replace('{}', '')  # noqa: RUF001
-      for command, meant in (('\\textasciitilde', '~'), ('\\textasciicircum', '^'),
-                             ('\\textbackslash', '\\')):
+      text = (
+        re.sub(r'\$([<>|])\$', r'\1', cells[0])
+        .replace('$-$', '−')
+        .replace('$\\pm$', '±')
+        .replace('--', '–')
+        .replace('{}', '')
+      )  # noqa: RUF001
+      for command, meant in (
+        ('\\textasciitilde', '~'),
+        ('\\textasciicircum', '^'),
+        ('\\textbackslash', '\\'),
+      ):
         text = text.replace(command, meant)
       assert re.sub(r'\\([{}&%$#_])', r'\1', text) == row[0]
 
 
-@pytest.mark.parametrize('row', [
-    '[x] & b \\\\', '* & b \\\\', 'a_b & c \\\\', 'a % & c \\\\', 'a \\\\',
-    'a & b & c \\\\', 'a & {b \\\\', 'a & b} \\\\', 'a & $b \\\\', 'a & \\x b \\\\',
-    'a < b & c \\\\', 'a & b'])
+@pytest.mark.parametrize(
+  'row',
+  [
+    '[x] & b \\\\',
+    '* & b \\\\',
+    'a_b & c \\\\',
+    'a % & c \\\\',
+    'a \\\\',
+    'a & b & c \\\\',
+    'a & {b \\\\',
+    'a & b} \\\\',
+    'a & $b \\\\',
+    'a & \\x b \\\\',
+    'a < b & c \\\\',
+    'a & b',
+  ],
+)
 def test_the_reading_is_strict(row):
   text = tables.to_latex(['a', 'b'], [['x', 'y']])
   assert _read_latex(text) == [['a', 'b'], ['x', 'y']]

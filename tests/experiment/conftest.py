@@ -17,24 +17,41 @@ from tests import jobs
 
 
 def _training(steps):
-  return TrainConfig(batch_size=8, log_every=1, validate_every=2, checkpoint_every=2,
-                     optimiser=OptimiserConfig(steps=steps, warmup_steps=1))
+  return TrainConfig(
+    batch_size=8,
+    log_every=1,
+    validate_every=2,
+    checkpoint_every=2,
+    optimiser=OptimiserConfig(steps=steps, warmup_steps=1),
+  )
 
 
 @pytest.fixture(scope='session')
 def config(tmp_path_factory):
   return Config(
-      data=DataConfig(data_dir=str(tmp_path_factory.mktemp('data')), frame_rate=2.0,
-                      frame_size=32, workers=1),
-      twin=TwinSpec(subjects=5, trials=4, frame_rate=2.0, width=128, height=96,
-                    pixel_aspect=(1, 1)),
-      input=EmotionInput(clips=ClipLayout(frames=4, stride=1, spacing=6.0)),
-      encoder=EncoderConfig(size='tiny', subjects=1, clips_per_trial=2,
-                            masks=MaskConfig(ratio=0.5), views=ViewConfig(repeats=1),
-                            train=_training(3), feature_batch=8),
-      model=jobs.SIZES,
-      train=_training(4),
-      evaluation=EvaluationConfig(folds=2, validation_subjects=1, batch_size=8))
+    data=DataConfig(
+      data_dir=str(tmp_path_factory.mktemp('data')),
+      frame_rate=2.0,
+      frame_size=32,
+      workers=1,
+    ),
+    twin=TwinSpec(
+      subjects=5, trials=4, frame_rate=2.0, width=128, height=96, pixel_aspect=(1, 1)
+    ),
+    input=EmotionInput(clips=ClipLayout(frames=4, stride=1, spacing=6.0)),
+    encoder=EncoderConfig(
+      size='tiny',
+      subjects=1,
+      clips_per_trial=2,
+      masks=MaskConfig(ratio=0.5),
+      views=ViewConfig(repeats=1),
+      train=_training(3),
+      feature_batch=8,
+    ),
+    model=jobs.SIZES,
+    train=_training(4),
+    evaluation=EvaluationConfig(folds=2, validation_subjects=1, batch_size=8),
+  )
 
 
 @pytest.fixture(scope='session')

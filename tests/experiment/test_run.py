@@ -26,26 +26,41 @@ _MODELS = ('fusion', 'physio', 'video')
 
 def _ratings(config):
   """{(subject, trial): row} of the official ratings file of the twin."""
-  path, = (experiment.Path(config.data.data_dir) / 'twins').glob(
-      '*/metadata_csv/participant_ratings.csv')
+  (path,) = (experiment.Path(config.data.data_dir) / 'twins').glob(
+    '*/metadata_csv/participant_ratings.csv'
+  )
   with path.open(newline='') as file:
-    return {(int(row['Participant_id']), int(row['Trial'])): row
-            for row in csv.DictReader(file)}
+    return {
+      (int(row['Participant_id']), int(row['Trial'])): row
+      for row in csv.DictReader(file)
+    }
 
 
 def _snapshot(folder):
   """{file: (size, time of change)} of all files below a folder."""
-  return {path: (path.stat().st_size, path.stat().st_mtime_ns)
-          for path in sorted(folder.rglob('*'))
-          if path.is_file() and path.name != '.lock'}
+  return {
+    path: (path.stat().st_size, path.stat().st_mtime_ns)
+    for path in sorted(folder.rglob('*'))
+    if path.is_file() and path.name != '.lock'
+  }
 
 
 def test_all_files_that_others_rely_on_are_there(workdir):
   names = {p.name for p in workdir.iterdir()}
   assert names >= {
-      'config.json', 'run.json', 'metrics.jsonl', 'predictions.csv', 'report.html',
-      'report.md', 'checkpoints', 'cases', 'crops.npz', 'account.csv', 'account.html',
-      'tensorboard'}
+    'config.json',
+    'run.json',
+    'metrics.jsonl',
+    'predictions.csv',
+    'report.html',
+    'report.md',
+    'checkpoints',
+    'cases',
+    'crops.npz',
+    'account.csv',
+    'account.html',
+    'tensorboard',
+  }
   assert 'href="account.html"' in (workdir / 'report.html').read_text()
   for model in _MODELS[1:]:
     assert (workdir / 'checkpoints' / model / '4').is_dir()
@@ -61,22 +76,38 @@ def test_everything_is_marked_synthetic(workdir, capsys, run, config):
 
 def test_every_held_out_trial_is_predicted_once(workdir, config):
   rows = jobs.predictions(workdir)
-  assert list(rows[0]) == ['dataset', 'subject', 'trial', 'stimulus', 'fold', 'seed',
-                           'model', 'target', 'rating', 'label', 'score',
-                           'predicted_rating']
+  assert list(rows[0]) == [
+    'dataset',
+    'subject',
+    'trial',
+    'stimulus',
+    'fold',
+    'seed',
+    'model',
+    'target',
+    'rating',
+    'label',
+    'score',
+    'predicted_rating',
+  ]
   run_facts = jobs.facts(workdir)
   pretrained = set(run_facts['encoder']['trained_on_subjects'])
   assert len(pretrained) == 1
   subjects = set(range(1, _SUBJECTS + 1)) - pretrained
   found = [(int(r['subject']), int(r['trial']), r['target'], r['model']) for r in rows]
   assert sorted(found) == sorted(
-      (s, t, target, model) for s in subjects for t in range(1, _TRIALS + 1)
-      for target in _TARGETS for model in _BASELINES + _MODELS)
+    (s, t, target, model)
+    for s in subjects
+    for t in range(1, _TRIALS + 1)
+    for target in _TARGETS
+    for model in _BASELINES + _MODELS
+  )
   ratings = _ratings(config)
   for row in rows:
     told = ratings[int(row['subject']), int(row['trial'])]
     assert float(row['rating']) == pytest.approx(
-        float(told[row['target'].capitalize()]), abs=1e-4)
+      float(told[row['target'].capitalize()]), abs=1e-4
+    )
     assert row['stimulus'] == told['Experiment_id']
     assert int(row['label']) == (float(row['rating']) > 5)
     assert 0 < float(row['score']) < 1 or row['model'] in _BASELINES
@@ -85,7 +116,8 @@ def test_every_held_out_trial_is_predicted_once(workdir, config):
 
 
 def test_folds_are_disjoint_subjects_and_the_prior_is_of_the_training_ones(
-    workdir, config):
+  workdir, config
+):
   folds = jobs.facts(workdir)['folds']
   rows, ratings = jobs.predictions(workdir), _ratings(config)
   tested = []
@@ -96,10 +128,16 @@ def test_folds_are_disjoint_subjects_and_the_prior_is_of_the_training_ones(
     assert not set(train) & set(fold['test_subjects'])
     tested += fold['test_subjects']
     for target in _TARGETS:
-      high = [float(ratings[s, t][target.capitalize()]) > 5
-              for s in train for t in range(1, _TRIALS + 1)]
-      scores = [float(r['score']) for r in of_fold
-                if (r['model'], r['target']) == ('class_prior', target)]
+      high = [
+        float(ratings[s, t][target.capitalize()]) > 5
+        for s in train
+        for t in range(1, _TRIALS + 1)
+      ]
+      scores = [
+        float(r['score'])
+        for r in of_fold
+        if (r['model'], r['target']) == ('class_prior', target)
+      ]
       np.testing.assert_allclose(scores, np.mean(high))
   assert len(tested) == len(set(tested)) == _SUBJECTS - 1
 
@@ -112,7 +150,8 @@ def test_run_facts(workdir, config):
   assert facts['parameters']['fusion'] > facts['parameters']['video'] > 0
   assert {'jax', 'flax', 'python'} <= set(facts['versions'])
   assert {'twin', 'prepare', 'pretrain', 'features', 'training'} <= set(
-      facts['seconds'])
+    facts['seconds']
+  )
   saved = json.loads((workdir / 'config.json').read_text())
   assert saved == json.loads(json.dumps(dataclasses.asdict(config)))
 
@@ -136,7 +175,8 @@ def test_the_surest_trials_are_kept_with_their_attention(workdir, tmp_path):
   rows = cases.rows_of(cases.choose(read_predictions(workdir / 'predictions.csv')))
   assert {row.fold for row in rows} == {0, 1}
   assert {path.name for path in (workdir / 'cases').iterdir()} == {
-      cases.path(tmp_path, row).name for row in rows}
+    cases.path(tmp_path, row).name for row in rows
+  }
   for row in rows:
     arrays = cases.read(cases.path(workdir / 'cases', row))
     assert arrays['trial_id'] == f's{row.subject:02d}_trial{row.trial:02d}'
@@ -152,18 +192,21 @@ def test_the_surest_trials_are_kept_with_their_attention(workdir, tmp_path):
   assert 'cases_1.png' in said and 'cases_2.png' in said
 
 
-def test_the_attention_is_that_of_the_fold_that_tests_the_trial(workdir, config, run,
-                                                                monkeypatch):
+def test_the_attention_is_that_of_the_fold_that_tests_the_trial(
+  workdir, config, run, monkeypatch
+):
   """Seen by the scores that come with it."""
   kept, look = {}, experiment._look
 
   def spy(task, params, test, rows, mesh):
     scores = forward(task, mesh, 'scores')
     for row in rows:
-      found = test.select([f's{row.subject:02d}_trial{row.trial:02d}'], test.cuts,
-                          test.scale)
-      batch = {name: np.repeat(np.asarray(x)[None], 8, 0)
-               for name, x in found[0].items()}
+      found = test.select(
+        [f's{row.subject:02d}_trial{row.trial:02d}'], test.cuts, test.scale
+      )
+      batch = {
+        name: np.repeat(np.asarray(x)[None], 8, 0) for name, x in found[0].items()
+      }
       target = config.input.targets.index(row.target)
       kept[row] = float(scores(params, put_batch(batch, mesh))[0, target])
     return look(task, params, test, rows, mesh)
@@ -176,11 +219,16 @@ def test_the_attention_is_that_of_the_fold_that_tests_the_trial(workdir, config,
     assert score == pytest.approx(row.score, rel=1e-3)
 
 
-def test_a_second_run_trains_nothing_and_changes_no_prediction(workdir, config, run,
-                                                               monkeypatch):
+def test_a_second_run_trains_nothing_and_changes_no_prediction(
+  workdir, config, run, monkeypatch
+):
   data = experiment.Path(config.data.data_dir)
-  kept = ('predictions.csv', 'metrics.jsonl', 'config.json', *(
-      f'cases/{path.name}' for path in (workdir / 'cases').iterdir()))
+  kept = (
+    'predictions.csv',
+    'metrics.jsonl',
+    'config.json',
+    *(f'cases/{path.name}' for path in (workdir / 'cases').iterdir()),
+  )
   before = {name: (workdir / name).read_bytes() for name in kept}
   checkpoints = _snapshot(workdir / 'checkpoints')
   prepared = _snapshot(data / 'prepared') | _snapshot(data / 'twins')
@@ -193,19 +241,22 @@ def test_a_second_run_trains_nothing_and_changes_no_prediction(workdir, config, 
 
 
 def test_another_work_directory_reuses_what_is_prepared_and_repeats_the_result(
-    workdir, config, run, tmp_path):
+  workdir, config, run, tmp_path
+):
   data = experiment.Path(config.data.data_dir)
   before = _snapshot(data / 'prepared') | _snapshot(data / 'twins')
   assert any(path.suffix == '.npy' for path in before)
   assert any(path.name == 'record.json' for path in before)
   run(config, tmp_path / 'new')
   assert _snapshot(data / 'prepared') | _snapshot(data / 'twins') == before
-  assert ((tmp_path / 'new/predictions.csv').read_bytes()
-          == (workdir / 'predictions.csv').read_bytes())
+  assert (tmp_path / 'new/predictions.csv').read_bytes() == (
+    workdir / 'predictions.csv'
+  ).read_bytes()
 
 
-def test_a_killed_run_goes_on_to_the_same_result(workdir, config, run, tmp_path,
-                                                 monkeypatch):
+def test_a_killed_run_goes_on_to_the_same_result(
+  workdir, config, run, tmp_path, monkeypatch
+):
   def cut(self, name, runs, curves, split, step, metrics):
     if (name, split, step) == ('physio', 'train', 3):
       raise KeyboardInterrupt
@@ -217,19 +268,24 @@ def test_a_killed_run_goes_on_to_the_same_result(workdir, config, run, tmp_path,
     run(config, tmp_path)
   assert not (tmp_path / 'predictions.csv').exists()
   run(config, tmp_path)
-  assert ((tmp_path / 'predictions.csv').read_bytes()
-          == (workdir / 'predictions.csv').read_bytes())
+  assert (tmp_path / 'predictions.csv').read_bytes() == (
+    workdir / 'predictions.csv'
+  ).read_bytes()
   # Only what was not there yet has been trained: no fusion a second time.
-  steps = [(x['run'], x['step']) for x in jobs.metrics(tmp_path)
-           if x['split'] == 'train']
+  steps = [
+    (x['run'], x['step']) for x in jobs.metrics(tmp_path) if x['split'] == 'train'
+  ]
   assert len(steps) == len(set(steps))
 
 
 def test_a_work_directory_of_another_config(workdir, config, run):
   before = _snapshot(workdir)
   other = jobs.changed(config, input={'threshold': 4.5})
-  with pytest.raises(InputError, match=r'belongs to another config \(input\.threshold '
-                                       r'was 5\.0, now 4\.5\)'):
+  with pytest.raises(
+    InputError,
+    match=r'belongs to another config \(input\.threshold '
+    r'was 5\.0, now 4\.5\)',
+  ):
     run(other, workdir)
   with pytest.raises(InputError, match=r'seed was 0, now 1'):
     run(dataclasses.replace(config, seed=1), workdir)
@@ -250,22 +306,28 @@ def test_a_work_directory_of_other_source_files(workdir, config, run, tmp_path):
     run(config, tmp_path)
 
 
-@pytest.mark.parametrize(('sections', 'message'), [
+@pytest.mark.parametrize(
+  ('sections', 'message'),
+  [
     ({'train': {'batch_size': 12}}, r'config\.train\.batch_size: a batch of 12 cannot'),
     ({'evaluation': {'batch_size': 4}}, r'config\.evaluation\.batch_size: .* 4 cannot'),
     ({'encoder': {'feature_batch': 9}}, r'config\.encoder\.feature_batch: .* 9 cannot'),
     ({'encoder': {'patch': 24}}, r'config: 4 frames of 32 px cannot be cut'),
-    ({'encoder': {'masks': MaskConfig(ratio=0.1)}},
-     r'config\.encoder\.masks\.ratio: 0\.1 hides 0 of 4 places'),
+    (
+      {'encoder': {'masks': MaskConfig(ratio=0.1)}},
+      r'config\.encoder\.masks\.ratio: 0\.1 hides 0 of 4 places',
+    ),
     ({'encoder': {'dtype': 'f8'}}, r"config: dtype 'f8' is none of"),
     ({'data': {'crop': 'Z'}}, r"config\.data: .*crop: one of X, Y, or .*; it is 'Z'"),
     ({'data': {'channels': ('ecg',)}}, r'config\.data: .*channels: some of eda'),
     ({'evaluation': {'models': ('audio',)}}, r"config\.evaluation\.models: 'audio' is"),
     ({'evaluation': {'models': ()}}, r'config\.evaluation\.models: name at least one'),
     ({'mesh': {'data': 3}}, r'mesh: .* does not fit 8 devices'),
-])
-def test_what_cannot_work_is_said_before_anything_is_done(config, tmp_path, sections,
-                                                          message):
+  ],
+)
+def test_what_cannot_work_is_said_before_anything_is_done(
+  config, tmp_path, sections, message
+):
   with pytest.raises(InputError, match=message) as error:
     experiment.run(jobs.changed(config, **sections), tmp_path / 'new')
   assert '\n' not in str(error.value)

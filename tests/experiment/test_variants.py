@@ -23,12 +23,15 @@ _BASELINES = ('class_prior', 'stimulus_mean', 'subject_mean', 'logistic', 'svm')
 
 def test_an_encoder_that_has_seen_test_subjects(workdir, config, run, tmp_path):
   encoder = next(experiment.Path(config.data.data_dir).rglob('record.json')).parent
-  given = jobs.changed(config, encoder={'checkpoint': str(encoder)},
-                       evaluation={'models': ('video',)})
+  given = jobs.changed(
+    config, encoder={'checkpoint': str(encoder)}, evaluation={'models': ('video',)}
+  )
   with pytest.raises(InputError, match='was pre-trained on test subjects'):
     run(given, tmp_path)
-  run(jobs.changed(given, evaluation={'allow_encoder_overlap': True}),
-      tmp_path / 'allowed')
+  run(
+    jobs.changed(given, evaluation={'allow_encoder_overlap': True}),
+    tmp_path / 'allowed',
+  )
   rows = jobs.predictions(tmp_path / 'allowed')
   assert len({r['subject'] for r in rows}) == _SUBJECTS  # nobody is set aside
 
@@ -37,8 +40,9 @@ def test_an_encoder_of_a_pytorch_file(workdir, config, run, tmp_path, capsys):
   folder = next(experiment.Path(config.data.data_dir).rglob('record.json')).parent
   path = tmp_path / 'encoder.pth'
   assert weights(['export', str(folder), str(path), '--format=reference']) == 0
-  given = jobs.changed(config, encoder={'checkpoint': str(path)},
-                       evaluation={'models': ('video',)})
+  given = jobs.changed(
+    config, encoder={'checkpoint': str(path)}, evaluation={'models': ('video',)}
+  )
   run(given, tmp_path / 'run')  # nobody of this corpus is known to be in it
   assert f'{path}: reference layout, pre-training' in capsys.readouterr().out
   facts = jobs.facts(tmp_path / 'run')['encoder']
@@ -51,11 +55,22 @@ def test_an_encoder_of_a_pytorch_file(workdir, config, run, tmp_path, capsys):
 
 
 def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_path):
-  twin, = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
-  run(jobs.changed(config, evaluation={'models': ('physio',), 'folds': _SUBJECTS,
-                                       'validation_subjects': 0, 'leak_meter': True},
-                   data={'manual_dir': str(twin)}, mesh={'fsdp': 2}), tmp_path,
-      devices=4)  # sharded, too
+  (twin,) = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
+  run(
+    jobs.changed(
+      config,
+      evaluation={
+        'models': ('physio',),
+        'folds': _SUBJECTS,
+        'validation_subjects': 0,
+        'leak_meter': True,
+      },
+      data={'manual_dir': str(twin)},
+      mesh={'fsdp': 2},
+    ),
+    tmp_path,
+    devices=4,
+  )  # sharded, too
   rows = jobs.predictions(tmp_path)
   assert len(rows) == _SUBJECTS * _TRIALS * len(_TARGETS) * 6
   assert {r['model'] for r in rows} == {*_BASELINES, 'physio'}
@@ -64,7 +79,8 @@ def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_p
   # What wrong splits would have claimed stands apart from the scores.
   leaks = jobs.facts(tmp_path)['leak_meter']
   assert {(x['target'], x['model'], x['split']) for x in leaks} >= {
-      (target, model, TRIALS) for target in _TARGETS for model in ('physio', 'svm')}
+    (target, model, TRIALS) for target in _TARGETS for model in ('physio', 'svm')
+  }
   assert (tmp_path / 'leak_meter.csv').exists()
   assert 'NOT RESULTS' in (tmp_path / 'report.md').read_text()
   # A twin given by hand is still one.
@@ -76,29 +92,44 @@ def test_seeds_train_each_fold_anew(workdir, config, run, tmp_path):
   rows = jobs.predictions(tmp_path)
   models = 1 + len(_BASELINES)
   assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * models * 2
-  by_seed = {seed: {tuple(r[k] for k in ('subject', 'trial', 'target', 'model')): r
-                    for r in rows if r['seed'] == seed} for seed in ('0', '1')}
+  by_seed = {
+    seed: {
+      tuple(r[k] for k in ('subject', 'trial', 'target', 'model')): r
+      for r in rows
+      if r['seed'] == seed
+    }
+    for seed in ('0', '1')
+  }
   assert by_seed['0'].keys() == by_seed['1'].keys()
   first = {key: r for key, r in by_seed['0'].items() if key[-1] == 'video'}
   for key, row in first.items():
     other = by_seed['1'][key]
     assert row['fold'] == other['fold'] and row['score'] != other['score']
   # The seeds before are not changed by one more.
-  alone = {tuple(r[k] for k in ('subject', 'trial', 'target', 'model')): r['score']
-           for r in jobs.predictions(workdir)}
+  alone = {
+    tuple(r[k] for k in ('subject', 'trial', 'target', 'model')): r['score']
+    for r in jobs.predictions(workdir)
+  }
   for key, row in first.items():
     assert float(row['score']) == pytest.approx(float(alone[key]), rel=1e-4)
-  assert {line['run'] for line in jobs.metrics(tmp_path) if line['split'] == 'train'
-          } == {'encoder'} | {f'fold{fold}/seed{seed}/video'
-                              for fold in (0, 1) for seed in (0, 1)}
+  assert {
+    line['run'] for line in jobs.metrics(tmp_path) if line['split'] == 'train'
+  } == {'encoder'} | {
+    f'fold{fold}/seed{seed}/video' for fold in (0, 1) for seed in (0, 1)
+  }
   assert '2 seeds' in (tmp_path / 'report.md').read_text()
 
 
 def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_path):
-  config = jobs.changed(config, encoder={'finetune': True},
-                        evaluation={'models': ('fusion',)}, train={'validate_every': 0})
-  config = jobs.changed(config, train={
-      'optimiser': OptimiserConfig(steps=2, warmup_steps=1)})
+  config = jobs.changed(
+    config,
+    encoder={'finetune': True},
+    evaluation={'models': ('fusion',)},
+    train={'validate_every': 0},
+  )
+  config = jobs.changed(
+    config, train={'optimiser': OptimiserConfig(steps=2, warmup_steps=1)}
+  )
   run(config, tmp_path)
   rows = jobs.predictions(tmp_path)
   assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * 6
@@ -112,27 +143,33 @@ def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_
   assert len(list((tmp_path / 'cases').iterdir())) == len(chosen)
 
 
-def test_action_units_as_the_video_are_tested_on_the_same_trials(workdir, config, run,
-                                                                 tmp_path):
+def test_action_units_as_the_video_are_tested_on_the_same_trials(
+  workdir, config, run, tmp_path
+):
   config = dataclasses.replace(config, video_backbone='au')
-  config = jobs.changed(config, evaluation={'models': ('fusion', 'video')}, train={
-      'validate_every': 0, 'optimiser': OptimiserConfig(steps=2, warmup_steps=1)})
+  config = jobs.changed(
+    config,
+    evaluation={'models': ('fusion', 'video')},
+    train={'validate_every': 0, 'optimiser': OptimiserConfig(steps=2, warmup_steps=1)},
+  )
   run(config, tmp_path / 'run')
   facts = jobs.facts(tmp_path / 'run')
   before = jobs.facts(workdir)
   for found, other in zip(facts['folds'], before['folds'], strict=True):
     del found['fitted'], other['fitted']  # which names the scale of video tokens
     assert found == other
-  assert facts['encoder']['subjects_set_aside'] == before['encoder'][
-      'trained_on_subjects']
+  assert (
+    facts['encoder']['subjects_set_aside'] == before['encoder']['trained_on_subjects']
+  )
   assert not {'pretrain', 'features'} & set(facts['seconds'])
   keys = ('subject', 'trial', 'stimulus', 'fold', 'target', 'rating', 'label', 'model')
 
   def held_out(rows):
     return [[row[key] for key in keys] for row in rows if row['model'] != 'physio']
 
-  assert (held_out(jobs.predictions(tmp_path / 'run'))
-          == held_out(jobs.predictions(workdir)))
+  assert held_out(jobs.predictions(tmp_path / 'run')) == held_out(
+    jobs.predictions(workdir)
+  )
   for path in (tmp_path / 'run/cases').iterdir():
     arrays = cases.read(path)
     assert arrays['weights'].shape == (15, 240)  # four tokens a second
@@ -143,12 +180,14 @@ def test_action_units_as_the_video_are_tested_on_the_same_trials(workdir, config
 
 
 def test_action_units_that_are_not_there(config, run, tmp_path):
-  twin, = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
+  (twin,) = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
   config = dataclasses.replace(config, video_backbone='openface')
   with pytest.raises(InputError, match=r"config\.video_backbone: 'openface' is none"):
     run(config, tmp_path / 'run')
-  config = jobs.changed(dataclasses.replace(config, video_backbone='au'), data={
-      'manual_dir': str(twin), 'openface_dir': str(tmp_path / 'none')})
+  config = jobs.changed(
+    dataclasses.replace(config, video_backbone='au'),
+    data={'manual_dir': str(twin), 'openface_dir': str(tmp_path / 'none')},
+  )
   with pytest.raises(InputError, match=r'none: there is no such folder; .*OpenFace'):
     run(config, tmp_path / 'run')
 
@@ -157,13 +196,24 @@ def test_validation_trials_choose_among_a_grid(config, run, tmp_path):
   rates = (1e-5, 3e-2)
 
   def physio(folder, grid=(), rate=1e-3):
-    run(jobs.changed(config, evaluation={
-        'models': ('physio',), 'grid': GridConfig(learning_rate=grid)},
-        train={'optimiser': OptimiserConfig(learning_rate=rate, steps=4,
-                                                warmup_steps=1)}), folder)
-    return ([row for row in jobs.predictions(folder) if row['model'] == 'physio'],
-            {row['run']: row['loss'] for row in jobs.metrics(folder)
-             if row['split'] == 'validation'})  # at the last step
+    run(
+      jobs.changed(
+        config,
+        evaluation={'models': ('physio',), 'grid': GridConfig(learning_rate=grid)},
+        train={
+          'optimiser': OptimiserConfig(learning_rate=rate, steps=4, warmup_steps=1)
+        },
+      ),
+      folder,
+    )
+    return (
+      [row for row in jobs.predictions(folder) if row['model'] == 'physio'],
+      {
+        row['run']: row['loss']
+        for row in jobs.metrics(folder)
+        if row['split'] == 'validation'
+      },
+    )  # at the last step
 
   found, losses = physio(tmp_path / 'grid', rates)
   single = [physio(tmp_path / str(rate), rate=rate) for rate in rates]
@@ -173,20 +223,31 @@ def test_validation_trials_choose_among_a_grid(config, run, tmp_path):
     best = int(np.argmin([losses_of_one[run_name] for _, losses_of_one in single]))
     name = f'{run_name}/learning_rate={rates[best]:g}'
     assert chosen[name]['validation_loss'] == pytest.approx(losses[name], rel=1e-5)
-    rows, wanted = ([row for row in rows if row['fold'] == str(fold)]
-                    for rows in (found, single[best][0]))
+    rows, wanted = (
+      [row for row in rows if row['fold'] == str(fold)]
+      for rows in (found, single[best][0])
+    )
     assert [row['trial'] for row in rows] == [row['trial'] for row in wanted]
-    np.testing.assert_allclose([float(row['score']) for row in rows],
-                               [float(row['score']) for row in wanted], rtol=1e-4)
-  assert len(chosen) == 2 and 'one of 2 settings' in (
-      tmp_path / 'grid' / 'report.html').read_text()
+    np.testing.assert_allclose(
+      [float(row['score']) for row in rows],
+      [float(row['score']) for row in wanted],
+      rtol=1e-4,
+    )
+  assert (
+    len(chosen) == 2
+    and 'one of 2 settings' in (tmp_path / 'grid' / 'report.html').read_text()
+  )
 
 
 def test_a_grid_that_cannot_choose(config, run, tmp_path):
   grid = GridConfig(weight_decay=(0.0, 0.1))
   with pytest.raises(InputError, match='validation_subjects is 0'):
-    run(jobs.changed(config, evaluation={'grid': grid, 'validation_subjects': 0}),
-        tmp_path)
+    run(
+      jobs.changed(config, evaluation={'grid': grid, 'validation_subjects': 0}),
+      tmp_path,
+    )
   with pytest.raises(InputError, match='only where encoder.finetune is False'):
-    run(jobs.changed(config, evaluation={'grid': grid}, encoder={'finetune': True}),
-        tmp_path)
+    run(
+      jobs.changed(config, evaluation={'grid': grid}, encoder={'finetune': True}),
+      tmp_path,
+    )

@@ -14,20 +14,32 @@ from mvp_jax.models.physio import PhysioConfig
 
 CONFIG = ActionUnitConfig(depth=1, heads=2, mlp_width=32, dropout=0.5)
 FUSION = FusionConfig(
-    video_backbone='au', depth=1, heads=2, mlp_width=32, dropout=0.0,
-    action_units=dataclasses.replace(CONFIG, dropout=0.0),
-    physio=PhysioConfig(widths=(8, 16), kernels=(16, 8), strides=(4, 2), depth=1,
-                        heads=2, mlp_width=32, dropout=0.0))
+  video_backbone='au',
+  depth=1,
+  heads=2,
+  mlp_width=32,
+  dropout=0.0,
+  action_units=dataclasses.replace(CONFIG, dropout=0.0),
+  physio=PhysioConfig(
+    widths=(8, 16),
+    kernels=(16, 8),
+    strides=(4, 2),
+    depth=1,
+    heads=2,
+    mlp_width=32,
+    dropout=0.0,
+  ),
+)
 MODEL = ActionUnitTransformer(CONFIG, 16, rngs=nnx.Rngs(0), dtype=jnp.float32)
 
 
 @functools.cache
 def fusion(**changes):
-  model = nnx.jit(lambda: EmotionModel(dataclasses.replace(FUSION, **changes),
-                                       rngs=nnx.Rngs(0)))()
+  model = nnx.jit(
+    lambda: EmotionModel(dataclasses.replace(FUSION, **changes), rngs=nnx.Rngs(0))
+  )()
   graph, state = nnx.split(model)
-  run = jax.jit(lambda state, *args: nnx.merge(graph, state)(*args),
-                static_argnums=3)
+  run = jax.jit(lambda state, *args: nnx.merge(graph, state)(*args), static_argnums=3)
 
   def call(examples, want_attention=False, state=state):
     return run(state, examples, None, want_attention)
@@ -38,17 +50,23 @@ def fusion(**changes):
 
 def inputs(count=12, seed=0):
   rng = np.random.default_rng(seed)
-  return (rng.uniform(0, 3, (2, count, 35)).astype(np.float32),
-          np.ones((2, count), bool),
-          np.tile(np.arange(count, dtype=np.float32) / 4, (2, 1)))
+  return (
+    rng.uniform(0, 3, (2, count, 35)).astype(np.float32),
+    np.ones((2, count), bool),
+    np.tile(np.arange(count, dtype=np.float32) / 4, (2, 1)),
+  )
 
 
 def batch(samples=64, count=12, seed=0):
   units, valid, times = inputs(count, seed)
   rng = np.random.default_rng(seed)
-  return {'signals': rng.standard_normal((2, samples, 2)).astype(np.float32),
-          'signals_valid': np.ones((2, samples), bool),
-          'video': units, 'video_valid': valid, 'video_times': times}
+  return {
+    'signals': rng.standard_normal((2, samples, 2)).astype(np.float32),
+    'signals_valid': np.ones((2, samples), bool),
+    'video': units,
+    'video_valid': valid,
+    'video_times': times,
+  }
 
 
 def test_padding_and_what_is_no_measurement_never_change_a_token():
@@ -59,16 +77,20 @@ def test_padding_and_what_is_no_measurement_never_change_a_token():
   junk = units.copy()
   junk[0, 3:6] = np.nan
   np.testing.assert_allclose(MODEL(junk, valid, times), tokens, atol=1e-5)
-  padded = MODEL(np.pad(units, ((0, 0), (0, 5), (0, 0)), constant_values=9),
-                 np.pad(valid, ((0, 0), (0, 5))), np.pad(times, ((0, 0), (0, 5))))
+  padded = MODEL(
+    np.pad(units, ((0, 0), (0, 5), (0, 0)), constant_values=9),
+    np.pad(valid, ((0, 0), (0, 5))),
+    np.pad(times, ((0, 0), (0, 5))),
+  )
   np.testing.assert_allclose(padded[:, :12], tokens, atol=1e-5)
   assert not np.asarray(padded[:, 12:]).any()
 
 
 def test_without_layers_a_token_is_its_measurement_and_its_time():
   """By hand: twice the units times the matrix, plus sin and cos of tenths."""
-  model = ActionUnitTransformer(dataclasses.replace(CONFIG, depth=0), 16,
-                                rngs=nnx.Rngs(0), dtype=jnp.float32)
+  model = ActionUnitTransformer(
+    dataclasses.replace(CONFIG, depth=0), 16, rngs=nnx.Rngs(0), dtype=jnp.float32
+  )
   units, valid, times = inputs()
   found = np.asarray(model(units, valid, times))
   kernel = np.asarray(model.embed.kernel[...], np.float64)
@@ -99,9 +121,14 @@ def test_it_is_the_video_of_the_emotion_model(modalities):
   model, examples = fusion(modalities=modalities), batch()
   logits, _ = model(examples)
   assert logits.shape == (2, 2) and logits.dtype == jnp.float32
-  longer = {name: np.pad(x, ((0, 0), (0, 16)) + ((0, 0),) * (x.ndim - 2),
-                         constant_values=False if name.endswith('valid') else 7)
-            for name, x in examples.items()}
+  longer = {
+    name: np.pad(
+      x,
+      ((0, 0), (0, 16)) + ((0, 0),) * (x.ndim - 2),
+      constant_values=False if name.endswith('valid') else 7,
+    )
+    for name, x in examples.items()
+  }
   np.testing.assert_allclose(model(longer)[0], logits, atol=1e-5)
   other = examples | {'video': batch(seed=1)['video']}
   assert not np.allclose(model(other)[0], logits, atol=1e-4)
@@ -109,8 +136,9 @@ def test_it_is_the_video_of_the_emotion_model(modalities):
   resting = examples | {'video': examples['video'] + np.float32(0.7)}
   np.testing.assert_allclose(model(resting)[0], logits, atol=1e-4)
   late = (examples['video_times'][..., None] >= 2).astype(np.float32)
-  assert not np.allclose(model(examples | {'video': examples['video'] + late})[0],
-                         logits, atol=1e-4)
+  assert not np.allclose(
+    model(examples | {'video': examples['video'] + late})[0], logits, atol=1e-4
+  )
   examples['video_valid'][0] = False
   assert np.isfinite(model(examples)[0]).all()
 
@@ -140,9 +168,11 @@ def test_every_fusion_takes_them(kind):
 def test_gradients_reach_every_parameter_and_nothing_of_videomae_is_there():
   model, examples = fusion(), batch()
   grads = jax.grad(lambda state: (model(examples, state=state)[0] ** 2).sum())(
-      model.state)
-  names = [jax.tree_util.keystr(path) for path, g
-           in jax.tree_util.tree_leaves_with_path(grads)]
+    model.state
+  )
+  names = [
+    jax.tree_util.keystr(path) for path, g in jax.tree_util.tree_leaves_with_path(grads)
+  ]
   assert all(np.any(g) for g in jax.tree.leaves(grads))
   assert any('action_units' in name for name in names)
   assert not any('encoder' in name or 'video_in' in name for name in names)

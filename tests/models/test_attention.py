@@ -21,9 +21,12 @@ def normal(*shape, seed=0):
 def inputs(batch=2, heads=2, queries=150, keys=130, width=24):
   valid = np.random.default_rng(3).random((batch, keys)) < 0.7
   valid[-1] = False  # an example without any key
-  return (normal(batch, heads, queries, width),
-          normal(batch, heads, keys, width, seed=1),
-          normal(batch, heads, keys, width, seed=2), valid)
+  return (
+    normal(batch, heads, queries, width),
+    normal(batch, heads, keys, width, seed=1),
+    normal(batch, heads, keys, width, seed=2),
+    valid,
+  )
 
 
 def test_plain_equals_the_definition():
@@ -51,8 +54,10 @@ def test_huge_scores_survive():
 
 
 # cuDNN itself needs a GPU: here the same call with XLA's implementation.
-WAYS = {'splash': functools.partial(attention._splash, interpret=True),
-        'cudnn': functools.partial(attention._cudnn, implementation='xla')}
+WAYS = {
+  'splash': functools.partial(attention._splash, interpret=True),
+  'cudnn': functools.partial(attention._cudnn, implementation='xla'),
+}
 
 
 def results(way, q, k, v, valid):
@@ -90,11 +95,18 @@ def test_the_kernel_is_split_over_the_mesh():
   assert 'all-gather' not in run.lower(q, k, v, valid).compile().as_text()
 
 
-@pytest.mark.parametrize(('backend', 'dtype', 'keys', 'width', 'chosen'), [
-    ('cpu', 'bfloat16', 1568, 64, 'plain'), ('gpu', 'bfloat16', 1568, 64, 'cudnn'),
-    ('gpu', 'float32', 1568, 64, 'plain'), ('gpu', 'bfloat16', 1568, 88, 'cudnn'),
-    ('gpu', 'bfloat16', 1568, 256, 'plain'), ('tpu', 'bfloat16', 1568, 64, 'splash'),
-    ('tpu', 'float32', 160, 64, 'plain')])
+@pytest.mark.parametrize(
+  ('backend', 'dtype', 'keys', 'width', 'chosen'),
+  [
+    ('cpu', 'bfloat16', 1568, 64, 'plain'),
+    ('gpu', 'bfloat16', 1568, 64, 'cudnn'),
+    ('gpu', 'float32', 1568, 64, 'plain'),
+    ('gpu', 'bfloat16', 1568, 88, 'cudnn'),
+    ('gpu', 'bfloat16', 1568, 256, 'plain'),
+    ('tpu', 'bfloat16', 1568, 64, 'splash'),
+    ('tpu', 'float32', 160, 64, 'plain'),
+  ],
+)
 def test_the_backend_chooses(monkeypatch, backend, dtype, keys, width, chosen):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
   x = jax.ShapeDtypeStruct((1, 2, keys, width), jnp.dtype(dtype))

@@ -13,20 +13,33 @@ from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.models.videomae import VideoMAEConfig
 
 CONFIG = FusionConfig(
-    video_width=12, video_depth=1, depth=2, heads=2, mlp_width=32, dropout=0.5,
-    physio=PhysioConfig(widths=(8, 16), kernels=(16, 8), strides=(4, 2), depth=1,
-                        heads=2, mlp_width=32, dropout=0.5))
+  video_width=12,
+  video_depth=1,
+  depth=2,
+  heads=2,
+  mlp_width=32,
+  dropout=0.5,
+  physio=PhysioConfig(
+    widths=(8, 16),
+    kernels=(16, 8),
+    strides=(4, 2),
+    depth=1,
+    heads=2,
+    mlp_width=32,
+    dropout=0.5,
+  ),
+)
 ENCODER = VideoMAEConfig(width=12, depth=1, heads=2, mlp_width=24, frames=4, size=32)
 
 
 @functools.cache
 def make(**changes):
   """A function (examples, key, want_attention) and the model behind it."""
-  model = nnx.jit(lambda: EmotionModel(dataclasses.replace(CONFIG, **changes),
-                                       rngs=nnx.Rngs(0)))()
+  model = nnx.jit(
+    lambda: EmotionModel(dataclasses.replace(CONFIG, **changes), rngs=nnx.Rngs(0))
+  )()
   graph, state = nnx.split(model)
-  run = jax.jit(lambda state, *args: nnx.merge(graph, state)(*args),
-                static_argnums=3)
+  run = jax.jit(lambda state, *args: nnx.merge(graph, state)(*args), static_argnums=3)
 
   def call(examples, key=None, want_attention=False, state=state):
     return run(state, examples, key, want_attention)
@@ -37,15 +50,18 @@ def make(**changes):
 
 def batch(samples=64, tokens=6, seed=0):
   rng = np.random.default_rng(seed)
-  return {'signals': rng.standard_normal((2, samples, 2)).astype(np.float32),
-          'signals_valid': np.ones((2, samples), bool),
-          'video': rng.standard_normal((2, tokens, 12)).astype(np.float32),
-          'video_valid': np.ones((2, tokens), bool),
-          'video_times': np.tile(np.arange(tokens, dtype=np.float32), (2, 1))}
+  return {
+    'signals': rng.standard_normal((2, samples, 2)).astype(np.float32),
+    'signals_valid': np.ones((2, samples), bool),
+    'video': rng.standard_normal((2, tokens, 12)).astype(np.float32),
+    'video_valid': np.ones((2, tokens), bool),
+    'video_times': np.tile(np.arange(tokens, dtype=np.float32), (2, 1)),
+  }
 
 
 def lengthen(examples, by, value):
   """Pads every sequence with junk that is marked invalid."""
+
   def pad(name, x):
     width = ((0, 0), (0, by)) + ((0, 0),) * (x.ndim - 2)
     fill = False if name.endswith('valid') else value
@@ -54,9 +70,15 @@ def lengthen(examples, by, value):
   return {name: pad(name, x) for name, x in examples.items()}
 
 
-@pytest.mark.parametrize('changes', [
-    {'modalities': ('physio',)}, {'modalities': ('video',)},
-    *({'fusion': fusion} for fusion in FUSIONS)], ids=str)
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'modalities': ('physio',)},
+    {'modalities': ('video',)},
+    *({'fusion': fusion} for fusion in FUSIONS),
+  ],
+  ids=str,
+)
 def test_padding_never_changes_the_logits(changes):
   model, examples = make(**changes), batch()
   logits, _ = model(examples)
@@ -68,8 +90,11 @@ def test_padding_never_changes_the_logits(changes):
 def test_each_modality_matters_only_where_it_is_used():
   one, other = batch(seed=0), batch(seed=1)
   mixed = {name: (other if name == 'video' else one)[name] for name in one}
-  for modalities, moved in [(('physio', 'video'), True), (('physio',), False),
-                            (('video',), True)]:
+  for modalities, moved in [
+    (('physio', 'video'), True),
+    (('physio',), False),
+    (('video',), True),
+  ]:
     model = make(modalities=modalities)
     same = np.allclose(model(one)[0], model(mixed)[0], atol=1e-6)
     assert same != moved
@@ -100,8 +125,11 @@ def test_centring_takes_the_person_off_and_leaves_the_change(centre):
 def test_centring_without_a_face_at_the_onset_uses_the_recording():
   examples = batch()
   examples['video_valid'][:, :2] = False
-  np.testing.assert_allclose(make(centre_video='onset')(examples)[0],
-                             make(centre_video='recording')(examples)[0], atol=1e-5)
+  np.testing.assert_allclose(
+    make(centre_video='onset')(examples)[0],
+    make(centre_video='recording')(examples)[0],
+    atol=1e-5,
+  )
 
 
 def test_attention_is_physio_over_video():
@@ -156,10 +184,14 @@ def test_no_fusion_needs_a_face_or_a_sensor(fusion):
 
 
 def _without_gradient(model, examples):
-  grads = jax.jit(jax.grad(
-      lambda state: (model(examples, state=state)[0] ** 2).sum()))(model.state)
-  return [jax.tree_util.keystr(path)
-          for path, g in jax.tree_util.tree_leaves_with_path(grads) if not np.any(g)]
+  grads = jax.jit(jax.grad(lambda state: (model(examples, state=state)[0] ** 2).sum()))(
+    model.state
+  )
+  return [
+    jax.tree_util.keystr(path)
+    for path, g in jax.tree_util.tree_leaves_with_path(grads)
+    if not np.any(g)
+  ]
 
 
 def test_gradients_reach_every_parameter():

@@ -14,9 +14,11 @@ _B, _L, _D = 2, 4, 6
 
 def _tokens(seed, tokens=8, seconds=8.0):
   rng = np.random.default_rng(seed)
-  return Tokens(rng.normal(size=(_B, tokens, _D)).astype(np.float32),
-                np.ones((_B, tokens), bool),
-                np.linspace(0, seconds, tokens, dtype=np.float32))
+  return Tokens(
+    rng.normal(size=(_B, tokens, _D)).astype(np.float32),
+    np.ones((_B, tokens), bool),
+    np.linspace(0, seconds, tokens, dtype=np.float32),
+  )
 
 
 def _segments(tokens, end):
@@ -72,8 +74,7 @@ def test_joint_is_the_formula_of_jca(pair):
 
 def test_joint_has_the_parameters_of_jca():
   module = Joint(128, 8, rngs=nnx.Rngs(0), dtype=jnp.float32)
-  count = sum(x.size for part in (module.physio, module.video)
-              for x in part.values())
+  count = sum(x.size for part in (module.physio, module.video) for x in part.values())
   assert count == 17_536  # of its attention, for 8 clips
 
 
@@ -92,8 +93,11 @@ def test_vanilla_weighs_each_modality_by_the_correlation(pair):
 
 def test_pooled_means(pair):
   means = [np.stack([t.x[b][t.valid[b]].mean(0) for b in range(_B)]) for t in pair]
-  for kind, wanted in [('sum', [means[0] + means[1]]), ('late', means),
-                       ('concat_mid', [np.concatenate(means, axis=1)])]:
+  for kind, wanted in [
+    ('sum', [means[0] + means[1]]),
+    ('late', means),
+    ('concat_mid', [np.concatenate(means, axis=1)]),
+  ]:
     module = Pooled(_D, kind)
     found, _ = module(*pair)
     assert module.widths == tuple(x.shape[1] for x in found)
@@ -104,5 +108,9 @@ def test_pooled_means(pair):
 def test_late_fusion_averages_probabilities():
   one, other = np.random.default_rng(0).normal(scale=20, size=(2, 50, 2))
   found = _mean_odds([jnp.asarray(one, jnp.float32), jnp.asarray(other, jnp.float32)])
-  np.testing.assert_allclose(expit(np.asarray(found, float)),
-                             (expit(one) + expit(other)) / 2, rtol=1e-4, atol=1e-7)
+  np.testing.assert_allclose(
+    expit(np.asarray(found, float)),
+    (expit(one) + expit(other)) / 2,
+    rtol=1e-4,
+    atol=1e-7,
+  )

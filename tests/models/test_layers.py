@@ -46,8 +46,11 @@ def test_dropout_drops_elements_and_keeps_the_mean():
 @pytest.mark.parametrize('remat', layers.REMAT)
 def test_stack_equals_its_blocks_one_by_one(remat):
   stack = layers.Stack(
-      lambda rngs: layers.Block(16, 2, 32, rngs=rngs, dtype=F32), 3,
-      rngs=nnx.Rngs(0), remat=remat)
+    lambda rngs: layers.Block(16, 2, 32, rngs=rngs, dtype=F32),
+    3,
+    rngs=nnx.Rngs(0),
+    remat=remat,
+  )
   x = normal(2, 5, 16)
   graph, params = nnx.split(stack.blocks)
 
@@ -68,8 +71,9 @@ def test_stack_equals_its_blocks_one_by_one(remat):
 
 
 def test_layers_of_a_stack_start_differently():
-  stack = layers.Stack(lambda rngs: layers.Block(16, 2, 32, rngs=rngs, dtype=F32), 2,
-                       rngs=nnx.Rngs(0))
+  stack = layers.Stack(
+    lambda rngs: layers.Block(16, 2, 32, rngs=rngs, dtype=F32), 2, rngs=nnx.Rngs(0)
+  )
   kernel = stack.blocks.up.kernel[...]
   assert kernel.shape == (2, 16, 32)
   assert not np.allclose(kernel[0], kernel[1])
@@ -77,16 +81,22 @@ def test_layers_of_a_stack_start_differently():
 
 def test_stack_gives_the_weights_of_every_layer():
   stack = layers.Stack(
-      lambda rngs: layers.Block(16, 2, 32, rngs=rngs, dtype=F32, cross=True), 3,
-      rngs=nnx.Rngs(0))
+    lambda rngs: layers.Block(16, 2, 32, rngs=rngs, dtype=F32, cross=True),
+    3,
+    rngs=nnx.Rngs(0),
+  )
   _, weights = stack(normal(2, 5, 16), normal(2, 7, 16), want_weights=True)
   assert weights.shape == (3, 2, 2, 5, 7)
   np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
 
 
 def test_first_layer_never_drops_and_the_last_drops_most():
-  stack = layers.Stack(lambda rngs: layers.Block(16, 2, 32, rngs=rngs, dtype=F32), 2,
-                       rngs=nnx.Rngs(0), drop_path=0.999999)
+  stack = layers.Stack(
+    lambda rngs: layers.Block(16, 2, 32, rngs=rngs, dtype=F32),
+    2,
+    rngs=nnx.Rngs(0),
+    drop_path=0.999999,
+  )
   x = normal(8, 3, 16)
   graph, params = nnx.split(stack.blocks)
   first, _ = nnx.merge(graph, jax.tree.map(lambda p: p[0], params))(x)

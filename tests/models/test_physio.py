@@ -7,8 +7,9 @@ from scipy.signal import correlate
 
 from mvp_jax.models.physio import Conv, PhysioConfig, PhysioTransformer, masked_mean
 
-CONFIG = PhysioConfig(widths=(8, 16), kernels=(16, 8), strides=(4, 2), depth=1,
-                      heads=2, mlp_width=32)
+CONFIG = PhysioConfig(
+  widths=(8, 16), kernels=(16, 8), strides=(4, 2), depth=1, heads=2, mlp_width=32
+)
 MODEL = PhysioTransformer(CONFIG, 2, 128.0, rngs=nnx.Rngs(0), dtype=jnp.float32)
 RUN = jax.jit(MODEL)
 
@@ -26,13 +27,17 @@ def test_conv_is_a_strided_correlation():
   padded = np.pad(x[0], ((2, 2), (0, 0)))
   for output in range(3):
     full = correlate(padded, kernel[:, :, output], mode='valid')[::4, 0]
-    np.testing.assert_allclose(y[0, :, output], nnx.gelu(full, approximate=False),
-                               atol=1e-5)
+    np.testing.assert_allclose(
+      y[0, :, output], nnx.gelu(full, approximate=False), atol=1e-5
+    )
 
 
 def test_a_minute_at_128_hz_is_two_tokens_a_second_by_default():
-  model = nnx.eval_shape(lambda: PhysioTransformer(
-      PhysioConfig(), 2, 128.0, rngs=nnx.Rngs(0), dtype=jnp.float32))
+  model = nnx.eval_shape(
+    lambda: PhysioTransformer(
+      PhysioConfig(), 2, 128.0, rngs=nnx.Rngs(0), dtype=jnp.float32
+    )
+  )
   times = model.times(60 * 128)
   assert len(times) == 120
   np.testing.assert_allclose(times[:2], [0.25, 0.75])
@@ -62,9 +67,9 @@ def test_a_long_gap_is_not_a_token():
 def test_masked_mean_of_nothing_is_zero():
   x = np.ones((2, 3, 4), np.float32)
   valid = np.array([[True, False, True], [False] * 3])
-  np.testing.assert_allclose(masked_mean(x * np.arange(3)[:, None].astype(np.float32),
-                                         valid),
-                             [[1] * 4, [0] * 4])
+  np.testing.assert_allclose(
+    masked_mean(x * np.arange(3)[:, None].astype(np.float32), valid), [[1] * 4, [0] * 4]
+  )
 
 
 def test_impossible_sizes_are_refused():

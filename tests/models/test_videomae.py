@@ -12,8 +12,18 @@ from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.models import videomae
 
 SMALL = videomae.VideoMAEConfig(
-    width=48, depth=2, heads=4, mlp_width=96, decoder_width=24, decoder_depth=2,
-    decoder_heads=2, frames=4, size=48, tubelet=2, patch=16)
+  width=48,
+  depth=2,
+  heads=4,
+  mlp_width=96,
+  decoder_width=24,
+  decoder_depth=2,
+  decoder_heads=2,
+  frames=4,
+  size=48,
+  tubelet=2,
+  patch=16,
+)
 
 
 @functools.cache
@@ -24,12 +34,15 @@ def make():
 def clips(config, batch=2, seed=0):
   rng = np.random.default_rng(seed)
   return rng.integers(
-      0, 256, (batch, config.frames, config.size, config.size, 3), np.uint8)
+    0, 256, (batch, config.frames, config.size, config.size, 3), np.uint8
+  )
 
 
 def masks(config, batch=2, ratio=0.6):
-  drawn = [draw_masks(np.random.default_rng(i), *config.grid, MaskConfig(ratio=ratio))
-           for i in range(batch)]
+  drawn = [
+    draw_masks(np.random.default_rng(i), *config.grid, MaskConfig(ratio=ratio))
+    for i in range(batch)
+  ]
   return tuple(np.stack(part) for part in zip(*drawn, strict=True))
 
 
@@ -58,7 +71,8 @@ def test_uint8_and_unit_floats_are_the_same_video():
   model = make().encoder
   video = clips(SMALL)
   np.testing.assert_allclose(
-      model(video), model(video.astype(np.float32) / 255), atol=1e-5)
+    model(video), model(video.astype(np.float32) / 255), atol=1e-5
+  )
 
 
 def test_hidden_pixels_do_not_reach_the_encoder_and_the_loss_sees_only_them():
@@ -69,13 +83,19 @@ def test_hidden_pixels_do_not_reach_the_encoder_and_the_loss_sees_only_them():
   for example, hidden in zip(tokens, masked, strict=True):
     example[hidden] = 7
   blind = np.asarray(videomae.unpatchify(tokens, SMALL))
-  np.testing.assert_array_equal(model.encoder(video, visible),
-                                model.encoder(blind, visible))
-  np.testing.assert_array_equal(model(video, visible, masked),
-                                model(blind, visible, masked))
+  np.testing.assert_array_equal(
+    model.encoder(video, visible), model.encoder(blind, visible)
+  )
+  np.testing.assert_array_equal(
+    model(video, visible, masked), model(blind, visible, masked)
+  )
   predicted = np.asarray(model(video, visible, masked))
-  hidden = np.take_along_axis(np.asarray(videomae.patchify(video, SMALL)),
-                              masked[..., None], 1).astype(np.float32) / 255
+  hidden = (
+    np.take_along_axis(
+      np.asarray(videomae.patchify(video, SMALL)), masked[..., None], 1
+    ).astype(np.float32)
+    / 255
+  )
   target = videomae.reconstruction_target(hidden, SMALL)
   expected = ((predicted - target) ** 2).mean((1, 2))
   np.testing.assert_allclose(model.loss(video, visible, masked), expected, rtol=1e-5)
@@ -91,15 +111,17 @@ def test_features_are_means_over_regions():
   video = clips(config)
   tokens = np.asarray(model(video)).reshape(2, 2, 4, 4, 48)
   features = np.asarray(model.features(video)).reshape(2, 2, 4, 48)
-  np.testing.assert_allclose(features[:, :, 1], tokens[:, :, :2, 2:].mean((2, 3)),
-                             atol=1e-5)
+  np.testing.assert_allclose(
+    features[:, :, 1], tokens[:, :, :2, 2:].mean((2, 3)), atol=1e-5
+  )
 
 
 @pytest.mark.parametrize('name', videomae.PRESETS)
 def test_presets_have_the_published_sizes(name):
   config = videomae.preset(name)
   abstract = nnx.eval_shape(
-      lambda: videomae.Encoder(config, rngs=nnx.Rngs(0), final_norm=False))
+    lambda: videomae.Encoder(config, rngs=nnx.Rngs(0), final_norm=False)
+  )
   count = sum(np.prod(x.shape) for x in jax.tree.leaves(nnx.state(abstract)))
   width, depth, mlp = config.width, config.depth, config.mlp_width
   a_block = 4 * width**2 + 3 * width + 2 * width * mlp + width + mlp + 4 * width
@@ -126,9 +148,16 @@ def test_remat_changes_no_gradient():
   for remat in ('none', 'linear', 'full'):
     config = videomae.preset('tiny', frames=4, size=48, remat=remat)
     graph, params = nnx.split(videomae.VideoMAE(config, rngs=nnx.Rngs(0)))
-    grads.append(jax.jit(jax.grad(
-        lambda p, graph=graph: nnx.merge(graph, p).loss(video, visible, masked).sum()
-    ))(params))
+    grads.append(
+      jax.jit(
+        jax.grad(
+          lambda p, graph=graph: nnx.merge(graph, p).loss(video, visible, masked).sum()
+        )
+      )(params)
+    )
   for other in grads[1:]:
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
-                 grads[0], other)
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+      grads[0],
+      other,
+    )

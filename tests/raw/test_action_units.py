@@ -18,8 +18,16 @@ HEADER += [f'AU{n:02d}_r' for n in AUS] + [f'AU{n:02d}_c' for n in sorted([*AUS,
 
 def row(frame, face=0, rate=10.0, success=1, confidence=0.98):
   """AU1 counts the frames: frame / 100."""
-  return [frame, face, (frame - 1) / rate, confidence, success, frame / 100,
-          *[0.5] * 16, *[1] * 18]
+  return [
+    frame,
+    face,
+    (frame - 1) / rate,
+    confidence,
+    success,
+    frame / 100,
+    *[0.5] * 16,
+    *[1] * 18,
+  ]
 
 
 def write(path, rows, header=HEADER):
@@ -58,8 +66,9 @@ def test_cut_to_the_trial_and_its_clock(tmp_path, film):
   for video in (film, tmp_path / 'none.mov'):
     found = trial_units(path, video, 6.0, onset=3.0)
     np.testing.assert_allclose(found['au_times'], np.arange(60) / 10, atol=1e-4)
-    np.testing.assert_allclose(found['au_intensities'][:, 0],
-                               np.arange(31, 91) / 100, atol=1e-6)
+    np.testing.assert_allclose(
+      found['au_intensities'][:, 0], np.arange(31, 91) / 100, atol=1e-6
+    )
     assert found['au_presences'].shape == (60, 18) and found['au_valid'].all()
 
 
@@ -78,13 +87,16 @@ def test_the_videos_clock_counts(tmp_path, film):
 
 def test_what_cannot_be_used_is_named(tmp_path, film):
   assert lost(tmp_path / 'no.csv', film, 10.0) == (
-    'missing_openface', f'{tmp_path / "no.csv"}: no such file')
+    'missing_openface',
+    f'{tmp_path / "no.csv"}: no such file',
+  )
   short = write(tmp_path / 'short.csv', [row(n) for n in range(1, 71)])
   code, told = lost(short, film, 10.0)
   assert code == 'length_mismatch' and 'ends at frame 70, the video has 100' in told
   assert lost(short, tmp_path / 'none.mov', 10.0)[0] == 'length_mismatch'
-  unseen = write(tmp_path / 'unseen.csv', [
-    row(n, success=int(n < 6)) for n in range(1, 101)])
+  unseen = write(
+    tmp_path / 'unseen.csv', [row(n, success=int(n < 6)) for n in range(1, 101)]
+  )
   code, told = lost(unseen, film, 10.0)
   assert code == 'no_face' and 'a face in 5.0% of the trial' in told
   other = write(tmp_path / 'other.csv', [row(n) for n in range(1, 121)])
@@ -138,20 +150,30 @@ def test_people_who_cannot_be_told_apart(tmp_path, film):
 def test_nothing_is_empty():
   found = on_clock(None, 0.0, 5.0)
   assert {name: value.shape for name, value in found.items()} == {
-    'au_times': (0,), 'au_valid': (0,), 'au_intensities': (0, 17),
-    'au_presences': (0, 18)}
+    'au_times': (0,),
+    'au_valid': (0,),
+    'au_intensities': (0, 17),
+    'au_presences': (0, 18),
+  }
 
 
 def test_csvs_are_found_however_deep(tmp_path):
   folder = tmp_path / 'corpus' / 'openface'
   (folder / 's01').mkdir(parents=True)
   (folder / 's02_trial01_aligned').mkdir()
-  for name in ('s01/s01_trial01.csv', 's02_trial01.csv', '._s02_trial01.csv',
-               's02_trial01.avi', 's02_trial01_aligned/s02_trial01.csv'):
+  for name in (
+    's01/s01_trial01.csv',
+    's02_trial01.csv',
+    '._s02_trial01.csv',
+    's02_trial01.avi',
+    's02_trial01_aligned/s02_trial01.csv',
+  ):
     (folder / name).touch()
   found = find_csvs(tmp_path / 'corpus', '')
-  assert found.paths == {'s01_trial01': folder / 's01/s01_trial01.csv',
-                         's02_trial01': folder / 's02_trial01.csv'}
+  assert found.paths == {
+    's01_trial01': folder / 's01/s01_trial01.csv',
+    's02_trial01': folder / 's02_trial01.csv',
+  }
   assert found.of('s09_trial01') == folder / 's09_trial01.csv'
   assert find_csvs(tmp_path, folder / 's01').paths.keys() == {'s01_trial01'}
   (folder / 's01_trial01.csv').touch()

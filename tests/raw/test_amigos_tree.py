@@ -20,11 +20,18 @@ def find(root, experiment='short', video=True):
   return amigos.find_tree(root, experiment, video)
 
 
-@pytest.mark.parametrize('mat, video', [
-  ('Data_Preprocessed_P07.mat', 'Exp1_P07_face/P7_4_face.mov'),
-  ('Data_Preprocessed_P07/Data_Preprocessed_P07.mat', 'Exp1_P07_face/P07_04_face.mov'),
-  ('a/b/data_preprocessed_p7.mat', 'videos/Exp1_P7_face/P07_4_face.MOV'),
-  ('Data_Preprocessed_P7.mat', 'P7_4_face.mp4')])
+@pytest.mark.parametrize(
+  'mat, video',
+  [
+    ('Data_Preprocessed_P07.mat', 'Exp1_P07_face/P7_4_face.mov'),
+    (
+      'Data_Preprocessed_P07/Data_Preprocessed_P07.mat',
+      'Exp1_P07_face/P07_04_face.mov',
+    ),
+    ('a/b/data_preprocessed_p7.mat', 'videos/Exp1_P7_face/P07_4_face.MOV'),
+    ('Data_Preprocessed_P7.mat', 'P7_4_face.mp4'),
+  ],
+)
 def test_names_padded_or_not_wherever_they_lie(tmp_path, mat, video):
   touch(tmp_path, mat, video, 'Exp1_P07_face/._P7_4_face.mov', '__x/._P7_4_face.mov')
   tree = find(tmp_path)
@@ -33,9 +40,14 @@ def test_names_padded_or_not_wherever_they_lie(tmp_path, mat, video):
   assert tree.videos[7, '4'].region == (0, 1)
 
 
-@pytest.mark.parametrize('name', ['P(7,1,32,16)_N1_face.mov',
-                                  'P(07, 01, 32, 16)_n1_face.mov',
-                                  'P(7_1_32_16)_N1_face.mov'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    'P(7,1,32,16)_N1_face.mov',
+    'P(07, 01, 32, 16)_n1_face.mov',
+    'P(7_1_32_16)_N1_face.mov',
+  ],
+)
 def test_a_group_sits_from_left_to_right(tmp_path, name):
   path = f'Exp2_L20_Group_face/{name}'
   touch(tmp_path, 'Data_Preprocessed_P01.mat', path)
@@ -84,7 +96,10 @@ def test_numbers_of_the_official_distribution(tmp_path):
   assert (short[0].trial_id, short[0].trial, short[0].stimulus) == ('P01_4', 1, 1)
   assert (short[-1].trial_id, short[-1].stimulus) == ('P40_138', 16)
   assert [trial.trial_id for trial in short if trial.is_odd] == [
-    'P11_18', 'P13_58', 'P39_10']
+    'P11_18',
+    'P13_58',
+    'P39_10',
+  ]
 
 
 def test_who_watched_the_long_stimuli(tmp_path):
@@ -118,8 +133,8 @@ def test_a_twin_says_what_it_has(tmp_path):
 def test_tables_of_personality_and_panas(tmp_path):
   touch(tmp_path, 'Data_Preprocessed_P01.mat', 'Participant_PANAS.xlsx')
   (tmp_path / 'Participant_Personality.csv').write_text(
-    '\ufeffName,Participant ID ,Extroversion,Note\nx,P01, 4.5,tall\ny,12,,7\n'
-    ',mean,3,\n')
+    '\ufeffName,Participant ID ,Extroversion,Note\nx,P01, 4.5,tall\ny,12,,7\n,mean,3,\n'
+  )
   (tmp_path / 'panas_short.csv').write_text('UserID,PA,NA\n1,30,inf\n')
   tree = find(tmp_path, video=False)
   assert read_sheets(tree) == {'1': {'Extroversion': 4.5, 'PA': 30}, '12': {'Note': 7}}
@@ -141,10 +156,13 @@ def test_fingerprint_follows_the_source(tmp_path):
   touch(tmp_path, mat.name, video.name)
   seen = [fingerprint()]
   assert fingerprint() == seen[0]
-  for path, content in ((mat, b'written on Monday'), (mat, b'written on Sunday'),
-                        (video, b'x'), (tmp_path / 'panas.csv', b'id,PA\n1,2\n'),
-                        (tmp_path / 'SYNTHETIC.json',
-                         b'{"subjects": 1, "seconds": {"4": 9}}')):
+  for path, content in (
+    (mat, b'written on Monday'),
+    (mat, b'written on Sunday'),
+    (video, b'x'),
+    (tmp_path / 'panas.csv', b'id,PA\n1,2\n'),
+    (tmp_path / 'SYNTHETIC.json', b'{"subjects": 1, "seconds": {"4": 9}}'),
+  ):
     path.write_bytes(content)
     seen.append(fingerprint())
   assert len(set(seen)) == 6

@@ -52,14 +52,15 @@ def forget(folder, number):
 def tasks_for(folder, numbers):
   for number in numbers:
     (folder / f'{number}.txt').write_text(str(number))
-  return [Task(f'n{number}', (folder / f'{number}.txt', number),
-               (folder / f'{number}.txt',)) for number in numbers]
+  return [
+    Task(f'n{number}', (folder / f'{number}.txt', number), (folder / f'{number}.txt',))
+    for number in numbers
+  ]
 
 
 def ran(folder):
   """Which tasks ran, ascending, and in which processes."""
-  lines = [map(int, line.split()) for line in
-           (folder / 'log').read_text().splitlines()]
+  lines = [map(int, line.split()) for line in (folder / 'log').read_text().splitlines()]
   (folder / 'log').unlink()
   numbers, processes = zip(*lines, strict=True)
   return sorted(numbers), set(processes)
@@ -70,7 +71,13 @@ def test_two_workers_results_losses_and_rerun(tmp_path):
   tasks = tasks_for(tmp_path, [3, 13, 4, 5, 6, 7])
   losses = run_tasks(square, tasks, out, 'Squares', 'n', TWO)
   assert [loss and loss.code for loss in losses] == [
-    None, 'broken_video', None, None, None, None]
+    None,
+    'broken_video',
+    None,
+    None,
+    None,
+    None,
+  ]
   assert losses[1].reason == 'unlucky'
   numbers, processes = ran(tmp_path)
   assert numbers == [3, 4, 5, 6, 7, 13]
@@ -90,8 +97,10 @@ def test_two_workers_results_losses_and_rerun(tmp_path):
   assert sorted(os.listdir(out)) == [f'n{i}.npz' for i in (3, 4, 5, 6, 7)]
 
 
-@pytest.mark.parametrize(('number', 'error', 'told'), [
-  (99, InputError, '^stop$'), (98, RuntimeError, r'(?s)n98 stopped the run.*odd')])
+@pytest.mark.parametrize(
+  ('number', 'error', 'told'),
+  [(99, InputError, '^stop$'), (98, RuntimeError, r'(?s)n98 stopped the run.*odd')],
+)
 def test_an_error_stops_the_run_and_is_told(tmp_path, number, error, told):
   out = tmp_path / 'out'
   tasks = tasks_for(tmp_path, [3, 4, number, 5, 6])
@@ -107,19 +116,25 @@ def test_workers_that_see_other_files_are_told_apart(tmp_path):
   for path in inputs:
     path.write_text('0')
   tasks = [Task(f'n{i}', (tmp_path, i), (inputs[i],)) for i in range(2)]
-  with pytest.raises(InputError, match=r'(?s)Beam worker on .*\.txt has 7 bytes, 1 '
-                     '.*manual_dir that all workers see'):
+  with pytest.raises(
+    InputError,
+    match=r'(?s)Beam worker on .*\.txt has 7 bytes, 1 '
+    '.*manual_dir that all workers see',
+  ):
     run_tasks(spoil, tasks, tmp_path / 'out', 'Spoil', 'n', HERE)
 
 
 def test_workers_that_do_not_see_the_folder_are_told_of(tmp_path):
   tasks = [Task(f'n{i}', (tmp_path, i), ()) for i in range(2)]
-  with pytest.raises(InputError, match=r'^Beam worker on \S+: there is no .*beam-.*'
-                     r'data_dir that all workers see under the same path[^\n]*$'):
+  with pytest.raises(
+    InputError,
+    match=r'^Beam worker on \S+: there is no .*beam-.*'
+    r'data_dir that all workers see under the same path[^\n]*$',
+  ):
     run_tasks(forget, tasks, tmp_path, 'Forget', 'n', HERE)
 
 
-_SLOW = '''
+_SLOW = """
 import sys, time, pathlib, numpy as np
 from mvp_jax.raw.prepare import Task, run_tasks
 
@@ -132,13 +147,15 @@ def slow(folder, number):
 folder = pathlib.Path(sys.argv[1])
 run_tasks(slow, [Task(f'n{i}', (folder, i), ()) for i in range(6)], folder / 'out',
           'Slow', 'n', sys.argv[2])
-'''
+"""
 
 
 def test_killed_run_continues(tmp_path):
-  with subprocess.Popen([sys.executable, '-c', _SLOW, str(tmp_path), HERE],
-                        env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
-                        stderr=subprocess.DEVNULL) as process:
+  with subprocess.Popen(
+    [sys.executable, '-c', _SLOW, str(tmp_path), HERE],
+    env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
+    stderr=subprocess.DEVNULL,
+  ) as process:
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob('began*'))) < 4 and time.monotonic() < deadline:
       time.sleep(0.02)
@@ -157,18 +174,25 @@ def test_killed_run_continues(tmp_path):
 
 
 def files(folder):
-  return {str(path.relative_to(folder)): path.read_bytes()
-          for path in folder.rglob('*') if path.is_file()}
+  return {
+    str(path.relative_to(folder)): path.read_bytes()
+    for path in folder.rglob('*')
+    if path.is_file()
+  }
 
 
 def test_the_corpus_is_that_of_a_local_run(tmp_path):
   twin = tmp_path / 'twin'
-  write_deap_twin(twin, TwinSpec(subjects=2, trials=3, frame_rate=2.0, width=128,
-                                 height=104), workers=1)
+  write_deap_twin(
+    twin,
+    TwinSpec(subjects=2, trials=3, frame_rate=2.0, width=128, height=104),
+    workers=1,
+  )
   broken = next(iter(sorted(twin.rglob('*.avi'))))
   broken.write_bytes(broken.read_bytes()[:1000])
-  fields = dict(frame_rate=2.0, frame_size=32, action_units=True,
-                allow_losses=['broken_video'])
+  fields = dict(
+    frame_rate=2.0, frame_size=32, action_units=True, allow_losses=['broken_video']
+  )
   here = prepare('deap', twin, tmp_path / 'here', workers=1, **fields)
   there = prepare('deap', twin, tmp_path / 'there', beam=TWO, **fields)
   assert there.relative_to(tmp_path / 'there') == here.relative_to(tmp_path / 'here')
@@ -180,19 +204,32 @@ def test_the_corpus_is_that_of_a_local_run(tmp_path):
     if 'array_record' not in name:
       assert content == expected[name]
   assert [row['outcome'] for row in read_account(there / 'account.csv')] == [
-    'broken_video', *['ok'] * 5]
-  for split, raw in (('trials', None),
-                     ('frames', tfds.decode.DeserializeMethod.RAW_BYTES)):
-    pair = [tfds.builder_from_directory(path).as_data_source(
-      split, **({'deserialize_method': raw} if raw else {})) for path in (there, here)]
+    'broken_video',
+    *['ok'] * 5,
+  ]
+  for split, raw in (
+    ('trials', None),
+    ('frames', tfds.decode.DeserializeMethod.RAW_BYTES),
+  ):
+    pair = [
+      tfds.builder_from_directory(path).as_data_source(
+        split, **({'deserialize_method': raw} if raw else {})
+      )
+      for path in (there, here)
+    ]
     assert len(pair[0]) == len(pair[1]) > 0
     for one, other in zip(*pair, strict=True):
       np.testing.assert_equal(one, other)
 
 
-@pytest.mark.parametrize(('options', 'told'), [
-  ('--runner=Nowhere', 'Nowhere'), ('--direct_num_workers=two', "'two'"),
-  ('--runner="', 'No closing quotation')])
+@pytest.mark.parametrize(
+  ('options', 'told'),
+  [
+    ('--runner=Nowhere', 'Nowhere'),
+    ('--direct_num_workers=two', "'two'"),
+    ('--runner="', 'No closing quotation'),
+  ],
+)
 def test_options_that_make_no_sense(options, told):
   with pytest.raises(InputError, match=told) as error:
     load_builder('videos').configure(beam=options)

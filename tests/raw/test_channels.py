@@ -8,7 +8,7 @@ from mvp_jax.raw.losses import Loss
 
 RATE = 64.0
 TIMES = np.arange(40 * 64) / RATE
-PULSE = np.exp(-((TIMES % 0.8 - 0.4) / 0.1) ** 2 / 2)
+PULSE = np.exp(-(((TIMES % 0.8 - 0.4) / 0.1) ** 2) / 2)
 EDA = 4 + 0.3 * np.sin(TIMES / 3)
 
 
@@ -21,7 +21,7 @@ def test_one_limit_for_gaps_of_all_kinds():
   for gap, bridged in ((64, True), (65, False)):
     for bad in (np.nan, np.inf, 1e39):
       eda = EDA.copy()
-      eda[500:500 + gap] = bad
+      eda[500 : 500 + gap] = bad
       for cleaned in (False, True):
         found = prepared(cleaned, eda=eda, ppg=PULSE)
         assert found['valid'][:, 0].all() == bridged, (gap, bad, cleaned)
@@ -55,13 +55,16 @@ def test_flags_decide_nothing():
   clipped = np.clip(PULSE, 0.1, 0.6)
   found = prepared(eda=1000 * EDA, ppg=noise, ppg_left=clipped)
   facts = channels.signal_facts(
-    ['eda', 'ppg', 'ppg_left'], found['valid'], found['quality'], found['masked'])
+    ['eda', 'ppg', 'ppg_left'], found['valid'], found['quality'], found['masked']
+  )
   assert found['valid'].all()
   assert facts['eda_flags'] == 'out_of_range 100%'
   assert facts['ppg_flags'] == 'no_pulse 100%'
   assert facts['ppg_left_flags'].startswith('clipped ')
   assert channels.signal_columns(['eda'], facts) == {
-    'eda_valid': 1.0, 'eda_flags': 'out_of_range 100%'}
+    'eda_valid': 1.0,
+    'eda_flags': 'out_of_range 100%',
+  }
   assert channels.signal_columns(['eda'], {}) == {'eda_valid': '', 'eda_flags': ''}
 
 

@@ -11,9 +11,23 @@ from mvp_jax.raw.frames import FrameSpec
 from mvp_jax.raw.manifest import read_manifest
 
 _RATE, _SECONDS = 32, 8
-_COLUMNS = ['subject', 'trial', 'stimulus', 'video', 'video_onset', 'signals', 'rate',
-            'eda', 'eda_unit', 'ppg', 'duration', 'valence', 'arousal', 'rating_min',
-            'rating_max']
+_COLUMNS = [
+  'subject',
+  'trial',
+  'stimulus',
+  'video',
+  'video_onset',
+  'signals',
+  'rate',
+  'eda',
+  'eda_unit',
+  'ppg',
+  'duration',
+  'valence',
+  'arousal',
+  'rating_min',
+  'rating_max',
+]
 
 
 @pytest.fixture(scope='module')
@@ -34,10 +48,27 @@ def rows(folder, draw_face, write_video):
   for i in range(5):
     signals = 4 + np.cumsum(0.05 * rng.standard_normal((_RATE * _SECONDS, 2)), 0)
     write_csv(folder / f's{i}.csv', signals)
-    rows.append([f'P{i // 2 + 1}', i % 2 + 1, f'c{i % 2}', 'film.mp4', i, f's{i}.csv',
-                 _RATE, 'EDA', 'microsiemens', 'PPG', _SECONDS, 3 + i, 8 - i, 1, 9])
+    rows.append(
+      [
+        f'P{i // 2 + 1}',
+        i % 2 + 1,
+        f'c{i % 2}',
+        'film.mp4',
+        i,
+        f's{i}.csv',
+        _RATE,
+        'EDA',
+        'microsiemens',
+        'PPG',
+        _SECONDS,
+        3 + i,
+        8 - i,
+        1,
+        9,
+      ]
+    )
   write_csv(folder / 'flat.csv', np.full_like(signals, 3))
-  write_csv(folder / 'short.csv', signals[:_RATE * 5])
+  write_csv(folder / 'short.csv', signals[: _RATE * 5])
   return [list(map(str, row)) for row in rows]
 
 
@@ -57,8 +88,14 @@ def prepare(path, directory):
   manifest = read_manifest(path)
   manifest.require()
   outcomes = recordings.prepare_trials(
-    manifest, recordings.channels_in_use(manifest, ()), 16.0,
-    True, FrameSpec(5.0, 32, 'X'), directory, workers=1)
+    manifest,
+    recordings.channels_in_use(manifest, ()),
+    16.0,
+    True,
+    FrameSpec(5.0, 32, 'X'),
+    directory,
+    workers=1,
+  )
   found = {}
   for outcome in outcomes:
     arrays = None
@@ -72,32 +109,71 @@ def prepare(path, directory):
 
 # (column, what is written there, where the problem lies: that column, or another).
 _BROKEN = [
-  ('subject', '', ''), ('subject', 'p2 ', ''), ('trial', 'first', ''),
-  ('trial', '-1', ''), ('video', '', ''), ('video', 'gone.mp4', ''),
-  ('video', 'zero.mp4', ''), ('video', 'cut.mp4', ''), ('video', 's0.csv', ''),
-  ('video_onset', 'late', ''), ('video_onset', '-2', ''),
-  ('video_onset', '60', 'video'), ('signals', '', 'eda'),
+  ('subject', '', ''),
+  ('subject', 'p2 ', ''),
+  ('trial', 'first', ''),
+  ('trial', '-1', ''),
+  ('video', '', ''),
+  ('video', 'gone.mp4', ''),
+  ('video', 'zero.mp4', ''),
+  ('video', 'cut.mp4', ''),
+  ('video', 's0.csv', ''),
+  ('video_onset', 'late', ''),
+  ('video_onset', '-2', ''),
+  ('video_onset', '60', 'video'),
+  ('signals', '', 'eda'),
   ('signals', 'gone.csv', 'eda'),
-  ('signals', 'empty.csv', 'eda'), ('signals', 'flat.csv', 'eda'),
-  ('signals', 'short.csv', 'eda'), ('signals', 'film.mp4', 'eda'), ('rate', '', 'eda'),
-  ('rate', 'fast', ''), ('rate', '512', 'eda'), ('eda', '', ''), ('eda', 'GSR', ''),
-  ('eda', '7', ''), ('eda', 'PPG', 'ppg'), ('eda_unit', 'furlong', 'eda'),
-  ('eda_unit', 'ohm', 'eda'), ('ppg', '', ''), ('ppg', 'BVP', ''),
-  ('duration', '0', ''), ('duration', 'all', ''), ('duration', '30', 'eda'),
-  ('valence', '', ''), ('valence', 'good', ''), ('arousal', '11', ''),
-  ('rating_min', '', ''), ('rating_max', '0', ''), ('rating_max', 'x', '')]
+  ('signals', 'empty.csv', 'eda'),
+  ('signals', 'flat.csv', 'eda'),
+  ('signals', 'short.csv', 'eda'),
+  ('signals', 'film.mp4', 'eda'),
+  ('rate', '', 'eda'),
+  ('rate', 'fast', ''),
+  ('rate', '512', 'eda'),
+  ('eda', '', ''),
+  ('eda', 'GSR', ''),
+  ('eda', '7', ''),
+  ('eda', 'PPG', 'ppg'),
+  ('eda_unit', 'furlong', 'eda'),
+  ('eda_unit', 'ohm', 'eda'),
+  ('ppg', '', ''),
+  ('ppg', 'BVP', ''),
+  ('duration', '0', ''),
+  ('duration', 'all', ''),
+  ('duration', '30', 'eda'),
+  ('valence', '', ''),
+  ('valence', 'good', ''),
+  ('arousal', '11', ''),
+  ('rating_min', '', ''),
+  ('rating_max', '0', ''),
+  ('rating_max', 'x', ''),
+]
 # What looks different and means the same.
 _HARMLESS = [
-  ('video', ' film.mp4 '), ('video', './film.mp4'), ('eda', 'eda'), ('eda', '1'),
-  ('ppg', '2'), ('rate', '32.0'), ('rate', ''), ('eda_unit', ''), ('eda_unit', 'uS'),
-  ('stimulus', 'other'), ('rating_max', '9.0'), ('duration', '8,0')]
+  ('video', ' film.mp4 '),
+  ('video', './film.mp4'),
+  ('eda', 'eda'),
+  ('eda', '1'),
+  ('ppg', '2'),
+  ('rate', '32.0'),
+  ('rate', ''),
+  ('eda_unit', ''),
+  ('eda_unit', 'uS'),
+  ('stimulus', 'other'),
+  ('rating_max', '9.0'),
+  ('duration', '8,0'),
+]
 
 
 def also_named(column):
   """Columns of the same row that may be told beside the one that was broken."""
-  return {'signals': {'eda', 'ppg'}, 'rate': {'eda', 'ppg'},
-          'duration': {'ppg', 'video'},
-          'rating_min': {'rating_max'}, 'subject': {'trial'}}.get(column, set())
+  return {
+    'signals': {'eda', 'ppg'},
+    'rate': {'eda', 'ppg'},
+    'duration': {'ppg', 'video'},
+    'rating_min': {'rating_max'},
+    'subject': {'trial'},
+  }.get(column, set())
 
 
 @pytest.fixture(scope='module')
@@ -115,7 +191,7 @@ def test_a_broken_manifest_is_refused_by_row_and_column(seed, rows, folder, whol
   rng = np.random.default_rng(seed)
   rows = [list(row) for row in rows]
   broken = {}
-  for i in rng.permutation(5)[:rng.integers(0, 4)]:
+  for i in rng.permutation(5)[: rng.integers(0, 4)]:
     column, value, where = _BROKEN[rng.integers(len(_BROKEN))]
     if column == 'subject' and value and i < 4:
       continue  # P2 itself
@@ -157,9 +233,42 @@ def test_a_broken_manifest_is_refused_by_row_and_column(seed, rows, folder, whol
 
 
 _NASTY = [
-  '', ' ', '-1', '0', '1e9', 'inf', '-inf', 'NaN', '1.2.3', '1,2,3', '0x10', '٣', 'ä',
-  '../..', '/', '.', '~', 'film.mp4', 's1.csv', '"', "'", '=SUM(A1)', '#REF!', 'TRUE',
-  'x' * 300, '9' * 400, '\u202e', 'P1', 'a\nb', '%s', '{0}', 'CON', 'eda', ',', ';']
+  '',
+  ' ',
+  '-1',
+  '0',
+  '1e9',
+  'inf',
+  '-inf',
+  'NaN',
+  '1.2.3',
+  '1,2,3',
+  '0x10',
+  '٣',
+  'ä',
+  '../..',
+  '/',
+  '.',
+  '~',
+  'film.mp4',
+  's1.csv',
+  '"',
+  "'",
+  '=SUM(A1)',
+  '#REF!',
+  'TRUE',
+  'x' * 300,
+  '9' * 400,
+  '\u202e',
+  'P1',
+  'a\nb',
+  '%s',
+  '{0}',
+  'CON',
+  'eda',
+  ',',
+  ';',
+]
 
 
 @pytest.mark.parametrize('seed', range(60))
@@ -204,8 +313,12 @@ def test_a_channel_that_others_save_is_a_note(rows, folder, capsys):
   path = write_manifest(folder, rows)
   assert main([str(path), '--no-video']) == 0
   told = capsys.readouterr().out
-  assert re.search(r'^note: row 4, column ppg: .*half.csv: PPG: flat \(always 3\); '
-                   r'it is masked in this trial$', told, re.MULTILINE)
+  assert re.search(
+    r'^note: row 4, column ppg: .*half.csv: PPG: flat \(always 3\); '
+    r'it is masked in this trial$',
+    told,
+    re.MULTILINE,
+  )
   assert '5 of them without a problem' in told
   assert main([str(path), '--no-video', '--channels=ppg']) == 1
   assert 'row 4, column ppg: ppg: ' in capsys.readouterr().out

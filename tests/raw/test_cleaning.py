@@ -13,8 +13,7 @@ def test_conductance_is_the_inverse_of_resistance():
 
 def test_conductance_guards_against_what_is_no_resistance():
   ohm = np.array([0.0, -1e5, np.nan, np.inf, 1e-3, 1e5])
-  np.testing.assert_array_equal(
-    np.isfinite(conductance(ohm)), [False] * 5 + [True])
+  np.testing.assert_array_equal(np.isfinite(conductance(ohm)), [False] * 5 + [True])
 
 
 def test_short_gaps_are_bridged_linearly():
@@ -45,7 +44,7 @@ def test_nothing_measured():
 @pytest.mark.parametrize('share, fine', [(0.19, True), (0.21, False)])
 def test_mostly_missing_is_unusable(share, fine):
   values = np.arange(1000.0)
-  values[:round(share * 1000)] = np.nan
+  values[: round(share * 1000)] = np.nan
   assert (unusable(values) == '') is fine
 
 

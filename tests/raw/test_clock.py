@@ -17,18 +17,21 @@ _SKIN = np.array([190.0, 140.0, 115.0])
 def _colours(subject, late, noise=0.15, times=SPEC.frame_times):
   """Colours of a face whose frames are stamped `late` seconds too late."""
   rng = np.random.default_rng(subject)
-  blood = np.interp(times - late, SPEC.frame_times,
-                    signals.face_pulse(SPEC, subject, 1))
-  light = 1 + 0.05 * np.sin(2 * np.pi * 0.3 * times + subject) + 0.02 * np.sin(
-    2 * np.pi * 1.3 * times)  # as strong as the pulse, and within its band
+  blood = np.interp(
+    times - late, SPEC.frame_times, signals.face_pulse(SPEC, subject, 1)
+  )
+  light = (
+    1
+    + 0.05 * np.sin(2 * np.pi * 0.3 * times + subject)
+    + 0.02 * np.sin(2 * np.pi * 1.3 * times)
+  )  # as strong as the pulse, and within its band
   colours = _SKIN * light[:, None] * (1 - 0.01 * blood[:, None] * _BLOOD)
   return colours + noise * rng.standard_normal(colours.shape)
 
 
 @pytest.fixture(scope='module')
 def bodies():
-  return {subject: signals.simulate_body(SPEC, subject, 1)
-          for subject in range(1, 13)}
+  return {subject: signals.simulate_body(SPEC, subject, 1) for subject in range(1, 13)}
 
 
 @pytest.mark.parametrize('channel', ['ppg', 'ecg_left', 'upside down'])
@@ -36,10 +39,16 @@ def test_planted_offsets(bodies, channel):
   errors, clocks = [], []
   for subject, body in bodies.items():
     late = (0.2 + 0.25 * subject) * (-1) ** subject  # 0.45 to 3.2 s
-    values = {'ppg': body.ppg, 'ecg_left': body.ecg[:, 1],
-              'upside down': -body.ppg}[channel][ONSET:]
-    found = clock.compare(_colours(subject, late), SPEC.frame_times, values, RATE,
-                          'ecg_left' if channel == 'ecg_left' else 'ppg')
+    values = {'ppg': body.ppg, 'ecg_left': body.ecg[:, 1], 'upside down': -body.ppg}[
+      channel
+    ][ONSET:]
+    found = clock.compare(
+      _colours(subject, late),
+      SPEC.frame_times,
+      values,
+      RATE,
+      'ecg_left' if channel == 'ecg_left' else 'ppg',
+    )
     errors.append(abs(found.offset - late))
     clocks.append(found)
   errors, sure = np.array(errors), np.array([c.confidence > 0.8 for c in clocks])
@@ -49,24 +58,39 @@ def test_planted_offsets(bodies, channel):
 
 
 def test_another_body_s_pulse_does_not_fit(bodies):
-  confidence = [clock.compare(_colours(subject, 0.0), SPEC.frame_times,
-                              bodies[subject % 12 + 1].ppg[ONSET:], RATE,
-                              'ppg').confidence for subject in bodies]
+  confidence = [
+    clock.compare(
+      _colours(subject, 0.0),
+      SPEC.frame_times,
+      bodies[subject % 12 + 1].ppg[ONSET:],
+      RATE,
+      'ppg',
+    ).confidence
+    for subject in bodies
+  ]
   assert np.median(confidence) < 0.4 and np.max(confidence) < 0.9
 
 
 def test_noise_tells_nothing(bodies):
   rng = np.random.default_rng(0)
   for subject in (1, 2, 3):
-    found = clock.compare(_SKIN + rng.standard_normal((1500, 3)), SPEC.frame_times,
-                          bodies[subject].ppg[ONSET:], RATE, 'ppg')
+    found = clock.compare(
+      _SKIN + rng.standard_normal((1500, 3)),
+      SPEC.frame_times,
+      bodies[subject].ppg[ONSET:],
+      RATE,
+      'ppg',
+    )
     assert found.confidence < 0.5
 
 
 def test_trials_that_share_an_offset_tell_more_together(bodies):
-  clocks = [clock.compare(_colours(subject, 0.6, noise=1.0), SPEC.frame_times,
-                          body.ppg[ONSET:], RATE, 'ppg')
-            for subject, body in bodies.items()]
+  clocks = [
+    clock.compare(
+      _colours(subject, 0.6, noise=1.0), SPEC.frame_times, body.ppg[ONSET:], RATE, 'ppg'
+    )
+    for subject, body in bodies.items()
+  ]
   together = clock.pool([*clocks, clock.Clock(reason='no face')])
   assert together.offset == pytest.approx(0.6, abs=0.1)
   assert together.confidence > 0.95
@@ -108,8 +132,7 @@ def test_what_cannot_be_compared(bodies):
 def test_pos_keeps_the_pulse_and_drops_the_light():
   times = np.arange(0, 30, 1 / 32)
   pulse, light = np.sin(2 * np.pi * 1.2 * times), np.sin(2 * np.pi * 1.7 * times)
-  colours = _SKIN * (1 + 0.02 * light[:, None]) * (
-    1 - 0.005 * pulse[:, None] * _BLOOD)
+  colours = _SKIN * (1 + 0.02 * light[:, None]) * (1 - 0.005 * pulse[:, None] * _BLOOD)
   wave = pos(colours, 32.0)
   assert np.corrcoef(wave, pulse)[0, 1] > 0.98
   colours[200:300] = np.nan

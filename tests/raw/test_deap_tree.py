@@ -11,19 +11,34 @@ from mvp_jax.errors import InputError
 from mvp_jax.raw import deap
 from mvp_jax.raw.losses import Loss
 
-HEADER = ['Participant_id', 'Trial', 'Experiment_id', 'Start_time', 'Valence',
-          'Arousal', 'Dominance', 'Liking', 'Familiarity']
+HEADER = [
+  'Participant_id',
+  'Trial',
+  'Experiment_id',
+  'Start_time',
+  'Valence',
+  'Arousal',
+  'Dominance',
+  'Liking',
+  'Familiarity',
+]
 
 
 def rows(subjects=2, trials=5):
   """Rows of a small ratings file: experiments in reverse order of presentation."""
-  return [[s, t, trials + 1 - t, 1695918, 1 + t, 9 - t, 5, 5, '' if s == 2 else 3]
-          for s in range(1, subjects + 1) for t in range(1, trials + 1)]
+  return [
+    [s, t, trials + 1 - t, 1695918, 1 + t, 9 - t, 5, 5, '' if s == 2 else 3]
+    for s in range(1, subjects + 1)
+    for t in range(1, trials + 1)
+  ]
 
 
 def write_tree(root, content, header=HEADER, subjects=2, trials=5, marker=True):
-  for name, file in (('metadata_csv', None), ('data_preprocessed_python', 's01.dat'),
-                     ('face_video/s01', 's01_trial01.avi')):
+  for name, file in (
+    ('metadata_csv', None),
+    ('data_preprocessed_python', 's01.dat'),
+    ('face_video/s01', 's01_trial01.avi'),
+  ):
     (root / name).mkdir(parents=True, exist_ok=True)
     if file:
       (root / name / file).touch()
@@ -32,7 +47,8 @@ def write_tree(root, content, header=HEADER, subjects=2, trials=5, marker=True):
     csv.writer(file).writerows([header, *content])
   if marker:
     (root / 'SYNTHETIC.json').write_text(
-      json.dumps({'subjects': subjects, 'trials': trials}))
+      json.dumps({'subjects': subjects, 'trials': trials})
+    )
   return root
 
 
@@ -43,8 +59,7 @@ def read(root, video=False):
 def test_join_of_the_official_distribution(tmp_path):
   # Participant 1 saw video 5 first and rated it valence 6.96, arousal 3.92.
   experiments = [5, *(n for n in range(1, 41) if n != 5)]
-  content = [[1, t, e, 0, 5, 5, 5, 5, 3]
-             for t, e in enumerate(experiments, 1)]
+  content = [[1, t, e, 0, 5, 5, 5, 5, 3] for t, e in enumerate(experiments, 1)]
   content[0][4:8] = 6.96, 3.92, 7.19, 6.05
   trials = read(write_tree(tmp_path, content, marker=False))
   assert len(trials) == 1280
@@ -77,8 +92,9 @@ def test_zips_unpacked_one_level_deeper(tmp_path, deeper):
   assert len(deap.read_trials(tree)) == 10
 
 
-@pytest.mark.parametrize('missing', ['metadata_csv', 'data_preprocessed_python',
-                                     'face_video'])
+@pytest.mark.parametrize(
+  'missing', ['metadata_csv', 'data_preprocessed_python', 'face_video']
+)
 def test_manual_directory_without_deap(tmp_path, missing):
   write_tree(tmp_path, rows())
   os.rename(tmp_path / missing, tmp_path / 'elsewhere')
@@ -123,12 +139,21 @@ def test_blank_familiarity_is_fine(tmp_path):
   trials = read(write_tree(tmp_path, rows()))
   assert not any(trial.problem for trial in trials)
   assert [math.isnan(trial.ratings['familiarity']) for trial in trials] == (
-    [False] * 5 + [True] * 5)
+    [False] * 5 + [True] * 5
+  )
 
 
-@pytest.mark.parametrize('index, value, told', [
-  (1, 1, 'second row'), (2, 5, 'second row'), (0, 'P1', 'whole numbers'),
-  (0, 3, 'outside'), (2, 6, 'outside'), (1, 0, 'outside')])
+@pytest.mark.parametrize(
+  'index, value, told',
+  [
+    (1, 1, 'second row'),
+    (2, 5, 'second row'),
+    (0, 'P1', 'whole numbers'),
+    (0, 3, 'outside'),
+    (2, 6, 'outside'),
+    (1, 0, 'outside'),
+  ],
+)
 def test_keys_that_are_no_join(tmp_path, index, value, told):
   content = rows()
   content[1][index] = value
@@ -150,20 +175,30 @@ def test_dat_as_python_2_wrote_it(tmp_path, write_python2_pickle):
   np.testing.assert_array_equal(found[1], labels)
 
 
-@pytest.mark.parametrize('shape, labels', [
-  ((2, 40, 8000), (2, 4)), ((2, 39, 8064), (2, 4)), ((40, 8064), (2, 4)),
-  ((1, 40, 8064), (2, 4)), ((1, 40, 8064), (1, 3))])
+@pytest.mark.parametrize(
+  'shape, labels',
+  [
+    ((2, 40, 8000), (2, 4)),
+    ((2, 39, 8064), (2, 4)),
+    ((40, 8064), (2, 4)),
+    ((1, 40, 8064), (2, 4)),
+    ((1, 40, 8064), (1, 3)),
+  ],
+)
 def test_dat_of_another_shape(tmp_path, shape, labels):
-  path = write_dat(tmp_path / 's07.dat', {
-    'data': np.zeros(shape, np.float32), 'labels': np.zeros(labels)})
+  path = write_dat(
+    tmp_path / 's07.dat',
+    {'data': np.zeros(shape, np.float32), 'labels': np.zeros(labels)},
+  )
   with pytest.raises(Loss) as error:
     deap.read_dat(path)
   assert error.value.code == 'broken_signals'
   assert 's07.dat' in error.value.reason and str(shape) in error.value.reason
 
 
-@pytest.mark.parametrize('content', [
-  [1, 2], {'data': np.zeros(3)}, {'data': ['a'], 'labels': 'b'}, 7])
+@pytest.mark.parametrize(
+  'content', [[1, 2], {'data': np.zeros(3)}, {'data': ['a'], 'labels': 'b'}, 7]
+)
 def test_dat_with_other_content(tmp_path, content):
   with pytest.raises(Loss, match=r'broken_signals.*s07\.dat'):
     deap.read_dat(write_dat(tmp_path / 's07.dat', content))
@@ -172,8 +207,10 @@ def test_dat_with_other_content(tmp_path, content):
 def test_dat_missing_or_truncated(tmp_path):
   with pytest.raises(Loss, match='missing_signals'):
     deap.read_dat(tmp_path / 's01.dat')
-  path = write_dat(tmp_path / 's01.dat', {
-    'data': np.zeros((1, 40, 8064), np.float32), 'labels': np.zeros((1, 4))})
+  path = write_dat(
+    tmp_path / 's01.dat',
+    {'data': np.zeros((1, 40, 8064), np.float32), 'labels': np.zeros((1, 4))},
+  )
   path.write_bytes(path.read_bytes()[:-100])
   with pytest.raises(Loss, match='broken_signals.*truncated'):
     deap.read_dat(path)

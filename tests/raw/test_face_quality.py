@@ -36,7 +36,7 @@ def test_jitter_of_noise():
   # directions, over a face of 50 pixels.
   noise = np.random.default_rng(0).normal(0, 2, (2, 20_000))
   found = quality([1] * 20_000, boxes_of(noise[0] / 1.25, noise[1]), aspect=1.25)
-  assert found['face_jitter'] == pytest.approx(np.sqrt(12) * 2 / 50, rel=.02)
+  assert found['face_jitter'] == pytest.approx(np.sqrt(12) * 2 / 50, rel=0.02)
   # What happens in and around gaps does not count.
   valid = np.arange(20_000) % 2 == 0
   assert quality(valid, boxes_of(*noise))['face_jitter'] == 0

@@ -15,9 +15,13 @@ BOX_OVER_SIDE = 1.13  # Haar's box on the drawn face
 
 def overlap(box, other):
   """Intersection over union of squares (centre x, centre y, side)."""
-  sides = [max(0, min(a + s / 2, b + t / 2) - max(a - s / 2, b - t / 2))
-           for a, b, s, t in ((box[0], other[0], box[2], other[2]),
-                              (box[1], other[1], box[2], other[2]))]
+  sides = [
+    max(0, min(a + s / 2, b + t / 2) - max(a - s / 2, b - t / 2))
+    for a, b, s, t in (
+      (box[0], other[0], box[2], other[2]),
+      (box[1], other[1], box[2], other[2]),
+    )
+  ]
   common = sides[0] * sides[1]
   return common / (box[2] ** 2 + other[2] ** 2 - common)
 
@@ -25,8 +29,9 @@ def overlap(box, other):
 def path_of_head(seconds):
   """x, y, side of a head that sways and leans in, float [time, 3]."""
   t = np.arange(seconds * RATE) / RATE
-  return np.stack([120 + 25 * np.sin(0.9 * t), 90 + 8 * np.sin(1.7 * t),
-                   62 + 6 * np.sin(0.3 * t)], 1)
+  return np.stack(
+    [120 + 25 * np.sin(0.9 * t), 90 + 8 * np.sin(1.7 * t), 62 + 6 * np.sin(0.3 * t)], 1
+  )
 
 
 @pytest.fixture
@@ -34,8 +39,12 @@ def moving_head(tmp_path, draw_face, write_video):
   """A video of a moving head with sensor noise, and where the head is."""
   truth = path_of_head(12)
   noise = np.random.default_rng(0).normal(0, 3, (180, 240, 3))
-  images = [np.clip(draw_face(180, 240, *where) + np.roll(noise, 7 * k, 1), 0, 255)
-            .astype(np.uint8) for k, where in enumerate(truth)]
+  images = [
+    np.clip(draw_face(180, 240, *where) + np.roll(noise, 7 * k, 1), 0, 255).astype(
+      np.uint8
+    )
+    for k, where in enumerate(truth)
+  ]
   path = tmp_path / 'head.avi'
   write_video(path, images, RATE)
   return path, truth, images
@@ -55,7 +64,8 @@ def test_crops_are_steadier_than_detection_in_every_frame(moving_head):
   path, truth, images = moving_head
   found = face_frames(path, FrameSpec(RATE, 64, 'Y'), 12.0)
   cascade = cv2.CascadeClassifier(
-    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml')
+    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml'
+  )
   single = []
   for image in images:
     x, y, w, _ = cascade.detectMultiScale(image, 1.1, 3, minSize=(40, 40))[0]
@@ -107,8 +117,9 @@ def test_face_that_leaves_and_comes_back(tmp_path, draw_face, write_video):
   there = draw_face(120, 160, 80, 60, 50)
   gone = np.full_like(there, 90)
   path = tmp_path / 'v.avi'
-  write_video(path, [there] * 50 + [gone] * 40 + [there] * 50 + [gone] * 8
-              + [there] * 32, RATE)
+  write_video(
+    path, [there] * 50 + [gone] * 40 + [there] * 50 + [gone] * 8 + [there] * 32, RATE
+  )
   valid = face_frames(path, FrameSpec(RATE, 32, 'X'), 18.0)['valid']
   assert valid[:47].all() and not valid[55:85].any() and valid[95:].all()
 
@@ -127,7 +138,7 @@ def test_the_seat_asked_for(tmp_path, draw_face, write_video):
   places = [(60, 90, 52), (180, 80, 40), (300, 85, 60), (420, 95, 48)]
   image = np.full((180, 480, 3), 90, np.uint8)
   for x, y, side in places:
-    image[:, x - 60:x + 60] = draw_face(180, 120, 60, y, side)
+    image[:, x - 60 : x + 60] = draw_face(180, 120, 60, y, side)
   write_video(tmp_path / 'v.avi', [image] * 30, RATE)
   for seat, (x, y, side) in enumerate(places):
     spec = FrameSpec(RATE, 32, 'Y', region=(seat / 4, (seat + 1) / 4))
@@ -155,8 +166,9 @@ def test_a_head_that_leans_is_not_lost(draw_face):
   tracker, height = face.FaceTracker(), 240
   upright = cv2.cvtColor(draw_face(height, 320, 170, 120, 80), cv2.COLOR_RGB2GRAY)
   turn = cv2.getRotationMatrix2D((170, 120), 32, 1.0)
-  leaning = cv2.warpAffine(upright, turn, (320, height),
-                           borderMode=cv2.BORDER_REPLICATE)
+  leaning = cv2.warpAffine(
+    upright, turn, (320, height), borderMode=cv2.BORDER_REPLICATE
+  )
   assert not face._detect(leaning, 2, 50)
   for k in range(20):
     tracker.detect(k / 2, leaning if 6 <= k < 14 else upright)
@@ -167,17 +179,29 @@ def test_a_head_that_leans_is_not_lost(draw_face):
 
 def test_the_size_stays_when_detections_waver():
   rng, tracker = np.random.default_rng(0), face.FaceTracker()
-  tracker._found.extend((k / 2, 100.0, 80.0, 60 * np.exp(rng.normal(0, 0.06)))
-                        for k in range(200))
+  tracker._found.extend(
+    (k / 2, 100.0, 80.0, 60 * np.exp(rng.normal(0, 0.06))) for k in range(200)
+  )
   sides = np.array([tracker.box(time)[0][2] for time in np.arange(3, 95, 0.1)])
   # Of five to six detections with weights 1, .89, .56, 0 about .46 is left.
   assert np.std(np.log(sides)) < 0.52 * 0.06
   assert np.abs(np.diff(np.log(sides))).max() < 0.01
 
 
-@pytest.mark.parametrize(('crop', 'scale'), [
-  ('X', 1.6), ('Y', 1.0), ('1.3', 1.3), ('4', 4.0), ('Z', None), ('0.1', None),
-  ('nan', None), ('', None), (None, None)])
+@pytest.mark.parametrize(
+  ('crop', 'scale'),
+  [
+    ('X', 1.6),
+    ('Y', 1.0),
+    ('1.3', 1.3),
+    ('4', 4.0),
+    ('Z', None),
+    ('0.1', None),
+    ('nan', None),
+    ('', None),
+    (None, None),
+  ],
+)
 def test_crops_by_name_or_by_number(crop, scale):
   assert face.crop_scale(crop) == scale
   if scale is None:
@@ -191,16 +215,19 @@ def test_a_region_that_cannot_be(region):
     FrameSpec(RATE, 32, 'X', region)
 
 
-def test_pictures_beyond_full_hd_wait_smaller(tmp_path, draw_face, write_video,
-                                              monkeypatch):
+def test_pictures_beyond_full_hd_wait_smaller(
+  tmp_path, draw_face, write_video, monkeypatch
+):
   image = draw_face(240, 320, 190, 110, 90)
   write_video(tmp_path / 'v.mp4', [image] * 20, RATE)
   whole = face_frames(tmp_path / 'v.mp4', FrameSpec(RATE, 48, 'X'))
   monkeypatch.setattr(frames, '_WAITING_PIXELS', 150 * 200)
   small = face_frames(tmp_path / 'v.mp4', FrameSpec(RATE, 48, 'X'))
   np.testing.assert_allclose(small['boxes'], whole['boxes'], rtol=1e-5)
-  one, other = (cv2.imdecode(np.frombuffer(found['jpegs'][10], np.uint8), 1).astype(int)
-                for found in (whole, small))
+  one, other = (
+    cv2.imdecode(np.frombuffer(found['jpegs'][10], np.uint8), 1).astype(int)
+    for found in (whole, small)
+  )
   assert np.abs(one - other).mean() < 4
 
 
@@ -209,7 +236,8 @@ def test_without_signals_the_whole_video_is_wanted(moving_head):
   found = face_frames(path, FrameSpec(5.0, 32, 'X'))
   assert len(found['jpegs']) == 60 and found['quality']['face_share'] == 1
   assert found['quality']['face_pixels'] == pytest.approx(
-    np.median(truth[:, 2]) * BOX_OVER_SIDE, rel=.1)
+    np.median(truth[:, 2]) * BOX_OVER_SIDE, rel=0.1
+  )
 
 
 def test_a_single_mistake_is_not_a_face():

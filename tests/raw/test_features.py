@@ -20,15 +20,23 @@ CHANNELS = ('eda', 'ppg', 'ecg_right', 'ecg_left', 'resp')
 
 @pytest.fixture(scope='module')
 def bodies():
-  return [signals.simulate_body(SPEC, subject, trial)
-          for subject in range(1, 7) for trial in (1, 2)]
+  return [
+    signals.simulate_body(SPEC, subject, trial)
+    for subject in range(1, 7)
+    for trial in (1, 2)
+  ]
 
 
 @pytest.fixture(scope='module')
 def found(bodies):
-  return [trial_features(np.column_stack(
-    [body.eda, body.ppg, body.ecg, body.respiration])[ONSET:], RATE, CHANNELS)
-          for body in bodies]
+  return [
+    trial_features(
+      np.column_stack([body.eda, body.ppg, body.ecg, body.respiration])[ONSET:],
+      RATE,
+      CHANNELS,
+    )
+    for body in bodies
+  ]
 
 
 def test_names_are_fixed_and_everything_is_found(found):
@@ -40,14 +48,21 @@ def test_names_are_fixed_and_everything_is_found(found):
 
 def test_a_rate_may_be_a_float(bodies, found):
   body = bodies[0]
-  again = trial_features(np.column_stack(
-    [body.eda, body.ppg, body.ecg, body.respiration])[ONSET:], float(RATE), CHANNELS)
+  again = trial_features(
+    np.column_stack([body.eda, body.ppg, body.ecg, body.respiration])[ONSET:],
+    float(RATE),
+    CHANNELS,
+  )
   assert again == found[0]
 
 
 def test_heart_rate_of_ecg_and_ppg_agree(found):
-  rates = np.array([[trial[f'{channel}_heart_rate'] for trial in found]
-                    for channel in ('ppg', 'ecg_right', 'ecg_left')])
+  rates = np.array(
+    [
+      [trial[f'{channel}_heart_rate'] for trial in found]
+      for channel in ('ppg', 'ecg_right', 'ecg_left')
+    ]
+  )
   assert np.median(abs(rates[0] - rates[1])) < 0.5  # beats a minute
   assert np.median(abs(rates[2] - rates[1])) < 0.2
 
@@ -61,8 +76,10 @@ def test_heart_features_are_those_of_the_true_beats(bodies, found):
     truth['rmssd'].append(1000 * np.sqrt((np.diff(steps) ** 2).mean()))
     truth['pnn50'].append((abs(np.diff(steps)) > 0.05).mean())
   for name, most in (('heart_rate', 0.3), ('sdnn', 4), ('rmssd', 6), ('pnn50', 0.05)):
-    error = [trial[f'ecg_right_{name}'] - true
-             for trial, true in zip(found, truth[name], strict=True)]
+    error = [
+      trial[f'ecg_right_{name}'] - true
+      for trial, true in zip(found, truth[name], strict=True)
+    ]
     assert np.median(np.abs(error)) < most, name
 
 
@@ -79,11 +96,13 @@ def test_variability_is_that_of_neurokit():
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
     import neurokit2 as nk
+
     rng = np.random.default_rng(0)
     steps = 0.8 + 0.05 * np.sin(np.arange(70)) + 0.01 * rng.standard_normal(70)
     peaks = np.round(np.cumsum(steps) * 1000).astype(int)
-    theirs = nk.hrv_time({'RRI': np.diff(peaks), 'RRI_Time': peaks[1:] / 1000},
-                         sampling_rate=1000)
+    theirs = nk.hrv_time(
+      {'RRI': np.diff(peaks), 'RRI_Time': peaks[1:] / 1000}, sampling_rate=1000
+    )
   kept, neighbour = features.intervals(peaks / 1000)
   assert neighbour[1:].all() and len(kept) == 69
   ours = features.heart_features(peaks / 1000)
@@ -126,14 +145,19 @@ def test_skin_without_a_response():
 def _bad(length):
   rng = np.random.default_rng(length)
   return {
-    'nothing': np.full(length, np.nan), 'zero': np.zeros(length),
-    'flat': np.full(length, 3.3), 'noise': rng.standard_normal(length),
+    'nothing': np.full(length, np.nan),
+    'zero': np.zeros(length),
+    'flat': np.full(length, 3.3),
+    'noise': rng.standard_normal(length),
     'step': np.r_[np.zeros(length // 2), np.ones(length - length // 2)],
-    'spike': np.eye(1, length, length // 2)[0], 'ramp': np.arange(length) * 1.0,
+    'spike': np.eye(1, length, length // 2)[0],
+    'ramp': np.arange(length) * 1.0,
     'infinite': np.where(rng.random(length) < 0.1, np.inf, 1.0),
-    'huge': 1e300 * rng.standard_normal(length), 'tiny': 1e-300 * rng.random(length),
+    'huge': 1e300 * rng.standard_normal(length),
+    'tiny': 1e-300 * rng.random(length),
     'gappy': np.where(rng.random(length) < 0.4, np.nan, rng.random(length)),
-    'two values': rng.integers(0, 2, length) * 1.0}
+    'two values': rng.integers(0, 2, length) * 1.0,
+  }
 
 
 @pytest.mark.parametrize('length', [0, 1, 2, 3, 50, 700, 3000])
@@ -148,13 +172,18 @@ def test_odd_signals_give_every_name_and_no_error(length):
 
 
 _SAMPLES = st.one_of(
-  st.floats(width=64), st.floats(-10, 10), st.sampled_from([0.0, math.nan, 1.0]))
+  st.floats(width=64), st.floats(-10, 10), st.sampled_from([0.0, math.nan, 1.0])
+)
 
 
-@given(block=st.lists(_SAMPLES, min_size=1, max_size=40), times=st.integers(1, 60),
-       rate=st.sampled_from([4.0, 25.0, 64.0, 128.3]), seed=st.integers(0, 99),
-       noise=st.sampled_from([0.0, 1e-9, 0.1, 10.0]),
-       channel=st.sampled_from(['eda', 'ppg', 'ecg_left', 'resp', 'temp']))
+@given(
+  block=st.lists(_SAMPLES, min_size=1, max_size=40),
+  times=st.integers(1, 60),
+  rate=st.sampled_from([4.0, 25.0, 64.0, 128.3]),
+  seed=st.integers(0, 99),
+  noise=st.sampled_from([0.0, 1e-9, 0.1, 10.0]),
+  channel=st.sampled_from(['eda', 'ppg', 'ecg_left', 'resp', 'temp']),
+)
 @settings(max_examples=40, deadline=None)
 def test_wild_signals(block, times, rate, seed, noise, channel):
   values = np.tile(np.array(block), times)

@@ -21,15 +21,28 @@ def cells(shape, *values):
 def test_what_scipy_writes_is_what_is_read(tmp_path, compressed):
   rng = np.random.default_rng(0)
   numbers = {
-    'doubles': rng.normal(size=(40, 17)), 'cube': rng.normal(size=(2, 3, 4)),
+    'doubles': rng.normal(size=(40, 17)),
+    'cube': rng.normal(size=(2, 3, 4)),
     'single': np.float32(rng.normal(size=(3, 1))),
     'whole': np.arange(-4, 5).reshape(3, 3),
-    'bytes': np.arange(6, dtype=np.uint8).reshape(1, 6), 'one': np.array([[7.25]]),
-    'nothing': np.zeros((1, 0)), 'nan': np.array([[np.nan, np.inf]])}
-  savemat(tmp_path / 'x.mat', numbers | {
-    'text': 'N1', 'empty': '', 'struct': {'a': 1}, 'cells': cells(
-      (2, 2), 'B1', np.ones((2, 5)), cells((1, 1), 'inner'), np.zeros((0, 0)))},
-    do_compression=compressed)
+    'bytes': np.arange(6, dtype=np.uint8).reshape(1, 6),
+    'one': np.array([[7.25]]),
+    'nothing': np.zeros((1, 0)),
+    'nan': np.array([[np.nan, np.inf]]),
+  }
+  savemat(
+    tmp_path / 'x.mat',
+    numbers
+    | {
+      'text': 'N1',
+      'empty': '',
+      'struct': {'a': 1},
+      'cells': cells(
+        (2, 2), 'B1', np.ones((2, 5)), cells((1, 1), 'inner'), np.zeros((0, 0))
+      ),
+    },
+    do_compression=compressed,
+  )
   found = read_mat(tmp_path / 'x.mat', {*numbers, 'text', 'empty', 'cells', 'absent'})
   assert set(found) == {*numbers, 'text', 'empty', 'cells'}
   for name, value in numbers.items():
@@ -47,9 +60,10 @@ def test_what_scipy_writes_is_what_is_read(tmp_path, compressed):
 def test_structs(tmp_path):
   rng = np.random.default_rng(0)
   eda, ecg = rng.normal(size=(50, 1)), rng.normal(size=(2, 40))
-  content = {'rec': {'eda': eda, 'deep': {'ecg': ecg, 'who': 'P01'}, 'empty': {}},
-             'many': np.array([[(1.0, 'a')], [(2.0, 'b')]],
-                              [('x', object), ('name', object)])}
+  content = {
+    'rec': {'eda': eda, 'deep': {'ecg': ecg, 'who': 'P01'}, 'empty': {}},
+    'many': np.array([[(1.0, 'a')], [(2.0, 'b')]], [('x', object), ('name', object)]),
+  }
   savemat(tmp_path / 'x.mat', content)
   found = read_mat(tmp_path / 'x.mat')
   reference = loadmat(tmp_path / 'x.mat')
@@ -57,16 +71,23 @@ def test_structs(tmp_path):
   np.testing.assert_array_equal(found['rec']['deep']['ecg'], ecg)
   np.testing.assert_array_equal(reference['rec']['eda'][0, 0], found['rec']['eda'])
   assert found['rec']['deep']['who'] == 'P01' and list(found['rec']) == [
-    'eda', 'deep', 'empty']
+    'eda',
+    'deep',
+    'empty',
+  ]
   assert found['many'].shape == reference['many'].shape == (2, 1)
   assert [one['name'] for one in found['many'].ravel()] == ['a', 'b']
   assert [one['x'].item() for one in found['many'].ravel()] == [1, 2]
 
 
 def test_what_is_not_read_is_passed_over_or_refused_by_name(tmp_path):
-  savemat(tmp_path / 'x.mat', {
-    'sparse': csc_array(np.eye(3)), 'rec': {'eda': np.ones((5, 1)),
-                                            'map': csc_array(np.eye(2))}})
+  savemat(
+    tmp_path / 'x.mat',
+    {
+      'sparse': csc_array(np.eye(3)),
+      'rec': {'eda': np.ones((5, 1)), 'map': csc_array(np.eye(2))},
+    },
+  )
   found = read_mat(tmp_path / 'x.mat')
   assert list(found) == ['rec'] and found['rec']['map'] is None
   assert found['rec']['eda'].shape == (5, 1)
@@ -79,8 +100,12 @@ def test_objects_have_no_shape(tmp_path):
     return struct.pack('<II', kind, len(payload)) + payload + bytes(-len(payload) % 8)
 
   # As MATLAB stores a string or a table: array flags of class 17, three names.
-  opaque = (element(6, struct.pack('<II', 17, 0)) + element(1, b'when')
-            + element(1, b'MCOS') + element(1, b'datetime'))
+  opaque = (
+    element(6, struct.pack('<II', 17, 0))
+    + element(1, b'when')
+    + element(1, b'MCOS')
+    + element(1, b'datetime')
+  )
   savemat(tmp_path / 'x.mat', {'eda': np.ones((1, 4))})
   with (tmp_path / 'x.mat').open('ab') as file:
     file.write(element(14, opaque))
@@ -93,8 +118,11 @@ def test_cells_within_cells_without_an_end(tmp_path):
   def element(kind, payload):
     return struct.pack('<II', kind, len(payload)) + payload + bytes(-len(payload) % 8)
 
-  head = (element(6, struct.pack('<II', 1, 0)) + element(5, struct.pack('<ii', 1, 1))
-          + element(1, b'x'))
+  head = (
+    element(6, struct.pack('<II', 1, 0))
+    + element(5, struct.pack('<ii', 1, 1))
+    + element(1, b'x')
+  )
   inner = b''
   for _ in range(2000):
     inner = element(14, head + inner if inner else b'')
@@ -108,8 +136,12 @@ def test_big_endian_as_old_machines_wrote_it(tmp_path):
   def element(kind, payload):
     return struct.pack('>II', kind, len(payload)) + payload + bytes(-len(payload) % 8)
 
-  matrix = (element(6, struct.pack('>II', 6, 0)) + element(5, struct.pack('>ii', 1, 2))
-            + struct.pack('>HH4s', 1, 1, b'x') + element(9, struct.pack('>2d', 1, -2)))
+  matrix = (
+    element(6, struct.pack('>II', 6, 0))
+    + element(5, struct.pack('>ii', 1, 2))
+    + struct.pack('>HH4s', 1, 1, b'x')
+    + element(9, struct.pack('>2d', 1, -2))
+  )
   path = tmp_path / 'x.mat'
   path.write_bytes(b'MATLAB 5.0'.ljust(124) + b'\x01\x00MI' + element(14, matrix))
   assert read_mat(path, {'x'})['x'].tolist() == [[1, -2]]
@@ -118,9 +150,14 @@ def test_big_endian_as_old_machines_wrote_it(tmp_path):
 @pytest.mark.parametrize('compressed', [False, True])
 def test_a_damaged_file_is_a_value_error_and_nothing_worse(tmp_path, compressed):
   path = tmp_path / 'x.mat'
-  savemat(path, {'x': cells((1, 3), 'N1', np.ones((5, 5)), np.zeros((1, 0))),
-                 'rec': {'eda': np.ones((3, 1)), 'name': 'y'}},
-          do_compression=compressed)
+  savemat(
+    path,
+    {
+      'x': cells((1, 3), 'N1', np.ones((5, 5)), np.zeros((1, 0))),
+      'rec': {'eda': np.ones((3, 1)), 'name': 'y'},
+    },
+    do_compression=compressed,
+  )
   whole = path.read_bytes()
   ends = [128]  # a file without variables
   for _ in range(2):  # and one without the second
@@ -147,11 +184,15 @@ def test_a_damaged_file_is_a_value_error_and_nothing_worse(tmp_path, compressed)
   assert refused == 400 if compressed else refused > 100
 
 
-@pytest.mark.parametrize('head, told', [
-  (b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM', 'MATLAB 7.3 file; save it'),
-  (b'\x89HDF\r\n\x1a\n', 'MATLAB 7.3 file'),
-  (b'', 'no MATLAB file of version 5; save it with -v7'),
-  (b'PK\x03\x04', 'no MATLAB file')])
+@pytest.mark.parametrize(
+  'head, told',
+  [
+    (b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM', 'MATLAB 7.3 file; save it'),
+    (b'\x89HDF\r\n\x1a\n', 'MATLAB 7.3 file'),
+    (b'', 'no MATLAB file of version 5; save it with -v7'),
+    (b'PK\x03\x04', 'no MATLAB file'),
+  ],
+)
 def test_files_of_other_kinds(tmp_path, head, told):
   (tmp_path / 'x.mat').write_bytes(head.ljust(300, b'\x00') if head else b'')
   with pytest.raises(ValueError, match=told):
@@ -164,6 +205,6 @@ def test_more_cells_than_bytes(tmp_path):
   content = path.read_bytes()
   shape = struct.pack('<ii', 1, 3)
   assert content.count(shape) == 1
-  path.write_bytes(content.replace(shape, struct.pack('<ii', 2 ** 30, 2 ** 30)))
+  path.write_bytes(content.replace(shape, struct.pack('<ii', 2**30, 2**30)))
   with pytest.raises(ValueError, match='cells in'):
     read_mat(path, {'x'})

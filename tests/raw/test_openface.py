@@ -6,26 +6,44 @@ from mvp_jax.raw.openface import INTENSITIES, PRESENCES, read_openface
 
 AUS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45]
 # As OpenFace 2.2 writes them, but for the columns of gaze, pose and landmarks.
-HEADER = ['frame', ' face_id', ' timestamp', ' confidence', ' success', ' gaze_0_x',
-          *(f' AU{n:02d}_r' for n in AUS),
-          *(f' AU{n:02d}_c' for n in sorted([*AUS, 28]))]
+HEADER = [
+  'frame',
+  ' face_id',
+  ' timestamp',
+  ' confidence',
+  ' success',
+  ' gaze_0_x',
+  *(f' AU{n:02d}_r' for n in AUS),
+  *(f' AU{n:02d}_c' for n in sorted([*AUS, 28])),
+]
 
 
 def row(frame, face=0, confidence=0.98, success=1, level=1.0, width=None):
   """A row in which each AU's intensity is `level` plus its FACS number / 100."""
-  cells = [frame, face, f'{(frame - 1) / 25:.3f}', confidence, success, 0.1,
-           *(f'{level + n / 100:.2f}' for n in AUS),
-           *(int(n in (12, 28)) for n in sorted([*AUS, 28]))]
+  cells = [
+    frame,
+    face,
+    f'{(frame - 1) / 25:.3f}',
+    confidence,
+    success,
+    0.1,
+    *(f'{level + n / 100:.2f}' for n in AUS),
+    *(int(n in (12, 28)) for n in sorted([*AUS, 28])),
+  ]
   return cells if width is None else [*cells, 100, 100 + width]
 
 
 @pytest.fixture
 def write(tmp_path):
   """Function (rows, header) that writes a CSV and gives its path."""
+
   def write(rows, header=HEADER):
     path = tmp_path / 'au.csv'
-    path.write_text('\n'.join(', '.join(map(str, cells)) for cells in rows).join(
-      [','.join(header) + '\n', '\n']))
+    path.write_text(
+      '\n'.join(', '.join(map(str, cells)) for cells in rows).join(
+        [','.join(header) + '\n', '\n']
+      )
+    )
     return path
 
   return write
@@ -38,8 +56,9 @@ def test_columns_have_their_order(write):
   assert found.intensities.dtype == np.float32 and found.valid.tolist() == [True, True]
   np.testing.assert_allclose(found.times, [0, 0.04])
   for i, number in enumerate(INTENSITIES):
-    np.testing.assert_allclose(found.intensities[:, i], [1 + number / 100,
-                                                         2 + number / 100])
+    np.testing.assert_allclose(
+      found.intensities[:, i], [1 + number / 100, 2 + number / 100]
+    )
   present = np.array(PRESENCES)[found.presences[0] == 1]
   assert present.tolist() == [12, 28]
 
@@ -47,13 +66,19 @@ def test_columns_have_their_order(write):
 def test_columns_may_stand_anywhere(write):
   order = np.random.default_rng(0).permutation(len(HEADER))
   path = write([[row(1)[i] for i in order]], [HEADER[i].strip() for i in order])
-  np.testing.assert_allclose(read_openface(path).intensities[0],
-                             1 + np.array(AUS) / 100)
+  np.testing.assert_allclose(
+    read_openface(path).intensities[0], 1 + np.array(AUS) / 100
+  )
 
 
 def test_failures_are_no_measurements(write):
-  rows = [row(1), row(2, success=0), row(3, confidence=0.4), row(4, level=4.8),
-          row(5, level=-0.3)]
+  rows = [
+    row(1),
+    row(2, success=0),
+    row(3, confidence=0.4),
+    row(4, level=4.8),
+    row(5, level=-0.3),
+  ]
   rows[0][7] = 'nan'
   found = read_openface(write(rows))
   assert found.valid.tolist() == [False] * 5
@@ -77,8 +102,9 @@ def test_the_time_is_the_videos(write):
 
 
 def test_of_several_faces_the_one_seen_most(write):
-  rows = [row(n, face=0, level=1.0, confidence=0.9 if n < 3 else 0.1)
-          for n in range(1, 6)]
+  rows = [
+    row(n, face=0, level=1.0, confidence=0.9 if n < 3 else 0.1) for n in range(1, 6)
+  ]
   rows += [row(n, face=3, level=2.0) for n in range(1, 5)]
   found = read_openface(write(rows))
   assert found.face == 3 and found.valid.tolist() == [True] * 4
@@ -107,15 +133,23 @@ def test_older_exports_without_face_id(write):
     read_openface(write([row(1)[:1] + row(1)[2:]] * 2, header))
 
 
-@pytest.mark.parametrize('header, told', [
-  ([name.replace('_r', '').replace('_c', 'x') for name in HEADER],
-   'AU01 are not of OpenFace 2.x but of OpenFace 3'),
-  (['frame', 'face_id', 'timestamp', 'confidence', 'success', 'gaze_angle_x'],
-   r'no column AU01_r \(35 of 39 are missing\)'),
-  (HEADER[:-1], r'no column AU45_c \(1 of 39')])
+@pytest.mark.parametrize(
+  'header, told',
+  [
+    (
+      [name.replace('_r', '').replace('_c', 'x') for name in HEADER],
+      'AU01 are not of OpenFace 2.x but of OpenFace 3',
+    ),
+    (
+      ['frame', 'face_id', 'timestamp', 'confidence', 'success', 'gaze_angle_x'],
+      r'no column AU01_r \(35 of 39 are missing\)',
+    ),
+    (HEADER[:-1], r'no column AU45_c \(1 of 39'),
+  ],
+)
 def test_other_layouts_are_rejected_by_name(write, header, told):
   with pytest.raises(Loss, match=told):
-    read_openface(write([row(1)[:len(header)]], header))
+    read_openface(write([row(1)[: len(header)]], header))
 
 
 def test_files_that_cannot_be_read(write, tmp_path):

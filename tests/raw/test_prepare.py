@@ -81,7 +81,7 @@ def test_wrong_input_stops_the_run_and_keeps_what_is_done(tmp_path, workers):
   assert (tmp_path / 'out' / 'n3.npz').exists()
 
 
-_SLOW = '''
+_SLOW = """
 import sys, time, pathlib, numpy as np
 from mvp_jax.raw.prepare import Task, run_tasks
 
@@ -91,14 +91,16 @@ def slow(number):
 
 run_tasks(slow, [Task(f'n{i}', (i,), ()) for i in range(6)],
           pathlib.Path(sys.argv[1]), 'Slow', 'n', 1)
-'''
+"""
 
 
 def test_killed_run_continues(tmp_path):
   done = tmp_path / 'n2.npz'
-  with subprocess.Popen([sys.executable, '-c', _SLOW, str(tmp_path)],
-                        env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
-                        stderr=subprocess.DEVNULL) as process:
+  with subprocess.Popen(
+    [sys.executable, '-c', _SLOW, str(tmp_path)],
+    env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
+    stderr=subprocess.DEVNULL,
+  ) as process:
     deadline = time.monotonic() + 120
     while not done.exists() and time.monotonic() < deadline:
       time.sleep(0.02)
@@ -115,8 +117,10 @@ def test_killed_run_continues(tmp_path):
 
 
 def test_account_comes_back(tmp_path):
-  rows = [{'trial_id': 'a', 'outcome': 'ok', 'reason': ''},
-          {'trial_id': 'b', 'outcome': 'no_face', 'reason': 'a, "b"\nc'}]
+  rows = [
+    {'trial_id': 'a', 'outcome': 'ok', 'reason': ''},
+    {'trial_id': 'b', 'outcome': 'no_face', 'reason': 'a, "b"\nc'},
+  ]
   write_account(tmp_path / 'account.csv', rows)
   assert read_account(tmp_path / 'account.csv') == rows
   assert os.listdir(tmp_path) == ['account.csv']

@@ -23,19 +23,20 @@ def test_what_the_new_rate_can_hold_stays_where_it_is(source, rate):
   assert abs(values - _sine(frequency, new))[inner].max() < 0.05
 
 
-@pytest.mark.parametrize(('source', 'rate'), [(1000, 128), (512, 128), (64, 4),
-                                              (130.7, 25)])
+@pytest.mark.parametrize(
+  ('source', 'rate'), [(1000, 128), (512, 128), (64, 4), (130.7, 25)]
+)
 def test_what_it_cannot_hold_does_not_fold_back(source, rate):
   times = np.arange(round(40 * source)) / source
   for frequency in (0.55 * rate, 0.9 * rate, min(3.1 * rate, 0.45 * source)):
     values, _ = resample(_sine(frequency, times), times, rate, round(40 * rate))
-    assert abs(values[5 * rate:-5 * rate]).max() < 0.01
+    assert abs(values[5 * rate : -5 * rate]).max() < 0.01
 
 
 def test_a_clock_that_drifts_and_jitters():
   rng = np.random.default_rng(0)
   even = np.arange(0, 60, 1 / 256)
-  times = even * 1.003 + 0.0005 * even ** 1.2 + rng.uniform(-1, 1, len(even)) / 1600
+  times = even * 1.003 + 0.0005 * even**1.2 + rng.uniform(-1, 1, len(even)) / 1600
   values, valid = resample(_sine(5, times), times, 128, 7000)
   new = np.arange(7000) / 128
   inner = slice(128, -128)
@@ -80,9 +81,15 @@ def test_hardly_any_samples(values):
   assert valid.any() == (np.isfinite(values).sum() > 1)
 
 
-@pytest.mark.parametrize(('values', 'times', 'says'), [
-  ([1.0], [0.0], 'at least two'), ([1.0, 2.0], [0.0], 'at least two'),
-  ([1.0, 2.0], [1.0, 1.0], 'do not rise'), ([1.0, 2.0], [1.0, np.nan], 'do not rise')])
+@pytest.mark.parametrize(
+  ('values', 'times', 'says'),
+  [
+    ([1.0], [0.0], 'at least two'),
+    ([1.0, 2.0], [0.0], 'at least two'),
+    ([1.0, 2.0], [1.0, 1.0], 'do not rise'),
+    ([1.0, 2.0], [1.0, np.nan], 'do not rise'),
+  ],
+)
 def test_what_is_no_signal(values, times, says):
   with pytest.raises(InputError, match=says):
     resample(values, times, 128, 100)

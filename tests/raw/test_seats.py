@@ -11,8 +11,10 @@ from mvp_jax.raw.losses import Loss
 def test_each_seat_has_its_own_face(tmp_path, draw_face, write_video):
   # From left to right, in quarters of 120 columns: middle of the face, its side.
   faces = [(62, 64, 50), (55, 60, 70), None, (66, 58, 60)]
-  seats = [draw_face(120, 120, *face) if face else np.full((120, 120, 3), 90, np.uint8)
-           for face in faces]
+  seats = [
+    draw_face(120, 120, *face) if face else np.full((120, 120, 3), 90, np.uint8)
+    for face in faces
+  ]
   path = tmp_path / 'P(4,1,3,2)_N1_face.mov'
   write_video(path, [np.hstack(seats)] * 20, 5)
   for seat, face in enumerate(faces):
@@ -44,7 +46,7 @@ def test_time_zero_is_the_onset(tmp_path, draw_face, write_video):
   x, _, side = found['boxes'][0]
   for k in (0, 10, 34):
     image = cv2.imdecode(np.frombuffer(found['jpegs'][k], np.uint8), 0)
-    band = image[:, 1:round((18 - x) * 96 / side + 48) - 2]
+    band = image[:, 1 : round((18 - x) * 96 / side + 48) - 2]
     assert band.size and band.mean() == pytest.approx(4 * (25 + k), abs=3)
   with pytest.raises(Loss, match='length_mismatch.* 7.0 s of video, 12.0 s'):
     face_frames(path, FrameSpec(5.0, 32, 'X'), 12.0, onset=5.0)

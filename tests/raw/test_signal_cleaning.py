@@ -23,7 +23,7 @@ def _sine(frequency):
 
 @pytest.mark.parametrize('mains', [50.0, 60.0])
 def test_hum_is_found_and_removed(mains):
-  beat = np.exp(-((TIMES % 0.8 - 0.4) / 0.012) ** 2 / 2)
+  beat = np.exp(-(((TIMES % 0.8 - 0.4) / 0.012) ** 2) / 2)
   noise = 0.005 * np.random.default_rng(0).standard_normal(len(TIMES))
   assert hums(beat + noise, RATE) == []
   assert hums(beat + noise + 0.3 * _sine(mains), RATE) == [mains]
@@ -34,16 +34,23 @@ def test_hum_is_found_and_removed(mains):
   assert np.corrcoef(cleaned, clean(beat, RATE, 'ecg'))[0, 1] > 0.99
 
 
-@pytest.mark.parametrize(('channel', 'kept', 'lost'), [
-  ('ecg', (2, 20), (0.05,)), ('ppg', (1, 4), (0.05, 25)), ('eda', (0.1, 0.05), (20,)),
-  ('resp', (0.2, 0.5), (0.01, 20)), ('temp', (0.05,), (10,))])
+@pytest.mark.parametrize(
+  ('channel', 'kept', 'lost'),
+  [
+    ('ecg', (2, 20), (0.05,)),
+    ('ppg', (1, 4), (0.05, 25)),
+    ('eda', (0.1, 0.05), (20,)),
+    ('resp', (0.2, 0.5), (0.01, 20)),
+    ('temp', (0.05,), (10,)),
+  ],
+)
 def test_bands(channel, kept, lost):
   for frequency in kept:
     cleaned = clean(_sine(frequency), RATE, channel)
     assert np.corrcoef(cleaned, _sine(frequency))[0, 1] > 0.99, frequency
     assert cleaned[RATE:-RATE].std() > 0.6, frequency
   for frequency in lost:
-    inner = clean(3 + _sine(frequency), RATE, channel)[10 * RATE:-10 * RATE]
+    inner = clean(3 + _sine(frequency), RATE, channel)[10 * RATE : -10 * RATE]
     assert inner.std() < 0.25, frequency
 
 
@@ -57,19 +64,28 @@ def test_gaps_and_unknown_channels():
   values[1000:1050] = values[4000:4400] = np.nan
   for channel in ('ppg', 'zemg'):
     cleaned = clean(values, RATE, channel)
-    np.testing.assert_array_equal(np.flatnonzero(np.isnan(cleaned)),
-                                  np.arange(4000, 4400))
+    np.testing.assert_array_equal(
+      np.flatnonzero(np.isnan(cleaned)), np.arange(4000, 4400)
+    )
   np.testing.assert_allclose(cleaned[:1000], values[:1000], rtol=1e-6)
   assert np.isnan(clean(np.full(500, np.nan), RATE, 'ecg')).all()
 
 
-@pytest.mark.parametrize(('channel', 'unit', 'signal'), [
-  ('ecg_right', 'millivolt', 'ecg'), ('ppg', '', 'ppg'), ('eda', 'microsiemens', 'eda'),
-  ('resp', '', 'respiration')])
+@pytest.mark.parametrize(
+  ('channel', 'unit', 'signal'),
+  [
+    ('ecg_right', 'millivolt', 'ecg'),
+    ('ppg', '', 'ppg'),
+    ('eda', 'microsiemens', 'eda'),
+    ('resp', '', 'respiration'),
+  ],
+)
 def test_good_signals_have_no_flag(body, channel, unit, signal):
   values = getattr(body, signal)
-  assert quality(values[:, 0] if values.ndim == 2 else values, RATE, channel,
-                 unit).flags == ()
+  assert (
+    quality(values[:, 0] if values.ndim == 2 else values, RATE, channel, unit).flags
+    == ()
+  )
 
 
 def test_flags(body):
@@ -100,7 +116,7 @@ def test_flags(body):
 
 def test_shares():
   values = np.sin(TIMES)
-  values[:len(TIMES) // 4] = np.nan
+  values[: len(TIMES) // 4] = np.nan
   found = quality(values, RATE, 'resp')
   assert found.missing == pytest.approx(0.25)
   assert found.no_pulse == found.flat == found.out_of_range == 0

@@ -20,8 +20,9 @@ ECG = np.round(np.cos(np.arange(40) / 3), 3)
 def test_text_with_a_header(tmp_path, delimiter, column, preamble):
   path = tmp_path / 'a.csv'
   rows = [delimiter.join(['ECG', 'EDA'])]
-  rows += [delimiter.join([f'{a:.3f}', f'{b:.3f}'])
-           for a, b in zip(ECG, EDA, strict=True)]
+  rows += [
+    delimiter.join([f'{a:.3f}', f'{b:.3f}']) for a, b in zip(ECG, EDA, strict=True)
+  ]
   path.write_text(preamble + '\n'.join(rows) + '\n')
   channel = read_channel(path, column, rate=20)
   np.testing.assert_allclose(channel.values, EDA)
@@ -29,14 +30,19 @@ def test_text_with_a_header(tmp_path, delimiter, column, preamble):
   assert channel.rate == pytest.approx(20) and channel.end == pytest.approx(2)
 
 
-@pytest.mark.parametrize('delimiter, end', [
-  (',', '\n'), (';', '\r\n'), ('\t', '\t\n'), (';', ';\n')])
+@pytest.mark.parametrize(
+  'delimiter, end', [(',', '\n'), (';', '\r\n'), ('\t', '\t\n'), (';', ';\n')]
+)
 def test_text_without_a_header(tmp_path, delimiter, end):
   path = tmp_path / 'a.txt'
   decimal = '.' if delimiter == ',' else ','
-  path.write_text(''.join(
-    delimiter.join([f'{a:.3f}', f'{b:.3f}']).replace('.', decimal) + end
-    for a, b in zip(ECG, EDA, strict=True)), newline='')
+  path.write_text(
+    ''.join(
+      delimiter.join([f'{a:.3f}', f'{b:.3f}']).replace('.', decimal) + end
+      for a, b in zip(ECG, EDA, strict=True)
+    ),
+    newline='',
+  )
   np.testing.assert_allclose(read_channel(path, '1', rate=20).values, ECG)
   np.testing.assert_allclose(read_channel(path, '2', rate=20).values, EDA)
   with pytest.raises(Loss, match="no column '3'; .*there are 2: 1, 2"):
@@ -45,8 +51,10 @@ def test_text_without_a_header(tmp_path, delimiter, end):
 
 def test_preamble_and_units_above_the_numbers(tmp_path):
   path = tmp_path / 'a.csv'
-  path.write_text('Recorder 3\nSampling rate,20\nECG,EDA\nmV,uS\n' + ''.join(
-    f'{a},{b}\n' for a, b in zip(ECG, EDA, strict=True)))
+  path.write_text(
+    'Recorder 3\nSampling rate,20\nECG,EDA\nmV,uS\n'
+    + ''.join(f'{a},{b}\n' for a, b in zip(ECG, EDA, strict=True))
+  )
   np.testing.assert_allclose(read_channel(path, 'EDA', rate=20).values, EDA)
 
 
@@ -60,9 +68,13 @@ def test_a_single_column(tmp_path):
 
 def test_cells_that_are_no_numbers(tmp_path):
   path = tmp_path / 'a.csv'
-  path.write_text('when,EDA,mark\n' + ''.join(
-    f'2024-05-01 10:00:{i:02},{"" if i == 3 else "lost" if i == 5 else EDA[i]},go\n'
-    for i in range(40)))
+  path.write_text(
+    'when,EDA,mark\n'
+    + ''.join(
+      f'2024-05-01 10:00:{i:02},{"" if i == 3 else "lost" if i == 5 else EDA[i]},go\n'
+      for i in range(40)
+    )
+  )
   values = read_channel(path, 'EDA', rate=4).values
   assert np.isnan(values[[3, 5]]).all()
   np.testing.assert_allclose(np.delete(values, [3, 5]), np.delete(EDA, [3, 5]))
@@ -76,21 +88,28 @@ def test_a_time_column(tmp_path):
   path = tmp_path / 'a.csv'
   times = 100 + np.arange(40) / 8
   times[20:] += 3  # the recorder paused
-  path.write_text('t,EDA\n' + ''.join(
-    f'{t},{x}\n' for t, x in zip(times, EDA, strict=True)))
+  path.write_text(
+    't,EDA\n' + ''.join(f'{t},{x}\n' for t, x in zip(times, EDA, strict=True))
+  )
   channel = read_channel(path, 'EDA', time='t')
   np.testing.assert_allclose(channel.times, times)
   np.testing.assert_allclose(channel.values, EDA)
   assert channel.rate == pytest.approx(8)
 
 
-@pytest.mark.parametrize('times, told', [
-  (np.arange(40) * 10.0, 'must be in seconds'), (np.zeros(40), 'does not advance'),
-  (np.abs(np.arange(40) - 30) / 8, 'runs backwards at sample 2')])
+@pytest.mark.parametrize(
+  'times, told',
+  [
+    (np.arange(40) * 10.0, 'must be in seconds'),
+    (np.zeros(40), 'does not advance'),
+    (np.abs(np.arange(40) - 30) / 8, 'runs backwards at sample 2'),
+  ],
+)
 def test_a_time_column_that_cannot_be(tmp_path, times, told):
   path = tmp_path / 'a.csv'
-  path.write_text('t,EDA\n' + ''.join(
-    f'{t},{x}\n' for t, x in zip(times, EDA, strict=True)))
+  path.write_text(
+    't,EDA\n' + ''.join(f'{t},{x}\n' for t, x in zip(times, EDA, strict=True))
+  )
   with pytest.raises(Loss, match=told):
     read_channel(path, 'EDA', time='t')
 
@@ -100,7 +119,9 @@ def e4(tmp_path):
   folder = tmp_path / 'E4'
   folder.mkdir()
   for name, start, rate, values in (
-      ('EDA', 1_600_000_000, 4, EDA), ('BVP', 1_600_000_000.5, 64, ECG)):
+    ('EDA', 1_600_000_000, 4, EDA),
+    ('BVP', 1_600_000_000.5, 64, ECG),
+  ):
     lines = [f'{start:.6f}', f'{rate:.6f}', *(f'{x}' for x in values)]
     (folder / f'{name}.csv').write_text('\n'.join(lines) + '\n')
   (folder / 'ACC.csv').write_text('1,1,1\n32,32,32\n1,2,3\n')
@@ -147,7 +168,6 @@ def test_mat_and_npz(tmp_path):
 
 
 class Attack:
-
   def __reduce__(self):
     return print, ('victim',)
 
@@ -176,13 +196,15 @@ def test_wfdb_with_two_rates(tmp_path):
   (tmp_path / 'r.dat').write_bytes(frames.tobytes())
   (tmp_path / 'r.hea').write_text(
     'r 2 10 40\nr.dat 16 1000(0)/uS 16 0 0 0 0 EDA\n'
-    'r.dat 16x4 200(0)/mV 16 0 0 0 0 ECG\n')
+    'r.dat 16x4 200(0)/mV 16 0 0 0 0 ECG\n'
+  )
   for name in ('r.hea', 'r', 'r.dat'):
     found = read_channel(tmp_path / name, 'EDA')
     np.testing.assert_allclose(found.values, EDA, atol=1e-9)
     assert found.rate == pytest.approx(10) and found.unit == 'uS'
-  (tmp_path / 'cut.hea').write_text((tmp_path / 'r.hea').read_text().replace(
-    'r.dat', 'cut.dat').replace('r 2', 'cut 2'))
+  (tmp_path / 'cut.hea').write_text(
+    (tmp_path / 'r.hea').read_text().replace('r.dat', 'cut.dat').replace('r 2', 'cut 2')
+  )
   (tmp_path / 'cut.dat').write_bytes(frames.tobytes()[:-200])
   with pytest.raises(Loss, match='cut.hea: '):
     read_channel(tmp_path / 'cut.hea', 'EDA')
@@ -193,19 +215,30 @@ def test_wfdb_with_two_rates(tmp_path):
 
 def edf(reserved=''):
   """An EDF by https://www.edfplus.info/specs/edf.html: 4 records of a second."""
+
   def fields(size, *values):
     return b''.join(str(value).encode().ljust(size) for value in values)
 
-  header = (fields(8, 0) + fields(80, 'X X X X', 'Startdate X X X X')
-            + fields(8, '01.01.24', '10.00.00', 256 * 3) + fields(44, reserved)
-            + fields(8, 4, 1) + fields(4, 2) + fields(16, 'EDA', 'ECG')
-            + fields(80, '', '') + fields(8, 'uS', 'mV', 0, -2, 10, 2)
-            + fields(8, 0, -2000, 10000, 2000) + fields(80, '', '')
-            + fields(8, 10, 40) + fields(32, '', ''))
+  header = (
+    fields(8, 0)
+    + fields(80, 'X X X X', 'Startdate X X X X')
+    + fields(8, '01.01.24', '10.00.00', 256 * 3)
+    + fields(44, reserved)
+    + fields(8, 4, 1)
+    + fields(4, 2)
+    + fields(16, 'EDA', 'ECG')
+    + fields(80, '', '')
+    + fields(8, 'uS', 'mV', 0, -2, 10, 2)
+    + fields(8, 0, -2000, 10000, 2000)
+    + fields(80, '', '')
+    + fields(8, 10, 40)
+    + fields(32, '', '')
+  )
   eda = np.round(EDA * 1000).astype('<i2').reshape(4, 10)
   ecg = np.round(np.repeat(ECG, 4) * 1000).astype('<i2').reshape(4, 40)
-  return header + b''.join(a.tobytes() + b.tobytes()
-                           for a, b in zip(eda, ecg, strict=True))
+  return header + b''.join(
+    a.tobytes() + b.tobytes() for a, b in zip(eda, ecg, strict=True)
+  )
 
 
 def test_edf_with_two_rates(tmp_path):
@@ -230,13 +263,26 @@ def mat():
   return file.getvalue()
 
 
-@pytest.mark.parametrize('name, content', [
-  ('a.csv', b''), ('a.csv', b'no numbers\nhere\n'), ('a.csv', b'EDA,b\n1,2\n1,2,3\n'),
-  ('a.csv', b'EDA,EDA\n1,2\n1,2\n'), ('a.csv', b'\x00\x01\x02'),
-  ('a.mat', b'junk' * 99), ('a.mat', mat()[:200]),
-  ('a.npz', b'PK\x03\x04' + b'junk' * 9), ('a.edf', b'junk'),
-  ('a.edf', edf()[:500]), ('a.hea', b'junk'), ('a.hea', b'r 1 10 40\nr.dat 16\n'),
-  ('a.xlsx', b'PK'), ('a.zip', b'PK'), ('a.foo', b'1\n2\n')])
+@pytest.mark.parametrize(
+  'name, content',
+  [
+    ('a.csv', b''),
+    ('a.csv', b'no numbers\nhere\n'),
+    ('a.csv', b'EDA,b\n1,2\n1,2,3\n'),
+    ('a.csv', b'EDA,EDA\n1,2\n1,2\n'),
+    ('a.csv', b'\x00\x01\x02'),
+    ('a.mat', b'junk' * 99),
+    ('a.mat', mat()[:200]),
+    ('a.npz', b'PK\x03\x04' + b'junk' * 9),
+    ('a.edf', b'junk'),
+    ('a.edf', edf()[:500]),
+    ('a.hea', b'junk'),
+    ('a.hea', b'r 1 10 40\nr.dat 16\n'),
+    ('a.xlsx', b'PK'),
+    ('a.zip', b'PK'),
+    ('a.foo', b'1\n2\n'),
+  ],
+)
 def test_damaged_files_are_one_line(tmp_path, name, content):
   path = tmp_path / name
   path.write_bytes(content)

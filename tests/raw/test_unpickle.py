@@ -9,7 +9,6 @@ from mvp_jax.raw.unpickle import load_arrays
 
 
 class Attack:
-
   def __init__(self, command):
     self.command = command
 
@@ -27,9 +26,17 @@ def test_refuses_to_run_code(tmp_path, protocol):
   assert not victim.exists()
 
 
-@pytest.mark.parametrize('name', [
-  b'numpy\nload', b'numpy.core.multiarray\nfromfile', b'builtins\neval',
-  b'__builtin__\neval', b'numpy\nndarray.tofile', b'_codecs\nlookup'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    b'numpy\nload',
+    b'numpy.core.multiarray\nfromfile',
+    b'builtins\neval',
+    b'__builtin__\neval',
+    b'numpy\nndarray.tofile',
+    b'_codecs\nlookup',
+  ],
+)
 def test_refuses_any_other_name(tmp_path, name):
   path = tmp_path / 's01.dat'
   path.write_bytes(b'\x80\x02c' + name + b'\n.')

@@ -42,8 +42,7 @@ def test_sample_repeats_frames_where_there_are_too_few():
 
 def test_sample_stops_at_the_end_of_the_trial_but_reads_on():
   frames = iter([(k / 10, k) for k in range(100)])
-  assert [k for _, k in sample(frames, 5.0, 2.0)] == [0, 2, 4, 6, 8, 10, 12, 14, 16,
-                                                      18]
+  assert [k for _, k in sample(frames, 5.0, 2.0)] == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
   assert next(frames, None) is None
 
 
@@ -68,8 +67,10 @@ def times_of(container, stamps):
   """Times that Video gives frames with these timestamps, in 1/50 s."""
   video = Video.__new__(Video)
   stamp = 'dts' if container == 'avi' else 'pts'
-  frames = [Fake(time_base=Fraction(1, 50), width=8, height=8, **{stamp: value})
-            for value in stamps]
+  frames = [
+    Fake(time_base=Fraction(1, 50), width=8, height=8, **{stamp: value})
+    for value in stamps
+  ]
   video.info, video._frames = Fake(rate=50.0), iter(frames)
   video._counted = container == 'avi'
   video.count, video.seconds = 0, 0.0

@@ -15,8 +15,9 @@ from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
 from mvp_jax.synthetic.amigos_spec import LONG, SECONDS, SHORT
 from mvp_jax.synthetic.face import face_frames
 
-SPEC = AmigosSpec(subjects=5, stimuli=('58', '19', 'U1'), frame_rate=1.0, width=96,
-                  height=64, scale=0.1)
+SPEC = AmigosSpec(
+  subjects=5, stimuli=('58', '19', 'U1'), frame_rate=1.0, width=96, height=64, scale=0.1
+)
 LISTED = {'VideoIDs', 'joined_data', 'labels_selfassessment', 'labels_ext_annotation'}
 
 
@@ -28,8 +29,11 @@ def tree(tmp_path_factory):
 
 
 def _contents(root):
-  return {path.relative_to(root).as_posix(): path.read_bytes()
-          for path in root.rglob('*') if path.is_file()}
+  return {
+    path.relative_to(root).as_posix(): path.read_bytes()
+    for path in root.rglob('*')
+    if path.is_file()
+  }
 
 
 def _mat(root, subject):
@@ -42,13 +46,20 @@ def _mat(root, subject):
 def test_tree_holds_exactly_the_official_names(tree):
   expected = {'SYNTHETIC.json'}
   for s in range(1, 6):
-    expected |= {f'Data_Preprocessed_P0{s}/Data_Preprocessed_P0{s}.mat',
-                 f'Exp1_P0{s}_face/P{s}_58_face.mov',
-                 f'Exp1_P0{s}_face/P{s}_19_face.mov'}
-  expected |= {'Exp2_L01_Indiv_N05_face/P5_U1_face.mov',
-               'Exp2_L02_Group_N(4,1,3,2)_face/P(4,1,3,2)_U1_face.mov'}
-  expected |= {f'openface/{name.split("/")[1].removesuffix(".mov")}.csv'
-               for name in expected if name.endswith('.mov')}
+    expected |= {
+      f'Data_Preprocessed_P0{s}/Data_Preprocessed_P0{s}.mat',
+      f'Exp1_P0{s}_face/P{s}_58_face.mov',
+      f'Exp1_P0{s}_face/P{s}_19_face.mov',
+    }
+  expected |= {
+    'Exp2_L01_Indiv_N05_face/P5_U1_face.mov',
+    'Exp2_L02_Group_N(4,1,3,2)_face/P(4,1,3,2)_U1_face.mov',
+  }
+  expected |= {
+    f'openface/{name.split("/")[1].removesuffix(".mov")}.csv'
+    for name in expected
+    if name.endswith('.mov')
+  }
   assert set(_contents(tree)) == expected
 
 
@@ -57,7 +68,11 @@ def test_stimuli_are_as_long_as_published():
   assert min(SECONDS[name] for name in SHORT) == 51
   assert max(SECONDS[name] for name in SHORT) == 150
   assert [SECONDS[name] for name in LONG] == [
-    23 * 60 + 35, 18 * 60 + 43, 23 * 60 + 30, 14 * 60 + 6]
+    23 * 60 + 35,
+    18 * 60 + 43,
+    23 * 60 + 30,
+    14 * 60 + 6,
+  ]
 
 
 def test_mat_is_as_documented(tree):
@@ -69,8 +84,10 @@ def test_mat_is_as_documented(tree):
     assert sorted(ids) == sorted(SECONDS)
     orders.add(tuple(ids))
     for place, name in enumerate(ids):
-      data, told, seen = (content[key][0, place] for key in (
-        'joined_data', 'labels_selfassessment', 'labels_ext_annotation'))
+      data, told, seen = (
+        content[key][0, place]
+        for key in ('joined_data', 'labels_selfassessment', 'labels_ext_annotation')
+      )
       if name not in SPEC.stimuli:
         assert data.size == 0 and told.shape == seen.shape == (1, 0)
         continue
@@ -83,8 +100,9 @@ def test_mat_is_as_documented(tree):
       assert (told[0, :5] >= 1).all() and (told[0, :5] <= 9).all()
       assert set(told[0, 5:]) == {0, 1}
       assert seen[:, 0].tolist() == list(range(1, len(seen) + 1))
-      np.testing.assert_allclose(seen[:, 1:].mean(0), [(valence - 5) / 5,
-                                                       (arousal - 5) / 5], atol=0.25)
+      np.testing.assert_allclose(
+        seen[:, 1:].mean(0), [(valence - 5) / 5, (arousal - 5) / 5], atol=0.25
+      )
       body = signals.simulate_body(SPEC.watching(trial + 1), subject, trial + 1)
       good = np.isfinite(data[:, 16])
       assert good.mean() > 0.9
@@ -123,7 +141,7 @@ def test_video_begins_five_seconds_before_the_onset(tree):
 
 
 def test_a_group_sits_in_the_order_of_its_name(tree):
-  path, = tree.glob('*Group*/*.mov')
+  (path,) = tree.glob('*Group*/*.mov')
   group = [int(n) for n in re.findall(r'\d+', path.name)[:4]]
   with av.open(str(path)) as container:
     image = next(container.decode(video=0)).to_ndarray(format='gray')
@@ -132,7 +150,7 @@ def test_a_group_sits_in_the_order_of_its_name(tree):
     frames = face_frames(SPEC.watching(3, alone=False), subject, 3)
     # Against the planes of the drawing itself: full against limited range is fine.
     own = next(frames)[:64].astype(float)
-    part = image[:, 64 * seat:64 * seat + 64].astype(float)
+    part = image[:, 64 * seat : 64 * seat + 64].astype(float)
     assert np.corrcoef(own.ravel(), part.ravel())[0, 1] > 0.97
 
 
@@ -165,10 +183,24 @@ def test_who_has_what():
   assert not {8, 24, 28} & set(together)
 
 
-@pytest.mark.parametrize('field', [
-  {'subjects': 41}, {'subjects': 0}, {'stimuli': ()}, {'stimuli': ('4', '4')},
-  {'stimuli': ('6',)}, {'seed': -1}, {'variant': 'real'}, {'frame_rate': 0.0},
-  {'width': 97}, {'height': 66}, {'scale': 0.0}, {'scale': 2.0}, {'subjects': 2.5}])
+@pytest.mark.parametrize(
+  'field',
+  [
+    {'subjects': 41},
+    {'subjects': 0},
+    {'stimuli': ()},
+    {'stimuli': ('4', '4')},
+    {'stimuli': ('6',)},
+    {'seed': -1},
+    {'variant': 'real'},
+    {'frame_rate': 0.0},
+    {'width': 97},
+    {'height': 66},
+    {'scale': 0.0},
+    {'scale': 2.0},
+    {'subjects': 2.5},
+  ],
+)
 def test_impossible_spec(field):
   with pytest.raises(InputError, match='twin: '):
     AmigosSpec(**field)

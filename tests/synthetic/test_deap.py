@@ -15,8 +15,15 @@ from mvp_jax.synthetic import deap, signals
 from mvp_jax.synthetic.deap import TwinSpec, write_deap_twin
 from mvp_jax.synthetic.face import face_track
 
-SPEC = TwinSpec(subjects=2, trials=6, width=160, height=128, frame_rate=5.0,
-                pixel_aspect=(1, 1), video_seconds=4.0)
+SPEC = TwinSpec(
+  subjects=2,
+  trials=6,
+  width=160,
+  height=128,
+  frame_rate=5.0,
+  pixel_aspect=(1, 1),
+  video_seconds=4.0,
+)
 
 
 @pytest.fixture(scope='module')
@@ -27,8 +34,11 @@ def tree(tmp_path_factory):
 
 
 def _contents(root):
-  return {str(path.relative_to(root)): path.read_bytes()
-          for path in root.rglob('*') if path.is_file()}
+  return {
+    str(path.relative_to(root)): path.read_bytes()
+    for path in root.rglob('*')
+    if path.is_file()
+  }
 
 
 def _rows(root):
@@ -42,12 +52,16 @@ def _dat(root, subject):
 
 
 def test_tree_holds_exactly_the_official_files(tree):
-  videos = {f'face_video/s0{s}/s0{s}_trial0{t}.avi'
-            for s in (1, 2) for t in range(1, 7)}
+  videos = {
+    f'face_video/s0{s}/s0{s}_trial0{t}.avi' for s in (1, 2) for t in range(1, 7)
+  }
   units = {f'openface/s0{s}_trial0{t}.csv' for s in (1, 2) for t in range(1, 7)}
   assert set(_contents(tree)) == videos | units | {
-    'metadata_csv/participant_ratings.csv', 'SYNTHETIC.json',
-    'data_preprocessed_python/s01.dat', 'data_preprocessed_python/s02.dat'}
+    'metadata_csv/participant_ratings.csv',
+    'SYNTHETIC.json',
+    'data_preprocessed_python/s01.dat',
+    'data_preprocessed_python/s02.dat',
+  }
 
 
 def test_videos_missing_from_deap_are_missing_here():
@@ -59,10 +73,19 @@ def test_videos_missing_from_deap_are_missing_here():
 def test_ratings_table(tree):
   rows = _rows(tree)
   assert list(rows[0]) == [
-    'Participant_id', 'Trial', 'Experiment_id', 'Start_time', 'Valence',
-    'Arousal', 'Dominance', 'Liking', 'Familiarity']
+    'Participant_id',
+    'Trial',
+    'Experiment_id',
+    'Start_time',
+    'Valence',
+    'Arousal',
+    'Dominance',
+    'Liking',
+    'Familiarity',
+  ]
   assert [(r['Participant_id'], r['Trial']) for r in rows] == [
-    (str(s), str(t)) for s in (1, 2) for t in range(1, 7)]
+    (str(s), str(t)) for s in (1, 2) for t in range(1, 7)
+  ]
   assert rows[0]['Experiment_id'] == '5'
   for subject, familiar in (('1', set('12345')), ('2', {''})):
     mine = [r for r in rows if r['Participant_id'] == subject]
@@ -73,12 +96,14 @@ def test_ratings_table(tree):
 def test_rows_of_dat_are_experiment_ids(tree):
   for row in _rows(tree):
     subject, trial, stimulus = (
-      int(row[name]) for name in ('Participant_id', 'Trial', 'Experiment_id'))
+      int(row[name]) for name in ('Participant_id', 'Trial', 'Experiment_id')
+    )
     dat = _dat(tree, subject)
     assert dat['data'].shape == (6, 40, 8064)
     assert dat['data'].dtype == dat['labels'].dtype == np.float64
     assert dat['labels'][stimulus - 1].tolist() == [
-      float(row[name]) for name in ('Valence', 'Arousal', 'Dominance', 'Liking')]
+      float(row[name]) for name in ('Valence', 'Arousal', 'Dominance', 'Liking')
+    ]
     body = signals.simulate_body(SPEC, subject, trial)
     eda = 1e6 / dat['data'][stimulus - 1, 36]
     np.testing.assert_allclose(eda, body.eda, rtol=1e-9)
@@ -91,8 +116,7 @@ def test_dat_is_a_python_2_pickle(tree):
   with (tree / 'data_preprocessed_python/s01.dat').open('rb') as file:
     steps = [(code, value) for code, value, _ in pickletools.genops(file)]
   names = {value for code, value in steps if code.name == 'GLOBAL'}
-  assert names == {'numpy.core.multiarray _reconstruct', 'numpy ndarray',
-                   'numpy dtype'}
+  assert names == {'numpy.core.multiarray _reconstruct', 'numpy ndarray', 'numpy dtype'}
   assert max(code.proto for code, _ in steps) == 2
   assert not any('UNICODE' in code.name for code, _ in steps)
 
@@ -122,8 +146,7 @@ def test_video_stream(tree, tmp_path, aspect):
     assert (video.codec.name, video.pix_fmt) == ('h264', 'yuv420p')
     assert video.sample_aspect_ratio == fractions.Fraction(*aspect)
     shape = (video.average_rate, len(frames), video.width, video.height)
-    assert shape == ((5, 20, 160, 128) if aspect == (1, 1) else
-                     (50, 50, 720, 576))
+    assert shape == ((5, 20, 160, 128) if aspect == (1, 1) else (50, 50, 720, 576))
 
 
 def test_marker(tree):
@@ -141,8 +164,10 @@ def test_workers_do_not_change_the_files(tree, tmp_path):
 def test_more_subjects_do_not_change_the_others():
   more = TwinSpec(subjects=5, trials=6)
   np.testing.assert_array_equal(signals.channels(SPEC, 2), signals.channels(more, 2))
-  assert (face_track(TwinSpec(frame_rate=1.0), 2, 3)
-          == face_track(TwinSpec(subjects=5, frame_rate=1.0), 2, 3)).all()
+  assert (
+    face_track(TwinSpec(frame_rate=1.0), 2, 3)
+    == face_track(TwinSpec(subjects=5, frame_rate=1.0), 2, 3)
+  ).all()
 
 
 def test_seeds_differ():
@@ -187,10 +212,22 @@ def test_refuses_a_directory_that_may_be_real(tmp_path):
     write_deap_twin(tmp_path, SPEC)
 
 
-@pytest.mark.parametrize('field', [
-  {'subjects': 0}, {'subjects': 2.5}, {'trials': 100}, {'seed': -1},
-  {'variant': 'real'}, {'frame_rate': 0.0}, {'width': 161}, {'height': 32},
-  {'pixel_aspect': (1, 0)}, {'pixel_aspect': (1,)}, {'video_seconds': 61.0}])
+@pytest.mark.parametrize(
+  'field',
+  [
+    {'subjects': 0},
+    {'subjects': 2.5},
+    {'trials': 100},
+    {'seed': -1},
+    {'variant': 'real'},
+    {'frame_rate': 0.0},
+    {'width': 161},
+    {'height': 32},
+    {'pixel_aspect': (1, 0)},
+    {'pixel_aspect': (1,)},
+    {'video_seconds': 61.0},
+  ],
+)
 def test_impossible_spec(field):
   with pytest.raises(InputError, match='twin: '):
     TwinSpec(**field)

@@ -15,17 +15,18 @@ SMALL = TwinSpec(width=160, height=128, frame_rate=5.0, pixel_aspect=(1, 1))
 @pytest.mark.parametrize('spec, step', [(SMALL, 25), (TwinSpec(frame_rate=1.0), 20)])
 def test_haar_finds_the_face_where_it_is(spec, step):
   cascade = cv2.CascadeClassifier(
-    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml')
+    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml'
+  )
   aspect = spec.pixel_aspect[0] / spec.pixel_aspect[1]
   found = []
   for subject in range(1, 17):
     track = face.face_track(spec, subject, 1)
     assert track.shape == (spec.num_frames, 3) and track.dtype == np.float32
     for image, (x, y, width) in list(_some(spec, subject, 1, track, step)):
-      display = cv2.resize(image[:spec.height],
-                           (round(spec.width * aspect), spec.height))
-      boxes = cascade.detectMultiScale(
-        display, 1.1, 3, minSize=(spec.height // 4,) * 2)
+      display = cv2.resize(
+        image[: spec.height], (round(spec.width * aspect), spec.height)
+      )
+      boxes = cascade.detectMultiScale(display, 1.1, 3, minSize=(spec.height // 4,) * 2)
       true = np.array([x * aspect, y, width * aspect])
       found.append(any(_overlap(_centred(box), true) > 0.45 for box in boxes))
   assert np.mean(found) > 0.95
@@ -52,9 +53,8 @@ def _overlap(one, other):
 
 def test_face_is_round_where_pixels_are_not_square():
   def shown(width, aspect):
-    spec = TwinSpec(frame_rate=1.0, video_seconds=1.0, width=width,
-                    pixel_aspect=aspect)
-    image = next(iter(face.face_frames(spec, 1, 1)))[:spec.height]
+    spec = TwinSpec(frame_rate=1.0, video_seconds=1.0, width=width, pixel_aspect=aspect)
+    image = next(iter(face.face_frames(spec, 1, 1)))[: spec.height]
     clean = cv2.GaussianBlur(image, (0, 0), 3)  # without the sensor noise
     return cv2.resize(clean, (768, 576)).astype(float)
 
@@ -65,8 +65,11 @@ def test_face_is_round_where_pixels_are_not_square():
 
 
 def _with_latents(monkeypatch, valence, arousal, spec=SMALL):
-  monkeypatch.setattr(expression, 'latents', lambda spec, subject: np.tile(
-    [valence, arousal], (spec.trials, 1)))
+  monkeypatch.setattr(
+    expression,
+    'latents',
+    lambda spec, subject: np.tile([valence, arousal], (spec.trials, 1)),
+  )
   return np.stack([image.copy() for image in face.face_frames(spec, 1, 1)])
 
 
@@ -89,9 +92,11 @@ def test_smiles_light_up_the_mouth_and_frowns_darken_the_brows(monkeypatch):
     for image, (x, y, width) in zip(frames, track, strict=True):
       half = width / 2
       rows = slice(round(y + low * half), round(y + high * half))
-      means.append(image[rows, round(x - 0.4 * half):round(x + 0.4 * half)].max(
-        initial=0) if low > 0 else
-        image[rows, round(x - 0.4 * half):round(x + 0.4 * half)].mean())
+      means.append(
+        image[rows, round(x - 0.4 * half) : round(x + 0.4 * half)].max(initial=0)
+        if low > 0
+        else image[rows, round(x - 0.4 * half) : round(x + 0.4 * half)].mean()
+      )
     return np.array(means, float)
 
   happy = _with_latents(monkeypatch, 1.5, 0)
@@ -106,9 +111,13 @@ def test_smiles_light_up_the_mouth_and_frowns_darken_the_brows(monkeypatch):
 def test_stronger_valence_gives_more_expression():
   spec = TwinSpec(frame_rate=5.0)
   latent = [expression.latents(spec, s)[:, 0] for s in range(1, 9)]
-  shown = [[np.subtract(*(courses[name].mean() for name in ('smile', 'frown')))
-            for courses in (expression.expression(spec, s, t) for t in range(1, 41))]
-           for s in range(1, 9)]
+  shown = [
+    [
+      np.subtract(*(courses[name].mean() for name in ('smile', 'frown')))
+      for courses in (expression.expression(spec, s, t) for t in range(1, 41))
+    ]
+    for s in range(1, 9)
+  ]
   assert (np.sign(latent) == np.sign(shown)).all()
   assert np.corrcoef(np.abs(latent).ravel(), np.abs(shown).ravel())[0, 1] > 0.6
 
@@ -117,14 +126,18 @@ def test_distractors_blinks_and_head_know_nothing_of_valence():
   spec = TwinSpec(frame_rate=5.0)
   latent = np.concatenate([expression.latents(spec, s)[:, 0] for s in range(1, 9)])
   for name in ('talk', 'brow_raise', 'eyes', 'x', 'y', 'roll', 'size', 'light'):
-    means = [expression.expression(spec, s, t)[name].mean()
-             for s in range(1, 9) for t in range(1, 41)]
+    means = [
+      expression.expression(spec, s, t)[name].mean()
+      for s in range(1, 9)
+      for t in range(1, 41)
+    ]
     assert abs(np.corrcoef(means, latent)[0, 1]) < 4 / np.sqrt(320), name
 
 
 def test_the_skin_carries_the_pulse_and_the_wall_does_not():
-  spec = TwinSpec(width=320, height=256, frame_rate=15.0, pixel_aspect=(1, 1),
-                  video_seconds=20.0)
+  spec = TwinSpec(
+    width=320, height=256, frame_rate=15.0, pixel_aspect=(1, 1), video_seconds=20.0
+  )
   pulse = face_pulse(spec, 3, 1)
   assert pulse.min() >= 0 and pulse.max() <= 1
   track = face.face_track(spec, 3, 1)
@@ -132,7 +145,7 @@ def test_the_skin_carries_the_pulse_and_the_wall_does_not():
   for image, (x, y, width) in zip(face.face_frames(spec, 3, 1), track, strict=True):
     colours = cv2.cvtColor(image, cv2.COLOR_YUV2RGB_I420)
     cheeks = slice(round(y), round(y + 0.2 * width))
-    row = colours[cheeks, round(x - 0.35 * width):round(x + 0.35 * width)]
+    row = colours[cheeks, round(x - 0.35 * width) : round(x + 0.35 * width)]
     skin.append(row.mean(axis=(0, 1)))
     wall.append(colours[:60, :60].mean(axis=(0, 1)))
   band = butter(2, [0.7, 3], 'bandpass', fs=15, output='sos')

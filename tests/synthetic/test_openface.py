@@ -13,11 +13,13 @@ from mvp_jax.synthetic.face import face_track
 from mvp_jax.synthetic.ratings import latents
 from mvp_jax.synthetic.spec import TwinSpec
 
-SPEC = TwinSpec(subjects=4, trials=8, frame_rate=5.0, width=160, height=128,
-                pixel_aspect=(1, 1))
+SPEC = TwinSpec(
+  subjects=4, trials=8, frame_rate=5.0, width=160, height=128, pixel_aspect=(1, 1)
+)
 GROUP = (4, 1, 3, 2)
-WATCHING = AmigosSpec(subjects=4, stimuli=('U1',), frame_rate=5.0, width=320,
-                      height=160, scale=0.1).watching(1, alone=False)
+WATCHING = AmigosSpec(
+  subjects=4, stimuli=('U1',), frame_rate=5.0, width=320, height=160, scale=0.1
+).watching(1, alone=False)
 
 
 def rows_of(path):
@@ -33,8 +35,11 @@ def unit(values, number):
 def alone(tmp_path_factory):
   """{(subject, trial): path}."""
   folder = tmp_path_factory.mktemp('alone')
-  paths = {(s, t): folder / f's{s:02}_trial{t:02}.csv' for s in range(1, 5)
-           for t in range(1, 9)}
+  paths = {
+    (s, t): folder / f's{s:02}_trial{t:02}.csv'
+    for s in range(1, 5)
+    for t in range(1, 9)
+  }
   for (subject, trial), path in paths.items():
     openface.write_openface(path, SPEC, subject, trial)
   return paths
@@ -50,8 +55,14 @@ def together(tmp_path_factory):
 def test_layout_is_that_of_feature_extraction(alone):
   header, *rows = rows_of(alone[1, 1])
   assert len(header) == 5 + 17 + 18
-  assert header[:6] == ['frame', ' face_id', ' timestamp', ' confidence', ' success',
-                        ' AU01_r']
+  assert header[:6] == [
+    'frame',
+    ' face_id',
+    ' timestamp',
+    ' confidence',
+    ' success',
+    ' AU01_r',
+  ]
   assert header[-2:] == [' AU28_c', ' AU45_c']
   assert [int(row[0]) for row in rows] == list(range(1, 301))
   assert rows[3][1:3] == [' 0', ' 0.600'] and {row[4] for row in rows} <= {' 0', ' 1'}
@@ -80,8 +91,9 @@ def test_read_back_is_the_truth_within_the_noise(alone):
     for number in (4, 12, 25, 45):
       course = unit(truth, number)[found.valid]
       if course.std() > 0.4:
-        assert np.corrcoef(course, unit(found.intensities, number)[found.valid])[
-          0, 1] > 0.85
+        assert (
+          np.corrcoef(course, unit(found.intensities, number)[found.valid])[0, 1] > 0.85
+        )
   assert 0.005 < np.mean(lost) < 0.1
   # The bias is the person's: about the same in all trials of one, not in others'.
   errors = np.array(errors).reshape(4, 8, 17)
@@ -95,8 +107,13 @@ def test_units_are_those_of_the_expression_drawn():
     shown = expression(SPEC, 1, trial)
     truth = openface.true_units(SPEC, 1, trial)
     assert truth.min() >= 0 and truth.max() <= 5
-    for number, course in ((12, 'smile'), (6, 'smile'), (4, 'frown'), (15, 'frown'),
-                           (2, 'brow_raise')):
+    for number, course in (
+      (12, 'smile'),
+      (6, 'smile'),
+      (4, 'frown'),
+      (15, 'frown'),
+      (2, 'brow_raise'),
+    ):
       np.testing.assert_array_equal(unit(truth, number) > 0, shown[course] > 0)
     assert (unit(truth, 45) > 2).sum() == (shown['eyes'] < 0.5).sum()
 
@@ -124,20 +141,25 @@ def test_people_side_by_side_are_where_they_are_drawn(together):
   numbers = set()
   for seat, subject in enumerate(GROUP):
     found = read_openface(together, between=(160 * seat, 160 * (seat + 1)))
-    truth = openface.true_units(WATCHING, subject, 1)[:len(found.valid)]
+    truth = openface.true_units(WATCHING, subject, 1)[: len(found.valid)]
     assert abs((found.intensities - truth)[found.valid]).mean() < 0.35
-    others = [openface.true_units(WATCHING, other, 1)[:len(found.valid)]
-              for other in GROUP if other != subject]
+    others = [
+      openface.true_units(WATCHING, other, 1)[: len(found.valid)]
+      for other in GROUP
+      if other != subject
+    ]
     assert abs((found.intensities - truth)[found.valid]).mean() < min(
-      abs((found.intensities - other)[found.valid]).mean() for other in others)
+      abs((found.intensities - other)[found.valid]).mean() for other in others
+    )
     numbers.add(found.face)
   # The jaw's ends are those of the face that is drawn.
   header, *rows = rows_of(together)
   rows = np.array(rows, float)
   first = rows[(rows[:, 0] == 1) & (rows[:, 5] > 160) & (rows[:, 5] < 320)][0]
   x, _, width = face_track(WATCHING, GROUP[1], 1)[0]
-  np.testing.assert_allclose([first[5], first[5 + 16]],
-                             [160 + x - width / 2, 160 + x + width / 2], atol=0.06)
+  np.testing.assert_allclose(
+    [first[5], first[5 + 16]], [160 + x - width / 2, 160 + x + width / 2], atol=0.06
+  )
 
 
 def test_numbers_change_hands(together):

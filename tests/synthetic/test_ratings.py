@@ -56,7 +56,8 @@ def test_planted_ratings_reach_the_stated_ceiling():
     assert stated['macro_f1'] == pytest.approx(expected, abs=1e-4)
     assert stated['oracle_accuracy'] == pytest.approx(right, abs=1e-4)
     assert stated['oracle_macro_f1'] == pytest.approx(
-      f1_score(labels, predicted, average='macro'), abs=1e-4)
+      f1_score(labels, predicted, average='macro'), abs=1e-4
+    )
     other = oracle[..., 1 - i].ravel()
     assert abs(accuracy_score(labels, other) - 0.5) < 4 * 0.5 / math.sqrt(labels.size)
 

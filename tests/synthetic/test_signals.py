@@ -15,8 +15,10 @@ _BAND = butter(2, [0.5, 8], 'bandpass', fs=RATE, output='sos')
 
 @pytest.fixture(scope='module')
 def bodies():
-  return [[signals.simulate_body(SPEC, subject, trial) for trial in range(1, 41)]
-          for subject in (1, 2, 3)]
+  return [
+    [signals.simulate_body(SPEC, subject, trial) for trial in range(1, 41)]
+    for subject in (1, 2, 3)
+  ]
 
 
 def _pulse_peaks(ppg):
@@ -46,7 +48,8 @@ def test_peaks_of_the_pulse_are_the_beats(bodies):
     missed.append((delay > 0.12).mean())
     assert np.median(delay) < 0.04
     assert np.median(np.diff(peaks)) == pytest.approx(
-      np.median(np.diff(beats)), rel=0.03)
+      np.median(np.diff(beats)), rel=0.03
+    )
   assert np.mean(missed) < 0.05
 
 
@@ -77,9 +80,10 @@ def test_beats_of_the_ecg_have_a_p_and_a_t_wave(bodies):
 def test_pulse_wave_has_a_systolic_peak_a_notch_and_a_diastolic_wave(bodies):
   body = bodies[1][0]
   grid = np.linspace(0, 1, 100, endpoint=False)
-  waves = [np.interp(start + grid * (stop - start),
-                     np.arange(8064) / RATE - 3, body.ppg)
-           for start, stop in zip(body.beats[:-1], body.beats[1:], strict=True)]
+  waves = [
+    np.interp(start + grid * (stop - start), np.arange(8064) / RATE - 3, body.ppg)
+    for start, stop in zip(body.beats[:-1], body.beats[1:], strict=True)
+  ]
   mean = np.median(waves, axis=0)
   peaks, _ = find_peaks(mean, prominence=0.02 * np.ptp(mean))
   assert len(peaks) == 2
@@ -113,17 +117,18 @@ def test_arousal_shows_and_valence_does_not(bodies):
     return np.median(rate[peaks[1:] > 8]) - np.median(rate[peaks[1:] < 4])
 
   def pulse_change(body):
-    return np.log(body.ppg[15 * RATE:].std() / body.ppg[:5 * RATE].std())
+    return np.log(body.ppg[15 * RATE :].std() / body.ppg[: 5 * RATE].std())
 
   def tonic_change(body):
-    return np.log(body.eda[-20 * RATE:].mean() / body.eda[:ONSET].mean())
+    return np.log(body.eda[-20 * RATE :].mean() / body.eda[:ONSET].mean())
 
   features = {
     'responses': (_each(bodies, lambda body: (body.responses > 2).sum()), 0.6),
     'conductance peaks': (_each(bodies, conductance_peaks), 0.5),
     'tonic': (_each(bodies, tonic_change), 0.7),
     'heart rate': (_each(bodies, heart_rise), 0.7),
-    'pulse size': (_each(bodies, pulse_change), -0.5)}
+    'pulse size': (_each(bodies, pulse_change), -0.5),
+  }
   for name, (values, least) in features.items():
     correlation = _within_subject_correlation(values, target=1)
     assert correlation / np.sign(least) > abs(least), name
@@ -141,8 +146,11 @@ def test_levels_differ_more_between_subjects_than_by_arousal():
 
 def test_only_arousal_and_only_after_the_onset(monkeypatch):
   def body(valence, arousal):
-    monkeypatch.setattr(signals, 'latents', lambda spec, subject: np.tile(
-      [valence, arousal], (spec.trials, 1)))
+    monkeypatch.setattr(
+      signals,
+      'latents',
+      lambda spec, subject: np.tile([valence, arousal], (spec.trials, 1)),
+    )
     return signals.simulate_body(SPEC, 1, 1)
 
   calm, aroused, pleased = body(0, -1.5), body(0, 1.5), body(2, -1.5)
@@ -152,7 +160,7 @@ def test_only_arousal_and_only_after_the_onset(monkeypatch):
   for name in ('eda', 'ppg', 'ecg'):
     before, after = getattr(calm, name), getattr(aroused, name)
     np.testing.assert_allclose(before[:ONSET], after[:ONSET], rtol=1e-6, atol=1e-6)
-    assert abs(before[ONSET + 640:] - after[ONSET + 640:]).max() > 0.1
+    assert abs(before[ONSET + 640 :] - after[ONSET + 640 :]).max() > 0.1
   assert len(aroused.beats) > len(calm.beats) + 3
   assert len(aroused.responses) > len(calm.responses)
 
@@ -164,8 +172,10 @@ def test_filler_is_believable():
   power = power.mean(axis=(0, 1))
   band = (rates >= 4) & (rates <= 45)
   assert power[band].sum() > 0.95 * power.sum()
-  assert power[(rates > 5) & (rates < 8)].mean() > 2 * power[
-    (rates > 30) & (rates < 40)].mean()
+  assert (
+    power[(rates > 5) & (rates < 8)].mean()
+    > 2 * power[(rates > 30) & (rates < 40)].mean()
+  )
   assert len(np.unique(data[0, :32, 0])) == 32
   assert (data[:, 36] > 2e4).all() and (data[:, 36] < 5e6).all()  # ohm
   assert (data[:, 39] > 30).all() and (data[:, 39] < 36).all()  # Celsius

@@ -27,18 +27,45 @@ def _jax_for_tests():
 
 @pytest.fixture(scope='session')
 def emotion():
-  return Emotion(FusionConfig(
-      video_depth=1, depth=1, heads=2, mlp_width=16, dropout=0.1, video_width=4,
-      signal_rate=8.0, physio=PhysioConfig(
-          widths=(8, 16), kernels=(8, 4), strides=(4, 2), depth=1, heads=2,
-          mlp_width=16, dropout=0.1)))
+  return Emotion(
+    FusionConfig(
+      video_depth=1,
+      depth=1,
+      heads=2,
+      mlp_width=16,
+      dropout=0.1,
+      video_width=4,
+      signal_rate=8.0,
+      physio=PhysioConfig(
+        widths=(8, 16),
+        kernels=(8, 4),
+        strides=(4, 2),
+        depth=1,
+        heads=2,
+        mlp_width=16,
+        dropout=0.1,
+      ),
+    )
+  )
 
 
 @pytest.fixture(scope='session')
 def masked_video():
-  return MaskedVideo(VideoMAEConfig(
-      width=16, depth=2, heads=2, mlp_width=32, decoder_width=8, decoder_depth=1,
-      decoder_heads=2, frames=4, size=16, patch=8, drop_path=0.1))
+  return MaskedVideo(
+    VideoMAEConfig(
+      width=16,
+      depth=2,
+      heads=2,
+      mlp_width=32,
+      decoder_width=8,
+      decoder_depth=1,
+      decoder_heads=2,
+      frames=4,
+      size=16,
+      patch=8,
+      drop_path=0.1,
+    )
+  )
 
 
 @pytest.fixture(scope='session')
@@ -65,9 +92,12 @@ def start_job():
 
   def start(**settings):
     return subprocess.Popen(
-        [sys.executable, root / 'tests' / 'training' / 'job.py', json.dumps(settings)],
-        env=os.environ | {'PYTHONPATH': str(root)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+      [sys.executable, root / 'tests' / 'training' / 'job.py', json.dumps(settings)],
+      env=os.environ | {'PYTHONPATH': str(root)},
+      text=True,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+    )
 
   return start
 
@@ -81,6 +111,7 @@ def jobs_folder(tmp_path_factory):
 @pytest.fixture(scope='session')
 def through(start_job, jobs_folder):
   """Function of settings that gives the folder of a run that nothing stopped."""
+
   def start(name, **settings):
     job = start_job(folder=str(jobs_folder / name), **settings)
     _, errors = job.communicate(timeout=300)

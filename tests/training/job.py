@@ -1,6 +1,6 @@
 """A tiny run in a process of its own, for tests that kill it.
 
-  python tests/training/job.py '{"folder": DIR, ...}'    see `run`
+python tests/training/job.py '{"folder": DIR, ...}'    see `run`
 """
 
 import json
@@ -29,9 +29,21 @@ from mvp_jax.training.tasks import MaskedVideo
 from mvp_jax.workdir import in_use
 
 BATCH = 8
-VIDEO = MaskedVideo(VideoMAEConfig(
-    width=16, depth=1, heads=2, mlp_width=32, decoder_width=8, decoder_depth=1,
-    decoder_heads=2, frames=2, size=16, patch=8, drop_path=0.1))
+VIDEO = MaskedVideo(
+  VideoMAEConfig(
+    width=16,
+    depth=1,
+    heads=2,
+    mlp_width=32,
+    decoder_width=8,
+    decoder_depth=1,
+    decoder_heads=2,
+    frames=2,
+    size=16,
+    patch=8,
+    drop_path=0.1,
+  )
+)
 
 
 class Clips:
@@ -46,8 +58,12 @@ class Clips:
   def read(self, index, rng):
     frames = np.random.default_rng(index).integers(0, 256, (2, 16, 16, 3), np.uint8)
     visible, masked = draw_masks(rng, 1, 2, 2, MaskConfig(ratio=0.5))
-    return {'frames': frames, 'visible': visible, 'masked': masked,
-            'weight': np.float32(1)}
+    return {
+      'frames': frames,
+      'visible': visible,
+      'masked': masked,
+      'weight': np.float32(1),
+    }
 
 
 class Line:
@@ -78,9 +94,23 @@ class Points:
     return {'x': rng.normal(size=3).astype(np.float32), 'y': np.float32(index)}
 
 
-def run(folder, video=False, devices=1, coordinator=None, processes=None,
-        process=None, steps=6, seed=3, checkpoint_every=2, fsdp=1, workers=0,
-        signal_at=None, send='SIGKILL', hold_at=None, full_at=None):
+def run(
+  folder,
+  video=False,
+  devices=1,
+  coordinator=None,
+  processes=None,
+  process=None,
+  steps=6,
+  seed=3,
+  checkpoint_every=2,
+  fsdp=1,
+  workers=0,
+  signal_at=None,
+  send='SIGKILL',
+  hold_at=None,
+  full_at=None,
+):
   """Trains, and writes `params.npz` and `metrics.jsonl` to the folder.
 
   Args:
@@ -97,16 +127,23 @@ def run(folder, video=False, devices=1, coordinator=None, processes=None,
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   hosts.connect(coordinator, processes, process, silence=10)
   optimiser = OptimiserConfig(learning_rate=0.02, steps=steps, warmup_steps=1)
-  config = TrainConfig(batch_size=BATCH, log_every=1, validate_every=0, workers=workers,
-                       checkpoint_every=checkpoint_every, optimiser=optimiser)
+  config = TrainConfig(
+    batch_size=BATCH,
+    log_every=1,
+    validate_every=0,
+    workers=workers,
+    checkpoint_every=checkpoint_every,
+    optimiser=optimiser,
+  )
   hosts.check_same('config', {'seed': seed, 'steps': steps})
   mesh = make_mesh(MeshConfig(fsdp=fsdp))
   rows = hosts.batch_rows(BATCH, mesh)
 
   def batches(start):
     source = Clips() if video else Points()
-    found = training_batches(source, BATCH, seed, workers, source.read, start=start,
-                             rows=rows)
+    found = training_batches(
+      source, BATCH, seed, workers, source.read, start=start, rows=rows
+    )
     for step, batch in enumerate(found, start + 1):
       if step == signal_at:
         os.kill(os.getpid(), getattr(signal, send))
@@ -119,10 +156,20 @@ def run(folder, video=False, devices=1, coordinator=None, processes=None,
       yield batch
 
   with in_use(folder), MetricLog(folder) as log:
-    params = fit(VIDEO if video else LINE, batches, config, mesh=mesh, seed=seed,
-                 run='tiny', directory=folder / 'checkpoints', log=log)
-    gathered = jax.jit(lambda x: x, out_shardings=jax.sharding.NamedSharding(
-        mesh, jax.sharding.PartitionSpec()))(params)
+    params = fit(
+      VIDEO if video else LINE,
+      batches,
+      config,
+      mesh=mesh,
+      seed=seed,
+      run='tiny',
+      directory=folder / 'checkpoints',
+      log=log,
+    )
+    gathered = jax.jit(
+      lambda x: x,
+      out_shardings=jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()),
+    )(params)
     if hosts.is_main():
       np.savez(folder / 'params.npz', *jax.tree.leaves(jax.device_get(gathered)))
 

@@ -37,7 +37,8 @@ def folder(state, tmp_path_factory):
 
 @pytest.mark.parametrize('sizes', [None, (2, 2, 2)])
 def test_what_was_saved_comes_back_where_it_is_wanted(
-    emotion, one_device, folder, state, sizes):
+  emotion, one_device, folder, state, sizes
+):
   mesh = make_mesh(MeshConfig(*sizes)) if sizes else one_device
   abstract = abstract_state(emotion, OPTIMISER, mesh)
   with Checkpoints(folder) as checkpoints:
@@ -62,42 +63,56 @@ def test_a_half_written_checkpoint_does_not_count(folder):
 
 
 def test_nothing_to_restore(tmp_path):
-  with Checkpoints(tmp_path / 'none') as checkpoints, pytest.raises(
-      InputError, match='there is no whole checkpoint here'):
+  with (
+    Checkpoints(tmp_path / 'none') as checkpoints,
+    pytest.raises(InputError, match='there is no whole checkpoint here'),
+  ):
     checkpoints.restore_params({})
 
 
-@pytest.mark.parametrize(('change', 'named'), [
+@pytest.mark.parametrize(
+  ('change', 'named'),
+  [
     ('shape', r'heads/0/linear/kernel is \(16, 2\), must be \(7, 5\)'),
     ('missing', r'heads/0/linear/bias is \(2,\), must be not there'),
-    ('extra', r'tail/kernel is not there, must be \(16, 2\)')])
+    ('extra', r'tail/kernel is not there, must be \(16, 2\)'),
+  ],
+)
 def test_parameters_of_another_model(emotion, one_device, folder, change, named):
   params = abstract_state(emotion, OPTIMISER, one_device).params
   head = params['heads'][0]
   kernel = head['linear']['kernel']
   if change == 'shape':
     head['linear']['kernel'] = jax.ShapeDtypeStruct(
-        (7, 5), kernel.dtype, sharding=kernel.sharding)
+      (7, 5), kernel.dtype, sharding=kernel.sharding
+    )
   elif change == 'missing':
     del head['linear']
   else:
     params['tail'] = {'kernel': kernel}
-  with Checkpoints(folder) as checkpoints, pytest.raises(
-      InputError, match='checkpoint 9 does not fit this model: ' + named) as error:
+  with (
+    Checkpoints(folder) as checkpoints,
+    pytest.raises(
+      InputError, match='checkpoint 9 does not fit this model: ' + named
+    ) as error,
+  ):
     checkpoints.restore_params(params)
   assert '\n' not in str(error.value)
 
 
 def test_moments_of_another_optimiser(emotion, one_device, folder):
   unclipped = dataclasses.replace(OPTIMISER, clip_norm=0.0)
-  with Checkpoints(folder) as checkpoints, pytest.raises(
-      InputError, match='checkpoint 9 does not fit this model: opt_state'):
+  with (
+    Checkpoints(folder) as checkpoints,
+    pytest.raises(InputError, match='checkpoint 9 does not fit this model: opt_state'),
+  ):
     checkpoints.restore(9, abstract_state(emotion, unclipped, one_device))
 
 
 def _truncate(folder):
-  path = max((p for p in folder.rglob('*') if p.is_file()),
-             key=lambda p: p.stat().st_size)
+  path = max(
+    (p for p in folder.rglob('*') if p.is_file()), key=lambda p: p.stat().st_size
+  )
   path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -121,12 +136,19 @@ def _cut_checksums(folder):
   (folder / 'checksums.json').write_text('{"params')
 
 
-@pytest.mark.parametrize(('harm', 'what'), [
-    (_truncate, 'is not what was written'), (_flip, 'is not what was written'),
-    (_delete, 'is missing'), (_unseal, 'checksums.json is missing'),
-    (_cut_checksums, 'cannot be read')])
+@pytest.mark.parametrize(
+  ('harm', 'what'),
+  [
+    (_truncate, 'is not what was written'),
+    (_flip, 'is not what was written'),
+    (_delete, 'is missing'),
+    (_unseal, 'checksums.json is missing'),
+    (_cut_checksums, 'cannot be read'),
+  ],
+)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    emotion, one_device, folder, state, tmp_path, capfd, harm, what):
+  emotion, one_device, folder, state, tmp_path, capfd, harm, what
+):
   copy = tmp_path / 'checkpoints'
   shutil.copytree(folder, copy)
   harm(copy / '9')
@@ -135,7 +157,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     with pytest.raises(InputError, match=rf'checkpoint 9 is damaged \(.*{what}'):
       checkpoints.restore_params(abstract.params)
     assert checkpoints.latest_step() == 6
-    line, = capfd.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith('warning: ') and what in line
     assert 'checkpoint 9 is damaged' in line and 'going back to checkpoint 6' in line
     found, stream = checkpoints.restore(6, abstract)
@@ -152,8 +174,12 @@ def test_no_checkpoint_is_whole(folder, tmp_path):
   _flip(copy / '9')
   _delete(copy / '6')
   for _ in range(2):
-    with Checkpoints(copy) as checkpoints, pytest.raises(
-        InputError, match=r'no checkpoint is whole \(9: .*; 6: .*\); delete the'):
+    with (
+      Checkpoints(copy) as checkpoints,
+      pytest.raises(
+        InputError, match=r'no checkpoint is whole \(9: .*; 6: .*\); delete the'
+      ),
+    ):
       checkpoints.latest_step()
 
 
@@ -165,14 +191,20 @@ def test_some_are_kept_for_good(tmp_path, one_device):
   assert sorted(p.name for p in (tmp_path / 'c').iterdir()) == ['4', '7']
 
 
-def test_a_full_disk_is_found_before_anything_is_written(folder, state, tmp_path,
-                                                         monkeypatch):
+def test_a_full_disk_is_found_before_anything_is_written(
+  folder, state, tmp_path, monkeypatch
+):
   copy = tmp_path / 'checkpoints'
   shutil.copytree(folder, copy)
-  monkeypatch.setattr(shutil, 'disk_usage',
-                      lambda path: types.SimpleNamespace(free=9e5))
-  with Checkpoints(copy) as checkpoints, pytest.raises(
-      TrainingError, match=r'the disk is full: 1 MB are free, a checkpoint takes') as e:
+  monkeypatch.setattr(
+    shutil, 'disk_usage', lambda path: types.SimpleNamespace(free=9e5)
+  )
+  with (
+    Checkpoints(copy) as checkpoints,
+    pytest.raises(
+      TrainingError, match=r'the disk is full: 1 MB are free, a checkpoint takes'
+    ) as e,
+  ):
     checkpoints.save(12, state, {})
   assert '\n' not in str(e.value)
   assert sorted(p.name for p in copy.iterdir()) == ['6', '9']

@@ -13,13 +13,25 @@ from mvp_jax.training.state import abstract_state, train_step
 from mvp_jax.training.tasks import MaskedVideo
 from tests.training.tiny import BATCH, OPTIMISER, make_batch, video_example
 
-_MODEL = VideoMAEConfig(width=32, depth=2, heads=2, mlp_width=64, decoder_width=16,
-                        decoder_depth=1, decoder_heads=2, frames=4, size=16, patch=8)
+_MODEL = VideoMAEConfig(
+  width=32,
+  depth=2,
+  heads=2,
+  mlp_width=64,
+  decoder_width=16,
+  decoder_depth=1,
+  decoder_heads=2,
+  frames=4,
+  size=16,
+  patch=8,
+)
 
 
 def _step(data=1, fsdp=1, tensor=1):
   """Totals of a compiled pre-training step, and the parameters {path: array}."""
-  mesh = make_mesh(MeshConfig(data, fsdp, tensor), jax.devices()[:data * fsdp * tensor])
+  mesh = make_mesh(
+    MeshConfig(data, fsdp, tensor), jax.devices()[: data * fsdp * tensor]
+  )
   task = MaskedVideo(_MODEL)
   state = abstract_state(task, OPTIMISER, mesh)
   batch = put_batch(make_batch(video_example, 0), mesh)
@@ -58,12 +70,14 @@ def test_split_data_reduce_each_gradient_once():
 def test_split_parameters_are_gathered_for_each_pass():
   (arrays, totals), params = _step(fsdp=8)
   kernels = jax.tree_util.tree_leaves_with_path(params)
-  kernels = {jax.tree_util.keystr(path): x for path, x in kernels
-             if 'fsdp' in x.sharding.spec}
+  kernels = {
+    jax.tree_util.keystr(path): x for path, x in kernels if 'fsdp' in x.sharding.spec
+  }
   assert len(kernels) == 2 * 6 + 3  # of two stacks; embedding, to decoder, to pixels
   # Those of the stacks, once forward and once backward; the others are kept.
-  gathered = sum(_bytes(x) * (2 if 'blocks' in path else 1)
-                 for path, x in kernels.items())
+  gathered = sum(
+    _bytes(x) * (2 if 'blocks' in path else 1) for path, x in kernels.items()
+  )
   assert totals['all-gather'] == gathered
   # CPU's XLA reduces whole gradients, where a GPU or TPU scatters the sums. The
   # scalars: two of the weighted mean, two for the norm of each split gradient
@@ -105,8 +119,10 @@ def _theory(params, data, fsdp, tensor):
       sizes['whole'] += 0 if 'tensor' in spec else size
   if tensor > 1:
     tokens = 4 * BATCH // (data * fsdp) * _MODEL.slots * _MODEL.tokens_per_slot
-    sizes['activations'] = 6 * (tokens // 2 * _MODEL.width * _MODEL.depth
-                                + tokens * _MODEL.decoder_width * _MODEL.decoder_depth)
+    sizes['activations'] = 6 * (
+      tokens // 2 * _MODEL.width * _MODEL.depth
+      + tokens * _MODEL.decoder_width * _MODEL.decoder_depth
+    )
   return sizes
 
 
@@ -117,7 +133,8 @@ def test_a_mesh_of_data_and_another_axis_moves_what_both_need(sizes):
   scalars = arrays['all-reduce']['f32[]']
   assert totals.get('all-gather', 0) == theory['gathered']
   assert totals['all-reduce'] == (
-      theory['gradients'] + theory['activations'] + 4 * scalars)
+    theory['gradients'] + theory['activations'] + 4 * scalars
+  )
   assert set(totals) <= {'all-gather', 'all-reduce'} and scalars <= 40
 
 
@@ -145,10 +162,8 @@ def test_a_loop_without_an_end_known_is_refused():
 
   @jax.jit
   def run(x):
-    return jax.lax.while_loop(lambda t: t.sum() < 9, lambda t: t + (x * t).sum(0),
-                              x[0])
+    return jax.lax.while_loop(lambda t: t.sum() < 9, lambda t: t + (x * t).sum(0), x[0])
 
-  x = jax.ShapeDtypeStruct((8, 6), jnp.float32,
-                           sharding=NamedSharding(mesh, P('data')))
+  x = jax.ShapeDtypeStruct((8, 6), jnp.float32, sharding=NamedSharding(mesh, P('data')))
   with pytest.raises(ValueError, match='no known trip count'):
     moved_bytes(run.lower(x).compile())

@@ -28,9 +28,13 @@ from tests.training.tiny import BATCH, OPTIMISER
 _RATE = 5.0
 _LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
 _SETTINGS = EncoderConfig(
-    masks=MaskConfig(ratio=0.5), views=ViewConfig(repeats=1), clips_per_trial=2,
-    train=TrainConfig(
-        batch_size=BATCH, log_every=1, checkpoint_every=2, optimiser=OPTIMISER))
+  masks=MaskConfig(ratio=0.5),
+  views=ViewConfig(repeats=1),
+  clips_per_trial=2,
+  train=TrainConfig(
+    batch_size=BATCH, log_every=1, checkpoint_every=2, optimiser=OPTIMISER
+  ),
+)
 
 
 class _Corpus:
@@ -43,16 +47,25 @@ class _Corpus:
   def __init__(self):
     self.read = []  # trials whose frames were read
     self.trials = [
-        types.SimpleNamespace(
-            trial_id=f's{subject:02d}_trial01', subject=subject,
-            frame_times=(np.arange(count) / _RATE).astype(np.float32),
-            frame_valid=np.ones(count, bool))
-        for subject, count in enumerate([20, 35, 5, 0, 15, 10], start=1)]
+      types.SimpleNamespace(
+        trial_id=f's{subject:02d}_trial01',
+        subject=subject,
+        frame_times=(np.arange(count) / _RATE).astype(np.float32),
+        frame_valid=np.ones(count, bool),
+      )
+      for subject, count in enumerate([20, 35, 5, 0, 15, 10], start=1)
+    ]
 
   def frames(self, trial, numbers):
     self.read.append(trial.subject)
-    return np.stack([np.random.default_rng((trial.subject, int(n))).integers(
-        0, 256, (16, 16, 3), np.uint8) for n in numbers])
+    return np.stack(
+      [
+        np.random.default_rng((trial.subject, int(n))).integers(
+          0, 256, (16, 16, 3), np.uint8
+        )
+        for n in numbers
+      ]
+    )
 
 
 @pytest.fixture
@@ -70,8 +83,9 @@ def pretrained(masked_video, one_device, tmp_path_factory):
 
 
 def _pretrain(task, corpus, mesh, folder, subjects=(2, 4, 5), settings=_SETTINGS):
-  return encoder.pretrain(task, corpus, subjects, settings, _LAYOUT, mesh=mesh,
-                          seed=1, directory=folder)
+  return encoder.pretrain(
+    task, corpus, subjects, settings, _LAYOUT, mesh=mesh, seed=1, directory=folder
+  )
 
 
 def test_the_record_says_what_it_was_trained_on(pretrained, masked_video):
@@ -87,20 +101,35 @@ def test_the_record_says_what_it_was_trained_on(pretrained, masked_video):
   assert record['model']['width'] == masked_video.model.width
   lines = [json.loads(x) for x in (folder / 'metrics.jsonl').read_text().splitlines()]
   assert [(x['run'], x['step']) for x in lines if x['split'] == 'train'] == [
-      ('encoder', n) for n in range(1, 9)]
+    ('encoder', n) for n in range(1, 9)
+  ]
 
 
 def test_the_record_tells_apart_what_gives_other_weights(
-    pretrained, masked_video, one_device, tmp_path, monkeypatch):
+  pretrained, masked_video, one_device, tmp_path, monkeypatch
+):
   monkeypatch.setattr(encoder, 'fit', lambda *args, **kwargs: None)
-  slower = dataclasses.replace(_SETTINGS.train, optimiser=dataclasses.replace(
-      OPTIMISER, learning_rate=1e-4))
+  slower = dataclasses.replace(
+    _SETTINGS.train, optimiser=dataclasses.replace(OPTIMISER, learning_rate=1e-4)
+  )
   records = [pretrained[1]]
-  for i, change in enumerate([{'clips_per_trial': 3}, {'train': slower},
-                              {'masks': MaskConfig(ratio=0.75)},
-                              {'views': ViewConfig(flip=0.0, repeats=1)}]):
-    records.append(_pretrain(masked_video, _Corpus(), one_device, tmp_path / str(i),
-                             settings=dataclasses.replace(_SETTINGS, **change)))
+  for i, change in enumerate(
+    [
+      {'clips_per_trial': 3},
+      {'train': slower},
+      {'masks': MaskConfig(ratio=0.75)},
+      {'views': ViewConfig(flip=0.0, repeats=1)},
+    ]
+  ):
+    records.append(
+      _pretrain(
+        masked_video,
+        _Corpus(),
+        one_device,
+        tmp_path / str(i),
+        settings=dataclasses.replace(_SETTINGS, **change),
+      )
+    )
   # Cached features are named after it.
   assert len({encoder.fingerprint(record) for record in records}) == len(records)
 
@@ -110,15 +139,17 @@ def test_only_the_subjects_given_are_seen(masked_video, one_device, corpus, tmp_
   assert set(corpus.read) == {1, 6}
 
 
-def test_a_finished_encoder_is_not_trained_again(pretrained, masked_video, one_device,
-                                                 corpus):
+def test_a_finished_encoder_is_not_trained_again(
+  pretrained, masked_video, one_device, corpus
+):
   folder, record = pretrained
   assert _pretrain(masked_video, corpus, one_device, folder) == record
   assert not corpus.read
 
 
-def test_a_killed_pre_training_goes_on(pretrained, masked_video, one_device, corpus,
-                                       tmp_path, monkeypatch):
+def test_a_killed_pre_training_goes_on(
+  pretrained, masked_video, one_device, corpus, tmp_path, monkeypatch
+):
   def cut(self, run, split, step, metrics):
     if step == 5:
       raise KeyboardInterrupt
@@ -131,8 +162,10 @@ def test_a_killed_pre_training_goes_on(pretrained, masked_video, one_device, cor
   with pytest.raises(InputError, match='holds no finished encoder'):
     encoder.load(masked_video.model, one_device, tmp_path)
   _pretrain(masked_video, corpus, one_device, tmp_path)
-  one, other = (encoder.load(masked_video.model, one_device, x)[0]
-                for x in (pretrained[0], tmp_path))
+  one, other = (
+    encoder.load(masked_video.model, one_device, x)[0]
+    for x in (pretrained[0], tmp_path)
+  )
   jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
@@ -157,7 +190,8 @@ def test_an_encoder_of_a_pytorch_file(pretrained, masked_video, tmp_path, how):
   kernel = got['stack']['blocks']['up']['kernel']
   assert kernel.sharding.spec == P(None, 'fsdp', 'tensor')
   assert jax.tree.map(lambda x: x.sharding, got) == jax.tree.map(
-      lambda x: x.sharding, params['encoder'])
+    lambda x: x.sharding, params['encoder']
+  )
   assert record['trained_on_subjects'] == [] and not record['synthetic']
   if how != 'huggingface':
     data = (tmp_path / 'x.pth').read_bytes()
@@ -168,10 +202,12 @@ def test_an_encoder_of_a_pytorch_file(pretrained, masked_video, tmp_path, how):
 
 
 def test_an_imported_classifier_gets_a_final_norm_and_it_is_said(
-    masked_video, one_device, tmp_path):
+  masked_video, one_device, tmp_path
+):
   model = masked_video.model
-  tuned = nnx.to_pure_dict(nnx.state(nnx.jit(
-      lambda: VideoClassifier(model, 2, rngs=nnx.Rngs(0)))()))
+  tuned = nnx.to_pure_dict(
+    nnx.state(nnx.jit(lambda: VideoClassifier(model, 2, rngs=nnx.Rngs(0)))())
+  )
   export_huggingface(tuned, model, tmp_path / 'hf')
   encoder.import_weights(tmp_path / 'hf', tmp_path / 'folder')
   for path in (tmp_path / 'hf', tmp_path / 'folder'):
@@ -183,7 +219,8 @@ def test_an_imported_classifier_gets_a_final_norm_and_it_is_said(
 
 
 def test_an_encoder_of_other_sizes_is_found_before_it_is_read(
-    pretrained, masked_video, one_device, tmp_path):
+  pretrained, masked_video, one_device, tmp_path
+):
   params, _, model = encoder.read(pretrained[0], one_device)
   export_reference(params, model, tmp_path / 'x.pth')
   for path in (pretrained[0], tmp_path / 'x.pth'):
@@ -210,19 +247,32 @@ def test_there_must_be_videos(masked_video, one_device, corpus, tmp_path):
 
 def _cache(task, params, corpus, mesh, folder, batch_size=3):
   trials = [t for t in corpus.trials if len(t.frame_times)]
-  encoder.cache_features(VideoFeatures(task.model), params['encoder'], corpus, trials,
-                         _LAYOUT, batch_size, mesh=mesh, directory=folder)
+  encoder.cache_features(
+    VideoFeatures(task.model),
+    params['encoder'],
+    corpus,
+    trials,
+    _LAYOUT,
+    batch_size,
+    mesh=mesh,
+    directory=folder,
+  )
   return {t.trial_id: np.load(folder / f'{t.trial_id}.npy') for t in trials}
 
 
 @pytest.mark.parametrize('batch_size', [3, 64])
-def test_features_are_the_encoder_s_own(masked_video, video_params, one_device, corpus,
-                                        tmp_path, batch_size):
+def test_features_are_the_encoder_s_own(
+  masked_video, video_params, one_device, corpus, tmp_path, batch_size
+):
   found = _cache(masked_video, video_params, corpus, one_device, tmp_path, batch_size)
   trials = [t for t in corpus.trials if len(t.frame_times)]
   numbers = [lay_clips(t, _RATE, _LAYOUT)[0] for t in trials]
-  clips = np.concatenate([corpus.frames(t, n.ravel()).reshape(*n.shape, 16, 16, 3)
-                          for t, n in zip(trials, numbers, strict=True)])
+  clips = np.concatenate(
+    [
+      corpus.frames(t, n.ravel()).reshape(*n.shape, 16, 16, 3)
+      for t, n in zip(trials, numbers, strict=True)
+    ]
+  )
   model = build_model(masked_video, video_params)
   wanted = np.asarray(model.encoder.features(clips)).reshape(-1, 16)
   assert [len(found[t.trial_id]) for t in trials] == [2 * n for n in (4, 7, 1, 3, 2)]
@@ -231,8 +281,9 @@ def test_features_are_the_encoder_s_own(masked_video, video_params, one_device, 
   np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_only_what_is_missing_is_computed(masked_video, video_params, one_device,
-                                          corpus, tmp_path):
+def test_only_what_is_missing_is_computed(
+  masked_video, video_params, one_device, corpus, tmp_path
+):
   before = _cache(masked_video, video_params, corpus, one_device, tmp_path)
   assert sorted(corpus.read) == [1, 2, 3, 5, 6]
   times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
@@ -252,8 +303,9 @@ def test_only_what_is_missing_is_computed(masked_video, video_params, one_device
   assert not corpus.read
 
 
-def test_a_killed_run_keeps_what_was_whole(masked_video, video_params, one_device,
-                                           corpus, tmp_path):
+def test_a_killed_run_keeps_what_was_whole(
+  masked_video, video_params, one_device, corpus, tmp_path
+):
   real = corpus.frames
 
   def cut(trial, numbers):
@@ -265,18 +317,27 @@ def test_a_killed_run_keeps_what_was_whole(masked_video, video_params, one_devic
   with pytest.raises(KeyboardInterrupt):
     _cache(masked_video, video_params, corpus, one_device, tmp_path, batch_size=2)
   found = {p.name for p in tmp_path.iterdir()}
-  assert {'s01_trial01.npy', 's02_trial01.npy'} <= found <= {
-      's01_trial01.npy', 's02_trial01.npy', 's03_trial01.npy'}
+  assert (
+    {'s01_trial01.npy', 's02_trial01.npy'}
+    <= found
+    <= {'s01_trial01.npy', 's02_trial01.npy', 's03_trial01.npy'}
+  )
 
 
-@pytest.mark.parametrize(('dataset', 'tested', 'allowed', 'synthetic', 'fine'), [
-    ('deap', [1, 3], False, True, True), ('deap', [1, 2], False, True, False),
-    ('deap', [1, 2], True, True, True), ('amigos', [1, 2], False, True, True),
-    ('deap', [1, 2], False, False, True)])  # the corpus is synthetic
-def test_no_test_subject_may_have_been_seen(dataset, tested, allowed, synthetic, fine,
-                                            corpus):
-  record = {'dataset': dataset, 'trained_on_subjects': [2, 4],
-            'synthetic': synthetic}
+@pytest.mark.parametrize(
+  ('dataset', 'tested', 'allowed', 'synthetic', 'fine'),
+  [
+    ('deap', [1, 3], False, True, True),
+    ('deap', [1, 2], False, True, False),
+    ('deap', [1, 2], True, True, True),
+    ('amigos', [1, 2], False, True, True),
+    ('deap', [1, 2], False, False, True),
+  ],
+)  # the corpus is synthetic
+def test_no_test_subject_may_have_been_seen(
+  dataset, tested, allowed, synthetic, fine, corpus
+):
+  record = {'dataset': dataset, 'trained_on_subjects': [2, 4], 'synthetic': synthetic}
   if fine:
     encoder.check_overlap(record, corpus, tested, allowed)
   else:
@@ -285,8 +346,12 @@ def test_no_test_subject_may_have_been_seen(dataset, tested, allowed, synthetic,
 
 
 def test_the_subjects_of_several_corpora_are_told_apart(corpus):
-  record = {'dataset': 'amigos+deap', 'trained_on_subjects': [1, 2, 4],
-            'subjects_of': {'amigos': [1], 'deap': [2, 4]}, 'synthetic': True}
+  record = {
+    'dataset': 'amigos+deap',
+    'trained_on_subjects': [1, 2, 4],
+    'subjects_of': {'amigos': [1], 'deap': [2, 4]},
+    'synthetic': True,
+  }
   encoder.check_overlap(record, corpus, [1, 3], False)
   with pytest.raises(InputError, match=r'test subjects \[4\] of deap'):
     encoder.check_overlap(record, corpus, [1, 4], False)
@@ -301,15 +366,22 @@ def test_a_digest_is_of_the_values():
 
 
 def test_a_fingerprint_depends_on_all_its_parts():
-  parts = [(_LAYOUT, 1, ('a',)), (_LAYOUT, 2, ('a',)), (_LAYOUT, 1, ('b',)),
-           (ClipLayout(frames=8), 1, ('a',)), (_SETTINGS, 1, ('a',))]
+  parts = [
+    (_LAYOUT, 1, ('a',)),
+    (_LAYOUT, 2, ('a',)),
+    (_LAYOUT, 1, ('b',)),
+    (ClipLayout(frames=8), 1, ('a',)),
+    (_SETTINGS, 1, ('a',)),
+  ]
   assert len({encoder.fingerprint(*p) for p in parts}) == len(parts)
   assert encoder.fingerprint(*parts[0]) == encoder.fingerprint(
-      ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2), 1, ('a',))
+    ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2), 1, ('a',)
+  )
 
 
 def test_pre_training_takes_several_views_of_each_clip(
-    masked_video, one_device, corpus, tmp_path, monkeypatch):
+  masked_video, one_device, corpus, tmp_path, monkeypatch
+):
   seen = {}
 
   def fit(task, batches, config, **kwargs):
@@ -319,7 +391,8 @@ def test_pre_training_takes_several_views_of_each_clip(
 
   monkeypatch.setattr(encoder, 'fit', fit)
   settings = dataclasses.replace(
-      _SETTINGS, views=ViewConfig(scales=(1.0,), flip=0.0, repeats=4))
+    _SETTINGS, views=ViewConfig(scales=(1.0,), flip=0.0, repeats=4)
+  )
   _pretrain(masked_video, corpus, one_device, tmp_path, settings=settings)
   frames, masked = seen['batch']['frames'], seen['batch']['masked']
   assert frames.shape == (BATCH, 4, 16, 16, 3)

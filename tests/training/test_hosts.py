@@ -18,8 +18,12 @@ def _end_all(jobs, timeout=180):
   found = []
   for job in jobs:
     _, errors = job.communicate(timeout=timeout)
-    found.append((job.returncode, [line for line in errors.splitlines()
-                                   if line.startswith('error: ')]))
+    found.append(
+      (
+        job.returncode,
+        [line for line in errors.splitlines() if line.startswith('error: ')],
+      )
+    )
   return found
 
 
@@ -32,10 +36,16 @@ def start_all(start_job):
     with socket.socket() as free:
       free.bind(('localhost', 0))
       port = free.getsockname()[1]
-    started = [start_job(coordinator=f'localhost:{port}', processes=processes,
-                         process=process, **settings,
-                         **(last or {} if process == processes - 1 else {}))
-               for process in range(processes)]
+    started = [
+      start_job(
+        coordinator=f'localhost:{port}',
+        processes=processes,
+        process=process,
+        **settings,
+        **(last or {} if process == processes - 1 else {}),
+      )
+      for process in range(processes)
+    ]
     jobs.extend(started)
     return started
 
@@ -45,26 +55,28 @@ def start_all(start_job):
 
 
 def test_four_stopped_two_killed_and_one_that_finishes_are_one_run(
-    start_all, start_job, jobs_folder, through):
+  start_all, start_job, jobs_folder, through
+):
   wanted = through('through_video', video=True)
   folder = jobs_folder / 'together'
   settings = dict(folder=str(folder), video=True)
-  found = _end_all(start_all(4, **settings,
-                             last={'signal_at': 3, 'send': 'SIGTERM'}))
+  found = _end_all(start_all(4, **settings, last={'signal_at': 3, 'send': 'SIGTERM'}))
   saved = max(metrics_of(folder))
   assert 3 <= saved < 6
   for status, errors in found:  # one gets the signal, all stop after the same step
     assert status == 3
-    assert errors == [f'error: tiny: stopped by SIGTERM and saved at step {saved} of '
-                      f'6; {hosts.AGAIN}']
+    assert errors == [
+      f'error: tiny: stopped by SIGTERM and saved at step {saved} of 6; {hosts.AGAIN}'
+    ]
 
-  (status, errors), (killed, _) = _end_all(start_all(
-      2, **settings, checkpoint_every=1, last={'signal_at': 6}))
+  (status, errors), (killed, _) = _end_all(
+    start_all(2, **settings, checkpoint_every=1, last={'signal_at': 6})
+  )
   assert killed == -9 and status not in (0, None)
   assert 'lost' in errors[-1] and len(errors[-1]) < 500
   assert max(metrics_of(folder)) == 5
 
-  (status, errors), = _end_all([start_job(**settings, devices=2, fsdp=2)])
+  ((status, errors),) = _end_all([start_job(**settings, devices=2, fsdp=2)])
   assert status == 0, errors
   one, other = metrics_of(folder), metrics_of(wanted)
   assert one.keys() == other.keys()
@@ -80,16 +92,20 @@ def test_processes_that_disagree_are_told_where(start_all, jobs_folder):
   found = _end_all(start_all(2, folder=str(jobs_folder / 'apart'), last={'seed': 4}))
   for status, errors in found:
     assert status == 3
-    line, = errors
+    (line,) = errors
     assert 'config: process 1 (on ' in line and 'has seed 4, not 3 as process 0' in line
   assert not (jobs_folder / 'apart').exists()
 
 
-@pytest.mark.parametrize(('given', 'message'), [
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
     (('localhost:1', None, None), 'go together; give all three or none'),
     ((None, 2, 0), 'go together'),
     (('localhost', 2, 0), r"--coordinator: 'localhost' is not HOST:PORT"),
-    (('localhost:1', 2, 2), '--process: 2 is none of the 2 processes, 0 to 1')])
+    (('localhost:1', 2, 2), '--process: 2 is none of the 2 processes, 0 to 1'),
+  ],
+)
 def test_flags_that_make_no_sense(given, message):
   with pytest.raises(InputError, match=message):
     hosts.connect(*given)

@@ -18,8 +18,13 @@ from mvp_jax.training.state import abstract_state, init_state
 from tests.training.tiny import BATCH, OPTIMISER, Batches, emotion_example, make_batch
 
 _STEPS = OPTIMISER.steps
-_CONFIG = TrainConfig(batch_size=BATCH, log_every=1, validate_every=3,
-                      checkpoint_every=3, optimiser=OPTIMISER)
+_CONFIG = TrainConfig(
+  batch_size=BATCH,
+  log_every=1,
+  validate_every=3,
+  checkpoint_every=3,
+  optimiser=OPTIMISER,
+)
 
 
 class _PowerCut(Exception):
@@ -46,9 +51,18 @@ def _validation():
 def _fit(task, mesh, folder, batches=None, config=_CONFIG, log_stops_at=None, **kwargs):
   folder.mkdir(exist_ok=True)
   with _Log(folder, log_stops_at) as log:
-    return fit(task, batches or Batches(), config, mesh=mesh, seed=4, run='fold0/x',
-               directory=folder / 'checkpoints', log=log, validation=_validation,
-               **kwargs)
+    return fit(
+      task,
+      batches or Batches(),
+      config,
+      mesh=mesh,
+      seed=4,
+      run='fold0/x',
+      directory=folder / 'checkpoints',
+      log=log,
+      validation=_validation,
+      **kwargs,
+    )
 
 
 def _metrics(folder):
@@ -85,18 +99,26 @@ def test_a_run_logs_validates_and_saves_when_due(through):
   assert [step for split, step in metrics if split == 'train'] == list(range(1, 9))
   assert [step for split, step in metrics if split == 'validation'] == [3, 6, 8]
   assert all(m['run'] == 'fold0/x' for m in metrics.values())
-  assert set(metrics['train', 1]) >= {'loss', 'grad_norm', 'learning_rate',
-                                      'accuracy_valence'}
+  assert set(metrics['train', 1]) >= {
+    'loss',
+    'grad_norm',
+    'learning_rate',
+    'accuracy_valence',
+  }
   # Step n is taken at the learning rate of n - 1 steps done: warm-up from 0.
-  np.testing.assert_allclose([metrics['train', n]['learning_rate'] for n in (1, 2, 3)],
-                             [0, 0.01, 0.02], rtol=1e-5)
+  np.testing.assert_allclose(
+    [metrics['train', n]['learning_rate'] for n in (1, 2, 3)],
+    [0, 0.01, 0.02],
+    rtol=1e-5,
+  )
   assert _latest(folder) == _STEPS
   assert len(list((folder / 'checkpoints').glob('[0-9]*'))) == 2  # keep_checkpoints
 
 
 @pytest.mark.parametrize('stop', ['data at 5', 'log at 7', 'data at 1'])
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
-    emotion, one_device, through, tmp_path, stop):
+  emotion, one_device, through, tmp_path, stop
+):
   what, _, at = stop.partition(' at ')
 
   def cut(number, batch):
@@ -111,18 +133,24 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
   assert _latest(tmp_path) == {'5': 3, '7': 6, '1': None}[at]
 
   asked = []
-  params = _fit(emotion, one_device, tmp_path,
-                Batches(change=lambda number, batch: asked.append(number)))
+  params = _fit(
+    emotion,
+    one_device,
+    tmp_path,
+    Batches(change=lambda number, batch: asked.append(number)),
+  )
   folder, wanted = through
   _assert_equal(jax.device_get(params), wanted)
   assert _metrics(tmp_path) == _metrics(folder)
   assert asked[0] == (_latest_before(at) + 1) and asked[-1] == _STEPS
 
 
-@pytest.mark.parametrize(('profile', 'stop', 'traced'), [
-    (3, None, True), (_STEPS, None, True), (3, 5, False)])
-def test_a_profile_is_traced_and_stops_nothing(emotion, one_device, through, tmp_path,
-                                               profile, stop, traced):
+@pytest.mark.parametrize(
+  ('profile', 'stop', 'traced'), [(3, None, True), (_STEPS, None, True), (3, 5, False)]
+)
+def test_a_profile_is_traced_and_stops_nothing(
+  emotion, one_device, through, tmp_path, profile, stop, traced
+):
   if stop:  # the run goes on past the first step that it should trace
     with pytest.raises(_PowerCut):
       _fit(emotion, one_device, tmp_path, log_stops_at=stop)
@@ -162,7 +190,8 @@ def test_nan_stops_the_run_before_it_is_saved(emotion, one_device, tmp_path, at,
   assert _latest(tmp_path) == saved
   with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
     state, _ = checkpoints.restore(
-        saved, abstract_state(emotion, OPTIMISER, one_device))
+      saved, abstract_state(emotion, OPTIMISER, one_device)
+    )
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
 
 
@@ -187,19 +216,22 @@ def test_a_checkpoint_past_the_configured_steps(emotion, one_device, through):
 
 def test_a_checkpoint_of_a_run_with_other_batches(emotion, one_device, through):
   config = TrainConfig(batch_size=2 * BATCH, optimiser=OPTIMISER)
-  with pytest.raises(InputError, match='batch_size was 8, is now 16, which gives other '
-                                       'batches'):
+  with pytest.raises(
+    InputError, match='batch_size was 8, is now 16, which gives other batches'
+  ):
     _fit(emotion, one_device, through[0], config=config)
 
 
-def test_given_parameters_are_the_start_and_survive(emotion, one_device, through,
-                                                    tmp_path):
+def test_given_parameters_are_the_start_and_survive(
+  emotion, one_device, through, tmp_path
+):
   ends = []
   for seed in (4, 99):  # 4 is the seed of all runs here
     params = init_state(emotion, OPTIMISER, one_device, seed).params
     kept = jax.tree.map(np.copy, jax.device_get(params))
-    ends.append(jax.device_get(
-        _fit(emotion, one_device, tmp_path / str(seed), params=params)))
+    ends.append(
+      jax.device_get(_fit(emotion, one_device, tmp_path / str(seed), params=params))
+    )
     _assert_equal(jax.device_get(params), kept)  # the next fold starts from them
   _assert_equal(ends[0], through[1])
   kernels = [end['heads'][0]['linear']['kernel'] for end in ends]
@@ -209,12 +241,15 @@ def test_given_parameters_are_the_start_and_survive(emotion, one_device, through
 def test_evaluation_weighs_every_example_once(emotion, emotion_params, one_device):
   params = emotion_params
   whole = make_batch(emotion_example, 0, 16)
-  halves = [{k: v[i:i + 8] for k, v in whole.items()} for i in (0, 8)]
+  halves = [{k: v[i : i + 8] for k, v in whole.items()} for i in (0, 8)]
   last = {k: np.concatenate([v[8:11], v[:5]]) for k, v in whole.items()}
   last['weight'] = np.float32([1, 1, 1, 0, 0, 0, 0, 0])
-  single = [evaluate(emotion, params, [
-      {k: np.stack([v[i]] * 8) for k, v in whole.items()}], one_device)
-            for i in range(16)]
+  single = [
+    evaluate(
+      emotion, params, [{k: np.stack([v[i]] * 8) for k, v in whole.items()}], one_device
+    )
+    for i in range(16)
+  ]
   for batches, count in ((halves, 16), ([halves[0], last], 11)):
     found = evaluate(emotion, params, batches, one_device)
     for name, value in found.items():
@@ -222,9 +257,17 @@ def test_evaluation_weighs_every_example_once(emotion, emotion_params, one_devic
       np.testing.assert_allclose(value, wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize(('field', 'value'), [
-    ('batch_size', 0), ('log_every', 0), ('checkpoint_every', 0),
-    ('keep_checkpoints', 0), ('validate_every', -1), ('workers', -1)])
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [
+    ('batch_size', 0),
+    ('log_every', 0),
+    ('checkpoint_every', 0),
+    ('keep_checkpoints', 0),
+    ('validate_every', -1),
+    ('workers', -1),
+  ],
+)
 def test_numbers_that_make_no_sense(field, value):
   with pytest.raises(ValueError, match=field):
     TrainConfig(**{field: value})

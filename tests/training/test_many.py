@@ -19,8 +19,13 @@ from mvp_jax.training.state import forward
 from tests.training.tiny import BATCH, OPTIMISER, emotion_example, make_batch
 
 _TRIALS = 14
-_CONFIG = TrainConfig(batch_size=BATCH, log_every=1, validate_every=3,
-                      checkpoint_every=3, optimiser=OPTIMISER)
+_CONFIG = TrainConfig(
+  batch_size=BATCH,
+  log_every=1,
+  validate_every=3,
+  checkpoint_every=3,
+  optimiser=OPTIMISER,
+)
 _DATA = make_batch(emotion_example, 0, _TRIALS)
 
 
@@ -32,7 +37,7 @@ class _Plane:
     return nnx.Linear(4, 2, rngs=rngs)
 
   def _error(self, model, batch, noise):
-    error = ((model(batch['video'].mean(1) + noise) - batch['label'])**2).mean(-1)
+    error = ((model(batch['video'].mean(1) + noise) - batch['label']) ** 2).mean(-1)
     weight = batch['weight']
     return (error * weight).sum() / jnp.maximum(weight.sum(), 1)
 
@@ -71,10 +76,15 @@ def _member(i):
   """They differ in seed, trials and their number, scale and labels."""
   validation, train = (i,), tuple(j for j in range(i + 1, _TRIALS - 1 - i % 2))
   rng = np.random.default_rng(i)
-  return Member(f'fold{i // 2}/seed{i % 2}/x', f'fold{i // 2}/x', 7 + i, train,
-                validation * (i != 1),  # one is not validated
-                {'video': rng.uniform(1, 2, 4).astype(np.float32)},
-                {'label': rng.integers(0, 2, (_TRIALS, 2)).astype(np.float32)})
+  return Member(
+    f'fold{i // 2}/seed{i % 2}/x',
+    f'fold{i // 2}/x',
+    7 + i,
+    train,
+    validation * (i != 1),  # one is not validated
+    {'video': rng.uniform(1, 2, 4).astype(np.float32)},
+    {'label': rng.integers(0, 2, (_TRIALS, 2)).astype(np.float32)},
+  )
 
 
 _MEMBERS = [_member(i) for i in range(3)]
@@ -86,8 +96,7 @@ class _Alone:
 
   def __init__(self, member, rows):
     self.rows = rows
-    self.data = {**_DATA, **member.own,
-                 'video': _DATA['video'] / member.scale['video']}
+    self.data = {**_DATA, **member.own, 'video': _DATA['video'] / member.scale['video']}
 
   def __len__(self):
     return len(self.rows)
@@ -96,19 +105,23 @@ class _Alone:
     return {name: x[self.rows[index]] for name, x in self.data.items()}
 
 
-def _fit(task, mesh, folder, together=0, at=None, members=_MEMBERS, data=_DATA,
-         config=_CONFIG):
+def _fit(
+  task, mesh, folder, together=0, at=None, members=_MEMBERS, data=_DATA, config=_CONFIG
+):
   folder.mkdir(exist_ok=True)
   models = Models(task, data, members, config, mesh, together)
   with _Log(folder, at) as log:
-    params = models.fit(run='x', directory=folder / 'checkpoints', log=log,
-                        batch_size=BATCH)
+    params = models.fit(
+      run='x', directory=folder / 'checkpoints', log=log, batch_size=BATCH
+    )
   return models, params
 
 
 def _outcome(models, params):
-  return ([jax.device_get(models.one(params, i)) for i in range(3)],
-          models.scores(params, _ASKED, BATCH))
+  return (
+    [jax.device_get(models.one(params, i)) for i in range(3)],
+    models.scores(params, _ASKED, BATCH),
+  )
 
 
 def _metrics(folder):
@@ -134,26 +147,40 @@ def together(one_device, tmp_path_factory):
     return folder, _outcome(*_fit(_PLANE, one_device, folder))
 
 
-def _assert_as_alone(task, mesh, folder, config, params, scores, metrics,
-                     members=_MEMBERS):
+def _assert_as_alone(
+  task, mesh, folder, config, params, scores, metrics, members=_MEMBERS
+):
   """That each model has what `fit` gives it by itself."""
-  for i, member in enumerate(members[:len(params)]):
-    config = dataclasses.replace(config, optimiser=dataclasses.replace(
-        config.optimiser, **member.settings))
+  for i, member in enumerate(members[: len(params)]):
+    config = dataclasses.replace(
+      config, optimiser=dataclasses.replace(config.optimiser, **member.settings)
+    )
     validation = _Alone(member, member.validation)
     with MetricLog(folder) as log:
       alone = fit(
-          task, lambda start, member=member: training_batches(
-              _Alone(member, member.train), BATCH, member.seed, start=start),
-          config, mesh=mesh, seed=member.seed, run=member.run,
-          directory=folder / str(i), log=log,
-          validation=(lambda source=validation: evaluation_batches(source, BATCH))
-          if len(validation) else None)
+        task,
+        lambda start, member=member: training_batches(
+          _Alone(member, member.train), BATCH, member.seed, start=start
+        ),
+        config,
+        mesh=mesh,
+        seed=member.seed,
+        run=member.run,
+        directory=folder / str(i),
+        log=log,
+        validation=(lambda source=validation: evaluation_batches(source, BATCH))
+        if len(validation)
+        else None,
+      )
     _assert_close(params[i], jax.device_get(alone))
     run = forward(task, mesh, 'scores')
-    wanted = np.concatenate([run(alone, put_batch(batch, mesh)) for batch in
-                             evaluation_batches(_Alone(member, _ASKED[i]), BATCH)])
-    _assert_close(scores[i], wanted[:len(_ASKED[i])])
+    wanted = np.concatenate(
+      [
+        run(alone, put_batch(batch, mesh))
+        for batch in evaluation_batches(_Alone(member, _ASKED[i]), BATCH)
+      ]
+    )
+    _assert_close(scores[i], wanted[: len(_ASKED[i])])
   alone = _metrics(folder)
   assert alone.keys() == metrics.keys()
   _assert_close(metrics, alone)
@@ -166,38 +193,66 @@ def test_each_gets_what_it_would_get_alone(one_device, together, tmp_path):
   _assert_as_alone(_PLANE, one_device, tmp_path, _CONFIG, params, scores, metrics)
 
 
-@pytest.mark.parametrize(('name', 'changes', 'at_a_time'), [
+@pytest.mark.parametrize(
+  ('name', 'changes', 'at_a_time'),
+  [
     ('emotion', {'validate_every': 0}, 2),
-    ('plane', {'accumulate': 2, 'optimiser': dataclasses.replace(OPTIMISER, ema=0.9)},
-     0)])
-def test_other_tasks_and_settings_likewise(emotion, one_device, tmp_path, name, changes,
-                                           at_a_time):
+    (
+      'plane',
+      {'accumulate': 2, 'optimiser': dataclasses.replace(OPTIMISER, ema=0.9)},
+      0,
+    ),
+  ],
+)
+def test_other_tasks_and_settings_likewise(
+  emotion, one_device, tmp_path, name, changes, at_a_time
+):
   task = {'emotion': emotion, 'plane': _PLANE}[name]
   config = dataclasses.replace(_CONFIG, **changes)
-  models, params = _fit(task, one_device, tmp_path / 'many', at_a_time,
-                        members=_MEMBERS[:2], config=config)
-  _assert_as_alone(task, one_device, tmp_path, config,
-                   [jax.device_get(models.one(params, i)) for i in range(2)],
-                   models.scores(params, _ASKED[:2], BATCH),
-                   _metrics(tmp_path / 'many'))
+  models, params = _fit(
+    task, one_device, tmp_path / 'many', at_a_time, members=_MEMBERS[:2], config=config
+  )
+  _assert_as_alone(
+    task,
+    one_device,
+    tmp_path,
+    config,
+    [jax.device_get(models.one(params, i)) for i in range(2)],
+    models.scores(params, _ASKED[:2], BATCH),
+    _metrics(tmp_path / 'many'),
+  )
 
 
 def test_settings_of_the_optimiser_may_differ(one_device, tmp_path):
-  config = dataclasses.replace(_CONFIG, optimiser=dataclasses.replace(
-      OPTIMISER, min_learning_rate=1e-4))
-  members = [dataclasses.replace(
-      _MEMBERS[i], settings={'learning_rate': 10.0**-i / 50, 'weight_decay': 0.5 * i})
-      for i in range(3)]
-  models, params = _fit(_PLANE, one_device, tmp_path / 'many', members=members,
-                        config=config)
-  _assert_as_alone(_PLANE, one_device, tmp_path, config, *_outcome(models, params),
-                   _metrics(tmp_path / 'many'), members)
+  config = dataclasses.replace(
+    _CONFIG, optimiser=dataclasses.replace(OPTIMISER, min_learning_rate=1e-4)
+  )
+  members = [
+    dataclasses.replace(
+      _MEMBERS[i], settings={'learning_rate': 10.0**-i / 50, 'weight_decay': 0.5 * i}
+    )
+    for i in range(3)
+  ]
+  models, params = _fit(
+    _PLANE, one_device, tmp_path / 'many', members=members, config=config
+  )
+  _assert_as_alone(
+    _PLANE,
+    one_device,
+    tmp_path,
+    config,
+    *_outcome(models, params),
+    _metrics(tmp_path / 'many'),
+    members,
+  )
 
 
-@pytest.mark.parametrize(('devices', 'mesh', 'at_a_time'), [
-    (1, {}, 2), (8, {'fsdp': 2, 'tensor': 2}, 0)])
+@pytest.mark.parametrize(
+  ('devices', 'mesh', 'at_a_time'), [(1, {}, 2), (8, {'fsdp': 2, 'tensor': 2}, 0)]
+)
 def test_neither_devices_nor_bundles_change_the_result(
-    together, tmp_path, devices, mesh, at_a_time):
+  together, tmp_path, devices, mesh, at_a_time
+):
   mesh = make_mesh(MeshConfig(**mesh), jax.devices()[:devices])
   found = _outcome(*_fit(_PLANE, mesh, tmp_path, at_a_time))
   _assert_close(found, together[1])
@@ -213,18 +268,19 @@ def test_models_lie_on_all_devices_and_the_trials_on_each():
   for x in models._data.values():
     assert x.sharding.is_fully_replicated and x.shape[0] == _TRIALS
   assert models.parameters(params) == sum(
-      x.size for x in jax.tree.leaves(models.one(params, 0)))
+    x.size for x in jax.tree.leaves(models.one(params, 0))
+  )
 
 
 class _NoCheckpoints:
-
   def latest_step(self):
     return None
 
 
 @pytest.mark.parametrize(('at', 'devices', 'at_a_time'), [(5, 1, 0), (7, 2, 2)])
 def test_an_interrupted_run_goes_on_also_on_other_devices(
-    one_device, together, tmp_path, at, devices, at_a_time):
+  one_device, together, tmp_path, at, devices, at_a_time
+):
   with pytest.raises(_PowerCut):
     _fit(_PLANE, one_device, tmp_path, at=at)
   lines = (tmp_path / 'metrics.jsonl').read_text().count('\n')
@@ -233,8 +289,10 @@ def test_an_interrupted_run_goes_on_also_on_other_devices(
   exact = (devices, at_a_time) == (1, 0)
   _assert_close(found, together[1], *(0, 0) if exact else ())
   _assert_close(_metrics(tmp_path), _metrics(together[0]), *(0, 0) if exact else ())
-  again = [json.loads(line) for line in
-           (tmp_path / 'metrics.jsonl').read_text().splitlines()[lines:]]
+  again = [
+    json.loads(line)
+    for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()[lines:]
+  ]
   assert min(x['step'] for x in again) == (at - 1) // 3 * 3 + 1  # from the checkpoint
 
 
@@ -250,8 +308,9 @@ def test_checkpoints_of_other_models_are_refused(one_device, together):
   with pytest.raises(InputError, match='models was .*, is now .* other batches'):
     _fit(_PLANE, one_device, together[0], members=other)
   with pytest.raises(InputError, match=r'fold1/seed0/x: there are no examples'):
-    Models(_PLANE, _DATA, [dataclasses.replace(_MEMBERS[2], train=())], _CONFIG,
-           one_device)
+    Models(
+      _PLANE, _DATA, [dataclasses.replace(_MEMBERS[2], train=())], _CONFIG, one_device
+    )
 
 
 def test_the_model_that_is_not_finite_is_named(one_device, tmp_path):

@@ -25,18 +25,26 @@ def _lines(workdir):
   def refuse(constant):
     raise AssertionError(f'{constant} is not JSON')
 
-  return [json.loads(line, parse_constant=refuse)
-          for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  return [
+    json.loads(line, parse_constant=refuse)
+    for line in (workdir / 'metrics.jsonl').read_text().splitlines()
+  ]
 
 
 def test_lines_are_json(workdir):
   lines = _lines(workdir)
   assert all(line.pop('time') > 1.7e9 for line in lines)
   assert lines == [
-      {'run': 'fold0/fusion', 'split': 'train', 'step': 1, 'loss': 0.75,
-       'grad_norm': None},
-      {'run': 'fold0/fusion', 'split': 'validation', 'step': 1, 'loss': None},
-      {'run': 'encoder', 'split': 'train', 'step': 10, 'loss': 2.0}]
+    {
+      'run': 'fold0/fusion',
+      'split': 'train',
+      'step': 1,
+      'loss': 0.75,
+      'grad_norm': None,
+    },
+    {'run': 'fold0/fusion', 'split': 'validation', 'step': 1, 'loss': None},
+    {'run': 'encoder', 'split': 'train', 'step': 10, 'loss': 2.0},
+  ]
 
 
 def test_a_resumed_run_appends(workdir):
@@ -64,32 +72,44 @@ def _records(path):
   """The records of a TFRecord file, which TensorBoard's events are."""
   content, records = path.read_bytes(), []
   while content:
-    length, = struct.unpack('<Q', content[:8])
-    records.append(content[12:12 + length])
-    content = content[16 + length:]
+    (length,) = struct.unpack('<Q', content[:8])
+    records.append(content[12 : 12 + length])
+    content = content[16 + length :]
   return records
 
 
 def test_tensorboard_events_hold_the_scalars(workdir):
-  files = sorted(p.relative_to(workdir).parent.as_posix()
-                 for p in workdir.rglob('events.out.tfevents.*'))
+  files = sorted(
+    p.relative_to(workdir).parent.as_posix()
+    for p in workdir.rglob('events.out.tfevents.*')
+  )
   assert files == ['tensorboard/encoder', 'tensorboard/fold0/fusion']
-  path, = (workdir / 'tensorboard/encoder').iterdir()
-  event, = (r for r in _records(path) if b'train/loss' in r)
+  (path,) = (workdir / 'tensorboard/encoder').iterdir()
+  (event,) = (r for r in _records(path) if b'train/loss' in r)
   assert struct.pack('<f', 2.0) in event
 
 
 def test_many_runs_have_a_line_each_and_one_curve_a_fold(tmp_path):
   runs = ['fold0/seed0/x', 'fold0/seed1/x', 'fold1/seed0/x']
   with MetricLog(tmp_path) as log:
-    log.write_many('x', runs, ['fold0/x', 'fold0/x', 'fold1/x'], 'train', 4,
-                   {'loss': np.array([1.0, 2.0, 6.0], np.float32)})
+    log.write_many(
+      'x',
+      runs,
+      ['fold0/x', 'fold0/x', 'fold1/x'],
+      'train',
+      4,
+      {'loss': np.array([1.0, 2.0, 6.0], np.float32)},
+    )
   assert [(line['run'], line['step'], line['loss']) for line in _lines(tmp_path)] == [
-      (run, 4, loss) for run, loss in zip(runs, (1.0, 2.0, 6.0), strict=True)]
-  shown = {'x': {'loss': 3.0, 'loss_lowest': 1.0, 'loss_highest': 6.0},
-           'fold0/x': {'loss': 1.5}, 'fold1/x': {'loss': 6.0}}
+    (run, 4, loss) for run, loss in zip(runs, (1.0, 2.0, 6.0), strict=True)
+  ]
+  shown = {
+    'x': {'loss': 3.0, 'loss_lowest': 1.0, 'loss_highest': 6.0},
+    'fold0/x': {'loss': 1.5},
+    'fold1/x': {'loss': 6.0},
+  }
   for run, scalars in shown.items():
-    path, = (tmp_path / 'tensorboard' / run).glob('events*')
+    (path,) = (tmp_path / 'tensorboard' / run).glob('events*')
     records = [r for r in _records(path) if b'train/' in r]
     assert len(records) == len(scalars)
     for record, (name, value) in zip(records, scalars.items(), strict=True):

@@ -8,11 +8,11 @@ import optax
 import pytest
 
 from mvp_jax.training.optimiser import (
-    OptimiserConfig,
-    decayed,
-    layer_scales,
-    optimiser,
-    schedule,
+  OptimiserConfig,
+  decayed,
+  layer_scales,
+  optimiser,
+  schedule,
 )
 from mvp_jax.training.sharding import path_string
 from mvp_jax.training.state import init_params
@@ -36,16 +36,20 @@ def test_the_cosine_may_end_above_zero():
 
 def test_a_warm_up_longer_than_the_run_ends_within_it():
   config = OptimiserConfig(learning_rate=1.0, steps=4, warmup_steps=100)
-  np.testing.assert_allclose([float(schedule(config)(s)) for s in range(4)],
-                             [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
+  np.testing.assert_allclose(
+    [float(schedule(config)(s)) for s in range(4)], [0, 1 / 3, 2 / 3, 1], rtol=1e-6
+  )
 
 
-@pytest.mark.parametrize(('fields', 'message'), [
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
     ({'layer_decay': 0.0}, 'layer_decay is 0.0, must be above 0 and at most 1'),
     ({'layer_decay': 1.5}, 'layer_decay is 1.5'),
     ({'ema': 1.0}, 'ema is 1.0, must be at least 0 and below 1'),
     ({'min_learning_rate': 0.1}, 'min_learning_rate is 0.1, must be from 0'),
-])
+  ],
+)
 def test_what_no_optimiser_can_have(fields, message):
   with pytest.raises(ValueError, match=message):
     OptimiserConfig(**fields)
@@ -65,15 +69,23 @@ def test_matrices_are_decayed_and_nothing_else(request, task):
 
 def _params(rng):
   """Three stacked blocks, with what lies below and above them."""
+
   def array(*shape):
     return rng.normal(size=shape).astype(np.float32)
 
-  return {'encoder': {'embed': {'kernel': array(4, 3), 'bias': array(3)},
-                      'stack': {'blocks': {'up': {'kernel': array(3, 3, 5),
-                                                  'bias': array(3, 5)},
-                                           'norm1': {'scale': array(3, 3)}}}},
-          'norm': {'scale': array(3)},
-          'head': {'kernel': array(3, 2), 'bias': array(2)}}
+  return {
+    'encoder': {
+      'embed': {'kernel': array(4, 3), 'bias': array(3)},
+      'stack': {
+        'blocks': {
+          'up': {'kernel': array(3, 3, 5), 'bias': array(3, 5)},
+          'norm1': {'scale': array(3, 3)},
+        }
+      },
+    },
+    'norm': {'scale': array(3)},
+    'head': {'kernel': array(3, 2), 'bias': array(2)},
+  }
 
 
 def test_scales_of_layers():
@@ -91,25 +103,39 @@ def test_scales_of_layers():
 def test_layer_decay_is_torch_adamw_with_a_group_for_each_layer(clip_norm):
   torch = pytest.importorskip('torch')
   rng = np.random.default_rng(1)
-  config = OptimiserConfig(learning_rate=0.1, min_learning_rate=0.01, steps=6,
-                           warmup_steps=2, weight_decay=0.05, layer_decay=0.75,
-                           clip_norm=clip_norm)
+  config = OptimiserConfig(
+    learning_rate=0.1,
+    min_learning_rate=0.01,
+    steps=6,
+    warmup_steps=2,
+    weight_decay=0.05,
+    layer_decay=0.75,
+    clip_norm=clip_norm,
+  )
   params = _params(rng)
   gradients = [_params(rng) for _ in range(5)]
 
   # The groups by hand: (path, block or None) -> layer of 0 to 4, decay or not.
   def pieces(tree):
-    return {(path_string(path), i): x[i] if i is not None else x
-            for path, x in jax.tree_util.tree_leaves_with_path(tree)
-            for i in (range(3) if 'blocks' in path_string(path) else (None,))}
+    return {
+      (path_string(path), i): x[i] if i is not None else x
+      for path, x in jax.tree_util.tree_leaves_with_path(tree)
+      for i in (range(3) if 'blocks' in path_string(path) else (None,))
+    }
 
-  tensors = {key: torch.nn.Parameter(torch.tensor(x))
-             for key, x in pieces(params).items()}
+  tensors = {
+    key: torch.nn.Parameter(torch.tensor(x)) for key, x in pieces(params).items()
+  }
   groups = []
   for (path, block), tensor in tensors.items():
     layer = 0 if 'embed' in path else 4 if block is None else block + 1
-    groups.append({'params': [tensor], 'scale': 0.75 ** (4 - layer),
-                   'weight_decay': 0.05 if path.endswith('kernel') else 0.0})
+    groups.append(
+      {
+        'params': [tensor],
+        'scale': 0.75 ** (4 - layer),
+        'weight_decay': 0.05 if path.endswith('kernel') else 0.0,
+      }
+    )
   adamw = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8)
 
   tx = optimiser(config)
@@ -125,5 +151,10 @@ def test_layer_decay_is_torch_adamw_with_a_group_for_each_layer(clip_norm):
     updates, state = tx.update(grads, state, params)
     params = optax.apply_updates(params, updates)
     for key, x in pieces(params).items():
-      np.testing.assert_allclose(x, tensors[key].detach().numpy(), rtol=2e-5,
-                                 atol=2e-6, err_msg=f'{key} after step {step}')
+      np.testing.assert_allclose(
+        x,
+        tensors[key].detach().numpy(),
+        rtol=2e-5,
+        atol=2e-6,
+        err_msg=f'{key} after step {step}',
+      )

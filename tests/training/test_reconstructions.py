@@ -9,8 +9,18 @@ from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.models.videomae import VideoMAEConfig, patchify, reconstruction_target
 from mvp_jax.training.reconstructions import draw, sheet
 
-_MODEL = VideoMAEConfig(width=16, depth=1, heads=2, mlp_width=32, decoder_width=8,
-                        decoder_depth=1, decoder_heads=2, frames=4, size=32, patch=8)
+_MODEL = VideoMAEConfig(
+  width=16,
+  depth=1,
+  heads=2,
+  mlp_width=32,
+  decoder_width=8,
+  decoder_depth=1,
+  decoder_heads=2,
+  frames=4,
+  size=32,
+  patch=8,
+)
 
 
 @pytest.fixture
@@ -41,8 +51,10 @@ def test_nothing_of_the_hidden_pixels_is_in_the_picture(clip):
   tokens = _tokens(frames).copy()
   tokens[masked] = 255 - tokens[masked] // 3  # other means and deviations
   changed = np.asarray(unpatchify_u8(tokens))
-  np.testing.assert_array_equal(draw(frames, visible, masked, predicted, _MODEL),
-                                draw(changed, visible, masked, predicted, _MODEL))
+  np.testing.assert_array_equal(
+    draw(frames, visible, masked, predicted, _MODEL),
+    draw(changed, visible, masked, predicted, _MODEL),
+  )
 
 
 def unpatchify_u8(tokens):
@@ -50,8 +62,9 @@ def unpatchify_u8(tokens):
   video = np.zeros((4, 32, 32, 3), np.uint8)
   for number, token in enumerate(tokens):
     slot, row, column = number // 16, number // 4 % 4, number % 4
-    video[2 * slot:2 * slot + 2, 8 * row:8 * row + 8, 8 * column:8 * column + 8] = (
-        token.reshape(2, 8, 8, 3))
+    video[
+      2 * slot : 2 * slot + 2, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8
+    ] = token.reshape(2, 8, 8, 3)
   return video
 
 
@@ -63,7 +76,8 @@ def test_a_perfect_prediction_is_the_clip_where_all_tokens_are_alike(floor):
   frames = unpatchify_u8(np.tile(token, (_MODEL.tokens, 1)))
   visible, masked = draw_masks(rng, *_MODEL.grid, MaskConfig(ratio=0.5))
   target = np.asarray(
-      reconstruction_target(_tokens(frames)[None] / np.float32(255), config))
+    reconstruction_target(_tokens(frames)[None] / np.float32(255), config)
+  )
   _, restored = draw(frames, visible, masked, target[0][masked], config)
   assert np.abs(restored.astype(int) - frames).max() <= 1
 

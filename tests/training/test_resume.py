@@ -41,12 +41,14 @@ def wanted(through):
 
 
 def test_killed_at_any_moment_of_a_save_it_goes_on_bit_for_bit(
-    start_job, jobs_folder, wanted):
+  start_job, jobs_folder, wanted
+):
   delays = [0.0, random.uniform(0, 0.1), random.uniform(0, 0.3)]
   kills = list(zip((2, 3, 5), delays, strict=True))
   folder = jobs_folder / 'killed'
-  status, out, errors = _end(start_job(
-      folder=str(folder), kills=kills, checkpoint_every=1))
+  status, out, errors = _end(
+    start_job(folder=str(folder), kills=kills, checkpoint_every=1)
+  )
   assert status == 0, errors
   runs = [json.loads(line) for line in out.splitlines()]
   assert [run['status'] for run in runs] == [-9, -9, -9, 0], kills
@@ -57,10 +59,11 @@ def test_killed_at_any_moment_of_a_save_it_goes_on_bit_for_bit(
 def test_sigterm_finishes_the_step_and_saves(start_job, jobs_folder, wanted):
   folder = jobs_folder / 'stopped'
   settings = dict(folder=str(folder), workers=1)
-  status, _, errors = _end(start_job(
-      signal_at=3, send='SIGTERM', checkpoint_every=100, **settings))
+  status, _, errors = _end(
+    start_job(signal_at=3, send='SIGTERM', checkpoint_every=100, **settings)
+  )
   assert status == 3
-  line, = errors
+  (line,) = errors
   assert 'tiny: stopped by SIGTERM and saved at step 3 of 6; run the same' in line
   status, _, errors = _end(start_job(**settings))
   assert status == 0, errors
@@ -73,7 +76,7 @@ def test_a_full_disk_is_one_error_and_leaves_what_was_saved(start_job, jobs_fold
   _, errors = job.communicate(timeout=120)
   assert job.returncode == 3
   assert 'Traceback' not in errors  # Orbax logs what it raises
-  line, = (x for x in errors.splitlines() if x.startswith('error: '))
+  (line,) = (x for x in errors.splitlines() if x.startswith('error: '))
   assert 'a checkpoint cannot be written (File too large' in line
   assert 'those before it are whole' in line and 'Make room' in line
   assert damage(folder / 'checkpoints' / '2') is None

@@ -27,8 +27,12 @@ def test_rates_and_shares(monkeypatch):
       clock.now += 0.5
     clock.now += 1.5
     meter.step()
-  assert meter.read() == {'steps_per_second': 0.5, 'examples_per_second': 4.0,
-                          'input_wait': 0.25, 'utilisation': 0.05}
+  assert meter.read() == {
+    'steps_per_second': 0.5,
+    'examples_per_second': 4.0,
+    'input_wait': 0.25,
+    'utilisation': 0.05,
+  }
   assert meter.read() == {}  # it has begun again, and there was no step
   clock.now += 4
   meter.step()
@@ -75,8 +79,17 @@ def test_flops_of_a_training_step():
 
 def test_flops_of_a_dense_layer_are_two_a_weight_and_token():
   config = videomae.VideoMAEConfig(
-      width=8, depth=0, heads=1, mlp_width=16, decoder_width=4, decoder_depth=0,
-      decoder_heads=1, frames=2, size=16, patch=8)
+    width=8,
+    depth=0,
+    heads=1,
+    mlp_width=16,
+    decoder_width=4,
+    decoder_depth=0,
+    decoder_heads=1,
+    frames=2,
+    size=16,
+    patch=8,
+  )
   pixels = config.pixels_per_token
   embed, middle, out = 2 * 2 * pixels * 8, 2 * 2 * 8 * 4, 2 * 2 * 4 * pixels
   assert pretraining_flops(config, 2, 2) == 2 * embed + 3 * (middle + out)

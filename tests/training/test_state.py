@@ -9,32 +9,37 @@ from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.optimiser import decayed
 from mvp_jax.training.sharding import MeshConfig, make_mesh, path_string, put_batch
 from mvp_jax.training.state import (
-    abstract_state,
-    build_model,
-    init_params,
-    init_state,
-    train_step,
+  abstract_state,
+  build_model,
+  init_params,
+  init_state,
+  train_step,
 )
 from tests.training.tiny import OPTIMISER, emotion_example, learning_rate, make_batch
 
 
 def _flat(tree):
-  return {path_string(path): np.asarray(x, np.float64)
-          for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+  return {
+    path_string(path): np.asarray(x, np.float64)
+    for path, x in jax.tree_util.tree_leaves_with_path(tree)
+  }
 
 
 def test_steps_are_adamw_written_out(emotion, one_device):
   batches = [make_batch(emotion_example, number) for number in range(4)]
   state = init_state(emotion, OPTIMISER, one_device, 5)
   params = jax.device_get(state.params)
-  decay = {path_string(path): keep for path, keep in
-           jax.tree_util.tree_leaves_with_path(decayed(params))}
+  decay = {
+    path_string(path): keep
+    for path, keep in jax.tree_util.tree_leaves_with_path(decayed(params))
+  }
   step_fn = train_step(emotion, OPTIMISER, one_device)
 
   @jax.jit
   def gradient(params, batch, key):
     return jax.value_and_grad(
-        lambda p: emotion.loss(build_model(emotion, p), batch, key)[0])(params)
+      lambda p: emotion.loss(build_model(emotion, p), batch, key)[0]
+    )(params)
 
   first = dict.fromkeys(decay, 0.0)
   second = dict.fromkeys(decay, 0.0)
@@ -61,8 +66,9 @@ def test_steps_are_adamw_written_out(emotion, one_device):
       update = mean / (np.sqrt(square) + 1e-8)
       if decay[name]:
         update = update + 0.3 * before[name]
-      np.testing.assert_allclose(found[name], before[name] - rate * update,
-                                 rtol=1e-4, atol=2e-5, err_msg=name)
+      np.testing.assert_allclose(
+        found[name], before[name] - rate * update, rtol=1e-4, atol=2e-5, err_msg=name
+      )
   assert max(norms) > OPTIMISER.clip_norm  # clipping took part
   name = 'heads/0/linear/kernel'
   assert not np.array_equal(found[name], _flat(params)[name])
@@ -107,8 +113,9 @@ def test_an_average_of_the_parameters_is_kept_saved_and_restored(emotion, tmp_pa
   for number in range(2):
     state, _ = step_fn(state, put_batch(make_batch(emotion_example, number), mesh))
     jax.block_until_ready(state)
-    average = {name: 0.7 * average[name] + 0.3 * x
-               for name, x in _flat(state.params).items()}
+    average = {
+      name: 0.7 * average[name] + 0.3 * x for name, x in _flat(state.params).items()
+    }
   found = _flat(state.ema)
   for name, x in average.items():
     np.testing.assert_allclose(found[name], x, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -11,9 +11,9 @@ from mvp_jax.models.videomae import VideoClassifier
 from mvp_jax.training.mixing import mix
 from mvp_jax.training.state import build_model, forward, init_params
 from mvp_jax.training.tasks import (
-    Regularisation,
-    VideoEmotion,
-    VideoFeatures,
+  Regularisation,
+  VideoEmotion,
+  VideoFeatures,
 )
 from tests.training.tiny import emotion_example, make_batch, video_example
 
@@ -25,12 +25,14 @@ def _strict():
     yield
 
 
-def test_emotion_loss_is_the_weighted_cross_entropy(emotion, emotion_params,
-                                                    one_device):
+def test_emotion_loss_is_the_weighted_cross_entropy(
+  emotion, emotion_params, one_device
+):
   batch = make_batch(emotion_example, 0)
   batch['weight'] = np.float32([1, 1, 0, 2, 1, 0, 1, 1])
-  scores = np.asarray(forward(emotion, one_device, 'scores')(emotion_params, batch),
-                      np.float64)
+  scores = np.asarray(
+    forward(emotion, one_device, 'scores')(emotion_params, batch), np.float64
+  )
   assert scores.shape == (8, 2) and np.all((scores > 0) & (scores < 1))
   found = forward(emotion, one_device, 'evaluate')(emotion_params, batch)
   label, weight = batch['label'], batch['weight'] / batch['weight'].sum()
@@ -38,13 +40,15 @@ def test_emotion_loss_is_the_weighted_cross_entropy(emotion, emotion_params,
   np.testing.assert_allclose(found['loss'], (entropy * weight).sum(), rtol=1e-5)
   for i, target in enumerate(('valence', 'arousal')):
     right = (scores[:, i] > 0.5) == label[:, i]
-    np.testing.assert_allclose(found[f'accuracy_{target}'], (right * weight).sum(),
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+      found[f'accuracy_{target}'], (right * weight).sum(), rtol=1e-6
+    )
   assert set(found) == {'loss', 'accuracy_valence', 'accuracy_arousal'}
 
 
-def test_scores_come_with_the_attention_they_rest_on(emotion, emotion_params,
-                                                     one_device):
+def test_scores_come_with_the_attention_they_rest_on(
+  emotion, emotion_params, one_device
+):
   batch = make_batch(emotion_example, 1)
   seen = forward(emotion, one_device, 'attention')(emotion_params, batch)
   scores = forward(emotion, one_device, 'scores')(emotion_params, batch)
@@ -57,19 +61,27 @@ def test_scores_come_with_the_attention_they_rest_on(emotion, emotion_params,
 def test_masked_video_loss_leaves_out_padding(masked_video, video_params, one_device):
   batch = make_batch(video_example, 0)
   evaluate = forward(masked_video, one_device, 'evaluate')
-  one_by_one = [float(evaluate(video_params, {
-      k: np.stack([v[i]] * 8) for k, v in batch.items()})['loss']) for i in range(3)]
+  one_by_one = [
+    float(
+      evaluate(video_params, {k: np.stack([v[i]] * 8) for k, v in batch.items()})[
+        'loss'
+      ]
+    )
+    for i in range(3)
+  ]
   batch['weight'] = np.float32([1, 1, 1, 0, 0, 0, 0, 0])
-  np.testing.assert_allclose(evaluate(video_params, batch)['loss'],
-                             np.mean(one_by_one), rtol=1e-5)
+  np.testing.assert_allclose(
+    evaluate(video_params, batch)['loss'], np.mean(one_by_one), rtol=1e-5
+  )
 
 
 @pytest.mark.parametrize('grid', [1, 2])
 def test_features_are_means_over_regions(masked_video, video_params, one_device, grid):
   frames = make_batch(video_example, 0)['frames']
   task = VideoFeatures(dataclasses.replace(masked_video.model, feature_grid=grid))
-  got = forward(task, one_device, 'features')(video_params['encoder'],
-                                              {'frames': frames})
+  got = forward(task, one_device, 'features')(
+    video_params['encoder'], {'frames': frames}
+  )
   assert got.shape == (8, 2, grid**2 * 16) and got.dtype == np.float32
   encoder = build_model(masked_video, video_params).encoder
   tokens = np.asarray(encoder(frames)).reshape(8, 2, 4, 16)  # 2 x 2 places
@@ -79,8 +91,11 @@ def test_features_are_means_over_regions(masked_video, video_params, one_device,
 
 @pytest.fixture(scope='module')
 def video_emotion(masked_video):
-  return VideoEmotion(masked_video.model, ('valence', 'arousal'), Regularisation(
-      drop_path=0.0, dropout=0.0))
+  return VideoEmotion(
+    masked_video.model,
+    ('valence', 'arousal'),
+    Regularisation(drop_path=0.0, dropout=0.0),
+  )
 
 
 @pytest.fixture(scope='module')
@@ -93,13 +108,16 @@ def classifier_params(video_emotion):
 
 def _views(seed, views):
   rng = np.random.default_rng(seed)
-  return {'frames': rng.integers(0, 256, (8, views, 4, 16, 16, 3), np.uint8),
-          'label': rng.integers(0, 2, (8, 2)).astype(np.float32),
-          'weight': np.float32([1, 1, 0, 1, 2, 1, 1, 0])}
+  return {
+    'frames': rng.integers(0, 256, (8, views, 4, 16, 16, 3), np.uint8),
+    'label': rng.integers(0, 2, (8, 2)).astype(np.float32),
+    'weight': np.float32([1, 1, 0, 1, 2, 1, 1, 0]),
+  }
 
 
 def test_scores_of_a_trial_are_the_mean_probability_of_its_views(
-    video_emotion, classifier_params, one_device):
+  video_emotion, classifier_params, one_device
+):
   batch = _views(0, 3)
   found = forward(video_emotion, one_device, 'scores')(classifier_params, batch)
   model = build_model(video_emotion, classifier_params)
@@ -113,22 +131,27 @@ def test_scores_of_a_trial_are_the_mean_probability_of_its_views(
   np.testing.assert_allclose(seen['loss'], (loss * weight).sum(), rtol=1e-4)
   for i, target in enumerate(('valence', 'arousal')):
     hit = (wanted[:, i] > 0.5) == right[:, i]
-    np.testing.assert_allclose(seen[f'accuracy_{target}'], (hit * weight).sum(),
-                               rtol=1e-5)
+    np.testing.assert_allclose(
+      seen[f'accuracy_{target}'], (hit * weight).sum(), rtol=1e-5
+    )
 
 
-def test_the_loss_is_that_of_mixed_views_and_soft_labels(video_emotion,
-                                                         classifier_params):
+def test_the_loss_is_that_of_mixed_views_and_soft_labels(
+  video_emotion, classifier_params
+):
   batch, key = _views(1, 2), jax.random.key(3)
-  loss, _ = jax.jit(lambda p, b: video_emotion.loss(
-      build_model(video_emotion, p), b, key))(classifier_params, batch)
+  loss, _ = jax.jit(
+    lambda p, b: video_emotion.loss(build_model(video_emotion, p), b, key)
+  )(classifier_params, batch)
   frames = batch['frames'].reshape(16, 4, 16, 16, 3).astype(np.float32) / 255
   label = np.repeat(batch['label'], 2, 0) * np.float32(0.9) + np.float32(0.05)
   frames, label = jax.jit(mix, static_argnums=3)(
-      frames, label, jax.random.split(key)[0], video_emotion.regularisation)
+    frames, label, jax.random.split(key)[0], video_emotion.regularisation
+  )
   model = build_model(video_emotion, classifier_params)
-  scores = 1 / (1 + np.exp(-np.asarray(jax.jit(lambda x: model(x))(frames),
-                                       np.float64)))
+  scores = 1 / (
+    1 + np.exp(-np.asarray(jax.jit(lambda x: model(x))(frames), np.float64))
+  )
   entropy = -(label * np.log(scores) + (1 - label) * np.log(1 - scores)).mean(1)
   weight = np.repeat(batch['weight'], 2)
   np.testing.assert_allclose(loss, (entropy * weight).sum() / weight.sum(), rtol=1e-4)
@@ -144,18 +167,22 @@ def test_a_classifier_takes_a_pre_trained_encoder(video_emotion, video_params):
 
 
 def test_drop_path_and_dropout_reach_the_classifier(masked_video):
-  task = VideoEmotion(masked_video.model, ('valence',), Regularisation(
-      drop_path=0.3, dropout=0.4))
+  task = VideoEmotion(
+    masked_video.model, ('valence',), Regularisation(drop_path=0.3, dropout=0.4)
+  )
   model = task.create(nnx.Rngs(0))
   assert model.encoder.stack.drop_path == 0.3 and model.dropout == 0.4
   assert model.head.kernel[...].shape == (16, 1)
 
 
-@pytest.mark.parametrize(('fields', 'message'), [
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
     ({'drop_path': 1.0}, 'drop_path is 1.0, must be at least 0 and below 1'),
     ({'mixup': -0.1}, 'mixup is -0.1, must not be negative'),
     ({'mix_probability': 2.0}, 'mix_probability is 2.0, must be from 0 to 1'),
-])
+  ],
+)
 def test_what_no_regularisation_can_have(fields, message):
   with pytest.raises(ValueError, match=message):
     Regularisation(**fields)

@@ -8,8 +8,15 @@ from mvp_jax.training.optimiser import OptimiserConfig
 
 BATCH = 8
 # One for all tests: each other one is another step to compile.
-OPTIMISER = OptimiserConfig(learning_rate=0.02, steps=8, warmup_steps=2,
-                            weight_decay=0.3, beta1=0.8, beta2=0.95, clip_norm=0.5)
+OPTIMISER = OptimiserConfig(
+  learning_rate=0.02,
+  steps=8,
+  warmup_steps=2,
+  weight_decay=0.3,
+  beta1=0.8,
+  beta2=0.95,
+  clip_norm=0.5,
+)
 
 
 def learning_rate(step, config):
@@ -23,20 +30,25 @@ def learning_rate(step, config):
 def emotion_example(rng):
   """One trial of 4 s at 8 Hz with six video tokens; some of it invalid."""
   return {
-      'signals': rng.normal(size=(32, 2)).astype(np.float32),
-      'signals_valid': rng.random(32) < 0.9,
-      'video': rng.normal(size=(6, 4)).astype(np.float32),
-      'video_valid': rng.random(6) < 0.7,
-      'video_times': np.sort(rng.uniform(0, 4, 6)).astype(np.float32),
-      'label': rng.integers(0, 2, 2).astype(np.float32), 'weight': np.float32(1)}
+    'signals': rng.normal(size=(32, 2)).astype(np.float32),
+    'signals_valid': rng.random(32) < 0.9,
+    'video': rng.normal(size=(6, 4)).astype(np.float32),
+    'video_valid': rng.random(6) < 0.7,
+    'video_times': np.sort(rng.uniform(0, 4, 6)).astype(np.float32),
+    'label': rng.integers(0, 2, 2).astype(np.float32),
+    'weight': np.float32(1),
+  }
 
 
 def video_example(rng):
   """One clip of 2 slots x 4 places, half of the places hidden."""
   hidden = np.tile(rng.permutation([True, True, False, False]), 2)
-  return {'frames': rng.integers(0, 256, (4, 16, 16, 3), np.uint8),
-          'visible': np.flatnonzero(~hidden).astype(np.int32),
-          'masked': np.flatnonzero(hidden).astype(np.int32), 'weight': np.float32(1)}
+  return {
+    'frames': rng.integers(0, 256, (4, 16, 16, 3), np.uint8),
+    'visible': np.flatnonzero(~hidden).astype(np.int32),
+    'masked': np.flatnonzero(hidden).astype(np.int32),
+    'weight': np.float32(1),
+  }
 
 
 def make_batch(example, seed, size=BATCH):

@@ -19,20 +19,30 @@ torch = pytest.importorskip('torch', reason='PyTorch is in the test extra of 3.1
 transformers = pytest.importorskip('transformers')
 nn = torch.nn
 
+
 def huggingface(name, seed=0, **changes):
   """A model of `transformers` of the sizes of TINY, with random weights."""
   settings = dict(
-      image_size=TINY.size, patch_size=TINY.patch, num_frames=TINY.frames,
-      tubelet_size=TINY.tubelet, hidden_size=TINY.width,
-      num_hidden_layers=TINY.depth, num_attention_heads=TINY.heads,
-      intermediate_size=TINY.mlp_width, decoder_hidden_size=TINY.decoder_width,
-      decoder_num_hidden_layers=TINY.decoder_depth,
-      decoder_num_attention_heads=TINY.decoder_heads,
-      decoder_intermediate_size=4 * TINY.decoder_width, layer_norm_eps=1e-6,
-      use_mean_pooling='Classification' in name, num_labels=OUTPUTS)
+    image_size=TINY.size,
+    patch_size=TINY.patch,
+    num_frames=TINY.frames,
+    tubelet_size=TINY.tubelet,
+    hidden_size=TINY.width,
+    num_hidden_layers=TINY.depth,
+    num_attention_heads=TINY.heads,
+    intermediate_size=TINY.mlp_width,
+    decoder_hidden_size=TINY.decoder_width,
+    decoder_num_hidden_layers=TINY.decoder_depth,
+    decoder_num_attention_heads=TINY.decoder_heads,
+    decoder_intermediate_size=4 * TINY.decoder_width,
+    layer_norm_eps=1e-6,
+    use_mean_pooling='Classification' in name,
+    num_labels=OUTPUTS,
+  )
   torch.manual_seed(seed)
-  return shaken(getattr(transformers, name)(
-      transformers.VideoMAEConfig(**settings | changes)))
+  return shaken(
+    getattr(transformers, name)(transformers.VideoMAEConfig(**settings | changes))
+  )
 
 
 def shaken(model):
@@ -45,8 +55,10 @@ def shaken(model):
 
 def masks(config=TINY, batch=2, ratio=0.6):
   """Visible and masked token numbers, and the latter as booleans for PyTorch."""
-  drawn = [draw_masks(np.random.default_rng(i), *config.grid, MaskConfig(ratio=ratio))
-           for i in range(batch)]
+  drawn = [
+    draw_masks(np.random.default_rng(i), *config.grid, MaskConfig(ratio=ratio))
+    for i in range(batch)
+  ]
   visible, masked = (np.stack(part) for part in zip(*drawn, strict=True))
   hidden = np.zeros((batch, config.tokens), bool)
   np.put_along_axis(hidden, masked, True, 1)
@@ -56,14 +68,15 @@ def masks(config=TINY, batch=2, ratio=0.6):
 def pixels(video):
   """As both programs want them: normalised, [B, T, 3, H, W]."""
   mean, std = np.float32(videomae.IMAGENET_MEAN), np.float32(videomae.IMAGENET_STD)
-  return torch.tensor(
-      ((video / np.float32(255) - mean) / std).transpose(0, 1, 4, 2, 3))
+  return torch.tensor(((video / np.float32(255) - mean) / std).transpose(0, 1, 4, 2, 3))
 
 
 def taken(tensors):
   """{name: tensor} of a PyTorch model as parameters (or gradients) of ours."""
-  stored = {name: Stored(tuple(x.shape), 'float32', lambda x=x: x.numpy(force=True))
-            for name, x in tensors.items()}
+  stored = {
+    name: Stored(tuple(x.shape), 'float32', lambda x=x: x.numpy(force=True))
+    for name, x in tensors.items()
+  }
   leaves = translate(stored, 'model').leaves
   tree = {}
   for path, leaf in leaves.items():
@@ -79,7 +92,8 @@ def call(make, params, function):
   """Jitted `function(model)` for a model of `make(rngs)` with these parameters."""
   graph, state = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
   assert jax.tree.map(np.shape, params) == jax.tree.map(
-      np.shape, nnx.to_pure_dict(state))  # nothing missing or left over
+    np.shape, nnx.to_pure_dict(state)
+  )  # nothing missing or left over
 
   def run(params):
     nnx.replace_by_pure_dict(state, params)
@@ -95,14 +109,14 @@ def assert_close(ours, theirs, relative=1e-4):
   assert ours.shape == theirs.shape
   scale = np.abs(theirs).max()
   assert np.abs(ours - theirs).max() <= relative * scale, (
-      np.abs(ours - theirs).max() / scale)
+    np.abs(ours - theirs).max() / scale
+  )
 
 
 # As in the reference repository.
 
 
 class _Attention(nn.Module):
-
   def __init__(self, width, heads):
     super().__init__()
     self.heads = heads
@@ -121,7 +135,6 @@ class _Attention(nn.Module):
 
 
 class _MLP(nn.Module):
-
   def __init__(self, width, inner):
     super().__init__()
     self.fc1, self.fc2 = nn.Linear(width, inner), nn.Linear(inner, width)
@@ -131,7 +144,6 @@ class _MLP(nn.Module):
 
 
 class _Block(nn.Module):
-
   def __init__(self, width, heads, inner):
     super().__init__()
     self.norm1, self.norm2 = (nn.LayerNorm(width, eps=1e-6) for _ in range(2))
@@ -143,7 +155,6 @@ class _Block(nn.Module):
 
 
 class _PatchEmbed(nn.Module):
-
   def __init__(self, config):
     super().__init__()
     cut = (config.tubelet, config.patch, config.patch)
@@ -161,14 +172,13 @@ def positions(count, width):
 
 
 class _Encoder(nn.Module):
-
   def __init__(self, config):
     super().__init__()
     self.config = config
     self.patch_embed = _PatchEmbed(config)
     self.blocks = nn.ModuleList(
-        _Block(config.width, config.heads, config.mlp_width)
-        for _ in range(config.depth))
+      _Block(config.width, config.heads, config.mlp_width) for _ in range(config.depth)
+    )
     self.norm = nn.LayerNorm(config.width, eps=1e-6)
 
   def forward(self, x, hidden=None):
@@ -182,13 +192,13 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-
   def __init__(self, config):
     super().__init__()
     width = config.decoder_width
     self.blocks = nn.ModuleList(
-        _Block(width, config.decoder_heads, 4 * width)
-        for _ in range(config.decoder_depth))
+      _Block(width, config.decoder_heads, 4 * width)
+      for _ in range(config.decoder_depth)
+    )
     self.norm = nn.LayerNorm(width, eps=1e-6)
     self.head = nn.Linear(width, config.pixels_per_token)
 
@@ -213,8 +223,9 @@ class ReferencePretraining(nn.Module):
     table = positions(hidden.shape[1], width).expand(b, -1, -1)
     seen = table[~hidden].reshape(b, -1, width)
     unseen = table[hidden].reshape(b, -1, width)
-    return self.decoder(torch.cat([x + seen, self.mask_token + unseen], 1),
-                        unseen.shape[1])
+    return self.decoder(
+      torch.cat([x + seen, self.mask_token + unseen], 1), unseen.shape[1]
+    )
 
 
 class ReferenceClassifier(_Encoder):

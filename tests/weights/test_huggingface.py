@@ -12,24 +12,24 @@ from mvp_jax.weights.export import export_huggingface
 from mvp_jax.weights.sources import infer_config, open_source
 from mvp_jax.weights.transfer import adopt, take_all
 from tests.weights.pytorch import (
-    assert_close,
-    call,
-    huggingface,
-    masks,
-    pixels,
-    taken,
-    torch,
-    transformers,
+  assert_close,
+  call,
+  huggingface,
+  masks,
+  pixels,
+  taken,
+  torch,
+  transformers,
 )
 from tests.weights.tiny import (
-    OUTPUTS,
-    TINY,
-    abstract,
-    assert_equal,
-    classifier,
-    clips,
-    pretraining,
-    random_params,
+  OUTPUTS,
+  TINY,
+  abstract,
+  assert_equal,
+  classifier,
+  clips,
+  pretraining,
+  random_params,
 )
 
 
@@ -80,8 +80,11 @@ def test_loss_and_gradients_of_plain_pixels(tmp_path, monkeypatch):
   monkeypatch.setattr(model.decoder.norm, 'eps', 1e-6)  # as above
   output = model(pixels(clips()), bool_masked_pos=hidden)
   output.loss.backward()
-  run, params = call(lambda rngs: videomae.VideoMAE(config, rngs=rngs), params,
-                     lambda model: model.loss(clips(), visible, masked).mean())
+  run, params = call(
+    lambda rngs: videomae.VideoMAE(config, rngs=rngs),
+    params,
+    lambda model: model.loss(clips(), visible, masked).mean(),
+  )
   loss, grads = jax.value_and_grad(run)(params)
   assert_close(loss, output.loss, 1e-5)
   jax.tree.map(assert_close, grads, _gradients(model))
@@ -114,8 +117,10 @@ def test_hidden_states_of_an_encoder_alone(tmp_path, pooling):
   params, report = take_all(open_source(tmp_path), TINY)
   assert report.kind == 'encoder' and set(params) == {'encoder'}
   run, params = call(
-      lambda rngs: videomae.Encoder(TINY, rngs=rngs, final_norm=not pooling),
-      params['encoder'], lambda encoder: encoder(clips()))
+    lambda rngs: videomae.Encoder(TINY, rngs=rngs, final_norm=not pooling),
+    params['encoder'],
+    lambda encoder: encoder(clips()),
+  )
   assert_close(run(params), model(pixels(clips())).last_hidden_state)
 
 
@@ -130,12 +135,12 @@ def test_other_frame_counts_and_sizes(pretrained):
     return videomae.VideoMAE(config, rngs=rngs)
 
   params, report = adopt(open_source(folder), config, lambda: abstract(make))
-  assert report.notes[-1] == ('trained on 4 frames of 48 px; positions are recomputed '
-                              'for 8 of 64 px')
+  assert report.notes[-1] == (
+    'trained on 4 frames of 48 px; positions are recomputed for 8 of 64 px'
+  )
   visible, masked, hidden = masks(config)
   run, params = call(make, params, lambda m: m(clips(config), visible, masked))
-  assert_close(run(params),
-               other(pixels(clips(config)), bool_masked_pos=hidden).logits)
+  assert_close(run(params), other(pixels(clips(config)), bool_masked_pos=hidden).logits)
 
 
 def _on_disk(model, folder, how):
@@ -146,8 +151,10 @@ def _on_disk(model, folder, how):
   model.config.save_pretrained(folder)
   state = model.state_dict()
   if how == 'q_bias':  # as on the hub; transformers 5 has other names in memory
-    state = {k.replace('query.bias', 'q_bias').replace('value.bias', 'v_bias'): v
-             for k, v in state.items()}
+    state = {
+      k.replace('query.bias', 'q_bias').replace('value.bias', 'v_bias'): v
+      for k, v in state.items()
+    }
     assert any('q_bias' in k for k in state)
   torch.save(state, folder / 'pytorch_model.bin')
   return folder / 'pytorch_model.bin' if how == 'file' else folder
@@ -177,9 +184,14 @@ def test_half_precision(tmp_path, dtype, how):
   np.testing.assert_array_equal(found, bias.float().numpy())
 
 
-@pytest.mark.parametrize(('make', 'name'), [
+@pytest.mark.parametrize(
+  ('make', 'name'),
+  [
     (pretraining, 'VideoMAEForPreTraining'),
-    (classifier, 'VideoMAEForVideoClassification'), (None, 'VideoMAEModel')])
+    (classifier, 'VideoMAEForVideoClassification'),
+    (None, 'VideoMAEModel'),
+  ],
+)
 def test_round_trip_through_transformers_is_exact(tmp_path, make, name):
   params = random_params(make or pretraining)
   if make is None:
@@ -187,7 +199,8 @@ def test_round_trip_through_transformers_is_exact(tmp_path, make, name):
   export_huggingface(params, TINY, tmp_path / 'ours')
   assert_equal(take_all(open_source(tmp_path / 'ours'), TINY)[0], params)
   model, info = getattr(transformers, name).from_pretrained(
-      tmp_path / 'ours', output_loading_info=True)
+    tmp_path / 'ours', output_loading_info=True
+  )
   assert not any(info.values())
   assert model.config.layer_norm_eps == 1e-6
   model.save_pretrained(tmp_path / 'theirs')
@@ -210,8 +223,10 @@ def test_an_exported_model_computes_the_same(tmp_path):
 def test_an_epsilon_that_differs_is_said(tmp_path):
   huggingface('VideoMAEModel', layer_norm_eps=1e-12).save_pretrained(tmp_path)
   notes = take_all(open_source(tmp_path), TINY)[1].notes
-  assert any(note.startswith('layer_norm_eps is 1e-12 in config.json, and 1e-06 here')
-             for note in notes)
+  assert any(
+    note.startswith('layer_norm_eps is 1e-12 in config.json, and 1e-06 here')
+    for note in notes
+  )
   huggingface('VideoMAEModel').save_pretrained(tmp_path)
   assert take_all(open_source(tmp_path), TINY)[1].notes == ()
 

@@ -29,19 +29,24 @@ def test_there_and_back(tmp_path, capsys, make):
   there, record, config = encoder.read(tmp_path / 'ours', mesh)
   jax.tree.map(np.testing.assert_array_equal, there, params)
   assert config == TINY and record['kind'] == (
-      'pre-training' if make is pretraining else 'classifier')
+    'pre-training' if make is pretraining else 'classifier'
+  )
 
   assert main(['export', given[1], given[2], '--format=reference']) == 0
   assert main(['export', given[1], given[3], '--format=huggingface']) == 0
   for path in given[2:]:
-    jax.tree.map(np.testing.assert_array_equal,
-                 take_all(open_source(path), TINY)[0], params)
+    jax.tree.map(
+      np.testing.assert_array_equal, take_all(open_source(path), TINY)[0], params
+    )
   settings = json.loads((tmp_path / 'hf2/config.json').read_text())
   assert settings == json.loads((tmp_path / 'hf/config.json').read_text())
 
   capsys.readouterr()
-  for path, words in [(given[0], 'huggingface layout'), (given[1], 'imported from hf'),
-                      (given[2], 'reference layout')]:
+  for path, words in [
+    (given[0], 'huggingface layout'),
+    (given[1], 'imported from hf'),
+    (given[2], 'reference layout'),
+  ]:
     assert main(['show', path, '--heads=4']) == 0
     out = capsys.readouterr().out
     assert words in out and 'sizes: width 48, depth 2, heads 4, mlp_width 96' in out
@@ -58,18 +63,22 @@ def test_an_export_says_what_its_layout_cannot_hold(tmp_path, capsys):
     facts['model']['noise_floor'] = floor
     record.write_text(json.dumps(facts))
     capsys.readouterr()
-    assert main(['export', str(ours), str(tmp_path / f'{floor}.pth'),
-                 '--format=reference']) == 0
+    assert (
+      main(['export', str(ours), str(tmp_path / f'{floor}.pth'), '--format=reference'])
+      == 0
+    )
     assert ('noise_floor 0.05' in capsys.readouterr().out) == said
 
 
 def test_what_is_wrong_is_one_line(tmp_path, capsys):
   full = tmp_path / 'full'
   export_huggingface(random_params(pretraining), TINY, full)
-  for command in (['show', str(tmp_path / 'none')],
-                  ['import', str(full), str(full)],
-                  ['export', str(full), str(tmp_path / 'x'), '--format=reference'],
-                  ['import', str(full / 'config.json'), str(tmp_path / 'x')]):
+  for command in (
+    ['show', str(tmp_path / 'none')],
+    ['import', str(full), str(full)],
+    ['export', str(full), str(tmp_path / 'x'), '--format=reference'],
+    ['import', str(full / 'config.json'), str(tmp_path / 'x')],
+  ):
     assert main(command) == 2
     error = capsys.readouterr().err
     assert error.startswith('error: ') and error.count('\n') == 1

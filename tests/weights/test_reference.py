@@ -13,24 +13,24 @@ from mvp_jax.weights.export import export_reference
 from mvp_jax.weights.sources import infer_config, open_source
 from mvp_jax.weights.transfer import take_all
 from tests.weights.pytorch import (
-    ReferenceClassifier,
-    ReferencePretraining,
-    assert_close,
-    call,
-    masks,
-    pixels,
-    positions,
-    shaken,
-    taken,
-    torch,
+  ReferenceClassifier,
+  ReferencePretraining,
+  assert_close,
+  call,
+  masks,
+  pixels,
+  positions,
+  shaken,
+  taken,
+  torch,
 )
 from tests.weights.tiny import (
-    TINY,
-    assert_equal,
-    classifier,
-    clips,
-    pretraining,
-    random_params,
+  TINY,
+  assert_equal,
+  classifier,
+  clips,
+  pretraining,
+  random_params,
 )
 
 
@@ -41,44 +41,58 @@ def _pixels():
 @pytest.fixture(scope='module')
 def models():
   torch.manual_seed(1)
-  return {'pretraining': shaken(ReferencePretraining()),
-          'classifier': shaken(ReferenceClassifier())}
+  return {
+    'pretraining': shaken(ReferencePretraining()),
+    'classifier': shaken(ReferenceClassifier()),
+  }
 
 
 def _save(path, state, entry='model'):
-  torch.save({entry: collections.OrderedDict(state), 'epoch': 799,
-              'optimizer': {'state': {0: {'exp_avg': torch.ones(3)}}},
-              'args': argparse.Namespace(model='vit', lr=np.float64(1e-3))}, path)
+  torch.save(
+    {
+      entry: collections.OrderedDict(state),
+      'epoch': 799,
+      'optimizer': {'state': {0: {'exp_avg': torch.ones(3)}}},
+      'args': argparse.Namespace(model='vit', lr=np.float64(1e-3)),
+    },
+    path,
+  )
   return path
 
 
 def test_pretraining_logits_and_gradients(models, tmp_path):
   model = models['pretraining']
   params, report = take_all(
-      open_source(_save(tmp_path / 'p.pth', model.state_dict())), TINY)
+    open_source(_save(tmp_path / 'p.pth', model.state_dict())), TINY
+  )
   assert report.kind == 'pre-training' and not report.left_over
   visible, masked, hidden = masks()
   logits = model(_pixels(), hidden)
   model.zero_grad()
-  (logits ** 2).mean().backward()
+  (logits**2).mean().backward()
 
   def run(model):
     logits = model(clips(), visible, masked)
-    return (logits ** 2).mean(), logits
+    return (logits**2).mean(), logits
 
   run, params = call(pretraining, params, run)
   (_, ours), grads = jax.value_and_grad(run, has_aux=True)(params)
   assert_close(ours, logits)
-  jax.tree.map(assert_close, grads,
-               taken({k: v.grad for k, v in model.named_parameters()}))
+  jax.tree.map(
+    assert_close, grads, taken({k: v.grad for k, v in model.named_parameters()})
+  )
 
 
-@pytest.mark.parametrize('prefix', ['', 'module.', 'backbone.', 'encoder.',
-                                    'module.encoder.', 'model.'])
+@pytest.mark.parametrize(
+  'prefix', ['', 'module.', 'backbone.', 'encoder.', 'module.encoder.', 'model.']
+)
 def test_classifier_logits_whatever_the_prefix(models, tmp_path, prefix):
   model = models['classifier']
-  path = _save(tmp_path / 'f.pth', {
-      prefix + k: v for k, v in model.state_dict().items()}, entry='module')
+  path = _save(
+    tmp_path / 'f.pth',
+    {prefix + k: v for k, v in model.state_dict().items()},
+    entry='module',
+  )
   params, report = take_all(open_source(path), TINY)
   assert report.kind == 'classifier' and not report.left_over
   if not prefix:  # compiled once
@@ -112,8 +126,10 @@ def test_positions_are_recomputed_and_learnt_ones_refused(models, tmp_path):
     open_source(_save(tmp_path / 'f.pth', state))
 
 
-@pytest.mark.parametrize(('make', 'reference'), [
-    (pretraining, ReferencePretraining), (classifier, ReferenceClassifier)])
+@pytest.mark.parametrize(
+  ('make', 'reference'),
+  [(pretraining, ReferencePretraining), (classifier, ReferenceClassifier)],
+)
 def test_round_trip_through_the_reference_is_exact(tmp_path, make, reference):
   params = random_params(make)
   export_reference(params, TINY, tmp_path / 'ours.pth')
@@ -127,7 +143,8 @@ def test_round_trip_through_the_reference_is_exact(tmp_path, make, reference):
   assert_equal(take_all(source, TINY)[0], params)
   model = reference()
   model.load_state_dict(
-      torch.load(tmp_path / 'ours.pth', weights_only=True)['model'], strict=True)
+    torch.load(tmp_path / 'ours.pth', weights_only=True)['model'], strict=True
+  )
   assert_equal(taken(model.state_dict()), params)
   _save(tmp_path / 'theirs.pth', model.state_dict())
   assert_equal(take_all(open_source(tmp_path / 'theirs.pth'), TINY)[0], params)

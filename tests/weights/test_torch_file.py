@@ -23,15 +23,31 @@ def torch():
 
 
 def _tensors(torch):
-  base = torch.arange(24.)
+  base = torch.arange(24.0)
   return {
-      'strided': base.reshape(2, 3, 4).permute(2, 0, 1), 'part': base[5:9],
-      'every_other': base[1::2], 'parameter': torch.nn.Parameter(base + 1),
-      'repeated': torch.ones(1).expand(5), 'scalar': torch.tensor(2.5),
-      'none': torch.zeros(0, 3),
-      **{kind: torch.tensor([1, 0, 3]).to(getattr(torch, kind)) for kind in (
-          'float16', 'float32', 'float64', 'bfloat16', 'int64', 'int32', 'int16',
-          'int8', 'uint8', 'bool')}}
+    'strided': base.reshape(2, 3, 4).permute(2, 0, 1),
+    'part': base[5:9],
+    'every_other': base[1::2],
+    'parameter': torch.nn.Parameter(base + 1),
+    'repeated': torch.ones(1).expand(5),
+    'scalar': torch.tensor(2.5),
+    'none': torch.zeros(0, 3),
+    **{
+      kind: torch.tensor([1, 0, 3]).to(getattr(torch, kind))
+      for kind in (
+        'float16',
+        'float32',
+        'float64',
+        'bfloat16',
+        'int64',
+        'int32',
+        'int16',
+        'int8',
+        'uint8',
+        'bool',
+      )
+    },
+  }
 
 
 @pytest.mark.parametrize('protocol', [2, 3, 4, 5])
@@ -45,17 +61,25 @@ def test_tensors_are_as_torch_reads_them(torch, tmp_path, protocol):
     dtype = str(wanted.dtype).removeprefix('torch.')
     assert (found[name].shape, found[name].dtype) == (tuple(wanted.shape), dtype), name
     assert got.dtype.name == dtype
-    np.testing.assert_array_equal(got.astype(np.float64),
-                                  wanted.detach().double().numpy(), err_msg=name)
+    np.testing.assert_array_equal(
+      got.astype(np.float64), wanted.detach().double().numpy(), err_msg=name
+    )
     assert got.flags.writeable
 
 
 def test_other_objects_do_nothing_and_are_named(torch, tmp_path):
   path = tmp_path / 'x.pth'
-  torch.save({'model': collections.OrderedDict(a=torch.ones(2)), 'epoch': 3,
-              'args': argparse.Namespace(lr=np.float64(0.1), where=pathlib.Path('x')),
-              'meters': collections.defaultdict(list, a=[1]), 'seen': {1, 2},
-              'device': torch.device('cpu')}, path)
+  torch.save(
+    {
+      'model': collections.OrderedDict(a=torch.ones(2)),
+      'epoch': 3,
+      'args': argparse.Namespace(lr=np.float64(0.1), where=pathlib.Path('x')),
+      'meters': collections.defaultdict(list, a=[1]),
+      'seen': {1, 2},
+      'device': torch.device('cpu'),
+    },
+    path,
+  )
   found, inert = read_torch(path)
   assert found['epoch'] == 3
   np.testing.assert_array_equal(found['model']['a'].read(), [1, 1])
@@ -64,7 +88,6 @@ def test_other_objects_do_nothing_and_are_named(torch, tmp_path):
 
 
 class _Attack:
-
   def __init__(self, function, *args):
     self.call = function, args
 
@@ -75,10 +98,16 @@ class _Attack:
 @pytest.mark.parametrize('protocol', [2, 4])
 def test_code_is_not_run(torch, tmp_path, protocol):
   victim, path = tmp_path / 'victim', tmp_path / 'x.pth'
-  torch.save({'model': {'a': torch.ones(2)},
-              'b': _Attack(os.system, f'touch {victim}'),
-              'c': _Attack(eval, 'print(1)'),
-              'd': _Attack(pathlib.Path.touch, victim)}, path, pickle_protocol=protocol)
+  torch.save(
+    {
+      'model': {'a': torch.ones(2)},
+      'b': _Attack(os.system, f'touch {victim}'),
+      'c': _Attack(eval, 'print(1)'),
+      'd': _Attack(pathlib.Path.touch, victim),
+    },
+    path,
+    pickle_protocol=protocol,
+  )
   found, inert = read_torch(path)
   assert not victim.exists()
   assert f'{os.name}.system' in inert
@@ -98,15 +127,23 @@ def _rewrite(path, change):
       file.writestr(name, data)
 
 
-@pytest.mark.parametrize('name', [
-    b'torch\nFloatStorage', b'torch._utils\n_rebuild_tensor_v2', b'any\nthing',
-    b'collections\nOrderedDict'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    b'torch\nFloatStorage',
+    b'torch._utils\n_rebuild_tensor_v2',
+    b'any\nthing',
+    b'collections\nOrderedDict',
+  ],
+)
 def test_one_file_cannot_change_how_the_next_is_read(tmp_path, name):
   path = tmp_path / 'x.pth'
   write_torch(path, {'a': np.ones(2, np.float32)})
   # BUILD with (None, {'dtype': 1}) sets an attribute of what stands for a name.
-  _rewrite(path, lambda data: data[:-1] + (
-      b'c' + name + b'\n(N}X\x05\x00\x00\x00dtypeK\x01stb0.'))
+  _rewrite(
+    path,
+    lambda data: data[:-1] + (b'c' + name + b'\n(N}X\x05\x00\x00\x00dtypeK\x01stb0.'),
+  )
   with contextlib.suppress(InputError):
     read_torch(path)
   write_torch(path, {'a': np.ones(2, np.float32)})
@@ -158,8 +195,9 @@ def test_a_tensor_outside_its_storage(tmp_path):
   path = tmp_path / 'x.pth'
   write_torch(path, {'a': np.ones(6, np.float32)})
   for old, new in [(6, 7), (6, -6), (6, 1 << 40)]:
-    shape, other = (b'(\x8a\x08' + n.to_bytes(8, 'little', signed=True) + b't'
-                    for n in (old, new))
+    shape, other = (
+      b'(\x8a\x08' + n.to_bytes(8, 'little', signed=True) + b't' for n in (old, new)
+    )
     bad = tmp_path / 'bad.pth'
     bad.write_bytes(path.read_bytes())
     _rewrite(bad, lambda data, a=shape, b=other: data.replace(a, b, 1))
@@ -185,7 +223,7 @@ def test_cut_off_and_damaged_files(tmp_path):
       open_source(bad)
     assert '\n' not in str(error.value)
   at = whole.index(np.ones(9, np.float32).tobytes()) + 8
-  bad.write_bytes(whole[:at] + b'\xff' + whole[at + 1:])
+  bad.write_bytes(whole[:at] + b'\xff' + whole[at + 1 :])
   with pytest.raises(InputError, match=r'bad\.pth: is damaged'):
     read_torch(bad)[0]['model']['patch_embed.proj.weight'].read()
 
@@ -204,10 +242,14 @@ def test_the_format_before_1_6(torch, tmp_path):
 def test_what_is_written_torch_reads(torch, tmp_path):
   rng = np.random.default_rng(0)
   arrays = {
-      'strided': rng.normal(size=(4, 3, 2)).astype(np.float32).T,
-      'double': rng.normal(size=3), 'half': np.float16([1.5]),
-      'bfloat16': np.ones((2, 2), ml_dtypes.bfloat16), 'empty': np.zeros((0, 2)),
-      'scalar': np.asarray(3, np.int64), 'flag': np.array([True, False])}
+    'strided': rng.normal(size=(4, 3, 2)).astype(np.float32).T,
+    'double': rng.normal(size=3),
+    'half': np.float16([1.5]),
+    'bfloat16': np.ones((2, 2), ml_dtypes.bfloat16),
+    'empty': np.zeros((0, 2)),
+    'scalar': np.asarray(3, np.int64),
+    'flag': np.array([True, False]),
+  }
   path = tmp_path / 'x.pth'
   write_torch(path, {'model': arrays})
   for mmap in (False, True):

@@ -15,12 +15,12 @@ from mvp_jax.weights.sources import infer_config, open_source
 from mvp_jax.weights.torch_file import write_torch
 from mvp_jax.weights.transfer import adopt, take_all
 from tests.weights.tiny import (
-    TINY,
-    abstract,
-    assert_equal,
-    classifier,
-    pretraining,
-    random_params,
+  TINY,
+  abstract,
+  assert_equal,
+  classifier,
+  pretraining,
+  random_params,
 )
 
 
@@ -43,8 +43,9 @@ def _never():
 
 
 def _zeros(make, config=TINY):
-  return lambda: jax.tree.map(lambda x: np.zeros(x.shape, np.float32), abstract(
-      lambda rngs: make(rngs, config)))
+  return lambda: jax.tree.map(
+    lambda x: np.zeros(x.shape, np.float32), abstract(lambda rngs: make(rngs, config))
+  )
 
 
 def _one_line(error, *words):
@@ -83,22 +84,27 @@ def test_a_missing_decoder_is_named_and_left_as_it_was(params, tmp_path):
   assert_equal(found['encoder'], params['encoder'])
   assert not any(x.any() for x in jax.tree.leaves(found['decoder']))
   assert set(report.missing) | set(report.matched) == {
-      '/'.join(k.key for k in path)
-      for path, _ in jax.tree_util.tree_leaves_with_path(params)}
+    '/'.join(k.key for k in path)
+    for path, _ in jax.tree_util.tree_leaves_with_path(params)
+  }
   assert {'mask_token', 'to_pixels/bias', 'decoder/blocks/up/kernel'} <= set(
-      report.missing)
+    report.missing
+  )
   assert 'mask_token' in str(report) and 'all of the model' not in str(report)
 
 
 def test_an_encoder_alone_leaves_the_decoder_over(huggingface, params):
-  found, report = adopt(open_source(huggingface), TINY,
-                        lambda: {'encoder': _never()['encoder']})
+  found, report = adopt(
+    open_source(huggingface), TINY, lambda: {'encoder': _never()['encoder']}
+  )
   assert_equal(found, {'encoder': params['encoder']})
   assert not report.missing
   assert 'decoder.decoder_layers.1.attention.attention.q_bias' in report.left_over
   lines = str(report).splitlines()
-  assert any('left over' in x and 'decoder.decoder_layers.{0-1}.output.dense.bias' in x
-             for x in lines)
+  assert any(
+    'left over' in x and 'decoder.decoder_layers.{0-1}.output.dense.bias' in x
+    for x in lines
+  )
   # It is no matter then how large that decoder is.
   other = dataclasses.replace(TINY, decoder_width=384, decoder_depth=12)
   adopt(open_source(huggingface), other, lambda: {'encoder': _never()['encoder']})
@@ -109,11 +115,16 @@ def test_a_fine_tuned_encoder_has_no_final_norm(tmp_path, params):
   export_reference(tuned, TINY, tmp_path / 'x.pth')
   fresh = jax.tree.map(np.zeros_like, params['encoder'])
   fresh['norm']['scale'] += 1
-  found, report = adopt(open_source(tmp_path / 'x.pth'), TINY,
-                        lambda: {'encoder': fresh})
+  found, report = adopt(
+    open_source(tmp_path / 'x.pth'), TINY, lambda: {'encoder': fresh}
+  )
   assert set(report.missing) == {'encoder/norm/scale', 'encoder/norm/bias'}
-  assert set(report.left_over) == {'fc_norm.weight', 'fc_norm.bias', 'head.weight',
-                                   'head.bias'}
+  assert set(report.left_over) == {
+    'fc_norm.weight',
+    'fc_norm.bias',
+    'head.weight',
+    'head.bias',
+  }
   assert any('no final norm' in note for note in report.notes)
   assert_equal(found['encoder']['norm'], fresh['norm'])
   assert_equal(found['encoder']['stack'], tuned['encoder']['stack'])
@@ -131,20 +142,28 @@ def test_a_head_of_other_outputs_is_new_and_said(tmp_path):
 
 
 def test_tensors_of_no_use_are_named(huggingface):
-  _changed(huggingface, lambda t: t.update(
-      {'projector.weight': np.ones(2, np.float32), 'step': np.ones(1, np.int64)}))
+  _changed(
+    huggingface,
+    lambda t: t.update(
+      {'projector.weight': np.ones(2, np.float32), 'step': np.ones(1, np.int64)}
+    ),
+  )
   report = take_all(open_source(huggingface), TINY)[1]
   assert report.left_over == ('projector.weight', 'step')
   assert 'left over in the file: projector.weight, step' in str(report)
 
 
-@pytest.mark.parametrize(('change', 'words'), [
+@pytest.mark.parametrize(
+  ('change', 'words'),
+  [
     ({'width': 96}, ('width 48', 'the config wants width 96')),
     ({'depth': 12, 'mlp_width': 192}, ('depth 2, mlp_width 96', 'depth 12, mlp_width')),
     ({'patch': 8}, ('patch 16', 'wants patch 8')),
     ({'tubelet': 1}, ('tubelet 2', 'wants tubelet 1')),
     ({'heads': 6}, ('heads 4', 'wants heads 6')),
-    ({'decoder_depth': 4}, ('decoder_depth 2', 'wants decoder_depth 4'))])
+    ({'decoder_depth': 4}, ('decoder_depth 2', 'wants decoder_depth 4')),
+  ],
+)
 def test_other_sizes_than_wanted(huggingface, change, words):
   config = dataclasses.replace(TINY, **change)
   with pytest.raises(InputError) as error:
@@ -170,30 +189,56 @@ def _less(name):
 _LAYER = 'videomae.encoder.layer.1'
 
 
-@pytest.mark.parametrize(('change', 'words'), [
-    (lambda t: [t.pop(k) for k in list(t) if 'layernorm_after' in k],
-     ['nothing for encoder/stack/blocks/norm2/']),
-    (lambda t: [t.pop(k) for k in list(t) if k.startswith('videomae.layernorm')],
-     ['nothing for encoder/norm/']),
-    (lambda t: [t.pop(k) for k in list(t) if k.startswith('videomae.encoder')],
-     ['nothing for encoder/stack/blocks/up/kernel']),
-    (lambda t: t.pop('videomae.encoder.layer.0.output.dense.bias'),
-     ['layer 0 of', 'output.dense.bias', 'is missing']),
+@pytest.mark.parametrize(
+  ('change', 'words'),
+  [
+    (
+      lambda t: [t.pop(k) for k in list(t) if 'layernorm_after' in k],
+      ['nothing for encoder/stack/blocks/norm2/'],
+    ),
+    (
+      lambda t: [t.pop(k) for k in list(t) if k.startswith('videomae.layernorm')],
+      ['nothing for encoder/norm/'],
+    ),
+    (
+      lambda t: [t.pop(k) for k in list(t) if k.startswith('videomae.encoder')],
+      ['nothing for encoder/stack/blocks/up/kernel'],
+    ),
+    (
+      lambda t: t.pop('videomae.encoder.layer.0.output.dense.bias'),
+      ['layer 0 of', 'output.dense.bias', 'is missing'],
+    ),
     (lambda t: t.pop(f'{_LAYER}.output.dense.bias'), ['(1, 48), must be (2, 48)']),
-    (lambda t: t.update({f'{_LAYER}.gamma_1': np.ones(48, np.float32)}),
-     [f'{_LAYER}.gamma_1', 'the results would be wrong']),
-    (lambda t: t.update({f'{_LAYER}.output.dense.bias': np.ones(47, np.float32)}),
-     ['layer.0.output.dense.bias', '(47,) and (48,)']),
-    (lambda t: t.update({'mask_token': np.ones((1, 1, 20), np.float32)}),
-     ['mask_token', 'shape (20,), must be (24,)']),
-    (lambda t: t.update({f'{_LAYER}.output.dense.bias': np.ones(48, np.int32)}),
-     ['stored as I32, float32', 'must be floats']),
-    (lambda t: t.update({f'{_LAYER}.output.dense.bias': np.full(48, np.nan, 'f4')}),
-     ['not finite']),
-    (lambda t: t.update({f'module.{_LAYER}.output.dense.bias': np.ones(48, 'f4')}),
-     ['are the same tensor by name']),
-    (lambda t: t.pop('videomae.embeddings.patch_embeddings.projection.weight'),
-     ['is no VideoMAE of Hugging Face', 'decoder.decoder_layers.0'])])
+    (
+      lambda t: t.update({f'{_LAYER}.gamma_1': np.ones(48, np.float32)}),
+      [f'{_LAYER}.gamma_1', 'the results would be wrong'],
+    ),
+    (
+      lambda t: t.update({f'{_LAYER}.output.dense.bias': np.ones(47, np.float32)}),
+      ['layer.0.output.dense.bias', '(47,) and (48,)'],
+    ),
+    (
+      lambda t: t.update({'mask_token': np.ones((1, 1, 20), np.float32)}),
+      ['mask_token', 'shape (20,), must be (24,)'],
+    ),
+    (
+      lambda t: t.update({f'{_LAYER}.output.dense.bias': np.ones(48, np.int32)}),
+      ['stored as I32, float32', 'must be floats'],
+    ),
+    (
+      lambda t: t.update({f'{_LAYER}.output.dense.bias': np.full(48, np.nan, 'f4')}),
+      ['not finite'],
+    ),
+    (
+      lambda t: t.update({f'module.{_LAYER}.output.dense.bias': np.ones(48, 'f4')}),
+      ['are the same tensor by name'],
+    ),
+    (
+      lambda t: t.pop('videomae.embeddings.patch_embeddings.projection.weight'),
+      ['is no VideoMAE of Hugging Face', 'decoder.decoder_layers.0'],
+    ),
+  ],
+)
 def test_tensors_that_are_missing_or_do_not_fit(huggingface, change, words):
   _changed(huggingface, change)
   with pytest.raises(InputError) as error:
@@ -201,15 +246,21 @@ def test_tensors_that_are_missing_or_do_not_fit(huggingface, change, words):
   _one_line(error, str(huggingface), *words)
 
 
-@pytest.mark.parametrize(('settings', 'words'), [
+@pytest.mark.parametrize(
+  ('settings', 'words'),
+  [
     ({'hidden_act': 'relu'}, ["hidden_act is 'relu'", "only be 'gelu'"]),
     ({'num_channels': 1}, ['num_channels is 1', 'only be 3']),
     ({'model_type': 'vit'}, ['is of a vit, not a videomae']),
     ({'image_size': [48, 64]}, ['image_size is [48, 64]', 'not supported']),
     ({'num_attention_heads': 0}, ['num_attention_heads is 0']),
     ({'num_frames': 15}, ['15 frames', 'cannot be cut']),
-    ({'use_mean_pooling': False, 'architectures': ['VideoMAEForVideoClassification']},
-     ['reads the first token'])])
+    (
+      {'use_mean_pooling': False, 'architectures': ['VideoMAEForVideoClassification']},
+      ['reads the first token'],
+    ),
+  ],
+)
 def test_settings_that_this_model_does_not_have(huggingface, settings, words):
   _set(huggingface, **settings)
   with pytest.raises(InputError) as error:
@@ -222,16 +273,18 @@ def test_settings_that_change_the_meaning_are_said(huggingface):
   source = open_source(huggingface)
   notes = take_all(source, TINY)[1].notes
   assert [note.split()[0] for note in notes[:2]] == ['layer_norm_eps', 'transformers']
-  assert notes[2:] == ("the decoder was trained with target 'pixels'; here it is "
-                       "'normalised'",)
+  assert notes[2:] == (
+    "the decoder was trained with target 'pixels'; here it is 'normalised'",
+  )
   assert infer_config(source).target == 'pixels'
 
 
 def test_another_noise_floor_than_the_file_s_is_said(huggingface):
   config = dataclasses.replace(TINY, noise_floor=0.05)
   notes = adopt(open_source(huggingface), config, _never)[1].notes
-  assert notes[-1] == ('the decoder was trained with noise_floor 1e-06; here it is '
-                       '0.05')
+  assert notes[-1] == (
+    'the decoder was trained with noise_floor 1e-06; here it is 0.05'
+  )
 
 
 def test_without_config_json_the_heads_are_those_of_the_config(huggingface, params):
@@ -246,8 +299,10 @@ def test_without_config_json_the_heads_are_those_of_the_config(huggingface, para
 
 def test_double_precision_is_rounded_and_said(params, tmp_path):
   tensors = tensors_of(params, TINY, 'reference')
-  write_torch(tmp_path / 'x.pth', {
-      'module': {k: v.astype(np.float64) for k, v in tensors.items()}})
+  write_torch(
+    tmp_path / 'x.pth',
+    {'module': {k: v.astype(np.float64) for k, v in tensors.items()}},
+  )
   found, report = adopt(open_source(tmp_path / 'x.pth'), TINY, _never)
   assert_equal(found, params)
   assert 'stored as float64, used as float32' in report.notes
@@ -282,5 +337,8 @@ def test_folders_and_files_that_hold_no_weights(huggingface, tmp_path):
   index.write_text('{"weight_map": [1]}')
   fails(huggingface, 'has no weight_map')
   write_torch(tmp_path / 'x.pth', {'weights': {'a': np.ones(1, np.float32)}})
-  fails(tmp_path / 'x.pth', 'holds no tensors under model, module, state_dict',
-        'there is weights')
+  fails(
+    tmp_path / 'x.pth',
+    'holds no tensors under model, module, state_dict',
+    'there is weights',
+  )
