@@ -7,6 +7,7 @@ import numpy as np
 
 from mvp_jax.data.masks import draw_masks, mask_sizes
 from mvp_jax.data.views import draw_view
+from mvp_jax.data.windows import even_starts, random_start
 from mvp_jax.errors import InputError
 
 
@@ -60,7 +61,7 @@ def lay_clips(trial, frame_rate, layout):
   """
   count = len(trial.frame_times)
   clips = layout.max_clips(count / frame_rate)
-  starts = np.round(np.linspace(0, max(count - layout.span, 0), clips)).astype(int)
+  starts = even_starts(count, layout.span, clips)
   numbers = np.stack([clip_frames(s, count, layout) for s in starts])
   inside = starts[:, None] + np.arange(layout.frames) * layout.stride < count
   slots = numbers.reshape(-1, layout.tubelet)
@@ -125,9 +126,7 @@ class RandomClips:
     index, part = item
     trial = self.trials[index]
     count = len(trial.frame_times)
-    last = max(count - self.layout.span, 0)
-    low, high = (round(last * p / self.per_trial) for p in (part, part + 1))
-    start = int(rng.integers(low, high + 1))
+    start = random_start(rng, count, self.layout.span, part, self.per_trial)
     frames = self.corpus.frames(trial, clip_frames(start, count, self.layout))
     views = []
     for _ in range(self.views.repeats):

@@ -83,8 +83,10 @@ class Checkpoints:
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          params=ocp.args.StandardSave(state.params),
-          rest=ocp.args.StandardSave(dataclasses.replace(state, params={})),
+          params=ocp.args.StandardSave(merged(state.params, state.model_state)),
+          rest=ocp.args.StandardSave(
+            dataclasses.replace(state, params={}, model_state={})
+          ),
           stream=ocp.args.JsonSave(stream),
         ),
       )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 
 import jax
@@ -12,7 +13,15 @@ from mvp_jax.training import hosts, sharding
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.speed import Speed
-from mvp_jax.training.state import abstract_state, forward, init_state, train_step
+from mvp_jax.training.state import (
+  abstract_state,
+  add,
+  computed,
+  forward,
+  init_state,
+  like,
+  train_step,
+)
 
 _PROFILED = 3  # steps
 
@@ -68,11 +77,14 @@ def _start(task, config, mesh, seed, checkpoints, stream, params):
   if done is None:
     state = init_state(task, config.optimiser, mesh, seed)
     if params is not None:
-      state.params = jax.tree.map(  # a copy, for the steps donate what they get
+      # A copy, for the steps donate what they get.
+      copied = jax.tree.map(
         lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
         params,
-        state.params,
+        state.evaluated,
       )
+      state.params = like(state.params, copied)
+      state.model_state = like(state.model_state, copied)
     return state, 0
   state, before = checkpoints.restore(
     done, abstract_state(task, config.optimiser, mesh)
@@ -105,21 +117,15 @@ def check_stream(directory, before, now):
     )
 
 
-def evaluate(task, params, batches, mesh):
-  """Means of `task.evaluate` over padded batches, each example counted once.
+def evaluate(task, variables, batches, mesh):
+  """{name: number}: `task.evaluate` over padded batches, each example counted once.
 
   Args:
     batches: of `evaluation_batches`, this process's rows of each.
   """
-  totals, count = {}, 0.0
   run = forward(task, mesh, 'evaluate')
-  for batch in batches:
-    batch = sharding.put_batch(batch, mesh)
-    weight = float(batch['weight'].sum())
-    for name, value in run(params, batch).items():
-      totals[name] = totals.get(name, 0.0) + float(value) * weight
-    count += weight
-  return {name: value / count for name, value in totals.items()}
+  parts = (run(variables, sharding.put_batch(batch, mesh)) for batch in batches)
+  return {name: float(x) for name, x in computed(functools.reduce(add, parts)).items()}
 
 
 def fit(

@@ -24,7 +24,13 @@ from mvp_jax.data.batches import training_order
 from mvp_jax.errors import InputError
 from mvp_jax.training import hosts, sharding
 from mvp_jax.training.loop import check_finite, check_stream, last_step, run_steps
-from mvp_jax.training.state import build_model, fresh_state, step_function
+from mvp_jax.training.state import (
+  add,
+  build_model,
+  computed,
+  fresh_state,
+  step_function,
+)
 
 _SHARE = 0.8  # of an accelerator's memory that the models may take
 
@@ -210,16 +216,11 @@ class Models:
     return self._split if even else sharding.replicated(self._mesh)
 
   def validation(self, params, batch_size):
-    """{name: means over each model's validation rows [models]}, as `loop.evaluate`."""
-    totals, count = {}, 0
-    for found, weight in self._passes(
-      params, 'evaluate', [m.validation for m in self._members], batch_size
-    ):
-      weight = weight.sum(1)
-      for name, x in found.items():
-        totals[name] = totals.get(name, 0) + x.astype(np.float64) * weight
-      count = count + weight
-    return {name: x / np.maximum(count, 1) for name, x in totals.items()}
+    """{name: [models]}: over each model's validation rows, as `loop.evaluate`."""
+    rows = [m.validation for m in self._members]
+    parts = (found for found, _ in self._passes(params, 'evaluate', rows, batch_size))
+    total = jax.vmap(computed)(functools.reduce(add, parts))
+    return {name: np.asarray(x, np.float64) for name, x in total.items()}
 
   def scores(self, params, rows, batch_size):
     """Each model's `task.scores` of its own rows: a list of [rows, ...].

@@ -1,35 +1,29 @@
-"""The job 'ablation': one experiment in many variants, a table for each question.
+"""The job 'ablate': one experiment in many variants, a table for each question.
 
 A question names its variants, and each variant is written as on the command line:
 settings without `--config.`, one after another. A word without `=` is the model
-whose scores are shown (`fusion` if there is none):
+whose scores are shown (the main one if there is none):
 
   ('fusion', (('cross-attention', ''), ('sum', 'model.fusion=sum'))),
-  ('backbone', (('action units alone', 'video video_backbone=au'), ...)), ...
+  ('face', (('VideoMAE', 'video'), ('action units', 'video models.video=action_units')))
 
-Every variant is a run of the main job in a folder of its own, equal ones run once.
-A rerun finds finished ones done and goes on with the one that was stopped.
+Every variant is a run of the job 'train' in a folder of its own, equal ones run once.
+A rerun finds finished ones done, goes on with the one that was stopped, and runs what
+was added to the questions.
 """
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
 
-from mvp_jax import experiment
-from mvp_jax.config import parse
+from mvp_jax.config import Config, parse, to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.ablation import Variant, write_ablation
 from mvp_jax.evaluation.names import BASELINES
+from mvp_jax.jobs import train
 from mvp_jax.training import hosts
 from mvp_jax.workdir import claim, in_use
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(experiment.Config):
-  """The main job's settings, and what is varied."""
-
-  job: str = 'ablation'
-  ablation: tuple = ()  # (question, ((variant, settings), ...)), ...; see the module
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +31,13 @@ class _Run:
   """A run that one or more variants show."""
 
   name: str
-  config: experiment.Config
+  config: Config
 
 
 def run(config, workdir):
   """Runs all variants; see the module. Raises InputError.
 
-  Writes to `workdir`: runs/<variant>/ (each as `experiment.run`), report.html,
+  Writes to `workdir`: runs/<variant>/ (each as `train.run`), report.html,
   report.md, figures/, tables/.
   """
   workdir = Path(workdir)
@@ -59,7 +53,7 @@ def run(config, workdir):
           flush=True,
         )
       if not done:
-        experiment.run(one.config, folder)
+        train.run(one.config, folder)
     hosts.on_main(lambda: print(f'report: {write_ablation(workdir, variants)}'))
 
 
@@ -73,67 +67,59 @@ def plan(config):
     raise InputError(
       'config.ablation: name at least one question, and variants of each'
     )
-  base = {
-    name: value
-    for name, value in dataclasses.asdict(config).items()
-    if name != 'ablation'
-  } | {'job': 'fusion'}
-  variants, trees, models = {}, {}, {}
+  base = to_tree(dataclasses.replace(config, ablation=(), job='train'))
+  variants, names, configs, models = {}, {}, {}, {}
   for question, words in config.ablation:
     variants[question] = []
     for name, text in words:
       where = f'config.ablation.{question}.{name}'
       if name in BASELINES:
         raise InputError(f'{where}: is the name of a baseline; choose another')
-      model, tree = _vary(base, text, where)
-      key = json.dumps(tree, sort_keys=True)
-      if key not in trees:
+      model, varied = _vary(base, text, where)
+      model = model or varied.evaluation.models[0]
+      key = json.dumps(to_tree(varied), sort_keys=True)
+      if key not in names:
         settings = [word for word in text.split() if '=' in word]
-        trees[key] = '_'.join(settings).replace('/', '_') or 'base', tree
-        models[key] = set()
+        names[key] = '_'.join(settings).replace('/', '_') or 'base'
+        configs[key], models[key] = varied, set()
       models[key].add(model)
-      variants[question].append(Variant(name, model, trees[key][0]))
-  runs = []
-  for key, (name, tree) in trees.items():
-    order = [m for m in experiment.MODELS if m in models[key]]
-    tree['evaluation'] = tree['evaluation'] | {'models': tuple(order)}
-    runs.append(_Run(name, parse(tree, experiment.Config, f'config (ablation {name})')))
+      variants[question].append(Variant(name, model, names[key]))
+  runs = [
+    _Run(name, _showing(configs[key], models[key])) for key, name in names.items()
+  ]
   return variants, runs
 
 
+def _showing(config, models):
+  """The config with those models alone, in the config's order."""
+  order = tuple(name for name in config.models if name in models)
+  return dataclasses.replace(
+    config, evaluation=dataclasses.replace(config.evaluation, models=order)
+  )
+
+
 def _vary(base, text, where):
-  """The model shown and the settings of a variant, a nested dict."""
-  tree, model = json.loads(json.dumps(base)), 'fusion'
+  """The model shown, or None, and the Config of a variant."""
+  tree, model = copy.deepcopy(base), None
   for word in text.split():
     path, equals, value = word.partition('=')
     if not equals:
       model = word
-      if model not in experiment.MODELS:
-        raise InputError(
-          f'{where}: {word!r} is neither a setting (name=value) nor '
-          f'one of {", ".join(experiment.MODELS)}'
-        )
       continue
     *sections, name = path.split('.')
     section = tree
     for part in sections:
       section = section.get(part) if isinstance(section, dict) else None
-    if not isinstance(section, dict) or name not in section:
+    if not isinstance(section, dict) or isinstance(section.get(name, {}), dict):
       raise InputError(f'{where}: there is no setting {path!r}')
-    section[name] = _typed(value, section[name], f'{where}: {path}')
-  return model, tree
-
-
-def _typed(text, before, where):
-  """A setting's new value, of the type that it had."""
-  try:
-    if isinstance(before, bool):
-      return {'True': True, 'False': False}[text]
-    if isinstance(before, list):
-      return text.split(',')
-    return type(before)(text)
-  except (KeyError, ValueError) as error:
-    raise InputError(f'{where}: {text!r} is no {type(before).__name__}') from error
+    section[name] = value
+  config = parse(tree, where=where)
+  if model is not None and model not in config.models:
+    raise InputError(
+      f'{where}: {model!r} is neither a setting (name=value) nor one of '
+      f'{", ".join(config.models)}'
+    )
+  return model, config
 
 
 def _is_done(folder, config):
@@ -141,6 +127,4 @@ def _is_done(folder, config):
   path = folder / 'config.json'
   if not (folder / 'report.html').exists() or not path.exists():
     return False
-  return json.loads(path.read_text()) == json.loads(
-    json.dumps(dataclasses.asdict(config))
-  )
+  return json.loads(path.read_text()) == json.loads(json.dumps(to_tree(config)))
