@@ -16,7 +16,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation.metrics import decide
 from mvp_jax.evaluation.names import in_order
 from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 
 FOLDER = 'cases'
 RULE = (
@@ -117,7 +117,7 @@ def write(folder, corpus, predictions, attention):
   for row in rows_of(choose(predictions)):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
-    with whole(path(folder, row)) as part:
+    with atomic_write(path(folder, row)) as part:
       np.savez_compressed(
         part,
         **_shown(corpus, trial),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 
 CLASS_PRIOR = 'class_prior'
 """The model whose score is the share of high among its fold's training trials."""
@@ -98,7 +98,7 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]):
       {name: int(row[name]) for name in ('subject', 'trial', 'fold', 'seed', 'label')}
     )
     writer.writerow(row.values())
-  with whole(path) as part:
+  with atomic_write(path) as part:
     part.write_text(text.getvalue(), 'utf-8', newline='')
 
 
