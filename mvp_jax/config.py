@@ -4,9 +4,9 @@ The defaults are the recipes at full size; `configs/` says what each experiment 
 A config file gives an `ml_collections.ConfigDict`; `parse` turns it into the frozen
 dataclasses below. An unknown key, a missing section or a wrong type is one clear line.
 
-Sections that a part of the program owns are parsed into that part's own dataclass: those
-of a corpus by `dataset`, of a target and an encoder by their `kind`, and of each modality
-by its name.
+Sections that a part of the program owns are parsed into that part's own dataclass:
+those of a corpus by `dataset`, of a target and an encoder by their `kind`, and of each
+modality by its name.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ class DataConfig:
 class PretrainConfig:
   """What the job 'pretrain' trains on."""
 
-  # corpus:FOLDER of any corpora, such as deap:DIR,videos:DIR; none = a twin of `dataset`
+  # corpus:FOLDER of any corpora, such as deap:DIR,videos:DIR; none: `dataset`'s twin
   sources: tuple[str, ...] = ()
   weights: tuple[float, ...] = ()  # of the sources; none = by their numbers of clips
   subjects: tuple[int, ...] = ()  # to train on, of the one labelled source; none = all
@@ -109,7 +109,7 @@ class EvaluationConfig:
   # What has the least loss on the validation trials is taken.
   grid: GridConfig = GridConfig()
   seeds: int = 1  # trainings of each fold: config.seed and those after it
-  # Some of `config.models`; the first is the main one, which the others are compared to.
+  # Some of `config.models`; the others are compared to the first.
   models: tuple[str, ...] = ('fusion', 'physio', 'video')
   batch_size: int = 32
   # Models of all folds and seeds that a device works on at a time; 0 = as many as fit
@@ -134,23 +134,39 @@ class Config:
   data: DataConfig = dataclasses.field(
     default_factory=DataConfig,
   )
-  twin: Any = _section(lambda own, config: corpora.find(
-    config.get('dataset', Config.dataset)).twin_spec)
+  twin: Any = _section(
+    lambda own, config: corpora.find(config.get('dataset', Config.dataset)).twin_spec
+  )
   target: Any = _section(lambda own, config: targets.find(own.get('kind', 'binary')))
   input: InputConfig = InputConfig()
-  encoder: Any = _section(lambda own, config: encoders.find(
-    own.get('kind', 'videomae')))
-  modalities: dict = _sections(modalities.find, lambda: {
-    name: modalities.find(name)() for name in ('physio', 'video', 'action_units')})
+  encoder: Any = _section(
+    lambda own, config: encoders.find(own.get('kind', 'videomae'))
+  )
+  modalities: dict = _sections(
+    modalities.find,
+    lambda: {
+      name: modalities.find(name)() for name in ('physio', 'video', 'action_units')
+    },
+  )
   # What each model reads: modalities, the first of which asks in cross-attention.
-  models: dict = dataclasses.field(default_factory=lambda: {
-    'fusion': 'physio+video', 'physio': 'physio', 'video': 'video'})
+  models: dict = dataclasses.field(
+    default_factory=lambda: {
+      'fusion': 'physio+video',
+      'physio': 'physio',
+      'video': 'video',
+    }
+  )
   model: ModelSizes = ModelSizes()
   regularisation: Regularisation = Regularisation()  # of random windows
   train: TrainConfig = TrainConfig(
-    batch_size=32, log_every=10, validate_every=50, checkpoint_every=200,
+    batch_size=32,
+    log_every=10,
+    validate_every=50,
+    checkpoint_every=200,
     optimiser=OptimiserConfig(
-      learning_rate=3e-4, steps=1500, warmup_steps=100, clip_norm=1.0))
+      learning_rate=3e-4, steps=1500, warmup_steps=100, clip_norm=1.0
+    ),
+  )
   evaluation: EvaluationConfig = EvaluationConfig()
   mesh: MeshConfig = MeshConfig()
   pretrain: PretrainConfig = PretrainConfig()
@@ -173,8 +189,9 @@ class Config:
   @property
   def modality_names(self):
     """All modalities that some model reads, in order of their first mention."""
-    return tuple(dict.fromkeys(
-      name for model in self.models for name in self.modalities_of(model)))
+    return tuple(
+      dict.fromkeys(name for model in self.models for name in self.modalities_of(model))
+    )
 
 
 def defaults(dataset='deap', cls=Config, **kinds):
@@ -217,7 +234,9 @@ def resolve(config, overrides=None):
   """
   tree = config.to_dict()
   embedded = tree.pop('embedded', {})
-  given = tree.get('data', {}).get('manual_dir') or tree.get('pretrain', {}).get('sources')
+  given = tree.get('data', {}).get('manual_dir') or tree.get('pretrain', {}).get(
+    'sources'
+  )
   if not given:
     merge(embedded, tree, set(overrides or ()))
   return tree
@@ -256,7 +275,9 @@ def parse(tree, cls=Config, where='config', around=None):
     elif (find := field.metadata.get('find_each')) is not None:
       if name in tree:
         values[name] = {
-          part: parse(own, _found(find, f'{here}.{part}', part), f'{here}.{part}', around)
+          part: parse(
+            own, _found(find, f'{here}.{part}', part), f'{here}.{part}', around
+          )
           for part, own in tree[name].items()
         }
     elif name in tree:

@@ -123,9 +123,7 @@ def check_hosts(config):
     'config',
     {
       '.'.join(key): value
-      for key, value in _flat(
-        json.loads(json.dumps(to_tree(config)))
-      ).items()
+      for key, value in _flat(json.loads(json.dumps(to_tree(config)))).items()
     },
   )
 

@@ -75,7 +75,8 @@ class LaidClips(_Clips):
     trial, options = self.trials[index], self.options
     starts = even_starts(len(trial.frame_times), options.clips.span, options.test_clips)
     views = [
-      crop for start in starts
+      crop
+      for start in starts
       for crop in three_crops(self._frames(trial, start), self.size)
     ]
     return self._example(index, views) | {'trial': np.int32(index)}

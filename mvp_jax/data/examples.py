@@ -70,8 +70,14 @@ class TrialExamples:
 
   def __reduce__(self):  # reader processes open the files themselves
     return _again, (
-      (self.corpus, self.trials, self.options, self.modalities, self.target,
-       self.encoding),
+      (
+        self.corpus,
+        self.trials,
+        self.options,
+        self.modalities,
+        self.target,
+        self.encoding,
+      ),
       self.labels,
       self.scales,
     )
@@ -80,7 +86,8 @@ class TrialExamples:
   def scaled(self):
     """Names of the arrays that are divided by what is fitted on training trials."""
     return tuple(
-      f'{name}/{inputs.scaled}' for name, inputs in self._inputs.items()
+      f'{name}/{inputs.scaled}'
+      for name, inputs in self._inputs.items()
       if inputs.scaled
     )
 

@@ -189,8 +189,7 @@ def _clips(config, backbone, found):
     trials = [
       t
       for t in corpus.trials
-      if 'video' in t.streams
-      and (not wanted or not named or t.subject in wanted)
+      if 'video' in t.streams and (not wanted or not named or t.subject in wanted)
     ]
     if not trials:
       raise InputError(
@@ -205,9 +204,7 @@ def _clips(config, backbone, found):
       (watched, [t for t in trials if t.subject in aside]),
     ):
       if chosen:
-        into.append(
-          config.encoder.clips(corpus, chosen, config.input.clips, backbone)
-        )
+        into.append(config.encoder.clips(corpus, chosen, config.input.clips, backbone))
   if len(kept) < len(found):
     raise InputError(
       f'config.pretrain.held_out: {config.pretrain.held_out} subjects of each source '

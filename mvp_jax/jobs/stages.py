@@ -1,7 +1,6 @@
-"""What every job goes through: corpus, folds, pre-trained encoder, report.
+"""What the jobs go through: corpus, folds, pre-trained encoder, report.
 
-`config` is a job's config with at least `dataset`, `seed`, `data`, `twin`, `input`,
-`encoder` and `evaluation`; `facts` is what becomes run.json.
+`config` is a config.Config; `facts` is what becomes run.json.
 """
 
 import contextlib
@@ -12,10 +11,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mvp_jax.data.builders import load_builder, prepare
-from mvp_jax.data.masks import mask_sizes
+from mvp_jax import corpora
+from mvp_jax.config import to_tree
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
-from mvp_jax.data.trials import Corpus
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
 from mvp_jax.evaluation.baselines import (
@@ -24,16 +23,16 @@ from mvp_jax.evaluation.baselines import (
   simple_baselines,
 )
 from mvp_jax.evaluation.handcrafted import feature_table
-from mvp_jax.evaluation.predictions import Prediction, write_predictions
+from mvp_jax.evaluation.predictions import write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import write_json
-from mvp_jax.raw.prepare import read_account
-from mvp_jax.synthetic.twins import TWINS
+from mvp_jax.prepare import configure, prepare, read_account
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
+from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.pretrain import pretrain
 from mvp_jax.training.sharding import check_batch
-from mvp_jax.training.tasks import MaskedVideo, VideoFeatures
 from mvp_jax.workdir import (
   FINGERPRINT,
   check_hosts,
@@ -46,8 +45,8 @@ from mvp_jax.workdir import (
 
 _SYNTHETIC_NOTE = """\
 ========================================================================
- SYNTHETIC: no {} was given (config.data.manual_dir, or config.sources
- to pre-train), so this run uses a made-up twin, in the same layout and
+ SYNTHETIC: no {} was given (config.data.manual_dir, or
+ config.pretrain.sources), so this run uses a made-up twin, in the same layout and
  with planted effects.
  Its scores say that the program works, and nothing about emotion.
 ========================================================================"""
@@ -152,8 +151,11 @@ def _streams(config):
 
 def corpus(config, workdir, facts):
   """The prepared corpus, of the official files or of a twin: a PreparedCorpus."""
-  facts.update(dataset=config.dataset, target=to_tree(config.target),
-               models=list(config.evaluation.models))
+  facts.update(
+    dataset=config.dataset,
+    target=to_tree(config.target),
+    models=list(config.evaluation.models),
+  )
   with timed('data', facts):
     found = prepared_corpus(config, config.dataset, facts, _streams(config))
     check_source(workdir, found.metadata['fingerprint'])
@@ -237,7 +239,9 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   noted = {'kind': settings.kind, 'model': dataclasses.asdict(network)}
   if not settings.pretrained:
     facts['encoder'] = {
-      'source': 'none, random weights', **noted, 'trained_on_subjects': []
+      'source': 'none, random weights',
+      **noted,
+      'trained_on_subjects': [],
     }
     conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
     return network, encoders.fresh(network, mesh, config.seed)
@@ -250,7 +254,9 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   if said and hosts.is_main():
     print(said, flush=True)
   facts['encoder'] = {
-    'source': str(settings.checkpoint or 'pre-trained in this run'), **noted, **record
+    'source': str(settings.checkpoint or 'pre-trained in this run'),
+    **noted,
+    **record,
   }
   allowed = config.evaluation.allow_encoder_overlap
   conclude(
@@ -262,27 +268,35 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
 def pretrained(config, corpus, subjects, network, mesh, facts):
   """The folder of an encoder pre-trained on some subjects, made if need be."""
   settings = config.encoder
-  trials = [
-    t for t in corpus.trials if t.subject in subjects and 'video' in t.streams
-  ]
+  trials = [t for t in corpus.trials if t.subject in subjects and 'video' in t.streams]
   if not trials:
     raise InputError(
       'encoder.subjects: no videos to pre-train on; set some subjects aside or give '
       'encoder.checkpoint'
     )
-  # What it is used for afterwards does not change it.
-  own = dataclasses.replace(
-    settings, finetune=False, feature_batch=1, **{'feature_grid': 1}
-  )
-  directory = corpus.directory.parent / 'encoders' / encoders.fingerprint(
-    encoders.VERSION, settings.kind, own, config.input.clips.frames,
-    config.input.clips.stride, config.input.clips.tubelet, subjects, config.seed,
+  directory = (
+    corpus.directory.parent
+    / 'encoders'
+    / encoders.fingerprint(
+      encoders.VERSION,
+      settings.pretraining(),
+      config.input.clips.frames,
+      config.input.clips.stride,
+      config.input.clips.tubelet,
+      subjects,
+      config.seed,
+    )
   )
   if not (directory / encoders.RECORD).exists():
     sources = [settings.clips(corpus, trials, config.input.clips, network)]
     with timed('pretrain', facts), in_use(directory), MetricLog(directory) as log:
       pretrain(
-        settings, network, sources, mesh=mesh, seed=config.seed, directory=directory,
+        settings,
+        network,
+        sources,
+        mesh=mesh,
+        seed=config.seed,
+        directory=directory,
         log=log,
       )
   return directory
@@ -452,8 +466,8 @@ def prepared_corpus(config, name, facts, streams, folder=None, own=None):
   data, known = config.data, corpora.find(name)
   manual_dir = folder or (Path(data.manual_dir) if data.manual_dir else None)
   if manual_dir is None:
-    manual_dir = Path(data.data_dir) / 'twins' / (
-      f'{name}-{encoders.fingerprint(config.twin)}'
+    manual_dir = (
+      Path(data.data_dir) / 'twins' / (f'{name}-{encoders.fingerprint(config.twin)}')
     )
     if hosts.is_main():
       print(_SYNTHETIC_NOTE.format(known.title), flush=True)

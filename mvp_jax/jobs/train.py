@@ -58,7 +58,7 @@ def _check(config, mesh):
       names = config.modalities_of(model)
       if not (len(names) == 1 and config.modalities[names[0]].encoded):
         raise InputError(
-          f"config.evaluation.models: {model!r} reads {'+'.join(names)}; with "
+          f'config.evaluation.models: {model!r} reads {"+".join(names)}; with '
           "input.windows='random' a model reads the video alone"
         )
     if config.target.level == 'frame':
@@ -356,9 +356,7 @@ class _Job:
         kept = {name: x for name, x in self.start.items() if name in fresh['encoder']}
         return _placed(fresh, ('encoder',), kept)
 
-      _, scores = self._fit(
-        model, fold, seed, place, task, sides, start, sides[0].read
-      )
+      _, scores = self._fit(model, fold, seed, place, task, sides, start, sides[0].read)
       yield _Trained(fold, seed, sides[-1].trials, scores, None)
 
   def _fit(self, model, fold, seed, place, task, sides, start, read=None):

@@ -24,7 +24,7 @@ from mvp_jax.models.physio import masked_mean
 
 @dataclasses.dataclass(frozen=True)
 class ModelSizes:
-  """Sizes of what the modalities share. Where the paper is silent the choice is ours."""
+  """Sizes of what modalities share. Where the paper is silent the choice is ours."""
 
   width: int = 256  # of all tokens
   fusion: str = 'cross'  # one of models.fusion.FUSIONS
@@ -147,13 +147,18 @@ class EmotionModel(nnx.Module):
     if len(tokens) > 1:
       fused = self.fusion(tokens, keys['fusion'], want_attention)
       pooled, sequence, seen, present = (
-        fused.pooled, fused.sequence, fused.seen, fused.present)
+        fused.pooled,
+        fused.sequence,
+        fused.seen,
+        fused.present,
+      )
     else:
       (sequence,) = tokens.values()
       pooled = [masked_mean(sequence.x, sequence.valid)]
     if config.target.level == 'frame':
-      return at_times(self.heads[0](sequence.x, keys['heads']), sequence,
-                      config.label_times), seen
+      return at_times(
+        self.heads[0](sequence.x, keys['heads']), sequence, config.label_times
+      ), seen
     head_keys = [keys['heads']]
     if len(pooled) > 1 and key is not None:
       head_keys = jax.random.split(keys['heads'], len(pooled))
@@ -185,7 +190,9 @@ def at_times(
   """
   own = jnp.broadcast_to(jnp.asarray(tokens.times), tokens.valid.shape)
   far = jnp.float32(1e9)
-  before = jnp.where(tokens.valid[:, None, :], own[:, None, :] - times[None, :, None], far)
+  before = jnp.where(
+    tokens.valid[:, None, :], own[:, None, :] - times[None, :, None], far
+  )
 
   def nearest(gap):
     """Numbers of the tokens of least gap [B, L], and the gaps; `far` if none is."""
@@ -196,9 +203,16 @@ def at_times(
     jnp.where(tokens.valid[:, None, :] & (before < 0), -before, far)
   )
   share = jnp.where(  # of the right one
-    left_gap >= far, 1.0, jnp.where(right_gap >= far, 0.0,
-                                    left_gap / jnp.maximum(left_gap + right_gap, 1e-6)))
-  pick = lambda index: jnp.take_along_axis(x, index[..., None], axis=1)
+    left_gap >= far,
+    1.0,
+    jnp.where(
+      right_gap >= far, 0.0, left_gap / jnp.maximum(left_gap + right_gap, 1e-6)
+    ),
+  )
+
+  def pick(index):
+    return jnp.take_along_axis(x, index[..., None], axis=1)
+
   found = pick(left) * (1 - share)[..., None] + pick(right) * share[..., None]
   there: Bool[Array, ' B'] = tokens.valid.any(1)
   return jnp.where(there[:, None, None], found, 0.0)

@@ -1,4 +1,5 @@
 """stub"""
+
 import flax.struct
 import jax.numpy as jnp
 from clu.metrics import Metric

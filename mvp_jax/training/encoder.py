@@ -58,6 +58,14 @@ class EncoderConfig:
 
   kind: ClassVar[str]
   pretrains: ClassVar[bool] = False  # whether there is a pre-training of this kind
+  # Settings that say how it is used once it has been trained.
+  only_use: ClassVar[tuple[str, ...]] = (
+    'pretrained',
+    'checkpoint',
+    'subjects',
+    'finetune',
+    'feature_batch',
+  )
 
   def __post_init__(self):
     if self.checkpoint and not self.pretrained:
@@ -70,6 +78,17 @@ class EncoderConfig:
         f'encoder.pretrained: there is no pre-training of {self.kind!r}; set it to '
         'False, or give encoder.checkpoint'
       )
+
+  def pretraining(self):
+    """What the weights of its pre-training depend on, beside data: a dict."""
+    return {
+      'kind': self.kind,
+      **{
+        field.name: getattr(self, field.name)
+        for field in dataclasses.fields(self)
+        if field.name not in self.only_use
+      },
+    }
 
   def backbone(self, clips, frame_size):
     """The network's sizes for clips (a ClipLayout) of `frame_size` pixels.
@@ -123,12 +142,16 @@ class VideoMAEEncoder(EncoderConfig):
 
   kind: ClassVar[str] = 'videomae'
   pretrains: ClassVar[bool] = True
+  only_use: ClassVar[tuple[str, ...]] = (*EncoderConfig.only_use, 'feature_grid')
 
   def __post_init__(self):
     super().__post_init__()
     # Raises if there is no such thing.
     preset(
-      self.size, dtype=self.dtype, remat=self.remat, target=self.target,
+      self.size,
+      dtype=self.dtype,
+      remat=self.remat,
+      target=self.target,
       noise_floor=self.noise_floor,
     )
     if self.train.batch_size % self.views.repeats:

@@ -1,4 +1,4 @@
-"""Self-supervised pre-training of a video encoder, and the record of what it has seen."""
+"""Self-supervised pre-training of a video encoder, and the record of it."""
 
 import dataclasses
 import json

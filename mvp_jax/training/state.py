@@ -187,7 +187,7 @@ def step_function(task, config, accumulate=1, mesh=None):
     def scan(one_part, grads):
       """Gradients and metrics added up; the model's other variables go through."""
 
-      def add(carry, part):
+      def next_part(carry, part):
         grads, metrics, before = carry
         found = one_part(before, part[0], jax.random.fold_in(key, part[1]))
         return (
@@ -199,7 +199,7 @@ def step_function(task, config, accumulate=1, mesh=None):
       first = jax.tree.map(lambda x: x[0], numbered)
       like = jax.eval_shape(one_part, model_state, first[0], key)
       metrics = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like[1])
-      return jax.lax.scan(add, (grads, metrics, model_state), numbered)[0]
+      return jax.lax.scan(next_part, (grads, metrics, model_state), numbered)[0]
 
     def gradient_of(pull):
       """Function of a part: the gradient of `pull`, a number made of its loss' sums."""

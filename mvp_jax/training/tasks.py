@@ -1,7 +1,6 @@
 """What is trained: masked video, emotion from clips, emotion from whole trials."""
 
 import dataclasses
-
 from typing import Any
 
 import jax
@@ -77,7 +76,8 @@ class Emotion:
     weight = batch['weight']
     if self.model.target.level == 'frame':
       weight = weight[:, None] * batch['label_weight']
-    return self.model.target.loss(outputs, batch['label'], weight, smoothing)
+    label = self.model.target.smoothed(batch['label'], smoothing)
+    return self.model.target.loss(outputs, label, weight)
 
   def loss(self, model, batch, key):
     return self._metrics(model, batch, key, self.label_smoothing)
@@ -97,7 +97,10 @@ class Emotion:
   def layer(self, path, shape):
     """The layer of a parameter, see `optimiser.layer_scales`."""
     for name, network in self.model.networks:
-      backbone, within = getattr(network, 'backbone', None), f'modalities/{name}/encoder/'
+      backbone, within = (
+        getattr(network, 'backbone', None),
+        f'modalities/{name}/encoder/',
+      )
       if backbone is not None and path.startswith(within):
         return backbone.layer(path.removeprefix(within), shape)
     return 0

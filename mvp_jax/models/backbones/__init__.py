@@ -31,8 +31,9 @@ class Backbone(Protocol):
 
     Called with frames [B, T, H, W, 3], uint8 or float in [0, 1], and `key` (random, of
     drop path and the like, or None) it gives tokens [B, N, width]; its method
-    `features(frames, key)` gives [B, slots, feature_width]. It may hold state of its own, such as batch
-    statistics (nnx.BatchStat): whatever is no nnx.Param is kept, and not decayed.
+    `features(frames, key)` gives [B, slots, feature_width]. It may hold state of its
+    own, such as batch statistics (nnx.BatchStat): whatever is no nnx.Param is kept, and
+    not decayed.
     """
 
   def with_drop_path(self, rate: float) -> 'Backbone':
@@ -40,6 +41,3 @@ class Backbone(Protocol):
 
   def layer(self, path: str, shape: tuple[int, ...]) -> int | np.ndarray:
     """Layers after that of a parameter, see `training.optimiser.layer_scales`."""
-
-
-

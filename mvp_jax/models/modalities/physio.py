@@ -130,9 +130,7 @@ def signal_moments(signals, valid):
   """
   pairs = list(zip(signals, valid, strict=True))
   count = np.maximum(sum(good.sum(0) for _, good in pairs), 1)
-  mean = (
-    sum(np.where(good, x, 0).sum(0, dtype=np.float64) for x, good in pairs) / count
-  )
+  mean = sum(np.where(good, x, 0).sum(0, dtype=np.float64) for x, good in pairs) / count
   squares = sum((np.where(good, x - mean, 0) ** 2).sum(0) for x, good in pairs)
   return mean, np.sqrt(squares / count)
 
