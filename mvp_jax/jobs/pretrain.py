@@ -96,17 +96,7 @@ def _check(config, mesh):
 def _run(config, backbone, workdir, mesh, facts):
   settings = config.encoder
   with stages.timed('data', facts):
-    found = [
-      stages.prepared_corpus(
-        config,
-        name,
-        facts,
-        _STREAMS,
-        Path(folder) if folder else None,
-        None if name == config.dataset else corpora.find(name).Settings(),
-      )
-      for name, folder in _sources(config)
-    ]
+    found = prepared(config, facts)
   # One corpus counts once, however its folder is called today.
   facts[FINGERPRINT] = '+'.join(c.metadata['fingerprint'] for c in found)
   facts['synthetic'] = any(c.metadata['synthetic'] for c in found)
@@ -179,6 +169,21 @@ def _say(settings, sources, state, mesh, workdir):
     f'{settings.train.optimiser.steps / epoch:.1f} epochs',
     flush=True,
   )
+
+
+def prepared(config, facts):
+  """The prepared corpora, in the order of the sources."""
+  return [
+    stages.prepared_corpus(
+      config,
+      name,
+      facts,
+      _STREAMS,
+      Path(folder) if folder else None,
+      None if name == config.dataset else corpora.find(name).Settings(),
+    )
+    for name, folder in _sources(config)
+  ]
 
 
 def _clips(config, backbone, found):
