@@ -18,6 +18,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 
 from mvp_jax import corpora, targets
+from mvp_jax.corpora.corpus import NoSettings
 from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models import modalities
@@ -41,6 +42,15 @@ def _section(find, default=None):
   )
 
 
+def _corpus(config):
+  return corpora.find(config.get('dataset', ''))
+
+
+def _twin_spec(own, config):
+  twin = _corpus(config).twin
+  return twin.Spec if twin else NoSettings
+
+
 def _sections(find, default):
   """A field that is a dict of such sections by name; `find` is of a name."""
   return dataclasses.field(default_factory=default, metadata={'find_each': find})
@@ -60,15 +70,15 @@ class DataConfig:
   allow_dropped: tuple[str, ...] = ()  # codes of dropped trials to go on with
   workers: int = 0  # preparing processes; 0 = one per core
   beam: str = ''  # options of a Beam pipeline that prepares instead; empty = here
-  # What only this corpus has, such as AMIGOS' experiment.
-  corpus: Any = dataclasses.field(default_factory=dict)
+  # What only this corpus has, see its `Settings`.
+  corpus: Any = _section(lambda own, config: _corpus(config).Settings, NoSettings)
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
   """What the job 'pretrain' trains on."""
 
-  # corpus:FOLDER of any corpora, such as deap:DIR,videos:DIR; none: `dataset`'s twin
+  # CORPUS:FOLDER of any corpora; none: the twin of `dataset`
   sources: tuple[str, ...] = ()
   weights: tuple[float, ...] = ()  # of the sources; none = by their numbers of clips
   subjects: tuple[int, ...] = ()  # to train on, of the one labelled source; none = all
@@ -129,14 +139,10 @@ class Config:
   """Every setting of every job."""
 
   job: str = 'train'  # see `jobs`
-  dataset: str = 'deap'  # one of corpora.CORPORA
+  dataset: str = ''  # one of corpora.CORPORA
   seed: int = 0
-  data: DataConfig = dataclasses.field(
-    default_factory=DataConfig,
-  )
-  twin: Any = _section(
-    lambda own, config: corpora.find(config.get('dataset', Config.dataset)).twin_spec
-  )
+  data: DataConfig = dataclasses.field(default_factory=DataConfig)
+  twin: Any = _section(_twin_spec, NoSettings)
   target: Any = _section(lambda own, config: targets.find(own.get('kind', 'binary')))
   input: InputConfig = InputConfig()
   encoder: Any = _section(
@@ -174,6 +180,7 @@ class Config:
   ablation: tuple = ()
 
   def __post_init__(self):
+    corpora.find(self.dataset)  # raises if there is no such corpus
     for name, reads in self.models.items():
       for modality in self.modalities_of(name):
         if modality not in self.modalities:
@@ -192,18 +199,6 @@ class Config:
     return tuple(
       dict.fromkeys(name for model in self.models for name in self.modalities_of(model))
     )
-
-
-def defaults(dataset='deap', cls=Config, **kinds):
-  """The settings of `cls` with their defaults, a nested dict.
-
-  Args:
-    dataset: whose corpus settings and twin there are.
-    cls: Config, or a section of it.
-    **kinds: of sections that have kinds, e.g. target='binary'.
-  """
-  tree = {'dataset': dataset, **{name: {'kind': kind} for name, kind in kinds.items()}}
-  return to_tree(parse(tree, cls))
 
 
 def to_tree(value):

@@ -146,7 +146,8 @@ def _streams(config):
     for modality in evaluated_modalities(config).values()
     for stream in modality.streams
   }
-  return corpora.find(config.dataset).wanted(wanted)
+  wanted |= {*config.target.streams, *corpora.find(config.dataset).always}
+  return tuple(sorted(wanted))
 
 
 def corpus(config, workdir, facts):
@@ -436,21 +437,17 @@ def timed(stage, facts):
 
 def _preparation(config, name, own=None):
   """How a corpus is prepared: what `prepare` takes of its fields."""
-  data, known = config.data, corpora.find(name)
-  if own is None:
-    own = data.corpus
-  common = {
-    'frame_rate': data.frame_rate,
-    'frame_size': data.frame_size,
-    'crop': data.crop,
-    'clean': data.clean,
-    **({'channels': data.channels} if data.channels else {}),
-  }
+  data = config.data
+  own = data.corpus if own is None else own
   return {
     'workers': data.workers or None,
     'beam': data.beam,
     'allow_dropped': data.allow_dropped,
-    **{field: value for field, value in common.items() if field in known.fields},
+    'frame_rate': data.frame_rate,
+    'frame_size': data.frame_size,
+    'crop': data.crop,
+    'clean': data.clean,
+    **({'channels': data.channels} if data.channels and name == config.dataset else {}),
     **{f.name: getattr(own, f.name) for f in dataclasses.fields(own)},
   }
 

@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from mvp_jax.data.emotion import EmotionInput, EmotionTrials
 
 from mvp_jax.data.builders import load_builder, prepare
-from mvp_jax.data.emotion import EmotionInput, EmotionTrials
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
 from mvp_jax.raw.openface import read_openface

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-
 from mvp_jax.models.action_units import ActionUnitConfig, ActionUnitTransformer
-from mvp_jax.models.fusion import EmotionModel, FusionConfig
 from mvp_jax.models.fusions import FUSIONS
+
+from mvp_jax.models.fusion import EmotionModel, FusionConfig
 from mvp_jax.models.physio import PhysioConfig
 
 CONFIG = ActionUnitConfig(depth=1, heads=2, mlp_width=32, dropout=0.5)

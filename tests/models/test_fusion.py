@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from mvp_jax.models.fusions import FUSIONS
 
 from mvp_jax.models.fusion import EmotionModel, FusionConfig
-from mvp_jax.models.fusions import FUSIONS
 from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.models.videomae import VideoMAEConfig
 

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from mvp_jax.models.fusions import Joint, Pooled, Tokens, Vanilla
 from scipy.special import expit, softmax
 
 from mvp_jax.models.fusion import _mean_odds
-from mvp_jax.models.fusions import Joint, Pooled, Tokens, Vanilla
 
 _B, _L, _D = 2, 4, 6
 
