@@ -23,8 +23,8 @@ from mvp_jax.models.physio import masked_mean
 class OneSequence(Base):
   """The tokens of all modalities as one sequence, attending to itself.
 
-  A learnt vector for each modality, added to its tokens, tells them apart. Absent
-  modalities are attended to by none. The pooled vector is the mean of the sequence.
+  A learnt vector for each modality, added to its tokens, tells them apart. Nothing
+  attends to an absent modality. The pooled vector is the mean of the sequence.
   """
 
   def __init__(self, sizes: Sizes, names, block: MakeBlock, *, rngs: nnx.Rngs, dtype):

@@ -55,7 +55,7 @@ class Segmented(Base):
     x = self.out(jnp.concatenate(self.attend(cut, valid), axis=-1))
     any_valid = functools.reduce(jnp.logical_or, valid)
     centres = (np.arange(self.segments, dtype=np.float32) + 0.5) / self.segments
-    sequence = Tokens(x, any_valid, centres[None] * end)
+    sequence = Tokens(x, any_valid, end * centres[None])
     return Fused([masked_mean(x, any_valid)], sequence, {})
 
   def attend(
