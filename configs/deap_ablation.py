@@ -29,7 +29,7 @@ QUESTIONS = (
     'fusion',
     (
       ('cross-attention, physio asks', 'model.fusion=cross'),
-      ('cross-attention, video asks', 'model.fusion=cross_video'),
+      ('cross-attention, video asks', 'model.fusion=cross_swapped'),
       ('vanilla cross-attention', 'model.fusion=vanilla'),
       ('joint cross-attention', 'model.fusion=joint'),
       ('early concatenation', 'model.fusion=concat_early'),

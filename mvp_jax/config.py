@@ -14,7 +14,7 @@ from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
-from mvp_jax.models.fusion import FusionSizes
+from mvp_jax.models.emotion import FusionSizes
 from mvp_jax.models.videomae import preset
 from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.spec import TwinSpec

@@ -20,7 +20,7 @@ from mvp_jax.data.emotion import EmotionTrials, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
-from mvp_jax.models.fusion import MODALITIES, VIDEO_BACKBONES, FusionConfig
+from mvp_jax.models.emotion import MODALITIES, VIDEO_BACKBONES, FusionConfig
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.many import Member, Models
@@ -375,15 +375,12 @@ def _look(task, params, test, rows, mesh):
   local = hosts.batch_rows(mesh.size, mesh)
   for first, batch in enumerate(evaluation_batches(test, mesh.size, local)):
     seen = jax.device_get(look(params, put_batch(batch, mesh)))
-    if 'attention' not in seen:  # only cross-attention has it
+    if 'attention' not in seen or seen['sides'].query != 'physio':
+      # The report draws that of physiology over video.
       return {}
     for i, trial in enumerate(test.trials[first * mesh.size :][: mesh.size]):
-      example = test[first * mesh.size + i]
       found[trial.subject, trial.trial] = {
-        'weights': seen['attention'][:, i].mean((0, 1)),
-        'query_times': seen['query_times'],
-        'query_valid': seen['query_valid'][i],
-        'key_times': example['video_times'],
-        'key_valid': example['video_valid'],
-      }
+        name: seen[name][i]
+        for name in ('query_times', 'query_valid', 'key_times', 'key_valid')
+      } | {'weights': seen['attention'][:, i].mean((0, 1))}
   return found

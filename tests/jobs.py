@@ -11,7 +11,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from mvp_jax import experiment, finetuning, pretraining
 from mvp_jax.models.action_units import ActionUnitConfig
-from mvp_jax.models.fusion import FusionSizes
+from mvp_jax.models.emotion import FusionSizes
 from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.training.sharding import make_mesh
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mvp_jax.models.fusion import EmotionModel, FusionConfig
+from mvp_jax.models.emotion import EmotionModel, FusionConfig
 from mvp_jax.models.videomae import (
   Encoder,
   VideoClassifier,

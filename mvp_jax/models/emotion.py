@@ -1,7 +1,7 @@
 """Fusion of video and physiology over whole trials (MVP, arXiv 2501.03103).
 
 By default as MVP: cross-attention, query = physiological tokens, key and value =
-video tokens; `fusions` has the others. With one modality left out the same code is
+video tokens; `fusion` has the others. With one modality left out the same code is
 the unimodal baseline: the other's tokens go straight to the head.
 
 Shapes: B trials, S samples, C channels, V video tokens, D width, T targets.
@@ -15,7 +15,7 @@ from flax import nnx
 
 from mvp_jax.models import layers
 from mvp_jax.models.action_units import ActionUnitConfig, ActionUnitTransformer
-from mvp_jax.models.fusions import FUSIONS, Tokens, make_fusion
+from mvp_jax.models.fusion import Tokens, find, make_fusion
 from mvp_jax.models.physio import (
   PhysioConfig,
   PhysioTransformer,
@@ -39,7 +39,7 @@ class FusionSizes:
   centre_video: str = 'onset'
   onset_seconds: float = 2.0
   video_depth: int = 1  # self-attention layers over the video tokens
-  fusion: str = 'cross'  # one of fusions.FUSIONS
+  fusion: str = 'cross'  # one of fusion.FUSIONS
   depth: int = 2  # layers of the fusion, where it has any
   segments: int = 16  # that a trial is cut into by 'vanilla' and 'joint'
   heads: int = 4
@@ -55,8 +55,7 @@ class FusionSizes:
       raise ValueError(
         f'centre_video {self.centre_video!r} is none of {", ".join(CENTRES)}'
       )
-    if self.fusion not in FUSIONS:
-      raise ValueError(f'fusion {self.fusion!r} is none of {", ".join(FUSIONS)}')
+    find(self.fusion)
     if self.segments < 1:
       raise ValueError(f'segments is {self.segments}, must be at least 1')
     if self.dtype not in layers.DTYPES:
@@ -112,12 +111,20 @@ class Head(nnx.Module):
     return self.linear(x.astype(jnp.float32))
 
 
-def _mean_odds(logits):
-  """Logits of the mean of some probabilities, which come as logits too."""
+def _mean_odds(logits, present=None):
+  """Logits of the mean of some probabilities, which come as logits too.
+
+  Args:
+    logits: list of [B, T].
+    present: list of bool [B], which of them count (at least one); None = all.
+  """
   if len(logits) == 1:
     return logits[0]
+  counts = 1.0 if present is None else jnp.stack(present)[..., None].astype(jnp.float32)
   high, low = (
-    jax.nn.logsumexp(jnp.stack([jax.nn.log_sigmoid(sign * x) for x in logits]), axis=0)
+    jax.nn.logsumexp(
+      jnp.stack([jax.nn.log_sigmoid(sign * x) for x in logits]), axis=0, b=counts
+    )
     for sign in (1, -1)
   )
   return high - low
@@ -164,7 +171,9 @@ class EmotionModel(nnx.Module):
       )
     widths = (width,)
     if len(config.modalities) == 2:
-      self.fusion = make_fusion(config, block, rngs=rngs, dtype=dtype)
+      self.fusion = make_fusion(
+        config, config.modalities, block, rngs=rngs, dtype=dtype
+      )
       widths = self.fusion.widths
     self.heads = nnx.List(
       Head(n, len(config.targets), config.dropout, rngs=rngs, dtype=dtype)
@@ -181,23 +190,24 @@ class EmotionModel(nnx.Module):
           encoder `frames`: uint8 [B, clips, frames, size, size, 3];
         video_valid: bool [B, V]; video_times: float32 [B, V], seconds.
       key: random key for dropout, or None.
-      want_attention: with fusion 'cross', add `attention` [depth, B, heads, N, V],
-        `query_valid` [B, N] and `query_times` [N], seconds.
+      want_attention: add what the fusion has to show, see `fusion.cross`.
     """
     keys = (None,) * 5 if key is None else jax.random.split(key, 5)
-    seen, tokens = {}, []
+    seen, tokens, present = {}, {}, None
     if 'physio' in self.config.modalities:
       x, valid = self.physio(batch['signals'], batch['signals_valid'], keys[2])
-      tokens.append(Tokens(x, valid, self.physio.times(batch['signals'].shape[1])))
+      times = self.physio.times(batch['signals'].shape[1])
+      tokens['physio'] = Tokens(x, valid, times)
     if 'video' in self.config.modalities:
       x = self._video_tokens(batch, keys)
-      tokens.append(Tokens(x, batch['video_valid'], batch['video_times']))
+      tokens['video'] = Tokens(x, batch['video_valid'], batch['video_times'])
     if len(tokens) == 2:
-      pooled, seen = self.fusion(*tokens, keys[3], want_attention)
+      pooled, _, seen, present = self.fusion(tokens, keys[3], want_attention)
     else:
-      pooled = [masked_mean(tokens[0].x, tokens[0].valid)]
+      (alone,) = tokens.values()
+      pooled = [masked_mean(alone.x, alone.valid)]
     logits = [head(x, keys[4]) for head, x in zip(self.heads, pooled, strict=True)]
-    return _mean_odds(logits), seen
+    return _mean_odds(logits, present), seen
 
   def _video_tokens(self, batch, keys):
     valid, times = batch['video_valid'], batch['video_times']

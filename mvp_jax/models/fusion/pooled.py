@@ -1,0 +1,80 @@
+"""Fusion of whole recordings: each modality's mean over time.
+
+Shapes: B examples, D width, M modalities.
+"""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from mvp_jax.models.fusion.base import (
+  Base,
+  Fused,
+  MakeBlock,
+  Sizes,
+  one_after_another,
+  register,
+)
+from mvp_jax.models.physio import masked_mean
+
+
+class Pooled(Base):
+  """What these fusions share: the means; zero where the modality is absent.
+
+  The sequence is the tokens of all modalities as they came.
+  """
+
+  def __init__(self, sizes: Sizes, names, block: MakeBlock, *, rngs: nnx.Rngs, dtype):
+    super().__init__(names, *self._widths(sizes.width, len(names)))
+
+  def __call__(self, tokens, key=None, want_attention=False) -> Fused:
+    """As `Fusion`, with nothing to look at."""
+    taken = self.take(tokens)
+    pooled = self._pool([masked_mean(t.x, t.valid) for t in taken])
+    return Fused(pooled, one_after_another(taken), {}, self._present(taken))
+
+  def _widths(self, width: int, count: int) -> tuple[int, ...]:
+    return (width,)
+
+  def _pool(self, means: list[Float[Array, 'B D']]) -> list[Float[Array, 'B _']]:
+    raise NotImplementedError
+
+  def _present(self, taken):
+    return None
+
+
+@register('concat_mid')
+class ConcatMid(Pooled):
+  """The means side by side, M * D wide."""
+
+  def _widths(self, width, count):
+    return (count * width,)
+
+  def _pool(self, means):
+    return [jnp.concatenate(means, axis=-1)]
+
+
+@register('sum')
+class Sum(Pooled):
+  """The sum of the means of those present."""
+
+  def _pool(self, means):
+    return [sum(means)]
+
+
+@register('late')
+class Late(Pooled):
+  """A head for each modality, of which those present count.
+
+  Where every modality is absent all of them count.
+  """
+
+  def _widths(self, width, count):
+    return (width,) * count
+
+  def _pool(self, means):
+    return means
+
+  def _present(self, taken):
+    present = jnp.stack([t.present for t in taken])
+    return list(present | ~present.any(0, keepdims=True))
