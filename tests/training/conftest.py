@@ -9,7 +9,7 @@ import sys
 import jax
 import pytest
 
-from mvp_jax.models.fusion import FusionConfig
+from mvp_jax.models.emotion import FusionConfig
 from mvp_jax.models.physio import PhysioConfig
 from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
