@@ -10,7 +10,7 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.predictions import Prediction, read_predictions
-from mvp_jax.raw.prepare import read_account
+from mvp_jax.prepare.account import read_account
 
 
 def read_json(path: Path) -> dict | None:
