@@ -30,7 +30,7 @@ class _Clips:
     return {'frames': np.stack(views), **label, 'weight': np.float32(1)}
 
   def _frames(self, trial, start):
-    count = len(trial.frame_times)
+    count = len(trial.streams['video'].times)
     return self.corpus.frames(trial, clip_frames(start, count, self.options.clips))
 
 
@@ -51,9 +51,8 @@ class TrainingClips(_Clips):
     """An example for `tasks.VideoEmotion`, drawn with a np.random.Generator."""
     index, part = item
     trial, options = self.trials[index], self.options
-    start = random_start(
-      rng, len(trial.frame_times), options.clips.span, part, options.clips_per_trial
-    )
+    count = len(trial.streams['video'].times)
+    start = random_start(rng, count, options.clips.span, part, options.clips_per_trial)
     frames = self._frames(trial, start)
     return self._example(
       index,
@@ -73,7 +72,8 @@ class LaidClips(_Clips):
 
   def __getitem__(self, index):
     trial, options = self.trials[index], self.options
-    starts = even_starts(len(trial.frame_times), options.clips.span, options.test_clips)
+    count = len(trial.streams['video'].times)
+    starts = even_starts(count, options.clips.span, options.test_clips)
     views = [
       crop
       for start in starts

@@ -78,7 +78,7 @@ def _check(config, mesh):
         f'config.pretrain.sources: {source!r} is none of '
         f'{", ".join(f"{known}:FOLDER" for known in corpora.CORPORA)}'
       )
-    labelled += [name] if corpora.find(name).targets else []
+    labelled += [name] if corpora.find(name).ratings else []
   if config.pretrain.subjects and len(set(labelled)) > 1:
     raise InputError(
       'config.pretrain.subjects: of which of '
@@ -190,7 +190,7 @@ def _clips(config, backbone, found):
   """The clips of each source, and those of the subjects held out."""
   kept, watched, wanted = [], [], config.pretrain.subjects
   for corpus in found:
-    named = bool(corpora.find(corpus.name).targets)  # subjects are people
+    named = bool(corpora.find(corpus.name).ratings)  # subjects are people
     trials = [
       t
       for t in corpus.trials

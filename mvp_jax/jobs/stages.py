@@ -27,7 +27,8 @@ from mvp_jax.evaluation.predictions import write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import write_json
-from mvp_jax.prepare import configure, prepare, read_account
+from mvp_jax.prepare import load_builder, prepare
+from mvp_jax.prepare.account import read_account
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.metric_log import MetricLog
@@ -113,7 +114,7 @@ def check(config, mesh):
 def check_corpus(config, name, streams, own=None):
   """Validates how a corpus is to be prepared. Raises InputError."""
   try:
-    configure(name, streams=streams, **_preparation(config, name, own))
+    load_builder(name).configure(streams=streams, **_preparation(config, name, own))
     if not config.data.manual_dir and corpora.find(name).twin is None:
       raise InputError(
         f'manual_dir: {name} has no synthetic twin; give the folder that holds it'

@@ -347,24 +347,25 @@ def _put(params, mesh):
 
 
 def cache_features(
-  task, params, corpus, trials, layout, batch_size, *, mesh, directory
+  backbone, params, corpus, trials, layout, batch_size, *, mesh, directory
 ):
-  """Runs the frozen encoder (a FrameFeatures) over clips laid evenly over trials.
+  """Runs a frozen backbone over clips laid evenly over trials.
 
   Each trial's tokens, float32 [clips * slots, D], become `<trial_id>.npy` in
   `directory`; files that are there stay, so that a killed run goes on.
   """
   missing = hosts.on_main(
     lambda: [
-      i for i, t in enumerate(trials) if not (directory / f'{t.trial_id}.npy').exists()
+      i
+      for i, t in enumerate(trials)
+      if 'video' in t.streams and not (directory / f'{t.trial_id}.npy').exists()
     ]
   )
   if not missing:
     return
   todo = [trials[i] for i in missing]
-  run = forward(task, mesh, 'features')
+  run = forward(FrameFeatures(backbone), mesh, 'features')
   rows = hosts.batch_rows(batch_size, mesh)
-  rate = corpus.metadata['frame_rate']
 
   def compute(clips):  # list of [frames, H, W, 3]
     padded = np.stack(clips + [clips[-1]] * (batch_size - len(clips)))
@@ -390,7 +391,7 @@ def cache_features(
         progress.update()
 
     for trial in todo:
-      numbers, _, _ = lay_clips(trial, rate, layout)
+      numbers, _, _ = lay_clips(trial.streams['video'], layout)
       frames = corpus.frames(trial, numbers.ravel())
       clips.extend(frames.reshape(*numbers.shape, *frames.shape[1:]))
       open_trials.append((trial, len(numbers)))

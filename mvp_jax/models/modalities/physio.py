@@ -40,33 +40,37 @@ class Physio(PhysioConfig):
 
   def inputs(self, corpus, windows, options, encoding=None):
     """values float32 [S, C], standardised, zero where invalid; valid bool [S]."""
-    trials = [window.trial for window in windows]
-    if trials and not any(trial.signals_valid.any() for trial in trials):
+    facts = corpus.metadata['streams'].get('signals')
+    series = [window.trial.streams.get('signals') for window in windows]
+    if not facts or not any(one is not None and one.valid.any() for one in series):
       raise InputError(
         'evaluation.models: no trial has signals; leave out fusion and physio'
       )
-    rate = corpus.metadata['signal_rate']
+    rate, channels = facts['rate'], len(facts['channels'])
+    nothing = np.zeros((0, channels), np.float32)
+    found = [
+      (nothing, nothing.astype(bool)) if one is None else (one.values, one.valid)
+      for one in series
+    ]
+    subjects = [window.trial.subject for window in windows]
     length = round(options.max_seconds * rate)
     moments = {}
     if self.standardise == 'subject':
-      for subject in {trial.subject for trial in trials}:
-        own = [trial for trial in trials if trial.subject == subject]
-        moments[subject] = signal_moments(
-          [trial.signals for trial in own], [trial.signals_valid for trial in own]
-        )
+      for subject in set(subjects):
+        own = [x for x, whose in zip(found, subjects, strict=True) if whose == subject]
+        moments[subject] = signal_moments(*zip(*own, strict=True))
     items = []
-    for window, trial in zip(windows, trials, strict=True):
-      good = trial.signals_valid.copy()
+    for window, (x, valid) in zip(windows, found, strict=True):
+      good = valid.copy()
       good[: round(window.start * rate)] = False
-      values = standardise(trial.signals, good, moments.get(trial.subject))[:length]
+      values = standardise(x, good, moments.get(window.trial.subject))[:length]
       valid = good.any(1)[:length]
       items.append({'values': pad(values, length), 'valid': pad(valid, length)})
     return Inputs(items)
 
   def network(self, metadata, encoding=None):
-    return PhysioNetwork(
-      self, len(metadata['channels'] or ()), float(metadata['signal_rate'] or 0)
-    )
+    facts = metadata['streams']['signals']
+    return PhysioNetwork(self, len(facts['channels']), float(facts['rate']))
 
 
 @dataclasses.dataclass(frozen=True)

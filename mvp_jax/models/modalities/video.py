@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from mvp_jax.data.clips import lay_clips
+from mvp_jax.data.trials import Frames
 from mvp_jax.data.windows import TOLERANCE
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers
@@ -19,6 +20,8 @@ from mvp_jax.models.modalities import Inputs, register
 from mvp_jax.models.modalities.physio import pad
 from mvp_jax.models.physio import masked_mean, time_positions
 
+# One frame of no face, in place of a video that is not there.
+_NOTHING = Frames(np.zeros(1, np.float32), np.zeros(1, bool), 0, 1.0)
 CENTRES = ('onset', 'recording', 'nothing')
 
 
@@ -73,15 +76,21 @@ class Video(Centred):
     items = []
     for window in windows:
       trial = window.trial
-      numbers, times, valid = lay_clips(
-        trial, corpus.metadata['frame_rate'], options.clips
-      )
+      video = trial.streams.get('video', _NOTHING)
+      numbers, times, valid = lay_clips(video, options.clips)
       fixed = {
         'valid': pad(valid & (times >= window.start), length),
         'times': pad(times, length),
         'reference': pad(self.reference(valid, times), length),
       }
-      if features:
+      if video is _NOTHING:  # this trial has none
+        shape = (
+          (length, encoding.backbone.feature_width)
+          if features
+          else (clips, options.clips.frames, *[corpus.metadata['frame_size']] * 2, 3)
+        )
+        items.append(functools.partial(_without, fixed, shape, bool(features)))
+      elif features:
         # Opened once, here: NumPy parses the headers with Python's `ast`, which in
         # Python 3.11 may fail when several threads do so.
         tokens = open_tokens(features, trial, len(valid))
@@ -119,6 +128,12 @@ def open_tokens(folder, trial, count):
 
 def _with_tokens(fixed, tokens, length):
   return {'tokens': pad(np.asarray(tokens, np.float32), length), **fixed}
+
+
+def _without(fixed, shape, encoded):
+  if encoded:
+    return {'tokens': np.zeros(shape, np.float32), **fixed}
+  return {'frames': np.zeros(shape, np.uint8), **fixed}
 
 
 def _with_frames(fixed, corpus, trial, numbers, clips):
