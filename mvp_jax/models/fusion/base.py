@@ -14,6 +14,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mvp_jax.models import layers
 
+Names = Sequence[str]  # of modalities, in order
+RandomKey = Key[Array, '']
 MakeBlock = Callable[..., layers.Block]  # (rngs, cross=False)
 
 
@@ -78,7 +80,7 @@ class Fusion(Protocol):
   def __init__(
     self,
     sizes: Sizes,
-    names: Sequence[str],
+    names: Names,
     block: MakeBlock,
     *,
     rngs: nnx.Rngs,
@@ -88,7 +90,7 @@ class Fusion(Protocol):
   def __call__(
     self,
     tokens: Mapping[str, Tokens],
-    key: Key[Array, ''] | None = None,
+    key: RandomKey | None = None,
     want_attention: bool = False,
   ) -> Fused:
     """Fuses the tokens of all of `names`.
@@ -104,7 +106,7 @@ class Fusion(Protocol):
 class Base(nnx.Module):
   """What all fusions here share: names, widths, and clean tokens in order."""
 
-  def __init__(self, names: Sequence[str], *widths: int):
+  def __init__(self, names: Names, *widths: int) -> None:
     self.names, self.widths = tuple(names), widths
 
   def take(self, tokens: Mapping[str, Tokens]) -> list[Tokens]:
@@ -162,7 +164,7 @@ def find(name: str) -> type[Fusion]:
 
 def make_fusion(
   sizes: Sizes,
-  names: Sequence[str],
+  names: Names,
   block: MakeBlock,
   *,
   rngs: nnx.Rngs,

@@ -3,6 +3,9 @@
 Shapes: B examples, N query tokens, M context tokens (keys), D width.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 
@@ -11,6 +14,8 @@ from mvp_jax.models.fusion.base import (
   Base,
   Fused,
   MakeBlock,
+  Names,
+  RandomKey,
   Sides,
   Sizes,
   Tokens,
@@ -37,7 +42,15 @@ class Cross(Base):
   with what the layers added to their mean.
   """
 
-  def __init__(self, sizes: Sizes, names, block: MakeBlock, *, rngs: nnx.Rngs, dtype):
+  def __init__(
+    self,
+    sizes: Sizes,
+    names: Names,
+    block: MakeBlock,
+    *,
+    rngs: nnx.Rngs,
+    dtype: jnp.dtype,
+  ) -> None:
     super().__init__(names, sizes.width)
     self.query, self.context = self._sides()
     self.stack = layers.Stack(
@@ -50,7 +63,12 @@ class Cross(Base):
     """The name of the query modality and those of the context."""
     return self.names[0], self.names[1:] or self.names
 
-  def __call__(self, tokens, key=None, want_attention=False) -> Fused:
+  def __call__(
+    self,
+    tokens: Mapping[str, Tokens],
+    key: RandomKey | None = None,
+    want_attention: bool = False,
+  ) -> Fused:
     """As `Fusion`. If asked for, `seen` has
 
     attention: float32 [depth, B, heads, N, M];
@@ -79,7 +97,7 @@ class Cross(Base):
         Tokens(context.x + added, context.valid & ~asked, context.times),
       ]
     )
-    seen = {}
+    seen: dict[str, Any] = {}
     if weights is not None:
       lengths = tuple(t.valid.shape[1] for t in several)
       seen = {
@@ -97,5 +115,5 @@ class Cross(Base):
 class CrossSwapped(Cross):
   """As `Cross`, but the last modality's tokens ask those of all before it."""
 
-  def _sides(self):
+  def _sides(self) -> tuple[str, tuple[str, ...]]:
     return self.names[-1], self.names[:-1] or self.names

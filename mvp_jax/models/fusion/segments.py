@@ -9,6 +9,7 @@ modalities.
 
 import functools
 import itertools
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +22,15 @@ from mvp_jax.models.fusion.base import (
   Base,
   Fused,
   MakeBlock,
+  Names,
+  RandomKey,
   Sizes,
   Tokens,
   register,
 )
 from mvp_jax.models.physio import masked_mean
 
+Mask = Bool[Array, 'B L']
 Segments = Float[Array, 'B L D']
 
 
@@ -40,14 +44,27 @@ class Segmented(Base):
   is what is pooled.
   """
 
-  def __init__(self, sizes: Sizes, names, block: MakeBlock, *, rngs: nnx.Rngs, dtype):
+  def __init__(
+    self,
+    sizes: Sizes,
+    names: Names,
+    block: MakeBlock,
+    *,
+    rngs: nnx.Rngs,
+    dtype: jnp.dtype,
+  ) -> None:
     super().__init__(names, sizes.width)
     self.segments = sizes.segments
     self.out = layers.linear(
       len(names) * sizes.width, sizes.width, rngs=rngs, dtype=dtype
     )
 
-  def __call__(self, tokens, key=None, want_attention=False) -> Fused:
+  def __call__(
+    self,
+    tokens: Mapping[str, Tokens],
+    key: RandomKey | None = None,
+    want_attention: bool = False,
+  ) -> Fused:
     """As `Fusion`, with nothing to look at."""
     taken = self.take(tokens)
     end = functools.reduce(jnp.maximum, [_last(t) for t in taken])
@@ -58,13 +75,11 @@ class Segmented(Base):
     sequence = Tokens(x, any_valid, end * centres[None])
     return Fused([masked_mean(x, any_valid)], sequence, {})
 
-  def attend(
-    self, x: tuple[Segments, ...], valid: tuple[Bool[Array, 'B L'], ...]
-  ) -> list[Segments]:
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
     """All modalities, attended; `valid` is where they have any token."""
     raise NotImplementedError
 
-  def _cut(self, tokens: Tokens, end: Float[Array, 'B 1']):
+  def _cut(self, tokens: Tokens, end: Float[Array, 'B 1']) -> tuple[Segments, Mask]:
     """Means of the segments [B, L, D], and bool [B, L]: those with a valid token."""
     place = (tokens.times / jnp.maximum(end, 1e-3) * self.segments).astype(jnp.int32)
     place = jnp.clip(place, 0, self.segments - 1)
@@ -87,13 +102,21 @@ class Vanilla(Segmented):
   mean over all others present is added; with none, nothing.
   """
 
-  def __init__(self, sizes: Sizes, names, block: MakeBlock, *, rngs: nnx.Rngs, dtype):
+  def __init__(
+    self,
+    sizes: Sizes,
+    names: Names,
+    block: MakeBlock,
+    *,
+    rngs: nnx.Rngs,
+    dtype: jnp.dtype,
+  ) -> None:
     super().__init__(sizes, names, block, rngs=rngs, dtype=dtype)
     self.correlations = nnx.List(
       _matrix(rngs, sizes.width, sizes.width) for _ in itertools.combinations(names, 2)
     )
 
-  def attend(self, x, valid):
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
     added = [jnp.zeros_like(segments) for segments in x]
     others = [jnp.zeros((len(x[0]), 1, 1), x[0].dtype) for _ in x]
     pairs = itertools.combinations(range(len(x)), 2)
@@ -122,7 +145,15 @@ class Joint(Segmented):
 
   hidden = 32
 
-  def __init__(self, sizes: Sizes, names, block: MakeBlock, *, rngs: nnx.Rngs, dtype):
+  def __init__(
+    self,
+    sizes: Sizes,
+    names: Names,
+    block: MakeBlock,
+    *,
+    rngs: nnx.Rngs,
+    dtype: jnp.dtype,
+  ) -> None:
     super().__init__(sizes, names, block, rngs=rngs, dtype=dtype)
     segments = sizes.segments
     self.weights = nnx.List(
@@ -135,10 +166,10 @@ class Joint(Segmented):
       for _ in names
     )
 
-  def attend(self, x, valid):
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
     joint = jnp.concatenate(x, axis=-1)
 
-    def attended(x, weights):
+    def attended(x: Segments, weights: nnx.Dict) -> Segments:
       w = {name: weight[...].astype(x.dtype) for name, weight in weights.items()}
       c = jnp.einsum('bld,lm,bme->bde', x, w['joint'], joint)
       c = jnp.tanh(c / joint.shape[-1] ** 0.5)
