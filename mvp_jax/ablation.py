@@ -19,7 +19,7 @@ from mvp_jax import experiment
 from mvp_jax.config import parse
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.ablation import Variant, write_ablation
-from mvp_jax.evaluation.names import BASELINES
+from mvp_jax.targets.binary import BASELINES
 from mvp_jax.training import hosts
 from mvp_jax.workdir import claim, in_use
 

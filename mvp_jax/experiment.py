@@ -295,8 +295,8 @@ def _train_together(run, model, folds, task, source):
       config, fold, seed, source.corpus, source.trials[number], model, score
     )
   ]
-  if model == 'fusion':
-    shown = cases.rows_of(cases.choose(rows))
+  if model == config.evaluation.models[0]:
+    shown = cases.rows_of(cases.choose(rows, stages.target(config), model))
     for (fold, seed), number in zip(runs, chosen, strict=True):
       wanted = [row for row in shown if (row.fold, row.seed) == (fold.fold, seed)]
       if wanted:
@@ -304,7 +304,9 @@ def _train_together(run, model, folds, task, source):
           _look(
             task,
             models.one(params, number),
-            source.select(fold.test, fold.cuts, scales.get(fold.fold, {}).get('video')),
+            source.select(
+              fold.test, fold.target, scales.get(fold.fold, {}).get('video')
+            ),
             wanted,
             run.mesh,
           )
@@ -318,7 +320,7 @@ def _labels(source, fold):
   nothing = np.zeros(len(source.options.targets), np.float32)
   return np.stack(
     [
-      fold.cuts.labels(trial) if i in here else nothing
+      fold.target.label(trial)[0] if i in here else nothing
       for i, trial in enumerate(source.trials)
     ]
   )
@@ -327,7 +329,7 @@ def _labels(source, fold):
 def _train_alone(run, model, fold, seed, task, source, encoder):
   """Trains one model end to end on one fold and predicts the fold's test trials."""
   config = run.config
-  sides = [source.select(getattr(fold, side), fold.cuts) for side in SIDES]
+  sides = [source.select(getattr(fold, side), fold.target) for side in SIDES]
   test = sides[-1]
   name = stages.run_name(config, fold, seed, model)
   params, scores = fit_and_score(
@@ -350,10 +352,16 @@ def _train_alone(run, model, fold, seed, task, source, encoder):
     for trial, score in zip(test.trials, scores, strict=True)
     for row in stages.rows(config, fold, seed, source.corpus, trial, model, score)
   ]
-  if model == 'fusion' and seed == config.seed:
+  if model == config.evaluation.models[0] and seed == config.seed:
     # The surest trials of all folds will be among the surest of each.
     run.attention.update(
-      _look(task, params, test, cases.rows_of(cases.choose(rows)), run.mesh)
+      _look(
+        task,
+        params,
+        test,
+        cases.rows_of(cases.choose(rows, stages.target(config), model)),
+        run.mesh,
+      )
     )
   return rows
 

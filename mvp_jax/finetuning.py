@@ -112,7 +112,7 @@ def _train_and_predict(
     config.regularisation,
   )
   train, _, test = sides = [
-    clips(corpus, select(trials, getattr(fold, side)), config.input, size, fold.cuts)
+    clips(corpus, select(trials, getattr(fold, side)), config.input, size, fold.target)
     for side, clips in zip(SIDES, (TrainingClips, LaidClips, LaidClips), strict=True)
   ]
   run_name = stages.run_name(config, fold, seed, _MODEL)

@@ -18,18 +18,14 @@ from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import Corpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
-from mvp_jax.evaluation.baselines import (
-  CLASSIC,
-  classic_baselines,
-  simple_baselines,
-)
 from mvp_jax.evaluation.handcrafted import feature_table
-from mvp_jax.evaluation.predictions import Prediction, write_predictions
+from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.report import write_report
-from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import write_json
 from mvp_jax.raw.prepare import read_account
 from mvp_jax.synthetic.twins import TWINS
+from mvp_jax.targets import Binary
+from mvp_jax.targets.binary_baselines import CLASSIC
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.sharding import check_batch
@@ -112,7 +108,9 @@ def check(config, mesh, video=True, action_units=False):
 
 def corpus(config, workdir, facts, video=True, action_units=False):
   """The prepared corpus, of the official files or of a twin: a Corpus."""
-  facts.update(dataset=config.dataset, threshold=config.input.threshold)
+  facts.update(dataset=config.dataset, target=target(config).describe())
+  if hasattr(config.evaluation, 'models'):
+    facts['models'] = list(config.evaluation.models)
   with timed('data', facts):
     found = prepared_corpus(config, config.dataset, facts, video, action_units)
     check_source(workdir, found.metadata['fingerprint'])
@@ -155,14 +153,13 @@ def split(config, corpus, workdir, facts, video=True):
     stimulus_folds=evaluation.stimulus_folds,
     validation=evaluation.validation_subjects,
     seed=config.seed,
-    targets=config.input.targets,
-    threshold=config.input.threshold,
+    target=target(config),
   )
   facts.update(
     protocol=evaluation.protocol, folds=[fold.describe(trials) for fold in folds]
   )
   for fold in folds:
-    audit.fitted(facts, fold, 'thresholds', fold.cuts.trials, fold.cuts.describe())
+    audit.fitted(facts, fold, 'thresholds', fold.target.trials, fold.target.describe())
   with timed('audit', facts):
     checks = audit.check_folds(
       folds,
@@ -227,7 +224,6 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   if said and hosts.is_main():
     print(said, flush=True)
   allowed = config.evaluation.allow_encoder_overlap
-  encoders.check_overlap(record, corpus, test_subjects, allowed)
   conclude(
     workdir, facts, [audit.check_encoder(record, corpus, test_subjects, allowed)]
   )
@@ -266,27 +262,14 @@ def run_name(config, fold, seed, model):
   return f'fold{fold.fold}/seed{seed}/{model}'
 
 
-def rows(config, fold, seed, corpus, trial, model, scores, ratings=None):
-  """Yields the Predictions of one trial; `scores` has one for each target.
+def target(config):
+  """What is predicted."""
+  return Binary(config.input.targets, config.input.threshold)
 
-  `ratings`, one for each target, are predicted; None = only classes are.
-  """
-  labels = fold.cuts.labels(trial)
-  for i, target in enumerate(config.input.targets):
-    yield Prediction(
-      dataset=corpus.name,
-      subject=trial.subject,
-      trial=trial.trial,
-      stimulus=str(trial.stimulus),
-      fold=fold.fold,
-      seed=seed,
-      model=model,
-      target=target,
-      rating=round(trial.ratings[target], 4),
-      label=int(labels[i]),
-      score=float(scores[i]),
-      predicted_rating=None if ratings is None else float(ratings[i]),
-    )
+
+def rows(config, fold, seed, corpus, trial, model, scores, ratings=None):
+  """The Predictions of one trial, see `predictions.told`."""
+  return told(target(config), fold, seed, corpus.name, trial, model, scores, ratings)
 
 
 def baselines(config, folds, corpus, trials, facts):
@@ -302,9 +285,8 @@ def baselines(config, folds, corpus, trials, facts):
     facts['handcrafted_features'] = names
     found = []
     for fold in folds:
-      said = simple_baselines(fold, trials)
+      said = target(config).baselines(fold, trials, features, groups, config.seed)
       if names:
-        said += classic_baselines(fold, trials, features, groups, config.seed)
         audit.fitted(facts, fold, 'handcrafted features', fold.train)
       found += [
         row
@@ -331,8 +313,7 @@ def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, tr
       max(2, min(len(folds), 10)),
       evaluation.validation_subjects,
       seed,
-      config.input.targets,
-      config.input.threshold,
+      target=target(config),
     )
     model = evaluation.models[0]
     rows = leak_meter.of_predictions(leak_meter.HONEST, predictions, (model, *CLASSIC))
@@ -367,10 +348,11 @@ def _finish(config, workdir, predictions, facts, corpus, attention):
   )
   write_json(workdir / 'run.json', facts)
   audit.stop_if_failed(facts['audit'])
-  write_predictions(workdir / 'predictions.csv', predictions)
-  cases.write(workdir / cases.FOLDER, corpus, predictions, attention)
-  write_report(workdir)
-  print(summary_table(predictions, facts.get('ceiling')))
+  wanted = target(config)
+  write_predictions(workdir / file_name(wanted), predictions, wanted)
+  chosen = cases.choose(predictions, wanted, (facts.get('models') or [None])[0])
+  cases.write(workdir / cases.FOLDER, corpus, chosen, attention)
+  print(write_report(workdir).summary)
   if 'leak_meter' in facts:
     print(leak_meter.table(facts['leak_meter']))
   print('seconds: ' + ', '.join(f'{k} {v:.0f}' for k, v in facts['seconds'].items()))

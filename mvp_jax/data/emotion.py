@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from mvp_jax.data.clips import ClipLayout, lay_clips
-from mvp_jax.data.labels import check_ratings, check_threshold, fixed_cuts
 from mvp_jax.errors import InputError
+from mvp_jax.targets import Binary
 
 _TOLERANCE = 0.5  # seconds; a recording may end a little late
 _STANDARDISE = ('trial', 'subject')
@@ -19,7 +19,7 @@ class EmotionInput:
   """How a trial becomes an example."""
 
   targets: tuple[str, ...] = ('valence', 'arousal')
-  # A rating above it is "high": a number, 'median' or 'subject_median'; see `labels`.
+  # A rating above it is "high": a number, 'median' or 'subject_median'
   threshold: float | str = 5.0
   max_seconds: float = 60.0  # sequences are padded to it
   last_seconds: float = 0.0  # of each trial are used, the end of it; 0 = all
@@ -31,7 +31,7 @@ class EmotionInput:
   au_rate: float = 4.0  # tokens a second of action units
 
   def __post_init__(self):
-    check_threshold(self.threshold)
+    Binary(self.targets, self.threshold)
     if not self.last_seconds >= 0:
       raise InputError(f'last_seconds is {self.last_seconds}, must be at least 0')
     if not 0 < self.au_rate <= 60:
@@ -118,7 +118,7 @@ class EmotionTrials:
       'au' = action units.
     features: folder of cached video tokens, `<trial_id>.npy`; None = read frames.
     scale: float32 [D], by which they are divided (`pooled_scale`); None = as they are.
-    cuts: labels.Cuts; None = of the threshold if it is a number, else no labels.
+    cuts: Thresholds; None = of the threshold if it is a number, else no labels.
   """
 
   def __init__(
@@ -135,7 +135,8 @@ class EmotionTrials:
     self.corpus, self.trials, self.options = corpus, trials, options
     self.video_backbone = video_backbone
     self.modalities, self.features, self.scale = modalities, features, scale
-    self.cuts = cuts or fixed_cuts(options.targets, options.threshold)
+    target = Binary(options.targets, options.threshold)
+    self.cuts = cuts or target.fixed()
     # Opened once, here: NumPy parses the headers with Python's `ast`, which in
     # Python 3.11 may fail when several threads do so.
     self._tokens = (
@@ -149,7 +150,7 @@ class EmotionTrials:
       raise InputError(
         'evaluation.models: no trial has signals; leave out fusion and physio'
       )
-    check_ratings(trials, options.targets)
+    target.check(trials)
     self._begins = []  # seconds at which the part in use begins
     for trial in trials:
       units = trial.action_units
@@ -222,7 +223,7 @@ class EmotionTrials:
     trial = self.trials[index]
     example = {'weight': np.float32(1), 'trial': np.int32(index)}
     if self.cuts:
-      example['label'] = self.cuts.labels(trial)
+      example['label'] = self.cuts.label(trial)[0]
     if 'physio' in self.modalities:
       example |= self._signals[index]
     if self._units is not None:

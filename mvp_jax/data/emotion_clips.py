@@ -6,7 +6,7 @@ import numpy as np
 
 from mvp_jax.data.augment import AugmentConfig, augment, three_crops
 from mvp_jax.data.clips import ClipLayout, clip_frames
-from mvp_jax.data.labels import check_ratings, check_threshold, fixed_cuts
+from mvp_jax.targets import Binary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,7 @@ class ClipInput:
   """How a trial becomes labelled clips."""
 
   targets: tuple[str, ...] = ('valence', 'arousal')
-  threshold: float | str = 5.0  # a rating above it is "high"; see `labels`
+  threshold: float | str = 5.0  # a rating above it is "high"; see `targets.binary`
   clips: ClipLayout = ClipLayout()  # its spacing plays no part
   clips_per_trial: int = 8  # an epoch
   views: int = 2  # of each clip read in training, each augmented for itself
@@ -22,7 +22,7 @@ class ClipInput:
   augment: AugmentConfig = AugmentConfig()
 
   def __post_init__(self):
-    check_threshold(self.threshold)
+    Binary(self.targets, self.threshold)
     for name in ('clips_per_trial', 'views', 'test_clips'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least 1')
@@ -33,9 +33,10 @@ def _labels(trials, options, cuts):
 
   Raises InputError for a missing rating.
   """
-  check_ratings(trials, options.targets)
-  cuts = cuts or fixed_cuts(options.targets, options.threshold)
-  return [cuts.labels(trial) for trial in trials] if cuts else None
+  target = Binary(options.targets, options.threshold)
+  target.check(trials)
+  cuts = cuts or target.fixed()
+  return [cuts.label(trial)[0] for trial in trials] if cuts else None
 
 
 class TrainingClips:
@@ -49,7 +50,7 @@ class TrainingClips:
     trials: list of Trial.
     options: ClipInput.
     size: pixels, of the clips.
-    cuts: labels.Cuts; None = of the threshold if it is a number, else no labels.
+    cuts: Thresholds; None = of the threshold if it is a number, else no labels.
   """
 
   def __init__(self, corpus, trials, options, size, cuts=None):
