@@ -6,7 +6,7 @@ import secrets
 
 
 @contextlib.contextmanager
-def whole(path):
+def atomic_write(path):
   """Gives a temporary path to write to, which becomes `path` on success.
 
   A reader sees the old file or all of the new one, also if the writer is
@@ -24,5 +24,5 @@ def whole(path):
 
 def write_json(path, value):
   """Writes a JSON file, whole."""
-  with whole(path) as part:
+  with atomic_write(path) as part:
     part.write_text(json.dumps(value, indent=2) + '\n')

@@ -16,7 +16,7 @@ def available():
   return os.cpu_count() or 1
 
 
-def spread(function, items, workers=None):
+def parallel_map(function, items, workers=None):
   """Calls `function(*item)` for each item, and yields results as they come.
 
   Args:

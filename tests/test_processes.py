@@ -8,32 +8,32 @@ import time
 
 import pytest
 
-from mvp_jax.processes import spread
+from mvp_jax.processes import parallel_map
 
 
 @pytest.mark.parametrize('workers', (1, 2))
 def test_each_result_comes_with_the_number_of_its_item(workers):
   items = [(2, i) for i in range(7)]
-  assert dict(spread(pow, items, workers)) == {i: 2**i for i in range(7)}
+  assert dict(parallel_map(pow, items, workers)) == {i: 2**i for i in range(7)}
 
 
 @pytest.mark.parametrize('workers', (1, 2))
 def test_what_the_function_raises_is_raised(workers):
   with pytest.raises(ZeroDivisionError):
-    dict(spread(divmod, [(1, 1), (1, 0)], workers))
+    dict(parallel_map(divmod, [(1, 1), (1, 0)], workers))
 
 
 def test_a_process_that_dies_is_told_of():
   with pytest.raises(RuntimeError, match='a worker process died'):
-    dict(spread(os._exit, [(1,), (1,)], 2))
+    dict(parallel_map(os._exit, [(1,), (1,)], 2))
 
 
 def test_nothing_is_left_when_the_one_that_started_it_is_killed(tmp_path):
   folder = str(tmp_path)
   code = (
-    'from mvp_jax.processes import spread; '
+    'from mvp_jax.processes import parallel_map; '
     'from tests.test_processes import wait; '
-    f'list(spread(wait, [({folder!r},)] * 2, 2))'
+    f'list(parallel_map(wait, [({folder!r},)] * 2, 2))'
   )
   with subprocess.Popen([sys.executable, '-c', code]) as process:
     while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:

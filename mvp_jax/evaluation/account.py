@@ -26,7 +26,7 @@ from mvp_jax.evaluation.document import (
   Table,
   to_html,
 )
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 from mvp_jax.raw.channels import GOOD
 from mvp_jax.raw.losses import LOSS_CODES
 from mvp_jax.raw.prepare import read_account
@@ -67,7 +67,7 @@ def write_page(corpus, path):
     *_subjects(rows, channels, flagged),
     *_trials(corpus, rows, channels, flagged),
   ]
-  with whole(Path(path)) as part:
+  with atomic_write(Path(path)) as part:
     part.write_text(
       to_html(f'{corpus.name.upper()}: what went in, what came out', blocks), 'utf-8'
     )

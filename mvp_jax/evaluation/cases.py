@@ -15,7 +15,7 @@ import numpy as np
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.predictions import Prediction
 from mvp_jax.evaluation.results import in_order
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 
 FOLDER = 'cases'
 RULE = (
@@ -111,7 +111,7 @@ def write(folder, corpus, chosen, attention):
   for row in rows_of(chosen):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
-    with whole(path(folder, row)) as part:
+    with atomic_write(path(folder, row)) as part:
       np.savez_compressed(
         part,
         **_shown(corpus, trial),

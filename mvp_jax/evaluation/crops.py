@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.figures import STYLE, blank, short
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 
 FILE = 'crops.npz'
 _PERSONS = 8
@@ -46,7 +46,7 @@ def write(path, corpus):
     )
     for trial, n in zip(trials, middle, strict=True)
   ]
-  with whole(path) as part:
+  with atomic_write(path) as part:
     np.savez_compressed(
       part,
       trial_ids=np.array([trial.trial_id for trial in trials]),

@@ -3,8 +3,8 @@
 import numpy as np
 
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole
-from mvp_jax.processes import spread
+from mvp_jax.files import atomic_write
+from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.raw.features import au_features, trial_features
 from mvp_jax.training import hosts
@@ -51,7 +51,7 @@ def _write(path, corpus, workers):
   )
   names = list(dict.fromkeys(name for row in rows for name in row))
   values = np.array([[row.get(name, np.nan) for name in names] for row in rows])
-  with whole(path) as part:
+  with atomic_write(path) as part:
     np.savez(
       part,
       values=values.reshape(len(rows), len(names)),
@@ -73,7 +73,7 @@ def features_of(pieces, rate, channels, workers=None, what='features'):
   tasks = [(*piece, rate, channels) for piece in pieces]
   with Progress(len(tasks), what, 'trial', 0, hosts.console()) as progress:
     rows = [None] * len(tasks)
-    for i, row in spread(_features, tasks, 1 if len(tasks) < _FEW else workers):
+    for i, row in parallel_map(_features, tasks, 1 if len(tasks) < _FEW else workers):
       rows[i] = row
       progress.update()
     return rows

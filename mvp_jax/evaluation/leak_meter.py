@@ -15,7 +15,7 @@ import numpy as np
 
 from mvp_jax.evaluation.handcrafted import features_of
 from mvp_jax.evaluation.summary import aligned
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 from mvp_jax.targets.binary_baselines import classic_baselines, classify
 from mvp_jax.targets.binary_scores import count_scores, decide
 
@@ -208,7 +208,7 @@ def table(found):
 def write(path, rows):
   """Writes leak_meter.csv: its columns are not those of predictions.csv."""
   names = [field.name for field in dataclasses.fields(Told)]
-  with whole(path) as part, part.open('w', newline='') as file:
+  with atomic_write(path) as part, part.open('w', newline='') as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(names)
     writer.writerows(dataclasses.astuple(row) for row in rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 from mvp_jax.targets import Binary, Target
 from mvp_jax.targets.binary_baselines import CLASS_PRIOR
 
@@ -190,7 +190,7 @@ def write_predictions(path: Path, predictions: Iterable, target: Target | None =
         writer.writerow([*key, *moment])
     else:
       writer.writerow([_plain(name, getattr(row, name)) for name in columns])
-  with whole(path) as part:
+  with atomic_write(path) as part:
     part.write_text(text.getvalue(), 'utf-8', newline='')
 
 

@@ -23,7 +23,7 @@ from mvp_jax.evaluation.document import (
 )
 from mvp_jax.evaluation.results import TargetResult, evaluate
 from mvp_jax.evaluation.summary import summary_table
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 
 _FIGURES, _TABLES = 'figures', 'tables'
 
@@ -96,12 +96,12 @@ def write_report(workdir: Path) -> Report:
 def save(workdir, title, blocks):
   """Writes blocks as report.html, report.md and figures/; returns the first."""
   for picture in pictures(blocks):
-    with whole(workdir / _FIGURES / f'{picture.name}.png') as part:
+    with atomic_write(workdir / _FIGURES / f'{picture.name}.png') as part:
       part.write_bytes(picture.png)
-  with whole(workdir / 'report.md') as part:
+  with atomic_write(workdir / 'report.md') as part:
     part.write_text(to_markdown(title, blocks, _FIGURES), 'utf-8')
   path = workdir / 'report.html'
-  with whole(path) as part:
+  with atomic_write(path) as part:
     part.write_text(to_html(title, blocks), 'utf-8')
   return path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mvp_jax.evaluation.statistics import Difference, Estimate
 from mvp_jax.evaluation.summary import shown
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 
 _TEX = str.maketrans(
   {
@@ -47,7 +47,7 @@ def write_table(
     ('.csv', to_csv(header, rows)),
     ('.tex', to_latex(header, rows)),
   ):
-    with whole(Path(folder) / f'{name}{suffix}') as part:
+    with atomic_write(Path(folder) / f'{name}{suffix}') as part:
       part.write_text(content, 'utf-8', newline='')
 
 

@@ -7,10 +7,13 @@ Pallas kernel for TPU. All give the same to rounding, gradients included.
 Shapes: B batch, H heads, N queries, M keys, K = width of a head.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as splash_ops
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float
 
 from mvp_jax.models.partition import BATCH_AXES, TENSOR_AXIS, current_mesh
 
@@ -19,26 +22,29 @@ _LANES = 128  # of a TPU: sequences and heads are padded to multiples of it
 _SPLASH_KEYS = 512  # shorter sequences gain nothing from the kernel
 
 
-def attend(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM=None, how=None):
+def attend(
+  query: Float[Array, 'B H N K'],
+  key: Float[Array, 'B H M K'],
+  value: Float[Array, 'B H M K'],
+  valid: Bool[Array, 'B M'] | None = None,
+  how: str | None = None,
+) -> Float[Array, 'B H N K']:
   """Softmax attention; a query whose keys are all invalid gets zeros.
 
   Args:
-    query_BxHxNxK, key_BxHxMxK, value_BxHxMxK: of one dtype.
-    valid_BxM: bool, which keys may be attended to; None = all.
-    how: 'plain', 'cudnn', 'splash'; None = what suits the backend.
-
-  Returns:
-    [B, H, N, K], in the dtype of the values.
+    query, key, value: of one dtype, which is also that of the output.
+    valid: which keys may be attended to; None for all.
+    how: 'plain', 'cudnn', 'splash'; None for what suits the backend.
   """
-  how = how or _choose(query_BxHxNxK, key_BxHxMxK)
+  how = how or _choose(query, key)
   if how == 'cudnn':
-    return _cudnn(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM)
+    return _cudnn(query, key, value, valid)
   if how == 'splash':
-    return _splash(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM)
-  return plain(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM)[0]
+    return _splash(query, key, value, valid)
+  return plain(query, key, value, valid)[0]
 
 
-def _choose(query, key):
+def _choose(query: Float[Array, 'B H N K'], key: Float[Array, 'B H M K']) -> str:
   backend, width = jax.default_backend(), query.shape[-1]
   if (
     backend == 'gpu'
@@ -52,47 +58,66 @@ def _choose(query, key):
   return 'plain'
 
 
-def plain(query_BxHxNxK, key_BxHxMxK, value_BxHxMxK, valid_BxM=None):
-  """As `attend`; returns the output and the weights, float32 [B, H, N, M].
+def plain(
+  query: Float[Array, 'B H N K'],
+  key: Float[Array, 'B H M K'],
+  value: Float[Array, 'B H M K'],
+  valid: Bool[Array, 'B M'] | None = None,
+) -> tuple[Float[Array, 'B H N K'], Float[Array, 'B H N M']]:
+  """As `attend`; returns the output and the weights in float32.
 
   The division by the sum comes after the product with the values: fewer
   operations, and on CPU markedly faster than normalising the scores.
   """
-  scale = query_BxHxNxK.shape[-1] ** -0.5
+  scale = query.shape[-1] ** -0.5
   scores = jnp.einsum(
     'bhnk,bhmk->bhnm',
-    query_BxHxNxK * scale,
-    key_BxHxMxK,
+    query * scale,
+    key,
     preferred_element_type=jnp.float32,
   )
-  if valid_BxM is not None:
-    scores = jnp.where(valid_BxM[:, None, None, :], scores, -1e30)
+  if valid is not None:
+    scores = jnp.where(valid[:, None, None, :], scores, -1e30)
   scores = scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True))
   weights = jnp.exp(scores)
-  if valid_BxM is not None:
-    weights = jnp.where(valid_BxM[:, None, None, :], weights, 0)
+  if valid is not None:
+    weights = jnp.where(valid[:, None, None, :], weights, 0)
   total = weights.sum(-1, keepdims=True)
   total = jnp.where(total > 0, total, 1)
   out = jnp.einsum(
     'bhnm,bhmk->bhnk',
-    weights.astype(value_BxHxMxK.dtype),
-    value_BxHxMxK,
+    weights.astype(value.dtype),
+    value,
     preferred_element_type=jnp.float32,
   )
-  return (out / total).astype(value_BxHxMxK.dtype), weights / total
+  return (out / total).astype(value.dtype), weights / total
 
 
-def _cudnn(query, key, value, valid, implementation='cudnn'):
+def _cudnn(
+  query: Float[Array, 'B H N K'],
+  key: Float[Array, 'B H M K'],
+  value: Float[Array, 'B H M K'],
+  valid: Bool[Array, 'B M'] | None,
+  implementation: Literal['xla', 'cudnn'] = 'cudnn',
+) -> Float[Array, 'B H N K']:
   mask = None if valid is None else valid[:, None, None, :]
   out = jax.nn.dot_product_attention(  # it wants [B, N, H, K]
-    *(x.swapaxes(1, 2) for x in (query, key, value)),
+    query.swapaxes(1, 2),
+    key.swapaxes(1, 2),
+    value.swapaxes(1, 2),
     mask=mask,
     implementation=implementation,
   )
   return _zero_if_none_valid(out.swapaxes(1, 2), valid)
 
 
-def _splash(query, key, value, valid, interpret=False):
+def _splash(
+  query: Float[Array, 'B H N K'],
+  key: Float[Array, 'B H M K'],
+  value: Float[Array, 'B H M K'],
+  valid: Bool[Array, 'B M'] | None,
+  interpret: bool = False,
+) -> Float[Array, 'B H N K']:
   width = query.shape[-1]
   query, queries = _pad(query * width**-0.5), query.shape[2]
   key, keys = _pad(key), key.shape[2]
@@ -101,7 +126,7 @@ def _splash(query, key, value, valid, interpret=False):
     valid = jnp.ones((query.shape[0], keys), bool)
   hidden = jnp.pad(~valid, ((0, 0), (0, key.shape[2] - keys)), constant_values=True)
 
-  def run(query, key, value, hidden):
+  def run(query: Array, key: Array, value: Array, hidden: Array) -> Array:
     heads = query.shape[1]
     mask = splash_ops.splash_attention_mask.MultiHeadMask(
       [splash_ops.splash_attention_mask.FullMask((query.shape[2], key.shape[2]))]
@@ -141,19 +166,21 @@ def _splash(query, key, value, valid, interpret=False):
   return _zero_if_none_valid(out, valid)
 
 
-def _pad(x):
+def _pad(x: Float[Array, 'B H N K']) -> Float[Array, 'B H N_padded K_padded']:
   """Zeros at the end of the sequence and of the heads' width."""
   return jnp.pad(
     x, ((0, 0), (0, 0), (0, -x.shape[2] % _LANES), (0, -x.shape[3] % _LANES))
   )
 
 
-def _block(length):
+def _block(length: int) -> int:
   """The largest tile of at most 512 that divides a padded length."""
   return max(b for b in range(_LANES, 513, _LANES) if length % b == 0)
 
 
-def _zero_if_none_valid(out, valid):
+def _zero_if_none_valid(
+  out: Float[Array, 'B H N K'], valid: Bool[Array, 'B M'] | None
+) -> Float[Array, 'B H N K']:
   if valid is None:
     return out
   return jnp.where(valid.any(1)[:, None, None, None], out, 0).astype(out.dtype)

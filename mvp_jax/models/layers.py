@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 
 from mvp_jax.models.attention import attend, plain
 from mvp_jax.models.partition import current_mesh, split_batch
@@ -37,24 +39,33 @@ class Linear(nnx.Linear):
   that of [B * N, D] times [D, E].
   """
 
-  def __call__(self, x):
+  def __call__(  # type: ignore[override]
+    self, x: Float[Array, '... D']
+  ) -> Float[Array, '... E']:
     rows = super().__call__(x.reshape(-1, x.shape[-1]))
     return rows.reshape(*x.shape[:-1], rows.shape[-1])
 
 
-def linear(inputs, outputs, *, rngs, dtype, use_bias=True):
+def linear(
+  inputs: int,
+  outputs: int,
+  *,
+  rngs: nnx.Rngs,
+  dtype: DTypeLike,
+  use_bias: bool = True,
+) -> Linear:
   """A dense layer with Xavier-uniform weights, as the reference VideoMAE."""
   return Linear(
     inputs, outputs, use_bias=use_bias, kernel_init=_xavier, dtype=dtype, rngs=rngs
   )
 
 
-def layer_norm(width, *, rngs, dtype):
+def layer_norm(width: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.LayerNorm:
   return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
 
 
 @jax.checkpoint
-def gelu(x):
+def gelu(x: Float[Array, '...']) -> Float[Array, '...']:
   """Exact GELU, which keeps its input alone for the backward pass.
 
   Left to itself it keeps the error function and its derivative too: with its input
@@ -63,7 +74,9 @@ def gelu(x):
   return nnx.gelu(x, approximate=False)
 
 
-def dropout(x, rate, key):
+def dropout(
+  x: Float[Array, '...'], rate: float, key: PRNGKeyArray | None
+) -> Float[Array, '...']:
   """Zeroes elements with probability `rate`; `key=None` leaves x as it is."""
   if key is None or rate == 0:
     return x
@@ -71,11 +84,13 @@ def dropout(x, rate, key):
   return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
-def drop_path(x, rate, key):
+def drop_path(
+  x: Float[Array, 'B ...'], rate: ArrayLike, key: PRNGKeyArray | None
+) -> Float[Array, 'B ...']:
   """Zeroes whole examples of a residual branch (stochastic depth).
 
   Args:
-    x: [B, ...].
+    x: the branch.
     rate: probability, a number or a scalar array (it differs between layers).
     key: random key, or None for none of it.
   """
@@ -85,15 +100,14 @@ def drop_path(x, rate, key):
   return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
-def sincos_1d(positions, width):
+def sincos_1d(
+  positions: Num[ArrayLike, '...'], width: int
+) -> Float[Array, '... {width}']:
   """Fixed positions as in VideoMAE: sin on even, cos on odd columns.
 
   Args:
-    positions: [...] numbers, not necessarily integers.
+    positions: not necessarily integers.
     width: even number of columns.
-
-  Returns:
-    float32 [..., width].
   """
   positions = jnp.asarray(positions, jnp.float32)[..., None]
   angles = positions / 10000 ** (np.arange(0, width, 2, dtype=np.float64) / width)
@@ -104,7 +118,7 @@ def sincos_1d(positions, width):
 class Attention(nnx.Module):
   """Multi-head attention, learnt biases on query and value, none on key."""
 
-  def __init__(self, width, heads, *, rngs, dtype):
+  def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
     if width % heads:
       raise ValueError(f'width {width} is not a multiple of {heads} heads')
     self.heads = heads
@@ -113,20 +127,26 @@ class Attention(nnx.Module):
     self.value = linear(width, width, rngs=rngs, dtype=dtype)
     self.out = linear(width, width, rngs=rngs, dtype=dtype)
 
-  def __call__(self, x_BxNxD, context_BxMxD, valid_BxM=None, want_weights=False):
-    """Returns [B, N, D] and, if asked for, the weights [B, H, N, M], else None."""
+  def __call__(
+    self,
+    x: Float[Array, 'B N D'],
+    context: Float[Array, 'B M D'],
+    valid: Bool[Array, 'B M'] | None = None,
+    want_weights: bool = False,
+  ) -> tuple[Float[Array, 'B N D'], Float[Array, 'B H N M'] | None]:
+    """Returns the output and, if asked for, the attention weights."""
 
-    def split(y):
+    def split(y: Float[Array, 'B N D']) -> Float[Array, 'B H N K']:
       return y.reshape(*y.shape[:2], self.heads, -1).swapaxes(1, 2)
 
     inputs = (
-      split(self.query(x_BxNxD)),
-      split(self.key(context_BxMxD)),
-      split(self.value(context_BxMxD)),
-      valid_BxM,
+      split(self.query(x)),
+      split(self.key(context)),
+      split(self.value(context)),
+      valid,
     )
     y, weights = plain(*inputs) if want_weights else (attend(*inputs), None)
-    return self.out(y.swapaxes(1, 2).reshape(x_BxNxD.shape)), weights
+    return self.out(y.swapaxes(1, 2).reshape(x.shape)), weights
 
 
 class Block(nnx.Module):
@@ -136,7 +156,17 @@ class Block(nnx.Module):
   context (cross-attention).
   """
 
-  def __init__(self, width, heads, mlp_width, *, rngs, dtype, dropout=0.0, cross=False):
+  def __init__(
+    self,
+    width: int,
+    heads: int,
+    mlp_width: int,
+    *,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    dropout: float = 0.0,
+    cross: bool = False,
+  ):
     self.dropout = dropout
     self.norm1 = layer_norm(width, rngs=rngs, dtype=dtype)
     self.norm_context = layer_norm(width, rngs=rngs, dtype=dtype) if cross else None
@@ -146,23 +176,32 @@ class Block(nnx.Module):
     self.down = linear(mlp_width, width, rngs=rngs, dtype=dtype)
 
   def __call__(
-    self, x, context=None, valid=None, drop_path_rate=0.0, key=None, want_weights=False
-  ):
-    """Returns [B, N, D] and the attention weights [B, H, N, M] or None.
+    self,
+    x: Float[Array, 'B N D'],
+    context: Float[Array, 'B M D'] | None = None,
+    valid: Bool[Array, 'B M'] | None = None,
+    drop_path_rate: ArrayLike = 0.0,
+    key: PRNGKeyArray | None = None,
+    want_weights: bool = False,
+  ) -> tuple[Float[Array, 'B N D'], Float[Array, 'B H N M'] | None]:
+    """Returns the output and the attention weights, or None in their place.
 
     Args:
-      x: [B, N, D].
-      context: [B, M, D], or None to attend to x.
-      valid: bool [B, M], which keys may be attended to.
+      x: tokens.
+      context: what they attend to; None for x itself.
+      valid: which keys may be attended to; None for all.
       drop_path_rate: probability to skip a branch, see `drop_path`.
       key: random key, or None for no dropout.
       want_weights: whether to return the attention weights.
     """
     keys = (None,) * 4 if key is None else jax.random.split(key, 4)
     y = self.norm1(x)
-    y, weights = self.attention(
-      y, y if context is None else self.norm_context(context), valid, want_weights
-    )
+    if context is None:
+      context = y
+    else:
+      assert self.norm_context is not None, 'a block made without cross=True'
+      context = self.norm_context(context)
+    y, weights = self.attention(y, context, valid, want_weights)
     x = x + drop_path(dropout(y, self.dropout, keys[0]), drop_path_rate, keys[1])
     y = self.down(gelu(self.up(self.norm2(x))))
     x = x + drop_path(dropout(y, self.dropout, keys[2]), drop_path_rate, keys[3])
@@ -180,11 +219,11 @@ class Stack(nnx.Module):
   def __init__(
     self,
     make_block: Callable[[nnx.Rngs], Block],
-    depth,
+    depth: int,
     *,
-    rngs,
-    drop_path=0.0,
-    remat='none',
+    rngs: nnx.Rngs,
+    drop_path: float = 0.0,
+    remat: str = 'none',
   ):
     if remat not in REMAT:
       raise ValueError(f'remat: one of {", ".join(REMAT)}; it is {remat!r}')
@@ -192,13 +231,20 @@ class Stack(nnx.Module):
     if depth:
       self.blocks = jax.vmap(make_block)(rngs.split(depth))
 
-  def __call__(self, x, context=None, valid=None, key=None, want_weights=False):
-    """As `Block`; the weights come as [depth, B, H, N, M] if asked for."""
+  def __call__(
+    self,
+    x: Float[Array, 'B N D'],
+    context: Float[Array, 'B M D'] | None = None,
+    valid: Bool[Array, 'B M'] | None = None,
+    key: PRNGKeyArray | None = None,
+    want_weights: bool = False,
+  ) -> tuple[Float[Array, 'B N D'], Float[Array, 'depth B H N M'] | None]:
+    """As `Block`; the weights of all blocks, if asked for."""
     if not self.depth:
       return x, None
     graph, params = nnx.split(self.blocks)
 
-    def run(x, layer):
+    def run(x: Array, layer: tuple) -> tuple[Array, Array | None]:
       params, rate, key = layer
       return nnx.merge(graph, params)(x, context, valid, rate, key, want_weights)
 

@@ -4,26 +4,29 @@ The step puts the mesh in force (`use_mesh`) while it traces the model; where
 parameters live is said in `training.sharding`.
 """
 
+from contextlib import AbstractContextManager
+
 import jax
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Shaped
 
 BATCH_AXES = ('data', 'fsdp')  # of the mesh, which split the batch
 TENSOR_AXIS = 'tensor'  # splits heads and the inner dimension of the MLP
 
 
-def use_mesh(mesh):
+def use_mesh(mesh: jax.sharding.Mesh) -> AbstractContextManager:
   """A context manager for tracing: activations are laid out over this mesh."""
   return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
-def current_mesh():
+def current_mesh() -> jax.sharding.AbstractMesh | None:
   """The abstract mesh in force, or None, also where each device works by itself."""
   mesh = jax.sharding.get_abstract_mesh()
   return None if mesh.empty or mesh.manual_axes else mesh
 
 
-def split_batch(x):
-  """Pins an activation [B, ...] to be split over the batch and nothing else.
+def split_batch(x: Shaped[Array, 'B ...']) -> Shaped[Array, 'B ...']:
+  """Pins an activation to be split over the batch and nothing else.
 
   Left to itself the partitioner may prefer to split activations like parameters,
   and moves them for nothing.

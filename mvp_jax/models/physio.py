@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from mvp_jax.models import layers
 
@@ -30,15 +32,15 @@ class PhysioConfig:
   mlp_width: int = 1024
   dropout: float = 0.1
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not len(self.widths) == len(self.kernels) == len(self.strides):
       raise ValueError('physio widths, kernels and strides differ in number')
     if any(k % s for k, s in zip(self.kernels, self.strides, strict=True)):
       raise ValueError('each physio kernel must be a multiple of its stride')
 
   @property
-  def stride(self):
-    """Samples a token."""
+  def stride(self) -> int:
+    """Samples per token."""
     return math.prod(self.strides)
 
 
@@ -50,28 +52,39 @@ class Conv(nnx.Module):
   faster than that of a convolution.
   """
 
-  def __init__(self, inputs, outputs, kernel, stride, *, rngs, dtype):
+  def __init__(
+    self,
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int,
+    *,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+  ):
     self.kernel, self.stride = kernel, stride
     self.weight = layers.linear(kernel * inputs, outputs, rngs=rngs, dtype=dtype)
     self.norm = layers.layer_norm(outputs, rngs=rngs, dtype=dtype)
 
-  def __call__(self, x_BxSxC, valid_BxS):
-    """Returns [B, S / stride, D] and its validity: any valid sample in its span.
+  def __call__(
+    self, x: Float[Array, 'B S C'], valid: Bool[Array, 'B S']
+  ) -> tuple[Float[Array, 'B N D'], Bool[Array, 'B N']]:
+    """Returns N = ceil(S / stride) tokens; one is valid if any sample in its span is.
 
     Invalid places are zero on the way in and out, as if nothing were there.
     """
-    batch, samples, channels = x_BxSxC.shape
+    batch, samples, channels = x.shape
     count = -(-samples // self.stride)
     tail = count * self.stride - samples
     before = (self.kernel - self.stride) // 2
     after = self.kernel - self.stride - before
-    x = jnp.where(valid_BxS[..., None], x_BxSxC, 0)
+    x = jnp.where(valid[..., None], x, 0)
     x = jnp.pad(x, ((0, 0), (before, after + tail), (0, 0)))
     x = x.reshape(batch, -1, self.stride * channels)
     x = jnp.concatenate(
       [x[:, i : i + count] for i in range(self.kernel // self.stride)], axis=-1
     )
-    valid = jnp.pad(valid_BxS, ((0, 0), (0, tail)))
+    valid = jnp.pad(valid, ((0, 0), (0, tail)))
     valid = valid.reshape(batch, count, self.stride).any(-1)
     x = nnx.gelu(self.norm(self.weight(x)), approximate=False)
     return jnp.where(valid[..., None], x, 0), valid
@@ -80,7 +93,16 @@ class Conv(nnx.Module):
 class PhysioTransformer(nnx.Module):
   """Raw signals in, one token for each half second or so out."""
 
-  def __init__(self, config, channels, rate, *, rngs, dtype, remat='none'):
+  def __init__(
+    self,
+    config: PhysioConfig,
+    channels: int,
+    rate: float,
+    *,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+    remat: str = 'none',
+  ):
     self.config, self.rate = config, rate
     widths = (channels, *config.widths)
     self.convs = nnx.List(
@@ -103,38 +125,47 @@ class PhysioTransformer(nnx.Module):
       remat=remat,
     )
 
-  def times(self, samples):
-    """Seconds of the tokens' centres: float32 [N]."""
+  def times(self, samples: int) -> Float[np.ndarray, 'N']:
+    """Seconds of the tokens' centres."""
     count = -(-samples // self.config.stride)
     return ((np.arange(count) + 0.5) * self.config.stride / self.rate).astype(
       np.float32
     )
 
-  def __call__(self, signals_BxSxC, valid_BxS, key=None):
-    """Returns tokens [B, N, D], zero where invalid, and their validity [B, N]."""
-    x, valid = signals_BxSxC, valid_BxS
+  def __call__(
+    self,
+    signals: Float[Array, 'B S C'],
+    valid: Bool[Array, 'B S'],
+    key: PRNGKeyArray | None = None,
+  ) -> tuple[Float[Array, 'B N D'], Bool[Array, 'B N']]:
+    """Returns tokens, zero where invalid, and which are valid."""
+    x = signals
     for conv in self.convs:
       x, valid = conv(x, valid)
-    x = x + time_positions(self.times(signals_BxSxC.shape[1]), x.shape[-1], x.dtype)
+    x = x + time_positions(self.times(signals.shape[1]), x.shape[-1], x.dtype)
     x, _ = self.stack(x, valid=valid, key=key)
     return jnp.where(valid[..., None], x, 0), valid
 
 
-def time_positions(seconds, width, dtype):
+def time_positions(
+  seconds: Float[ArrayLike, '*batch N'], width: int, dtype: DTypeLike
+) -> Float[Array, '*batch N {width}']:
   """Sin-cos positions of times: video and signals share this one clock.
 
   Args:
-    seconds: [..., N] since the stimulus onset. A tenth of a second is one step.
+    seconds: since the stimulus onset. A tenth of a second is one step.
   """
   return layers.sincos_1d(jnp.asarray(seconds) * 10, width).astype(dtype)
 
 
-def masked_mean(x_BxNxD, valid_BxN):
-  """Mean over the valid tokens, zero if there are none: float32 [B, D]."""
-  weights = valid_BxN.astype(jnp.float32)
+def masked_mean(
+  x: Float[Array, 'B N D'], valid: Bool[Array, 'B N']
+) -> Float[Array, 'B D']:
+  """Mean over the valid tokens in float32, zero if there are none."""
+  weights = valid.astype(jnp.float32)
   total = jnp.einsum(
     'bnd,bn->bd',
-    x_BxNxD.astype(jnp.float32),
+    x.astype(jnp.float32),
     weights,
     precision=jax.lax.Precision.HIGHEST,
   )

@@ -10,11 +10,13 @@ colour). Tokens run over time, then rows, then columns.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, Shaped
 
 from mvp_jax.models import layers
 from mvp_jax.models.partition import split_batch
@@ -51,7 +53,7 @@ class VideoMAEConfig:
   # counting as much as a mouth.
   noise_floor: float = 1e-6
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.target not in TARGETS:
       raise ValueError(f'target: one of {", ".join(TARGETS)}; it is {self.target!r}')
     if not 0 < self.noise_floor < float('inf'):
@@ -72,30 +74,30 @@ class VideoMAEConfig:
       )
 
   @property
-  def slots(self):
+  def slots(self) -> int:
     """Temporal positions of a clip."""
     return self.frames // self.tubelet
 
   @property
-  def grid(self):
+  def grid(self) -> tuple[int, int, int]:
     """Tokens of a clip: temporal slots, rows, columns."""
     return self.slots, self.size // self.patch, self.size // self.patch
 
   @property
-  def tokens_per_slot(self):
+  def tokens_per_slot(self) -> int:
     return self.grid[1] * self.grid[2]
 
   @property
-  def tokens(self):
+  def tokens(self) -> int:
     return self.slots * self.tokens_per_slot
 
   @property
-  def feature_width(self):
+  def feature_width(self) -> int:
     """Numbers in a feature vector of a temporal slot."""
     return self.feature_grid**2 * self.width
 
   @property
-  def pixels_per_token(self):
+  def pixels_per_token(self) -> int:
     return self.tubelet * self.patch**2 * 3
 
 
@@ -111,7 +113,7 @@ _PRESETS = {
 PRESETS = tuple(_PRESETS)
 
 
-def preset(name, **changes):
+def preset(name: str, **changes: Any) -> VideoMAEConfig:
   """The configuration called `name`, one of `PRESETS`, with fields changed.
 
   Raises ValueError if there is none.
@@ -133,8 +135,10 @@ def preset(name, **changes):
   )
 
 
-def patchify(frames, config):
-  """[B, T, H, W, 3] -> [B, N, P], whatever the dtype."""
+def patchify(
+  frames: Shaped[Array, 'B T H W 3'], config: VideoMAEConfig
+) -> Shaped[Array, 'B N P']:
+  """Cuts frames into tokens, whatever the dtype."""
   b, t, h, w, c = frames.shape
   tub, p = config.tubelet, config.patch
   x = frames.reshape(b, t // tub, tub, h // p, p, w // p, p, c)
@@ -142,46 +146,52 @@ def patchify(frames, config):
   return x.reshape(b, -1, tub * p * p * c)
 
 
-def unpatchify(tokens_BxNxP, config):
+def unpatchify(
+  tokens: Shaped[Array, 'B N P'], config: VideoMAEConfig
+) -> Shaped[Array, 'B T H W 3']:
   """The inverse of `patchify`."""
-  b = tokens_BxNxP.shape[0]
+  b = tokens.shape[0]
   tub, p, side = config.tubelet, config.patch, config.size // config.patch
-  x = tokens_BxNxP.reshape(b, -1, side, side, tub, p, p, 3)
+  x = tokens.reshape(b, -1, side, side, tub, p, p, 3)
   x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
   return x.reshape(b, -1, config.size, config.size, 3)
 
 
-def gather(x_BxNxD, index_BxK):
-  """The tokens of each example that `index` names: [B, K, D]."""
-  return jnp.take_along_axis(x_BxNxD, index_BxK[..., None], axis=1)
+def gather(
+  x: Shaped[Array, 'B N D'], index: Int[Array, 'B K']
+) -> Shaped[Array, 'B K D']:
+  """The tokens of each example that `index` names."""
+  return jnp.take_along_axis(x, index[..., None], axis=1)
 
 
-def to_unit(pixels):
+def to_unit(pixels: Num[Array, '...']) -> Float[Array, '...']:
   """uint8 pixels to float32 in [0, 1]; floats are taken as they are."""
   if pixels.dtype == jnp.uint8:
     return pixels.astype(jnp.float32) / 255
   return pixels
 
 
-def normalise_pixels(tokens_BxNxP):
+def normalise_pixels(tokens: Float[Array, 'B N P']) -> Float[Array, 'B N P']:
   """Tokens of pixels in [0, 1], minus ImageNet's mean, over its deviation."""
-  repeat = tokens_BxNxP.shape[-1] // 3
-  mean = np.tile(np.float32(IMAGENET_MEAN), repeat)
-  std = np.tile(np.float32(IMAGENET_STD), repeat)
-  return (tokens_BxNxP - mean) / std
+  repeat = tokens.shape[-1] // 3
+  mean = np.tile(np.asarray(IMAGENET_MEAN, np.float32), repeat)
+  std = np.tile(np.asarray(IMAGENET_STD, np.float32), repeat)
+  return (tokens - mean) / std
 
 
-def reconstruction_target(tokens_BxMxP, config):
+def reconstruction_target(
+  tokens: Float[Array, 'B M P'], config: VideoMAEConfig
+) -> Float[Array, 'B M P']:
   """What the decoder is to predict, of pixels in [0, 1]: see VideoMAEConfig.target.
 
   The deviation is unbiased and the noise floor is added to it, as in the reference.
   """
   if config.target == 'pixels':
-    return tokens_BxMxP
-  x = tokens_BxMxP.reshape(*tokens_BxMxP.shape[:2], -1, 3)
+    return tokens
+  x = tokens.reshape(*tokens.shape[:2], -1, 3)
   mean = x.mean(2, keepdims=True)
   std = x.std(2, keepdims=True, ddof=1)
-  return ((x - mean) / (std + config.noise_floor)).reshape(tokens_BxMxP.shape)
+  return ((x - mean) / (std + config.noise_floor)).reshape(tokens.shape)
 
 
 class Encoder(nnx.Module):
@@ -191,7 +201,9 @@ class Encoder(nnx.Module):
   norm after the mean over tokens (its own head), as in the reference.
   """
 
-  def __init__(self, config, *, rngs, final_norm=True):
+  def __init__(
+    self, config: VideoMAEConfig, *, rngs: nnx.Rngs, final_norm: bool = True
+  ):
     dtype = jnp.dtype(config.dtype)
     self.config = config
     self.embed = layers.linear(
@@ -210,29 +222,33 @@ class Encoder(nnx.Module):
       layers.layer_norm(config.width, rngs=rngs, dtype=dtype) if final_norm else None
     )
 
-  def __call__(self, frames, visible_BxV=None, key=None):
+  def __call__(
+    self,
+    frames: Num[Array, 'B T H W 3'],
+    visible: Int[Array, 'B V'] | None = None,
+    key: PRNGKeyArray | None = None,
+  ) -> Float[Array, 'B V D']:
     """Encodes the visible tokens, or all of them.
 
     Args:
-      frames: [B, T, H, W, 3], uint8 or float in [0, 1].
-      visible_BxV: int32 token numbers; None for all.
+      frames: uint8 or float in [0, 1].
+      visible: token numbers; None for all.
       key: random key for drop path, or None.
-
-    Returns:
-      [B, V or N, D].
     """
     tokens = patchify(frames, self.config)
     positions = layers.sincos_1d(np.arange(tokens.shape[1]), self.config.width)
     positions = jnp.broadcast_to(positions, (tokens.shape[0], *positions.shape))
-    if visible_BxV is not None:  # before the embedding: only these need it
-      tokens = gather(tokens, visible_BxV)
-      positions = gather(positions, visible_BxV)
+    if visible is not None:  # before the embedding: only these need it
+      tokens = gather(tokens, visible)
+      positions = gather(positions, visible)
     x = split_batch(self.embed(normalise_pixels(to_unit(tokens))))
     x, _ = self.stack(x + positions.astype(x.dtype), key=key)
     return x if self.norm is None else self.norm(x)
 
-  def features(self, frames, key=None):
-    """One vector for each temporal slot: [B, slots, feature_width].
+  def features(
+    self, frames: Num[Array, 'B T H W 3'], key: PRNGKeyArray | None = None
+  ) -> Float[Array, 'B slots feature_width']:
+    """One vector for each temporal slot.
 
     The means over a grid of regions, side by side; a grid of 1 is the mean over
     the whole picture.
@@ -247,7 +263,7 @@ class Encoder(nnx.Module):
 class VideoMAE(nnx.Module):
   """Encoder and decoder for masked pre-training."""
 
-  def __init__(self, config, *, rngs):
+  def __init__(self, config: VideoMAEConfig, *, rngs: nnx.Rngs):
     dtype = jnp.dtype(config.dtype)
     self.config = config
     width = config.decoder_width
@@ -271,20 +287,32 @@ class VideoMAE(nnx.Module):
       width, config.pixels_per_token, rngs=rngs, dtype=dtype
     )
 
-  def __call__(self, frames, visible_BxV, masked_BxM, key=None):
-    """Predicts the masked tokens' pixels, see `TARGETS`: [B, M, P]."""
-    visible = split_batch(self.to_decoder(self.encoder(frames, visible_BxV, key)))
-    positions = layers.sincos_1d(np.arange(self.config.tokens), visible.shape[-1])
-    positions = positions.astype(visible.dtype)
-    masked = self.mask_token[...].astype(visible.dtype) + positions[masked_BxM]
-    x = jnp.concatenate([visible + positions[visible_BxV], masked], axis=1)
+  def __call__(
+    self,
+    frames: Num[Array, 'B T H W 3'],
+    visible: Int[Array, 'B V'],
+    masked: Int[Array, 'B M'],
+    key: PRNGKeyArray | None = None,
+  ) -> Float[Array, 'B M P']:
+    """Predicts the masked tokens' pixels, see `TARGETS`."""
+    seen = split_batch(self.to_decoder(self.encoder(frames, visible, key)))
+    positions = layers.sincos_1d(np.arange(self.config.tokens), seen.shape[-1])
+    positions = positions.astype(seen.dtype)
+    hidden = self.mask_token[...].astype(seen.dtype) + positions[masked]
+    x = jnp.concatenate([seen + positions[visible], hidden], axis=1)
     x, _ = self.decoder(x, key=key)
-    return split_batch(self.to_pixels(self.decoder_norm(x[:, -masked.shape[1] :])))
+    return split_batch(self.to_pixels(self.decoder_norm(x[:, -hidden.shape[1] :])))
 
-  def loss(self, frames, visible_BxV, masked_BxM, key=None):
-    """Mean squared error over the masked tokens of each clip: float32 [B]."""
-    predicted = self(frames, visible_BxV, masked_BxM, key).astype(jnp.float32)
-    hidden = to_unit(gather(patchify(frames, self.config), masked_BxM))
+  def loss(
+    self,
+    frames: Num[Array, 'B T H W 3'],
+    visible: Int[Array, 'B V'],
+    masked: Int[Array, 'B M'],
+    key: PRNGKeyArray | None = None,
+  ) -> Float[Array, 'B']:
+    """Mean squared error over the masked tokens of each clip, in float32."""
+    predicted = self(frames, visible, masked, key).astype(jnp.float32)
+    hidden = to_unit(gather(patchify(frames, self.config), masked))
     target = reconstruction_target(hidden, self.config)
     return jnp.mean((predicted - target) ** 2, axis=(1, 2))
 
@@ -296,18 +324,28 @@ class VideoClassifier(nnx.Module):
   by `head_scale`. As in the reference, the encoder itself has no final norm.
   """
 
-  def __init__(self, config, outputs, *, rngs, dropout=0.0, head_scale=0.001):
+  def __init__(
+    self,
+    config: VideoMAEConfig,
+    outputs: int,
+    *,
+    rngs: nnx.Rngs,
+    dropout: float = 0.0,
+    head_scale: float = 0.001,
+  ):
     self.config, self.dropout = config, dropout
     self.encoder = Encoder(config, rngs=rngs, final_norm=False)
     self.norm = layers.layer_norm(config.width, rngs=rngs, dtype=jnp.float32)
     self.head = layers.linear(config.width, outputs, rngs=rngs, dtype=jnp.float32)
     self.head.kernel[...] = self.head.kernel[...] * head_scale
 
-  def __call__(self, frames, key=None):
-    """Logits of clips: float32 [B, outputs].
+  def __call__(
+    self, frames: Num[Array, 'B T H W 3'], key: PRNGKeyArray | None = None
+  ) -> Float[Array, 'B outputs']:
+    """Logits of clips, in float32.
 
     Args:
-      frames: [B, T, H, W, 3], uint8 or float in [0, 1].
+      frames: uint8 or float in [0, 1].
       key: random key for dropout and drop path, or None.
     """
     keys = (None, None) if key is None else jax.random.split(key)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.files import whole
-from mvp_jax.processes import available, spread
+from mvp_jax.files import atomic_write
+from mvp_jax.processes import available, parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.raw.blobs import Blobs
 from mvp_jax.raw.losses import Loss
@@ -78,7 +78,7 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
       beam.run(function, numbered, directory, workers, tell)
     else:
       jobs = [(function, task, directory) for _, task in numbered]
-      for number, loss in spread(do, jobs, workers):
+      for number, loss in parallel_map(do, jobs, workers):
         tell(todo[number], loss)
   return losses
 
@@ -105,7 +105,7 @@ def load_blobs(directory, name, array, ends):
 
 def write_account(path, rows):
   """Writes one line per trial; `rows` are dicts with the same keys."""
-  with whole(path) as part, part.open('w', newline='') as file:
+  with atomic_write(path) as part, part.open('w', newline='') as file:
     writer = csv.DictWriter(file, rows[0], lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
@@ -128,7 +128,7 @@ def do(function, task, directory, key=None):
     arrays = function(*task.args)
   except Loss as loss:
     return loss
-  with whole(result_path(directory, task.name)) as part:
+  with atomic_write(result_path(directory, task.name)) as part:
     _save(part, {'key': np.array(key), **arrays})
   return None
 

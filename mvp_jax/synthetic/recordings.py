@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole, write_json
-from mvp_jax.processes import spread
+from mvp_jax.files import atomic_write, write_json
+from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import write_face_video
@@ -85,9 +85,9 @@ def write_recordings_twin(root, spec, workers=None):
     for trial in range(1, spec.trials + 1)
   ]
   with Progress(len(jobs), 'writing made-up recordings', 'trials') as progress:
-    for _ in spread(_write, jobs, workers):
+    for _ in parallel_map(_write, jobs, workers):
       progress.update()
-  with whole(manifest) as part, part.open('w', newline='') as file:
+  with atomic_write(manifest) as part, part.open('w', newline='') as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(_COLUMNS)
     for subject in range(1, spec.subjects + 1):
@@ -128,16 +128,16 @@ def _names(subject, trial):
 def _write(root, spec, subject, trial):
   video, signals, units = (root / path for path in _names(subject, trial))
   if not video.exists():
-    with whole(video) as part:
+    with atomic_write(video) as part:
       write_face_video(part, spec, subject, trial)
   if spec.openface and not units.exists():
-    with whole(units) as part:
+    with atomic_write(units) as part:
       write_openface(part, spec, subject, trial)
   if not signals.exists():
     body = simulate_body(spec, subject, trial)
     # As long as the video: both were stopped together.
     length = round((BASELINE_SECONDS + spec.video_seconds) * SIGNAL_RATE)
-    with whole(signals) as part:
+    with atomic_write(signals) as part:
       np.savetxt(
         part,
         np.stack([body.eda, body.ppg], 1)[:length],

@@ -4,8 +4,8 @@ import dataclasses
 import json
 
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole, write_json
-from mvp_jax.processes import spread
+from mvp_jax.files import atomic_write, write_json
+from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 
 MARKER = 'SYNTHETIC.json'
@@ -21,7 +21,7 @@ def write_twin(root, spec, corpus, list_jobs, marker, workers=None):
     list_jobs: () -> list of (function, path, arguments); `function(path, spec,
       *arguments)`, importable by name, writes the file `path`.
     marker: () -> dict, what the marker says beside corpus and spec.
-    workers: see `processes.spread`.
+    workers: see `processes.parallel_map`.
 
   Raises:
     InputError: `root` holds another twin, or data that are no twin.
@@ -33,7 +33,7 @@ def write_twin(root, spec, corpus, list_jobs, marker, workers=None):
   with Progress(
     len(jobs), f'writing the {corpus} twin', 'files', initial=len(jobs) - len(missing)
   ) as progress:
-    for _ in spread(_do, [(job, spec) for job in missing], workers):
+    for _ in parallel_map(_do, [(job, spec) for job in missing], workers):
       progress.update()
   write_json(
     root / MARKER, {'corpus': corpus, 'spec': dataclasses.asdict(spec), **marker()}
@@ -69,5 +69,5 @@ def _begun(root):
 
 def _do(job, spec):
   function, path, arguments = job
-  with whole(path) as part:
+  with atomic_write(path) as part:
     function(part, spec, *arguments)

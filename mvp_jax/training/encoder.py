@@ -10,7 +10,7 @@ import numpy as np
 from mvp_jax.data.batches import training_batches
 from mvp_jax.data.clips import RandomClips, lay_clips
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole, write_json
+from mvp_jax.files import atomic_write, write_json
 from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.progress import Progress
 from mvp_jax.training import hosts, sharding
@@ -308,7 +308,7 @@ def cache_features(
         tokens = np.concatenate(done[:count])
         del done[:count]
         if hosts.is_main():
-          with whole(directory / f'{trial.trial_id}.npy') as part:
+          with atomic_write(directory / f'{trial.trial_id}.npy') as part:
             np.save(part, tokens)
         progress.update()
 

@@ -9,7 +9,7 @@ deviation of its visible tokens.
 
 import numpy as np
 
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 from mvp_jax.models.videomae import patchify, unpatchify
 from mvp_jax.training import hosts, sharding
 from mvp_jax.training.state import forward
@@ -107,7 +107,7 @@ class Reconstructions:
       )
       clips.append([batch['frames'][i][shown], seen[shown], restored[shown]])
     clips = np.array(clips)
-    with whole(self._directory / f'step_{step}.npz') as part:
+    with atomic_write(self._directory / f'step_{step}.npz') as part:
       np.savez_compressed(part, clips=clips, step=step)
     self._log.write_image(self._run, 'reconstructions', step, sheet(clips))
 

@@ -7,7 +7,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole, write_json
+from mvp_jax.files import atomic_write, write_json
 from mvp_jax.models.layers import NORM_EPSILON
 from mvp_jax.models.videomae import IMAGENET_MEAN, IMAGENET_STD
 from mvp_jax.weights.layouts import HUGGINGFACE, LAYOUTS, from_ours, names_of
@@ -125,7 +125,7 @@ def export_huggingface(params, config, directory):
     outputs = np.shape(params['head']['bias'])[0]
     settings['id2label'] = {str(i): f'LABEL_{i}' for i in range(outputs)}
     settings['label2id'] = {f'LABEL_{i}': i for i in range(outputs)}
-  with whole(directory / 'model.safetensors') as part:
+  with atomic_write(directory / 'model.safetensors') as part:
     safetensors.numpy.save_file(
       tensors_of(params, config, 'huggingface'), part, metadata={'format': 'pt'}
     )

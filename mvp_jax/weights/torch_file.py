@@ -21,7 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole
+from mvp_jax.files import atomic_write
 
 _DTYPES = {
   'FloatStorage': np.dtype('<f4'),
@@ -210,7 +210,7 @@ def write_torch(path, tree):
   """
   arrays = []
   pickled = b'\x80\x02' + _pickled(tree, arrays) + b'.'  # protocol 2 ... stop
-  with whole(path) as part, zipfile.ZipFile(part, 'w') as file:
+  with atomic_write(path) as part, zipfile.ZipFile(part, 'w') as file:
     file.writestr('archive/data.pkl', pickled)
     file.writestr('archive/byteorder', 'little')
     for number, x in enumerate(arrays):

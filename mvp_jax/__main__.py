@@ -1,0 +1,31 @@
+"""The package's commands: python -m mvp_jax COMMAND [ARGUMENT ...]"""
+
+import importlib
+import sys
+
+# command: module whose `main(arguments)` runs it, imported only when wanted; purpose
+COMMANDS = {
+  'run': ('mvp_jax.launch', 'run the job of a config file, as launch.py does'),
+  'check': ('mvp_jax.raw.check', 'validate a manifest of recordings and its files'),
+  'weights': ('mvp_jax.weights.__main__', 'show, import, export VideoMAE weights'),
+  'report': ('mvp_jax.evaluation.report', 'rewrite the report of a work directory'),
+  'account': ('mvp_jax.evaluation.account', 'show what became of each trial'),
+  'clock': ('mvp_jax.clock_audit', 'check that video and signals are in step'),
+}
+
+
+def main(arguments=None):
+  """Runs a command; returns its exit status, 2 where there is no such command."""
+  name, *rest = (sys.argv[1:] if arguments is None else arguments) or ['--help']
+  if name in ('-h', '--help'):
+    lines = (f'  {name:10}{purpose}' for name, (_, purpose) in COMMANDS.items())
+    print(__doc__, '', *lines, '', 'COMMAND --help tells more.', sep='\n')
+    return 0
+  if name not in COMMANDS:
+    print(f'error: no command {name!r}; there are', *COMMANDS, file=sys.stderr)
+    return 2
+  return importlib.import_module(COMMANDS[name][0]).main(rest)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

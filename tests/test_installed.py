@@ -1,0 +1,90 @@
+"""What `pip install .` installs works from any folder, without the clone."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+_BUILD = 'import sys; from setuptools import build_meta; build_meta.build_wheel("..")'
+_IMPORT = """
+import importlib, pkgutil, mvp_jax
+print(mvp_jax.__file__)
+for module in pkgutil.walk_packages(mvp_jax.__path__, 'mvp_jax.'):
+  importlib.import_module(module.name)
+"""
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+  """The folder of an unpacked wheel, and its metadata."""
+  folder = tmp_path_factory.mktemp('installed')
+  source = folder / 'source'  # building leaves files beside what it builds
+  shutil.copytree(
+    _ROOT / 'mvp_jax', source / 'mvp_jax', ignore=shutil.ignore_patterns('__pycache__')
+  )
+  for name in ('pyproject.toml', 'README.md', 'LICENSE', *_ROOT.glob('requirements*')):
+    shutil.copy(_ROOT / name, source)
+  subprocess.run(
+    [sys.executable, '-c', _BUILD], cwd=source, check=True, capture_output=True
+  )
+  (wheel,) = folder.glob('*.whl')
+  with zipfile.ZipFile(wheel) as file:
+    file.extractall(folder / 'site')
+  return folder / 'site'
+
+
+def run(installed, folder, *arguments):
+  return subprocess.run(
+    [sys.executable, *arguments],
+    cwd=folder,
+    env=os.environ | {'PYTHONPATH': str(installed), 'JAX_PLATFORMS': 'cpu'},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+
+
+def test_every_file_is_there(installed):
+  def files(root):
+    return {
+      str(path.relative_to(root))
+      for path in root.glob('mvp_jax/**/*')
+      if path.is_file() and '__pycache__' not in path.parts
+    }
+
+  assert files(installed) == files(_ROOT)
+
+
+def test_extras(installed):
+  (metadata,) = installed.glob('*.dist-info/METADATA')
+  lines = metadata.read_text().splitlines()
+  for extra, needed in (('cuda', 'jax[cuda12]'), ('tpu', 'jax[tpu]')):
+    assert f'Requires-Dist: {needed}; extra == "{extra}"' in lines
+
+
+def test_every_module_is_imported_from_elsewhere(installed, tmp_path):
+  done = run(installed, tmp_path, '-c', _IMPORT)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.startswith(str(installed))
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'status', 'told'),
+  [
+    ([], 0, 'weights'),
+    (['--help'], 0, 'report'),
+    (['fuse'], 2, "no command 'fuse'; there are run check weights report"),
+    (['check', 'none.csv'], 1, 'none.csv'),
+    (['run', '--config=none.py'], 2, 'none.py'),
+    (['run', '--help'], 1, '--workdir'),  # absl's status
+  ],
+)
+def test_commands(installed, tmp_path, arguments, status, told):
+  done = run(installed, tmp_path, '-m', 'mvp_jax', *arguments)
+  assert done.returncode == status, done.stderr
+  assert told in done.stdout + done.stderr
