@@ -17,7 +17,7 @@ Targets from the external annotation instead of the self-assessment:
 
 from ml_collections import ConfigDict, FieldReference
 
-from mvp_jax.synthetic.amigos_spec import SHORT
+from mvp_jax.corpora.amigos.twin_spec import SHORT
 
 
 def get_config(twin='planted'):
@@ -41,7 +41,7 @@ def get_config(twin='planted'):
   # Participants to leave out; many studies do so with 9, 12, 21, 22, 23, 24, 33.
   config.data.exclude = ()
   config.data.openface_dir = ''  # for au; empty: `openface` in manual_dir
-  config.data.allow_losses = ()
+  config.data.allow_dropped = ()
   config.data.workers = 0  # one a core
   config.data.beam = ''  # options of a Beam pipeline: docs/cluster.md
 

@@ -30,7 +30,7 @@ def get_config(twin='planted'):
   config.data.channels = ('eda', 'ppg')
   config.data.openface_dir = ''  # for au; empty: `openface` in manual_dir
   config.data.clean = True  # take hum, wander and noise out of signals
-  config.data.allow_losses = ()
+  config.data.allow_dropped = ()
   config.data.workers = 0  # one a core
   config.data.beam = ''  # options of a Beam pipeline: docs/cluster.md
 

@@ -4,7 +4,7 @@
 
 DIR holds manifest.csv, one row per trial; docs/recordings.md says how to write it, and
 
-  python -m mvp_jax.raw.check DIR/manifest.csv
+  python -m mvp_jax.corpora.recordings.check DIR/manifest.csv
 
 what is wrong with it. Without DIR the run uses a few made-up recordings, shrunk as
 declared under `embedded`, which two cores finish in minutes:
@@ -34,7 +34,7 @@ def get_config():
   config.data.crop = 'X'  # whole face and some background; Y: face only
   config.data.channels = ()  # such as ('eda', 'ppg'); empty: all in the manifest
   config.data.clean = True  # take hum, wander and noise out of signals
-  config.data.allow_losses = ()
+  config.data.allow_dropped = ()
   config.data.workers = 0  # one a core
   config.data.beam = ''  # options of a Beam pipeline: docs/cluster.md
 

@@ -36,7 +36,7 @@ def get_config():
       clean=True,
       experiment='short',
       exclude=(),
-      allow_losses=(),
+      allow_dropped=(),
       workers=0,
       beam='',
     )

@@ -10,13 +10,13 @@ import itertools
 import types
 import typing
 
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import FusionSizes
 from mvp_jax.models.videomae import preset
-from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.synthetic.twins import TWINS
 from mvp_jax.training.loop import TrainConfig
@@ -38,7 +38,7 @@ class DataConfig:
   annotation: tuple[str, ...] = ('self',)  # AMIGOS: ratings that a trial must have
   exclude: tuple[int, ...] = ()  # AMIGOS: participants
   openface_dir: str = ''  # CSVs of OpenFace; empty = `openface` in manual_dir
-  allow_losses: tuple[str, ...] = ()  # codes of losses to go on with
+  allow_dropped: tuple[str, ...] = ()  # codes of losses to go on with
   workers: int = 0  # preparing processes; 0 = one a core
   beam: str = ''  # options of a Beam pipeline that prepares instead; empty = here
 

@@ -13,9 +13,9 @@ import jax
 
 from mvp_jax import stages
 from mvp_jax.config import DataConfig, EncoderConfig
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
 from mvp_jax.data.splits import SIDES, select
-from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from mvp_jax import stages
 from mvp_jax.config import DataConfig
+from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.data.batches import training_batches
-from mvp_jax.data.builders import prepare
 from mvp_jax.data.clips import ClipLayout, RandomClips, mix
 from mvp_jax.data.masks import MaskConfig, mask_sizes
 from mvp_jax.data.trials import Corpus
@@ -25,7 +25,7 @@ from mvp_jax.evaluation import account
 from mvp_jax.evaluation.pretraining import write_report
 from mvp_jax.files import write_json
 from mvp_jax.models.videomae import preset
-from mvp_jax.raw.recordings import NO_CHANNELS
+from mvp_jax.prepare import prepare
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
@@ -294,7 +294,7 @@ def _corpora(config, facts):
             Path(data.data_dir) / 'prepared',
             workers=data.workers or None,
             beam=data.beam,
-            allow_losses=data.allow_losses,
+            allow_dropped=data.allow_dropped,
             **o,
           )
         )

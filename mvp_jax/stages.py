@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mvp_jax.data.builders import load_builder, prepare
 from mvp_jax.data.masks import mask_sizes
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import Corpus
@@ -22,7 +21,8 @@ from mvp_jax.evaluation.handcrafted import feature_table
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.files import write_json
-from mvp_jax.raw.prepare import read_account
+from mvp_jax.prepare import load_builder, prepare
+from mvp_jax.prepare.account import read_account
 from mvp_jax.synthetic.twins import TWINS
 from mvp_jax.targets import Binary
 from mvp_jax.targets.binary_baselines import CLASSIC
@@ -374,7 +374,7 @@ def _preparation(config, name, video, action_units=False):
   fields = {
     'workers': data.workers or None,
     'beam': data.beam,
-    'allow_losses': data.allow_losses,
+    'allow_dropped': data.allow_dropped,
     'video': video,
     'frame_rate': data.frame_rate,
     'frame_size': data.frame_size,

@@ -4,10 +4,10 @@ import pytest
 
 from mvp_jax import experiment
 from mvp_jax.config import Config, DataConfig, EncoderConfig, EvaluationConfig
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.errors import InputError
-from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
 from tests import jobs

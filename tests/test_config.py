@@ -7,9 +7,9 @@ import pathlib
 import pytest
 
 from mvp_jax.config import Config, EncoderConfig, parse, resolve
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.errors import InputError
-from mvp_jax.synthetic.amigos_spec import AmigosSpec
 
 _FILE = pathlib.Path(__file__).parents[1] / 'configs' / 'deap_fusion.py'
 _AMIGOS = _FILE.with_name('amigos_fusion.py')

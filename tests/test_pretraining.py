@@ -12,13 +12,14 @@ import pytest
 
 from mvp_jax import pretraining
 from mvp_jax.config import DataConfig
+from mvp_jax.corpora.amigos.twin import write_amigos_twin
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
+from mvp_jax.corpora.recordings.twin import write_recordings_twin
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.pretraining import Config, ModelConfig
-from mvp_jax.synthetic.amigos import AmigosSpec, write_amigos_twin
-from mvp_jax.synthetic.recordings import write_recordings_twin
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import sharding
