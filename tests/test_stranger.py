@@ -129,7 +129,12 @@ class ToySource(corpora.Source):
   def frames(self, outcome, stream):
     with np.load(outcome.trial.path) as found:
       light = found['light']
-    pictures = [np.full((16, 16, 3), 128 + 100 * x, np.uint8) for x in light]
+    rng = np.random.default_rng((outcome.trial.subject, outcome.trial.trial))
+    pictures = [  # no two people look alike
+      np.kron(rng.uniform(-40, 40, (4, 4, 1)), np.ones((16, 16, 3))) + 128 + 80 * x
+      for x in light
+    ]
+    pictures = [np.clip(picture, 0, 255).astype(np.uint8) for picture in pictures]
     return {
       'jpegs': [cv2.imencode('.jpg', picture)[1].tobytes() for picture in pictures],
       'times': (np.arange(len(light)) / _FRAME_RATE).astype(np.float32),
@@ -142,7 +147,7 @@ class Toy(corpora.Corpus):
   name = 'toy'
   title = 'TOY'
   Settings = ToySettings
-  fields = {'frame_rate': _FRAME_RATE, 'frame_size': 16}
+  fields = {'streams': ('breath',), 'frame_rate': _FRAME_RATE, 'frame_size': 64}
   ratings = {'effort': (1.0, 3.0)}
   twin = corpora.Twin(ToySpec, write_toy)
 
@@ -421,7 +426,7 @@ def config(tmp_path_factory, registered):
       'data': {
         'data_dir': str(tmp_path_factory.mktemp('data')),
         'frame_rate': _FRAME_RATE,
-        'frame_size': 16,
+        'frame_size': 64,
         'workers': 1,
         'corpus': {'quietest': 0.1},
       },

@@ -130,7 +130,7 @@ class Corpus:
   twin: ClassVar[Twin | None] = None
   version: ClassVar[str] = '1.0.0'
   notes: ClassVar[dict] = {}
-  download: ClassVar[str] = ''
+  download: ClassVar[str] = 'Put its files into manual_dir.'
   presets: ClassVar[dict] = {}
 
   def streams(self, wanted: Wanted) -> dict[str, Stream]:

@@ -20,7 +20,6 @@ from pathlib import Path
 from mvp_jax.config import Config, parse, to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.ablation import Variant, write_ablation
-from mvp_jax.evaluation.names import BASELINES
 from mvp_jax.jobs import train
 from mvp_jax.training import hosts
 from mvp_jax.workdir import claim, in_use
@@ -73,7 +72,7 @@ def plan(config):
     variants[question] = []
     for name, text in words:
       where = f'config.ablation.{question}.{name}'
-      if name in BASELINES:
+      if name in config.target.sources | config.target.reserved:
         raise InputError(f'{where}: is the name of a baseline; choose another')
       model, varied = _vary(base, text, where)
       model = model or varied.evaluation.models[0]

@@ -12,23 +12,17 @@ import jax
 import numpy as np
 
 from mvp_jax import corpora
-from mvp_jax.config import to_tree
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
-from mvp_jax.evaluation.baselines import (
-  CLASSIC,
-  classic_baselines,
-  simple_baselines,
-)
 from mvp_jax.evaluation.handcrafted import feature_table
-from mvp_jax.evaluation.predictions import write_predictions
+from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.report import write_report
-from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import write_json
 from mvp_jax.prepare import load_builder, prepare
 from mvp_jax.prepare.account import read_account
+from mvp_jax.targets.binary_baselines import CLASSIC
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.metric_log import MetricLog
@@ -155,7 +149,7 @@ def corpus(config, workdir, facts):
   """The prepared corpus, of the official files or of a twin: a PreparedCorpus."""
   facts.update(
     dataset=config.dataset,
-    target=to_tree(config.target),
+    target=config.target.describe(),
     models=list(config.evaluation.models),
   )
   with timed('data', facts):
@@ -322,21 +316,17 @@ def run_name(config, fold, seed, model):
 
 
 def rows(config, fold, seed, corpus, trial, model, scores, ratings=None):
-  """Yields the predictions of one trial, see `targets.Target.rows`.
-
-  `ratings`, one for each target, are predicted; None = only classes are.
-  """
-  whose = {
-    'dataset': corpus.name,
-    'subject': trial.subject,
-    'trial': trial.trial,
-    'stimulus': str(trial.stimulus),
-    'fold': fold.fold,
-    'seed': seed,
-    'model': model,
-  }
-  yield from config.target.rows(
-    fold.target, trial, scores, ratings, whose, config.input.max_seconds
+  """The predictions of one trial, see `predictions.told`."""
+  return told(
+    config.target,
+    fold,
+    seed,
+    corpus.name,
+    trial,
+    model,
+    scores,
+    ratings,
+    config.input.max_seconds,
   )
 
 
@@ -353,9 +343,8 @@ def baselines(config, folds, corpus, trials, facts):
     facts['handcrafted_features'] = names
     found = []
     for fold in folds:
-      said = simple_baselines(fold, trials)
+      said = config.target.baselines(fold, trials, features, groups, config.seed)
       if names:
-        said += classic_baselines(fold, trials, features, groups, config.seed)
         audit.fitted(facts, fold, 'handcrafted features', fold.train)
       found += [
         row
@@ -385,7 +374,9 @@ def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, tr
       config.target,
     )
     model = evaluation.models[0]
-    rows = leak_meter.of_predictions(leak_meter.HONEST, predictions, (model, *CLASSIC))
+    rows = leak_meter.of_predictions(
+      leak_meter.HONEST, predictions, (model, *CLASSIC)
+    )
     rows += leak_meter.of_predictions(leak_meter.TRIALS, train(leaky), (model,))
     workers = config.data.workers or None
     features, names = feature_table(corpus, trials, workers)
@@ -410,17 +401,18 @@ def finish(config, workdir, predictions, facts, corpus, attention=None):
 
 
 def _finish(config, workdir, predictions, facts, corpus, attention):
-  order = {target: i for i, target in enumerate(config.input.targets)}
+  order = {name: i for i, name in enumerate(config.target.ratings)}
   predictions = sorted(
     predictions,
     key=lambda p: (order[p.target], p.seed, p.fold, p.subject, p.trial, p.model),
   )
   write_json(workdir / 'run.json', facts)
   audit.stop_if_failed(facts['audit'])
-  write_predictions(workdir / 'predictions.csv', predictions)
-  cases.write(workdir / cases.FOLDER, corpus, predictions, attention)
-  write_report(workdir)
-  print(summary_table(predictions, facts.get('ceiling')))
+  target, main = config.target, config.evaluation.models[0]
+  write_predictions(workdir / file_name(target), predictions, target)
+  chosen = cases.choose(predictions, target, main)
+  cases.write(workdir / cases.FOLDER, corpus, chosen, attention)
+  print(write_report(workdir).summary)
   if 'leak_meter' in facts:
     print(leak_meter.table(facts['leak_meter']))
   print('seconds: ' + ', '.join(f'{k} {v:.0f}' for k, v in facts['seconds'].items()))

@@ -13,7 +13,7 @@ from clu.metrics import Metric
 from flax import nnx
 
 from mvp_jax.models.partition import use_mesh
-from mvp_jax.targets import Mean
+from mvp_jax.targets.base import Mean
 from mvp_jax.training import sharding
 from mvp_jax.training.optimiser import optimiser, schedule
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mvp_jax.models.emotion import EmotionConfig, EmotionModel
 from mvp_jax.models.videomae import VideoClassifier, VideoMAE, VideoMAEConfig, to_unit
-from mvp_jax.targets import Mean
+from mvp_jax.targets.base import Mean
 from mvp_jax.training.flops import classifier_flops, pretraining_flops
 from mvp_jax.training.mixing import mix
 

@@ -3,7 +3,8 @@ import pytest
 from scipy import integrate
 from sklearn.calibration import calibration_curve
 
-from mvp_jax.evaluation import calibration, metrics
+from mvp_jax.targets import binary_scores as metrics
+from mvp_jax.targets import calibration
 
 
 def trials(n=300, seed=0, digits=6):
@@ -16,7 +17,7 @@ def trials(n=300, seed=0, digits=6):
 def ece(labels, scores):
   one = np.zeros(len(labels), int)
   sums = metrics.sums(labels, scores, one, one, 1)
-  return sums.scores(np.ones((1, 1)))[0, metrics.SCORES.index('ece')]
+  return sums.scores(np.ones((1, 1)))[0, list(metrics.SCORES).index('ece')]
 
 
 @pytest.mark.parametrize('digits', [1, 2, 6])
@@ -73,5 +74,5 @@ def test_area_of_equal_confidence_is_the_error_rate():
   labels = np.array([0, 1, 1, 0, 1])
   one = np.zeros(5, int)
   sums = metrics.sums(labels, np.full(5, 0.5), one, one, 1)
-  found = sums.scores(np.ones((1, 1)))[0, metrics.SCORES.index('aurc')]
+  found = sums.scores(np.ones((1, 1)))[0, list(metrics.SCORES).index('aurc')]
   assert found == pytest.approx(2 / 5)

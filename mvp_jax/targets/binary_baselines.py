@@ -10,35 +10,19 @@
   rival (docs/evaluation.md).
 """
 
-import dataclasses
 import warnings
 
 import numpy as np
 
-from mvp_jax.data.splits import select
-from mvp_jax.evaluation.predictions import CLASS_PRIOR
+from mvp_jax.targets.base import Said
 
+CLASS_PRIOR = 'class_prior'
 STIMULUS_MEAN = 'stimulus_mean'
 SUBJECT_MEAN = 'subject_mean'
 CLASSIC = ('logistic', 'svm')
-BASELINES = (CLASS_PRIOR, STIMULUS_MEAN, SUBJECT_MEAN, *CLASSIC)
-NEEDS_SUBJECT = (SUBJECT_MEAN,)  # no subject-independent model can claim it
 
 _COSTS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C
 _INNER_FOLDS = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Said:
-  """What a baseline says of one test trial, for each target.
-
-  `score` is the probability of high; `rating` is None where it predicts none.
-  """
-
-  model: str
-  trial_id: str
-  score: np.ndarray  # float [targets]
-  rating: np.ndarray | None = None  # float [targets]
 
 
 def simple_baselines(fold, trials):
@@ -48,8 +32,11 @@ def simple_baselines(fold, trials):
     fold: data.splits.Fold.
     trials: list of Trial, all of those in the folds.
   """
-  train, test = select(trials, fold.train), select(trials, fold.test)
-  prior, mean = _average(train, fold.cuts)
+  train, test = (
+    [trial for trial in trials if trial.trial_id in frozenset(side)]
+    for side in (fold.train, fold.test)
+  )
+  prior, mean = _average(train, fold.target)
   by_stimulus, by_subject, said = {}, {}, []
   for trial in train:
     by_stimulus.setdefault(trial.stimulus, []).append(trial)
@@ -57,29 +44,30 @@ def simple_baselines(fold, trials):
     by_subject.setdefault(trial.subject, []).append(trial)
   for trial in test:
     said.append(Said(CLASS_PRIOR, trial.trial_id, prior, mean))
-    alike = by_stimulus.get(trial.stimulus, [])
-    said.append(
-      Said(STIMULUS_MEAN, trial.trial_id, *_average(alike, fold.cuts, prior, mean))
-    )
-    if fold.cuts.values is not None:  # else half of each subject's are high
+    if trial.stimulus is not None:
+      alike = by_stimulus.get(trial.stimulus, [])
+      said.append(
+        Said(STIMULUS_MEAN, trial.trial_id, *_average(alike, fold.target, prior, mean))
+      )
+    if fold.target.values is not None:  # else half of each subject's are high
       others = [t for t in by_subject[trial.subject] if t is not trial]
       said.append(
-        Said(SUBJECT_MEAN, trial.trial_id, *_average(others, fold.cuts, prior, mean))
+        Said(SUBJECT_MEAN, trial.trial_id, *_average(others, fold.target, prior, mean))
       )
   return said
 
 
-def _average(trials, cuts, prior=None, mean=None):
+def _average(trials, fitted, prior=None, mean=None):
   """Shares of high, with the prior as one trial more, and mean ratings."""
   if not trials:
     return prior, mean
-  high = sum(cuts.labels(trial).astype(float) for trial in trials)
+  high = sum(fitted.label(trial)[0].astype(float) for trial in trials)
   if prior is None:
     share = high / len(trials)
   else:
     share = (high + prior) / (len(trials) + 1)
   return share, np.mean(
-    [[t.ratings[target] for target in cuts.targets] for t in trials], axis=0
+    [[t.ratings[name] for name in fitted.ratings] for t in trials], axis=0
   )
 
 
@@ -101,7 +89,7 @@ def classic_baselines(fold, trials, features, groups, seed=0):
   sides = {name: side for side in ('train', 'test') for name in getattr(fold, side)}
   side = np.array([sides.get(trial.trial_id, '') for trial in trials])
   train, test = np.flatnonzero(side == 'train'), np.flatnonzero(side == 'test')
-  labels = np.array([fold.cuts.labels(trials[i]) for i in train]).astype(int)
+  labels = np.array([fold.target.label(trials[i])[0] for i in train]).astype(int)
   scores = classify(features[train], labels, groups[train], features[test], seed)
   return [
     Said(model, trials[i].trial_id, score)

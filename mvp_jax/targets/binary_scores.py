@@ -10,26 +10,28 @@ import dataclasses
 
 import numpy as np
 
-from mvp_jax.evaluation.calibration import BINS, area_under_risk, equal_bins
+from mvp_jax.targets.base import Score
+from mvp_jax.targets.calibration import BINS, area_under_risk, equal_bins
+from mvp_jax.targets.moments import concordance, moments, ratio
 
-METRICS = (
-  'macro_f1',
-  'f1',
-  'weighted_f1',
-  'balanced_accuracy',
-  'auroc',
-  'mcc',
-  'accuracy',
-  'ccc',
-)
-CALIBRATION = ('ece', 'aurc')
-SCORES = (*METRICS, *CALIBRATION)
-RANGES = {name: (-1 if name in ('mcc', 'ccc') else 0, 1) for name in SCORES}
+SCORES = {
+  'macro_f1': Score('macro-F1'),
+  'f1': Score('F1 of high'),
+  'weighted_f1': Score('weighted F1'),
+  'balanced_accuracy': Score('balanced accuracy'),
+  'auroc': Score('AUROC'),
+  'mcc': Score('MCC', -1),
+  'accuracy': Score('accuracy'),
+  'ccc': Score('CCC', -1),
+  'ece': Score('ECE', lower_is_better=True, bootstrap=False),
+  'aurc': Score('AURC', lower_is_better=True, bootstrap=False),
+}
+METRICS = tuple(name for name, score in SCORES.items() if score.bootstrap)
 
 
-def decide(scores) -> np.ndarray:
-  """Hard decisions, 1.0 for high: probability of high at least one half."""
-  return (np.asarray(scores, float) >= 0.5).astype(float)
+def decide(scores):
+  """Whether probabilities of high, of NumPy or JAX, say high: at least one half."""
+  return scores >= 0.5
 
 
 def confusion(labels, predicted) -> np.ndarray:
@@ -64,17 +66,17 @@ def count_scores(counts) -> dict[str, np.ndarray]:
   """
   tn, fp, fn, tp = np.moveaxis(np.asarray(counts, float), -1, 0)
   low, high, total = tn + fp, fn + tp, tn + fp + fn + tp
-  f1_high, f1_low = _ratio(2 * tp, 2 * tp + fp + fn), _ratio(2 * tn, 2 * tn + fp + fn)
-  recalls = _ratio(tn, low) + _ratio(tp, high)
+  f1_high, f1_low = ratio(2 * tp, 2 * tp + fp + fn), ratio(2 * tn, 2 * tn + fp + fn)
+  recalls = ratio(tn, low) + ratio(tp, high)
   margins = np.sqrt((tp + fp) * high * low * (tn + fn))
   some = np.where(total > 0, 1, np.nan)
   return {
     'macro_f1': some * (f1_high + f1_low) / 2,
     'f1': some * f1_high,
-    'weighted_f1': some * _ratio(f1_high * high + f1_low * low, total),
-    'balanced_accuracy': some * _ratio(recalls, (low > 0) * 1.0 + (high > 0)),
-    'mcc': some * _ratio(tp * tn - fp * fn, margins),
-    'accuracy': some * _ratio(tn + tp, total),
+    'weighted_f1': some * ratio(f1_high * high + f1_low * low, total),
+    'balanced_accuracy': some * ratio(recalls, (low > 0) * 1.0 + (high > 0)),
+    'mcc': some * ratio(tp * tn - fp * fn, margins),
+    'accuracy': some * ratio(tn + tp, total),
   }
 
 
@@ -107,24 +109,9 @@ def winning_pairs(labels, scores, subjects, folds, number):
   return wins, pairs
 
 
-def concordance(moments) -> np.ndarray:
-  """Lin's concordance correlation coefficient of moments [..., 6], each [...].
-
-  `moments` are n and the sums of x, y, x², y², xy; NaN where all x and y are one
-  value, or there are none. (Lin, Biometrics 45, 1989; variances over n.)
-  """
-  n, x, y, xx, yy, xy = np.moveaxis(np.asarray(moments, float), -1, 0)
-  n = np.where(n > 0, n, np.nan)
-  covariance = xy / n - x * y / n**2
-  spread = (xx / n - (x / n) ** 2) + (yy / n - (y / n) ** 2) + ((x - y) / n) ** 2
-  # What is left of a constant after rounding is no spread.
-  scale = np.maximum(xx, yy) / n
-  return _ratio(2 * covariance, np.where(spread > 1e-12 * scale, spread, 0), np.nan)
-
-
 @dataclasses.dataclass(frozen=True)
-class Sums:
-  """What all scores of one model need, by subject; see `sums`."""
+class BinarySums:
+  """What all scores of one model need, by subject; see `sums` and `targets.Sums`."""
 
   counts: np.ndarray  # [S, 4], see `confusion`
   wins: np.ndarray  # [S, S]
@@ -133,23 +120,24 @@ class Sums:
   gaps: np.ndarray  # [S, bins], sum of label minus score
   answered: np.ndarray  # [S, groups of equal confidence, the surest first]
   wrong: np.ndarray  # the same, how many of them are wrong
+  offset: np.ndarray | float = 0.0  # [scores]
 
   def scores(self, weights) -> np.ndarray:
     """SCORES for weights [R, S] of the subjects: [R, scores], NaN for what isn't."""
     weights = np.asarray(weights, float)
     total = (weights @ self.counts).sum(-1)
-    ece = _ratio(np.abs(weights @ self.gaps).sum(-1), total, np.nan)
+    ece = ratio(np.abs(weights @ self.gaps).sum(-1), total, np.nan)
     aurc = area_under_risk(weights @ self.answered, weights @ self.wrong)
-    return np.concatenate([self.metrics(weights), np.stack([ece, aurc], -1)], -1)
+    return np.concatenate([self.cheap(weights), np.stack([ece, aurc], -1)], -1)
 
-  def metrics(self, weights) -> np.ndarray:
+  def cheap(self, weights) -> np.ndarray:
     """The METRICS of `scores` alone: [R, metrics]."""
 
     def pairs(matrix):
       return np.einsum('rs,rs->r', weights @ matrix, weights)
 
     found = count_scores(weights @ self.counts)
-    found['auroc'] = _ratio(pairs(self.wins), pairs(self.pairs), np.nan)
+    found['auroc'] = ratio(pairs(self.wins), pairs(self.pairs), np.nan)
     found['ccc'] = (
       np.full(len(weights), np.nan)
       if self.moments is None
@@ -169,7 +157,7 @@ def sums(
   ratings=None,
   predicted_ratings=None,
   bins=None,
-) -> Sums:
+) -> BinarySums:
   """Sums by subject of one model's trials.
 
   Args:
@@ -183,20 +171,13 @@ def sums(
     bins: int [n], of `calibration.equal_bins`, if not those of these scores.
   """
   labels, scores = np.asarray(labels, float), np.asarray(scores, float)
-  said = decide(scores) if predicted is None else np.asarray(predicted, float)
+  said = np.asarray(decide(scores) if predicted is None else predicted, float)
   wins, pairs = winning_pairs(labels, scores, subjects, folds, number)
-  moments = None
-  if predicted_ratings is not None:
-    x, y = np.asarray(ratings, float), np.asarray(predicted_ratings, float)
-    middle = x.mean() if len(x) else 0  # keeps the squares small
-    x, y = x - middle, y - middle
-    moments = np.stack(
-      [
-        np.bincount(subjects, z, number)
-        for z in (np.ones_like(x), x, y, x * x, y * y, x * y)
-      ],
-      axis=-1,
-    )
+  of_ratings = (
+    None
+    if predicted_ratings is None
+    else moments(ratings, predicted_ratings, subjects, number)
+  )
   bins = equal_bins(scores) if bins is None else bins
   surest, group = np.unique(-np.maximum(scores, 1 - scores), return_inverse=True)
   error = np.abs(labels - said)
@@ -206,11 +187,11 @@ def sums(
       number, width
     )
 
-  return Sums(
+  return BinarySums(
     subject_counts(labels, said, subjects, number),
     wins,
     pairs,
-    moments,
+    of_ratings,
     table(bins, BINS, labels - scores),
     table(group, len(surest), np.ones_like(error)),
     table(group, len(surest), error),
@@ -233,17 +214,6 @@ def coin_scores(labels, probabilities) -> dict[str, float]:
     name: float(tp_chance @ values @ fp_chance)
     for name, values in count_scores(counts).items()
   }
-
-
-def _ratio(numerator, denominator, otherwise=0.0):
-  """Their ratio, or `otherwise` where the denominator is 0."""
-  numerator, denominator = np.broadcast_arrays(numerator, denominator)
-  return np.divide(
-    numerator,
-    denominator,
-    where=denominator > 0,
-    out=np.full(denominator.shape, otherwise),
-  )
 
 
 def _sum_of_bernoulli(probabilities):

@@ -9,8 +9,9 @@ from scipy import stats
 from sklearn import config_context as sklearn_config
 from sklearn import metrics as sklearn
 
-from mvp_jax.evaluation import metrics
-from mvp_jax.evaluation.metrics import METRICS
+from mvp_jax.targets import binary_scores as metrics
+from mvp_jax.targets.binary_scores import METRICS
+from mvp_jax.targets.moments import moments, root_mean_square_error
 
 
 def reference(labels, scores, ratings, predicted):
@@ -82,10 +83,10 @@ def test_a_thousand_random_cases_are_as_scikit_learn_and_scipy_say():
     ratings=ratings,
     predicted_ratings=predicted,
   )
-  np.testing.assert_allclose(sums.metrics(np.eye(len(cases))), expected, atol=1e-9)
+  np.testing.assert_allclose(sums.cheap(np.eye(len(cases))), expected, atol=1e-9)
   pooled = reference(labels, scores, ratings, predicted)
   np.testing.assert_allclose(
-    sums.metrics(np.ones((1, len(cases))))[0], list(pooled.values()), atol=1e-9
+    sums.cheap(np.ones((1, len(cases))))[0], list(pooled.values()), atol=1e-9
   )
   single = [len(set(case[0])) == 1 for case in cases]
   assert np.mean(single) > 0.15
@@ -101,7 +102,7 @@ def test_nothing_at_all_has_no_scores():
 
 def test_decide_at_one_half():
   np.testing.assert_array_equal(
-    metrics.decide([0.49, 0.5, 0.51, 0, 1]), [0, 1, 1, 0, 1]
+    metrics.decide(np.array([0.49, 0.5, 0.51, 0, 1])), [0, 1, 1, 0, 1]
   )
 
 
@@ -166,11 +167,11 @@ def test_auroc_ranks_within_folds():
     right += number * sklearn.roc_auc_score(labels[here], scores[here])
     pairs += number
   at = METRICS.index('auroc')
-  found = metrics.sums(labels, scores, who, folds, 7).metrics(np.ones((1, 7)))[0, at]
+  found = metrics.sums(labels, scores, who, folds, 7).cheap(np.ones((1, 7)))[0, at]
   assert found == pytest.approx(right / pairs)
   # A constant of each fold says nothing, whatever the constants.
   constant = metrics.sums(labels, 0.2 + 0.5 * folds, who, folds, 7)
-  assert constant.metrics(np.ones((1, 7)))[0, at] == 0.5
+  assert constant.cheap(np.ones((1, 7)))[0, at] == 0.5
   assert sklearn.roc_auc_score(labels, 0.2 + 0.5 * folds) != 0.5
 
 
@@ -183,7 +184,7 @@ def test_concordance_of_a_large_offset_keeps_its_digits():
     sums = metrics.sums(
       one, one, one, one, 1, ratings=x + offset, predicted_ratings=y + offset
     )
-    return sums.metrics(np.ones((1, 1)))[0, METRICS.index('ccc')]
+    return sums.cheap(np.ones((1, 1)))[0, METRICS.index('ccc')]
 
   assert ccc(1e7) == pytest.approx(ccc(0), rel=1e-6)
 
@@ -211,3 +212,14 @@ def test_coin_of_many_trials_is_near_its_simulation():
     name: drawn.mean() for name, drawn in metrics.count_scores(counts).items()
   }
   assert metrics.coin_scores(labels, p) == pytest.approx(simulated, abs=2e-3)
+
+
+def test_the_error_follows_from_the_moments():
+  rng = np.random.default_rng(0)
+  x, y = rng.normal(5, 2, (2, 50))
+  who = rng.integers(0, 3, 50)
+  found = root_mean_square_error(moments(x, y, who, 4))
+  for i in range(3):
+    here = who == i
+    assert found[i] == pytest.approx(np.sqrt(np.mean((x - y)[here] ** 2)))
+  assert np.isnan(found[3])

@@ -1,5 +1,7 @@
 """Baselines: means by hand, classic models against scikit-learn's own pipeline."""
 
+import functools
+
 import numpy as np
 import pytest
 from sklearn.impute import SimpleImputer
@@ -10,21 +12,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from mvp_jax.data.splits import make_folds, select
+from mvp_jax.data import splits
+from mvp_jax.data.splits import select
 from mvp_jax.evaluation import handcrafted
-from mvp_jax.evaluation.baselines import (
-  BASELINES,
+from mvp_jax.evaluation.handcrafted import feature_table
+from mvp_jax.raw.features import trial_features
+from mvp_jax.targets import Binary
+from mvp_jax.targets.binary_baselines import (
   classic_baselines,
   classify,
   inner_folds,
   simple_baselines,
   standardised,
 )
-from mvp_jax.evaluation.handcrafted import feature_table
-from mvp_jax.raw.features import trial_features
 from tests.data.tiny_trials import random_trials, trial
 from tests.evaluation.memory import MemoryCorpus, twin
 
+BASELINES = ('class_prior', 'stimulus_mean', 'subject_mean')
+make_folds = functools.partial(splits.make_folds, target=Binary())
 _TRIALS = random_trials(subjects=6, stimuli=5, spread=1)
 
 
@@ -40,8 +45,8 @@ def test_what_ratings_alone_predict(protocol):
     prior = np.mean(
       [[t.ratings[x] > 5 for x in ('valence', 'arousal')] for t in train], 0
     )
-    assert {x.model for x in said} == set(BASELINES[:3])
-    for model in BASELINES[:3]:
+    assert {x.model for x in said} == set(BASELINES)
+    for model in BASELINES:
       assert _said(said, model).keys() == set(fold.test)
     for t in test:
       np.testing.assert_allclose(_said(said, 'class_prior')[t.trial_id].score, prior)
@@ -77,7 +82,7 @@ def test_what_one_says_of_a_trial_does_not_rest_on_its_own_rating():
     )
     for t in _TRIALS
   ]
-  for model in BASELINES[:3]:
+  for model in BASELINES:
     a, b = (
       _said(simple_baselines(fold, trials), model)[name]
       for trials in (_TRIALS, changed)
@@ -87,7 +92,7 @@ def test_what_one_says_of_a_trial_does_not_rest_on_its_own_rating():
 
 
 def test_with_their_own_medians_subjects_have_no_mean_to_speak_of():
-  fold = make_folds(_TRIALS, folds=2, threshold='subject_median')[0]
+  fold = make_folds(_TRIALS, folds=2, target=Binary(threshold='subject_median'))[0]
   assert {x.model for x in simple_baselines(fold, _TRIALS)} == {
     'class_prior',
     'stimulus_mean',
