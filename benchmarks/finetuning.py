@@ -22,9 +22,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_video import get_config
 from mvp_jax import finetuning
 from mvp_jax.config import parse, resolve
-from mvp_jax.evaluation.names import METRIC_NAMES
 from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.evaluation.results import evaluate
+from mvp_jax.targets.binary_scores import SCORES
 
 _METRICS = ('macro_f1', 'auroc')
 # 97.5 % points of Student's t for 1, 2, ... degrees of freedom.
@@ -97,7 +97,7 @@ def main():
     'seeds': args.seeds,
   }
   for metric in _METRICS:
-    print(f'\n{METRIC_NAMES[metric]} of valence after {args.steps} steps')
+    print(f'\n{SCORES[metric].name} of valence after {args.steps} steps')
     print('  seed  pre-trained  scratch  difference')
     differences = []
     for seed, (one, other) in enumerate(scores):

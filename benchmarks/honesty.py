@@ -25,10 +25,11 @@ import numpy as np
 from scipy import stats
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from mvp_jax.evaluation import metrics, statistics
-from mvp_jax.evaluation.metrics import METRICS
+from mvp_jax.evaluation import statistics
 from mvp_jax.evaluation.predictions import Prediction
 from mvp_jax.evaluation.results import evaluate
+from mvp_jax.targets import binary_scores as metrics
+from mvp_jax.targets.binary_scores import METRICS
 
 TRIALS, FOLDS = 40, 5
 CLIPS = np.random.default_rng(7).normal(0, 0.7, TRIALS)
@@ -91,7 +92,7 @@ def true_scores(skills, subjects=20_000):
       1,
       ratings=ratings.ravel(),
       predicted_ratings=predicted.ravel(),
-    ).metrics(np.ones((1, 1)))[0]
+    ).cheap(np.ones((1, 1)))[0]
   return found
 
 
@@ -108,9 +109,9 @@ def bca_interval(ratings, scores, predicted, seed):
     ratings=ratings.ravel(),
     predicted_ratings=predicted.ravel(),
   )
-  value = sums.metrics(np.ones((1, subjects)))[0]
-  drawn = statistics.bootstrap(sums.metrics, subjects, RESAMPLES, seed)
-  without = sums.metrics(1 - np.eye(subjects))
+  value = sums.cheap(np.ones((1, subjects)))[0]
+  drawn = statistics.bootstrap(sums.cheap, subjects, RESAMPLES, seed)
+  without = sums.cheap(1 - np.eye(subjects))
   lost = without.mean(0) - without
   skew = (lost**3).sum(0) / (6 * (lost**2).sum(0) ** 1.5)
   bias = stats.norm.ppf((drawn < value).mean(0) + (drawn == value).mean(0) / 2)

@@ -30,9 +30,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from mvp_jax.data.splits import deal_trials, make_folds
 from mvp_jax.data.trials import Trial
 from mvp_jax.evaluation import audit, leak_meter
-from mvp_jax.evaluation.baselines import classic_baselines
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import SIGNAL_RATE, TwinSpec
+from mvp_jax.targets import Binary
+from mvp_jax.targets.binary_baselines import classic_baselines
 
 _TARGETS = ('valence',)
 _SUBJECTS = 22  # in `identity`: a small study, as in honesty.py
@@ -82,12 +83,12 @@ def identity(seed, leaning):
   features, of = np.array(features), {t.trial_id: t for t in trials}
   subjects = np.array([t.subject for t in trials])
   rows = leak_meter.classic_trials(
-    deal_trials(trials, 4, 1, seed, _TARGETS, 5.0), trials, features, seed
+    deal_trials(trials, 4, 1, seed, target=Binary(_TARGETS)), trials, features, seed
   )
-  for fold in make_folds(trials, folds=4, seed=seed, targets=_TARGETS):
+  for fold in make_folds(trials, folds=4, seed=seed, target=Binary(_TARGETS)):
     for said in classic_baselines(fold, trials, features, subjects, seed):
       rows += leak_meter.told(
-        leak_meter.HONEST, said.model, of[said.trial_id], fold.cuts, said.score
+        leak_meter.HONEST, said.model, of[said.trial_id], fold.target, said.score
       )
   return _shown(rows)
 
@@ -98,7 +99,7 @@ def windows(seed):
   trials = [_trial(s, k, rng.choice([2, 8])) for s in range(1, 9) for k in range(1, 6)]
   index, numbers = np.repeat(np.arange(40), 4), np.tile(np.arange(4), 40)
   features = rng.normal(0, 1, (40, 6))[index] + rng.normal(0, 0.2, (160, 6))
-  folds = make_folds(trials, folds=4, targets=_TARGETS, seed=seed)
+  folds = make_folds(trials, folds=4, target=Binary(_TARGETS), seed=seed)
   return _shown(
     leak_meter.classic_windows(folds, trials, features, index, numbers, seed)
   )
@@ -129,7 +130,9 @@ def copy(seed, copied):
       signals=late.astype(np.float32),
       signals_valid=np.ones(late.shape, bool),
     )
-  folds = make_folds(trials, 'leave_one_subject_out', validation=0, targets=_TARGETS)
+  folds = make_folds(
+    trials, 'leave_one_subject_out', validation=0, target=Binary(_TARGETS)
+  )
   with tempfile.TemporaryDirectory() as folder:
     checks = audit.check_content(
       _Corpus(trials, pathlib.Path(folder) / 'corpus' / '1'), folds, trials
@@ -144,7 +147,7 @@ def folds(seed):
   """Whether the audit finds that folds are not what they claim."""
   rng = np.random.default_rng(seed)
   trials = [_trial(s, k, rng.uniform(1, 9)) for s in range(1, 9) for k in range(1, 7)]
-  leaky = deal_trials(trials, 4, 1, seed, _TARGETS, 5.0)
+  leaky = deal_trials(trials, 4, 1, seed, target=Binary(_TARGETS))
   return not all(c.passed for c in audit.check_folds(leaky, trials, 'subjects'))
 
 

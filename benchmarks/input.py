@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.data import clips as clip_sources
 from mvp_jax.data import trials
 from mvp_jax.data.batches import training_batches
-from mvp_jax.data.builders import prepare
 from mvp_jax.data.clips import ClipLayout, RandomClips
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.trials import Corpus
 from mvp_jax.data.views import ViewConfig
+from mvp_jax.prepare import prepare
 from mvp_jax.raw.frames import JPEG_QUALITY
 from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.spec import TwinSpec

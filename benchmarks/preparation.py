@@ -22,9 +22,9 @@ import av
 import cv2
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from mvp_jax.corpora.deap.twin import write_deap_twin
 from mvp_jax.raw import face, frames
 from mvp_jax.raw.video import Video
-from mvp_jax.synthetic.deap import write_deap_twin
 from mvp_jax.synthetic.spec import TwinSpec
 
 SPEC = frames.FrameSpec(rate=25.0, size=224, crop='X')

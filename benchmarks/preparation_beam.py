@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from mvp_jax.data.builders import load_builder, prepare
-from mvp_jax.raw.prepare import Task, run_tasks
-from mvp_jax.synthetic.deap import write_deap_twin
+from mvp_jax.corpora.deap.twin import write_deap_twin
+from mvp_jax.prepare import load_builder, prepare
 from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.tasks import Task, run_tasks
 
 
 def main():

@@ -9,8 +9,8 @@ import itertools
 
 import numpy as np
 
-from mvp_jax.data.labels import Cuts, check_ratings, fit_cuts
 from mvp_jax.errors import InputError
+from mvp_jax.targets import Fitted, Target
 
 # config.evaluation.protocol: what is new in a test trial
 PROTOCOLS = {
@@ -25,13 +25,13 @@ _DEALS = 200
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-  """One fold: ids of trials, and what is high in it."""
+  """One fold: ids of trials, and the target as fitted on those it trains on."""
 
   fold: int
   train: tuple[str, ...]
   validation: tuple[str, ...]  # watched for curves, never selected on
   test: tuple[str, ...]
-  cuts: Cuts
+  target: Fitted
 
   def describe(self, trials):
     """Subjects and stimuli of each side, as run.json lists them: a dict."""
@@ -41,7 +41,7 @@ class Fold:
       chosen = [of[name] for name in getattr(self, side)]
       facts |= {
         f'{side}_subjects': sorted({t.subject for t in chosen}),
-        f'{side}_stimuli': sorted({t.stimulus for t in chosen}),
+        f'{side}_stimuli': sorted({t.stimulus for t in chosen} - {None}),
         f'{side}_trials': len(chosen),
       }
     return facts
@@ -74,33 +74,31 @@ def make_folds(
   trials,
   protocol='subjects',
   *,
+  target: Target,
   folds=5,
   stimulus_folds=2,
   validation=1,
   seed=0,
-  targets=('valence', 'arousal'),
-  threshold=5.0,
 ):
   """Splits trials into folds; each trial is tested exactly once.
 
   Args:
     trials: list of Trial.
     protocol: one of `PROTOCOLS`. 'subjects' and 'stimuli' deal these into `folds`
-      groups with like shares of high; under 'subjects_x_stimuli' each of `folds`
+      groups with like strata of the target; under 'subjects_x_stimuli' each of `folds`
       groups of subjects meets each of `stimulus_folds` groups of stimuli, and what
       shares either with the test trials is left out of training.
+    target: what is predicted; fitted on the training trials of each fold.
     folds: number of groups; as many as there are is leave-one-out.
     stimulus_folds: number of groups of stimuli for 'subjects_x_stimuli'.
     validation: subjects (for 'stimuli': stimuli) taken from those left to train on.
     seed: of the assignment.
-    targets: names of the ratings that become labels.
-    threshold: see `labels.fit_cuts`.
 
   Returns:
     list of Fold.
 
   Raises:
-    InputError: that is not possible, or a fold would train on one class only.
+    InputError: that is not possible, or nothing could be learnt in a fold.
   """
   if protocol not in PROTOCOLS:
     raise InputError(
@@ -112,8 +110,8 @@ def make_folds(
         else ''
       )
     )
-  _check_trials(trials)
-  check_ratings(trials, targets)
+  _check_trials(trials, PROTOCOLS[protocol], protocol)
+  target.check(trials)
   rng = np.random.default_rng((seed, 1))
   if protocol == 'leave_one_subject_out':
     folds = len({trial.subject for trial in trials})
@@ -124,8 +122,8 @@ def make_folds(
     if new == ('stimulus',)
     else ('stimulus_folds', stimulus_folds),
   }
-  high = _high(trials, targets, threshold)
-  groups = [_deal(trials, what, *counts[what], high, rng) for what in new]
+  strata = target.strata(trials)
+  groups = [_deal(trials, what, *counts[what], strata, rng) for what in new]
   result = []
   for together in itertools.product(*groups):
     tested = dict(zip(new, together, strict=True))
@@ -133,19 +131,11 @@ def make_folds(
     rest = [t for t in trials if not any(getattr(t, a) in g for a, g in tested.items())]
     if test:  # else nobody of this group has seen these stimuli
       train, watched = _hold_back(rest, new[0], validation, rng)
-      cuts = fit_cuts(targets, threshold, train, trials)
-      _check_classes(len(result), train, cuts)
-      result.append(
-        Fold(
-          len(result),
-          *(tuple(t.trial_id for t in side) for side in (train, watched, test)),
-          cuts,
-        )
-      )
+      result.append(_fold(len(result), (train, watched, test), trials, target))
   return result
 
 
-def deal_trials(trials, folds, validation, seed, targets, threshold):
+def deal_trials(trials, folds, validation, seed, *, target: Target):
   """The field's wrong split, for the leak meter alone: a person's trials on all sides.
 
   Takes and returns what `make_folds` does; `validation` is the number of subjects
@@ -162,16 +152,26 @@ def deal_trials(trials, folds, validation, seed, targets, threshold):
       [trials[i] for i in sorted(side)]
       for side in (rest[watched:], rest[:watched], test)
     ]
-    cuts = fit_cuts(targets, threshold, sides[0], trials)
-    _check_classes(fold, sides[0], cuts)
-    result.append(
-      Fold(fold, *(tuple(t.trial_id for t in side) for side in sides), cuts)
-    )
+    result.append(_fold(fold, sides, trials, target))
   return result
 
 
-def _check_trials(trials):
-  """Raises InputError if a trial is there twice."""
+def _fold(number, sides, trials, target):
+  """The Fold of some trials to train on, to validate on and to test on."""
+  fitted = target.fit(sides[0], trials)
+  target.check_fold(number, sides[0], fitted)
+  return Fold(number, *(tuple(t.trial_id for t in side) for side in sides), fitted)
+
+
+def _check_trials(trials, new, protocol):
+  """Raises InputError if a trial is there twice, or lacks what is split by."""
+  if 'stimulus' in new:
+    for trial in trials:
+      if trial.stimulus is None:
+        raise InputError(
+          f'evaluation.protocol: {protocol!r} needs the stimulus of each trial, and '
+          f'{trial.trial_id} has none; split by subjects'
+        )
   ids, places = set(), set()
   for trial in trials:
     place = trial.subject, trial.trial
@@ -185,26 +185,11 @@ def _check_trials(trials):
     places.add(place)
 
 
-def _high(trials, targets, threshold):
-  """bool [trials, targets]: what the shares of the groups are evened out by."""
-  ratings = np.array([[t.ratings[target] for target in targets] for t in trials])
-  if isinstance(threshold, str):
-    return ratings > np.median(ratings, axis=0)
-  for target, column in zip(targets, ratings.T, strict=True):
-    if len(set(column > threshold)) == 1:
-      raise InputError(
-        f'config.input.threshold: {threshold:g} has all {len(trials)} trials on one '
-        f'side, {target} is {column.min():g} to {column.max():g}; choose one between'
-      )
-  return ratings > threshold
-
-
-def _deal(trials, attribute, setting, count, high, rng):
+def _deal(trials, attribute, setting, count, strata, rng):
   """Deals the subjects or stimuli of some trials into `count` groups.
 
   `setting` names `count` to people. The groups' sizes differ by one at most; of many
-  random deals the one is taken whose groups have the most even shares of high, over
-  all targets.
+  random deals the one is taken over whose groups `strata` [trials, k] are most even.
 
   Returns:
     list of sets.
@@ -217,8 +202,8 @@ def _deal(trials, attribute, setting, count, high, rng):
       f'evaluation.{setting}: {count} folds of {len(names)} {plural} '
       f'are not possible; use 2 up to the number of {plural}'
     )
-  excess = np.zeros((len(names), high.shape[1]))
-  np.add.at(excess, index, high - high.mean(0))
+  excess = np.zeros((len(names), strata.shape[1]))
+  np.add.at(excess, index, strata - strata.mean(0))
   deals = (np.array_split(rng.permutation(len(names)), count) for _ in range(_DEALS))
   best = min(
     deals,
@@ -246,15 +231,3 @@ def _hold_back(rest, attribute, count, rng):
     [t for t in rest if getattr(t, attribute) not in watched],
     [t for t in rest if getattr(t, attribute) in watched],
   )
-
-
-def _check_classes(fold, train, cuts):
-  """Raises InputError if a target has one class only among the training trials."""
-  labels = np.array([cuts.labels(trial) for trial in train])
-  for target, column in zip(cuts.targets, labels.T, strict=True):
-    if len(set(column)) == 1:
-      raise InputError(
-        f'evaluation.folds: fold {fold} would train on one class only, {target} is '
-        f'{"high" if column[0] else "low"} in all {len(train)} trials; use other '
-        'folds, fewer validation subjects or another input.threshold'
-      )

@@ -13,33 +13,133 @@ from mvp_jax.raw.openface import ActionUnits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Series:
+  """A stream of numbers. Time zero is the stimulus onset.
+
+  Attributes:
+    values: float32 [n, channels], 0 where not valid.
+    valid: bool [n, channels].
+    channels: their names.
+    rate: Hz; None = irregular, with `times`.
+    times: float32 [n], seconds; None = n / rate.
+  """
+
+  values: np.ndarray
+  valid: np.ndarray
+  channels: tuple[str, ...]
+  rate: float | None = None
+  times: np.ndarray | None = None
+
+  @property
+  def clock(self):
+    """When each row was measured: float [n], seconds."""
+    if self.times is not None:
+      return self.times
+    return np.arange(len(self.values)) / self.rate
+
+  @property
+  def seconds(self):
+    """How long it lasts: to the end of its last row or, if irregular, to its time."""
+    if self.rate is None:
+      return float(self.times[-1]) if len(self.times) else 0.0
+    return len(self.values) / self.rate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frames:
+  """A stream of pictures, which `PreparedCorpus.frames` reads.
+
+  Attributes:
+    times: float32 [n], seconds since the onset.
+    valid: bool [n], a face is there.
+    first_chunk: row of the split that is named like the stream.
+    rate: Hz.
+  """
+
+  times: np.ndarray
+  valid: np.ndarray
+  first_chunk: int
+  rate: float
+
+  @property
+  def seconds(self):
+    """How long it lasts, to the end of its last frame."""
+    return len(self.times) / self.rate
+
+
+_NO_FRAMES = Frames(np.zeros(0, np.float32), np.zeros(0, bool), 0, 1.0)
+_NO_SERIES = Series(np.zeros((0, 0), np.float32), np.zeros((0, 0), bool), (), 1.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Trial:
   """One trial: a subject watching one stimulus. Time zero is its onset.
 
-  A corpus of plain videos has no ratings ({}), signals ([0, 0]) and stimuli (0).
+  Attributes:
+    trial_id: text, unique in the corpus.
+    subject, trial: numbers; `trial` is the place in the order of presentation, from 1.
+    stimulus: its number; None where it has none.
+    ratings: {name: float}, NaN where not given.
+    streams: {name: Series or Frames}; those that the trial lacks are left out.
+    group, session: names, '' where there are none.
   """
 
   trial_id: str
   subject: int
-  trial: int  # number in the order of presentation, from 1
-  stimulus: int
-  ratings: dict  # name -> float, NaN where not given
-  signals: np.ndarray  # float32 [samples, channels]
-  signals_valid: np.ndarray  # bool [samples, channels]
-  frame_times: np.ndarray  # float32 [frames], seconds
-  frame_valid: np.ndarray  # bool [frames], a face is there
-  first_chunk: int  # row of the split `frames`
-  action_units: ActionUnits | None = None  # times since the onset
+  trial: int
+  stimulus: int | None
+  ratings: dict[str, float]
+  streams: dict[str, Series | Frames]
+  group: str = ''
+  session: str = ''
+
+  # until all readers use streams
+  @property
+  def signals(self):
+    return self.streams.get('signals', _NO_SERIES).values
+
+  @property
+  def signals_valid(self):
+    return self.streams.get('signals', _NO_SERIES).valid
+
+  @property
+  def frame_times(self):
+    return self.streams.get('video', _NO_FRAMES).times
+
+  @property
+  def frame_valid(self):
+    return self.streams.get('video', _NO_FRAMES).valid
+
+  @property
+  def first_chunk(self):
+    return self.streams.get('video', _NO_FRAMES).first_chunk
+
+  @property
+  def action_units(self):
+    found = self.streams.get('action_units')
+    if found is None:
+      return None
+    return ActionUnits(
+      found.times,
+      found.values[:, :17],
+      found.values[:, 17:] > 0.5,
+      found.valid.all(1),
+    )
 
 
-class Corpus:
-  """A corpus prepared by one of the builders in `datasets/`.
+class PreparedCorpus:
+  """A corpus that `mvp_jax.prepare.prepare` has prepared.
 
   Attributes:
-    name: 'deap', 'amigos', 'videos'.
+    name, title: what it is called in configs, and by people.
     trials: list of Trial, in the order of subject and trial.
-    metadata: channels, units, signal_rate, frame_rate, frame_size, crop, chunk,
-      synthetic, ceiling, fingerprint.
+    metadata: streams ({name: {kind, rate, channels, units}}), ratings ({name: [least,
+      most]}), people ({str(subject): identities of the person}; two corpora share a
+      person exactly where these intersect), settings, frame_size, crop, chunk, clean,
+      synthetic, ceiling, fingerprint, and what else the corpus tells.
+
+  Raises:
+    InputError: it was prepared by an older version of this program.
   """
 
   def __init__(self, directory):
@@ -47,44 +147,68 @@ class Corpus:
     builder = tfds.builder_from_directory(self.directory)
     self.name = builder.name
     self.metadata = dict(builder.info.metadata)
-    self.trials = [_trial(x) for x in builder.as_data_source('trials')]
-    self.has_video = 'frames' in builder.info.splits
+    if 'streams' not in self.metadata:
+      raise InputError(
+        f'{self.directory}: prepared by an older version; prepare it anew'
+      )
+    self.title = self.metadata['title']
+    streams = self.metadata['streams']
+    self.trials = [_trial(x, streams) for x in builder.as_data_source('trials')]
+    # until all readers use streams
+    signals, video = streams.get('signals', {}), streams.get('video', {})
+    self.has_video = 'video' in streams
+    self.metadata |= {
+      'channels': signals.get('channels') or [],
+      'units': signals.get('units') or [],
+      'signal_rate': signals.get('rate'),
+      'frame_rate': video.get('rate'),
+    }
 
   def __reduce__(self):  # reader processes open the files themselves
-    return Corpus, (self.directory,)
+    return PreparedCorpus, (self.directory,)
+
+  def has(self, stream):
+    """Whether trials of this corpus can have a stream."""
+    return stream in self.metadata['streams']
 
   @functools.cached_property
   def _chunks(self):
-    """A function that reads one row of the split `frames`.
+    """For each frame stream, a function that reads one row of its split.
 
     It parses two features of the many: those of trials are there too, empty, and
     would take four times as long as these.
     """
     builder = tfds.builder_from_directory(self.directory)
-    rows = builder.as_data_source(
-      'frames', deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-    )
     features = tfds.features.FeaturesDict(
       {name: builder.info.features[name] for name in ('trial_id', 'frames')}
     )
     decoders = {'frames': _Undecoded()}
-    return lambda row: features.deserialize_example_np(rows[row], decoders=decoders)
 
-  def frames(self, trial, numbers, flag=cv2.IMREAD_COLOR_RGB):
+    def reader(split):
+      rows = builder.as_data_source(
+        split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+      )
+      return lambda row: features.deserialize_example_np(rows[row], decoders=decoders)
+
+    return {split: reader(split) for split in builder.info.splits if split != 'trials'}
+
+  def frames(self, trial, numbers, flag=cv2.IMREAD_COLOR_RGB, stream='video'):
     """Reads and decodes some frames, touching only the chunks that hold them.
 
     Args:
       trial: Trial.
       numbers: int sequence [n], frame numbers within the trial.
       flag: of `cv2.imdecode`.
+      stream: the name of a frame stream.
 
     Returns:
       uint8 [n, height, width, 3], RGB; all frames of a trial have one size.
     """
     per_chunk = self.metadata['chunk']
+    first, read = trial.streams[stream].first_chunk, self._chunks[stream]
     wanted = sorted({int(n) // per_chunk for n in numbers})
     # One by one: reading a batch of rows starts a pool of threads each time.
-    chunks = {c: self._chunks(trial.first_chunk + c) for c in wanted}
+    chunks = {c: read(first + c) for c in wanted}
     images = {}
     for n in {int(n) for n in numbers}:
       row = chunks[n // per_chunk]
@@ -97,13 +221,13 @@ class Corpus:
       images[n] = cv2.imdecode(encoded, flag)
     return np.stack([images[int(n)] for n in numbers])
 
-  def small_frames(self, trial, numbers):
+  def small_frames(self, trial, numbers, stream='video'):
     """The same frames in grey, an eighth as wide and high, decoded as such: quickly.
 
     Returns:
       list of uint8 [height / 8, width / 8].
     """
-    return list(self.frames(trial, numbers, cv2.IMREAD_REDUCED_GRAYSCALE_8))
+    return list(self.frames(trial, numbers, cv2.IMREAD_REDUCED_GRAYSCALE_8, stream))
 
 
 class _Undecoded(tfds.decode.SkipDecoding):
@@ -117,28 +241,34 @@ def _text(value):
   return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _trial(x):
+def _trial(x, streams):
+  found = {name: _stream(x['streams'][name], facts) for name, facts in streams.items()}
   return Trial(
     trial_id=_text(x['trial_id']),
     subject=int(x['subject']),
     trial=int(x['trial']),
-    stimulus=int(x.get('stimulus', 0)),
+    stimulus=int(x['stimulus']) or None,
     ratings={k: float(v) for k, v in x.get('ratings', {}).items()},
-    signals=np.asarray(x.get('signals', np.zeros((0, 0))), np.float32),
-    signals_valid=np.asarray(x.get('signal_valid', np.zeros((0, 0))), bool),
-    frame_times=np.asarray(x['frame_times'], np.float32),
-    frame_valid=np.asarray(x['frame_valid'], bool),
-    first_chunk=int(x['first_chunk']),
-    action_units=_action_units(x),
+    streams={name: stream for name, stream in found.items() if stream is not None},
+    group=_text(x['group']),
+    session=_text(x['session']),
   )
 
 
-def _action_units(x):
-  if not len(x.get('au_times', ())):
+def _stream(x, facts):
+  """A Series or Frames; None where the trial has none of it."""
+  if facts['kind'] == 'frames':
+    times, valid = np.asarray(x['times'], np.float32), np.asarray(x['valid'], bool)
+    return (
+      Frames(times, valid, int(x['first_chunk']), facts['rate']) if len(times) else None
+    )
+  values, channels = np.asarray(x['values'], np.float32), tuple(facts['channels'] or ())
+  if not len(values) or not channels:
     return None
-  return ActionUnits(
-    np.asarray(x['au_times'], np.float32),
-    np.asarray(x['au_intensities'], np.float32),
-    np.asarray(x['au_presences']) > 0.5,
-    np.asarray(x['au_valid'], bool),
+  return Series(
+    values,
+    np.asarray(x['valid'], bool),
+    channels,
+    facts['rate'],
+    np.asarray(x['times'], np.float32) if facts['rate'] is None else None,
   )

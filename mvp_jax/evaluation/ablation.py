@@ -2,28 +2,21 @@
 
 `write_ablation` writes report.html, report.md, figures/ and tables/ (CSV and LaTeX)
 from the runs' predictions. Variants of one question are compared on the trials that
-all have.
+all have, each scored against the labels and within the folds of its own run.
 """
 
 import dataclasses
 from pathlib import Path
 
+from mvp_jax.errors import InputError
 from mvp_jax.evaluation import crops, files, run_sections, score_figures
 from mvp_jax.evaluation.document import Banner, Heading, Paragraph, Table
-from mvp_jax.evaluation.names import BASELINES, METRIC_NAMES, model_name
-from mvp_jax.evaluation.predictions import CLASS_PRIOR
+from mvp_jax.evaluation.figures import picture
 from mvp_jax.evaluation.report import save
 from mvp_jax.evaluation.results import common_trials, evaluate
-from mvp_jax.evaluation.run_sections import picture
-from mvp_jax.evaluation.tables import shown, write_table
-
-# Macro-F1 as MVP (arXiv 2501.03103, abstract) reports it; its tables of ablations
-# could not be had, so only the headline stands here.
-PUBLISHED = {
-  'deap': {'valence': '.61', 'arousal': '.55'},
-  'amigos': {'valence': '.66 ± .04', 'arousal': '.58 ± .06'},
-}
-_METRIC = 'macro_f1'
+from mvp_jax.evaluation.run_sections import Facts
+from mvp_jax.evaluation.summary import shown
+from mvp_jax.evaluation.tables import write_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,97 +38,132 @@ def write_ablation(workdir, variants):
   Raises:
     InputError: predictions of a run are missing or damaged.
   """
-  workdir, rows = Path(workdir), {}
-  for of_question in variants.values():
-    for variant in of_question:
-      if variant.run not in rows:
-        rows[variant.run] = files.read_whole_predictions(workdir / 'runs' / variant.run)
-  facts = files.read_json(workdir / 'runs' / next(iter(rows)) / 'run.json') or {}
-  synthetic = bool(facts.get('synthetic'))
+  workdir, rows, facts = Path(workdir), {}, {}
+  for variant in (v for of_question in variants.values() for v in of_question):
+    if variant.run not in rows:
+      folder = workdir / 'runs' / variant.run
+      facts[variant.run] = Facts(files.read_json(folder / 'run.json') or {})
+      target = facts[variant.run].target
+      rows[variant.run] = files.read_whole_predictions(folder, target)
+  base = next(iter(facts.values()))
+  synthetic, dataset = bool(base.get('synthetic', bool)), base.get('dataset', str) or ''
   blocks = [
-    *_origin(facts, len(rows)),
+    *_origin(base, len(rows), synthetic),
     Heading('labels'),
-    run_sections.labels(
-      next(iter(rows.values())), run_sections.Facts(facts), synthetic
-    ),
+    *run_sections.truth(next(iter(rows.values())), base, synthetic),
   ]
   for question, of_question in variants.items():
-    blocks += _question(
-      workdir, question, of_question, rows, facts.get('ceiling'), synthetic
-    )
+    blocks += _question(workdir, question, of_question, rows, facts, synthetic)
     blocks += _crops(workdir, question, of_question, synthetic)
-  blocks += _published(facts.get('dataset'))
-  return save(workdir, f'{str(facts.get("dataset", "")).upper()}: ablations', blocks)
+  blocks += _published(base.get('published', dict))
+  return save(workdir, f'{dataset.upper()}: ablations', blocks)
 
 
-def _origin(facts, runs):
-  if facts.get('synthetic'):
+def _origin(facts, runs, synthetic):
+  if synthetic:
     yield Banner(
       'SYNTHETIC',
       'A made-up twin with planted effects: the scores say '
       'that the program works, and nothing about emotion.',
     )
+  target = facts.target
   yield Paragraph(
     f'{runs} runs of the main job; each is a folder of runs/ with a report of its '
-    'own. Scores are macro-F1 over all held-out trials with 95 % intervals over '
-    'subjects. Differences are to the first row of a table, on the same trials, '
-    'with the p of a paired test by subject, corrected for the comparisons of the '
-    'table (Holm).'
+    f'own. Scores are {target.scores[target.headline].name} over all held-out trials '
+    'with 95 % intervals over subjects. Differences are to the first row of a table, '
+    'on the same trials, with the p of a paired test by subject, corrected for the '
+    'comparisons of the table (Holm).'
   )
 
 
-def _question(workdir, question, variants, rows, ceiling, synthetic):
-  """A heading and a table; writes the table's files too."""
+def _chosen(question, variants, rows, facts):
+  """Rows of the variants under their names, and of the first one's chance.
+
+  Returns:
+    Those of the trials that all have, how many are left out, and whether all
+    variants have the same labels and folds.
+  """
+  first = variants[0]
+  target = facts[first.run].target
+  for variant in variants:
+    if facts[variant.run].target.kind != target.kind:
+      raise InputError(
+        f'ablation.{question}: {variant.name} predicts another kind of target than '
+        f'{first.name}; ask of them in two questions'
+      )
   chosen = [
     dataclasses.replace(row, model=variant.name)
     for variant in variants
     for row in rows[variant.run]
     if row.model == variant.model
   ]
-  known = {(row.trial_key, row.model) for row in chosen}
-  base = variants[0].run
+  known = {row.trial_key for row in chosen if row.model == first.name}
+  chance = {
+    one.source or key for key, one in target.known_baselines.items() if one.chance
+  }
   chosen += [
-    row
-    for row in rows[base]
-    if row.model == CLASS_PRIOR and (row.trial_key, variants[0].name) in known
+    row for row in rows[first.run] if row.model in chance and row.trial_key in known
   ]
   chosen, dropped = common_trials(chosen)
-  results = evaluate(chosen, main=variants[0].name)
+  if not chosen:
+    raise InputError(
+      f'ablation.{question}: no held-out trial is in all of '
+      f'{", ".join(variant.name for variant in variants)}; compare variants that test '
+      'the same trials'
+    )
+  held, same = {}, True
+  for row in chosen:
+    own = row.fold, getattr(row, 'label', None)
+    same &= held.setdefault(row.trial_key, own) == own
+  return chosen, dropped, same
+
+
+def _question(workdir, question, variants, rows, facts, synthetic):
+  """A heading and a table; writes the table's files too."""
+  base = facts[variants[0].run]
+  target, names = base.target, [variant.name for variant in variants]
+  chosen, dropped, same = _chosen(question, variants, rows, facts)
+  results = evaluate(chosen, target, main=names[0])
   header, table = (
     ['', *(f'{one.target}{part}' for one in results for part in ('', ': difference'))],
     [],
   )
-  names = [variant.name for variant in variants]
-  references = [name for name in BASELINES if name in results[0].scores]
-  for name in (*names, *references):
-    row = [model_name(name)]
+  for name in (*names, *results[0].baselines):
+    row = [target.called(name)]
     for one in results:
       gain = one.differences.get((names[0], name))
       row += [
-        one.scores[name][_METRIC],
-        _reversed(gain[_METRIC]) if gain and name in names else '',
+        one.scores[name][target.headline],
+        _reversed(gain[target.headline]) if gain and name in names else '',
       ]
     table.append(row)
   write_table(workdir / 'tables', question, header, table)
   yield Heading(question)
   yield Table(
     header,
-    [[cell if isinstance(cell, str) else shown(cell) for cell in row] for row in table],
+    [[shown(cell) for cell in row] for row in table],
     muted=frozenset(range(len(names), len(table))),
   )
   yield picture(
     question,
-    score_figures.scores(results, ceiling, synthetic),
+    score_figures.scores(
+      results, base.get('ceiling', dict) if same else None, synthetic
+    ),
     'Bars: 95 % intervals over subjects. Open circles: baselines.',
   )
   one = results[0]
-  left_out = (
-    f' {dropped} trials that not every variant has are left out.' if dropped else ''
-  )
-  yield Paragraph(
-    f'{METRIC_NAMES[_METRIC]}; {one.trials} held-out trials of '
-    f'{one.subjects} subjects.{left_out}'
-  )
+  said = [
+    f'{target.scores[target.headline].name}; {one.trials} held-out trials of '
+    f'{one.subjects} subjects.'
+  ]
+  if dropped:
+    said.append(f'{dropped} trials that not every variant has are left out.')
+  if not same:
+    said.append(
+      'The variants differ in labels or folds: each is scored against its own, the '
+      'baselines against those of the first.'
+    )
+  yield Paragraph(' '.join(said))
 
 
 def _crops(workdir, question, variants, synthetic):
@@ -170,12 +198,13 @@ def _reversed(gain):
   return dataclasses.replace(gain, value=-gain.value, low=-gain.high, high=-gain.low)
 
 
-def _published(dataset):
-  if dataset in PUBLISHED:
+def _published(published):
+  """What a paper reports: run.json's `published`, {rating: text}."""
+  if published:
     yield Heading('What the paper reports')
     yield Table(
-      ['MVP, cross-attention', *PUBLISHED[dataset]],
-      [['F1', *PUBLISHED[dataset].values()]],
+      ['MVP, cross-attention', *map(str, published)],
+      [['F1', *map(str, published.values())]],
     )
     yield Paragraph(
       'On the real corpus, with its own split, threshold and averaging, '

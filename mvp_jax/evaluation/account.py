@@ -27,9 +27,9 @@ from mvp_jax.evaluation.document import (
   to_html,
 )
 from mvp_jax.files import atomic_write
+from mvp_jax.outcomes import DROP_CODES
+from mvp_jax.prepare.account import read_account
 from mvp_jax.raw.channels import GOOD
-from mvp_jax.raw.losses import LOSS_CODES
-from mvp_jax.raw.prepare import read_account
 
 PAGE = 'account.html'
 LEAST_FACE_SHARE = 0.8  # below it a trial is flagged
@@ -160,7 +160,7 @@ def _losses(rows):
     ['why', 'trials'],
     [
       [
-        f'{code}: {LOSS_CODES.get(code, "?")}',
+        f'{code}: {DROP_CODES.get(code, "?")}',
         str(sum(row['outcome'] == code for row in lost)),
       ]
       for code in codes

@@ -99,8 +99,14 @@ def check_content(corpus, folds, trials):
 def check_encoder(record, corpus, tested, allowed):
   """Says what is known of those whom the video encoder was pre-trained on: a Check.
 
-  `record` as of training.encoder.load; `tested` are subject numbers; `allowed` as of
-  config.evaluation.allow_encoder_overlap.
+  People are told apart by the identities of their recordings: a corpus has those of
+  each subject in `metadata['people']`, a record those of all whom it was trained on.
+
+  Args:
+    record: of the encoder: `people`, a list of identities; None = random weights.
+    corpus: PreparedCorpus.
+    tested: numbers of the subjects in the folds.
+    allowed: as config.evaluation.allow_encoder_overlap.
   """
   name = 'encoder'
   if record is None:
@@ -109,27 +115,29 @@ def check_encoder(record, corpus, tested, allowed):
       True,
       'random weights; at most trained in each fold, on its training trials alone',
     )
-  of = record.get('subjects_of', {record['dataset']: record['trained_on_subjects']})
-  if record.get('imported_from') or not any(of):
+  people = corpus.metadata.get('people') or {}
+  if record.get('imported_from') or not record.get('people'):
     return Check(name, True, 'imported: whom it was pre-trained on is not known here')
-  seen = sorted(set(of.get(corpus.name, ())) & set(tested))
-  if seen and record['synthetic'] == corpus.metadata['synthetic']:
+  known = frozenset(record['people'])
+  seen = [s for s in sorted(tested) if known.intersection(people.get(str(s), ()))]
+  if seen:
     accepted = '; accepted by evaluation.allow_encoder_overlap' if allowed else ''
     return Check(
       name,
       allowed,
-      f'pre-trained on test subjects {_some(seen)}, without labels{accepted}',
+      f'was pre-trained on test subjects {_some(seen)}, without labels'
+      + (
+        accepted
+        or '; pre-train on others, or accept it with '
+        '--config.evaluation.allow_encoder_overlap=True (the report will say so)'
+      ),
     )
-  others = sorted(set(of) - {corpus.name})
+  nameless = [s for s in sorted(tested) if not people.get(str(s))]
   return Check(
     name,
     True,
     'pre-trained on no test subject'
-    + (
-      f'; whether {", ".join(others)} shows any of them, numbers cannot tell'
-      if others
-      else ''
-    ),
+    + (f'; whether on {_some(nameless)} is not known' if nameless else ''),
   )
 
 
@@ -147,8 +155,8 @@ def fitted(facts, fold, what, trials, values=None):
     InputError: some of them are not to train on.
   """
   ids = {getattr(trial, 'trial_id', trial) for trial in trials}
-  # A subject that is not trained on has its own threshold, of its own labels.
-  own = what == 'thresholds' and fold.cuts.values is None
+  # A subject that is not trained on may have a threshold of its own labels.
+  own = what == 'thresholds' and bool(getattr(fold.target, 'own', None))
   wrong = sorted(ids - set(fold.train)) if not own else []
   if wrong:
     raise InputError(

@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation.metrics import decide
-from mvp_jax.evaluation.names import in_order
-from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction
+from mvp_jax.evaluation.predictions import Prediction
+from mvp_jax.evaluation.results import in_order
 from mvp_jax.files import atomic_write
 
 FOLDER = 'cases'
@@ -55,45 +54,40 @@ class Cases(NamedTuple):
   wrong: list[Prediction]  # at most two, the surer first
 
 
-def choose(predictions):
+def choose(predictions, target, main=None):
   """Chooses by `RULE` among the main model's trials of the first seed.
 
   Those of all folds are among those of each fold.
 
   Args:
     predictions: list of Prediction.
+    target: the Target.
+    main: the main model; None = the first.
 
   Returns:
-    {target: Cases}, empty without a trained model.
+    {rating: Cases}, empty without a trained model, or where no prediction is right
+    or wrong.
   """
-  models, _ = in_order({row.model for row in predictions} - {CLASS_PRIOR})
-  if not models:
+  models, _ = in_order((row.model for row in predictions), target, main)
+  if not models or target.is_right(predictions[0]) is None:
     return {}
   seed = min(row.seed for row in predictions)
   rows = [row for row in predictions if (row.model, row.seed) == (models[0], seed)]
-  rows.sort(
-    key=lambda row: (-abs(row.score - 0.5), row.dataset, row.subject, row.trial)
-  )
+  rows.sort(key=lambda row: (-abs(row.score - 0.5), row.place))
   chosen = {}
-  for target in dict.fromkeys(row.target for row in predictions):
-    own = [row for row in rows if row.target == target]
-    right = [row for row in own if decide(row.score) == row.label]
-    wrong = [row for row in own if decide(row.score) != row.label]
-    chosen[target] = Cases(
-      [
-        row
-        for label in (1, 0)
-        for row in [row for row in right if row.label == label][:1]
-      ],
-      wrong[:_WRONG],
-    )
+  for name in dict.fromkeys(row.target for row in predictions):
+    own = [row for row in rows if row.target == name]
+    right = [row for row in own if target.is_right(row)]
+    wrong = [row for row in own if not target.is_right(row)]
+    of_each = [[row for row in right if row.label == label][:1] for label in (1, 0)]
+    chosen[name] = Cases([row for rows in of_each for row in rows], wrong[:_WRONG])
   return chosen
 
 
 def rows_of(chosen):
   """The Predictions of what `choose` gives, each trial once."""
   rows = [row for cases in chosen.values() for row in (*cases.right, *cases.wrong)]
-  return list({(row.dataset, row.subject, row.trial): row for row in rows}.values())
+  return list({row.place: row for row in rows}.values())
 
 
 def path(folder, row):
@@ -101,20 +95,20 @@ def path(folder, row):
   return Path(folder) / f's{row.subject:02d}_trial{row.trial:02d}.npz'
 
 
-def write(folder, corpus, predictions, attention):
+def write(folder, corpus, chosen, attention):
   """Writes the files of the chosen trials, and deletes others.
 
   Args:
     folder: pathlib.Path.
     corpus: Corpus.
-    predictions: list of Prediction, of trials of this corpus.
+    chosen: of `choose`, trials of this corpus.
     attention: {(subject, trial): arrays weights [Q, K], the mean over layers and
       heads, query_times, query_valid [Q], key_times, key_valid [K]}, of those
       trials that have it.
   """
   trials = {(trial.subject, trial.trial): trial for trial in corpus.trials}
   written = set()
-  for row in rows_of(choose(predictions)):
+  for row in rows_of(chosen):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
     with atomic_write(path(folder, row)) as part:

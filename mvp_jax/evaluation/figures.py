@@ -5,7 +5,6 @@ Every function takes `synthetic`: if true, the figure says so in its corner.
 
 import io
 import textwrap
-import zlib
 from collections.abc import Sequence
 
 import matplotlib
@@ -14,13 +13,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mvp_jax.evaluation.names import BASELINES
-from mvp_jax.evaluation.predictions import Prediction
+from mvp_jax.evaluation.document import Picture
+from mvp_jax.evaluation.predictions import Prediction, Track
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, ORANGE, _GREEN, _PINK = '#0072b2', '#d55e00', '#009e73', '#cc79a7'
-_COLOURS = {'fusion': BLUE, 'video': ORANGE, 'physio': _GREEN, 'encoder': _PINK}
-_OTHERS = (_PINK, '#56b4e9', '#e69f00', '#b8a800')
+BLUE, ORANGE = '#0072b2', '#d55e00'
+_COLOURS = (BLUE, ORANGE, '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#b8a800')
 GREY, INK = '#8a93a0', '#27303c'
 _WIDTH = 9.0  # inches
 STYLE = {
@@ -118,16 +116,19 @@ def labels(
 
 
 @matplotlib.rc_context(STYLE)
-def learning_curves(curves: dict, synthetic: bool) -> Figure:
+def learning_curves(
+  curves: dict, synthetic: bool, models: Sequence[str] = ()
+) -> Figure:
   """Loss against step: each run thin, the mean and one deviation over runs bold.
 
   `curves` is what `files.read_curves` gives. Runs of the same last name
-  (`fold0/fusion`, `fold1/fusion`) share a panel.
+  (`fold0/joint`, `fold1/joint`) share a panel. `models` have the colours that they
+  have in other figures.
   """
   groups = {}
   for run, splits in curves.items():
     groups.setdefault(run.rsplit('/', 1)[-1], []).append(splits)
-  columns = min(2, len(groups))
+  hues, columns = colours([*models, *groups]), min(2, len(groups))
   rows = -(-len(groups) // columns)
   figure = blank(2.5 * rows, synthetic)
   panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -135,7 +136,7 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
     axes.set_visible(False)
   for axes, (name, runs) in zip(panels, groups.items(), strict=False):
     for split in dict.fromkeys(split for splits in runs for split in splits):
-      hue = GREY if split == 'train' else colour(name)
+      hue = GREY if split == 'train' else hues[name]
       members = [splits[split] for splits in runs if split in splits]
       steps, mean, deviation = _over_runs(members)
       if len(members) > 1:
@@ -152,6 +153,49 @@ def learning_curves(curves: dict, synthetic: bool) -> Figure:
     axes.set_xlabel('step')
     axes.set_ylabel('loss')
     axes.legend(fontsize=8)
+  return figure
+
+
+@matplotlib.rc_context(STYLE)
+def courses(rows: Sequence[Track], models: Sequence[str], synthetic: bool) -> Figure:
+  """Ratings and predictions over time of the main model's best and worst trials.
+
+  A row of panels for each rating: the trial with the least error, that in the
+  middle, and that with the most.
+
+  Args:
+    rows: of all models.
+    models: whom to draw, the main one first.
+    synthetic: whether to mark the figure.
+  """
+  ratings = list(dict.fromkeys(row.target for row in rows))
+  seed, hues = min(row.seed for row in rows), colours(models)
+  figure = blank(0.5 + 1.9 * len(ratings), synthetic)
+  panels = figure.subplots(len(ratings), 3, squeeze=False)
+  for line, rating in zip(panels, ratings, strict=True):
+    own = {
+      (row.model, row.place): row
+      for row in rows
+      if (row.target, row.seed) == (rating, seed)
+    }
+    trials = sorted(
+      (row for (model, _), row in own.items() if model == models[0]),
+      key=lambda row: np.mean((row.predictions - row.ratings) ** 2),
+    )
+    for axes, at, what in zip(
+      line, (0, len(trials) // 2, -1), ('least', 'middle', 'most'), strict=True
+    ):
+      shown = trials[at]
+      axes.plot(shown.times, shown.ratings, color=INK, label='rated')
+      for model in models:
+        row = own[model, shown.place]
+        axes.plot(
+          row.times, row.predictions, color=hues[model], linewidth=1, label=short(model)
+        )
+      axes.set_title(f'{what} error: subject {shown.subject}, trial {shown.trial}')
+      axes.set_xlabel('seconds')
+    line[0].set_ylabel(short(rating))
+    line[0].legend(fontsize=7)
   return figure
 
 
@@ -198,11 +242,16 @@ def in_two_lines(name):
   return '\n'.join(textwrap.wrap(name, _MAX_NAME, max_lines=2, placeholder='…'))
 
 
-def colour(name):
-  """A model's colour; names that have none of their own share out the others."""
-  if name in BASELINES:
-    return GREY
-  return _COLOURS.get(name) or _OTHERS[zlib.crc32(name.encode()) % len(_OTHERS)]
+def colours(names) -> dict:
+  """A colour for each of some models, the main one first."""
+  return {
+    name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(dict.fromkeys(names))
+  }
+
+
+def picture(name, figure, caption) -> Picture:
+  """A figure as a block of a report."""
+  return Picture(name, caption, png(figure))
 
 
 def blank(height, synthetic):

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation.predictions import Prediction, read_predictions
-from mvp_jax.raw.prepare import read_account
+from mvp_jax.evaluation.predictions import file_name, read_predictions
+from mvp_jax.prepare.account import read_account
+from mvp_jax.targets import Binary, Target
 
 
 def read_json(path: Path) -> dict | None:
@@ -29,18 +30,20 @@ def read_json(path: Path) -> dict | None:
   return value
 
 
-def read_whole_predictions(workdir: Path) -> list[Prediction]:
-  """Reads predictions.csv, and checks that it has what this run has tested.
+def read_whole_predictions(workdir: Path, target: Target | None = None) -> list:
+  """Reads the predictions of a target, and checks that they are all of this run's.
 
   `read_predictions` sees a trial that some models lack; one that all lack is known
-  from account.csv and the folds of run.json, seeds and targets from config.json.
+  from account.csv and the folds of run.json, seeds from config.json, ratings from
+  the target (None: a Binary one, of whatever ratings there are).
   What is absent, or says nothing of it, is not asked.
 
   Raises InputError as `read_predictions` does, and naming the first trial that is
   missing, or that this run has not tested.
   """
-  path, account = workdir / 'predictions.csv', workdir / 'account.csv'
-  predictions = read_predictions(path)
+  account = workdir / 'account.csv'
+  path = workdir / file_name(target or Binary())
+  predictions = read_predictions(path, target)
   subjects = _test_subjects(read_json(workdir / 'run.json') or {})
   if subjects is None or not account.is_file():
     return predictions
@@ -60,7 +63,7 @@ def read_whole_predictions(workdir: Path) -> list[Prediction]:
     (seed, target, *trial)
     for seed, target, trial in itertools.product(
       _seeds(config) or sorted({row.seed for row in predictions}),
-      _targets(config) or dict.fromkeys(row.target for row in predictions),
+      (target and target.ratings) or dict.fromkeys(row.target for row in predictions),
       sorted(tested),
     )
   ]
@@ -101,14 +104,6 @@ def _seeds(config):
   """The seeds that config.json asks for, or None if it does not say."""
   try:
     return range(config['seed'], config['seed'] + config['evaluation']['seeds'])
-  except (KeyError, TypeError):
-    return None
-
-
-def _targets(config):
-  """Likewise its targets."""
-  try:
-    return list(dict.fromkeys(config['input']['targets']))
   except (KeyError, TypeError):
     return None
 

@@ -13,9 +13,11 @@ import dataclasses
 
 import numpy as np
 
-from mvp_jax.evaluation.baselines import classic_baselines, classify
 from mvp_jax.evaluation.handcrafted import features_of
+from mvp_jax.evaluation.summary import aligned
 from mvp_jax.files import atomic_write
+from mvp_jax.targets.binary_baselines import classic_baselines, classify
+from mvp_jax.targets.binary_scores import count_scores, decide
 
 WINDOW_SECONDS = 15.0
 # Splits: what is honest, and what leaks.
@@ -43,12 +45,12 @@ class Told:
   score: float
 
 
-def told(split, model, trial, cuts, scores, window=-1):
-  """Yields a Told for each target."""
-  labels = cuts.labels(trial)
-  for target, label, score in zip(cuts.targets, labels, scores, strict=True):
+def told(split, model, trial, fitted, scores, window=-1):
+  """Yields a Told for each rating."""
+  label, _ = fitted.label(trial)
+  for name, truth, score in zip(fitted.ratings, label, scores, strict=True):
     yield Told(
-      split, model, target, trial.subject, trial.trial, window, int(label), float(score)
+      split, model, name, trial.subject, trial.trial, window, int(truth), float(score)
     )
 
 
@@ -76,7 +78,7 @@ def classic_trials(folds, trials, features, seed=0):
     row
     for fold in folds
     for said in classic_baselines(fold, trials, features, each, seed)
-    for row in told(TRIALS, said.model, of[said.trial_id], fold.cuts, said.score)
+    for row in told(TRIALS, said.model, of[said.trial_id], fold.target, said.score)
   ]
 
 
@@ -116,7 +118,9 @@ def classic_windows(folds, trials, features, index, numbers, seed=0):
   parts = np.array_split(np.random.default_rng((seed, 3)).permutation(each), len(folds))
   found = []
   for fold, part in zip(folds, parts, strict=True):
-    labels = np.array([fold.cuts.labels(trial) for trial in trials]).astype(int)[index]
+    labels = np.array([fold.target.label(trial)[0] for trial in trials]).astype(int)[
+      index
+    ]
     train, test = (
       np.flatnonzero(np.isin(index, [places[name] for name in side]))
       for side in (fold.train, fold.test)
@@ -133,7 +137,7 @@ def classic_windows(folds, trials, features, index, numbers, seed=0):
         for model, of_model in scores.items()
         for i, score in zip(asked, of_model, strict=True)
         for row in told(
-          split, model, trials[index[i]], fold.cuts, score, int(numbers[i])
+          split, model, trials[index[i]], fold.target, score, int(numbers[i])
         )
       ]
   return found
@@ -156,7 +160,7 @@ def inflation(rows, seed=0):
     table = counts.setdefault(
       (row.target, row.model, row.split), np.zeros((len(subjects), 4))
     )
-    table[subjects[row.subject], 2 * row.label + (row.score >= 0.5)] += 1
+    table[subjects[row.subject], 2 * row.label + decide(row.score)] += 1
   drawn = np.random.default_rng(seed).multinomial(
     len(subjects), np.full(len(subjects), 1 / len(subjects)), _RESAMPLES
   )
@@ -198,14 +202,7 @@ def table(found):
     )
     for x in found
   ]
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  lines = [
-    '  '.join(
-      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-    ).rstrip()
-    for row in rows
-  ]
-  return '\n'.join([_TITLE, lines[0], '-' * sum(widths), *lines[1:], ''])
+  return '\n'.join([_TITLE, *aligned(rows), ''])
 
 
 def write(path, rows):
@@ -218,8 +215,5 @@ def write(path, rows):
 
 
 def _macro_f1(counts):
-  """Of counts [..., (true negative, false positive, false negative, true positive)]."""
-  tn, fp, fn, tp = np.moveaxis(counts, -1, 0)
-  return (
-    tp / np.maximum(tp + (fp + fn) / 2, 0.5) + tn / np.maximum(tn + (fp + fn) / 2, 0.5)
-  ) / 2
+  """Of counts [..., 4], see `binary_scores.confusion`."""
+  return count_scores(counts)['macro_f1']

@@ -16,9 +16,10 @@ from mvp_jax.evaluation.document import (
   Paragraph,
   Table,
 )
+from mvp_jax.evaluation.figures import picture
 from mvp_jax.evaluation.files import read_curves, read_json, read_speed
 from mvp_jax.evaluation.report import save
-from mvp_jax.evaluation.run_sections import picture, text, words
+from mvp_jax.evaluation.run_sections import text, words
 
 
 def write_report(workdir: Path) -> Path:

@@ -10,6 +10,7 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import files, run_sections, score_sections
@@ -20,16 +21,25 @@ from mvp_jax.evaluation.document import (
   to_html,
   to_markdown,
 )
-from mvp_jax.evaluation.results import evaluate
+from mvp_jax.evaluation.results import TargetResult, evaluate
+from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import atomic_write
 
 _FIGURES, _TABLES = 'figures', 'tables'
 
 
-def write_report(workdir: Path) -> Path:
-  """Writes report.html, report.md, figures/ and tables/; returns the HTML's path.
+class Report(NamedTuple):
+  """A report as it was written, and what it tells."""
 
-  Raises InputError if predictions.csv is missing or lacks trials, or any file is not
+  path: Path  # of the HTML
+  results: list[TargetResult]  # none where the leak audit has failed
+  summary: str  # the main table as text for a terminal
+
+
+def write_report(workdir: Path) -> Report:
+  """Writes report.html, report.md, figures/ and tables/.
+
+  Raises InputError if the predictions are missing or lack trials, or any file is not
   as it should be.
   """
   workdir = Path(workdir)
@@ -42,15 +52,16 @@ def write_report(workdir: Path) -> Path:
     for folder in (_FIGURES, _TABLES):  # of an earlier run, with scores
       shutil.rmtree(workdir / folder, ignore_errors=True)
     dataset = facts.get('dataset', str) or 'Unknown corpus'
-    return save(
+    path = save(
       workdir,
       f'{dataset.upper()}: {title}',
       [*run_sections.origin(run, facts, synthetic), *run_sections.audit_failed(facts)],
     )
+    return Report(path, [], '')
 
-  predictions = files.read_whole_predictions(workdir)
+  predictions = files.read_whole_predictions(workdir, facts.target)
   curves = files.read_curves(workdir / 'metrics.jsonl')
-  results = evaluate(predictions)
+  results = evaluate(predictions, facts.target, facts.main)
   ceiling = facts.get('ceiling', dict)
   blocks = [
     *run_sections.origin(run, facts, synthetic),
@@ -60,7 +71,7 @@ def write_report(workdir: Path) -> Path:
     *score_sections.comparisons(results),
     *score_sections.subjects(results, synthetic),
     *score_sections.calibration(results, synthetic),
-    *run_sections.success_and_failure(workdir, predictions, synthetic),
+    *run_sections.success_and_failure(workdir, predictions, facts, synthetic),
     Heading('Details'),
     *score_sections.confusions(results, synthetic),
     *run_sections.audit_section(facts),
@@ -70,12 +81,16 @@ def write_report(workdir: Path) -> Path:
       'Data and losses', list(run_sections.data(workdir, predictions, facts, synthetic))
     ),
     Section('Video encoder', list(run_sections.encoder(predictions, facts))),
-    Section('Learning curves', list(run_sections.learning(curves, synthetic))),
+    Section(
+      'Learning curves',
+      list(run_sections.learning(curves, synthetic, results[0].models)),
+    ),
     Section('How it was made', list(run_sections.how(predictions, facts, config))),
   ]
   score_sections.write_tables(workdir / _TABLES, results, ceiling)
   dataset = ', '.join(dict.fromkeys(row.dataset.upper() for row in predictions))
-  return save(workdir, f'{dataset}: {title}', blocks)
+  path = save(workdir, f'{dataset}: {title}', blocks)
+  return Report(path, results, summary_table(results, ceiling))
 
 
 def save(workdir, title, blocks):
@@ -99,7 +114,7 @@ def main(arguments=None) -> int:
   parser.add_argument('workdir', type=Path)
   workdir = parser.parse_args(arguments).workdir
   try:
-    print(write_report(workdir))
+    print(write_report(workdir).path)
   except InputError as error:
     print(error, file=sys.stderr)
     return 2

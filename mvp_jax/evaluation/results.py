@@ -5,45 +5,45 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mvp_jax.evaluation import metrics, statistics
-from mvp_jax.evaluation.calibration import Calibration, calibrate, equal_bins
-from mvp_jax.evaluation.metrics import METRICS, RANGES, SCORES
-from mvp_jax.evaluation.names import REFERENCES, in_order
-from mvp_jax.evaluation.predictions import CLASS_PRIOR, Prediction
+from mvp_jax.evaluation import statistics
 from mvp_jax.evaluation.statistics import Difference, Estimate
+from mvp_jax.targets import Binary, Target
+from mvp_jax.targets.calibration import Calibration
 
 
 @dataclasses.dataclass(frozen=True)
 class FoldScores:
-  """One fold's trials of one target; `macro_f1` by model and baseline."""
+  """One fold's trials of one rating; the headline score by model and baseline."""
 
   seed: int
   fold: int
   subjects: int
   trials: int
-  share_high: float
-  macro_f1: dict[str, float]
+  composition: tuple[str, float] | None
+  headline: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class TargetResult:
-  """All of one target.
+  """All of one rating of a target.
 
   `models` are the trained ones, the main one first, `baselines` the others.
-  `scores` are by model or baseline, then by one of `metrics.SCORES`. `differences`
-  hold, by pair (a, b), a minus b: the main model against each other one, the other
-  models against the references; p is corrected for these pairs. `by_seed`
-  [seeds, SCORES] and `by_subject` [persons, SCORES] are by model or baseline;
-  `both_classes` tells which persons have trials of both labels.
-  `confusions` are integer [2, 2], truth by prediction, low first.
+  `scores` are by model or baseline, then by one of `definition.scores`.
+  `differences` hold, by pair (a, b), a minus b: the main model against each other
+  one, the other models against the baselines of chance; p is corrected for these
+  pairs. `by_seed` [seeds, scores] and `by_subject` [persons, scores] are by model or
+  baseline; `one_sided` tells which persons can't show the headline score in full.
+  `calibrations` and `confusions` (integer [2, 2], truth by prediction, low first)
+  are empty where the target has none.
   """
 
+  definition: Target
   target: str
   trials: int
   persons: tuple[tuple[str, int], ...]  # (dataset, subject)
-  both_classes: tuple[bool, ...]
+  one_sided: tuple[bool, ...]
   seed_numbers: tuple[int, ...]
-  share_high: float
+  composition: tuple[str, float] | None
   models: tuple[str, ...]
   baselines: tuple[str, ...]
   scores: dict[str, dict[str, Estimate]]
@@ -67,40 +67,65 @@ class TargetResult:
     """Models, then baselines."""
     return *self.models, *self.baselines
 
-  def has(self, metric: str) -> bool:
+  @property
+  def references(self) -> tuple[str, ...]:
+    """The baselines of chance."""
+    return tuple(b for b in self.baselines if self.definition.known_baselines[b].chance)
+
+  @property
+  def headline_name(self) -> str:
+    """The headline score as figures and tables name it."""
+    return self.definition.scores[self.definition.headline].name
+
+  def place(self, score: str) -> int:
+    """The column of a score in `by_seed` and `by_subject`."""
+    return list(self.definition.scores).index(score)
+
+  def has(self, score: str) -> bool:
     """Whether any model or baseline has this score."""
-    return any(np.isfinite(self.scores[name][metric].value) for name in self.scores)
+    return any(np.isfinite(self.scores[name][score].value) for name in self.scores)
 
 
 def evaluate(
-  predictions: Sequence[Prediction],
+  predictions: Sequence,
+  target: Target | None = None,
   main: str | None = None,
   resamples: int = statistics.RESAMPLES,
   seed: int = 0,
 ) -> list[TargetResult]:
-  """Scores of every target, in the order of the file.
+  """Scores of every rating, in the order of the file.
 
   A score is that of all held-out trials of a seed, over all folds, averaged over the
   seeds; for intervals and tests the trials of a subject stay together over folds and
-  seeds. The coin says high with the class prior of each trial's training fold; its
-  scores are exact expectations.
+  seeds.
 
   Args:
     predictions: each model has each trial (`predictions.check`, `common_trials`).
-    main: whom the others are compared with; if None, fusion or the first model.
+    target: what is predicted; None = a Binary one.
+    main: whom the others are compared with; None = the first model.
     resamples: of the bootstrap.
     seed: of what is drawn at random.
   """
-  targets = dict.fromkeys(row.target for row in predictions)
+  target = target or Binary()
   return [
-    _Target([row for row in predictions if row.target == target], main).result(
+    _Rating([row for row in predictions if row.target == name], target, main).result(
       resamples, seed
     )
-    for target in targets
+    for name in dict.fromkeys(row.target for row in predictions)
   ]
 
 
-def common_trials(predictions: Sequence[Prediction]) -> tuple[list[Prediction], int]:
+def in_order(models, target, main=None) -> tuple[list[str], list[str]]:
+  """Models with the main one first, and baselines, of names in the predictions."""
+  names = list(dict.fromkeys(models))
+  trained = [name for name in names if name not in target.sources]
+  known = [
+    key for key, one in target.known_baselines.items() if (one.source or key) in names
+  ]
+  return sorted(trained, key=lambda name: name != main), known
+
+
+def common_trials(predictions: Sequence) -> tuple[list, int]:
   """Rows of the trials that every model has, and how many other trials there are.
 
   For models of several runs, of which some can't use every trial.
@@ -112,90 +137,56 @@ def common_trials(predictions: Sequence[Prediction]) -> tuple[list[Prediction], 
   return rows, sum(found[key] != models for key in found)
 
 
-class _Target:
-  """The trials of one target, and sums by subject of each model and seed."""
+class _Rating:
+  """The trials of one rating, and sums by subject of each model and seed."""
 
-  def __init__(self, rows, main):
+  def __init__(self, rows, target, main):
+    self.definition, self.target = target, rows[0].target
     by_model = {}
     for row in rows:
       by_model.setdefault(row.model, {})[row.trial_key] = row
     self.trials = list(by_model[rows[0].model].values())
-    self.target = rows[0].target
-    self.labels = np.array([row.label for row in self.trials])
-    self.persons = sorted({(row.dataset, row.subject) for row in self.trials})
+    self.persons = sorted({row.place[:2] for row in self.trials})
     number = {person: i for i, person in enumerate(self.persons)}
-    self.subjects = np.array([number[r.dataset, r.subject] for r in self.trials])
+    self.subjects = np.array([number[row.place[:2]] for row in self.trials])
     self.folds = np.array([row.fold for row in self.trials])
     self.seed_of = np.array([row.seed for row in self.trials])
     self.seeds = np.unique(self.seed_of)
-    ordered = {
-      model: [of[row.trial_key] for row in self.trials]
-      for model, of in by_model.items()
+    self.models, self.baselines = in_order(by_model, target, main)
+    self.names = [*self.models, *self.baselines]
+    self.rows = {}
+    for name in self.names:
+      known = target.known_baselines.get(name)
+      of = by_model[(known and known.source) or name]
+      self.rows[name] = [of[row.trial_key] for row in self.trials]
+    parts = [self.seed_of == seed for seed in self.seeds]
+    self.sums = {
+      name: target.sums(name, self.rows[name], self.subjects, parts, len(self.persons))
+      for name in self.names
     }
-    if CLASS_PRIOR in ordered:
-      prior = ordered.pop(CLASS_PRIOR)
-      ordered |= dict.fromkeys(REFERENCES, prior)
-    models, self.baselines = in_order(ordered)
-    self.models = sorted(models, key=lambda model: model != main)
-    self.scores = {
-      name: np.array([row.score for row in ordered[name]])
-      for name in (*self.models, *self.baselines)
+    self.offsets = {
+      name: np.mean(
+        [x.offset + np.zeros(len(target.scores)) for x in self.sums[name]], axis=0
+      )
+      for name in self.names
     }
-    self.said = {
-      name: scores if name == 'coin' else metrics.decide(scores)
-      for name, scores in self.scores.items()
-    }
-    self.sums = {name: self._sums(name, ordered[name]) for name in self.scores}
-    self.offsets = {name: np.zeros(len(SCORES)) for name in self.scores}
-    if 'coin' in self.scores:
-      self.offsets['coin'] = self._exact_coin() - self.of('coin', self.everyone())[0]
 
   def everyone(self):
     return np.ones((1, len(self.persons)))
 
   def of(self, name, weights):
-    """SCORES of a model for weights of the subjects: the mean over seeds."""
+    """Scores of a model for weights of the subjects: the mean over seeds."""
     return self.offsets[name] + np.mean([x.scores(weights) for x in self.sums[name]], 0)
 
-  def _sums(self, name, rows):
-    bins = equal_bins(self.scores[name])
-    ratings = np.array([row.rating for row in rows])
-    rated = rows[0].predicted_rating is not None
-    predicted = np.array([row.predicted_rating for row in rows]) if rated else None
-    return [
-      metrics.sums(
-        self.labels[here],
-        self.scores[name][here],
-        self.subjects[here],
-        self.folds[here],
-        len(self.persons),
-        predicted=self.said[name][here],
-        ratings=ratings[here],
-        bins=bins[here],
-        predicted_ratings=predicted[here] if rated else None,
-      )
-      for here in (self.seed_of == seed for seed in self.seeds)
-    ]
-
-  def _exact_coin(self):
-    exact = self.of('coin', self.everyone())[0]
-    known = [
-      metrics.coin_scores(self.labels[here], self.scores['coin'][here])
-      for here in (self.seed_of == seed for seed in self.seeds)
-    ]
-    for i, metric in enumerate(SCORES):
-      if metric in known[0]:
-        exact[i] = np.mean([of_seed[metric] for of_seed in known])
-    return exact
-
   def result(self, resamples, seed):
-    names = [*self.models, *self.baselines]
+    names, target = self.names, self.definition
     main = self.models[0] if self.models else None
     pairs = [
       (a, b)
       for a in self.models
       for b in names
-      if a != b and (a == main or b in REFERENCES)
+      if a != b
+      and (a == main or (b in self.baselines and target.known_baselines[b].chance))
     ]
     contributed = {
       name: statistics.contributions(
@@ -204,22 +195,26 @@ class _Target:
       for name in names
     }
     values = {name: self.of(name, self.everyone())[0] for name in names}
+    calibrations = {name: target.calibration(name, self.rows[name]) for name in names}
+    confusions = {name: target.confusion(self.rows[name]) for name in self.models}
     return TargetResult(
+      definition=target,
       target=self.target,
-      trials=len({(r.dataset, r.subject, r.trial) for r in self.trials}),
+      trials=len({row.place for row in self.trials}),
       persons=tuple(self.persons),
-      both_classes=tuple(
-        len(set(self.labels[self.subjects == i])) > 1 for i in range(len(self.persons))
+      one_sided=tuple(
+        target.one_sided([self.trials[k] for k in np.flatnonzero(self.subjects == i)])
+        for i in range(len(self.persons))
       ),
       seed_numbers=tuple(self.seeds.tolist()),
-      share_high=float(self.labels.mean()),
+      composition=target.composition(self.trials),
       models=tuple(self.models),
       baselines=tuple(self.baselines),
       scores={
         name: self._estimates(name, values[name], contributed[name], resamples, seed)
         for name in names
       },
-      differences=_differences(pairs, values, contributed, seed),
+      differences=_differences(pairs, values, contributed, list(target.scores), seed),
       by_seed={
         name: np.concatenate([x.scores(self.everyone()) for x in self.sums[name]])
         for name in names
@@ -230,75 +225,62 @@ class _Target:
         )
         for name in names
       },
-      calibrations={
-        name: calibrate(
-          self.labels, self.scores[name], np.abs(self.labels - self.said[name])
-        )
-        for name in names
-        if name != 'majority'
-      },
-      confusions={
-        model: metrics.confusion(self.labels, self.said[model])
-        .reshape(2, 2)
-        .astype(int)
-        for model in self.models
-      },
+      calibrations={k: x for k, x in calibrations.items() if x is not None},
+      confusions={k: x for k, x in confusions.items() if x is not None},
       folds=tuple(self._fold_scores()),
     )
 
   def _estimates(self, name, values, contributed, resamples, seed):
+    scores, cheap = self.definition.scores, self.definition.cheap
     low, high = statistics.t_interval(contributed)
-    ends = np.array([RANGES[metric] for metric in SCORES]).T
+    ends = np.array([(score.low, score.high) for score in scores.values()]).T
     low, high = np.clip(low, *ends), np.clip(high, *ends)
     found = {
-      metric: Estimate(float(values[i]), float(low[i]), float(high[i]))
-      for i, metric in enumerate(SCORES)
+      key: Estimate(float(values[i]), float(low[i]), float(high[i]))
+      for i, key in enumerate(scores)
     }
     if len(self.persons) > 1:
       drawn = (
         statistics.bootstrap(
-          lambda weights: np.mean([x.metrics(weights) for x in self.sums[name]], 0),
+          lambda weights: np.mean([x.cheap(weights) for x in self.sums[name]], 0),
           len(self.persons),
           resamples,
           seed,
         )
-        + self.offsets[name][: len(METRICS)]
+        + self.offsets[name][: len(cheap)]
       )
-      for metric, low, high in zip(
-        METRICS, *statistics.percentile_interval(drawn), strict=True
+      for key, low, high in zip(
+        cheap, *statistics.percentile_interval(drawn), strict=True
       ):
-        found[metric] = dataclasses.replace(
-          found[metric], bootstrap_low=float(low), bootstrap_high=float(high)
+        found[key] = dataclasses.replace(
+          found[key], bootstrap_low=float(low), bootstrap_high=float(high)
         )
     return found
 
   def _fold_scores(self):
-    for seed, fold in sorted(set(zip(self.seed_of, self.folds, strict=True))):
-      here = (self.seed_of == seed) & (self.folds == fold)
-      macro_f1 = {
-        name: float(
-          metrics.count_scores(metrics.confusion(self.labels[here], said[here]))[
-            'macro_f1'
-          ]
-        )
-        for name, said in self.said.items()
-        if name != 'coin'
-      }
-      if 'coin' in self.said:
-        macro_f1['coin'] = metrics.coin_scores(
-          self.labels[here], self.said['coin'][here]
-        )['macro_f1']
+    at = list(self.definition.scores).index(self.definition.headline)
+    runs = sorted(set(zip(self.seed_of.tolist(), self.folds.tolist(), strict=True)))
+    parts = [(self.seed_of == seed) & (self.folds == fold) for seed, fold in runs]
+    alone, everyone = np.zeros(len(self.trials), int), np.ones((1, 1))
+    scores = {
+      name: [
+        float((sums.offset + sums.scores(everyone))[0, at])
+        for sums in self.definition.sums(name, self.rows[name], alone, parts, 1)
+      ]
+      for name in self.names
+    }
+    for i, ((seed, fold), here) in enumerate(zip(runs, parts, strict=True)):
       yield FoldScores(
-        int(seed),
-        int(fold),
+        seed,
+        fold,
         len(np.unique(self.subjects[here])),
         int(here.sum()),
-        float(self.labels[here].mean()),
-        macro_f1,
+        self.definition.composition([self.trials[k] for k in np.flatnonzero(here)]),
+        {name: of_fold[i] for name, of_fold in scores.items()},
       )
 
 
-def _differences(pairs, values, contributed, seed):
+def _differences(pairs, values, contributed, scores, seed):
   if not pairs:
     return {}
   gains = np.stack([contributed[a] - contributed[b] for a, b in pairs], axis=1)
@@ -309,9 +291,7 @@ def _differences(pairs, values, contributed, seed):
     axis=-1,
   )
   return {
-    pair: {
-      metric: Difference(*map(float, found[i, j])) for j, metric in enumerate(SCORES)
-    }
+    pair: {key: Difference(*map(float, found[i, j])) for j, key in enumerate(scores)}
     for i, pair in enumerate(pairs)
   }
 

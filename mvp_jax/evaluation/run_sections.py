@@ -10,13 +10,14 @@ from mvp_jax.evaluation.document import (
   Heading,
   Link,
   Paragraph,
-  Picture,
   Section,
   Table,
 )
-from mvp_jax.evaluation.names import model_name
+from mvp_jax.evaluation.figures import picture
+from mvp_jax.evaluation.results import in_order
 from mvp_jax.evaluation.statistics import Difference
 from mvp_jax.evaluation.summary import interval, number
+from mvp_jax.targets import Binary, Target, from_dict
 
 
 class Facts:
@@ -28,6 +29,18 @@ class Facts:
   def get(self, key, kind):
     value = self._facts.get(key)
     return value if isinstance(value, kind) else None
+
+  @property
+  def target(self) -> Target:
+    """What was predicted; a Binary one of whatever ratings where it is silent."""
+    described = self.get('target', dict)
+    return from_dict(described) if described else Binary(())
+
+  @property
+  def main(self):
+    """The main model, or None where run.json does not say."""
+    models = self.get('models', list)
+    return models[0] if models and isinstance(models[0], str) else None
 
   @property
   def audit(self):
@@ -76,17 +89,14 @@ def tested(results, facts):
   """What was tested and how, in a few sentences; on the first screen."""
   seeds = max(result.seeds for result in results)
   folds = len({(fold.seed, fold.fold) for r in results for fold in r.folds}) // seeds
-  protocol, threshold = (
-    facts.get('protocol', str),
-    facts.get('threshold', int | float | str),
-  )
+  protocol = facts.get('protocol', str)
   said = [
     f'Protocol: {words(protocol)}, ' if protocol else 'Protocol: not stated, ',
     f'{folds} folds' if folds != 1 else '1 fold',
     f', {seeds} seeds' if seeds > 1 else '',
-    '. High is ',
-    'not defined in run.json' if threshold is None else _high(threshold),
     '. ',
+    meaning(facts),
+    ' ',
   ]
   given, left = facts.get('trials_in', int), facts.get('trials_out', int)
   if given is not None and left is not None:
@@ -114,10 +124,11 @@ def _checks(checks):
   )
 
 
-def _high(threshold):
-  if isinstance(threshold, str):
-    return f'above the {words(threshold)} of the ratings'
-  return f'a rating above {threshold:g}'
+def meaning(facts):
+  """A sentence that says what is predicted."""
+  if facts.get('target', dict):
+    return facts.target.meaning()
+  return 'What is predicted is not defined in run.json.'
 
 
 def leak_meter(facts):
@@ -144,7 +155,7 @@ def leak_meter(facts):
         Banner(
           'NOT RESULTS',
           'The same model under splits that leak, to show by how '
-          'much they inflate macro-F1. Never report these.',
+          'much they inflate the score. Never report these.',
         ),
         Table(
           ['target', 'model', 'tested on', 'honest', 'claimed', 'inflation'],
@@ -159,7 +170,14 @@ def folds(results, predictions, facts):
   blocks = []
   for result in results:
     many = result.seeds > 1
-    names = [name for name in result.everyone if name != 'majority']
+    target, composed = result.definition, result.composition
+    # Chance by another score than the headline says nothing here.
+    names = [
+      name
+      for name in result.everyone
+      if name in result.models
+      or target.known_baselines[name].chance in ('', target.headline)
+    ]
     blocks.append(
       Table(
         [
@@ -167,8 +185,8 @@ def folds(results, predictions, facts):
           *(['seed'] if many else []),
           'subjects',
           'trials',
-          'share of high',
-          *map(model_name, names),
+          *([composed[0]] if composed else []),
+          *map(target.called, names),
         ],
         [
           [
@@ -176,14 +194,17 @@ def folds(results, predictions, facts):
             *([str(fold.seed)] if many else []),
             str(fold.subjects),
             str(fold.trials),
-            number(fold.share_high),
-            *(number(fold.macro_f1[name]) for name in names),
+            *([number(fold.composition[1])] if composed else []),
+            *(number(fold.headline[name]) for name in names),
           ]
           for fold in result.folds
         ],
       )
     )
-  blocks.append(Paragraph('Macro-F1 of the held-out trials of each fold.'))
+  name = results[0].headline_name
+  blocks.append(
+    Paragraph(f'{name[0].upper()}{name[1:]} of the held-out trials of each fold.')
+  )
   yield Section('Folds', [*blocks, *_sides(predictions, facts)])
 
 
@@ -246,24 +267,30 @@ def _independence(folds, tested):
   return 'Checked: no fold tests on a subject that it trains or validates on.'
 
 
-def labels(predictions, facts, synthetic):
-  """A figure of ratings, what is high, and its share by subject: a Picture."""
-  threshold = facts.get('threshold', int | float)
-  known = facts.get('threshold', int | float | str)
-  label = (
-    'the threshold is absent from run.json'
-    if known is None
-    else f'high is {_high(known)}'
-  )
-  return picture(
-    'labels',
-    figures.labels(predictions, threshold, synthetic),
-    f'Ratings and labels of the held-out trials; {label}.',
-  )
+def truth(predictions, facts, synthetic):
+  """A figure of what was rated: its labels, or its course beside the predictions."""
+  target = facts.target
+  if target.level == 'frame':
+    models, _ = in_order({row.model: 0 for row in predictions}, target, facts.main)
+    if models:
+      yield picture(
+        'courses',
+        figures.courses(predictions, models, synthetic),
+        'Ratings (dark) and predictions over time, of the held-out trials in which '
+        f'{models[0]} errs least, in the middle and most (mean square).',
+      )
+  elif predictions[0].label is not None:
+    threshold = getattr(target, 'threshold', None)
+    known = facts.get('target', dict) and not isinstance(threshold, str)
+    yield picture(
+      'labels',
+      figures.labels(predictions, threshold if known else None, synthetic),
+      f'Ratings and labels of the held-out trials. {meaning(facts)}',
+    )
 
 
 def data(workdir, predictions, facts, synthetic):
-  yield labels(predictions, facts, synthetic)
+  yield from truth(predictions, facts, synthetic)
   rows = []
   for key, name in (('trials_in', 'trials in'), ('trials_out', 'trials out')):
     value = facts.get(key, int)
@@ -315,13 +342,13 @@ def encoder(predictions, facts):
   )
 
 
-def learning(curves, synthetic):
+def learning(curves, synthetic, models=()):
   if not curves or not curves[0]:
     yield Paragraph('Absent: metrics.jsonl is missing or holds no losses.')
     return
   yield picture(
     'learning_curves',
-    figures.learning_curves(curves[0], synthetic),
+    figures.learning_curves(curves[0], synthetic, models),
     'Loss against training step. Thin: one run each; bold: their mean, '
     'with a band of one standard deviation over runs. Grey: training.',
   )
@@ -331,14 +358,14 @@ def learning(curves, synthetic):
     )
 
 
-def success_and_failure(workdir, predictions, synthetic):
-  """A figure for each target of the trials that the main model is surest of."""
-  chosen = cases.choose(predictions)
+def success_and_failure(workdir, predictions, facts, synthetic):
+  """A figure for each rating of the trials that the main model is surest of."""
+  chosen = cases.choose(predictions, facts.target, facts.main)
   if not chosen:
     return
   yield Heading('Success and failure')
   files = {
-    row.trial_key[:3]: cases.read(cases.path(workdir / cases.FOLDER, row))
+    row.place: cases.read(cases.path(workdir / cases.FOLDER, row))
     for row in cases.rows_of(chosen)
   }
   if not any(files.values()):
@@ -347,7 +374,7 @@ def success_and_failure(workdir, predictions, synthetic):
   first = cases.rows_of(chosen)[0]
   many = len({row.seed for row in predictions}) > 1
   for place, (target, of_target) in enumerate(chosen.items(), 1):
-    found = [files[row.trial_key[:3]] for row in (*of_target.right, *of_target.wrong)]
+    found = [files[row.place] for row in (*of_target.right, *of_target.wrong)]
     said = [
       f'{target}, held-out trials of {first.model}'
       + (f' (seed {first.seed})' if many else '')
@@ -406,11 +433,6 @@ def how(predictions, facts, config):
     yield Paragraph('Config: config.json is absent.')
   else:
     yield Folded('Config', json.dumps(config, indent=2))
-
-
-def picture(name, figure, caption):
-  """A figure as a block."""
-  return Picture(name, caption, figures.png(figure))
 
 
 def _objects(value):

@@ -11,35 +11,49 @@ from mvp_jax.evaluation.figures import (
   INK,
   STYLE,
   blank,
-  colour,
+  colours,
   in_two_lines,
   legend_above,
   short,
 )
-from mvp_jax.evaluation.metrics import SCORES
-from mvp_jax.evaluation.names import BASELINES, model_name
 from mvp_jax.evaluation.results import TargetResult
 from mvp_jax.evaluation.summary import ceiling_scores, number
 
-_MACRO_F1 = SCORES.index('macro_f1')
 _MARKERS = 'osD^vPX*'
+
+
+def _limits(result, margin=0.0):
+  """The scale of the headline score, as far as it has ends or is used."""
+  score = result.definition.scores[result.definition.headline]
+  drawn = [
+    x
+    for of in result.scores.values()
+    for one in [of[result.definition.headline]]
+    for x in (one.value, one.low, one.high)
+    if np.isfinite(x)
+  ]
+  low, high = min([*drawn, 0.0]), max([*drawn, 1e-6])
+  low = max(low, score.low) if score.low < 0 else score.low
+  high = score.high if np.isfinite(score.high) else 1.05 * high
+  return low - margin * (high - low), high + margin * (high - low)
 
 
 @matplotlib.rc_context(STYLE)
 def scores(
   results: Sequence[TargetResult], ceiling: dict | None, synthetic: bool
 ) -> Figure:
-  """Macro-F1 of each model with its interval beside baselines and ceiling."""
+  """The headline score of each model, its interval beside baselines and ceiling."""
   rows = max(len(result.scores) for result in results)
   figure = blank(1.3 + 0.34 * rows, synthetic)
   panels = figure.subplots(1, len(results), squeeze=False, sharex=True)[0]
   for axes, result in zip(panels, results, strict=True):
+    headline, hues = result.definition.headline, colours(result.models)
     for y, name in enumerate(result.everyone):
-      score = result.scores[name]['macro_f1']
+      score, hue = result.scores[name][headline], hues.get(name, GREY)
       axes.plot(
         [score.low, score.high],
         [y, y],
-        color=colour(name),
+        color=hue,
         linewidth=3,
         alpha=0.45,
         solid_capstyle='round',
@@ -48,20 +62,20 @@ def scores(
         score.value,
         y,
         'o',
-        color=colour(name),
+        color=hue,
         markersize=7,
-        markerfacecolor='white' if name in BASELINES else colour(name),
+        markerfacecolor='white' if name in result.baselines else hue,
       )
       if result.seeds > 1:
-        of_seeds = result.by_seed[name][:, _MACRO_F1]
+        of_seeds = result.by_seed[name][:, result.place(headline)]
         axes.plot(
           of_seeds,
           np.full(len(of_seeds), y + 0.28),
           '|',
-          color=colour(name),
+          color=hue,
           markersize=6,
         )
-    best = ceiling_scores(ceiling, result.target).get('macro_f1')
+    best = ceiling_scores(ceiling, result).get(headline)
     if best is not None:
       axes.axvline(best, color=INK, linestyle='--', linewidth=1)
       axes.annotate(
@@ -74,43 +88,46 @@ def scores(
         va='bottom',
         fontsize=8,
       )
-    names = [in_two_lines(model_name(name)) for name in result.everyone]
+    names = [in_two_lines(result.definition.called(name)) for name in result.everyone]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, 1)
-    axes.set_xlabel('macro-F1, 95 % interval over subjects')
+    axes.set_xlim(*_limits(result))
+    axes.set_xlabel(f'{result.headline_name}, 95 % interval over subjects')
     axes.set_title(short(result.target))
   return figure
 
 
 @matplotlib.rc_context(STYLE)
 def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
-  """Macro-F1 of each subject by model, in the order of the main model's."""
+  """The headline score of each subject by model, worst first for the main model."""
   figure = blank(0.4 + 2.4 * len(results), synthetic)
   panels = figure.subplots(len(results), 1, squeeze=False)[:, 0]
   for axes, result in zip(panels, results, strict=True):
-    names = result.models or result.baselines[:1]
-    order = np.argsort(result.by_subject[names[0]][:, _MACRO_F1], kind='stable')
+    names, target = result.models or result.baselines[:1], result.definition
+    at, hues = result.place(target.headline), colours(result.models)
+    sign = target.gain(target.headline, 1.0)
+    order = np.argsort(sign * result.by_subject[names[0]][:, at], kind='stable')
     x = np.arange(len(order))
-    both = np.array(result.both_classes)[order]
+    both = ~np.array(result.one_sided)[order]
     for i, name in enumerate(names):
-      y = result.by_subject[name][order, _MACRO_F1]
+      y = result.by_subject[name][order, at]
       style = {
         'linestyle': 'none',
         'marker': _MARKERS[i % len(_MARKERS)],
-        'color': colour(name),
+        'color': hues.get(name, GREY),
         'markersize': 6,
       }
-      axes.plot(x[both], y[both], label=short(model_name(name)), **style)
+      axes.plot(x[both], y[both], label=short(target.called(name)), **style)
       axes.plot(x[~both], y[~both], markerfacecolor='white', **style)
-    if 'coin' in result.scores:
-      axes.axhline(
-        result.scores['coin']['macro_f1'].value,
-        color=GREY,
-        linestyle='--',
-        linewidth=1,
-        label='class-prior coin, all',
-      )
+    for b in result.references:
+      if target.known_baselines[b].chance == target.headline:
+        axes.axhline(
+          result.scores[b][target.headline].value,
+          color=GREY,
+          linestyle='--',
+          linewidth=1,
+          label=f'{target.called(b)}, all',
+        )
     several = len({dataset for dataset, _ in result.persons}) > 1
     axes.set_xticks(
       x,
@@ -123,8 +140,10 @@ def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
       fontsize=min(9, max(4, 300 / len(order))),
       rotation=90 * several,
     )
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_ylabel('macro-F1')
+    known = np.concatenate([result.by_subject[name][:, at] for name in names])
+    low, high = _limits(result, 0.03)
+    axes.set_ylim(*(np.nanmin([low, *known]), np.nanmax([high, *known])))
+    axes.set_ylabel(result.headline_name)
     axes.set_xlabel('subject')
     axes.set_title(f'{short(result.target)}: by subject')
     legend_above(axes, columns=len(names) + 1)
@@ -138,22 +157,28 @@ def calibration(results: Sequence[TargetResult], synthetic: bool) -> Figure:
   panels = figure.subplots(len(results), 2, squeeze=False)
   for (left, right), result in zip(panels, results, strict=True):
     left.plot([0, 1], [0, 1], color=GREY, linestyle='--', linewidth=1)
+    hues = colours(result.models)
     for i, name in enumerate(result.models or list(result.calibrations)[:1]):
+      hue = hues.get(name, GREY)
       curve = result.calibrations[name]
       score = result.scores[name]
       left.plot(
         curve.probability,
         curve.share,
-        color=colour(name),
+        color=hue,
         marker=_MARKERS[i % len(_MARKERS)],
         markersize=5,
-        label=short(f'{model_name(name)} {number(score["ece"].value, 2)}'),
+        label=short(
+          f'{result.definition.called(name)} {number(score["ece"].value, 2)}'
+        ),
       )
       right.plot(
         curve.coverage,
         curve.risk,
-        color=colour(name),
-        label=short(f'{model_name(name)} {number(score["aurc"].value, 2)}'),
+        color=hue,
+        label=short(
+          f'{result.definition.called(name)} {number(score["aurc"].value, 2)}'
+        ),
       )
     left.set_xlim(-0.02, 1.02)
     left.set_ylim(-0.02, 1.02)
@@ -173,14 +198,13 @@ def calibration(results: Sequence[TargetResult], synthetic: bool) -> Figure:
 @matplotlib.rc_context(STYLE)
 def confusions(results: Sequence[TargetResult], synthetic: bool) -> Figure:
   """Counts of truth by prediction for each target and model, rows as shares."""
-  columns = max(1, max(len(result.models) for result in results))
+  columns = max(1, max(len(result.confusions) for result in results))
   figure = blank(2.1 * len(results), synthetic)
   panels = figure.subplots(len(results), columns, squeeze=False)
   for row, result in zip(panels, results, strict=True):
-    for axes in row[len(result.models) :]:
+    for axes in row[len(result.confusions) :]:
       axes.set_visible(False)
-    for axes, model in zip(row, result.models, strict=False):
-      counts = result.confusions[model]
+    for axes, (model, counts) in zip(row, result.confusions.items(), strict=False):
       share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
       axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
       for i, j in np.ndindex(2, 2):

@@ -2,23 +2,15 @@
 
 from mvp_jax.evaluation import score_figures, summary, tables
 from mvp_jax.evaluation.document import Bullets, Heading, Paragraph, Section, Table
-from mvp_jax.evaluation.metrics import CALIBRATION, METRICS, SCORES
-from mvp_jax.evaluation.names import BASELINE_NOTES, METRIC_NAMES, model_name
-from mvp_jax.evaluation.run_sections import picture
+from mvp_jax.evaluation.figures import picture
 from mvp_jax.evaluation.statistics import Estimate
+from mvp_jax.targets import CEILING
 
-_MORE = tuple(name for name in METRICS if name not in summary.SHORT)
 _UNCERTAINTY = (
   'In brackets: 95 % intervals for other subjects, with the trained models and the '
   'stimuli as they are (t intervals on what each subject contributes, by the '
   'jackknife; a percentile bootstrap over subjects stands beside them in '
   'tables/intervals.csv).'
-)
-_MEANINGS = (
-  'AUROC ranks only trials of the same fold: scores of two trained models are not on '
-  "one scale. MCC: Matthews' correlation. CCC: Lin's concordance of predicted and "
-  'given ratings, where a model predicts ratings. n/a: there is only one class, or '
-  'nothing was predicted.'
 )
 
 
@@ -35,52 +27,75 @@ def result(results, ceiling, synthetic):
   yield picture(
     'scores',
     score_figures.scores(results, ceiling, synthetic),
-    'Macro-F1 over all held-out trials. Bars: 95 % intervals over '
+    f'{_headline(results)} over all held-out trials. Bars: 95 % intervals over '
     f'subjects. Open circles: baselines.{ticks}',
   )
 
 
+def _headline(results):
+  """The name of the headline score, as a sentence begins with it."""
+  name = results[0].headline_name
+  return name[0].upper() + name[1:]
+
+
 def scores(results, ceiling, synthetic):
+  """The main tables, and others to open."""
   yield Heading('Scores')
+  target = results[0].definition
   for one in results:
-    yield _score_table(one, ceiling, summary.SHORT)
+    yield _score_table(one, ceiling, target.short)
   notes = [
-    note
-    for name, note in BASELINE_NOTES.items()
-    if any(name in one.scores for one in results)
+    known.note
+    for key, known in target.known_baselines.items()
+    if known.note and any(key in one.scores for one in results)
   ]
   yield Paragraph(' '.join([_UNCERTAINTY, *notes]))
   if ceiling is None and synthetic:
     yield Paragraph('The best possible scores (ceiling) are absent from run.json.')
-  more = [
-    _score_table(one, ceiling, [name for name in _MORE if one.has(name)])
-    for one in results
-  ]
-  yield Section(
-    'More scores: F1 of high, weighted F1, MCC, CCC', [*more, Paragraph(_MEANINGS)]
-  )
+  more = [key for key in target.cheap if key not in target.short]
+  if more:
+    names = ', '.join(summary.score_names(results[0], more))
+    yield Section(
+      f'More scores: {names}',
+      [
+        *(
+          _score_table(one, ceiling, [x for x in more if one.has(x)]) for one in results
+        ),
+        Paragraph(target.notes),
+      ],
+    )
   if any(one.seeds > 1 for one in results):
     yield Section('Spread over seeds', list(_seeds(results)))
 
 
-def _score_table(one, ceiling, columns):
-  rows = summary.score_rows(one, ceiling, columns)
+def _table(one, header, rows, text_columns=1):
+  """Of models and then others, which stand back."""
   return Table(
-    [one.target, *(METRIC_NAMES[name] for name in columns)],
-    rows,
-    muted=frozenset(range(len(one.models), len(rows))),
+    [one.target, *header],
+    [[summary.shown(cell) for cell in row] for row in rows],
+    text_columns,
+    frozenset(range(len(one.models), len(rows))),
+  )
+
+
+def _score_table(one, ceiling, columns):
+  return _table(
+    one,
+    summary.score_names(one, columns),
+    summary.score_rows(one, ceiling, columns),
   )
 
 
 def _seeds(results):
   for one in results:
-    columns = [name for name in summary.SHORT if one.has(name)]
-    at = [SCORES.index(name) for name in columns]
-    yield Table(
-      [one.target, *(METRIC_NAMES[name] for name in columns)],
+    columns = [key for key in one.definition.short if one.has(key)]
+    at = [one.place(key) for key in columns]
+    yield _table(
+      one,
+      summary.score_names(one, columns),
       [
         [
-          model_name(name),
+          one.definition.called(name),
           *(
             f'{summary.number(x.mean())} ± {summary.number(x.std(ddof=1))}'
             for x in one.by_seed[name][:, at].T
@@ -97,30 +112,29 @@ def _seeds(results):
 
 
 def comparisons(results):
+  """The paired tests, of the headline and of what chance is measured by."""
   yield Heading('Paired tests')
+  target = results[0].definition
+  compared = dict.fromkeys(
+    [target.headline, *(x.chance for x in target.known_baselines.values() if x.chance)]
+  )
+  compared = sorted(compared, key=lambda key: key != target.headline)
   for one in results:
     if not one.differences:
       continue
-    rows = [
-      [
-        model_name(a),
-        model_name(b),
-        summary.interval(gain['macro_f1'], sign=True),
-        *(_p(p) for p in (gain['macro_f1'].p, gain['macro_f1'].corrected)),
-        summary.interval(gain['accuracy'], sign=True),
-      ]
-      for (a, b), gain in one.differences.items()
-    ]
+    names = [f'difference of {name}' for name in summary.score_names(one, compared)]
     yield Table(
+      [one.target, 'against', names[0], 'p', 'p corrected', *names[1:]],
       [
-        one.target,
-        'against',
-        'difference of macro-F1',
-        'p',
-        'p corrected',
-        'difference of accuracy',
+        [
+          target.called(a),
+          target.called(b),
+          summary.interval(gain[target.headline], sign=True),
+          *(_p(p) for p in (gain[target.headline].p, gain[target.headline].corrected)),
+          *(summary.interval(gain[key], sign=True) for key in compared[1:]),
+        ]
+        for (a, b), gain in one.differences.items()
       ],
-      rows,
       text_columns=2,
       muted=frozenset(
         i for i, (_, b) in enumerate(one.differences) if b in one.baselines
@@ -142,26 +156,27 @@ def _p(p):
 
 
 def subjects(results, synthetic):
+  """The headline score of each subject, as a figure."""
   yield Heading('Subjects')
   constant = [
-    f'{one.target} {sum(not both for both in one.both_classes)}'
-    for one in results
-    if not all(one.both_classes)
+    f'{one.target} {sum(one.one_sided)}' for one in results if any(one.one_sided)
   ]
   note = (
-    ''
-    if not constant
-    else ' Open marks: all trials of the subject are of one '
-    f'class, so that macro-F1 can reach .5 only ({", ".join(constant)}).'
+    f' Open marks: {results[0].definition.one_sided_note} ({", ".join(constant)}).'
+    if constant
+    else ''
   )
   yield picture(
     'subjects',
     score_figures.subjects(results, synthetic),
-    f'Macro-F1 of each subject, worst first for the main model.{note}',
+    f'{_headline(results)} of each subject, worst first for the main model.{note}',
   )
 
 
 def calibration(results, synthetic):
+  """Reliability and abstention, where predictions are probabilities."""
+  if not all(one.calibrations for one in results):
+    return
   yield Heading('Calibration and abstention')
   yield picture(
     'calibration',
@@ -171,18 +186,19 @@ def calibration(results, synthetic):
     'a model is surest of, if it may pass over the others.',
   )
   for one in results:
-    yield Table(
-      [one.target, *(METRIC_NAMES[name] for name in CALIBRATION), 'ECE if calibrated'],
+    columns = ('ece', 'aurc')
+    yield _table(
+      one,
+      [*summary.score_names(one, columns), 'ECE if calibrated'],
       [
         [
-          model_name(name),
-          *(summary.interval(one.scores[name][metric]) for metric in CALIBRATION),
-          summary.number(one.calibrations[name].floor),
+          one.definition.called(name),
+          *(one.scores[name][key] for key in columns),
+          one.calibrations[name].floor,
         ]
         for name in one.everyone
         if name in one.calibrations
       ],
-      muted=frozenset(range(len(one.models), len(one.everyone))),
     )
   yield Paragraph(
     'ECE: expected calibration error, mean of |share of high - probability| over the '
@@ -193,7 +209,8 @@ def calibration(results, synthetic):
 
 
 def confusions(results, synthetic):
-  if any(one.models for one in results):
+  """Truth by prediction, where there are classes."""
+  if any(one.confusions for one in results):
     yield Section(
       'Confusions',
       [
@@ -208,86 +225,81 @@ def confusions(results, synthetic):
 
 def write_tables(folder, results, ceiling=None):
   """Writes the tables of the results, of all targets, as CSV and LaTeX files."""
-
-  def write(name, header, rows):
+  target = results[0].definition
+  scored = [key for key in target.scores if any(one.has(key) for one in results)]
+  names = summary.score_names(results[0], scored)
+  table = {
+    'scores': (
+      ['target', 'model', *names],
+      [
+        [one.target, *row]
+        for one in results
+        for row in summary.score_rows(one, columns=scored)
+      ]
+      + [
+        [
+          one.target,
+          target.called(CEILING),
+          *(best.get(x, float('nan')) for x in scored),
+        ]
+        for one in results
+        if (best := summary.ceiling_scores(ceiling, one))
+      ],
+    ),
+    'comparisons': (
+      ['target', 'model', 'compared with', *names],
+      [
+        [one.target, target.called(a), target.called(b), *(gain[x] for x in scored)]
+        for one in results
+        for (a, b), gain in one.differences.items()
+      ],
+    ),
+    'intervals': (
+      ['target', 'model', 'score', 't interval', 'bootstrap'],
+      [
+        [
+          one.target,
+          target.called(name),
+          target.scores[key].name,
+          found,
+          Estimate(found.value, found.bootstrap_low, found.bootstrap_high),
+        ]
+        for one in results
+        for name in one.everyone
+        for key in target.cheap
+        if one.has(key)
+        for found in [one.scores[name][key]]
+      ],
+    ),
+    'subjects': (
+      ['target', 'dataset', 'subject', 'model', *names],
+      [
+        [
+          one.target,
+          dataset,
+          str(subject),
+          target.called(name),
+          *(float(one.by_subject[name][i, one.place(key)]) for key in scored),
+        ]
+        for one in results
+        for i, (dataset, subject) in enumerate(one.persons)
+        for name in one.everyone
+      ],
+    ),
+    'seeds': (
+      ['target', 'model', 'seed', *names],
+      [
+        [
+          one.target,
+          target.called(name),
+          str(seed),
+          *(float(values[one.place(key)]) for key in scored),
+        ]
+        for one in results
+        for name in one.everyone
+        for seed, values in zip(one.seed_numbers, one.by_seed[name], strict=True)
+      ],
+    ),
+  }
+  for name, (header, rows) in table.items():
     tables.write_table(folder, name, header, rows)
-
-  scored = [name for name in SCORES if any(one.has(name) for one in results)]
-  names = [METRIC_NAMES[name] for name in scored]
-  best = [
-    [
-      one.target,
-      model_name('ceiling'),
-      *(known.get(name, float('nan')) for name in scored),
-    ]
-    for one in results
-    if (known := summary.ceiling_scores(ceiling, one.target))
-  ]
-  write(
-    'scores',
-    ['target', 'model', *names],
-    [
-      [one.target, model_name(name), *(one.scores[name][metric] for metric in scored)]
-      for one in results
-      for name in one.everyone
-    ]
-    + best,
-  )
-  write(
-    'comparisons',
-    ['target', 'model', 'compared with', *names],
-    [
-      [one.target, model_name(a), model_name(b), *(gain[name] for name in scored)]
-      for one in results
-      for (a, b), gain in one.differences.items()
-    ],
-  )
-  write(
-    'intervals',
-    ['target', 'model', 'score', 't interval', 'bootstrap'],
-    [
-      [
-        one.target,
-        model_name(name),
-        METRIC_NAMES[metric],
-        found,
-        Estimate(found.value, found.bootstrap_low, found.bootstrap_high),
-      ]
-      for one in results
-      for name in one.everyone
-      for metric in METRICS
-      if one.has(metric)
-      for found in [one.scores[name][metric]]
-    ],
-  )
-  write(
-    'subjects',
-    ['target', 'dataset', 'subject', 'model', *names],
-    [
-      [
-        one.target,
-        dataset,
-        str(subject),
-        model_name(name),
-        *(float(one.by_subject[name][i, SCORES.index(metric)]) for metric in scored),
-      ]
-      for one in results
-      for i, (dataset, subject) in enumerate(one.persons)
-      for name in one.everyone
-    ],
-  )
-  write(
-    'seeds',
-    ['target', 'model', 'seed', *names],
-    [
-      [
-        one.target,
-        model_name(name),
-        str(seed),
-        *(float(x) for x in values[[SCORES.index(metric) for metric in scored]]),
-      ]
-      for one in results
-      for name in one.everyone
-      for seed, values in zip(one.seed_numbers, one.by_seed[name], strict=True)
-    ],
-  )

@@ -4,15 +4,11 @@ import math
 import re
 from collections.abc import Sequence
 
-from mvp_jax.evaluation.metrics import METRICS
-from mvp_jax.evaluation.names import METRIC_NAMES, REFERENCES, model_name
-from mvp_jax.evaluation.predictions import Prediction
-from mvp_jax.evaluation.results import TargetResult, evaluate
+from mvp_jax.evaluation.results import TargetResult
 from mvp_jax.evaluation.statistics import LEVEL, Difference, Estimate
+from mvp_jax.targets import CEILING
 
-SHORT = ('macro_f1', 'balanced_accuracy', 'auroc', 'accuracy')  # where room is scarce
 _FEW_SUBJECTS = 10
-_MODALITIES = ('video', 'physio')
 
 
 def number(value: float, digits: int = 3, sign: bool = False) -> str:
@@ -44,89 +40,110 @@ def p_value(p: float) -> str:
   return 'p\u00a0<\u00a0.001' if p < 0.001 else f'p\u00a0=\u00a0{number(p)}'
 
 
-def ceiling_scores(ceiling: dict | None, target: str) -> dict[str, float]:
-  """The best possible scores of a twin, of those metrics that it states."""
-  of_target = (ceiling or {}).get(target)
+def shown(cell) -> str:
+  """A cell of a table as people read it: text, a number, Estimate or Difference."""
+  match cell:
+    case Estimate():
+      return interval(cell)
+    case Difference():
+      p = '' if math.isnan(cell.corrected) else f', {p_value(cell.corrected)}'
+      return interval(cell, sign=True) + p
+    case float():
+      return number(cell)
+  return str(cell)
+
+
+def ceiling_scores(ceiling: dict | None, result: TargetResult) -> dict[str, float]:
+  """The best possible scores of a twin, of those that it states."""
+  of_target = (ceiling or {}).get(result.target)
   if not isinstance(of_target, dict):
     return {}
   return {
-    name: float(of_target[name])
-    for name in METRICS
-    if isinstance(of_target.get(name), int | float)
+    key: float(of_target[key])
+    for key in result.definition.cheap
+    if isinstance(of_target.get(key), int | float)
   }
 
 
 def score_rows(
-  result: TargetResult, ceiling: dict | None = None, columns: Sequence[str] = SHORT
-) -> list[list[str]]:
-  """A table: name and one cell a score; models, baselines, ceiling."""
+  result: TargetResult,
+  ceiling: dict | None = None,
+  columns: Sequence[str] | None = None,
+) -> list[list]:
+  """A table: name and a cell for each score; models, baselines, ceiling.
+
+  `columns` are scores; None = those for where room is scarce.
+  """
+  columns = result.definition.short if columns is None else columns
   rows = [
-    [model_name(name), *(interval(result.scores[name][metric]) for metric in columns)]
+    [result.definition.called(name), *(result.scores[name][key] for key in columns)]
     for name in result.everyone
   ]
-  best = ceiling_scores(ceiling, result.target)
-  if any(name in best for name in columns):
+  best = ceiling_scores(ceiling, result)
+  if any(key in best for key in columns):
     rows.append(
       [
-        model_name('ceiling'),
-        *(number(best.get(metric, math.nan)) for metric in columns),
+        result.definition.called(CEILING),
+        *(best.get(key, math.nan) for key in columns),
       ]
     )
   return rows
 
 
-def summary_table(
-  predictions: Sequence[Prediction], ceiling: dict | None = None
-) -> str:
+def score_names(result: TargetResult, columns: Sequence[str]) -> list[str]:
+  """What the columns of `score_rows` are called."""
+  return [result.definition.scores[key].name for key in columns]
+
+
+def summary_table(results: Sequence[TargetResult], ceiling: dict | None = None) -> str:
   """The main table as plain text for a terminal."""
   lines = []
-  for result in evaluate(predictions):
+  for result in results:
     rows = [
-      [result.target, *(METRIC_NAMES[name] for name in SHORT)],
-      *score_rows(result, ceiling),
+      [result.target, *score_names(result, result.definition.short)],
+      *([shown(cell) for cell in row] for row in score_rows(result, ceiling)),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines.append(f'{result.target}: {counts_line(result)}')
-    for i, row in enumerate(rows):
-      lines.append(
-        '  '.join(
-          cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-      )
-      if i == 0:
-        lines.append('-' * (sum(widths) + 2 * (len(widths) - 1)))
-    lines.append('')
+    lines += [f'{result.target}: {counts_line(result)}', *aligned(rows), '']
   return '\n'.join(lines)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+  """Lines of a table of text for a terminal; the first row is its header."""
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  lines = [
+    '  '.join(
+      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+    ).rstrip()
+    for row in rows
+  ]
+  return [lines[0], '-' * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
 
 
 def counts_line(result: TargetResult) -> str:
   """How much the scores of a target rest on."""
   seeds = f', {result.seeds} seeds' if result.seeds > 1 else ''
-  return (
-    f'{result.trials} held-out trials of {result.subjects} subjects{seeds}, '
-    f'{100 * result.share_high:.0f} % high'
-  )
+  of = ', {}: {:.0%}'.format(*result.composition) if result.composition else ''
+  return f'{result.trials} held-out trials of {result.subjects} subjects{seeds}{of}'
 
 
 def reading(result: TargetResult, ceiling: dict | None = None) -> list[str]:
   """The result in plain sentences; every claim rests on a corrected paired test."""
   sentences = [_against_chance(result, model) for model in result.models]
+  if not result.models:
+    return sentences
+  main, headline = result.models[0], result.definition.headline
   gains = {
-    b: difference['macro_f1']
+    b: difference[headline]
     for (a, b), difference in result.differences.items()
-    if a == result.models[0]
+    if a == main
   }
   sentences += [
-    _against_model(result.models[0], b, gains[b]) for b in result.models if b in gains
+    _against_model(result, main, b, gains[b]) for b in result.models if b in gains
   ]
   sentences += _against_baselines(result, gains)
-  best = ceiling_scores(ceiling, result.target).get('macro_f1')
-  if best is not None and result.models:
-    sentences.append(
-      _against_ceiling(
-        result.models[0], result.scores[result.models[0]]['macro_f1'], best
-      )
-    )
+  best = ceiling_scores(ceiling, result).get(headline)
+  if best is not None:
+    sentences.append(_against_ceiling(result, main, best))
   return sentences
 
 
@@ -153,54 +170,61 @@ def caution(results: Sequence[TargetResult]) -> str | None:
 
 
 def _against_chance(result, model):
-  score = interval(result.scores[model]['macro_f1'], 2)
-  text = f'{model}: macro-F1 {score}'
-  if (model, 'coin') not in result.differences:
-    return f'{text}; with no class prior in the predictions, chance is unknown.'
-  gain = result.differences[model, 'coin']['macro_f1']
-  coin = number(result.scores['coin']['macro_f1'].value, 2)
+  """How a model does against the baselines that know nothing."""
+  target = result.definition
+  headline, known = target.headline, target.known_baselines
+  name = target.scores[headline].name
+  text = f'{model}: {name} {interval(result.scores[model][headline], 2)}'
+  chance = [b for b in result.references if (model, b) in result.differences]
+  first = next((b for b in chance if known[b].chance == headline), None)
+  if first is None:
+    needed = sorted({b.source or key for key, b in known.items() if b.chance})
+    what = ' or '.join(needed).replace('_', ' ') or 'baseline'
+    return f'{text}; with no {what} in the predictions, chance is unknown.'
+  gain = result.differences[model, first][headline]
+  value = number(result.scores[first][headline].value, 2)
   if math.isnan(gain.low):
-    text += f'; the class-prior coin has {coin}'
+    text += f'; the {known[first].name} has {value}'
   elif gain.shown:
     side = 'above' if gain.value > 0 else 'below'
-    text += f', {side} the class-prior coin ({coin}) by {_by(gain)}'
+    text += f', {side} the {known[first].name} ({value}) by {_by(gain)}'
   else:
-    text += f', not shown to differ from the class-prior coin ({coin}; {_by(gain)})'
-  accuracy = result.scores[model]['accuracy'].value
-  majority = result.scores['majority']['accuracy'].value
-  more = result.differences[model, 'majority']['accuracy']
-  if not (more.shown and more.value > 0):
-    text += (
-      f'. Its accuracy of {number(accuracy, 2)} is not shown to exceed that '
-      f'of always saying the majority class ({number(majority, 2)})'
-    )
+    text += f', not shown to differ from the {known[first].name} ({value}; {_by(gain)})'
+  for other in (b for b in chance if known[b].chance != headline):
+    score = known[other].chance
+    more = result.differences[model, other][score]
+    if not (more.shown and target.gain(score, more.value) > 0):
+      mine, its = (number(result.scores[x][score].value, 2) for x in (model, other))
+      text += (
+        f'. Its {target.scores[score].name} of {mine} is not shown to exceed '
+        f'{known[other].phrase or f"that of the {known[other].name}"} ({its})'
+      )
   return f'{text}.'
 
 
-def _against_model(a, b, gain):
-  b = f'{b} alone' if b in _MODALITIES else b
+def _verb(result, gain):
   if not gain.shown:
-    return f'{a} is not shown to differ from {b}: {_by(gain)}.'
-  return f'{a} {"beats" if gain.value > 0 else "is worse than"} {b} by {_by(gain)}.'
+    return 'is not shown to differ from'
+  better = result.definition.gain(result.definition.headline, gain.value) > 0
+  return 'beats' if better else 'is worse than'
+
+
+def _against_model(result, a, b, gain):
+  by = f': {_by(gain)}' if not gain.shown else f' by {_by(gain)}'
+  return f'{a} {_verb(result, gain)} {b}{by}.'
 
 
 def _against_baselines(result, gains):
   """One sentence on the main model against the baselines that are no mere chance."""
-  rivals = [b for b in result.baselines if b not in REFERENCES and b in gains]
+  headline = result.definition.headline
   groups = {'beats': [], 'is not shown to differ from': [], 'is worse than': []}
-  for b in rivals:
-    verb = (
-      'is not shown to differ from'
-      if not gains[b].shown
-      else 'beats'
-      if gains[b].value > 0
-      else 'is worse than'
-    )
-    groups[verb].append(
-      f'{model_name(b)} (macro-F1 '
-      f'{number(result.scores[b]["macro_f1"].value, 2)}, '
-      f'difference {interval(gains[b], 2, True)})'
-    )
+  for b in result.baselines:
+    if b not in result.references and b in gains:
+      groups[_verb(result, gains[b])].append(
+        f'{result.definition.called(b)} ({result.definition.scores[headline].name} '
+        f'{number(result.scores[b][headline].value, 2)}, '
+        f'difference {interval(gains[b], 2, True)})'
+      )
   said = [f'{verb} {", ".join(names)}' for verb, names in groups.items() if names]
   if not said:
     return []
@@ -212,10 +236,20 @@ def _by(gain):
   return text if math.isnan(gain.corrected) else f'{text}, {p_value(gain.corrected)}'
 
 
-def _against_ceiling(model, score, best):
-  text = f'The best possible macro-F1 on this twin is {number(best, 2)}; {model} '
-  if score.low > best:
-    return text + ('is above it, which honest predictions cannot be: look for a leak.')
-  if score.high < best:
-    return text + f'is {number(best - score.value, 2)} below it.'
+def _against_ceiling(result, model, best):
+  headline, target = result.definition.headline, result.definition
+  score = result.scores[model][headline]
+  text = (
+    f'The best possible {target.scores[headline].name} on this twin is '
+    f'{number(best, 2)}; {model} '
+  )
+  lower = target.scores[headline].lower_is_better
+  above, below = ('below', 'above') if lower else ('above', 'below')
+  beyond, short = score.low > best, score.high < best
+  if lower:
+    beyond, short = short, beyond
+  if beyond:
+    return text + f'is {above} it, which honest predictions cannot be: look for a leak.'
+  if short:
+    return text + f'is {number(abs(best - score.value), 2)} {below} it.'
   return text + 'is within its interval of it.'

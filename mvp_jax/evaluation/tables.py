@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mvp_jax.evaluation.statistics import Difference, Estimate
-from mvp_jax.evaluation.summary import interval, number, p_value
+from mvp_jax.evaluation.summary import shown
 from mvp_jax.files import atomic_write
 
 _TEX = str.maketrans(
@@ -92,19 +92,6 @@ def to_latex(header, rows) -> str:
       lines.append('\\midrule')
     lines.append(_tex_row(map(shown, row)))
   return '\n'.join([*lines, '\\bottomrule', '\\end{tabular}', ''])
-
-
-def shown(cell) -> str:
-  """A cell as people read it."""
-  match cell:
-    case Estimate():
-      return interval(cell)
-    case Difference():
-      p = '' if math.isnan(cell.corrected) else f', {p_value(cell.corrected)}'
-      return interval(cell, sign=True) + p
-    case float():
-      return number(cell)
-  return str(cell)
 
 
 def _tex_row(cells):

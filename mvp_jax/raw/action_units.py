@@ -12,12 +12,12 @@ import av
 import numpy as np
 
 from mvp_jax.errors import InputError
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
-from mvp_jax.raw.losses import Loss
 from mvp_jax.raw.openface import INTENSITIES, PRESENCES, read_openface
-from mvp_jax.raw.prepare import Task, load_result, run_tasks
 from mvp_jax.raw.video import Video
 from mvp_jax.raw.video_times import packet_times
+from mvp_jax.tasks import Task, load_result, run_tasks
 
 FOLDER = 'openface'  # in the corpus' own, if none is named
 _RESULTS = 'action_units'
@@ -77,7 +77,7 @@ def prepare_units(trials, problems, locate, directory, workers=None):
 
   Args:
     trials: with `trial_id`.
-    problems: list of None or Loss, one for each; new losses are put into it.
+    problems: list of None or Dropped, one for each; new drops are put into it.
     locate: function of a trial's place in the list: the arguments of `trial_units`.
     directory, workers: as for `run_tasks`.
   """
@@ -86,11 +86,11 @@ def prepare_units(trials, problems, locate, directory, workers=None):
   for i in todo:
     csv, video, *rest = locate(i)
     tasks.append(Task(trials[i].trial_id, (csv, video, *rest), (csv, video)))
-  losses = run_tasks(
+  drops = run_tasks(
     trial_units, tasks, directory / _RESULTS, 'Action units', 'trials', workers
   )
-  for i, loss in zip(todo, losses, strict=True):
-    problems[i] = loss
+  for i, dropped in zip(todo, drops, strict=True):
+    problems[i] = dropped
 
 
 def trial_units(csv, video, seconds, onset=0.0, region=None):
@@ -108,7 +108,7 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
     dict, see `on_clock`.
 
   Raises:
-    Loss: missing_openface, broken_openface, length_mismatch, or no_face where hardly
+    Dropped: missing_openface, broken_openface, length_mismatch, or no_face where hardly
       any frame is a measurement.
   """
   between = None
@@ -117,12 +117,12 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
     between = region[0] * width, region[1] * width
   frame_times = None
   if video.is_file():
-    with contextlib.suppress(Loss):  # OpenFace could read it
+    with contextlib.suppress(Dropped):  # OpenFace could read it
       frame_times = packet_times(video)
   found = read_openface(csv, frame_times, between=between)
   last = found.times[-1] - onset
   if abs(last - seconds) > MAX_LENGTH_DIFFERENCE:
-    raise Loss(
+    raise Dropped(
       'length_mismatch',
       f'{csv}: its last frame is {last:.1f} s after the '
       f'onset, the trial lasts {seconds:.1f}; is it of another video, or was '
@@ -134,11 +134,11 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
 
 
 def require_faces(csv, arrays):
-  """Raises Loss if hardly any frame is a measurement."""
+  """Raises Dropped if hardly any frame is a measurement."""
   valid = arrays['au_valid']
   share = float(valid.mean()) if len(valid) else 0.0
   if share < MIN_FACE_SHARE:
-    raise Loss(
+    raise Dropped(
       'no_face',
       f"{csv}: OpenFace is sure of a face in {share:.1%} of the trial's frames",
     )
@@ -175,9 +175,21 @@ def no_units():
 
 
 def load_units(directory, trial_id):
-  """What `prepare_units` gave for a trial; see `on_clock`."""
+  """What `prepare_units` gave for a trial; see `as_stream`."""
   with load_result(directory / _RESULTS, trial_id) as arrays:
-    return {name: arrays[name] for name in no_units()}
+    return as_stream(arrays)
+
+
+def as_stream(arrays):
+  """As a series: what `on_clock` gives as values [n, 35], valid [n] and times [n].
+
+  The values are those of `openface.CHANNELS`.
+  """
+  return {
+    'times': arrays['au_times'],
+    'values': np.concatenate([arrays['au_intensities'], arrays['au_presences']], 1),
+    'valid': arrays['au_valid'],
+  }
 
 
 def unit_facts(directory, trial_id):
@@ -192,7 +204,7 @@ def _width(csv, video):
     with Video(video) as opened:
       return opened.info.width
   except (av.FFmpegError, ValueError, OSError):
-    raise Loss(
+    raise Dropped(
       'missing_video',
       f'{video}: cannot be read, and {csv} shows several '
       'people, who are told apart by the width of the picture; put the video '

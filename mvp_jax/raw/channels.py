@@ -10,8 +10,8 @@ import dataclasses
 
 import numpy as np
 
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.cleaning import clean
-from mvp_jax.raw.losses import Loss
 from mvp_jax.raw.signal_quality import Quality, quality, unmeasured
 from mvp_jax.raw.signals import bridge_gaps, unusable
 
@@ -60,9 +60,9 @@ def fill(values, rate, channel, cleaned):
 
 
 def require_one(where, problems):
-  """Raises Loss bad_signal if every channel, {name: problem or ''}, has a problem."""
+  """Raises Dropped if every channel, {name: problem or ''}, has a problem."""
   if problems and all(problems.values()):
-    raise Loss(
+    raise Dropped(
       'bad_signal',
       where + '; '.join(f'{name}: {problem}' for name, problem in problems.items()),
     )
@@ -121,12 +121,3 @@ def signal_facts(names, valid, shares, masked):
     facts[f'{name}_valid'] = round(float(valid[:, c].mean()), 4)
     facts[f'{name}_flags'] = '; '.join(flags) or GOOD
   return facts
-
-
-def signal_columns(names, facts):
-  """The columns of an account that `signal_facts` gave, blank for a lost trial."""
-  return {
-    f'{name}_{what}': facts.get(f'{name}_{what}', '')
-    for name in names
-    for what in ('valid', 'flags')
-  }

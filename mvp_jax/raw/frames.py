@@ -11,12 +11,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from mvp_jax.errors import InputError
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import face
-from mvp_jax.raw.blobs import Blobs
 from mvp_jax.raw.face_quality import face_quality
-from mvp_jax.raw.losses import Loss
-from mvp_jax.raw.prepare import load_blobs, load_result
 from mvp_jax.raw.video import Video, luma, sample
+from mvp_jax.tasks import load_blobs, load_result
+from mvp_jax.tasks.blobs import Blobs
 
 JPEG_QUALITY = 95
 MAX_LENGTH_DIFFERENCE = 2.0  # Seconds, between video and signals.
@@ -82,7 +82,7 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     `face_quality.face_quality`).
 
   Raises:
-    Loss: missing_video, broken_video, length_mismatch or no_face.
+    Dropped: missing_video, broken_video, length_mismatch or no_face.
   """
   end = math.inf if seconds is None else seconds
   with _decoding(path) as video:
@@ -93,12 +93,12 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     cutter.flush()
   length = video.seconds - onset
   if seconds is not None and abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
-    raise Loss(
+    raise Dropped(
       'length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} s of signals'
     )
   share = np.mean(cutter.valid)
   if share < MIN_FACE_SHARE:
-    raise Loss('no_face', f'{path}: a face in {share:.1%} of the frames')
+    raise Dropped('no_face', f'{path}: a face in {share:.1%} of the frames')
   found = {
     'jpegs': cutter.jpegs,
     'times': np.array(cutter.times, np.float32),
@@ -135,7 +135,7 @@ def whole_frames(path, rate, short_side, least=1):
     (VideoInfo).
 
   Raises:
-    Loss: missing_video, broken_video or too_short.
+    Dropped: missing_video, broken_video or too_short.
   """
   jpegs, times, before = Blobs(), [], None
   with _decoding(path) as video:
@@ -145,7 +145,7 @@ def whole_frames(path, rate, short_side, least=1):
       times.append(time)
       before = frame
   if len(jpegs) < least:
-    raise Loss(
+    raise Dropped(
       'too_short',
       f'{path}: {len(jpegs)} frames at {rate:g} a second, '
       f'fewer than min_frames={least}',
@@ -187,10 +187,10 @@ def _decoding(path):
   """Opens a video to be decoded to its end within the context.
 
   Raises:
-    Loss: it is not there, fails to decode, or ends before its header says.
+    Dropped: it is not there, fails to decode, or ends before its header says.
   """
   if not path.exists():
-    raise Loss('missing_video', f'{path}: no such file')
+    raise Dropped('missing_video', f'{path}: no such file')
   seconds = 0.0
   try:
     with Video(path) as video:
@@ -200,11 +200,11 @@ def _decoding(path):
       finally:
         seconds = video.seconds
   except (av.FFmpegError, ValueError) as error:
-    raise Loss(
+    raise Dropped(
       'broken_video', f'{path}: decoding fails after {seconds:.1f} s ({error})'
     ) from None
   if video.broken / video.info.rate > MAX_BROKEN_SECONDS:
-    raise Loss(
+    raise Dropped(
       'broken_video',
       f'{path}: {video.broken} packets are damaged, beside {video.count} good frames',
     )
@@ -231,7 +231,7 @@ def _check_length(path, video):
       if video.info.frames
       else f'{video.seconds:.1f} of {video.info.promised:.1f} s'
     )
-    raise Loss(
+    raise Dropped(
       'broken_video',
       f'{path}: truncated? It holds {told}; if it is whole, '
       'write it anew so that its header tells the truth '

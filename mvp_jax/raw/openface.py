@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.raw.losses import Loss
+from mvp_jax.outcomes import Dropped
 
 # The order of the columns of `ActionUnits`, by FACS number.
 INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -21,7 +21,8 @@ MIN_CONFIDENCE = 0.75  # below it, the authors advise, a row is no measurement
 
 _R = tuple(f'AU{n:02d}_r' for n in INTENSITIES)
 _C = tuple(f'AU{n:02d}_c' for n in PRESENCES)
-_NEEDED = ('frame', 'timestamp', 'confidence', 'success', *_R, *_C)
+CHANNELS = (*_R, *_C)  # of a row: intensities, then presences
+_NEEDED = ('frame', 'timestamp', 'confidence', 'success', *CHANNELS)
 _LATE_FRAMES = 5  # by which OpenFace and our decoder may differ at the end
 _MAX_MISSING = 2.0  # seconds at the end without any row
 
@@ -63,7 +64,7 @@ def read_openface(path, frame_times=None, face=None, between=None):
     ActionUnits.
 
   Raises:
-    Loss: missing_openface, broken_openface or length_mismatch.
+    Dropped: missing_openface, broken_openface or length_mismatch.
   """
   path = Path(path)
   table = _table(path)
@@ -75,7 +76,7 @@ def read_openface(path, frame_times=None, face=None, between=None):
     and frames.min() >= 1
   ):
     raise _broken(path, 'column frame: not whole numbers from 1')
-  values = np.stack([rows[name] for name in (*_R, *_C)], 1)
+  values = np.stack([rows[name] for name in CHANNELS], 1)
   with np.errstate(invalid='ignore'):
     valid = (
       (rows['success'] == 1)
@@ -90,7 +91,7 @@ def read_openface(path, frame_times=None, face=None, between=None):
     and last < len(frame_times)
     and (frame_times[-1] - frame_times[last - 1] > _MAX_MISSING)
   ):
-    raise Loss(
+    raise Dropped(
       'length_mismatch',
       f'{path}: it ends at frame {last}, the video has '
       f'{len(frame_times)}; was OpenFace stopped? Run it again',
@@ -130,7 +131,7 @@ def _table(path):
   import pandas
 
   if not path.is_file():
-    raise Loss('missing_openface', f'{path}: no such file')
+    raise Dropped('missing_openface', f'{path}: no such file')
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
@@ -148,7 +149,7 @@ def _table(path):
         usecols=[n for n in names if n in wanted],
       )
     table = table.apply(pandas.to_numeric, errors='coerce')
-  except Loss:
+  except Dropped:
     raise
   except Exception as error:  # noqa: B902  pandas raises many kinds
     told = ' '.join(str(error).split())[:150]
@@ -232,4 +233,4 @@ def _size(table, rows):
 
 
 def _broken(path, text):
-  return Loss('broken_openface', f'{path}: {text}')
+  return Dropped('broken_openface', f'{path}: {text}')

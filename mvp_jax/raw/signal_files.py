@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.raw.losses import Loss
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.matfile import read_mat
 
 E4_FILES = ('EDA', 'BVP', 'TEMP', 'HR')
@@ -75,7 +75,7 @@ def read_channel(path, column, rate=None, time=''):
     Channel.
 
   Raises:
-    Loss: missing_signals or broken_signals.
+    Dropped: missing_signals or broken_signals.
   """
   file = _open(path)
   values, own_rate, start, unit = file.channels[_find(path, file, column)]
@@ -105,7 +105,7 @@ def _open(path):
   if not path.exists():
     record = path.with_name(path.name + '.hea')
     if not record.exists():
-      raise Loss('missing_signals', f'{path}: no such file{_nearby(path)}')
+      raise Dropped('missing_signals', f'{path}: no such file{_nearby(path)}')
     path = record
   files = [path] if path.is_file() else sorted(path.glob('*.csv'))
   stamp = tuple((f.stat().st_size, f.stat().st_mtime_ns) for f in files)
@@ -158,7 +158,7 @@ def _read(path, stamp):
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # libraries warn of what is checked here
       return readers[suffix](path)
-  except Loss:
+  except Dropped:
     raise
   # Libraries raise whatever their insides do on a damaged file.
   except Exception as error:  # noqa: B902
@@ -442,4 +442,4 @@ def _read_edf(path):
 
 
 def _broken(path, text):
-  return Loss('broken_signals', f'{path}: {text}')
+  return Dropped('broken_signals', f'{path}: {text}')

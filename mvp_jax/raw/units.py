@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from mvp_jax.raw.losses import Loss
+from mvp_jax.outcomes import Dropped
 
 AS_RECORDED = 'as recorded'
 # Of each channel: the unit it is stored in, then {unit: function to it}.
@@ -57,7 +57,7 @@ def convert(name, channel, unit=''):
     that is impossible.
 
   Raises:
-    Loss: bad_signal, for a unit that this channel can't have.
+    Dropped: bad_signal, for a unit that this channel can't have.
   """
   said = unit or channel.unit
   word = (
@@ -96,7 +96,7 @@ def convert(name, channel, unit=''):
     'eda': 'microsiemens, nanosiemens, ohm, kohm',
     'temp': 'celsius, kelvin, fahrenheit',
   }.get(name, 'volt, millivolt, microvolt')
-  raise Loss('bad_signal', f'{name}_unit {unit!r} is none of {known}, raw')
+  raise Dropped('bad_signal', f'{name}_unit {unit!r} is none of {known}, raw')
 
 
 def implausible(name, unit, values):

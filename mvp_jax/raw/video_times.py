@@ -3,8 +3,8 @@
 import av
 import numpy as np
 
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE
-from mvp_jax.raw.losses import Loss
 
 
 def packet_times(path):
@@ -14,7 +14,7 @@ def packet_times(path):
     float64 [frames], seconds since the first.
 
   Raises:
-    Loss: broken_video.
+    Dropped: broken_video.
   """
   try:
     with av.open(str(path)) as container:
@@ -31,15 +31,15 @@ def packet_times(path):
     with av.open(str(path)) as container:
       next(container.decode(video=0))
   except StopIteration:
-    raise Loss('broken_video', f'{path}: it holds no frame') from None
+    raise Dropped('broken_video', f'{path}: it holds no frame') from None
   except (av.FFmpegError, ValueError, IndexError) as error:
-    raise Loss(
+    raise Dropped(
       'broken_video', f'{path}: not a video that can be read ({error})'
     ) from None
   if len(stamps) < 2 or not rate:
-    raise Loss('broken_video', f'{path}: {len(stamps)} frames, no video')
+    raise Dropped('broken_video', f'{path}: {len(stamps)} frames, no video')
   if promised - len(stamps) > MAX_LENGTH_DIFFERENCE * rate:
-    raise Loss(
+    raise Dropped(
       'broken_video', f'{path}: truncated? It holds {len(stamps)} of {promised} frames'
     )
   if counted or None in stamps:

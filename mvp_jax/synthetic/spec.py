@@ -11,9 +11,6 @@ VARIANTS = ('planted', 'null', 'leaky')
 SIGNAL_RATE = 128  # Hz
 BASELINE_SECONDS = 3
 TRIAL_SECONDS = 60
-# As in DEAP: faces of subjects 1-22 only, and these (subject, trial) lost.
-_VIDEO_SUBJECTS = 22
-_LOST_VIDEOS = frozenset({(3, 40), (5, 40), (14, 40), (11, 38), (11, 39), (11, 40)})
 _STREAMS = (
   'latents',
   'ratings',
@@ -105,16 +102,6 @@ class TwinSpec:
   def frame_times(self):
     """Seconds since the onset, float64 [frames]."""
     return np.arange(self.num_frames) / self.frame_rate
-
-  @property
-  def videos(self):
-    """(subject, trial) of every face video, both from 1, in order."""
-    return [
-      (subject, trial)
-      for subject in range(1, min(self.subjects, _VIDEO_SUBJECTS) + 1)
-      for trial in range(1, self.trials + 1)
-      if (subject, trial) not in _LOST_VIDEOS
-    ]
 
 
 def stream(spec, name, subject, trial=0):

@@ -1,6 +1,7 @@
 """Splits: each trial tested once, and what is new in it is new."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -8,17 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
-from mvp_jax.data.splits import (
-  PROTOCOLS,
-  SIDES,
-  deal_trials,
-  make_folds,
-  reserve,
-  select,
-)
+from mvp_jax.data import splits
+from mvp_jax.data.splits import PROTOCOLS, SIDES, deal_trials, reserve, select
 from mvp_jax.errors import InputError
+from mvp_jax.targets import Binary
 from tests.data.tiny_trials import random_trials, trial
 
+make_folds = functools.partial(splits.make_folds, target=Binary())
 _SEEDS = st.integers(0, 2**32 - 1)
 _TRIALS = random_trials(subjects=9, stimuli=8, spread=1.5)
 
@@ -150,14 +147,14 @@ def test_groups_that_never_saw_the_stimuli_make_no_fold():
 
 
 def test_each_fold_has_the_median_of_its_own_training_trials():
-  for fold in make_folds(_TRIALS, folds=3, threshold='median'):
+  for fold in make_folds(_TRIALS, folds=3, target=Binary(threshold='median')):
     train = select(_TRIALS, fold.train)
-    assert fold.cuts.values[0] == np.median([t.ratings['valence'] for t in train])
-    assert set(fold.cuts.trials) == set(fold.train)
+    assert fold.target.values[0] == np.median([t.ratings['valence'] for t in train])
+    assert set(fold.target.trials) == set(fold.train)
 
 
 def test_dealing_trials_leaks_persons():
-  found = deal_trials(_TRIALS, 4, 1, 0, ('valence', 'arousal'), 5.0)
+  found = deal_trials(_TRIALS, 4, 1, 0, target=Binary())
   assert sorted(x for f in found for x in f.test) == sorted(t.trial_id for t in _TRIALS)
   for fold in found:
     assert not set(fold.test) & set(fold.train + fold.validation)
@@ -220,13 +217,13 @@ _ONE_SIDED = [
     (_TRIALS, {'protocol': 'windows'}, r"evaluation\.protocol: 'windows' is none of"),
     (
       _TRIALS,
-      {'threshold': 9.5},
-      r'input\.threshold: 9\.5 has all 72 trials on one '
+      {'target': Binary(threshold=9.5)},
+      r'target\.threshold: 9\.5 has all 72 trials on one '
       'side, valence is 1 to 9',
     ),
     (
       _ONE_SIDED,
-      {'folds': 2, 'validation': 0, 'targets': ('valence',)},
+      {'folds': 2, 'validation': 0, 'target': Binary(('valence',))},
       r'fold [01] would train on one class only, valence is high in all 8 trials',
     ),
     (
@@ -248,3 +245,13 @@ def test_folds_that_cannot_be_made(trials, arguments, message):
   with pytest.raises(InputError, match=message) as error:
     make_folds(trials, **{'folds': 3, **arguments})
   assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('protocol', ['stimuli', 'subjects_x_stimuli'])
+def test_trials_without_a_stimulus_are_not_split_by_it(protocol):
+  trials = [dataclasses.replace(t, stimulus=None) for t in _TRIALS]
+  with pytest.raises(InputError, match='s01_trial01 has none; split by subj') as error:
+    make_folds(trials, protocol, folds=3)
+  assert '\n' not in str(error.value)
+  fold = make_folds(trials, folds=3)[0]
+  assert fold.describe(trials)['train_stimuli'] == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from mvp_jax.data.trials import Corpus
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 
 _CHUNK, _SIZE, _RATE = 16, 16, 5.0
@@ -47,11 +47,17 @@ def _example(trial_id, **fields):
     'trial': int(trial_id[-2:]),
     'stimulus': 7,
     'ratings': {'valence': 6.5, 'familiarity': float('nan')},
-    'signals': _signals(trial_id),
-    'signal_valid': _signals(trial_id) > 0,
-    'frame_times': np.zeros(0, np.float32),
-    'frame_valid': np.zeros(0, bool),
-    'first_chunk': 0,
+    'group': '',
+    'session': '',
+    'streams': {
+      'signals': {'values': _signals(trial_id), 'valid': _signals(trial_id) > 0},
+      'video': {
+        'times': np.zeros(0, np.float32),
+        'valid': np.zeros(0, bool),
+        'first_chunk': 0,
+      }
+      | fields.pop('video', {}),
+    },
     'frames': [],
     **fields,
   }
@@ -71,7 +77,15 @@ class TinyCorpus(tfds.core.GeneratorBasedBuilder):
       builder=self,
       disable_shuffling=True,
       metadata=tfds.core.MetadataDict(
-        chunk=_CHUNK, frame_rate=_RATE, channels=['eda', 'ppg'], ceiling=None
+        title='Tiny',
+        chunk=_CHUNK,
+        ceiling=None,
+        streams={'signals': {'kind': 'series', 'rate': 128, 'channels': ['eda', 'ppg']}}
+        | (
+          {}
+          if self.builder_config.name == 'signals'
+          else {'video': {'kind': 'frames', 'rate': _RATE, 'channels': []}}
+        ),
       ),
       features=_FEATURES.FeaturesDict(
         {
@@ -80,11 +94,19 @@ class TinyCorpus(tfds.core.GeneratorBasedBuilder):
           'trial': np.int32,
           'stimulus': np.int32,
           'ratings': {'valence': np.float32, 'familiarity': np.float32},
-          'signals': _array((None, 2), np.float32),
-          'signal_valid': _array((None, 2), np.bool_),
-          'frame_times': _array((None,), np.float32),
-          'frame_valid': _array((None,), np.bool_),
-          'first_chunk': np.int64,
+          'group': _FEATURES.Text(),
+          'session': _FEATURES.Text(),
+          'streams': {
+            'signals': {
+              'values': _array((None, 2), np.float32),
+              'valid': _array((None, 2), np.bool_),
+            },
+            'video': {
+              'times': _array((None,), np.float32),
+              'valid': _array((None,), np.bool_),
+              'first_chunk': np.int64,
+            },
+          },
           'frames': _FEATURES.Sequence(
             _FEATURES.Image(shape=(_SIZE, _SIZE, 3), encoding_format='jpeg')
           ),
@@ -93,7 +115,7 @@ class TinyCorpus(tfds.core.GeneratorBasedBuilder):
     )
 
   def _split_generators(self, dl_manager):
-    splits = ('trials', 'frames')
+    splits = ('trials', 'video')
     if self.builder_config.name == 'signals':
       splits = ('trials',)
     return {split: self._generate_examples(split) for split in splits}
@@ -107,7 +129,8 @@ class TinyCorpus(tfds.core.GeneratorBasedBuilder):
         yield (
           trial_id,
           _example(
-            trial_id, first_chunk=first, frame_times=times, frame_valid=times > 0.5
+            trial_id,
+            video={'times': times, 'valid': times > 0.5, 'first_chunk': first},
           ),
         )
         first += len(starts)
@@ -135,22 +158,24 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def corpus(prepared):
-  return Corpus(prepared('video'))
+  return PreparedCorpus(prepared('video'))
 
 
 def test_trials_are_as_written(corpus):
-  assert corpus.has_video and corpus.name == 'tiny_corpus'
-  assert corpus.metadata['frame_rate'] == _RATE
-  assert list(corpus.metadata['channels']) == ['eda', 'ppg']
+  assert corpus.has('signals') and corpus.has('video') and not corpus.has('audio')
+  assert (corpus.name, corpus.title) == ('tiny_corpus', 'Tiny')
   assert [t.trial_id for t in corpus.trials] == list(_COUNTS)
   trial = corpus.trials[1]
   assert (trial.subject, trial.trial, trial.stimulus) == (2, 1, 7)
-  assert trial.first_chunk == 3
+  signals, video = trial.streams['signals'], trial.streams['video']
+  assert (video.first_chunk, video.rate, signals.rate) == (3, _RATE, 128)
+  assert signals.channels == ('eda', 'ppg')
+  assert signals.seconds == 0.5 and signals.clock[-1] == 63 / 128
   assert trial.ratings['valence'] == 6.5 and np.isnan(trial.ratings['familiarity'])
-  np.testing.assert_array_equal(trial.signals, _signals('s02_trial01'))
-  np.testing.assert_array_equal(trial.signals_valid, _signals('s02_trial01') > 0)
-  assert trial.signals.dtype == trial.frame_times.dtype == np.float32
-  np.testing.assert_array_equal(trial.frame_valid, np.arange(16) / _RATE > 0.5)
+  np.testing.assert_array_equal(signals.values, _signals('s02_trial01'))
+  np.testing.assert_array_equal(signals.valid, _signals('s02_trial01') > 0)
+  assert signals.values.dtype == video.times.dtype == np.float32
+  np.testing.assert_array_equal(video.valid, np.arange(16) / _RATE > 0.5)
 
 
 def _assert_frames(corpus, trial, numbers):
@@ -169,25 +194,25 @@ def test_frames_come_as_asked_for(corpus, numbers):
 
 def test_frames_of_every_trial(corpus):
   for trial in corpus.trials:
-    _assert_frames(corpus, trial, [0, len(trial.frame_times) - 1])
+    _assert_frames(corpus, trial, [0, len(trial.streams['video'].times) - 1])
 
 
 def test_only_the_chunks_that_hold_them_are_read(prepared):
-  corpus = Corpus(prepared('video'))
-  read, chunk_of = [], corpus._chunks
+  corpus = PreparedCorpus(prepared('video'))
+  read, chunk_of = [], corpus._chunks['video']
 
   def spy(row):
     read.append(row)
     return chunk_of(row)
 
-  corpus.__dict__['_chunks'] = spy
+  corpus.__dict__['_chunks'] = {'video': spy}
   corpus.frames(corpus.trials[0], [34, 35, 3])
   corpus.frames(corpus.trials[2], [4])
   assert read == [0, 2, 4]
 
 
 def test_frames_that_are_not_where_the_index_says(prepared):
-  corpus = Corpus(prepared('mixed_up'))
+  corpus = PreparedCorpus(prepared('mixed_up'))
   with pytest.raises(InputError, match='s01_trial01 are not where the index says'):
     corpus.frames(corpus.trials[0], [33])
 
@@ -200,6 +225,6 @@ def test_a_corpus_can_go_to_other_processes(corpus):
 
 
 def test_a_corpus_without_video(prepared):
-  corpus = Corpus(prepared('signals'))
-  assert not corpus.has_video
+  corpus = PreparedCorpus(prepared('signals'))
+  assert not corpus.has('video') and 'video' not in corpus.trials[0].streams
   assert len(corpus.trials) == 3

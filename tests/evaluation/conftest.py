@@ -7,6 +7,7 @@ import pytest
 
 from mvp_jax.evaluation import cases
 from mvp_jax.evaluation.predictions import Prediction, write_predictions
+from mvp_jax.targets import Binary
 
 SKILL = {
   'fusion': {'valence': 3.0, 'arousal': 2.5},
@@ -85,7 +86,8 @@ def generate_run(subjects=8, folds=4):
     'trials_in': 161,
     'trials_out': 160,
     'losses': {'flat_signal': ['s03_trial07']},
-    'threshold': THRESHOLD,
+    'target': Binary(threshold=THRESHOLD).describe(),
+    'models': list(SKILL),
     'device': 'cpu',
     'parameters': {'fusion': 123456, 'video': 65432},
   }
@@ -125,7 +127,7 @@ def generate_case(seed=0):
 def write_cases(workdir, predictions, without=()):
   """Writes cases/ of some predictions, without some arrays."""
   (workdir / cases.FOLDER).mkdir(exist_ok=True)
-  for seed, row in enumerate(cases.rows_of(cases.choose(predictions))):
+  for seed, row in enumerate(cases.rows_of(cases.choose(predictions, Binary()))):
     np.savez(
       cases.path(workdir / cases.FOLDER, row),
       **{name: x for name, x in generate_case(seed).items() if name not in without},

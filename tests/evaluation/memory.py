@@ -19,6 +19,7 @@ class MemoryCorpus:
   directory: Path = Path('corpus/1.0.0')
   frames: dict | None = None  # trial_id -> uint8 [frames, height, width]
   name: str = 'deap'
+  people: dict | None = None  # None: everybody is one person
 
   @property
   def has_video(self):
@@ -31,6 +32,11 @@ class MemoryCorpus:
       'signal_rate': float(SIGNAL_RATE),
       'frame_rate': 5.0,
       'synthetic': True,
+      'people': (
+        {str(t.subject): [f'synthetic:{self.name}:{t.subject}'] for t in self.trials}
+        if self.people is None
+        else self.people
+      ),
     }
 
   def small_frames(self, trial, numbers):

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mvp_jax.data.builders import prepare
+from mvp_jax.corpora.recordings.twin import write_recordings_twin
 from mvp_jax.data.trials import Trial
 from mvp_jax.evaluation import account, sketches
+from mvp_jax.prepare import prepare
 from mvp_jax.raw.openface import read_openface
-from mvp_jax.synthetic.recordings import write_recordings_twin
 from mvp_jax.synthetic.spec import TwinSpec
 
 RATE, SECONDS = 16.0, 40

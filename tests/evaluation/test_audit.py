@@ -1,15 +1,19 @@
 """The leak audit finds what was leaked on purpose, and stops the run in one line."""
 
 import dataclasses
+import functools
 
 import pytest
 
-from mvp_jax.data.splits import PROTOCOLS, deal_trials, make_folds
+from mvp_jax.data import splits
+from mvp_jax.data.splits import PROTOCOLS, deal_trials
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, content
+from mvp_jax.targets import Binary
 from tests.data.tiny_trials import random_trials
 from tests.evaluation.memory import MemoryCorpus
 
+make_folds = functools.partial(splits.make_folds, target=Binary())
 _TRIALS = random_trials(subjects=8, stimuli=6)
 
 
@@ -47,7 +51,7 @@ def test_folds_that_are_not_what_they_claim(made, claimed, failing):
 
 
 def test_dealt_trials_are_no_protocol():
-  folds = deal_trials(_TRIALS, 3, 1, 0, ('valence', 'arousal'), 5.0)
+  folds = deal_trials(_TRIALS, 3, 1, 0, target=Binary())
   failed = _failed(audit.check_folds(folds, _TRIALS, 'subjects'))
   assert failed.keys() == {'subjects'}
   assert '(s02_trial03, s02_trial05, ' in failed['subjects']
@@ -114,39 +118,43 @@ def test_a_test_recording_that_the_encoder_was_pre_trained_on(monkeypatch):
 
 def test_who_pre_trained_the_encoder():
   corpus = MemoryCorpus(_TRIALS)
-  record = {'dataset': 'deap', 'trained_on_subjects': [1, 2], 'synthetic': True}
+  record = {'people': ['synthetic:deap:1', 'synthetic:deap:2']}
   assert audit.check_encoder(record, corpus, {3, 4}, False).passed
   check = audit.check_encoder(record, corpus, {2, 3}, False)
-  assert not check.passed and 'test subjects 2' in check.detail
+  assert not check.passed and 'was pre-trained on test subjects 2,' in check.detail
   check = audit.check_encoder(record, corpus, {2, 3}, True)
   assert check.passed and 'accepted by' in check.detail
-  several = record | {'subjects_of': {'videos': [2], 'deap': [1]}}
-  check = audit.check_encoder(several, corpus, {2, 3}, False)
-  assert check.passed and 'whether videos shows any of them' in check.detail
-  imported = {
-    'dataset': '',
-    'trained_on_subjects': [],
-    'synthetic': False,
-    'imported_from': 'x.pth',
-  }
+  assert 'not known' in audit.check_encoder({'people': []}, corpus, {2}, False).detail
+  imported = {'imported_from': 'x.pth'}
   assert 'not known' in audit.check_encoder(imported, corpus, {2}, False).detail
   assert audit.check_encoder(None, corpus, {2}, False).passed
 
 
+def test_people_are_told_apart_by_identity_and_not_by_corpus_and_number():
+  study = MemoryCorpus(_TRIALS, people={'1': ['a', 'b'], '2': ['c'], '3': []})
+  # Another study's first subject, another name of the same corpus' second one.
+  check = audit.check_encoder({'people': ['x', 'y']}, study, {1, 2}, False)
+  assert check.passed and check.detail == 'pre-trained on no test subject'
+  check = audit.check_encoder({'people': ['b', 'x']}, study, {1, 2}, False)
+  assert not check.passed and 'test subjects 1,' in check.detail
+  check = audit.check_encoder({'people': ['x']}, study, {1, 3}, False)
+  assert check.passed and 'whether on 3 is not known' in check.detail
+
+
 def test_what_is_fitted_is_noted_and_may_see_training_trials_alone():
-  folds = make_folds(_TRIALS, folds=3, threshold='median')
+  folds = make_folds(_TRIALS, folds=3, target=Binary(threshold='median'))
   facts = {'folds': [{} for _ in folds]}
   for fold in folds:
-    audit.fitted(facts, fold, 'thresholds', fold.cuts.trials, fold.cuts.describe())
+    audit.fitted(facts, fold, 'thresholds', fold.target.trials, fold.target.describe())
   noted = facts['folds'][1]['fitted']['thresholds']
   assert noted['on'] == 'training trials' and noted['trials'] == len(folds[1].train)
-  assert noted['cuts'].keys() == {'valence', 'arousal'}
+  assert noted['thresholds'].keys() == {'valence', 'arousal'}
   with pytest.raises(InputError, match=r'audit: video scale of fold 0 saw s0\d_trial0'):
     audit.fitted(facts, folds[0], 'video scale', _TRIALS)
   audit.fitted(facts, folds[0], 'thresholds', ())
   assert facts['folds'][0]['fitted']['thresholds']['on'] == 'nothing'
-  (own,) = make_folds(_TRIALS, folds=3, threshold='subject_median')[:1]
-  audit.fitted(facts, own, 'thresholds', own.cuts.trials)
+  (own,) = make_folds(_TRIALS, folds=3, target=Binary(threshold='subject_median'))[:1]
+  audit.fitted(facts, own, 'thresholds', own.target.trials)
   assert facts['folds'][0]['fitted']['thresholds']['on'] == 'each subject for itself'
 
 

@@ -9,8 +9,10 @@ from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import case_figures, cases, run_sections
 from mvp_jax.evaluation.predictions import Prediction
+from mvp_jax.targets import Binary
 from tests.evaluation.conftest import generate_case, write_cases
 
+_TARGET, _FACTS = Binary(), run_sections.Facts({})
 _FACES = ('faces', 'face_times')
 _ATTENTION = ('weights', 'query_times', 'query_valid', 'key_times', 'key_valid')
 
@@ -49,16 +51,18 @@ def test_the_surest_are_chosen_by_the_rule():
   other = [dataclasses.replace(row, model='video', score=1 - row.score) for row in rows]
   prior = [dataclasses.replace(row, model='class_prior', score=0.6) for row in rows]
   again = [dataclasses.replace(row, seed=1, score=1 - row.score) for row in rows]
-  found = cases.choose([*again, *prior, *other, *rows])['valence']
+  found = cases.choose([*again, *prior, *other, *rows], _TARGET)['valence']
   assert found.right == [rows[1], rows[2]] and found.wrong == [rows[5], rows[4]]
   # Of equals the first by number, whatever the order of the file.
   equal = [_row(2, 1, 1, 0.9), _row(1, 9, 1, 0.9), _row(1, 3, 1, 0.9)]
-  assert _numbers(cases.choose(equal)['valence'].right) == [(1, 3)]
-  assert cases.choose(equal)['valence'].wrong == []
-  assert _numbers(cases.choose([_row(1, 1, 0, 0.5)])['valence'].wrong) == [(1, 1)]
+  assert _numbers(cases.choose(equal, _TARGET)['valence'].right) == [(1, 3)]
+  assert cases.choose(equal, _TARGET)['valence'].wrong == []
+  assert _numbers(cases.choose([_row(1, 1, 0, 0.5)], _TARGET)['valence'].wrong) == [
+    (1, 1)
+  ]
   # Without fusion the first model; without a model nothing.
-  assert cases.choose([*other, *prior])['valence'].right[0].model == 'video'
-  assert cases.choose(prior) == {}
+  assert cases.choose([*other, *prior], _TARGET)['valence'].right[0].model == 'video'
+  assert cases.choose(prior, _TARGET) == {}
 
 
 def test_the_choice_of_all_folds_is_among_that_of_each(predictions):
@@ -66,15 +70,15 @@ def test_the_choice_of_all_folds_is_among_that_of_each(predictions):
     row
     for fold in range(4)
     for row in cases.rows_of(
-      cases.choose([row for row in predictions if row.fold == fold])
+      cases.choose([row for row in predictions if row.fold == fold], _TARGET)
     )
   ]
-  chosen = cases.choose(predictions)
+  chosen = cases.choose(predictions, _TARGET)
   assert list(chosen) == ['valence', 'arousal']
   assert set(_numbers(cases.rows_of(chosen))) <= set(_numbers(each))
   # One trial is kept once, though both targets may show it.
   both = [_row(1, 1, 1, 0.9), _row(1, 1, 0, 0.1, 'arousal')]
-  assert len(cases.rows_of(cases.choose(both))) == 1
+  assert len(cases.rows_of(cases.choose(both, _TARGET))) == 1
 
 
 class _Corpus:
@@ -113,7 +117,7 @@ def test_what_is_kept_of_a_trial(tmp_path):
   folder = tmp_path / 'cases'
   folder.mkdir()
   (folder / 's09_trial09.npz').write_bytes(b'of an earlier choice')
-  cases.write(folder, corpus, rows, attention)
+  cases.write(folder, corpus, cases.choose(rows, _TARGET), attention)
   assert sorted(file.name for file in folder.iterdir()) == [
     's03_trial01.npz',
     's03_trial02.npz',
@@ -126,7 +130,7 @@ def test_what_is_kept_of_a_trial(tmp_path):
   np.testing.assert_allclose(first['face_times'], np.arange(0.5, 8))
   assert first['weights'].shape == (60, 30) and 'weights' not in second
   assert len(second['faces']) == 3 and 'faces' not in third
-  cases.write(folder, corpus, [], {})
+  cases.write(folder, corpus, {}, {})
   assert not list(folder.iterdir())
 
 
@@ -141,7 +145,9 @@ def test_long_trials_keep_less_attention(tmp_path):
     'key_valid': np.ones(7, bool),
   }
   row = _row(3, 1, 1, 0.9)
-  cases.write(tmp_path, _Corpus([_trial(1, 0)]), [row], {(3, 1): seen})
+  cases.write(
+    tmp_path, _Corpus([_trial(1, 0)]), cases.choose([row], _TARGET), {(3, 1): seen}
+  )
   kept = cases.read(cases.path(tmp_path, row))
   assert kept['weights'].shape == (167, 7)  # of six each
   np.testing.assert_allclose(
@@ -257,7 +263,7 @@ def test_broken_and_missing_files(tmp_path):
 def test_in_the_report_of_one_trial_and_of_several_seeds(tmp_path, predictions):
   one = [row for row in predictions if (row.subject, row.trial) == (1, 1)]
   write_cases(tmp_path, one, without=_ATTENTION)
-  _, *pictures = run_sections.success_and_failure(tmp_path, one, False)
+  _, *pictures = run_sections.success_and_failure(tmp_path, one, _FACTS, False)
   for picture, target in zip(pictures, ('valence', 'arousal'), strict=True):
     (row,) = (r for r in one if (r.target, r.model) == (target, 'fusion'))
     right = (row.score >= 0.5) == row.label
@@ -268,5 +274,5 @@ def test_in_the_report_of_one_trial_and_of_several_seeds(tmp_path, predictions):
     assert 'mean over layers and heads' not in picture.caption
     assert picture.png.startswith(b'\x89PNG')
   two = [*one, *(dataclasses.replace(row, seed=4) for row in one)]
-  _, picture, _ = run_sections.success_and_failure(tmp_path, two, False)
+  _, picture, _ = run_sections.success_and_failure(tmp_path, two, _FACTS, False)
   assert 'held-out trials of fusion (seed 0): ' in picture.caption

@@ -100,7 +100,7 @@ def test_the_ablation_shows_labels_and_the_frames_that_all_crops_have(ablated):
     < said.index('figures/crop_frames.png')
     < said.index('## other')
   )
-  assert 'high is a rating above 5' in said and 'other_frames' not in said
+  assert 'High is a rating above 5' in said and 'other_frames' not in said
   found = crops.common(
     {
       v.name: crops.read(workdir / 'runs' / v.run / crops.FILE)

@@ -9,6 +9,7 @@ import pytest
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import files, report
 from mvp_jax.evaluation.predictions import write_predictions
+from mvp_jax.targets import Binary
 
 
 @pytest.fixture
@@ -59,22 +60,18 @@ def test_trials_that_no_model_has(workdir, predictions, account, left_out, messa
 
 
 def test_seeds_and_targets_that_no_model_has(workdir, predictions, account):
-  config = {
-    'seed': 0,
-    'evaluation': {'seeds': 2},
-    'input': {'targets': ['valence', 'arousal']},
-  }
+  target, config = Binary(), {'seed': 0, 'evaluation': {'seeds': 2}}
   (workdir / 'config.json').write_text(json.dumps(config))
   with pytest.raises(InputError, match=r'valence seed 1 was tested, .*\(320 such\)'):
-    files.read_whole_predictions(workdir)
+    files.read_whole_predictions(workdir, target)
   config['evaluation']['seeds'] = 1
   (workdir / 'config.json').write_text(json.dumps(config))
-  assert files.read_whole_predictions(workdir) == predictions
+  assert files.read_whole_predictions(workdir, target) == predictions
   write_predictions(
     workdir / 'predictions.csv', [row for row in predictions if row.target == 'valence']
   )
   with pytest.raises(InputError, match=r'trial 1 arousal seed 0 .*\(160 such\)'):
-    files.read_whole_predictions(workdir)
+    files.read_whole_predictions(workdir, target)
 
 
 def test_trials_of_another_run(workdir, predictions, account):

@@ -10,6 +10,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation import leak_meter
 from mvp_jax.evaluation.leak_meter import HONEST, TRIALS, WINDOWS, Told
 from mvp_jax.evaluation.predictions import read_predictions
+from mvp_jax.targets import Binary
 from tests.data.tiny_trials import trial
 from tests.evaluation.memory import MemoryCorpus, twin
 
@@ -29,20 +30,20 @@ def _corpus(seed, leaning):
 
 def _inflation(seed, leaning):
   trials, features = _corpus(seed, leaning)
-  targets = ('valence',)
+  target = Binary(('valence',))
   leaky = leak_meter.classic_trials(
-    deal_trials(trials, 4, 1, seed, targets, 5.0), trials, features
+    deal_trials(trials, 4, 1, seed, target=target), trials, features
   )
   groups = np.array([t.subject for t in trials])
   honest = [
     row
-    for fold in make_folds(trials, folds=4, targets=targets, seed=seed)
+    for fold in make_folds(trials, folds=4, target=target, seed=seed)
     for said in leak_meter.classic_baselines(fold, trials, features, groups)
     for row in leak_meter.told(
       HONEST,
       said.model,
       next(t for t in trials if t.trial_id == said.trial_id),
-      fold.cuts,
+      fold.target,
       said.score,
     )
   ]
@@ -72,7 +73,7 @@ def test_shuffled_windows_know_their_trial():
   looks = rng.normal(0, 1, (40, 6))  # each trial's own, of no meaning
   index, numbers = np.repeat(np.arange(40), 6), np.tile(np.arange(6), 40)
   features = looks[index] + rng.normal(0, 0.1, (240, 6))
-  folds = make_folds(trials, folds=4, targets=('valence',))
+  folds = make_folds(trials, folds=4, target=Binary(('valence',)))
   rows = leak_meter.classic_windows(folds, trials, features, index, numbers)
   assert len(rows) == 2 * 2 * 240
   assert {(r.subject, r.trial, r.window) for r in rows if r.split == WINDOWS} == {

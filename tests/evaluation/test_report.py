@@ -24,6 +24,7 @@ from mvp_jax.evaluation import (
 from mvp_jax.evaluation.document import to_html, to_markdown
 from mvp_jax.evaluation.predictions import write_predictions
 from mvp_jax.evaluation.results import evaluate
+from mvp_jax.targets import Binary
 
 VOID = {'meta', 'img', 'br', 'link', 'hr', 'input'}
 
@@ -63,7 +64,7 @@ class Page(HTMLParser):
 
 
 def made(workdir):
-  path = report.write_report(workdir)
+  path = report.write_report(workdir).path
   assert path == workdir / 'report.html'
   return Page(path.read_text()), (workdir / 'report.md').read_text()
 
@@ -158,7 +159,7 @@ def test_audit_protocol_and_leak_meter_are_shown(workdir):
     workdir,
     audit=AUDIT,
     protocol='leave_one_subject_out',
-    threshold='subject_median',
+    target=Binary(threshold='subject_median').describe(),
     leak_meter=[meter],
   )
   page, markdown = made(workdir)
@@ -300,7 +301,8 @@ def test_predictions_alone_are_enough(workdir):
     'trials_in',
     'trials_out',
     'losses',
-    'threshold',
+    'target',
+    'models',
     'device',
     'parameters',
     'audit',
@@ -309,8 +311,8 @@ def test_predictions_alone_are_enough(workdir):
   ],
 )
 def test_any_fact_may_be_missing_or_odd(workdir, key, monkeypatch):
-  drawn = mock.Mock()
-  drawn.png.return_value = figures.png(Figure(figsize=(0.1, 0.1)))
+  drawn, png = mock.Mock(), figures.png(Figure(figsize=(0.1, 0.1)))
+  monkeypatch.setattr(figures, 'png', lambda figure: png)
   monkeypatch.setattr(run_sections, 'figures', drawn)
   monkeypatch.setattr(run_sections, 'case_figures', drawn)
   monkeypatch.setattr(score_sections, 'score_figures', drawn)

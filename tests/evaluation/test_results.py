@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from mvp_jax.evaluation import results
-from mvp_jax.evaluation.metrics import SCORES
+from mvp_jax.targets.binary_scores import SCORES
 
 
 def by_hand(predictions, target, model):
@@ -20,7 +20,7 @@ def test_scores_are_those_of_scikit_learn_whatever_the_row_order(predictions):
     predictions[i] for i in np.random.default_rng(0).permutation(len(predictions))
   ]
   for rows in (predictions, shuffled):
-    found = {result.target: result for result in results.evaluate(rows)}
+    found = {result.target: result for result in results.evaluate(rows, main='fusion')}
     assert set(found) == {'valence', 'arousal'}
     for target, result in found.items():
       assert result.models[0] == 'fusion'
@@ -59,7 +59,7 @@ def test_differences_and_folds(predictions):
     for fold in result.folds:
       here = [row for row in rows if row.fold == fold.fold]
       assert fold.trials == len(here) == 40 and fold.subjects == 2
-      assert fold.macro_f1['video'] == pytest.approx(
+      assert fold.headline['video'] == pytest.approx(
         f1_score(
           [row.label for row in here],
           [int(row.score >= 0.5) for row in here],
@@ -96,7 +96,7 @@ def test_a_score_is_the_mean_of_those_of_the_seeds(predictions):
   for rows in (predictions, other):
     _, labels, said = by_hand(rows, 'valence', 'video')
     by_seed.append(f1_score(labels, said, average='macro'))
-  at = SCORES.index('macro_f1')
+  at = list(SCORES).index('macro_f1')
   assert result.by_seed['video'][:, at] == pytest.approx(by_seed)
   assert result.scores['video']['macro_f1'].value == pytest.approx(np.mean(by_seed))
   assert result.subjects == 8
@@ -112,8 +112,8 @@ def test_subjects_of_one_class_have_no_auroc_and_stop_nothing(predictions):
     for row in predictions
   ]
   result = results.evaluate(rows)[0]
-  assert result.both_classes == (True, True, False, *[True] * 5)
-  aurocs = result.by_subject['fusion'][:, SCORES.index('auroc')]
+  assert result.one_sided == (False, False, True, *[False] * 5)
+  aurocs = result.by_subject['fusion'][:, list(SCORES).index('auroc')]
   assert np.flatnonzero(np.isnan(aurocs)).tolist() == [2]
   mine = [r for r in rows if (r.subject, r.model, r.target) == (1, 'fusion', 'valence')]
   assert aurocs[0] == pytest.approx(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mvp_jax.errors import InputError
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.action_units import find_csvs, on_clock, trial_units
-from mvp_jax.raw.losses import Loss
 from mvp_jax.raw.openface import read_openface
 
 AUS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45]
@@ -49,7 +49,7 @@ def write_film(path, frames, rate=10, width=400):
 
 
 def lost(*args, **kwargs):
-  with pytest.raises(Loss) as error:
+  with pytest.raises(Dropped) as error:
     trial_units(*args, **kwargs)
   assert '\n' not in error.value.reason
   return error.value.code, error.value.reason

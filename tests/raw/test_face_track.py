@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from mvp_jax.errors import InputError
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import face, frames
 from mvp_jax.raw.frames import FrameSpec, face_frames
-from mvp_jax.raw.losses import Loss
 
 RATE = 10
 BOX_OVER_SIDE = 1.13  # Haar's box on the drawn face
@@ -128,7 +128,7 @@ def test_no_face_is_a_loss(tmp_path, write_video):
   noise = np.random.default_rng(1).integers(0, 255, (20, 24, 3), np.uint8)
   image = cv2.resize(noise, (160, 120))
   write_video(tmp_path / 'v.avi', [image] * 40, RATE)
-  with pytest.raises(Loss) as error:
+  with pytest.raises(Dropped) as error:
     face_frames(tmp_path / 'v.avi', FrameSpec(RATE, 32, 'X'), 4.0)
   assert error.value.code == 'no_face' and 'v.avi' in error.value.reason
 

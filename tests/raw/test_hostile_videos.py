@@ -1,4 +1,4 @@
-"""Videos as they come: each decodes rightly, or gives one named loss."""
+"""Videos as they come: each decodes rightly, or is dropped under one name."""
 
 import fractions
 import struct
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from mvp_jax.data.builders import prepare
 from mvp_jax.errors import InputError
+from mvp_jax.outcomes import Dropped
+from mvp_jax.prepare import prepare
+from mvp_jax.prepare.account import read_account
 from mvp_jax.raw.frames import FrameSpec, face_frames, whole_frames
-from mvp_jax.raw.losses import Loss
-from mvp_jax.raw.prepare import read_account
 from mvp_jax.raw.video import Video, luma
 
 HEIGHT, WIDTH, COUNT, RATE = 48, 64, 40, 10
@@ -196,9 +196,9 @@ def test_frames_are_right_in_size_count_and_time(tmp_path, name):
   if name == 'grey':
     expected = np.repeat((expected @ [0.299, 0.587, 0.114])[..., None], 3, 2)
   assert_alike(first_image(path), expected, 9)
-  with pytest.raises(Loss) as loss:
+  with pytest.raises(Dropped) as dropped:
     face_frames(path, FrameSpec(RATE, 32, 'X'))
-  assert loss.value.code == 'no_face'
+  assert dropped.value.code == 'no_face'
 
 
 @pytest.mark.parametrize('name', TURNS)
@@ -294,17 +294,17 @@ def test_a_single_pixel(tmp_path):
   info, times, _ = read(path)
   assert (info.width, info.height, len(times)) == (1, 1, COUNT)
   assert first_image(path).shape == (HEIGHT, HEIGHT, 3)
-  with pytest.raises(Loss) as loss:
+  with pytest.raises(Dropped) as dropped:
     face_frames(path, FrameSpec(RATE, 32, 'X'))
-  assert loss.value.code == 'no_face'
+  assert dropped.value.code == 'no_face'
 
 
 def test_a_single_frame(tmp_path):
   path = write(tmp_path / 'a.mp4', count=1)
   assert len(whole_frames(path, 25.0, HEIGHT)['jpegs']) == 1
-  with pytest.raises(Loss) as loss:
+  with pytest.raises(Dropped) as dropped:
     face_frames(path, FrameSpec(25.0, 32, 'X'), 60.0)
-  assert loss.value.code == 'length_mismatch'
+  assert dropped.value.code == 'length_mismatch'
 
 
 def test_a_header_that_promises_too_little(tmp_path):
@@ -338,7 +338,7 @@ def test_a_stream_that_begins_in_the_middle(tmp_path):
 
 
 def bad_videos(folder):
-  """name: (file, loss code, what the reason says)."""
+  """name: (file, drop code, what the reason says)."""
   (folder / 'empty.mp4').write_bytes(b'')
   (folder / 'noise.mp4').write_bytes(
     np.random.default_rng(0).integers(0, 256, 20_000, np.uint8).tobytes()
@@ -388,11 +388,11 @@ def test_what_cannot_be_used_gives_one_named_loss(tmp_path):
       lambda path: whole_frames(path, RATE, HEIGHT),
       lambda path: face_frames(path, FrameSpec(RATE, 32, 'X')),
     ):
-      with pytest.raises(Loss) as loss:
+      with pytest.raises(Dropped) as dropped:
         function(tmp_path / name)
-      assert loss.value.code == 'broken_video', name
-      assert loss.value.reason.startswith(str(tmp_path / name)), name
-      assert told in loss.value.reason and '\n' not in loss.value.reason, name
+      assert dropped.value.code == 'broken_video', name
+      assert dropped.value.reason.startswith(str(tmp_path / name)), name
+      assert told in dropped.value.reason and '\n' not in dropped.value.reason, name
 
 
 def test_none_is_dropped_silently(tmp_path):
@@ -403,7 +403,7 @@ def test_none_is_dropped_silently(tmp_path):
   fields = dict(frame_rate=5.0, frame_size=32, workers=2)
   with pytest.raises(InputError, match=f'{len(bad) + 1} trials in, 1 out'):
     prepare('videos', root, data, **fields)
-  directory = prepare('videos', root, data, allow_losses=['broken_video'], **fields)
+  directory = prepare('videos', root, data, allow_dropped=['broken_video'], **fields)
   account = {
     row['video']: row['outcome']
     for row in read_account(Path(directory) / 'account.csv')
@@ -417,7 +417,7 @@ def test_damage_anywhere_is_a_loss_or_does_no_harm(tmp_path, file):
   path = write(tmp_path / file, codec=codec, rate=25)
   whole = path.read_bytes()
   rng = np.random.default_rng(0)
-  losses = 0
+  drops = 0
   for kind in range(24):
     content = bytearray(whole)
     if kind % 3 == 0:
@@ -430,10 +430,10 @@ def test_damage_anywhere_is_a_loss_or_does_no_harm(tmp_path, file):
       found = whole_frames(path, 5.0, 32)
       assert len(found['jpegs']) == len(found['times']) > 0
       assert np.all(np.isfinite(found['times']))
-    except Loss as loss:
-      assert loss.code == 'broken_video' and '\n' not in loss.reason
-      losses += 1
-  assert 0 < losses < 24
+    except Dropped as dropped:
+      assert dropped.code == 'broken_video' and '\n' not in dropped.reason
+      drops += 1
+  assert 0 < drops < 24
 
 
 def test_a_few_damaged_packets_do_not_cost_the_video(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mvp_jax.raw.losses import Loss
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.openface import INTENSITIES, PRESENCES, read_openface
 
 AUS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45]
@@ -96,7 +96,7 @@ def test_the_time_is_the_videos(write):
   found = read_openface(write([row(n) for n in (1, 2, 3)]), times)
   np.testing.assert_array_equal(found.times, times)
   assert found.valid.tolist() == [True] * 3 + [False] * 2
-  with pytest.raises(Loss, match='it has frame 11, the video only 5') as error:
+  with pytest.raises(Dropped, match='it has frame 11, the video only 5') as error:
     read_openface(write([row(n) for n in range(1, 12)]), times)
   assert error.value.code == 'broken_openface'
 
@@ -111,7 +111,7 @@ def test_of_several_faces_the_one_seen_most(write):
   assert found.intensities[0, 0] == pytest.approx(2.01)
   found = read_openface(write(rows), face=0)
   assert found.face == 0 and found.valid.tolist() == [True] * 2 + [False] * 3
-  with pytest.raises(Loss, match='no face 7; there are 0, 3'):
+  with pytest.raises(Dropped, match='no face 7; there are 0, 3'):
     read_openface(write(rows), face=7)
 
 
@@ -127,9 +127,9 @@ def test_older_exports_without_face_id(write):
   path = write([row(1)[:1] + row(1)[2:], row(2)[:1] + row(2)[2:]], header)
   found = read_openface(path)
   assert found.valid.all() and found.face == 0
-  with pytest.raises(Loss, match='no column face_id'):
+  with pytest.raises(Dropped, match='no column face_id'):
     read_openface(path, face=1)
-  with pytest.raises(Loss, match='several rows for one frame'):
+  with pytest.raises(Dropped, match='several rows for one frame'):
     read_openface(write([row(1)[:1] + row(1)[2:]] * 2, header))
 
 
@@ -148,18 +148,18 @@ def test_older_exports_without_face_id(write):
   ],
 )
 def test_other_layouts_are_rejected_by_name(write, header, told):
-  with pytest.raises(Loss, match=told):
+  with pytest.raises(Dropped, match=told):
     read_openface(write([row(1)[: len(header)]], header))
 
 
 def test_files_that_cannot_be_read(write, tmp_path):
-  with pytest.raises(Loss, match='no such file'):
+  with pytest.raises(Dropped, match='no such file'):
     read_openface(tmp_path / 'none.csv')
-  with pytest.raises(Loss, match='it has no row'):
+  with pytest.raises(Dropped, match='it has no row'):
     read_openface(write([]))
-  with pytest.raises(Loss, match='column frame'):
+  with pytest.raises(Dropped, match='column frame'):
     read_openface(write([['x', *row(1)[1:]]]))
   (tmp_path / 'au.csv').write_bytes(b'')
-  with pytest.raises(Loss, match='cannot be read') as error:
+  with pytest.raises(Dropped, match='cannot be read') as error:
     read_openface(tmp_path / 'au.csv')
   assert '\n' not in error.value.reason

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.frames import FrameSpec, face_frames
-from mvp_jax.raw.losses import Loss
 
 
 def test_each_seat_has_its_own_face(tmp_path, draw_face, write_video):
@@ -20,7 +20,7 @@ def test_each_seat_has_its_own_face(tmp_path, draw_face, write_video):
   for seat, face in enumerate(faces):
     spec = FrameSpec(5.0, 32, 'Y', (seat / 4, seat / 4 + 0.25))
     if face is None:
-      with pytest.raises(Loss, match='no_face'):
+      with pytest.raises(Dropped, match='no_face'):
         face_frames(path, spec, 4.0)
       continue
     found = face_frames(path, spec, 4.0)
@@ -48,5 +48,5 @@ def test_time_zero_is_the_onset(tmp_path, draw_face, write_video):
     image = cv2.imdecode(np.frombuffer(found['jpegs'][k], np.uint8), 0)
     band = image[:, 1 : round((18 - x) * 96 / side + 48) - 2]
     assert band.size and band.mean() == pytest.approx(4 * (25 + k), abs=3)
-  with pytest.raises(Loss, match='length_mismatch.* 7.0 s of video, 12.0 s'):
+  with pytest.raises(Dropped, match='length_mismatch.* 7.0 s of video, 12.0 s'):
     face_frames(path, FrameSpec(5.0, 32, 'X'), 12.0, onset=5.0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mvp_jax.raw.losses import Loss
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.signal_files import read_channel
 
 EDA = np.round(5 + np.sin(np.arange(40) / 7), 3)
@@ -45,7 +45,7 @@ def test_text_without_a_header(tmp_path, delimiter, end):
   )
   np.testing.assert_allclose(read_channel(path, '1', rate=20).values, ECG)
   np.testing.assert_allclose(read_channel(path, '2', rate=20).values, EDA)
-  with pytest.raises(Loss, match="no column '3'; .*there are 2: 1, 2"):
+  with pytest.raises(Dropped, match="no column '3'; .*there are 2: 1, 2"):
     read_channel(path, '3', rate=20)
 
 
@@ -78,9 +78,9 @@ def test_cells_that_are_no_numbers(tmp_path):
   values = read_channel(path, 'EDA', rate=4).values
   assert np.isnan(values[[3, 5]]).all()
   np.testing.assert_allclose(np.delete(values, [3, 5]), np.delete(EDA, [3, 5]))
-  with pytest.raises(Loss, match='mark holds no number'):
+  with pytest.raises(Dropped, match='mark holds no number'):
     read_channel(path, 'mark', rate=4)
-  with pytest.raises(Loss, match='is it mark'):
+  with pytest.raises(Dropped, match='is it mark'):
     read_channel(path, 'marks', rate=4)
 
 
@@ -110,7 +110,7 @@ def test_a_time_column_that_cannot_be(tmp_path, times, told):
   path.write_text(
     't,EDA\n' + ''.join(f'{t},{x}\n' for t, x in zip(times, EDA, strict=True))
   )
-  with pytest.raises(Loss, match=told):
+  with pytest.raises(Dropped, match=told):
     read_channel(path, 'EDA', time='t')
 
 
@@ -136,20 +136,20 @@ def test_empatica_e4(e4):
   assert eda.times[0] == 0 and bvp.times[0] == 0.5
   assert eda.rate == pytest.approx(4) and bvp.rate == pytest.approx(64)
   assert eda.unit == 'microsiemens' and eda.began == 1_600_000_000
-  with pytest.raises(Loss, match='it says 4 Hz, not 8'):
+  with pytest.raises(Dropped, match='it says 4 Hz, not 8'):
     read_channel(e4, 'EDA', rate=8)
 
 
 def test_a_broken_e4(e4, tmp_path):
   (e4 / 'EDA.csv').write_text('EDA\n4\n1\n')
-  with pytest.raises(Loss, match='not as an Empatica E4'):
+  with pytest.raises(Dropped, match='not as an Empatica E4'):
     read_channel(e4, 'EDA')
   empty = tmp_path / 'empty'
   empty.mkdir()
-  with pytest.raises(Loss, match='a folder without EDA.csv'):
+  with pytest.raises(Dropped, match='a folder without EDA.csv'):
     read_channel(empty, 'EDA')
   (empty / 'session.zip').touch()
-  with pytest.raises(Loss, match='unpack session.zip'):
+  with pytest.raises(Dropped, match='unpack session.zip'):
     read_channel(empty, 'EDA')
 
 
@@ -163,7 +163,7 @@ def test_mat_and_npz(tmp_path):
     np.testing.assert_allclose(read_channel(tmp_path / name, 'all:2', 10).values, EDA)
   ppg = read_channel(tmp_path / 'a.mat', 'rec.ppg', 10)
   np.testing.assert_allclose(ppg.values, ECG)
-  with pytest.raises(Loss, match='does not say how fast'):
+  with pytest.raises(Dropped, match='does not say how fast'):
     read_channel(tmp_path / 'a.npz', 'eda')
 
 
@@ -174,7 +174,7 @@ class Attack:
 
 def test_a_mat_of_version_7_3_says_what_to_do(tmp_path):
   (tmp_path / 'a.mat').write_bytes(b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM')
-  with pytest.raises(Loss, match='a.mat: .*MATLAB 7.3 file; save it with -v7'):
+  with pytest.raises(Dropped, match='a.mat: .*MATLAB 7.3 file; save it with -v7'):
     read_channel(tmp_path / 'a.mat', 'EDA', 10)
 
 
@@ -182,7 +182,7 @@ def test_nothing_is_executed(tmp_path, capsys):
   np.savez(tmp_path / 'a.npz', eda=np.array([Attack()], object))
   (tmp_path / 'b.npz').write_bytes(pickle.dumps(Attack()))
   for name in ('a.npz', 'b.npz'):
-    with pytest.raises(Loss, match='cannot be read'):
+    with pytest.raises(Dropped, match='cannot be read'):
       read_channel(tmp_path / name, 'eda', 1)
   assert 'victim' not in capsys.readouterr().out
 
@@ -206,7 +206,7 @@ def test_wfdb_with_two_rates(tmp_path):
     (tmp_path / 'r.hea').read_text().replace('r.dat', 'cut.dat').replace('r 2', 'cut 2')
   )
   (tmp_path / 'cut.dat').write_bytes(frames.tobytes()[:-200])
-  with pytest.raises(Loss, match='cut.hea: '):
+  with pytest.raises(Dropped, match='cut.hea: '):
     read_channel(tmp_path / 'cut.hea', 'EDA')
   found = read_channel(tmp_path / 'r.hea', 'ecg')
   np.testing.assert_allclose(found.values, np.repeat(ECG, 4), atol=0.003)
@@ -250,10 +250,10 @@ def test_edf_with_two_rates(tmp_path):
   assert (eda.rate, ecg.rate) == (pytest.approx(10), pytest.approx(40))
   assert (eda.unit, ecg.unit) == ('uS', 'mV')
   path.write_bytes(edf()[:-60])
-  with pytest.raises(Loss, match='truncated. It holds 3 of 4 records'):
+  with pytest.raises(Dropped, match='truncated. It holds 3 of 4 records'):
     read_channel(path, 'EDA')
   path.write_bytes(edf('EDF+D'))
-  with pytest.raises(Loss, match='pauses'):
+  with pytest.raises(Dropped, match='pauses'):
     read_channel(path, 'EDA')
 
 
@@ -286,7 +286,7 @@ def mat():
 def test_damaged_files_are_one_line(tmp_path, name, content):
   path = tmp_path / name
   path.write_bytes(content)
-  with pytest.raises(Loss) as error:
+  with pytest.raises(Dropped) as error:
     read_channel(path, 'EDA', rate=4)
   assert error.value.code == 'broken_signals'
   assert str(path.with_suffix('')) in error.value.reason
@@ -295,10 +295,10 @@ def test_damaged_files_are_one_line(tmp_path, name, content):
 
 def test_a_missing_file_and_the_likely_one(tmp_path):
   (tmp_path / 'trial01.csv').write_text('EDA\n1\n')
-  with pytest.raises(Loss, match='no such file, is it trial01.csv') as error:
+  with pytest.raises(Dropped, match='no such file, is it trial01.csv') as error:
     read_channel(tmp_path / 'trial1.csv', 'EDA')
   assert error.value.code == 'missing_signals'
-  with pytest.raises(Loss, match='nor a folder'):
+  with pytest.raises(Dropped, match='nor a folder'):
     read_channel(tmp_path / 'P01' / 'trial1.csv', 'EDA')
 
 

@@ -5,9 +5,9 @@ import csv
 import numpy as np
 import pytest
 
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.raw.openface import INTENSITIES, PRESENCES, read_openface
 from mvp_jax.synthetic import openface
-from mvp_jax.synthetic.amigos_spec import AmigosSpec
 from mvp_jax.synthetic.expression import expression
 from mvp_jax.synthetic.face import face_track
 from mvp_jax.synthetic.ratings import latents

@@ -1,0 +1,151 @@
+"""Turns a DEAP distribution into trials: signals, face frames, outcomes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mvp_jax.corpora.deap import tree as deap
+from mvp_jax.corpora.face_trials import FaceTrials
+from mvp_jax.outcomes import Dropped
+from mvp_jax.raw import channels as raw_channels
+from mvp_jax.raw import signals
+from mvp_jax.raw.frames import face_frames, pack_frames
+from mvp_jax.tasks import Task, at_most, load_result, run_tasks
+
+# Channel in the .dat files (from 0) and unit. What the readme gives no unit for
+# is passed on in what the file holds.
+CHANNELS = {
+  'eda': (36, 'microsiemens'),
+  'ppg': (38, 'as recorded'),
+  'resp': (37, 'as recorded'),
+  'temp': (39, 'as recorded'),
+  'heog': (32, 'microvolt'),
+  'veog': (33, 'microvolt'),
+  'zemg': (34, 'microvolt'),
+  'temg': (35, 'microvolt'),
+}
+
+_SIGNAL_WORKERS = 4  # Each holds a file of 100 MB three times over.
+
+
+def _row_facts(path, trial, channels, labels, valid, quality, masked):
+  row = trial.row
+  if row >= len(labels):
+    raise Dropped(
+      'broken_signals',
+      f'{path}: no row {row} for {trial.trial_id}, only {len(labels)} rows',
+    )
+  contradiction = deap.contradiction(trial, labels[row])
+  if contradiction:
+    raise Dropped('bad_rating', contradiction)
+  raw_channels.require_one(
+    f'{path}: row {row}, ', dict(zip(channels, masked[row].tolist(), strict=True))
+  )
+  return raw_channels.signal_facts(
+    channels, valid[row, deap.BASELINE_SAMPLES :], quality[row], masked[row].tolist()
+  )
+
+
+def _signals(path, channels, clean):
+  """Reads one subject's file; returns arrays by row, and those of its labels."""
+  data, labels = deap.read_dat(path)
+  rows = []
+  for row in data:
+    columns = {name: row[CHANNELS[name][0]] for name in channels}
+    if 'eda' in columns:
+      columns['eda'] = signals.conductance(columns['eda'])
+    rows.append(
+      raw_channels.prepare(
+        columns,
+        deap.SIGNAL_RATE,
+        [CHANNELS[name][1] for name in channels],
+        deap.BASELINE_SAMPLES,
+        clean,
+      )
+    )
+  return {
+    'labels': labels,
+    **{name: np.stack([row[name] for row in rows]) for name in rows[0]},
+  }
+
+
+def _frames(path, spec):
+  return pack_frames(face_frames(Path(path), spec, deap.TRIAL_SECONDS))
+
+
+class DeapTrials(FaceTrials):
+  """The trials of a DEAP distribution.
+
+  Raises:
+    InputError: it is not there; or, in preparation, a signal file tries to run code.
+  """
+
+  def __init__(self, manual_dir, wanted):
+    self.wanted = wanted
+    csvs = wanted.settings.openface_dir if 'action_units' in wanted.streams else None
+    self.tree = deap.find_tree(manual_dir, 'video' in wanted.streams, csvs)
+    self.trials = deap.read_trials(self.tree)
+    self.marker = self.tree.marker
+
+  @property
+  def fingerprint(self):
+    return deap.fingerprint(self.tree, self.trials)
+
+  def read_signals(self):
+    problems = [trial.problem and Dropped(*trial.problem) for trial in self.trials]
+    channels, folder = self.wanted.channels, self.directory / 'signals'
+    subjects = sorted({trial.subject for trial in self.trials})
+    tasks = []
+    for subject in subjects:
+      path = self.tree.signals / f's{subject:02d}.dat'
+      tasks.append(
+        Task(f's{subject:02d}', (path, channels, self.wanted.clean), (path,))
+      )
+    workers = at_most(self.engine, _SIGNAL_WORKERS)
+    drops = run_tasks(_signals, tasks, folder, 'Signals', 'subjects', workers)
+    drops = dict(zip(subjects, drops, strict=True))
+    told = {}
+    facts = [{} for _ in self.trials]
+    for i, trial in enumerate(self.trials):
+      problems[i] = problems[i] or drops[trial.subject]
+      if problems[i] is not None:
+        continue
+      if trial.subject not in told:
+        with load_result(folder, f's{trial.subject:02d}') as arrays:
+          told[trial.subject] = {
+            name: arrays[name] for name in ('labels', 'valid', 'quality', 'masked')
+          }
+      try:
+        path = self.tree.signals / trial.signals_name
+        facts[i] = _row_facts(path, trial, channels, **told[trial.subject])
+      except Dropped as dropped:
+        problems[i] = dropped
+    return facts, problems
+
+  def units_files(self, trial, facts):
+    video = (self.tree.videos or self.tree.root) / trial.video_name
+    return self.tree.openface.of(trial.trial_id), video, deap.TRIAL_SECONDS
+
+  def video(self, trial, facts):
+    return self.tree.videos / trial.video_name, self.wanted.faces
+
+  cut_out = staticmethod(_frames)
+
+  def example(self, outcome):
+    trial = outcome.trial
+    with load_result(self.directory / 'signals', f's{trial.subject:02d}') as arrays:
+      values, valid, quality = (
+        arrays[name][trial.row] for name in ('values', 'valid', 'quality')
+      )
+    onset = deap.BASELINE_SAMPLES
+    video = trial.video_name if self.wanted.faces else ''
+    return {
+      'ratings': trial.ratings,
+      'streams': {
+        'signals': {'values': values[onset:], 'valid': valid[onset:]},
+        **self.units(trial),
+      },
+      'signal_quality': quality,
+      'baseline': values[:onset],
+      'source': {'video': video, 'signals': trial.signals_name, 'row': trial.row},
+    }

@@ -1,0 +1,152 @@
+"""Writes a twin of DEAP: made-up data in exactly the official layout.
+
+Under the root stand metadata_csv/participant_ratings.csv,
+data_preprocessed_python/sXX.dat, face_video/sXX/sXX_trialYY.avi, what OpenFace says
+of them, openface/sXX_trialYY.csv, and, last of all, the marker SYNTHETIC.json. What
+is planted and where: `ratings` (latents, variants, best possible scores),
+`expression` (valence in the face) and `signals` (arousal in EDA and pulse).
+"""
+
+import csv
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from mvp_jax.corpora.deap.tree import has_video
+from mvp_jax.synthetic import ratings as said
+from mvp_jax.synthetic.face import write_face_video
+from mvp_jax.synthetic.openface import write_openface
+from mvp_jax.synthetic.signals import channels
+from mvp_jax.synthetic.tree import write_twin
+
+_PARTS = ('metadata_csv', 'data_preprocessed_python', 'face_video', 'openface')
+_HEADER = (
+  'Participant_id',
+  'Trial',
+  'Experiment_id',
+  'Start_time',
+  'Valence',
+  'Arousal',
+  'Dominance',
+  'Liking',
+  'Familiarity',
+)
+
+
+def write_deap_twin(root, spec, workers=None):
+  """Writes the twin of `spec` (TwinSpec) under `root` (Path); see `write_twin`."""
+  root = Path(root)
+  write_twin(
+    root,
+    spec,
+    'DEAP',
+    lambda: _jobs(root, spec),
+    lambda: {
+      'ceiling': said.ceiling(spec),
+      'subjects': spec.subjects,
+      'trials': spec.trials,
+      'effects': said.EFFECTS + said.DESCRIPTIONS[spec.variant],
+    },
+    workers,
+  )
+
+
+def videos(spec):
+  """(subject, trial) of every face video, both from 1, in order."""
+  return [
+    (subject, trial)
+    for subject in range(1, spec.subjects + 1)
+    for trial in range(1, spec.trials + 1)
+    if has_video(subject, trial)
+  ]
+
+
+def _jobs(root, spec):
+  """(function, path, arguments) of every file but the marker."""
+  jobs = [(_write_ratings, root / _PARTS[0] / 'participant_ratings.csv', ())]
+  jobs += [
+    (_write_dat, root / _PARTS[1] / f's{subject:02}.dat', (subject,))
+    for subject in range(1, spec.subjects + 1)
+  ]
+  jobs += [
+    (
+      write_face_video,
+      root / _PARTS[2] / f's{subject:02}' / f's{subject:02}_trial{trial:02}.avi',
+      (subject, trial),
+    )
+    for subject, trial in videos(spec)
+  ]
+  if spec.openface:
+    jobs += [
+      (
+        write_openface,
+        root / _PARTS[3] / f's{subject:02}_trial{trial:02}.csv',
+        (subject, trial),
+      )
+      for subject, trial in videos(spec)
+    ]
+  return jobs
+
+
+def _write_ratings(path, spec):
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  writer.writerow(_HEADER)
+  for subject in range(1, spec.subjects + 1):
+    order = said.stimulus_order(spec, subject)
+    familiarity = said.familiarity(spec, subject)
+    for trial, rating in enumerate(said.ratings(spec, subject), start=1):
+      writer.writerow(
+        [
+          subject,
+          trial,
+          order[trial - 1],
+          1_000_000 + 95_000_000 * trial,
+          *(f'{value:.2f}' for value in rating),
+          '' if familiarity is None else familiarity[trial - 1],
+        ]
+      )
+  path.write_text(text.getvalue())
+
+
+def _write_dat(path, spec, subject):
+  rows = np.argsort(said.stimulus_order(spec, subject))  # row = Experiment_id - 1
+  with path.open('wb') as file:
+    write_python2_pickle(
+      file,
+      {
+        'labels': said.ratings(spec, subject)[rows],
+        'data': channels(spec, subject)[rows],
+      },
+    )
+
+
+def write_python2_pickle(file, arrays):
+  """Writes {name: float64 array} as Python 2 with old NumPy pickled it.
+
+  NumPy 2 would name its own new modules and Python 3 would wrap the bytes, so
+  that readers of the official files (and the strict ones above all) might
+  refuse the twin. Hence the opcodes by hand, as `pickletools` documents them.
+  """
+
+  def number(value):
+    return b'K%c' % value if value < 256 else b'J' + struct.pack('<i', value)
+
+  file.write(b'\x80\x02}(')
+  for name, array in arrays.items():
+    array = np.ascontiguousarray(array, '<f8')
+    shape = b'(' + b''.join(number(size) for size in array.shape) + b't'
+    dtype = (
+      b'cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R'
+      b'(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+    )
+    file.write(b'U%c' % len(name) + name.encode())
+    file.write(
+      b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R'
+    )
+    file.write(b'(K\x01' + shape + dtype + b'\x89T' + struct.pack('<i', array.nbytes))
+    file.write(array.data)
+    file.write(b'tb')
+  file.write(b'u.')

@@ -1,0 +1,87 @@
+"""Your own recordings: whatever a manifest names (docs/recordings.md).
+
+`datasets/recordings/README.md` says what the prepared data hold.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from mvp_jax.corpora import Array, Corpus, Stream, Twin, register
+from mvp_jax.corpora.corpus import some
+from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS
+from mvp_jax.corpora.recordings.manifest import CHANNELS, RATINGS, SCALE
+from mvp_jax.corpora.recordings.trials import NO_CHANNELS, RecordingTrials
+from mvp_jax.corpora.recordings.twin import write_recordings_twin
+from mvp_jax.raw.channels import MEASURES
+from mvp_jax.synthetic.spec import TwinSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordingsSettings:
+  """What only own recordings have: the rate of the stored signals in Hz."""
+
+  signal_rate: float = 128.0
+
+
+class Recordings(Corpus):
+  """Face video, body signals, action units and ratings of your own recordings.
+
+  `channels`: () = all that the manifest names; ('none',) = no signals. Those trials
+  have action units whose rows name a CSV, even if they were not asked for.
+  """
+
+  name = 'recordings'
+  title = 'manifest'
+  Settings = RecordingsSettings
+  fields = FIELDS
+  ratings = dict.fromkeys(RATINGS, SCALE)
+  always = ('signals',)
+  twin = Twin(TwinSpec, write_recordings_twin)
+  version = '3.0.0'
+  notes = {
+    '3.0.0': 'Named streams, each with its validity.',
+    '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
+    'quality is told of each channel.',
+    '1.0.0': 'First version.',
+  }
+  download = (
+    'Put a manifest.csv into manual_dir; docs/recordings.md says what is in it.'
+  )
+  presets = {
+    'video': ('Face video, with signals if any.', {}),
+    'signals': ('Signals without video.', {'streams': ('signals',)}),
+  }
+
+  def rules(self, wanted):
+    chosen, rate = wanted.channels, wanted.settings.signal_rate
+    known = ', '.join(CHANNELS)
+    return {
+      f'channels: some of {known}, each once; none of all, or none': (
+        chosen in ((), NO_CHANNELS) or some(chosen, CHANNELS)
+      ),
+      'signal_rate: 1 to 2000 Hz': 1 <= rate <= 2000,
+    }
+
+  def streams(self, wanted):
+    # Channels and their units are known when the manifest has been read.
+    rate = wanted.settings.signal_rate
+    return {
+      'signals': Stream(rate=rate, channels=None, optional=True),
+      'video': Stream('frames'),
+      'action_units': dataclasses.replace(ACTION_UNITS, optional=True),
+    }
+
+  def extras(self, wanted):
+    return {
+      'subject_name': str,
+      'stimulus_name': str,
+      'signal_quality': Array((None, len(MEASURES)), np.float32),
+      'source': {'row': np.int32, 'video': str},
+    }
+
+  def open(self, manual_dir, wanted):
+    return RecordingTrials(manual_dir, wanted)
+
+
+register(Recordings())

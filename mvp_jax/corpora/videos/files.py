@@ -1,0 +1,191 @@
+"""A plain folder of video files: which there are, and their frames."""
+
+import dataclasses
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from mvp_jax.corpora.corpus import MARKER, Source, identity
+from mvp_jax.errors import InputError
+from mvp_jax.outcomes import Outcome
+from mvp_jax.raw.frames import frame_facts, load_frames, pack_frames, whole_frames
+from mvp_jax.tasks import Task, load_result, run_tasks
+
+# By their endings, for FFmpeg takes many a text or picture for a video.
+ENDINGS = frozenset(
+  '.' + ending
+  for ending in (
+    '3g2',
+    '3gp',
+    'asf',
+    'avi',
+    'divx',
+    'dv',
+    'f4v',
+    'flv',
+    'm2ts',
+    'm2v',
+    'm4v',
+    'mjpeg',
+    'mkv',
+    'mov',
+    'mp4',
+    'mpeg',
+    'mpg',
+    'mts',
+    'mxf',
+    'ogm',
+    'ogv',
+    'rm',
+    'rmvb',
+    'ts',
+    'vob',
+    'webm',
+    'wmv',
+  )
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoFile:
+  """A video file as a trial. `path` is relative to the folder, with slashes.
+
+  `subject`: one for all files of a folder of the first level, and for each file
+  that lies in none; numbers from 1 in the order of names.
+  """
+
+  trial_id: str
+  subject: int
+  trial: int
+  path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+  """A folder of videos. `others`: endings of files that are no videos, counted."""
+
+  root: Path
+  videos: tuple[VideoFile, ...]
+  others: dict
+  synthetic: bool  # it is, or lies in, a twin
+
+
+def find_videos(root):
+  """Finds the video files below a folder, by their endings; hidden ones are not.
+
+  Raises:
+    InputError: there is no such folder, or no video in it.
+  """
+  root = Path(root)
+  if not root.is_dir():
+    raise InputError(f'{root}: no such folder; give one that holds video files')
+  found, others = [], {}
+  for folder, names, files in os.walk(root):
+    names[:] = [name for name in names if not name.startswith('.')]
+    for name in files:
+      path = Path(folder, name).relative_to(root)
+      if path.suffix.lower() in ENDINGS and not name.startswith('.'):
+        found.append(path)
+      else:
+        others[path.suffix] = others.get(path.suffix, 0) + 1
+  if not found:
+    seen = (
+      ', '.join(
+        f'{n} {ending or "without ending"}' for ending, n in sorted(others.items())
+      )
+      or 'nothing'
+    )
+    raise InputError(
+      f'{root}: no video file (found: {seen}); endings that are read: '
+      f'{" ".join(sorted(ENDINGS))}'
+    )
+  videos, first, subject, trial = [], None, 0, 0
+  for path in sorted(found, key=lambda path: path.parts):
+    if path.parts[0] != first or len(path.parts) == 1:
+      first, subject, trial = path.parts[0], subject + 1, 0
+    trial += 1
+    videos.append(
+      VideoFile(f's{subject:04d}_video{trial:04d}', subject, trial, path.as_posix())
+    )
+  synthetic = any(
+    (folder / MARKER).exists() for folder in (root.resolve(), *root.resolve().parents)
+  )
+  return Folder(root, tuple(videos), others, synthetic)
+
+
+def fingerprint(folder):
+  """A short hash of the videos' names and sizes."""
+  digest = hashlib.sha256(repr(folder.synthetic).encode())
+  for video in folder.videos:
+    size = (folder.root / video.path).stat().st_size
+    digest.update(f'{video.path} {size}\n'.encode())
+  return digest.hexdigest()[:16]
+
+
+def task_name(video):
+  """The name of a video's result: stays when other videos come or go."""
+  return hashlib.sha256(video.path.encode()).hexdigest()[:24]
+
+
+def _frames(path, rate, short_side, least):
+  return pack_frames(whole_frames(path, rate, short_side, least))
+
+
+class Videos(Source):
+  """The videos of a folder, each a trial."""
+
+  def __init__(self, manual_dir, wanted):
+    self.folder, self.wanted = find_videos(manual_dir), wanted
+    self.trials = self.folder.videos
+    self.marker = {} if self.folder.synthetic else None
+
+  @property
+  def fingerprint(self):
+    return fingerprint(self.folder)
+
+  def people(self):
+    """Of each subject, a name for each video."""
+    names = {}
+    for video in self.trials:
+      path = self.folder.root / video.path
+      names.setdefault(video.subject, []).append(identity(path))
+    return names
+
+  def about(self, trial):
+    return {'video': trial.path}
+
+  def prepare(self, directory, engine):
+    self.directory, folder, wanted = directory, self.folder, self.wanted
+    if folder.others:
+      others = ', '.join(
+        f'{n} {ending or "without"}' for ending, n in sorted(folder.others.items())
+      )
+      print(
+        f'{folder.root}: {len(folder.videos)} videos; not read, for their '
+        f'endings: {others}',
+        file=sys.stderr,
+      )
+    options = wanted.frame_rate, wanted.frame_size, wanted.settings.min_frames
+    tasks = []
+    for video in folder.videos:
+      path = folder.root.resolve() / video.path
+      tasks.append(Task(task_name(video), (path, *options), (path,)))
+    drops = run_tasks(_frames, tasks, directory, 'Videos', 'videos', engine)
+    return [self._outcome(*one) for one in zip(folder.videos, drops, strict=True)]
+
+  def _outcome(self, video, dropped):
+    if dropped is not None:
+      return Outcome(video, dropped.code, dropped.reason, {})
+    facts = frame_facts(self.directory, task_name(video))
+    with load_result(self.directory, task_name(video)) as arrays:
+      height, width = arrays['size'].tolist()
+    return Outcome(
+      video, 'ok', '', facts | {'stored_height': height, 'stored_width': width}
+    )
+
+  def example(self, outcome):
+    return {'source': {'video': outcome.trial.path}}
+
+  def frames(self, outcome, stream):
+    return load_frames(self.directory, task_name(outcome.trial))

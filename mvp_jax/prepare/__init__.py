@@ -1,0 +1,125 @@
+"""Prepares a corpus with its TFDS builder, or finds it prepared."""
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import io
+import shutil
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from absl import logging
+from etils import epath
+
+from mvp_jax import corpora
+from mvp_jax.prepare.account import ACCOUNT, check_account
+from mvp_jax.prepare.builder import CorpusBuilder, CorpusConfig
+
+
+@functools.cache
+def load_builder(name):
+  """The TFDS builder class of a corpus. Raises InputError if there is none."""
+  corpus = corpora.find(name)
+  folder = Path(inspect.getfile(type(corpus))).parent
+  return type(
+    'Builder',
+    (CorpusBuilder,),
+    {
+      '__doc__': type(corpus).__doc__,
+      '__module__': f'{__name__}.{name}_dataset_builder',
+      'name': name,
+      'pkg_dir_path': epath.Path(folder),  # of TAGS.txt and CITATIONS.bib
+      'VERSION': tfds.core.Version(corpus.version),
+      'RELEASE_NOTES': corpus.notes,
+      'MANUAL_DOWNLOAD_INSTRUCTIONS': corpus.download,
+      'BUILDER_CONFIGS': [
+        CorpusConfig(name=preset, description=told, wanted=corpus.want(**fields))
+        for preset, (told, fields) in corpus.presets.items()
+      ],
+    },
+  )
+
+
+def prepare(
+  name,
+  manual_dir,
+  data_dir,
+  *,
+  streams=None,
+  workers=None,
+  beam='',
+  allow_dropped=(),
+  **fields,
+):
+  """Prepares a corpus, unless that is done already.
+
+  A run that was killed continues where it stopped. Data of another source, or
+  prepared in another way, lies in another folder: nothing is ever mixed.
+
+  Args:
+    name: the corpus, one of `corpora.CORPORA`.
+    manual_dir: the folder that holds its official distribution.
+    data_dir: where prepared data goes.
+    streams: names of the streams that every trial must have; None = the corpus'
+      default.
+    workers: processes, by default one per processor.
+    beam: options of an Apache Beam pipeline that does it instead.
+    allow_dropped: codes of `outcomes.DROP_CODES` with which trials may be missing.
+    **fields: of `corpora.Wanted`, e.g. `frame_rate` (those that mean nothing to the
+      corpus are passed over), and of the corpus' own settings.
+
+  Returns:
+    Path for `data.trials.PreparedCorpus`; `account.csv` in it says what became of every
+    trial.
+
+  Raises:
+    InputError: a field is wrong, the corpus is not there, or trials were dropped.
+  """
+  builder_class = load_builder(name)
+  if streams is not None:
+    fields['streams'] = streams
+  config = builder_class.configure(
+    workers=workers, beam=beam, allow_dropped=allow_dropped, **fields
+  )
+  manual_dir, data_dir = Path(manual_dir).resolve(), Path(data_dir).resolve()
+  fingerprint = corpora.find(name).open(manual_dir, config.wanted).fingerprint
+  # Not below the fingerprint, which a repaired file changes: what was prepared
+  # from the other files is still good.
+  place = hashlib.sha256(str(manual_dir).encode()).hexdigest()[:8]
+  config.interim_dir = str(
+    data_dir
+    / 'interim'
+    / '_'.join((name, config.name, str(builder_class.VERSION), place))
+  )
+  with _quiet():
+    builder = builder_class(
+      config=config, data_dir=data_dir / fingerprint, file_format='array_record'
+    )
+  directory = Path(builder.data_dir)
+  if directory.exists():
+    check_account(directory / ACCOUNT, config.allow_dropped)
+    shutil.rmtree(config.interim_dir, ignore_errors=True)  # killed when done
+    return directory
+  for leftover in directory.parent.glob('*incomplete*'):  # of a killed run
+    shutil.rmtree(leftover)
+  with _quiet():
+    builder.download_and_prepare(
+      download_dir=Path(config.interim_dir) / 'downloads',
+      download_config=tfds.download.DownloadConfig(
+        manual_dir=manual_dir, try_download_gcs=False
+      ),
+    )
+  return directory
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Keeps TFDS from announcing downloads and custom configurations."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    logging.set_verbosity(verbosity)

@@ -1,0 +1,76 @@
+"""The account: a CSV that says what became of every trial."""
+
+import csv
+
+from mvp_jax.errors import InputError
+from mvp_jax.files import atomic_write
+from mvp_jax.raw.face_quality import QUALITY
+
+ACCOUNT = 'account.csv'
+_DIGITS = QUALITY | {'seconds': 3, 'video_rate': 3}
+_DROPS_SHOWN = 5
+
+
+def write_account(path, outcomes, about):
+  """Writes a line for each Outcome, blank where a fact is not known.
+
+  Args:
+    path: of the CSV.
+    outcomes: list of Outcome. Those of their facts are told that are texts or numbers.
+    about: function of a trial -> more facts, which come first.
+  """
+  rows = []
+  for outcome in outcomes:
+    trial, facts = outcome.trial, about(outcome.trial) | outcome.facts
+    rows.append(
+      {
+        'trial_id': trial.trial_id,
+        'subject': trial.subject,
+        'trial': trial.trial,
+        'outcome': outcome.code,
+        'reason': outcome.reason,
+        **{
+          name: round(value, _DIGITS.get(name, 4))
+          if isinstance(value, float)
+          else value
+          for name, value in facts.items()
+          if isinstance(value, str | int | float)
+        },
+      }
+    )
+  columns = dict.fromkeys(name for row in rows for name in row)
+  with atomic_write(path) as part, part.open('w', newline='') as file:
+    writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def read_account(path):
+  """Reads what `write_account` wrote, as a list of dicts of strings."""
+  with path.open(newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def check_account(path, allowed):
+  """Raises InputError if trials were dropped under other codes than those allowed."""
+  rows = read_account(path)
+  dropped = [row for row in rows if row['outcome'] != 'ok']
+  left = len(rows) - len(dropped)
+  forbidden = [row for row in dropped if row['outcome'] not in allowed]
+  if not forbidden and left:
+    return
+  first = '; '.join(
+    f'{row["trial_id"]} {row["outcome"]} ({row["reason"]})'
+    for row in (forbidden or dropped)[:_DROPS_SHOWN]
+  )
+  more = '; ...' if len(forbidden or dropped) > _DROPS_SHOWN else ''
+  codes = ','.join(sorted({row['outcome'] for row in dropped}))
+  advice = (
+    f'repair them, or go on without them by --config.data.allow_dropped={codes}'
+    if left
+    else 'nothing is left'
+  )
+  raise InputError(
+    f'{len(rows)} trials in, {left} out; {len(dropped)} dropped: '
+    f'{first}{more}; see {path}; {advice}'
+  )

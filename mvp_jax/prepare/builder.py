@@ -1,0 +1,369 @@
+"""The TFDS builder of any corpus: trials, and frames in chunks.
+
+Single trials are prepared into files of their own (`tasks.run_tasks`), every one is
+accounted for, and the split `trials` is written and, for each frame stream, a split of
+its name: one example per `CHUNK` consecutive frames of a trial, as JPEG, in the order
+of the trials. The builder is shard-based since the generator-based kind sends more than
+1 GB of ordered examples through a single bucket held in memory.
+"""
+
+import dataclasses
+import functools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mvp_jax.corpora import Array, Wanted, find
+from mvp_jax.errors import InputError
+from mvp_jax.outcomes import DROP_CODES
+from mvp_jax.prepare.account import ACCOUNT, check_account, write_account
+from mvp_jax.raw.channels import MEASURES
+from mvp_jax.tasks import beam as _beam
+from mvp_jax.tasks.blobs import Blobs
+
+CHUNK = 16  # Frames in one example of a frame split: one clip of VideoMAE.
+_SHARD_BYTES = 128 << 20  # A shard is held in memory while it is written.
+_TRIALS_PER_SHARD = 500
+_PICTURE = ('rate', 'width', 'height', 'pixel_aspect')  # in the order of `info`
+
+
+@dataclasses.dataclass
+class CorpusConfig(tfds.core.BuilderConfig):
+  """What is prepared, and how it is done.
+
+  Attributes:
+    wanted: what `Corpus.want` gives; None = the corpus' defaults.
+    workers: processes; None = one per processor.
+    beam: options of an Apache Beam pipeline that does it instead; '' = this machine.
+    allow_dropped: drop codes with which trials may be missing.
+    interim_dir: where single trials wait; None = beside the data set.
+  """
+
+  wanted: Wanted | None = None
+  workers: int | None = None
+  beam: str = ''
+  allow_dropped: tuple[str, ...] = ()
+  interim_dir: str | None = None
+
+
+class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+  """Builds the corpus of its name; `load_builder` makes the subclasses."""
+
+  @classmethod
+  def configure(cls, *, workers=None, beam='', allow_dropped=(), **fields):
+    """Makes a config named after its content; see `prepare` for the arguments.
+
+    Raises:
+      InputError: a field is unknown or has an impossible value.
+    """
+    wanted = find(cls.name).want(**fields)
+    allowed = tuple(allow_dropped)
+    if not set(allowed) <= set(DROP_CODES):
+      raise InputError(
+        f'{cls.name}: allow_dropped: some of {", ".join(DROP_CODES)}; it is {allowed!r}'
+      )
+    if beam:
+      _beam.parse(beam)
+    return CorpusConfig(
+      name=find(cls.name).label(wanted),
+      wanted=wanted,
+      workers=workers,
+      beam=beam,
+      allow_dropped=allowed,
+    )
+
+  @property
+  def corpus(self):
+    return find(self.name)
+
+  @property
+  def interim_dir(self):
+    """Where the results of single trials wait until the data set is whole."""
+    config = self.builder_config
+    return Path(
+      config.interim_dir
+      or Path(self.data_dir_root) / 'interim' / f'{self.name}_{config.name}'
+    )
+
+  @property
+  def _streams(self):
+    return self.corpus.stored(self.builder_config.wanted)
+
+  @property
+  def _frame_streams(self):
+    return [name for name, s in self._streams.items() if s.kind == 'frames']
+
+  def download_and_prepare(self, **kwargs):
+    super().download_and_prepare(**kwargs)
+    for stream in self._frame_streams:
+      if not self._rows_are_right(stream):
+        shutil.rmtree(self.data_dir)
+        raise RuntimeError(
+          'the frames were not written in the order of the trials; '
+          'start again to write them anew'
+        )
+    shutil.rmtree(self.interim_dir, ignore_errors=True)
+
+  def _rows_are_right(self, stream):
+    """Whether each trial's first and last chunk lie where the trial says."""
+    trials = self.as_data_source('trials')
+    chunks = self.as_data_source(
+      stream, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+    )
+    names = tfds.features.FeaturesDict(
+      {name: self.info.features[name] for name in ('trial_id', 'chunk')}
+    )
+    total = 0
+    for trial in trials:
+      place = trial['streams'][stream]
+      for chunk in (0, place['num_chunks'] - 1):
+        found = names.deserialize_example_np(chunks[place['first_chunk'] + chunk])
+        if (found['trial_id'], found['chunk']) != (trial['trial_id'], chunk):
+          return False
+      total += place['num_chunks']
+    return len(chunks) == total
+
+  @functools.cached_property
+  def _spec(self):
+    """What an example holds: {name: NumPy type, str, Array or a dict of such}."""
+    ratings = {name: np.float32 for name in self.corpus.ratings}
+    return {
+      'trial_id': str,
+      'subject': np.int32,
+      'trial': np.int32,
+      'stimulus': np.int32,
+      'group': str,
+      'session': str,
+      **({'ratings': ratings} if ratings else {}),
+      'streams': {name: _stream_spec(s) for name, s in self._streams.items()},
+      **self.corpus.extras(self.builder_config.wanted),
+      **({'chunk': np.int32} if self._frame_streams else {}),
+    }
+
+  def _info(self):
+    pictures = {
+      'frames': tfds.features.Sequence(
+        tfds.features.Image(shape=(None, None, 3), encoding_format='jpeg')
+      )
+    }
+    return self.dataset_info_from_configs(
+      description=type(self.corpus).__doc__,
+      features=tfds.features.FeaturesDict(
+        _features(self._spec) | (pictures if self._frame_streams else {})
+      ),
+      disable_shuffling=True,
+      metadata=tfds.core.MetadataDict(),
+    )
+
+  def _shard_iterators_per_split(self, dl_manager):
+    config = self.builder_config
+    source = self.corpus.open(Path(dl_manager.manual_dir), config.wanted)
+    outcomes = source.prepare(self.interim_dir, config.beam or config.workers)
+    account = self.interim_dir / ACCOUNT
+    write_account(account, outcomes, source.about)
+    check_account(account, config.allow_dropped)
+    shutil.copy(account, Path(self.data_dir) / ACCOUNT)
+    self.info.metadata.update(self._metadata(source, outcomes))
+
+    kept = [outcome for outcome in outcomes if outcome.code == 'ok']
+    places, splits = [{} for _ in kept], {}
+    for stream in self._frame_streams:
+      row, spans = 0, []
+      for outcome, place in zip(kept, places, strict=True):
+        found = source.frames(outcome, stream)
+        chunks = -(-len(found['times']) // CHUNK)
+        place[stream] = _frames_example(found) | {
+          'first_chunk': row,
+          'num_chunks': chunks,
+        }
+        row += chunks
+        spans.append((outcome, chunks, _size(found['jpegs'])))
+      splits[stream] = [
+        functools.partial(self._frames, source, stream, shard)
+        for shard in _frame_shards(spans)
+      ]
+    placed = list(zip(kept, places, strict=True))
+    splits['trials'] = [
+      functools.partial(self._trials, source, placed[i : i + _TRIALS_PER_SHARD])
+      for i in range(0, len(placed), _TRIALS_PER_SHARD)
+    ]
+    return splits
+
+  def _metadata(self, source, outcomes):
+    wanted, own = self.builder_config.wanted, source.metadata(outcomes)
+    marker = source.marker
+    signals = {name: own.pop(name) for name in ('channels', 'units') if name in own}
+    streams = {name: dataclasses.asdict(s) for name, s in self._streams.items()}
+    for stream in streams.values():
+      del stream['optional']
+      if stream['kind'] == 'frames':
+        stream['rate'] = wanted.frame_rate
+    if 'signals' in streams:
+      streams['signals'] |= signals
+    people = source.people() or {
+      t.subject: [f'{self.name}:{t.subject}'] for t in source.trials
+    }
+    made_up = '' if marker is None else 'synthetic:'
+    return {
+      'title': self.corpus.title,
+      'streams': streams,
+      'ratings': self.corpus.ratings,
+      'frame_size': wanted.frame_size if self._frame_streams else None,
+      'crop': wanted.crop
+      if self._frame_streams and 'crop' in self.corpus.fields
+      else None,
+      'chunk': CHUNK,
+      'clean': wanted.clean,
+      'quality_measures': list(MEASURES),
+      'settings': dataclasses.asdict(wanted.settings),
+      'synthetic': marker is not None,
+      'ceiling': (marker or {}).get('ceiling'),
+      'fingerprint': source.fingerprint,
+      'people': {
+        str(subject): [made_up + name for name in names]
+        for subject, names in people.items()
+      },
+      **own,
+    }
+
+  def _trials(self, source, placed):
+    for outcome, frames in placed:
+      trial = outcome.trial
+      found = source.example(outcome)
+      yield (
+        trial.trial_id,
+        _filled(
+          self._spec,
+          {
+            'trial_id': trial.trial_id,
+            'subject': trial.subject,
+            'trial': trial.trial,
+            'stimulus': getattr(trial, 'stimulus', None) or 0,
+            'group': getattr(trial, 'group', ''),
+            'session': getattr(trial, 'session', ''),
+            **found,
+            'streams': _series(found.get('streams', {})) | frames,
+          },
+        )
+        | ({'frames': []} if self._frame_streams else {}),
+      )
+
+  def _frames(self, source, stream, spans):
+    for outcome, first, last in spans:
+      trial_id = outcome.trial.trial_id
+      jpegs = source.frames(outcome, stream)['jpegs']
+      for chunk in range(first, last):
+        # TFDS has one set of features for all splits; those of others are blank.
+        yield (
+          f'{trial_id}_{chunk}',
+          _filled(self._spec, {'trial_id': trial_id, 'chunk': chunk})
+          | {'frames': jpegs[chunk * CHUNK : (chunk + 1) * CHUNK]},
+        )
+
+
+def _stream_spec(stream):
+  if stream.kind == 'frames':
+    return {
+      'times': Array((None,), np.float32),
+      'valid': Array((None,), np.bool_),
+      'boxes': Array((None, 3), np.float32),
+      'rate': np.float32,
+      'width': np.int32,
+      'height': np.int32,
+      'pixel_aspect': np.float32,
+      'first_chunk': np.int64,
+      'num_chunks': np.int32,
+    }
+  shape = (None, None if stream.channels is None else len(stream.channels))
+  return {
+    'values': Array(shape, np.float32),
+    'valid': Array(shape, np.bool_),
+    **({'times': Array((None,), np.float32)} if stream.rate is None else {}),
+  }
+
+
+def _frames_example(found):
+  """What `_stream_spec` says of a frame stream, but where its chunks are."""
+  count = len(found['times'])
+  rate, width, height, aspect = map(float, found.get('info', (0, 0, 0, 0)))
+  return {
+    'times': found['times'],
+    'valid': found.get('valid', np.ones(count, bool)),
+    'boxes': found.get('boxes', np.zeros((0, 3), np.float32)),
+    'rate': rate,
+    'width': int(width),
+    'height': int(height),
+    'pixel_aspect': aspect,
+  }
+
+
+def _series(streams):
+  """With a validity for each number, and zeros where it says no."""
+  found = {}
+  for name, stream in streams.items():
+    values, valid = np.asarray(stream['values']), np.asarray(stream['valid'])
+    if valid.ndim == 1:
+      valid = np.broadcast_to(valid[:, None], values.shape)
+    found[name] = stream | {
+      'values': np.where(valid, values, 0).astype(np.float32),
+      'valid': np.ascontiguousarray(valid),
+    }
+  return found
+
+
+def _features(spec):
+  """The TFDS feature that a spec stands for."""
+  if isinstance(spec, dict):
+    return {name: _features(part) for name, part in spec.items()}
+  if isinstance(spec, Array):  # Without this encoding they are 80 times slower.
+    return tfds.features.Tensor(
+      shape=spec.shape, dtype=spec.dtype, encoding=tfds.features.Encoding.BYTES
+    )
+  return tfds.features.Text() if spec is str else spec
+
+
+def _filled(spec, example):
+  """An example with blanks for what it lacks."""
+  if isinstance(spec, dict):
+    example = {} if example is None else example
+    unknown = set(example) - set(spec)
+    assert not unknown, f'not declared: {", ".join(sorted(unknown))}'
+    return {name: _filled(part, example.get(name)) for name, part in spec.items()}
+  if isinstance(spec, Array):
+    # TFDS can't read back an array of two unknown sizes and less than two bytes.
+    unknown = sum(size is None for size in spec.shape) > 1
+    if example is None or (unknown and not np.size(example)):
+      least = (2, 1) if unknown else (0, 0)
+      sizes = iter(least)
+      return np.zeros(
+        [next(sizes) if size is None else size for size in spec.shape], spec.dtype
+      )
+    return example
+  return spec() if example is None else example
+
+
+def _size(jpegs):
+  if isinstance(jpegs, Blobs):
+    return int(jpegs.ends[-1])  # without reading them
+  return sum(map(len, jpegs))
+
+
+def _frame_shards(spans):
+  """Lists of (outcome, first chunk, last chunk + 1), each of about a shard's size.
+
+  `spans`: (outcome, chunks, bytes) of all trials.
+  """
+  shards, size = [], 0
+  for outcome, chunks, total in spans:
+    chunk_bytes = total / chunks
+    most = max(1, int(_SHARD_BYTES / chunk_bytes))  # A long trial has several shards.
+    for first in range(0, chunks, most):
+      last = min(first + most, chunks)
+      if not shards or size + (last - first) * chunk_bytes > _SHARD_BYTES:
+        shards.append([])
+        size = 0
+      shards[-1].append((outcome, first, last))
+      size += (last - first) * chunk_bytes
+  return shards

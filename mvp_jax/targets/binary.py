@@ -1,0 +1,377 @@
+"""Binary emotion: whether a trial's rating is high. What counts as high is set here."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from mvp_jax.errors import InputError
+from mvp_jax.targets import binary_baselines, binary_scores
+from mvp_jax.targets.base import Baseline, Mean, Target, check_ratings
+from mvp_jax.targets.binary_baselines import CLASS_PRIOR
+from mvp_jax.targets.binary_scores import SCORES, decide
+from mvp_jax.targets.calibration import calibrate, equal_bins
+
+THRESHOLDS = ('median', 'subject_median')  # or a number
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+  """What a rating must exceed to be high; a rating equal to it is low.
+
+  Attributes:
+    ratings: their names.
+    values: one for each rating; None where each subject has its own.
+    own: subject -> one for each rating, where each has its own.
+    subjects: those whose ratings they were taken from; none for a given number.
+    trials: the ids of the trials that they were taken from.
+  """
+
+  ratings: tuple[str, ...]
+  values: tuple[float, ...] | None = None
+  own: dict = dataclasses.field(default_factory=dict)
+  subjects: tuple[int, ...] = ()
+  trials: tuple[str, ...] = ()
+
+  def label(self, trial, seconds=None):
+    """float32 [ratings]: 1 where high; and its weight, float32 []."""
+    del seconds
+    values = self.own[trial.subject] if self.values is None else self.values
+    high = [
+      trial.ratings[name] > value
+      for name, value in zip(self.ratings, values, strict=True)
+    ]
+    return np.array(high, np.float32), np.float32(1)
+
+  def describe(self):
+    """For run.json: the thresholds of each rating, and from whose ratings."""
+    if self.values is not None:
+      found = dict(zip(self.ratings, self.values, strict=True))
+    else:
+      found = {
+        name: {str(subject): values[i] for subject, values in self.own.items()}
+        for i, name in enumerate(self.ratings)
+      }
+    return {'thresholds': found, 'subjects': list(self.subjects)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Binary(Target):
+  """High or low, for each of some ratings of a trial.
+
+  Attributes:
+    ratings: names of ratings.
+    threshold: a rating above it is high: a number, 'median' of the training trials,
+      or 'subject_median', each subject's own.
+  """
+
+  kind: ClassVar[str] = 'binary'
+  scores: ClassVar = SCORES
+  headline: ClassVar[str] = 'macro_f1'
+  short: ClassVar = ('macro_f1', 'balanced_accuracy', 'auroc', 'accuracy')
+  known_baselines: ClassVar = {
+    'majority': Baseline(
+      'majority class',
+      'Majority class: what is more frequent among the training trials of the fold.',
+      source=CLASS_PRIOR,
+      chance='accuracy',
+      phrase='that of always saying the majority class',
+    ),
+    'coin': Baseline(
+      'class-prior coin',
+      'Class-prior coin: says high at random with the share of high among those '
+      'trials; its scores are exact expectations.',
+      source=CLASS_PRIOR,
+      chance='macro_f1',
+    ),
+    binary_baselines.STIMULUS_MEAN: Baseline(
+      'stimulus mean',
+      'Stimulus mean: what others thought of the same clip; no face and no signal.',
+    ),
+    binary_baselines.SUBJECT_MEAN: Baseline(
+      'subject mean',
+      "Subject mean: the same person's other trials. It takes labels of the test "
+      'subject, which no subject-independent model has: a reference, not a rival.',
+    ),
+    'logistic': Baseline(
+      'logistic regression',
+      'Logistic regression and SVM: handcrafted features of the signals (and action '
+      'units).',
+    ),
+    'svm': Baseline('SVM', ''),
+  }
+  notes: ClassVar[str] = (
+    'AUROC ranks only trials of the same fold: scores of two trained models are not '
+    "on one scale. MCC: Matthews' correlation. CCC: Lin's concordance of predicted "
+    'and given ratings, where a model predicts ratings. n/a: there is only one class, '
+    'or nothing was predicted.'
+  )
+  one_sided_note: ClassVar[str] = (
+    'all trials of the subject are of one class, so that macro-F1 can reach .5 only'
+  )
+
+  ratings: tuple[str, ...] = ('valence', 'arousal')
+  threshold: float | str = 5.0
+
+  def __post_init__(self):
+    if isinstance(self.threshold, str):
+      if self.threshold not in THRESHOLDS:
+        raise InputError(
+          f'threshold: {self.threshold!r} is neither a number nor one of '
+          f'{", ".join(THRESHOLDS)}'
+        )
+    elif not math.isfinite(self.threshold):
+      raise InputError(f'threshold: {self.threshold} is no number')
+
+  # --- Labels
+
+  def check(self, trials):
+    """Raises InputError if a trial lacks a rating, or a rating is never given."""
+    check_ratings(trials, self.ratings)
+
+  def fixed(self):
+    """The Thresholds of a number; None for those that ratings decide on."""
+    if isinstance(self.threshold, str):
+      return None
+    return Thresholds(self.ratings, values=(float(self.threshold),) * self.outputs)
+
+  def fit(self, train, others=()):
+    """The Thresholds of a fold.
+
+    'median' is that of the training trials. 'subject_median' is each subject's own:
+    over its training trials where it has some, so that no rating of a test trial
+    decides on a label that is trained on; over all its trials where it has none. A
+    test trial's label then rests on other ratings of that subject, its input does
+    not.
+
+    Args:
+      train: list of Trial.
+      others: list of Trial: all others that need labels.
+
+    Raises:
+      InputError: a subject's ratings do not part around their median.
+    """
+    fixed = self.fixed()
+    if fixed is not None:
+      return fixed
+    if self.threshold == 'median':
+      return Thresholds(
+        self.ratings,
+        values=self._medians(train),
+        subjects=_subjects(train),
+        trials=_ids(train),
+      )
+    by_subject = {}
+    for trial in train:
+      by_subject.setdefault(trial.subject, []).append(trial)
+    for subject in sorted({trial.subject for trial in others} - set(by_subject)):
+      by_subject[subject] = [t for t in others if t.subject == subject]
+    own = {subject: self._medians(trials) for subject, trials in by_subject.items()}
+    for subject, trials in by_subject.items():
+      self._check_parted(subject, trials, own[subject])
+    used = [trial for trials in by_subject.values() for trial in trials]
+    return Thresholds(
+      self.ratings,
+      own=dict(sorted(own.items())),
+      subjects=_subjects(used),
+      trials=_ids(used),
+    )
+
+  def _medians(self, trials):
+    return tuple(
+      float(np.median([trial.ratings[name] for trial in trials]))
+      for name in self.ratings
+    )
+
+  def _check_parted(self, subject, trials, medians):
+    for name, median in zip(self.ratings, medians, strict=True):
+      given = [trial.ratings[name] for trial in trials]
+      if max(given) <= median:
+        what = (
+          f'is {median:g} in all {len(trials)} trials'
+          if min(given) == median
+          else f'is never above its median {median:g}'
+        )
+        raise InputError(
+          f"target.threshold: 'subject_median' parts nothing where {name} of "
+          f'subject {subject} {what}; leave the subject out or use a number'
+        )
+
+  def strata(self, trials):
+    """bool [trials, ratings]: above the threshold, or the median of all trials.
+
+    Raises InputError if a given threshold has all trials on one side.
+    """
+    given = np.array([[t.ratings[name] for name in self.ratings] for t in trials])
+    if isinstance(self.threshold, str):
+      return given > np.median(given, axis=0)
+    for name, column in zip(self.ratings, given.T, strict=True):
+      if len(set(column > self.threshold)) == 1:
+        raise InputError(
+          f'config.target.threshold: {self.threshold:g} has all {len(trials)} trials '
+          f'on one side, {name} is {column.min():g} to {column.max():g}; choose one '
+          'between'
+        )
+    return given > self.threshold
+
+  def check_fold(self, fold, train, fitted):
+    """Raises InputError if a rating has one class only among the training trials."""
+    labels = np.array([fitted.label(trial)[0] for trial in train])
+    for name, column in zip(self.ratings, labels.T, strict=True):
+      if len(set(column)) == 1:
+        raise InputError(
+          f'evaluation.folds: fold {fold} would train on one class only, {name} is '
+          f'{"high" if column[0] else "low"} in all {len(train)} trials; use other '
+          'folds, fewer validation subjects or another target.threshold'
+        )
+
+  # --- On the device
+
+  def smoothed(self, label: Float[Array, 'b k'], smoothing) -> Float[Array, 'b k']:
+    """Labels so much closer to one half."""
+    return label * (1 - smoothing) + smoothing / 2
+
+  def loss(
+    self,
+    outputs: Float[Array, 'b k'],
+    label: Float[Array, 'b k'],
+    weight: Float[Array, ' b'],
+  ) -> dict[str, Mean]:
+    """Cross-entropy of the logits, and the accuracy of each rating."""
+    loss = optax.sigmoid_binary_cross_entropy(outputs, label).mean(-1)
+    right = decide(self.predict(outputs)) == (label > 0.5)
+    return {'loss': Mean.of(loss, weight)} | {
+      f'accuracy_{name}': Mean.of(right[:, i].astype(jnp.float32), weight)
+      for i, name in enumerate(self.ratings)
+    }
+
+  def combine(self, outputs, present=None):
+    """The logit of the mean probability of high."""
+    if len(outputs) == 1:
+      return outputs[0]
+    counted = 1.0 if present is None else jnp.stack(present)[..., None].astype(float)
+    high, low = (
+      jax.nn.logsumexp(
+        jnp.stack([jax.nn.log_sigmoid(sign * x) for x in outputs]), axis=0, b=counted
+      )
+      for sign in (1, -1)
+    )
+    return high - low
+
+  def predict(self, outputs: Float[Array, 'b k']) -> Float[Array, 'b k']:
+    """The probability of high."""
+    return jax.nn.sigmoid(outputs)
+
+  # --- Evaluation
+
+  def fields(self, label, predicted, rating=None):
+    return {
+      'label': int(label),
+      'score': float(predicted),
+      'predicted_rating': None if rating is None else float(rating),
+    }
+
+  def fault(self, row):
+    if row.label not in (0, 1):
+      return f'label is {row.label}, expected 0 or 1'
+    if row.score is None or not 0 <= row.score <= 1:
+      return f'score is {row.score}, expected a probability from 0 to 1'
+    return ''
+
+  def baselines(self, fold, trials, features=None, groups=None, seed=0):
+    """Class prior, stimulus and subject mean; with features also classic models."""
+    said = binary_baselines.simple_baselines(fold, trials)
+    if features is not None and features.shape[1]:
+      said += binary_baselines.classic_baselines(fold, trials, features, groups, seed)
+    return said
+
+  def sums(self, name, rows, subjects, parts, number):
+    labels, scores = _labels(rows), _scores(rows)
+    folds = np.array([row.fold for row in rows])
+    bins = equal_bins(scores)
+    said = self._said(name, scores)
+    rated = bool(rows) and rows[0].predicted_rating is not None
+    found = []
+    for part in parts:
+      ratings = predicted = None
+      if rated:
+        ratings, predicted = (
+          np.array([getattr(row, field) for row in rows])[part]
+          for field in ('rating', 'predicted_rating')
+        )
+      one = binary_scores.sums(
+        labels[part],
+        scores[part],
+        subjects[part],
+        folds[part],
+        number,
+        predicted=said[part],
+        ratings=ratings,
+        predicted_ratings=predicted,
+        bins=bins[part],
+      )
+      if name == 'coin':
+        one = _exact(one, labels[part], scores[part], number)
+      found.append(one)
+    return found
+
+  def _said(self, name, scores):
+    """Decisions; of the coin the probability of saying high."""
+    return scores if name == 'coin' else decide(scores).astype(float)
+
+  def composition(self, rows):
+    return 'share of high', float(_labels(rows).mean())
+
+  def one_sided(self, rows):
+    return len({row.label for row in rows}) < 2
+
+  def calibration(self, name, rows):
+    if name == 'majority':
+      return None
+    labels, scores = _labels(rows), _scores(rows)
+    return calibrate(labels, scores, np.abs(labels - self._said(name, scores)))
+
+  def confusion(self, rows):
+    counts = binary_scores.confusion(_labels(rows), decide(_scores(rows)))
+    return counts.reshape(2, 2).astype(int)
+
+  def is_right(self, row):
+    return bool(decide(row.score)) == bool(row.label)
+
+  def meaning(self):
+    if isinstance(self.threshold, str):
+      return f'High is above the {self.threshold.replace("_", " ")} of the ratings.'
+    return f'High is a rating above {self.threshold:g}.'
+
+
+BASELINES = tuple(Binary.known_baselines)
+
+
+def _exact(sums, labels, probabilities, number):
+  """Sums of a coin whose scores of all subjects are their exact expectations."""
+  found = sums.scores(np.ones((1, number)))[0]
+  known = binary_scores.coin_scores(labels, probabilities)
+  exact = np.array([known.get(key, x) for key, x in zip(SCORES, found, strict=True)])
+  offset = np.where(np.isfinite(exact), exact - found, 0)
+  return dataclasses.replace(sums, offset=offset)
+
+
+def _labels(rows):
+  return np.array([row.label for row in rows])
+
+
+def _scores(rows):
+  return np.array([row.score for row in rows])
+
+
+def _subjects(trials):
+  return tuple(sorted({trial.subject for trial in trials}))
+
+
+def _ids(trials):
+  return tuple(trial.trial_id for trial in trials)

@@ -1,0 +1,187 @@
+"""What a model has to beat: predictors that know little of face and body.
+
+- class_prior: the share of high among the training trials.
+- stimulus_mean: what the clip alone predicts, by the ratings that those trained on
+  gave it.
+- subject_mean: the test subject's other trials. It takes labels of the test subject,
+  which no subject-independent model has: a reference, and no rival. Leaving one trial
+  out, it falls below chance where a subject's labels are balanced.
+- logistic, svm: handcrafted features of signals and action units, the strongest simple
+  rival (docs/evaluation.md).
+"""
+
+import warnings
+
+import numpy as np
+
+from mvp_jax.targets.base import Said
+
+CLASS_PRIOR = 'class_prior'
+STIMULUS_MEAN = 'stimulus_mean'
+SUBJECT_MEAN = 'subject_mean'
+CLASSIC = ('logistic', 'svm')
+
+_COSTS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C
+_INNER_FOLDS = 4
+
+
+def simple_baselines(fold, trials):
+  """Says what ratings alone predict of a fold's test trials: list of Said.
+
+  Args:
+    fold: data.splits.Fold.
+    trials: list of Trial, all of those in the folds.
+  """
+  train, test = (
+    [trial for trial in trials if trial.trial_id in frozenset(side)]
+    for side in (fold.train, fold.test)
+  )
+  prior, mean = _average(train, fold.target)
+  by_stimulus, by_subject, said = {}, {}, []
+  for trial in train:
+    by_stimulus.setdefault(trial.stimulus, []).append(trial)
+  for trial in trials:
+    by_subject.setdefault(trial.subject, []).append(trial)
+  for trial in test:
+    said.append(Said(CLASS_PRIOR, trial.trial_id, prior, mean))
+    if trial.stimulus is not None:
+      alike = by_stimulus.get(trial.stimulus, [])
+      said.append(
+        Said(STIMULUS_MEAN, trial.trial_id, *_average(alike, fold.target, prior, mean))
+      )
+    if fold.target.values is not None:  # else half of each subject's are high
+      others = [t for t in by_subject[trial.subject] if t is not trial]
+      said.append(
+        Said(SUBJECT_MEAN, trial.trial_id, *_average(others, fold.target, prior, mean))
+      )
+  return said
+
+
+def _average(trials, fitted, prior=None, mean=None):
+  """Shares of high, with the prior as one trial more, and mean ratings."""
+  if not trials:
+    return prior, mean
+  high = sum(fitted.label(trial)[0].astype(float) for trial in trials)
+  if prior is None:
+    share = high / len(trials)
+  else:
+    share = (high + prior) / (len(trials) + 1)
+  return share, np.mean(
+    [[t.ratings[name] for name in fitted.ratings] for t in trials], axis=0
+  )
+
+
+def classic_baselines(fold, trials, features, groups, seed=0):
+  """Trains logistic regression and an SVM on a fold: list of Said of its test trials.
+
+  Features are standardised, their gaps filled by medians; classes weigh the same; C is
+  chosen by balanced accuracy on other groups: all from training trials alone.
+  The SVM's score is a logistic function of its margin: it ranks and decides, but is no
+  calibrated probability.
+
+  Args:
+    fold: data.splits.Fold.
+    trials: list of Trial.
+    features: float [trials, features], NaN where not defined.
+    groups: int [trials], which belong together (subjects, or stimuli).
+    seed: of the inner folds.
+  """
+  sides = {name: side for side in ('train', 'test') for name in getattr(fold, side)}
+  side = np.array([sides.get(trial.trial_id, '') for trial in trials])
+  train, test = np.flatnonzero(side == 'train'), np.flatnonzero(side == 'test')
+  labels = np.array([fold.target.label(trials[i])[0] for i in train]).astype(int)
+  scores = classify(features[train], labels, groups[train], features[test], seed)
+  return [
+    Said(model, trials[i].trial_id, score)
+    for model, of_model in scores.items()
+    for i, score in zip(test, of_model, strict=True)
+  ]
+
+
+def classify(train, labels, groups, test, seed=0):
+  """Scores of classic models: {name: float [n, targets]}.
+
+  Args:
+    train: float [m, features], NaN where not defined.
+    labels: int [m, targets], 0 or 1.
+    groups: [m], which belong together when C is chosen.
+    test: float [n, features].
+    seed: of the inner folds.
+  """
+  # Imported on the first use: it takes seconds.
+  import sklearn.linear_model  # noqa: F401
+  import sklearn.svm  # noqa: F401
+  from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+  with threadpool_limits(1):  # for so few numbers threads wait more than they work
+    return _classify(train, labels, groups, test, seed)
+
+
+def _classify(train, labels, groups, test, seed):
+  scores = {}
+  inner = [
+    (*standardised(train[a], train[b]), a, b) for a, b in inner_folds(groups, seed)
+  ]
+  x, x_test = standardised(train, test)
+  for name in CLASSIC:
+    columns = []
+    for y in labels.T:
+      cost = _best_cost(name, inner, y)
+      columns.append(_sigmoid(_fitted(name, cost, x, y).decision_function(x_test)))
+    scores[name] = np.stack(columns, 1)
+  return scores
+
+
+def standardised(train, test):
+  """Both with gaps filled by the medians of `train`, over its mean and deviation."""
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', RuntimeWarning)  # a column without any
+    median = np.nan_to_num(np.nanmedian(train, axis=0))
+  filled = [np.where(np.isfinite(x), x, median) for x in (train, test)]
+  mean, std = filled[0].mean(0), filled[0].std(0)
+  return [
+    (x - mean) / np.where(std > 1e-12 * (1 + abs(mean)), std, np.inf) for x in filled
+  ]
+
+
+def inner_folds(groups, seed=0):
+  """Pairs (train, test) of index arrays; each group is on one side. None of one."""
+  names = np.random.default_rng(seed).permutation(np.unique(groups))
+  if len(names) < 2:
+    return []
+  parts = np.array_split(names, min(_INNER_FOLDS, len(names)))
+  return [
+    tuple(np.flatnonzero(np.isin(groups, part) == side) for side in (False, True))
+    for part in parts
+  ]
+
+
+def _best_cost(name, inner, y):
+  """The C with the best balanced accuracy over the inner folds; ties: the smallest."""
+  usable = [fold for fold in inner if len(set(y[fold[2]])) == 2]
+  if not usable:
+    return 1.0
+  results = []
+  for cost in _COSTS:
+    right = np.concatenate(
+      [
+        (_fitted(name, cost, x, y[a]).decision_function(x_test) > 0) == y[b]
+        for x, x_test, a, b in usable
+      ]
+    )
+    truth = np.concatenate([y[b] for *_, b in usable])
+    results.append(np.mean([right[truth == c].mean() for c in set(truth)]))
+  return _COSTS[int(np.argmax(results))]
+
+
+def _fitted(name, cost, x, y):
+  from sklearn.linear_model import LogisticRegression
+  from sklearn.svm import SVC
+
+  if name == 'svm':
+    return SVC(C=cost, class_weight='balanced').fit(x, y)
+  return LogisticRegression(C=cost, class_weight='balanced', max_iter=5000).fit(x, y)
+
+
+def _sigmoid(margin):
+  return 1 / (1 + np.exp(-np.clip(margin, -500, 500)))

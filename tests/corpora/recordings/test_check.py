@@ -1,0 +1,355 @@
+import csv
+import re
+
+import numpy as np
+import pytest
+
+from mvp_jax.corpora.recordings import trials as recordings
+from mvp_jax.corpora.recordings.check import check, main
+from mvp_jax.corpora.recordings.manifest import read_manifest
+from mvp_jax.errors import InputError
+from mvp_jax.raw.frames import FrameSpec
+
+_RATE, _SECONDS = 32, 8
+_COLUMNS = [
+  'subject',
+  'trial',
+  'stimulus',
+  'video',
+  'video_onset',
+  'signals',
+  'rate',
+  'eda',
+  'eda_unit',
+  'ppg',
+  'duration',
+  'valence',
+  'arousal',
+  'rating_min',
+  'rating_max',
+]
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('recordings')
+
+
+@pytest.fixture(scope='module')
+def rows(folder, draw_face, write_video):
+  """The rows of a manifest that is right: 5 trials, all in one video."""
+  write_video(folder / 'film.mp4', [draw_face(96, 128, 64, 48, 40)] * 70, 5)
+  write_video(folder / 'wall.mp4', [np.full((96, 128, 3), 90, np.uint8)] * 70, 5)
+  (folder / 'zero.mp4').touch()
+  (folder / 'cut.mp4').write_bytes((folder / 'film.mp4').read_bytes()[:2000])
+  (folder / 'empty.csv').touch()
+  rng = np.random.default_rng(0)
+  rows = []
+  for i in range(5):
+    signals = 4 + np.cumsum(0.05 * rng.standard_normal((_RATE * _SECONDS, 2)), 0)
+    write_csv(folder / f's{i}.csv', signals)
+    rows.append(
+      [
+        f'P{i // 2 + 1}',
+        i % 2 + 1,
+        f'c{i % 2}',
+        'film.mp4',
+        i,
+        f's{i}.csv',
+        _RATE,
+        'EDA',
+        'microsiemens',
+        'PPG',
+        _SECONDS,
+        3 + i,
+        8 - i,
+        1,
+        9,
+      ]
+    )
+  write_csv(folder / 'flat.csv', np.full_like(signals, 3))
+  write_csv(folder / 'short.csv', signals[: _RATE * 5])
+  return [list(map(str, row)) for row in rows]
+
+
+def write_csv(path, signals):
+  np.savetxt(path, signals, '%.5f', ',', header='EDA,PPG', comments='')
+
+
+def write_manifest(folder, rows, columns=_COLUMNS, delimiter=','):
+  path = folder / 'manifest.csv'
+  with path.open('w', newline='') as file:
+    csv.writer(file, delimiter=delimiter).writerows([columns, *rows])
+  return path
+
+
+def prepare(path, directory):
+  """All trials of a manifest: {row: (code, reason, arrays or None)}."""
+  manifest = read_manifest(path)
+  manifest.require()
+  outcomes = recordings.prepare_trials(
+    manifest,
+    recordings.channels_in_use(manifest, ()),
+    16.0,
+    True,
+    FrameSpec(5.0, 32, 'X'),
+    directory,
+    workers=1,
+  )
+  found = {}
+  for outcome in outcomes:
+    arrays = None
+    if outcome.code == 'ok':
+      arrays = recordings.load_signals(directory, outcome.trial)
+      frames = recordings.load_trial_frames(directory, outcome.trial, _SECONDS)
+      arrays |= {'jpegs': frames['jpegs'], 'ratings': outcome.trial.ratings}
+    found[outcome.trial.row] = outcome.code, outcome.reason, arrays
+  return found
+
+
+# (column, what is written there, where the problem lies: that column, or another).
+_BROKEN = [
+  ('subject', '', ''),
+  ('subject', 'p2 ', ''),
+  ('trial', 'first', ''),
+  ('trial', '-1', ''),
+  ('video', '', ''),
+  ('video', 'gone.mp4', ''),
+  ('video', 'zero.mp4', ''),
+  ('video', 'cut.mp4', ''),
+  ('video', 's0.csv', ''),
+  ('video_onset', 'late', ''),
+  ('video_onset', '-2', ''),
+  ('video_onset', '60', 'video'),
+  ('signals', '', 'eda'),
+  ('signals', 'gone.csv', 'eda'),
+  ('signals', 'empty.csv', 'eda'),
+  ('signals', 'flat.csv', 'eda'),
+  ('signals', 'short.csv', 'eda'),
+  ('signals', 'film.mp4', 'eda'),
+  ('rate', '', 'eda'),
+  ('rate', 'fast', ''),
+  ('rate', '512', 'eda'),
+  ('eda', '', ''),
+  ('eda', 'GSR', ''),
+  ('eda', '7', ''),
+  ('eda', 'PPG', 'ppg'),
+  ('eda_unit', 'furlong', 'eda'),
+  ('eda_unit', 'ohm', 'eda'),
+  ('ppg', '', ''),
+  ('ppg', 'BVP', ''),
+  ('duration', '0', ''),
+  ('duration', 'all', ''),
+  ('duration', '30', 'eda'),
+  ('valence', '', ''),
+  ('valence', 'good', ''),
+  ('arousal', '11', ''),
+  ('rating_min', '', ''),
+  ('rating_max', '0', ''),
+  ('rating_max', 'x', ''),
+]
+# What looks different and means the same.
+_HARMLESS = [
+  ('video', ' film.mp4 '),
+  ('video', './film.mp4'),
+  ('eda', 'eda'),
+  ('eda', '1'),
+  ('ppg', '2'),
+  ('rate', '32.0'),
+  ('rate', ''),
+  ('eda_unit', ''),
+  ('eda_unit', 'uS'),
+  ('stimulus', 'other'),
+  ('rating_max', '9.0'),
+  ('duration', '8,0'),
+]
+
+
+def also_named(column):
+  """Columns of the same row that may be told beside the one that was broken."""
+  return {
+    'signals': {'eda', 'ppg'},
+    'rate': {'eda', 'ppg'},
+    'duration': {'ppg', 'video'},
+    'rating_min': {'rating_max'},
+    'subject': {'trial'},
+  }.get(column, set())
+
+
+@pytest.fixture(scope='module')
+def whole(rows, folder, tmp_path_factory):
+  """What comes of the manifest that is right."""
+  work = tmp_path_factory.mktemp('work')
+  found = prepare(write_manifest(folder, rows), work)
+  assert {code for code, _, _ in found.values()} == {'ok'} and len(found) == 5
+  return work, found
+
+
+@pytest.mark.parametrize('seed', range(100))
+def test_a_broken_manifest_is_refused_by_row_and_column(seed, rows, folder, whole):
+  work, right = whole
+  rng = np.random.default_rng(seed)
+  rows = [list(row) for row in rows]
+  broken = {}
+  for i in rng.permutation(5)[: rng.integers(0, 4)]:
+    column, value, where = _BROKEN[rng.integers(len(_BROKEN))]
+    if column == 'subject' and value and i < 4:
+      continue  # P2 itself
+    rows[i][_COLUMNS.index(column)] = value
+    broken[int(i) + 2] = column, where or column
+  for i in set(range(5)) - {row - 2 for row in broken}:
+    column, value = _HARMLESS[rng.integers(len(_HARMLESS))]
+    if (column, value) != ('rate', ''):
+      rows[i][_COLUMNS.index(column)] = value
+  columns = list(_COLUMNS)
+  if seed % 3 == 0:  # the order of columns does not count
+    order = rng.permutation(len(columns))
+    columns = [columns[k] for k in order]
+    rows = [[row[k] for k in order] for row in rows]
+  path = write_manifest(folder, rows, columns, ',;\t'[seed % 3])
+
+  report = check(path)
+  told = {}
+  for problem in report.problems:
+    told.setdefault(problem.row, set()).add(problem.column)
+  assert set(told) == set(broken), report.problems
+  for row, (column, where) in broken.items():
+    assert where in told[row] and told[row] <= {where} | also_named(column)
+  assert report.usable == 5 - len(broken)
+  if any(p.code == 'manifest' for p in report.problems):
+    first = next(p for p in report.problems if p.code == 'manifest')
+    with pytest.raises(InputError, match=f'row {first.row}, column {first.column}: '):
+      prepare(path, work)
+    return
+  found = prepare(path, work)
+  for row, (code, reason, arrays) in found.items():
+    if row in broken:
+      assert code != 'ok'
+      assert re.match(f'row {row}, column {broken[row][1]}: ', reason), reason
+    else:
+      assert code == 'ok'
+      for name, expected in right[row][2].items():
+        np.testing.assert_equal(arrays[name], expected)
+
+
+_NASTY = [
+  '',
+  ' ',
+  '-1',
+  '0',
+  '1e9',
+  'inf',
+  '-inf',
+  'NaN',
+  '1.2.3',
+  '1,2,3',
+  '0x10',
+  '٣',
+  'ä',
+  '../..',
+  '/',
+  '.',
+  '~',
+  'film.mp4',
+  's1.csv',
+  '"',
+  "'",
+  '=SUM(A1)',
+  '#REF!',
+  'TRUE',
+  'x' * 300,
+  '9' * 400,
+  '\u202e',
+  'P1',
+  'a\nb',
+  '%s',
+  '{0}',
+  'CON',
+  'eda',
+  ',',
+  ';',
+]
+
+
+@pytest.mark.parametrize('seed', range(60))
+def test_whatever_a_cell_holds(seed, rows, folder, whole):
+  rng = np.random.default_rng(1000 + seed)
+  rows = [list(row) for row in rows]
+  where = rng.integers(5), rng.integers(len(_COLUMNS))
+  rows[where[0]][where[1]] = _NASTY[rng.integers(len(_NASTY))]
+  path = write_manifest(folder, rows)
+  report = check(path)
+  for problem in report.problems:
+    assert 2 <= problem.row <= 6 and problem.column in _COLUMNS
+    assert '\n' not in str(problem)
+  try:
+    found = prepare(path, whole[0])
+  except InputError as error:
+    assert re.search(r'row \d, column \w+: ', str(error)) and '\n' not in str(error)
+    return
+  lost = {row for row, (code, _, _) in found.items() if code != 'ok'}
+  assert lost == {p.row for p in report.problems} and len(found) == 5
+  for row in lost:
+    assert found[row][1].startswith(f'row {row}, column ')
+
+
+def test_what_only_decoding_shows_is_named_in_preparation(rows, folder, whole):
+  rows = [list(row) for row in rows]
+  rows[3][_COLUMNS.index('video')] = 'wall.mp4'
+  path = write_manifest(folder, rows)
+  assert not check(path).problems
+  found = prepare(path, whole[0])
+  code, reason, _ = found.pop(5)
+  assert code == 'no_face' and reason.startswith('row 5, column video: ')
+  assert {code for code, _, _ in found.values()} == {'ok'}
+
+
+def test_a_channel_that_others_save_is_a_note(rows, folder, capsys):
+  rng = np.random.default_rng(0)
+  one = 4 + np.cumsum(0.05 * rng.standard_normal(_RATE * _SECONDS))
+  write_csv(folder / 'half.csv', np.stack([one, np.full_like(one, 3)], 1))
+  rows = [list(row) for row in rows]
+  rows[2][_COLUMNS.index('signals')] = 'half.csv'
+  path = write_manifest(folder, rows)
+  assert main([str(path), '--no-video']) == 0
+  told = capsys.readouterr().out
+  assert re.search(
+    r'^note: row 4, column ppg: .*half.csv: PPG: flat \(always 3\); '
+    r'it is masked in this trial$',
+    told,
+    re.MULTILINE,
+  )
+  assert '5 of them without a problem' in told
+  assert main([str(path), '--no-video', '--channels=ppg']) == 1
+  assert 'row 4, column ppg: ppg: ' in capsys.readouterr().out
+
+
+def test_the_command(rows, folder, capsys):
+  path = write_manifest(folder, rows)
+  assert main([str(path)]) == 0
+  told = capsys.readouterr().out
+  assert '5 rows, 5 of them without a problem; 0 problems' in told
+  assert '3 subjects with 1 to 2 trials; 2 stimuli' in told
+  assert 'trials last 8.0 to 8.0 s' in told
+  for line in ('eda: 32 Hz (5)', 'ppg: 32 Hz (5)', 'video: 5 Hz (5)'):
+    assert line in told
+
+  good, rows = rows, [list(row) for row in rows]
+  rows[1][_COLUMNS.index('signals')] = 'gone.csv'
+  rows[4][_COLUMNS.index('valence')] = '99'
+  write_manifest(folder, rows)
+  assert main([str(folder)]) == 1  # its folder will do
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith('row 3, column eda: ') and 'gone.csv' in lines[0]
+  assert lines[2].startswith('row 6, column valence: 99 is outside of 1 to 9')
+  assert '5 rows, 3 of them without a problem; 3 problems' in lines[3]
+
+  assert main([str(path), '--channels=ppg', '--no-video']) == 1
+  assert 'eda' not in capsys.readouterr().out
+  assert main([str(path), '--channels=gsr']) == 1
+  assert main([str(folder / 'none.csv')]) == 1
+  assert 'no such file' in capsys.readouterr().err
+
+  write_manifest(folder, good)
+  assert main([str(path), '--action-units']) == 1
+  assert 'row 2, column openface: blank, while action' in capsys.readouterr().out

@@ -1,0 +1,140 @@
+"""Ablations: variants as on the command line, run once each, compared in tables."""
+
+import csv
+import dataclasses
+import json
+
+import pytest
+
+from configs import amigos_ablation, deap_ablation
+from mvp_jax.config import Config, DataConfig, EvaluationConfig, parse, resolve
+from mvp_jax.data.examples import InputConfig
+from mvp_jax.errors import InputError
+from mvp_jax.jobs import ablate, train
+from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.optimiser import OptimiserConfig
+from tests import running
+
+
+def _config(questions, **fields):
+  return Config(
+    job='ablate',
+    ablation=tuple(
+      (question, tuple(words.items())) for question, words in questions.items()
+    ),
+    **fields,
+  )
+
+
+@pytest.mark.parametrize('module', [deap_ablation, amigos_ablation])
+def test_questions_of_the_config_files(module):
+  config = parse(resolve(module.get_config()))
+  variants, runs = ablate.plan(config)
+  assert list(variants) == [
+    'modality',
+    'backbone',
+    'fusion',
+    'length',
+    'crop',
+    'pretraining',
+  ]
+  base = variants['modality'][0].run
+  # What is equal is run once, with all models that are shown of it.
+  assert {v.run for v in variants['modality']} == {base}
+  assert variants['length'][0].run == variants['fusion'][0].run == base
+  assert len(runs) == len({run.name for run in runs}) == 14
+  of = {run.name: run.config for run in runs}
+  assert of[base].evaluation.models == ('fusion', 'physio', 'video')
+  joint = of[variants['fusion'][3].run]
+  assert joint.model.fusion == 'joint' and joint.evaluation.models == ('fusion',)
+  assert of[variants['backbone'][1].run].evaluation.models == ('fusion', 'video')
+  for run in runs:  # else nothing differs from the main job
+    same = dataclasses.replace(run.config, evaluation=of[base].evaluation)
+    assert (same == of[base]) == (run.name == base)
+
+
+@pytest.mark.parametrize(
+  ('text', 'problem'),
+  [
+    ('model.fusoin=sum', "there is no setting 'model.fusoin'"),
+    ('model=sum', "there is no setting 'model'"),
+    ('seed=one', "seed: 'one' is a str, expected int"),
+    ('encoder.finetune=yes', "encoder.finetune: 'yes' is a str, expected bool"),
+    ('audio', "'audio' is neither a setting"),
+    ('model.fusion=mean', "fusion 'mean' is none of"),
+  ],
+)
+def test_a_variant_that_cannot_be(text, problem):
+  with pytest.raises(InputError, match=problem) as error:
+    ablate.plan(_config({'fusion': {'base': '', 'other': text}}))
+  assert '\n' not in str(error.value)
+
+
+def test_no_variants_and_names_of_baselines_are_refused():
+  with pytest.raises(InputError, match='name at least one question'):
+    ablate.plan(_config({}))
+  with pytest.raises(InputError, match='and variants of each'):
+    ablate.plan(_config({'fusion': {}}))
+  with pytest.raises(InputError, match='the name of a baseline'):
+    ablate.plan(_config({'classic': {'svm': ''}}))
+
+
+def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
+  config = _config(
+    {
+      'length': {'whole': 'physio', 'end': 'physio input.last_seconds=20'},
+      'rate': {'slow': 'physio', 'fast': 'physio train.optimiser.learning_rate=0.1'},
+    },
+    data=DataConfig(data_dir=str(tmp_path / 'data'), workers=1),
+    twin=TwinSpec(
+      subjects=4, trials=4, frame_rate=1.0, width=64, height=64, pixel_aspect=(1, 1)
+    ),
+    input=InputConfig(),
+    model=running.SIZES,
+    modalities=running.MODALITIES,
+    train=TrainConfig(
+      batch_size=8, validate_every=0, optimiser=OptimiserConfig(steps=3, warmup_steps=1)
+    ),
+    evaluation=EvaluationConfig(folds=2, validation_subjects=0, batch_size=8),
+  )
+  folder = tmp_path / 'ablation'
+
+  stopped, run = [], train.run
+
+  def stop_at_the_second(config, workdir):
+    if len(stopped) == 1:
+      raise KeyboardInterrupt
+    stopped.append(workdir.name)
+    run(config, workdir)
+
+  monkeypatch.setattr(train, 'run', stop_at_the_second)
+  with running.few_devices(), pytest.raises(KeyboardInterrupt):
+    ablate.run(config, folder)
+  assert stopped == ['base'] and not (folder / 'report.html').exists()
+  again = []
+  monkeypatch.setattr(
+    train,
+    'run',
+    lambda config, workdir: (again.append(workdir.name), run(config, workdir)),
+  )
+  with running.few_devices():
+    ablate.run(config, folder)
+  assert again == ['input.last_seconds=20', 'train.optimiser.learning_rate=0.1']
+  assert 'ablation 1/3: base: done' in capsys.readouterr().out
+
+  report = (folder / 'report.html').read_text()
+  assert 'SYNTHETIC' in report and 'report: ' not in report
+  with (folder / 'tables' / 'length.csv').open(newline='') as file:
+    rows = {row['']: row for row in csv.DictReader(file)}
+  assert list(rows)[:2] == ['whole', 'end'] and 'majority class' in rows
+  for row in rows.values():
+    assert 0 <= float(row['valence']) <= 1
+  # Differences are to the first, with their sign.
+  assert rows['whole']['valence: difference'] == ''
+  assert float(rows['end']['valence: difference']) == pytest.approx(
+    float(rows['end']['valence']) - float(rows['whole']['valence'])
+  )
+  assert (folder / 'tables' / 'rate.tex').read_text().count('\\\\') >= 4
+  facts = json.loads((folder / 'runs' / 'base' / 'config.json').read_text())
+  assert facts['evaluation']['models'] == ['physio'] and facts['job'] == 'fusion'
