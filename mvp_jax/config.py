@@ -10,6 +10,7 @@ import itertools
 import types
 import typing
 
+from mvp_jax.corpora import CORPORA
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.emotion import EmotionInput
 from mvp_jax.data.masks import MaskConfig
@@ -18,7 +19,6 @@ from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import FusionSizes
 from mvp_jax.models.videomae import preset
 from mvp_jax.synthetic.spec import TwinSpec
-from mvp_jax.synthetic.twins import TWINS
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.sharding import MeshConfig
 
@@ -206,7 +206,7 @@ def parse(tree, cls=Config, where='config'):
       )
   types_ = typing.get_type_hints(cls)
   if 'twin' in types_:
-    types_['twin'] = TWINS.get(tree.get('dataset'), TWINS['deap']).spec
+    types_['twin'] = CORPORA.get(tree.get('dataset'), CORPORA['deap']).twin.Spec
   values = {
     key: _value(value, types_[key], f'{where}.{key}') for key, value in tree.items()
   }

@@ -14,11 +14,10 @@ import jax.numpy as jnp
 
 from mvp_jax import stages
 from mvp_jax.config import DataConfig
-from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.data.batches import training_batches
 from mvp_jax.data.clips import ClipLayout, RandomClips, mix
 from mvp_jax.data.masks import MaskConfig, mask_sizes
-from mvp_jax.data.trials import Corpus
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account
@@ -272,19 +271,15 @@ def _corpora(config, facts):
   found = []
   for source in config.sources:
     name, _, folder = source.partition(':')
-    fields = {'frame_rate': data.frame_rate, 'frame_size': data.frame_size}
-    if name != 'videos':
-      fields |= {'video': True, 'crop': data.crop}
-    if name == 'deap':
-      fields |= {'channels': data.channels, 'clean': data.clean}
-    if name == 'recordings':  # their signals may be anything, and are not needed here
-      fields |= {'channels': NO_CHANNELS}
-    if name == 'amigos':  # has other channels, which its builder knows
-      fields |= {
-        'experiment': data.experiment,
-        'exclude': data.exclude,
-        'clean': data.clean,
-      }
+    fields = {
+      'streams': ('video',),
+      'frame_rate': data.frame_rate,
+      'frame_size': data.frame_size,
+      'crop': data.crop,
+      'clean': data.clean,
+    }
+    if name == 'amigos':
+      fields |= {'experiment': data.experiment, 'exclude': data.exclude}
     with stages.timed('prepare', facts):
       directory = hosts.on_main(
         lambda n=name, f=folder, o=fields: str(
@@ -300,7 +295,7 @@ def _corpora(config, facts):
         )
       )
     hosts.check_shared(Path(directory))
-    found.append(Corpus(Path(directory)))
+    found.append(PreparedCorpus(Path(directory)))
   return found
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from mvp_jax.corpora import find
 from mvp_jax.data.masks import mask_sizes
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
-from mvp_jax.data.trials import Corpus
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
 from mvp_jax.evaluation.baselines import (
@@ -29,7 +30,6 @@ from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import write_json
 from mvp_jax.prepare import load_builder, prepare
 from mvp_jax.prepare.account import read_account
-from mvp_jax.synthetic.twins import TWINS
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
 from mvp_jax.training.sharding import check_batch
@@ -82,7 +82,7 @@ def check(config, mesh, video=True, action_units=False):
     load_builder(config.dataset).configure(
       **_preparation(config, config.dataset, video, action_units)
     )
-    if not config.data.manual_dir and config.dataset not in TWINS:
+    if not config.data.manual_dir and find(config.dataset).twin is None:
       raise InputError(
         f'manual_dir: {config.dataset} has no synthetic twin; give the '
         'folder that holds it'
@@ -393,13 +393,16 @@ def _preparation(config, name, video, action_units=False):
     'workers': data.workers or None,
     'beam': data.beam,
     'allow_dropped': data.allow_dropped,
-    'video': video,
+    'streams': (
+      'signals',
+      *(['video'] if video else []),
+      *(['action_units'] if action_units else []),
+    ),
     'frame_rate': data.frame_rate,
     'frame_size': data.frame_size,
     'crop': data.crop,
     'channels': data.channels,
     'clean': data.clean,
-    'action_units': action_units,
   }
   if name != 'recordings':  # whose manifest names the CSVs
     fields['openface_dir'] = data.openface_dir
@@ -417,13 +420,15 @@ def prepared_corpus(config, name, facts, video=True, action_units=False):
   data = config.data
   manual_dir = Path(data.manual_dir) if data.manual_dir else None
   if manual_dir is None:
-    twin = TWINS[name]
+    corpus = find(name)
     key = encoders.fingerprint(config.twin)
     manual_dir = Path(data.data_dir) / 'twins' / f'{name}-{key}'
     if hosts.is_main():
-      print(_SYNTHETIC_NOTE.format(twin.corpus), flush=True)
+      print(_SYNTHETIC_NOTE.format(corpus.title), flush=True)
     with timed('twin', facts):
-      hosts.on_main(lambda: twin.write(manual_dir, config.twin, data.workers or None))
+      hosts.on_main(
+        lambda: corpus.twin.write(manual_dir, config.twin, data.workers or None)
+      )
   with timed('prepare', facts):
     directory = Path(
       hosts.on_main(
@@ -438,7 +443,7 @@ def prepared_corpus(config, name, facts, video=True, action_units=False):
       )
     )
   hosts.check_shared(directory)
-  found = Corpus(directory)
+  found = PreparedCorpus(directory)
   outcomes = read_account(directory / 'account.csv')
   facts.update(
     synthetic=found.metadata['synthetic'],

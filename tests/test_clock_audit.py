@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mvp_jax import clock_audit
-from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.raw import clock
 from mvp_jax.synthetic import signals
 from mvp_jax.synthetic.spec import TwinSpec
+from tests.data.tiny_trials import make_trial
 
 SPEC = TwinSpec(subjects=4, frame_rate=25.0)
 _BLOOD = np.array([0.33, 0.77, 0.53]) / 0.77
@@ -28,7 +28,7 @@ def _trial(subject, late, valid=None):
   body = signals.simulate_body(SPEC, subject, 1)
   values = np.stack([body.eda, body.ppg], axis=1)[384:].astype(np.float32)
   valid = np.ones(SPEC.num_frames, bool) if valid is None else valid
-  return Trial(
+  return make_trial(
     f's{subject:02d}_trial01',
     subject,
     1,
@@ -38,7 +38,7 @@ def _trial(subject, late, valid=None):
     np.ones_like(values, bool),
     SPEC.frame_times.astype(np.float32),
     valid,
-    0,
+    frame_rate=SPEC.frame_rate,
   ), frames
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mvp_jax.data.emotion import EmotionInput, EmotionTrials, unit_tokens
-from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.raw.openface import ActionUnits
+from tests.data.tiny_trials import make_trial
 
 _OPTIONS = EmotionInput(max_seconds=6.0, au_rate=4.0)
 
@@ -27,7 +27,7 @@ def _units(times, valid=None, seed=0):
 
 
 def _trial(number, units):
-  return Trial(
+  return make_trial(
     trial_id=f's01_trial{number:02d}',
     subject=number,
     trial=number,

@@ -16,8 +16,8 @@ from mvp_jax.data.emotion import (
   standardise,
   token_squares,
 )
-from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
+from tests.data.tiny_trials import make_trial
 
 _RATE, _FRAME_RATE = 8.0, 5.0
 _LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
@@ -28,7 +28,7 @@ def _trial(number, seconds, frames=None, face=None, ratings=None):
   rng = np.random.default_rng(number)
   samples = round(seconds * _RATE)
   frames = round(seconds * _FRAME_RATE) if frames is None else frames
-  return Trial(
+  return make_trial(
     trial_id=f's01_trial{number:02d}',
     subject=number,
     trial=number,
@@ -38,7 +38,8 @@ def _trial(number, seconds, frames=None, face=None, ratings=None):
     signals_valid=rng.random((samples, 2)) < 0.8,
     frame_times=(np.arange(frames) / _FRAME_RATE).astype(np.float32),
     frame_valid=np.ones(frames, bool) if face is None else face,
-    first_chunk=0,
+    rate=_RATE,
+    frame_rate=_FRAME_RATE,
   )
 
 
@@ -133,7 +134,10 @@ def test_signals_are_standardised_and_padded_to_the_longest(trials):
 def test_subjects_are_standardised_over_their_own_trials_alone():
   def trial(number, subject, level):
     made = _trial(number, 5)
-    return dataclasses.replace(made, subject=subject, signals=made.signals + level)
+    signals = made.streams['signals']
+    louder = dataclasses.replace(signals, values=signals.values + level)
+    streams = made.streams | {'signals': louder}
+    return dataclasses.replace(made, subject=subject, streams=streams)
 
   options = dataclasses.replace(_OPTIONS, standardise='subject')
   trials = [trial(1, 1, 0), trial(2, 1, 8), trial(3, 2, 100)]

@@ -9,8 +9,8 @@ from mvp_jax.data.augment import AugmentConfig
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
-from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
+from tests.data.tiny_trials import make_trial
 
 _OPTIONS = ClipInput(
   clips=ClipLayout(frames=4, stride=2),
@@ -22,7 +22,7 @@ _OPTIONS = ClipInput(
 
 
 def _trial(number, frames=50, **ratings):
-  return Trial(
+  return make_trial(
     trial_id=f's01_trial{number:02d}',
     subject=number,
     trial=number,

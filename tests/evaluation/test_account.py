@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
-from mvp_jax.data.trials import Trial
 from mvp_jax.evaluation import account, sketches
 from mvp_jax.prepare import prepare
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.synthetic.spec import TwinSpec
+from tests.data.tiny_trials import make_trial
 
 RATE, SECONDS = 16.0, 40
 COLOURS = {1: (200, 40, 40), 2: (40, 200, 40), 3: (40, 40, 200)}
@@ -67,7 +67,7 @@ def trial(subject, number, masked=False):
   ).astype(np.float32)
   valid = np.ones((length, 2), bool)
   valid[:, 1] = not masked
-  return Trial(
+  return make_trial(
     f's{subject:02d}_trial{number:02d}',
     subject,
     number,

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import case_figures, cases, run_sections
 from mvp_jax.evaluation.predictions import Prediction
+from tests.data.tiny_trials import make_trial
 from tests.evaluation.conftest import generate_case, write_cases
 
 _FACES = ('faces', 'face_times')
@@ -92,7 +92,7 @@ class _Corpus:
 
 def _trial(number, frames):
   shape = 640, 2
-  return Trial(
+  return make_trial(
     trial_id=f'own {number}',
     subject=3,
     trial=number,

@@ -76,7 +76,7 @@ def test_killed_in_the_middle_continues_and_ends_the_same(twin, tmp_path):
     # Protocol buffers write their maps in any order, so examples are compared.
     if 'array_record' not in name:
       assert content == expected[name]
-  for split in ('trials', 'frames'):
+  for split in ('trials', 'video'):
     pair = [
       tfds.builder_from_directory(path).as_data_source(split)
       for path in (directory, whole)
