@@ -63,7 +63,7 @@ def audit(corpus, workers=1):
       clocks[i] = found
       progress.update()
   return [
-    (trial, corpus.metadata['channels'][channel], found)
+    (trial, _channels(corpus)[channel], found)
     for trial, found in zip(corpus.trials, clocks, strict=True)
   ]
 
@@ -148,17 +148,22 @@ def _words(found):
   return f'{word} (offset {found.offset:+.2f} s, confidence {found.confidence:.2f})'
 
 
+def _channels(corpus):
+  return corpus.metadata['streams'].get('signals', {}).get('channels') or []
+
+
 def _channel(corpus):
-  names = corpus.metadata.get('channels') or []
+  names = _channels(corpus)
   fit = [
     i
     for wanted in clock.CHANNELS
     for i, name in enumerate(names)
     if kind(name) == wanted
   ]
-  if not corpus.has_video or not fit:
+  has_video = 'video' in corpus.metadata['streams']
+  if not has_video or not fit:
     raise InputError(
-      f'{corpus.directory}: it has {"" if corpus.has_video else "no "}'
+      f'{corpus.directory}: it has {"" if has_video else "no "}'
       f'video and the channels {", ".join(names) or "-"}; comparing '
       'clocks takes video and an ecg or ppg: prepare it anew with them'
     )
@@ -171,18 +176,19 @@ _corpus = functools.cache(PreparedCorpus)  # opened once in each process
 def _compare(directory, index, channel):
   corpus = _corpus(directory)
   trial = corpus.trials[index]
-  colours = np.full((len(trial.frame_times), 3), np.nan)
-  numbers = np.flatnonzero(trial.frame_valid)
+  video, signals = trial.streams['video'], trial.streams['signals']
+  colours = np.full((len(video.times), 3), np.nan)
+  numbers = np.flatnonzero(video.valid)
   for start in range(0, len(numbers), _FRAMES):
     some = numbers[start : start + _FRAMES]
     colours[some] = [skin_colour(image) for image in corpus.frames(trial, some)]
-  values = np.where(trial.signals_valid, trial.signals, np.nan)[:, channel]
+  values = np.where(signals.valid, signals.values, np.nan)[:, channel]
   return clock.compare(
     colours,
-    trial.frame_times,
+    video.times,
     values,
-    corpus.metadata['signal_rate'],
-    corpus.metadata['channels'][channel],
+    signals.rate,
+    signals.channels[channel],
   )
 
 

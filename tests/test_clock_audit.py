@@ -48,9 +48,8 @@ def audited():
   frames = {trial.trial_id: images for trial, images in pairs}
   corpus = types.SimpleNamespace(
     directory='d',
-    has_video=True,
     trials=[trial for trial, _ in pairs],
-    metadata={'channels': ['eda', 'ppg'], 'signal_rate': 128.0},
+    metadata={'streams': {'signals': {'channels': ['eda', 'ppg']}, 'video': {}}},
     frames=lambda trial, numbers: frames[trial.trial_id][numbers],
   )
   with pytest.MonkeyPatch.context() as patch:
@@ -126,7 +125,12 @@ def test_verdicts(offset, confidence, word):
 @pytest.mark.parametrize(('has_video', 'channels'), [(False, ['ppg']), (True, ['eda'])])
 def test_a_corpus_without_what_it_takes(has_video, channels):
   corpus = types.SimpleNamespace(
-    directory='d', has_video=has_video, trials=[], metadata={'channels': channels}
+    directory='d',
+    trials=[],
+    metadata={
+      'streams': {'signals': {'channels': channels}}
+      | ({'video': {}} if has_video else {})
+    },
   )
   with pytest.raises(InputError, match='takes video and an ecg or ppg'):
     clock_audit.audit(corpus)
