@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.data.trials import Trial
 from mvp_jax.synthetic import ratings
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE, TwinSpec
+from tests.data.tiny_trials import make_trial
 
 
 @dataclasses.dataclass
@@ -55,7 +55,7 @@ def twin(subjects=4, trials=4, variant='planted', seed=0, seconds=60.0):
       signals = np.stack([body.eda, body.ppg], 1)[first:].astype(np.float32)
       signals = signals[: round(seconds * SIGNAL_RATE)]
       found.append(
-        Trial(
+        make_trial(
           trial_id=f's{subject:02d}_trial{number:02d}',
           subject=subject,
           trial=number,

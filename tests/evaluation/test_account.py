@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
-from mvp_jax.data.trials import Trial
 from mvp_jax.evaluation import account, sketches
 from mvp_jax.prepare import prepare
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.synthetic.spec import TwinSpec
+from tests.data.tiny_trials import make_trial
 
 RATE, SECONDS = 16.0, 40
 COLOURS = {1: (200, 40, 40), 2: (40, 200, 40), 3: (40, 40, 200)}
@@ -67,7 +67,7 @@ def trial(subject, number, masked=False):
   ).astype(np.float32)
   valid = np.ones((length, 2), bool)
   valid[:, 1] = not masked
-  return Trial(
+  return make_trial(
     f's{subject:02d}_trial{number:02d}',
     subject,
     number,
@@ -152,7 +152,7 @@ def page_of(corpus):
 def test_numbers(corpus):
   page = page_of(corpus)
   assert (
-    '8 trials of 3 subjects went in, 6 came out, 2 were lost; 2 of those that '
+    '8 trials of 3 subjects went in, 6 came out, 2 were dropped; 2 of those that '
     'came out have a flag.'
   ) in page.text
   assert 'SYNTHETIC' in page.text
@@ -305,14 +305,14 @@ def test_the_command(tmp_path, capsys):
   for video in folder.rglob('*.avi'):
     video.unlink()
   directory = prepare(
-    'recordings', folder, data, video=False, action_units=True, workers=1
+    'recordings', folder, data, streams=('signals', 'action_units'), workers=1
   )
   out = tmp_path / 'page' / 'own.html'
   assert account.main([str(directory), f'--out={out}']) == 0
   assert capsys.readouterr().out.strip() == str(out)
   page = Page(out.read_text())
   assert page.titles == ['P01_trial01', 'P02_trial01'] and not page.images
-  assert 'Nothing was lost.' in page.text and 'Subject P02' in page.text
+  assert 'Nothing was dropped.' in page.text and 'Subject P02' in page.text
   units = [read_openface(path).valid for path in folder.glob('openface/*/*.csv')]
   share = np.concatenate(units).mean()
   assert [

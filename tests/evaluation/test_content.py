@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from mvp_jax.data.trials import Frames
 from mvp_jax.evaluation.content import (
   AGREEMENT,
   copies,
@@ -122,9 +123,14 @@ def test_copies_among_faces(tmp_path):
     dataclasses.replace(
       t,
       trial_id=name,
-      signals=np.zeros((0, 2), np.float32),
-      signals_valid=np.zeros((0, 2), bool),
-      frame_times=np.arange(len(stored[name]), dtype=np.float32) / 5,
+      streams={
+        'video': Frames(
+          np.arange(len(stored[name]), dtype=np.float32) / 5,
+          np.ones(len(stored[name]), bool),
+          0,
+          5.0,
+        )
+      },
     )
     for name, t in zip(stored, twin(7, 1), strict=True)
   ]

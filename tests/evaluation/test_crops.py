@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import ablation, crops
 from mvp_jax.evaluation.predictions import write_predictions
+from tests.data.tiny_trials import make_trial
 
 
 class _Corpus:
@@ -19,7 +19,7 @@ class _Corpus:
     self.has_video = frames > 0
     nothing = np.zeros((0, 0))
     self.trials = [
-      Trial(
+      make_trial(
         trial_id=f's{subject:02d}_trial{number:02d}',
         subject=subject,
         trial=number,
