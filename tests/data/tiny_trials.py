@@ -2,24 +2,28 @@
 
 import numpy as np
 
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trials import Frames, Series, Trial
 
 
 def trial(subject, stimulus, number=None, signals=None, **ratings):
   number = stimulus if number is None else number
-  signals = np.zeros((0, 0), np.float32) if signals is None else signals
   return Trial(
     trial_id=f's{subject:02d}_trial{number:02d}',
     subject=subject,
     trial=number,
     stimulus=stimulus,
     ratings={'valence': 6.0, 'arousal': 4.0} | ratings,
-    signals=signals,
-    signals_valid=np.ones(signals.shape, bool),
-    frame_times=np.zeros(0, np.float32),
-    frame_valid=np.zeros(0, bool),
-    first_chunk=0,
+    streams={} if signals is None else {'signals': series(signals)},
   )
+
+
+def series(values, rate=128.0, channels=('eda', 'ppg')):
+  return Series(values, np.ones(values.shape, bool), tuple(channels), rate)
+
+
+def frames(count, rate):
+  times = np.arange(count, dtype=np.float32) / rate
+  return Frames(times, np.ones(count, bool), 0, rate)
 
 
 def random_trials(subjects=8, stimuli=6, seed=0, spread=0.0):
