@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_fusion import get_config
 from mvp_jax.config import parse
-from mvp_jax.models.fusion import FusionConfig
+from mvp_jax.models.emotion import FusionConfig
 from mvp_jax.models.videomae import preset
 from mvp_jax.training import sharding
 from mvp_jax.training.state import init_state, train_step

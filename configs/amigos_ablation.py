@@ -9,9 +9,9 @@ from configs import amigos_fusion
 from configs.deap_ablation import QUESTIONS
 
 
-def get_config(twin='planted'):
+def get_config(words=''):
   """amigos_fusion's config and the questions."""
-  config = amigos_fusion.get_config(twin)
-  config.job = 'ablation'
+  config = amigos_fusion.get_config(words)
+  config.job = 'ablate'
   config.ablation = QUESTIONS
   return config

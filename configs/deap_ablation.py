@@ -10,6 +10,7 @@ alone is the model that is shown. Change a line to ask another question.
 
 from configs import deap_fusion
 
+_UNITS = 'models.fusion=physio+action_units models.video=action_units'
 QUESTIONS = (
   (
     'modality',
@@ -19,17 +20,17 @@ QUESTIONS = (
     'backbone',
     (
       ('VideoMAE', 'video'),
-      ('action units', 'video video_backbone=au'),
+      ('action units', f'video {_UNITS}'),
       ('physio', 'physio'),
       ('VideoMAE + physio', 'fusion'),
-      ('action units + physio', 'fusion video_backbone=au'),
+      ('action units + physio', f'fusion {_UNITS}'),
     ),
   ),
   (
     'fusion',
     (
       ('cross-attention, physio asks', 'model.fusion=cross'),
-      ('cross-attention, video asks', 'model.fusion=cross_video'),
+      ('cross-attention, video asks', 'model.fusion=cross_swapped'),
       ('vanilla cross-attention', 'model.fusion=vanilla'),
       ('joint cross-attention', 'model.fusion=joint'),
       ('early concatenation', 'model.fusion=concat_early'),
@@ -55,10 +56,10 @@ QUESTIONS = (
 )
 
 
-def get_config(twin='planted'):
+def get_config(words=''):
   """deap_fusion's config, the questions, and a smaller embedded default."""
-  config = deap_fusion.get_config(twin)
-  config.job = 'ablation'
+  config = deap_fusion.get_config(words)
+  config.job = 'ablate'
   config.embedded.twin.subjects = 16
   config.embedded.evaluation.folds = 3
   config.ablation = QUESTIONS

@@ -6,206 +6,51 @@ DIR holds manifest.csv, one row per trial; docs/recordings.md says how to write 
 
   python -m mvp_jax.corpora.recordings.check DIR/manifest.csv
 
-what is wrong with it. Without DIR the run uses a few made-up recordings, shrunk as
-declared under `embedded`, which two cores finish in minutes:
+what is wrong with it. On a laptop, and without DIR on a few made-up recordings:
 
+  python launch.py --config=configs/recordings_fusion.py:small \\
+      --config.data.manual_dir=DIR
   python launch.py --config=configs/recordings_fusion.py
 
 Few subjects are not enough to pre-train a video encoder on; better give one that has
 seen more faces: --config.encoder.checkpoint=FOLDER_OR_FILE.
 """
 
-from ml_collections import ConfigDict, FieldReference
+from configs import base
+
+# The threshold, 5, is the middle, as ratings are brought to 1-9.
+CHANGES = {
+  'input': {'max_seconds': 60.0},  # of the longest trial; `check` tells
+  'twin': {
+    'subjects': 20,
+    'trials': 16,
+    'frame_rate': 25.0,
+    'width': 640,
+    'height': 480,
+    'pixel_aspect': (1, 1),
+  },
+}
+EMBEDDED = {
+  'twin': {'subjects': 10, 'frame_rate': 5.0, 'width': 160, 'height': 128},
+  'encoder': {
+    'subjects': 2,
+    'masks': {'ratio': 0.75},
+    'views': {'repeats': 1},
+    'train': {
+      'batch_size': 16,
+      'checkpoint_every': 160,
+      'optimiser': {
+        'learning_rate': 3e-3,
+        'steps': 160,
+        'warmup_steps': 20,
+        'clip_norm': 0.0,
+      },
+    },
+  },
+  'evaluation': {'folds': 4},
+}
 
 
-def get_config():
+def get_config(words=''):
   """The experiment at full size, and what the embedded default shrinks."""
-  config = ConfigDict()
-  config.job = 'fusion'
-  config.dataset = 'recordings'
-  config.video_backbone = 'videomae'  # or au: action units, docs/action_units.md
-  config.seed = 0
-
-  config.data = ConfigDict()
-  config.data.manual_dir = ''  # with manifest.csv; empty: made-up recordings
-  config.data.data_dir = 'data'
-  config.data.frame_rate = 25.0  # Hz
-  config.data.frame_size = 224
-  config.data.crop = 'X'  # whole face and some background; Y: face only
-  config.data.channels = ()  # such as ('eda', 'ppg'); empty: all in the manifest
-  config.data.clean = True  # take hum, wander and noise out of signals
-  config.data.allow_dropped = ()
-  config.data.workers = 0  # one a core
-  config.data.beam = ''  # options of a Beam pipeline: docs/cluster.md
-
-  config.input = ConfigDict()
-  config.input.targets = ('valence', 'arousal')
-  # Above is high; 5 is the middle, as ratings are brought to 1-9. Also 'median' (of the
-  # training trials), 'subject_median'.
-  config.input.threshold = FieldReference(5.0, field_type=object)
-  config.input.last_seconds = 0.0  # of each trial are used; 0: all
-  config.input.max_seconds = 60.0  # of the longest trial; `check` tells
-  config.input.standardise = 'trial'  # signals; or 'subject'
-  config.input.au_rate = 4.0  # tokens a second of action units
-  # 16 frames, every fourth: 2.56 s a clip, end to end over the whole trial.
-  config.input.clips = ConfigDict(dict(frames=16, stride=4, spacing=2.56, tubelet=2))
-
-  config.encoder = ConfigDict()
-  config.encoder.size = 'B'
-  config.encoder.patch = 16
-  config.encoder.dtype = 'bfloat16'
-  config.encoder.remat = 'none'  # or linear, full: less memory, more work
-  config.encoder.feature_grid = 1  # the mean over the whole face
-  config.encoder.drop_path = 0.0
-  config.encoder.pretrained = True  # False: random weights, all else equal
-  config.encoder.checkpoint = ''  # empty: pre-train on `subjects` set aside
-  config.encoder.subjects = 4
-  config.encoder.clips_per_trial = 8
-  # reconstruct=0.5 is VideoMAE V2's decoder masking.
-  config.encoder.target = 'normalised'  # or pixels, as they are
-  config.encoder.noise_floor = 1e-6  # of the normalised target
-  config.encoder.masks = ConfigDict(dict(kind='tube', ratio=0.9, reconstruct=1.0))
-  config.encoder.views = ConfigDict(
-    dict(scales=(1.0, 0.875, 0.75, 0.66), flip=0.5, repeats=4)
-  )
-  config.encoder.finetune = False
-  config.encoder.feature_batch = 32
-  config.encoder.train = ConfigDict(
-    dict(
-      batch_size=64,
-      log_every=20,
-      validate_every=0,
-      checkpoint_every=500,
-      keep_checkpoints=2,
-      keep_every=0,
-      workers=8,
-      optimiser=dict(
-        learning_rate=1.5e-4 * 64 / 256,
-        steps=16_000,
-        warmup_steps=800,
-        weight_decay=0.05,
-        beta1=0.9,
-        beta2=0.95,
-        clip_norm=0.0,
-      ),
-    )
-  )
-
-  config.model = ConfigDict(
-    dict(
-      centre_video='onset',
-      onset_seconds=2.0,
-      video_depth=1,
-      depth=2,
-      heads=4,
-      mlp_width=1024,
-      dropout=0.1,
-      remat='none',
-      dtype='float32',
-      physio=dict(
-        widths=(64, 128, 256),
-        kernels=(64, 32, 16),
-        strides=(8, 4, 2),
-        depth=2,
-        heads=2,
-        mlp_width=1024,
-        dropout=0.1,
-      ),
-      action_units=dict(depth=2, heads=4, mlp_width=1024, dropout=0.1),
-    )
-  )
-
-  config.train = ConfigDict(
-    dict(
-      batch_size=32,
-      log_every=10,
-      validate_every=50,
-      checkpoint_every=200,
-      keep_checkpoints=2,
-      keep_every=0,
-      workers=0,
-      optimiser=dict(
-        learning_rate=3e-4,
-        steps=1500,
-        warmup_steps=100,
-        weight_decay=0.05,
-        beta1=0.9,
-        beta2=0.999,
-        clip_norm=1.0,
-      ),
-    )
-  )
-
-  config.evaluation = ConfigDict(
-    dict(
-      protocol='subjects',
-      folds=6,
-      stimulus_folds=2,
-      validation_subjects=1,
-      seeds=1,
-      grid=dict(learning_rate=(), weight_decay=()),  # to choose among
-      models=('fusion', 'physio', 'video'),
-      batch_size=32,
-      together=0,
-      allow_encoder_overlap=False,
-      leak_meter=False,
-    )
-  )
-  config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))
-
-  config.twin = ConfigDict(
-    dict(
-      subjects=20,
-      trials=16,
-      seed=0,
-      variant='planted',
-      frame_rate=25.0,
-      width=640,
-      height=480,
-      pixel_aspect=(1, 1),
-      video_seconds=60.0,
-    )
-  )
-
-  # What the embedded default shrinks. The 60 s of a trial stay whole.
-  config.embedded = ConfigDict(
-    dict(
-      twin=dict(subjects=10, frame_rate=5.0, width=160, height=128),
-      data=dict(frame_rate=5.0, frame_size=64),
-      input=dict(clips=dict(stride=2, spacing=6.4)),
-      encoder=dict(
-        size='tiny',
-        dtype='float32',
-        feature_grid=2,
-        subjects=2,
-        masks=dict(ratio=0.75),
-        views=dict(scales=(1.0,), repeats=1),
-        train=dict(
-          batch_size=16,
-          checkpoint_every=160,
-          workers=0,
-          optimiser=dict(learning_rate=3e-3, steps=160, warmup_steps=20),
-        ),
-      ),
-      model=dict(
-        depth=1,
-        heads=2,
-        mlp_width=128,
-        dropout=0.2,
-        physio=dict(
-          widths=(32, 48, 64),
-          kernels=(64, 16, 8),
-          strides=(16, 4, 2),
-          depth=1,
-          mlp_width=128,
-        ),
-        action_units=dict(depth=1, heads=2, mlp_width=128, dropout=0.2),
-      ),
-      train=dict(
-        validate_every=25,
-        optimiser=dict(learning_rate=2e-3, steps=100, warmup_steps=10),
-      ),
-      evaluation=dict(folds=4),
-    )
-  )
-  return config
+  return base.get_config('recordings', words, changes=CHANGES, embedded=EMBEDDED)

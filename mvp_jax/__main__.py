@@ -6,7 +6,10 @@ import sys
 # command: module whose `main(arguments)` runs it, imported only when wanted; purpose
 COMMANDS = {
   'run': ('mvp_jax.launch', 'run the job of a config file, as launch.py does'),
-  'check': ('mvp_jax.raw.check', 'validate a manifest of recordings and its files'),
+  'check': (
+    'mvp_jax.corpora.recordings.check',
+    'validate a manifest of recordings and its files',
+  ),
   'weights': ('mvp_jax.weights.__main__', 'show, import, export VideoMAE weights'),
   'report': ('mvp_jax.evaluation.report', 'rewrite the report of a work directory'),
   'account': ('mvp_jax.evaluation.account', 'show what became of each trial'),

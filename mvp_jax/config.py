@@ -1,26 +1,59 @@
-"""Every setting of an experiment, checked at the border.
+"""Every setting of a run with its default, checked at the border.
 
-A config file gives an `ml_collections.ConfigDict`; `parse` turns it into the
-frozen dataclasses below. An unknown key, a missing section or a wrong type is
-one clear line.
+The defaults are the recipes at full size; `configs/` says what each experiment changes.
+A config file gives an `ml_collections.ConfigDict`; `parse` turns it into the frozen
+dataclasses below. An unknown key, a missing section or a wrong type is one clear line.
+
+Sections that a part of the program owns are parsed into that part's own dataclass:
+those of a corpus by `dataset`, of a target and an encoder by their `kind`, and of each
+modality by its name.
 """
 
 import dataclasses
 import itertools
 import types
 import typing
+from typing import Any
 
-from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
-from mvp_jax.data.emotion import EmotionInput
-from mvp_jax.data.masks import MaskConfig
-from mvp_jax.data.views import ViewConfig
+from ml_collections import ConfigDict, FieldReference
+
+from mvp_jax import corpora, targets
+from mvp_jax.corpora.corpus import NoSettings
+from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError
-from mvp_jax.models.fusion import FusionSizes
-from mvp_jax.models.videomae import preset
-from mvp_jax.synthetic.spec import TwinSpec
-from mvp_jax.synthetic.twins import TWINS
+from mvp_jax.models import modalities
+from mvp_jax.models.emotion import ModelSizes
+from mvp_jax.training import encoder as encoders
 from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import MeshConfig
+from mvp_jax.training.tasks import Regularisation
+
+
+def _section(find, default=None):
+  """A field that is parsed into the class that `find` gives for the whole section.
+
+  Args:
+    find: function of (the section's own dict, that of the section around it) -> class.
+    default: function without arguments; None: the class' own defaults.
+  """
+  return dataclasses.field(
+    default_factory=default or (lambda: find({}, {})()), metadata={'find': find}
+  )
+
+
+def _corpus(config):
+  return corpora.find(config.get('dataset', ''))
+
+
+def _twin_spec(own, config):
+  twin = _corpus(config).twin
+  return twin.Spec if twin else NoSettings
+
+
+def _sections(find, default):
+  """A field that is a dict of such sections by name; `find` is of a name."""
+  return dataclasses.field(default_factory=default, metadata={'find_each': find})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,73 +64,25 @@ class DataConfig:
   data_dir: str = 'data'  # twins, prepared data, encoders, features
   frame_rate: float = 25.0  # Hz, stored frames
   frame_size: int = 224  # pixels
-  crop: str = 'X'  # X: face and some background; Y: face only
-  channels: tuple[str, ...] = ('eda', 'ppg')
+  crop: str = 'X'  # X: whole face and some background; Y: face only
+  channels: tuple[str, ...] = ()  # of the signals; empty: the corpus' own choice
   clean: bool = True  # take hum, wander and noise out of signals
-  experiment: str = 'short'  # AMIGOS: or long
-  annotation: tuple[str, ...] = ('self',)  # AMIGOS: ratings that a trial must have
-  exclude: tuple[int, ...] = ()  # AMIGOS: participants
-  openface_dir: str = ''  # CSVs of OpenFace; empty = `openface` in manual_dir
-  allow_dropped: tuple[str, ...] = ()  # codes of losses to go on with
-  workers: int = 0  # preparing processes; 0 = one a core
+  allow_dropped: tuple[str, ...] = ()  # codes of dropped trials to go on with
+  workers: int = 0  # preparing processes; 0 = one per core
   beam: str = ''  # options of a Beam pipeline that prepares instead; empty = here
+  # What only this corpus has, see its `Settings`.
+  corpus: Any = _section(lambda own, config: _corpus(config).Settings, NoSettings)
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderConfig:
-  """The video encoder: its size, and where its weights come from."""
+class PretrainConfig:
+  """What the job 'pretrain' trains on."""
 
-  size: str = 'B'  # one of models.videomae.PRESETS
-  patch: int = 16
-  dtype: str = 'float32'
-  remat: str = 'none'  # one of models.layers.REMAT
-  feature_grid: int = 1  # video tokens: means over grid x grid regions of the face
-  drop_path: float = 0.0
-  target: str = 'normalised'  # of pre-training: one of models.videomae.TARGETS
-  noise_floor: float = 1e-6  # of the normalised target, see VideoMAEConfig
-  pretrained: bool = True  # False: random weights, all else equal
-  checkpoint: str = ''  # folder of ours or PyTorch's file; empty = pre-train here
-  subjects: int = 4  # set aside for pre-training, outside all folds
-  clips_per_trial: int = 8  # an epoch
-  masks: MaskConfig = MaskConfig()
-  views: ViewConfig = ViewConfig()
-  train: TrainConfig = TrainConfig()
-  finetune: bool = False  # train it end to end with the fusion
-  feature_batch: int = 32  # clips
-
-  def __post_init__(self):
-    preset(
-      self.size, target=self.target, noise_floor=self.noise_floor
-    )  # raises if there is no such thing
-    if self.checkpoint and not self.pretrained:
-      raise ValueError(
-        'encoder.pretrained: False, but encoder.checkpoint is given; '
-        'leave one of them out'
-      )
-    if self.train.batch_size % self.views.repeats:
-      raise ValueError(
-        f'train.batch_size {self.train.batch_size} counts views, and is '
-        f'no multiple of views.repeats {self.views.repeats}'
-      )
-
-  def model(self, clips, frame_size):
-    """The VideoMAEConfig for clips (a ClipLayout) of `frame_size` pixels.
-
-    Raises ValueError if they cannot be cut into tubelets and patches.
-    """
-    return preset(
-      self.size,
-      frames=clips.frames,
-      tubelet=clips.tubelet,
-      size=frame_size,
-      patch=self.patch,
-      feature_grid=self.feature_grid,
-      dtype=self.dtype,
-      remat=self.remat,
-      drop_path=self.drop_path,
-      target=self.target,
-      noise_floor=self.noise_floor,
-    )
+  # CORPUS:FOLDER of any corpora; none: the twin of `dataset`
+  sources: tuple[str, ...] = ()
+  weights: tuple[float, ...] = ()  # of the sources; none = by their numbers of clips
+  subjects: tuple[int, ...] = ()  # to train on, of the one labelled source; none = all
+  held_out: int = 0  # subjects (or videos' folders) whose loss is watched instead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,12 +113,13 @@ class EvaluationConfig:
   """How the models are compared."""
 
   protocol: str = 'subjects'  # one of data.splits.PROTOCOLS
-  folds: int = 5  # groups of subjects (of stimuli); as many as subjects = leave one out
+  folds: int = 6  # groups of subjects (of stimuli); as many as subjects = leave one out
   stimulus_folds: int = 2  # groups of stimuli, under 'subjects_x_stimuli'
   validation_subjects: int = 1  # (or stimuli) of those left to train on
   # What has the least loss on the validation trials is taken.
   grid: GridConfig = GridConfig()
   seeds: int = 1  # trainings of each fold: config.seed and those after it
+  # Some of `config.models`; the others are compared to the first.
   models: tuple[str, ...] = ('fusion', 'physio', 'video')
   batch_size: int = 32
   # Models of all folds and seeds that a device works on at a time; 0 = as many as fit
@@ -150,20 +136,82 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """The main job: fusion and its unimodal baselines on a corpus."""
+  """Every setting of every job."""
 
-  job: str = 'fusion'  # see `jobs`
-  dataset: str = 'deap'
-  video_backbone: str = 'videomae'  # or 'au': action units by OpenFace
+  job: str = 'train'  # see `jobs`
+  dataset: str = ''  # one of corpora.CORPORA
   seed: int = 0
-  data: DataConfig = DataConfig()
-  twin: TwinSpec | AmigosSpec = TwinSpec()  # that of `dataset`
-  input: EmotionInput = EmotionInput()
-  encoder: EncoderConfig = EncoderConfig()
-  model: FusionSizes = FusionSizes()
-  train: TrainConfig = TrainConfig()
+  data: DataConfig = dataclasses.field(default_factory=DataConfig)
+  twin: Any = _section(_twin_spec, NoSettings)
+  target: Any = _section(lambda own, config: targets.find(own.get('kind', 'binary')))
+  input: InputConfig = InputConfig()
+  encoder: Any = _section(
+    lambda own, config: encoders.find(own.get('kind', 'videomae'))
+  )
+  modalities: dict = _sections(
+    modalities.find,
+    lambda: {
+      name: modalities.find(name)() for name in ('physio', 'video', 'action_units')
+    },
+  )
+  # What each model reads: modalities, the first of which asks in cross-attention.
+  models: dict = dataclasses.field(
+    default_factory=lambda: {
+      'fusion': 'physio+video',
+      'physio': 'physio',
+      'video': 'video',
+    }
+  )
+  model: ModelSizes = ModelSizes()
+  regularisation: Regularisation = Regularisation()  # of random windows
+  train: TrainConfig = TrainConfig(
+    batch_size=32,
+    log_every=10,
+    validate_every=50,
+    checkpoint_every=200,
+    optimiser=OptimiserConfig(
+      learning_rate=3e-4, steps=1500, warmup_steps=100, clip_norm=1.0
+    ),
+  )
   evaluation: EvaluationConfig = EvaluationConfig()
   mesh: MeshConfig = MeshConfig()
+  pretrain: PretrainConfig = PretrainConfig()
+  # (question, ((variant, settings), ...)), ...; see jobs.ablate
+  ablation: tuple = ()
+
+  def __post_init__(self):
+    corpora.find(self.dataset)  # raises if there is no such corpus
+    for name, reads in self.models.items():
+      for modality in self.modalities_of(name):
+        if modality not in self.modalities:
+          raise ValueError(
+            f'models.{name}: {reads!r} names {modality!r}, which is none of '
+            f'{", ".join(self.modalities)}'
+          )
+
+  def modalities_of(self, model):
+    """Names of the modalities that a model reads, in order: a tuple."""
+    return tuple(word.strip() for word in self.models[model].split('+'))
+
+  @property
+  def modality_names(self):
+    """All modalities that some model reads, in order of their first mention."""
+    return tuple(
+      dict.fromkeys(name for model in self.models for name in self.modalities_of(model))
+    )
+
+
+def to_tree(value):
+  """Nested dicts of nested dataclasses; `kind` says which class a section is."""
+  if dataclasses.is_dataclass(value):
+    tree = {'kind': value.kind} if isinstance(getattr(value, 'kind', None), str) else {}
+    return tree | {
+      field.name: to_tree(getattr(value, field.name))
+      for field in dataclasses.fields(value)
+    }
+  if isinstance(value, dict):
+    return {name: to_tree(x) for name, x in value.items()}
+  return value
 
 
 def resolve(config, overrides=None):
@@ -181,49 +229,93 @@ def resolve(config, overrides=None):
   """
   tree = config.to_dict()
   embedded = tree.pop('embedded', {})
-  if not (tree.get('data', {}).get('manual_dir') or tree.get('sources')):
-    _apply(embedded, tree, set(overrides or ()))
+  given = tree.get('data', {}).get('manual_dir') or tree.get('pretrain', {}).get(
+    'sources'
+  )
+  if not given:
+    merge(embedded, tree, set(overrides or ()))
   return tree
 
 
-def _apply(changes, tree, kept, prefix=''):
+def merge(changes, tree, kept=(), prefix=''):
+  """Puts nested `changes` into `tree`, but for dotted names that are `kept`."""
   for key, value in changes.items():
     if isinstance(value, dict):
-      _apply(value, tree[key], kept, f'{prefix}{key}.')
+      merge(value, tree.setdefault(key, {}), kept, f'{prefix}{key}.')
     elif prefix + key not in kept:
       tree[key] = value
 
 
-def parse(tree, cls=Config, where='config'):
+def parse(tree, cls=Config, where='config', around=None):
   """Turns a nested dict into `cls`. Raises InputError naming the field."""
   if not isinstance(tree, dict):
     raise InputError(f'{where}: expected a section, got {tree!r}')
+  if isinstance(getattr(cls, 'kind', None), str):  # has chosen the class already
+    tree = {name: value for name, value in tree.items() if name != 'kind'}
   fields = {f.name: f for f in dataclasses.fields(cls)}
   for key in tree:
     if key not in fields:
       raise InputError(
         f'{where}.{key}: no such setting; there are {", ".join(sorted(fields))}'
       )
-  types_ = typing.get_type_hints(cls)
-  if 'twin' in types_:
-    types_['twin'] = TWINS.get(tree.get('dataset'), TWINS['deap']).spec
-  values = {
-    key: _value(value, types_[key], f'{where}.{key}') for key, value in tree.items()
-  }
+  if around is None:
+    around = tree
+  hints = typing.get_type_hints(cls)
+  values = {}
+  for name, field in fields.items():
+    here = f'{where}.{name}'
+    if (find := field.metadata.get('find')) is not None:
+      own = tree.get(name, {})
+      values[name] = parse(own, _found(find, here, own, around), here, around)
+    elif (find := field.metadata.get('find_each')) is not None:
+      if name in tree:
+        values[name] = {
+          part: parse(
+            own, _found(find, f'{here}.{part}', part), f'{here}.{part}', around
+          )
+          for part, own in tree[name].items()
+        }
+    elif name in tree:
+      values[name] = _value(tree[name], hints[name], here, around)
+    elif dataclasses.is_dataclass(hints[name]) and _has_sections(hints[name]):
+      values[name] = parse({}, hints[name], here, around)
   try:
     return cls(**values)
   except (InputError, ValueError) as error:  # a dataclass's own check
     raise InputError(f'{where}: {error}') from error
 
 
-def _value(value, wanted, where):
+def _has_sections(cls):
+  return any('find' in field.metadata for field in dataclasses.fields(cls))
+
+
+def _found(find, where, *given):
+  try:
+    return find(*given)
+  except (InputError, ValueError) as error:
+    raise InputError(f'{where}: {error}') from error
+
+
+def _value(value, wanted, where, around=None):
+  if wanted is Any or wanted is tuple:
+    return value
+  if wanted is dict:
+    if not isinstance(value, dict):
+      raise InputError(f'{where}: expected a section, got {value!r}')
+    return value
   if dataclasses.is_dataclass(wanted):
-    return parse(value, wanted, where)
+    return parse(value, wanted, where, around)
   if isinstance(wanted, types.UnionType):
     kinds = typing.get_args(wanted)
-    if type(value) in kinds:
+    if type(value) in kinds and not isinstance(value, str):
       return value
-    wanted = next(t for t in kinds if t is not types.NoneType)
+    for kind in kinds:  # a text may be a number
+      if kind is not str and isinstance(value, str | int | float):
+        try:
+          return _value(value, kind, where)
+        except InputError:
+          continue
+    wanted = str if str in kinds else kinds[0]
   if typing.get_origin(wanted) is tuple:
     if isinstance(value, str) or not hasattr(value, '__iter__'):
       value = (value,)
@@ -231,6 +323,8 @@ def _value(value, wanted, where):
       value = [word.strip() for v in value for word in v.split(',') if word.strip()]
     item = typing.get_args(wanted)[0]
     return tuple(_value(v, item, f'{where}[{i}]') for i, v in enumerate(value))
+  if isinstance(value, str) and wanted is not str:
+    value = _from_text(value, wanted, where)
   if wanted is float and isinstance(value, int) and not isinstance(value, bool):
     value = float(value)
   if type(value) is not wanted:
@@ -238,3 +332,35 @@ def _value(value, wanted, where):
       f'{where}: {value!r} is a {type(value).__name__}, expected {wanted.__name__}'
     )
   return value
+
+
+def _from_text(text, wanted, where):
+  """A number or truth value as it is written on the command line."""
+  try:
+    if wanted is bool:
+      return {'true': True, 'false': False}[text.strip().lower()]
+    return wanted(text)
+  except (KeyError, ValueError) as error:
+    raise InputError(
+      f'{where}: {text!r} is a str, expected {wanted.__name__}'
+    ) from error
+
+
+def config_dict(config):
+  """A Config, or a section of it, as an ml_collections.ConfigDict to change."""
+  found = ConfigDict()
+  if isinstance(getattr(config, 'kind', None), str):
+    found.kind = config.kind
+  if isinstance(config, dict):
+    names, hints = config, {}
+  else:
+    names = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    hints = typing.get_type_hints(type(config))
+  for name, value in names.items():
+    if dataclasses.is_dataclass(value) or isinstance(value, dict):
+      found[name] = config_dict(value)
+    elif isinstance(hints.get(name), types.UnionType):  # may become of another type
+      found[name] = FieldReference(value, field_type=object)
+    else:
+      found[name] = value
+  return found

@@ -1,7 +1,6 @@
 """The work directory of a run: whose it is, and what made it."""
 
 import contextlib
-import dataclasses
 import fcntl
 import importlib.metadata
 import json
@@ -11,6 +10,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from mvp_jax.config import to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.files import write_json
 from mvp_jax.training import hosts
@@ -25,8 +25,9 @@ _PACKAGES = (
   'numpy',
 )
 # What does not change the result, so that a work directory may be gone on with.
-_FREE_SETTINGS = {
-  ('data', name) for name in ('manual_dir', 'data_dir', 'openface_dir', 'beam')
+_FREE_SETTINGS = {('data', name) for name in ('manual_dir', 'data_dir', 'beam')} | {
+  ('data', 'corpus', 'openface_dir'),
+  ('ablation',),  # each variant has a folder and a config of its own
 }
 _FREE_SECTION = 'mesh'  # rounding apart
 # In any section.
@@ -78,7 +79,7 @@ def claim(workdir, config):
 def _claim(workdir, config):
   workdir.mkdir(parents=True, exist_ok=True)
   path, facts = workdir / 'config.json', workdir / 'run.json'
-  now = json.loads(json.dumps(dataclasses.asdict(config)))
+  now = json.loads(json.dumps(to_tree(config)))
   if path.exists() and facts.exists():  # else nothing is in it yet
     before = _flat(json.loads(path.read_text()))
     different = [
@@ -122,9 +123,7 @@ def check_hosts(config):
     'config',
     {
       '.'.join(key): value
-      for key, value in _flat(
-        json.loads(json.dumps(dataclasses.asdict(config)))
-      ).items()
+      for key, value in _flat(json.loads(json.dumps(to_tree(config)))).items()
     },
   )
 

@@ -6,10 +6,11 @@ import pathlib
 
 import pytest
 
-from mvp_jax.config import Config, EncoderConfig, parse, resolve
+from mvp_jax.config import Config, parse, resolve, to_tree
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.errors import InputError
+from mvp_jax.training.encoder import VideoMAEEncoder
 
 _FILE = pathlib.Path(__file__).parents[1] / 'configs' / 'deap_fusion.py'
 _AMIGOS = _FILE.with_name('amigos_fusion.py')
@@ -57,7 +58,7 @@ def shrunk():
 
 def test_without_deap_the_run_is_shrunk_as_declared(full, shrunk):
   config = _parse()
-  assert _flat(dataclasses.asdict(config)).items() >= (full | shrunk).items()
+  assert _flat(to_tree(config)).items() >= (full | shrunk).items()
   assert config.dataset == 'deap' and config.data.manual_dir == ''
   assert config.encoder.size == 'tiny' and config.data.frame_size < 224
   # The 60 s of a trial stay whole.
@@ -66,10 +67,7 @@ def test_without_deap_the_run_is_shrunk_as_declared(full, shrunk):
 
 def test_with_deap_nothing_is_shrunk(full):
   config = _parse({'data.manual_dir': '/deap'})
-  assert (
-    _flat(dataclasses.asdict(config)).items()
-    >= (full | {'data.manual_dir': '/deap'}).items()
-  )
+  assert _flat(to_tree(config)).items() >= (full | {'data.manual_dir': '/deap'}).items()
   assert config.data.frame_size == 224 and config.encoder.size == 'B'
 
 
@@ -81,7 +79,7 @@ def test_what_the_user_gives_wins_over_the_shrinking(full, shrunk):
     'seed': 3,
   }
   assert set(given) & set(shrunk)
-  found = _flat(dataclasses.asdict(_parse(given)))
+  found = _flat(to_tree(_parse(given)))
   assert found.items() >= (full | shrunk | given).items()
 
 
@@ -91,8 +89,52 @@ def test_what_the_user_gives_wins_even_where_it_is_the_full_size():
 
 
 @pytest.mark.parametrize('variant', ['planted', 'null', 'leaky'])
-def test_the_argument_is_the_twin_s_variant(variant):
+def test_a_word_after_the_file_is_the_twin_s_variant(variant):
   assert _parse(None, variant).twin.variant == variant
+
+
+def test_small_is_for_real_data_too_and_words_can_be_joined():
+  real = {'data.manual_dir': '/deap'}
+  small = _parse(real, 'small')
+  assert small.encoder.size == 'tiny' and small.data.frame_size == 64
+  assert small.model.width == small.modalities['physio'].widths[-1] == 64
+  assert small.train.optimiser.steps < _parse(real).train.optimiser.steps
+  # What is right for a twin alone is not in it.
+  assert small.encoder.noise_floor == 1e-6 and small.evaluation.folds == 6
+  both = _parse(real, 'leaky,action_units,small')
+  assert both.twin.variant == 'leaky' and both.encoder.size == 'tiny'
+  assert both.models['video'] == 'action_units'
+
+
+def test_a_word_that_is_none_is_one_line_that_lists_them():
+  with pytest.raises(
+    InputError, match="--config: 'nul' is none of small, action_units, planted, null"
+  ):
+    _get_config('nul')
+
+
+@pytest.mark.parametrize(
+  ('path', 'text', 'value'),
+  [
+    ('evaluation.grid.learning_rate', '1e-3,2e-3', (1e-3, 2e-3)),
+    ('target.threshold', 'median', 'median'),
+    ('target.threshold', '4.5', 4.5),
+    ('encoder.views.scales', '1.0,0.5', (1.0, 0.5)),
+    ('encoder.finetune', 'True', True),
+    ('seed', '7', 7),
+  ],
+)
+def test_settings_can_be_text_as_on_the_command_line(path, text, value):
+  tree = {}
+  *sections, name = path.split('.')
+  inner = tree
+  for section in sections:
+    inner = inner.setdefault(section, {})
+  inner[name] = text
+  found = parse(tree)
+  for part in path.split('.'):
+    found = getattr(found, part)
+  assert found == value and type(found) is type(value)
 
 
 def test_every_setting_shrunk_is_a_setting(full, shrunk):
@@ -105,7 +147,7 @@ def test_amigos_has_its_own_twin_and_settings():
   del tree['embedded']
   assert set(shrunk) <= set(_flat(tree))
   found = parse(resolve(config))
-  assert _flat(dataclasses.asdict(found)).items() >= (_flat(tree) | shrunk).items()
+  assert _flat(to_tree(found)).items() >= (_flat(tree) | shrunk).items()
   assert isinstance(found.twin, AmigosSpec) and found.twin.variant == 'null'
   assert found.data.channels == ('eda', 'ecg') and found.dataset == 'amigos'
   given = parse(resolve(config) | {'twin': {'stimuli': (4, 'N1')}})
@@ -123,13 +165,13 @@ def test_every_config_file_is_described_by_its_command(file):
 
 
 def test_an_empty_config_is_the_default():
-  assert parse({}) == Config()
+  assert parse({}) == Config() == parse(to_tree(Config()))
 
 
 def test_a_parsed_config_is_frozen_and_goes_there_and_back():
   config = _parse()
-  assert hash(config) == hash(_parse())
-  assert parse(dataclasses.asdict(config)) == config
+  assert config == _parse()
+  assert parse(to_tree(config)) == config
   with pytest.raises(dataclasses.FrozenInstanceError):
     config.seed = 1
 
@@ -177,8 +219,8 @@ def test_a_list_may_be_words_and_commas():
       r'config\.evaluation\.models\[1\]: 3 is a int, expected str',
     ),
     (
-      {'model': {'physio': {'strides': (8, 4)}}},
-      r'config\.model\.physio: .*differ in number',
+      {'modalities': {'physio': {'strides': (8, 4)}}},
+      r'config\.modalities\.physio: .*differ in number',
     ),
     ({'model': {'heads': 5}}, r'config\.model: 5 heads do not divide the width 256'),
     ({'model': {'dtype': 'f32'}}, r"config\.model: dtype 'f32' is none of float32"),
@@ -187,12 +229,29 @@ def test_a_list_may_be_words_and_commas():
       {'encoder': {'train': {'optimiser': {'steps': 0}}}},
       r'config\.encoder\.train\.optimiser: steps is 0',
     ),
-    ({'model': {'centre_video': 'x'}}, r"config\.model: centre_video 'x' is none of"),
+    (
+      {'modalities': {'video': {'centre': 'x'}}},
+      r"config\.modalities\.video: centre 'x' is none of onset",
+    ),
+    ({'encoder': {'dtype': 'f8'}}, r"config\.encoder: dtype 'f8' is none of"),
+    # What there is of each kind of addition is listed.
+    (
+      {'modalities': {'audio': {}}},
+      r"config\.modalities\.audio: .*'audio' is none of .*physio, video",
+    ),
+    ({'models': {'all': 'physio+audio'}}, r"config: models\.all: .* 'audio', .*physio"),
+    (
+      {'encoder': {'kind': 'r3d'}},
+      r"config\.encoder: kind: encoder 'r3d' is none of videomae",
+    ),
+    ({'model': {'fusion': 'x'}}, r"config\.model: fusion 'x' is none of .*cross"),
+    ({'target': {'kind': 'x'}}, r"config\.target: .*'x' is none of binary"),
+    ({'dataset': 'deep'}, r"config\.\w+: .*'deep'; there are amigos, deap"),
     ({'encoder': {'masks': {'kind': 'x'}}}, r"config\.encoder\.masks: kind 'x' is"),
     ({'encoder': {'mask_ratio': 0.9}}, r'config\.encoder\.mask_ratio: no such setting'),
     (
       {'encoder': {'views': {'repeats': 5}}},
-      r'config\.encoder: train.batch_size 32 counts views, and is no multiple of',
+      r'config\.encoder: train.batch_size 64 counts views, and is no multiple of',
     ),
     ({'twin': {'variant': 'x'}}, r'config\.twin: .*variant: one of planted'),
     (
@@ -213,7 +272,7 @@ def test_what_is_wrong_is_one_line_that_names_it(tree, message):
 
 def test_the_encoder_s_model_has_the_sizes_given():
   clips = ClipLayout(frames=12, tubelet=3)
-  model = EncoderConfig(size='S', patch=8, drop_path=0.2, dtype='bfloat16').model(
+  model = VideoMAEEncoder(size='S', patch=8, drop_path=0.2, dtype='bfloat16').model(
     clips, 64
   )
   assert (model.width, model.depth, model.heads) == (384, 12, 6)

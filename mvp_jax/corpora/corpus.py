@@ -113,6 +113,8 @@ class Corpus:
     Settings: frozen dataclass of what only this corpus has, all with defaults.
     fields: those of `COMMON` that it knows, with its defaults.
     ratings: {name: (least, most)} of what is rated for each trial.
+    always: names of streams that are prepared whatever the models read, for the
+      baselines and the audit.
     twin: Twin, or None.
     version, notes: of the prepared data; {version: what changed} for TFDS.
     download: how people get it.
@@ -124,10 +126,11 @@ class Corpus:
   Settings: ClassVar[type] = NoSettings
   fields: ClassVar[dict] = {}
   ratings: ClassVar[dict] = {}
+  always: ClassVar[tuple[str, ...]] = ()
   twin: ClassVar[Twin | None] = None
   version: ClassVar[str] = '1.0.0'
   notes: ClassVar[dict] = {}
-  download: ClassVar[str] = ''
+  download: ClassVar[str] = 'Put its files into manual_dir.'
   presets: ClassVar[dict] = {}
 
   def streams(self, wanted: Wanted) -> dict[str, Stream]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mvp_jax.data.masks import draw_masks, mask_sizes
 from mvp_jax.data.views import draw_view
+from mvp_jax.data.windows import even_starts, random_start
 from mvp_jax.errors import InputError
 
 
@@ -45,12 +46,11 @@ def clip_frames(start, count, layout):
   return np.minimum(start + np.arange(layout.frames) * layout.stride, count - 1)
 
 
-def lay_clips(trial, frame_rate, layout):
-  """Lays clips evenly over the whole trial.
+def lay_clips(video, layout):
+  """Lays clips evenly over the whole video.
 
   Args:
-    trial: Trial with frames.
-    frame_rate: of the stored frames, Hz.
+    video: data.trials.Frames.
     layout: ClipLayout.
 
   Returns:
@@ -58,14 +58,14 @@ def lay_clips(trial, frame_rate, layout):
     times: float32 [clips * slots], seconds of the temporal slots' centres.
     valid: bool [clips * slots]; a face in every frame of the slot.
   """
-  count = len(trial.frame_times)
-  clips = layout.max_clips(count / frame_rate)
-  starts = np.round(np.linspace(0, max(count - layout.span, 0), clips)).astype(int)
+  count = len(video.times)
+  clips = layout.max_clips(count / video.rate)
+  starts = even_starts(count, layout.span, clips)
   numbers = np.stack([clip_frames(s, count, layout) for s in starts])
   inside = starts[:, None] + np.arange(layout.frames) * layout.stride < count
   slots = numbers.reshape(-1, layout.tubelet)
-  valid = (trial.frame_valid[slots] & inside.reshape(slots.shape)).all(1)
-  times = trial.frame_times[slots].mean(1).astype(np.float32)
+  valid = (video.valid[slots] & inside.reshape(slots.shape)).all(1)
+  times = video.times[slots].mean(1).astype(np.float32)
   return numbers, times, valid
 
 
@@ -95,9 +95,10 @@ class RandomClips:
     self.per_trial = per_trial
     self.grid = layout.slots, size // patch, size // patch
     mask_sizes(*self.grid, masks)
-    short = [t for t in trials if len(t.frame_times) < layout.least_frames]
+    counts = {t.trial_id: len(t.streams['video'].times) for t in trials}
+    short = [t for t in trials if counts[t.trial_id] < layout.least_frames]
     if short:
-      first = f'{short[0].trial_id} has {len(short[0].frame_times)} frames'
+      first = f'{short[0].trial_id} has {counts[short[0].trial_id]} frames'
       more = f' ({len(short)} such trials)' if len(short) > 1 else ''
       raise InputError(
         f'{corpus.name}: {first}{more}, a clip of {layout.frames} frames '
@@ -124,10 +125,8 @@ class RandomClips:
     """
     index, part = item
     trial = self.trials[index]
-    count = len(trial.frame_times)
-    last = max(count - self.layout.span, 0)
-    low, high = (round(last * p / self.per_trial) for p in (part, part + 1))
-    start = int(rng.integers(low, high + 1))
+    count = len(trial.streams['video'].times)
+    start = random_start(rng, count, self.layout.span, part, self.per_trial)
     frames = self.corpus.frames(trial, clip_frames(start, count, self.layout))
     views = []
     for _ in range(self.views.repeats):

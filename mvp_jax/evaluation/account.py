@@ -54,7 +54,7 @@ _FLAGS = (
 
 
 def write_page(corpus, path):
-  """Writes the page of a Corpus; returns its path."""
+  """Writes the page of a prepared corpus; returns its path."""
   rows = read_account(corpus.directory / 'account.csv')
   channels = _channels(corpus)
   flagged = {

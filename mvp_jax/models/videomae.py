@@ -100,6 +100,20 @@ class VideoMAEConfig:
   def pixels_per_token(self) -> int:
     return self.tubelet * self.patch**2 * 3
 
+  # What makes it a `backbones.Backbone`:
+
+  def create(self, *, rngs, final_norm=True):
+    return Encoder(self, rngs=rngs, final_norm=final_norm)
+
+  def with_drop_path(self, rate):
+    return dataclasses.replace(self, drop_path=rate)
+
+  def layer(self, path, shape):
+    """Layers after a parameter of the encoder: its blocks are stacked."""
+    if path.startswith('stack/blocks/'):
+      return self.depth - np.arange(self.depth)
+    return self.depth + 1 if path.startswith('embed/') else 0
+
 
 # name: width, depth, heads, MLP, decoder width, decoder depth, decoder heads
 _PRESETS = {
@@ -318,7 +332,7 @@ class VideoMAE(nnx.Module):
 
 
 class VideoClassifier(nnx.Module):
-  """Encoder of unmasked video and a linear head, for fine-tuning.
+  """A backbone of unmasked video and a linear head, for fine-tuning.
 
   The head: mean over tokens, norm, dropout, linear; its initial weights are scaled
   by `head_scale`. As in the reference, the encoder itself has no final norm.
@@ -334,7 +348,7 @@ class VideoClassifier(nnx.Module):
     head_scale: float = 0.001,
   ):
     self.config, self.dropout = config, dropout
-    self.encoder = Encoder(config, rngs=rngs, final_norm=False)
+    self.encoder = config.create(rngs=rngs, final_norm=False)
     self.norm = layers.layer_norm(config.width, rngs=rngs, dtype=jnp.float32)
     self.head = layers.linear(config.width, outputs, rngs=rngs, dtype=jnp.float32)
     self.head.kernel[...] = self.head.kernel[...] * head_scale

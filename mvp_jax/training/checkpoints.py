@@ -19,6 +19,7 @@ from mvp_jax.errors import InputError, Stopped, TrainingError
 from mvp_jax.files import write_json
 from mvp_jax.training import hosts
 from mvp_jax.training.sharding import path_string
+from mvp_jax.training.state import like, merged
 
 _CHECKSUMS = 'checksums.json'
 _SLACK = 1e6  # bytes, for what is not arrays
@@ -83,8 +84,10 @@ class Checkpoints:
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          params=ocp.args.StandardSave(state.params),
-          rest=ocp.args.StandardSave(dataclasses.replace(state, params={})),
+          params=ocp.args.StandardSave(merged(state.params, state.model_state)),
+          rest=ocp.args.StandardSave(
+            dataclasses.replace(state, params={}, model_state={})
+          ),
           stream=ocp.args.JsonSave(stream),
         ),
       )
@@ -117,7 +120,7 @@ class Checkpoints:
     )
 
   def save_params(self, step, params):
-    """Saves parameters alone, of which no training can go on."""
+    """Saves a model's variables alone, from which no training can go on."""
     self._manager.save(
       step, args=ocp.args.Composite(params=ocp.args.StandardSave(params))
     )
@@ -180,15 +183,20 @@ class Checkpoints:
     found = self._restore(
       step,
       {
-        'params': abstract_state.params,
-        'rest': dataclasses.replace(abstract_state, params={}),
+        'params': merged(abstract_state.params, abstract_state.model_state),
+        'rest': dataclasses.replace(abstract_state, params={}, model_state={}),
       },
       stream=ocp.args.JsonRestore(),
     )
-    return dataclasses.replace(found['rest'], params=found['params']), found['stream']
+    state = dataclasses.replace(
+      found['rest'],
+      params=like(abstract_state.params, found['params']),
+      model_state=like(abstract_state.model_state, found['params']),
+    )
+    return state, found['stream']
 
   def restore_params(self, abstract_params):
-    """Returns the parameters alone of the very last checkpoint, as `restore`.
+    """Returns the model's variables alone of the very last checkpoint, as `restore`.
 
     Raises:
       InputError: there is none, it is damaged, or it holds another model.
@@ -196,7 +204,7 @@ class Checkpoints:
     return self._restore(self._very_last(), {'params': abstract_params})['params']
 
   def abstract_params(self):
-    """Shapes and dtypes of the very last checkpoint's parameters, a nested dict."""
+    """Shapes and dtypes of the very last checkpoint's variables, a nested dict."""
     there = self._manager.item_metadata(self._very_last())
     return jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), there['params'].tree

@@ -1,29 +1,199 @@
-"""The video encoder: pre-trained or imported, recorded, and its features cached."""
+"""The video encoder: its settings, its weights wherever from, its cached features."""
 
 import dataclasses
 import hashlib
 import json
+from typing import ClassVar
 
 import jax
 import numpy as np
 
-from mvp_jax.data.batches import training_batches
 from mvp_jax.data.clips import RandomClips, lay_clips
+from mvp_jax.data.masks import MaskConfig, mask_sizes
+from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
-from mvp_jax.models.videomae import VideoMAEConfig
+from mvp_jax.models.videomae import VideoMAEConfig, preset
 from mvp_jax.progress import Progress
 from mvp_jax.training import hosts, sharding
 from mvp_jax.training.checkpoints import Checkpoints
-from mvp_jax.training.loop import fit
-from mvp_jax.training.metric_log import MetricLog
-from mvp_jax.training.state import forward, init_params
-from mvp_jax.training.tasks import VideoFeatures
+from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.optimiser import OptimiserConfig
+from mvp_jax.training.state import forward, init_variables, merged
+from mvp_jax.training.tasks import FrameFeatures, MaskedVideo
 from mvp_jax.weights.sources import infer_config, open_source
 from mvp_jax.weights.transfer import adopt, check_sizes, compare_sizes, take_all
-from mvp_jax.workdir import in_use
 
 RECORD = 'record.json'
+# Of what is cached of encoders and features: another one has other folders.
+VERSION = 2
+ENCODERS: dict[str, type['EncoderConfig']] = {}  # by their kind
+
+
+def register(cls):
+  """Class decorator: an encoder by its `kind` in configs."""
+  ENCODERS[cls.kind] = cls
+  return cls
+
+
+def find(kind):
+  """The settings class of a kind. Raises InputError, listing those there are."""
+  if kind not in ENCODERS:
+    raise InputError(f'kind: encoder {kind!r} is none of {", ".join(ENCODERS)}')
+  return ENCODERS[kind]
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+  """What every video encoder has: where its weights come from, how they are used.
+
+  A kind of encoder is a subclass with `kind` and `backbone`, see `register`.
+  """
+
+  pretrained: bool = True  # False: random weights, all else equal
+  checkpoint: str = ''  # folder of ours or PyTorch's file; empty = pre-train here
+  subjects: int = 4  # set aside for pre-training, outside all folds
+  finetune: bool = False  # train it end to end with the models
+  feature_batch: int = 32  # clips
+
+  kind: ClassVar[str]
+  pretrains: ClassVar[bool] = False  # whether there is a pre-training of this kind
+  # Settings that say how it is used once it has been trained.
+  only_use: ClassVar[tuple[str, ...]] = (
+    'pretrained',
+    'checkpoint',
+    'subjects',
+    'finetune',
+    'feature_batch',
+  )
+
+  def __post_init__(self):
+    if self.checkpoint and not self.pretrained:
+      raise ValueError(
+        'encoder.pretrained: False, but encoder.checkpoint is given; leave one of '
+        'them out'
+      )
+    if self.pretrained and not self.checkpoint and not self.pretrains:
+      raise ValueError(
+        f'encoder.pretrained: there is no pre-training of {self.kind!r}; set it to '
+        'False, or give encoder.checkpoint'
+      )
+
+  def pretraining(self):
+    """What the weights of its pre-training depend on, beside data: a dict."""
+    return {
+      'kind': self.kind,
+      **{
+        field.name: getattr(self, field.name)
+        for field in dataclasses.fields(self)
+        if field.name not in self.only_use
+      },
+    }
+
+  def backbone(self, clips, frame_size):
+    """The network's sizes for clips (a ClipLayout) of `frame_size` pixels.
+
+    Returns:
+      See `models.backbones.Backbone`.
+
+    Raises:
+      ValueError: there is no such network, or these cannot be cut into its tokens.
+    """
+    raise NotImplementedError
+
+  def clips(self, corpus, trials, layout, backbone):
+    """Random clips of some trials to pre-train on: a Grain source, see RandomClips."""
+    raise NotImplementedError
+
+  def task(self, backbone):
+    """The pre-training, a `state.Task`."""
+    raise NotImplementedError
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class VideoMAEEncoder(EncoderConfig):
+  """VideoMAE: sizes, and its pre-training by masked reconstruction."""
+
+  size: str = 'B'  # one of models.videomae.PRESETS
+  patch: int = 16
+  dtype: str = 'bfloat16'
+  remat: str = 'none'  # one of models.layers.REMAT: less memory, more work
+  feature_grid: int = 1  # video tokens: means over grid x grid regions of the face
+  drop_path: float = 0.0
+  target: str = 'normalised'  # of pre-training: one of models.videomae.TARGETS
+  noise_floor: float = 1e-6  # of the normalised target, see VideoMAEConfig
+  clips_per_trial: int = 8  # an epoch
+  masks: MaskConfig = MaskConfig()  # reconstruct=0.5: VideoMAE V2's decoder masking
+  views: ViewConfig = ViewConfig()
+  train: TrainConfig = TrainConfig(
+    batch_size=64,
+    log_every=20,
+    validate_every=0,
+    checkpoint_every=500,
+    workers=8,
+    optimiser=OptimiserConfig(
+      learning_rate=1.5e-4 * 64 / 256,
+      steps=16_000,
+      warmup_steps=800,
+      beta2=0.95,
+    ),
+  )
+
+  kind: ClassVar[str] = 'videomae'
+  pretrains: ClassVar[bool] = True
+  only_use: ClassVar[tuple[str, ...]] = (*EncoderConfig.only_use, 'feature_grid')
+
+  def __post_init__(self):
+    super().__post_init__()
+    # Raises if there is no such thing.
+    preset(
+      self.size,
+      dtype=self.dtype,
+      remat=self.remat,
+      target=self.target,
+      noise_floor=self.noise_floor,
+    )
+    if self.train.batch_size % self.views.repeats:
+      raise ValueError(
+        f'train.batch_size {self.train.batch_size} counts views, and is no multiple '
+        f'of views.repeats {self.views.repeats}'
+      )
+
+  def backbone(self, clips, frame_size):
+    backbone = preset(
+      self.size,
+      frames=clips.frames,
+      tubelet=clips.tubelet,
+      size=frame_size,
+      patch=self.patch,
+      feature_grid=self.feature_grid,
+      dtype=self.dtype,
+      remat=self.remat,
+      drop_path=self.drop_path,
+      target=self.target,
+      noise_floor=self.noise_floor,
+    )
+    try:
+      mask_sizes(*backbone.grid, self.masks)
+    except InputError as error:
+      raise InputError(f'encoder.{error}') from error
+    return backbone
+
+  def clips(self, corpus, trials, layout, backbone):
+    return RandomClips(
+      corpus,
+      trials,
+      layout,
+      size=backbone.size,
+      patch=backbone.patch,
+      masks=self.masks,
+      views=self.views,
+      per_trial=self.clips_per_trial,
+    )
+
+  def task(self, backbone):
+    return MaskedVideo(backbone)
 
 
 def fingerprint(*parts):
@@ -40,92 +210,13 @@ def digest(params):
   return sha.hexdigest()
 
 
-def pretrain(task, corpus, subjects, config, layout, *, mesh, seed, directory):
-  """Pre-trains a VideoMAE on some subjects' videos, unless it is already there.
-
-  Writes checkpoints, metrics and `record.json` (what it was trained on) to
-  `directory`. Killed, it goes on from its last checkpoint.
-
-  Args:
-    task: MaskedVideo.
-    corpus: Corpus with video.
-    subjects: subject numbers to train on.
-    config: config.EncoderConfig.
-    layout: ClipLayout; its spacing plays no part.
-    mesh: device mesh.
-    seed: of parameters, order, places, views and masks.
-    directory: pathlib.Path.
-
-  Returns:
-    The record, a dict.
-  """
-  record_path = directory / RECORD
-  if record_path.exists():
-    return json.loads(record_path.read_text())
-  trials = [t for t in corpus.trials if t.subject in subjects and len(t.frame_times)]
-  if not trials:
-    raise InputError(
-      'encoder.subjects: no videos to pre-train on; set some subjects '
-      'aside or give encoder.checkpoint'
-    )
-  source = RandomClips(
-    corpus,
-    trials,
-    layout,
-    size=task.model.size,
-    patch=task.model.patch,
-    masks=config.masks,
-    views=config.views,
-    per_trial=config.clips_per_trial,
-  )
-  rows = hosts.batch_rows(config.train.batch_size, mesh)
-
-  def batches(start):
-    return training_batches(
-      source,
-      config.train.batch_size,
-      seed,
-      config.train.workers,
-      source.read,
-      views=config.views.repeats,
-      start=start,
-      rows=rows,
-    )
-
-  with in_use(directory), MetricLog(directory) as log:
-    fit(
-      task,
-      batches,
-      config.train,
-      mesh=mesh,
-      seed=seed,
-      run='encoder',
-      directory=directory / 'checkpoints',
-      log=log,
-    )
-  record = {
-    'dataset': corpus.name,
-    'source_fingerprint': corpus.metadata['fingerprint'],
-    'synthetic': corpus.metadata['synthetic'],
-    'trained_on_subjects': list(subjects),
-    'trials': len(trials),
-    'steps': config.train.optimiser.steps,
-    'clips_per_trial': config.clips_per_trial,
-    'masks': dataclasses.asdict(config.masks),
-    'views': dataclasses.asdict(config.views) | {'scales': list(config.views.scales)},
-    'stride': layout.stride,
-    'seed': seed,
-    'model': dataclasses.asdict(dataclasses.replace(task.model, feature_grid=1)),
-    'train': dataclasses.asdict(config.train),
-  }
-  hosts.on_main(lambda: write_json(record_path, record))
-  return record
-
-
 def fresh(config, mesh, seed):
-  """Random parameters of a models.videomae.Encoder, a nested dict."""
-  init = jax.jit(lambda: init_params(VideoFeatures(config), jax.random.key(seed)))
-  return _put(init(), mesh)
+  """Random variables of a backbone, a nested dict."""
+  return _put(jax.jit(lambda: _init(config, seed))(), mesh)
+
+
+def _init(config, seed):
+  return merged(*init_variables(FrameFeatures(config), jax.random.key(seed)))
 
 
 def load(config, mesh, path):
@@ -144,7 +235,7 @@ def load(config, mesh, path):
   Raises:
     InputError: there is no encoder, or it has other sizes.
   """
-  init = jax.jit(lambda: init_params(VideoFeatures(config), jax.random.key(0)))
+  init = jax.jit(lambda: _init(config, 0))
   if not is_folder(path):
     source = open_source(path)
     params, report = adopt(source, config, lambda: {'encoder': init()})
@@ -157,7 +248,7 @@ def load(config, mesh, path):
   params, record, _ = read(path, mesh)
   params, said = params['encoder'], ''
   if 'norm' not in params:  # of an imported classifier
-    params['norm'] = _put(init()['norm'], mesh)
+    params = {**params, 'norm': _put(init()['norm'], mesh)}
     said = f'{path}: has no final norm; it starts as scale 1 and bias 0'
   return params, record, said
 
@@ -255,39 +346,26 @@ def _put(params, mesh):
   )
 
 
-def check_overlap(record, corpus, test_subjects, allowed):
-  """Raises InputError if the encoder has seen a test subject's video."""
-  # The record of several corpora says whose subjects are whose.
-  of = record.get('subjects_of', {record['dataset']: record['trained_on_subjects']})
-  seen = sorted(set(of.get(corpus.name, ())) & set(test_subjects))
-  same = record['synthetic'] == corpus.metadata['synthetic']  # a twin's are nobody's
-  if same and seen and not allowed:
-    raise InputError(
-      f'encoder: was pre-trained on test subjects {seen} of {corpus.name}; '
-      'pre-train on others, or accept it with '
-      '--config.evaluation.allow_encoder_overlap=True (the report will say so)'
-    )
-
-
 def cache_features(
-  task, params, corpus, trials, layout, batch_size, *, mesh, directory
+  backbone, params, corpus, trials, layout, batch_size, *, mesh, directory
 ):
-  """Runs the frozen encoder (a VideoFeatures) over clips laid evenly over trials.
+  """Runs a frozen backbone over clips laid evenly over trials.
 
   Each trial's tokens, float32 [clips * slots, D], become `<trial_id>.npy` in
   `directory`; files that are there stay, so that a killed run goes on.
   """
   missing = hosts.on_main(
     lambda: [
-      i for i, t in enumerate(trials) if not (directory / f'{t.trial_id}.npy').exists()
+      i
+      for i, t in enumerate(trials)
+      if 'video' in t.streams and not (directory / f'{t.trial_id}.npy').exists()
     ]
   )
   if not missing:
     return
   todo = [trials[i] for i in missing]
-  run = forward(task, mesh, 'features')
+  run = forward(FrameFeatures(backbone), mesh, 'features')
   rows = hosts.batch_rows(batch_size, mesh)
-  rate = corpus.metadata['frame_rate']
 
   def compute(clips):  # list of [frames, H, W, 3]
     padded = np.stack(clips + [clips[-1]] * (batch_size - len(clips)))
@@ -313,7 +391,7 @@ def cache_features(
         progress.update()
 
     for trial in todo:
-      numbers, _, _ = lay_clips(trial, rate, layout)
+      numbers, _, _ = lay_clips(trial.streams['video'], layout)
       frames = corpus.frames(trial, numbers.ravel())
       clips.extend(frames.reshape(*numbers.shape, *frames.shape[1:]))
       open_trials.append((trial, len(numbers)))

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
+from typing import Any, Protocol
 
 import jax
 
@@ -12,7 +14,15 @@ from mvp_jax.training import hosts, sharding
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.speed import Speed
-from mvp_jax.training.state import abstract_state, forward, init_state, train_step
+from mvp_jax.training.state import (
+  abstract_state,
+  add,
+  computed,
+  forward,
+  init_state,
+  like,
+  train_step,
+)
 
 _PROFILED = 3  # steps
 
@@ -62,25 +72,6 @@ def check_finite(run, step, metrics):
     )
 
 
-def _start(task, config, mesh, seed, checkpoints, stream, params):
-  """The state to begin with and the steps it has done; for the order see `fit`."""
-  done = last_step(checkpoints, config.optimiser.steps)
-  if done is None:
-    state = init_state(task, config.optimiser, mesh, seed)
-    if params is not None:
-      state.params = jax.tree.map(  # a copy, for the steps donate what they get
-        lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
-        params,
-        state.params,
-      )
-    return state, 0
-  state, before = checkpoints.restore(
-    done, abstract_state(task, config.optimiser, mesh)
-  )
-  check_stream(checkpoints.directory, before, stream)
-  return state, done
-
-
 def last_step(checkpoints, steps):
   """The last whole checkpoint's step, or None; InputError if it is past `steps`."""
   done = checkpoints.latest_step()
@@ -105,21 +96,15 @@ def check_stream(directory, before, now):
     )
 
 
-def evaluate(task, params, batches, mesh):
-  """Means of `task.evaluate` over padded batches, each example counted once.
+def evaluate(task, variables, batches, mesh):
+  """{name: number}: `task.evaluate` over padded batches, each example counted once.
 
   Args:
     batches: of `evaluation_batches`, this process's rows of each.
   """
-  totals, count = {}, 0.0
   run = forward(task, mesh, 'evaluate')
-  for batch in batches:
-    batch = sharding.put_batch(batch, mesh)
-    weight = float(batch['weight'].sum())
-    for name, value in run(params, batch).items():
-      totals[name] = totals.get(name, 0.0) + float(value) * weight
-    count += weight
-  return {name: value / count for name, value in totals.items()}
+  parts = (run(variables, sharding.put_batch(batch, mesh)) for batch in batches)
+  return {name: float(x) for name, x in computed(functools.reduce(add, parts)).items()}
 
 
 def fit(
@@ -170,156 +155,235 @@ def fit(
     Stopped: SIGTERM came; the step was finished and saved.
   """
   sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size', config.accumulate)
-  stream = {'seed': seed, 'batch_size': config.batch_size}
+  training = _One(
+    task, batches, config, mesh, seed, run, directory, log, validation, params, inspect
+  )
+  return train(training).evaluated
 
-  def report(step, metrics, due):
-    metrics = {k: float(v) for k, v in metrics.items()}
-    check_finite(run, step, metrics)
-    if due:
-      log.write(run, 'train', step, metrics)
-    return {'loss': f'{metrics["loss"]:.4f}'}
 
-  def validate(step, state):
-    log.write(
-      run, 'validation', step, evaluate(task, state.evaluated, validation(), mesh)
+class Training(Protocol):
+  """What the loop asks: of one model (`fit`), or of many side by side (`many`)."""
+
+  config: TrainConfig
+  mesh: Any
+  run: str  # name in logs and progress
+  directory: Any  # pathlib.Path of the checkpoints
+  log: Any  # MetricLog
+  stream: dict  # what tells its data from other data, JSON-able
+  examples: int  # of a step
+  validates: bool  # whether there is something to validate on
+
+  def begin(self, checkpoints):
+    """The state to begin with, and the steps it has done."""
+
+  def batches(self, start):
+    """Iterable of the batches after `start`, endless."""
+
+  def put(self, batch):
+    """The batch on the devices."""
+
+  def step(self, state, batch):
+    """(next state, metrics on the devices)."""
+
+  def report(self, step, metrics, due) -> dict:
+    """Checks metrics, and logs them if that is due; what progress is to show.
+
+    Raises TrainingError if they are not finite.
+    """
+
+  def flops(self, batch):
+    """Of a step, or None."""
+
+  def validate(self, step, state):
+    """Validates and logs."""
+
+  def inspect(self, step, state):
+    """Looks at the state in some other way, when due."""
+
+  def saved(self, state):
+    """What a checkpoint holds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _One:
+  """A model by itself, see `fit`."""
+
+  task: Any
+  batches: Any
+  config: TrainConfig
+  mesh: Any
+  seed: int
+  run: str
+  directory: Any
+  log: Any
+  validation: Any
+  params: Any
+  inspection: Any
+
+  @property
+  def stream(self):
+    return {'seed': self.seed, 'batch_size': self.config.batch_size}
+
+  @property
+  def examples(self):
+    return self.config.batch_size
+
+  @property
+  def validates(self):
+    return self.validation is not None
+
+  def begin(self, checkpoints):
+    task, config, mesh = self.task, self.config, self.mesh
+    done = last_step(checkpoints, config.optimiser.steps)
+    if done is not None:
+      state, before = checkpoints.restore(
+        done, abstract_state(task, config.optimiser, mesh)
+      )
+      check_stream(checkpoints.directory, before, self.stream)
+      return state, done
+    state = init_state(task, config.optimiser, mesh, self.seed)
+    if self.params is not None:
+      # A copy, for the steps donate what they get.
+      copied = jax.tree.map(
+        lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
+        self.params,
+        state.evaluated,
+      )
+      state.params = like(state.params, copied)
+      state.model_state = like(state.model_state, copied)
+    return state, 0
+
+  def put(self, batch):
+    return sharding.put_batch(batch, self.mesh)
+
+  def step(self, state, batch):
+    config = self.config
+    return train_step(self.task, config.optimiser, self.mesh, config.accumulate)(
+      state, batch
     )
 
-  return run_steps(
-    train_step(task, config.optimiser, mesh, config.accumulate),
-    lambda checkpoints: _start(task, config, mesh, seed, checkpoints, stream, params),
-    batches,
-    config,
-    mesh=mesh,
-    run=run,
-    directory=directory,
-    stream=stream,
-    log=log,
-    put=lambda batch: sharding.put_batch(batch, mesh),
-    report=report,
-    examples=config.batch_size,
-    flops=lambda batch: _flops(task, batch, config.batch_size),
-    validate=validate if validation else None,
-    inspect=inspect,
-  ).evaluated
+  def report(self, step, metrics, due):
+    metrics = {k: float(v) for k, v in metrics.items()}
+    check_finite(self.run, step, metrics)
+    if due:
+      self.log.write(self.run, 'train', step, metrics)
+    return {'loss': f'{metrics["loss"]:.4f}'}
+
+  def flops(self, batch):
+    count = getattr(self.task, 'flops', None)
+    return count(batch) * self.config.batch_size if count else None
+
+  def validate(self, step, state):
+    found = evaluate(self.task, state.evaluated, self.validation(), self.mesh)
+    self.log.write(self.run, 'validation', step, found)
+
+  def inspect(self, step, state):
+    if self.inspection is not None:
+      self.inspection(step, state.evaluated)
+
+  def saved(self, state):
+    return state
 
 
-def run_steps(
-  step_fn,
-  begin,
-  batches,
-  config,
-  *,
-  mesh,
-  run,
-  directory,
-  stream,
-  log,
-  put,
-  report,
-  examples,
-  flops=None,
-  validate=None,
-  inspect=None,
-  saved=lambda state: state,
-):
-  """What `fit` and `many.fit` have in common; see there.
+def train(training):
+  """The loop: trains to the configured step, see `fit`. Returns the last state."""
+  config, steps = training.config, training.config.optimiser.steps
 
-  Args:
-    step_fn: (state, batch) -> (state, metrics), jitted.
-    begin: function of the Checkpoints: the state to begin with, the steps it has done.
-    stream: what tells the data from other data, JSON-able.
-    put: puts a batch on the devices.
-    report: function of a step, its metrics on the host, and whether they are to be
-      logged; raises TrainingError if they are not finite, returns what to show.
-    examples: of a step.
-    flops: function of a batch: of a step, or None.
-    validate: function of the step and the state, called when due, or None.
-    saved: function of the state: what a checkpoint holds.
-
-  Returns:
-    The state after the last step.
-  """
-  steps = config.optimiser.steps
-  # Simulated devices share few threads: steps that wait for each other can hang.
-  serial = mesh.size > 1 and jax.default_backend() == 'cpu'
+  def due(every):
+    return every and (step % every == 0 or step == steps)
 
   with (
     hosts.StopRequest() as stop,
-    Checkpoints(directory, config.keep_checkpoints, config.keep_every) as checkpoints,
+    Checkpoints(
+      training.directory, config.keep_checkpoints, config.keep_every
+    ) as checkpoints,
   ):
-    state, start = begin(checkpoints)
+    state, start = training.begin(checkpoints)
     if start == steps:
       return state
-
     with (
-      contextlib.ExitStack() as tracing,
-      _closing(iter(batches(start))) as iterator,
-      Progress(steps, run, 'step', start, hosts.console()) as progress,
+      _closing(iter(training.batches(start))) as iterator,
+      Progress(steps, training.run, 'step', start, hosts.console()) as progress,
+      _Meter(training, progress) as meter,
     ):
-      late = None  # (step, metrics still on the device)
-      speed = None
-
-      def read_late():
-        step, metrics = late
-        due = step % config.log_every == 0 or step == steps
-        shown = report(step, jax.device_get(metrics), due)
-        if due:
-          log.write(run, 'speed', step, speed.read())
-        progress.update(1, **shown)
-
       for step in range(start + 1, steps + 1):
-        with speed.waiting() if speed else contextlib.nullcontext():
-          batch = put(next(iterator))
-        if step == config.profile:
-          tracing.enter_context(jax.profiler.trace(log.directory / 'profile'))
-        state, metrics = step_fn(state, batch)
-        if serial or speed is None:
-          jax.block_until_ready(metrics)
-        if speed is None:  # from here on: the first step compiles
-          speed = Speed(examples, flops(batch) if flops else None)
-        else:
-          speed.step()
-        if step == config.profile + _PROFILED - 1:
-          jax.block_until_ready(metrics)
-          tracing.close()  # nothing, if the run began after the first of them
-        if late:
-          read_late()
-        late = step, metrics
-        if (
-          validate
-          and config.validate_every
-          and (step % config.validate_every == 0 or step == steps)
-        ):
-          validate(step, state)
-        if (
-          inspect
-          and config.inspect_every
-          and (step % config.inspect_every == 0 or step == steps)
-        ):
-          inspect(step, state.evaluated)
+        with meter.waiting(step):
+          batch = training.put(next(iterator))
+        state, metrics = training.step(state, batch)
+        meter.stepped(step, batch, metrics)
+        if training.validates and due(config.validate_every):
+          training.validate(step, state)
+        if due(config.inspect_every):
+          training.inspect(step, state)
         stopping = stop.reached()
-        if step % config.checkpoint_every == 0 or step == steps or stopping:
-          read_late()  # never save a state that has gone wrong
-          late = None
-          checkpoints.save(step, saved(state), stream)
+        if stopping or due(config.checkpoint_every):
+          meter.read()  # never save a state that has gone wrong
+          checkpoints.save(step, training.saved(state), training.stream)
         if stopping:
           raise Stopped(
-            f'{run}: stopped by SIGTERM and saved at step {step} of '
+            f'{training.run}: stopped by SIGTERM and saved at step {step} of '
             f'{steps}; {hosts.AGAIN}'
           )
   return state
 
 
-def _flops(task, batch, batch_size):
-  """FLOP of a step, or None if the task doesn't tell."""
-  count = getattr(task, 'flops', None)
-  return count(batch) * batch_size if count else None
+class _Meter:
+  """Metrics, speed and profile of a training. A context manager.
+
+  Metrics are read one step late, so that the device never waits for the host.
+  """
+
+  def __init__(self, training, progress):
+    self._training, self._progress = training, progress
+    self._late, self._speed = None, None
+    self._tracing = contextlib.ExitStack()
+    # Simulated devices share few threads: steps that wait for each other can hang.
+    mesh = training.mesh
+    self._serial = mesh.size > 1 and mesh.devices.flat[0].platform == 'cpu'
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._tracing.close()
+
+  def waiting(self, step):
+    """A context manager for the time in which a step waits for its batch."""
+    config = self._training.config
+    if step == config.profile:
+      folder = self._training.log.directory / 'profile'
+      self._tracing.enter_context(jax.profiler.trace(folder))
+    return self._speed.waiting() if self._speed else contextlib.nullcontext()
+
+  def stepped(self, step, batch, metrics):
+    """Takes the metrics of a step, which may still be worked on."""
+    if self._serial or self._speed is None:
+      jax.block_until_ready(metrics)
+    if self._speed is None:  # from here on: the first step compiles
+      self._speed = Speed(self._training.examples, self._training.flops(batch))
+    else:
+      self._speed.step()
+    if step == self._training.config.profile + _PROFILED - 1:
+      jax.block_until_ready(metrics)
+      self._tracing.close()  # nothing, if the run began after the first of them
+    self.read()
+    self._late = step, metrics
+
+  def read(self):
+    """Reads and reports the metrics that have not been read yet."""
+    if self._late is None:
+      return
+    (step, metrics), self._late = self._late, None
+    training, steps = self._training, self._training.config.optimiser.steps
+    due = step % training.config.log_every == 0 or step == steps
+    shown = training.report(step, jax.device_get(metrics), due)
+    if due:
+      training.log.write(training.run, 'speed', step, self._speed.read())
+    self._progress.update(1, **shown)
 
 
 def _closing(iterator):
   """Closes an iterator that can be closed, such as Grain's with its workers."""
-  return (
-    contextlib.closing(iterator)
-    if hasattr(iterator, 'close')
-    else contextlib.nullcontext(iterator)
-  )
+  if hasattr(iterator, 'close'):
+    return contextlib.closing(iterator)
+  return contextlib.nullcontext(iterator)

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +24,14 @@ from jax.sharding import PartitionSpec as P
 from mvp_jax.data.batches import training_order
 from mvp_jax.errors import InputError
 from mvp_jax.training import hosts, sharding
-from mvp_jax.training.loop import check_finite, check_stream, last_step, run_steps
-from mvp_jax.training.state import build_model, fresh_state, step_function
+from mvp_jax.training.loop import check_finite, check_stream, last_step, train
+from mvp_jax.training.state import (
+  add,
+  build_model,
+  computed,
+  fresh_state,
+  step_function,
+)
 
 _SHARE = 0.8  # of an accelerator's memory that the models may take
 
@@ -120,106 +127,18 @@ class Models:
       InputError: the checkpoint does not fit, or was of other models or batches.
       Stopped: SIGTERM came; the step was finished and saved.
     """
-    config, members = self._config, self._members
-    stream = {'batch_size': config.batch_size, 'models': _digest(members)}
-    runs = [member.run for member in members]
-    curves = [member.curve for member in members]
-
-    def batches(start):
-      orders = [
-        training_order(member.train, config.batch_size, member.seed, start)
-        for member in members
-      ]
-      while True:
-        yield np.stack([next(order) for order in orders])[self._places]
-
-    def report(step, metrics, due):
-      metrics = {name: x[: len(members)] for name, x in metrics.items()}
-      if not all(np.isfinite(x).all() for x in metrics.values()):
-        for i, name in enumerate(runs):
-          check_finite(name, step, {k: float(x[i]) for k, x in metrics.items()})
-      if due:
-        log.write_many(run, runs, curves, 'train', step, metrics)
-      loss = metrics['loss']
-      return {
-        'models': len(members),
-        'loss': f'{loss.mean():.4f}',
-        'highest': f'{loss.max():.4f}',
-      }
-
-    def validate(step, state):
-      found = self.validation(state.evaluated, batch_size)
-      here = [i for i, member in enumerate(members) if member.validation]
-      log.write_many(
-        run,
-        [runs[i] for i in here],
-        [curves[i] for i in here],
-        'validation',
-        step,
-        {k: x[here] for k, x in found.items()},
-      )
-
-    step_fn = _step(
-      self.task, config.optimiser, config.accumulate, self._mesh, self._together
-    )
-    state = run_steps(
-      lambda state, rows: step_fn(state, self._own, rows, self._data),
-      lambda checkpoints: self._begin(checkpoints, stream),
-      batches,
-      config,
-      mesh=self._mesh,
-      run=run,
-      directory=directory,
-      stream=stream,
-      log=log,
-      put=lambda rows: _put(rows, self._split),
-      report=report,
-      examples=config.batch_size * len(members),
-      validate=validate if any(m.validation for m in members) else None,
-      saved=self._saved,
-    )
-    return state.evaluated
-
-  def _begin(self, checkpoints, stream):
-    config = self._config
-    done = last_step(checkpoints, config.optimiser.steps)
-    if done is None:
-      seeds = np.array([m.seed for m in self._members], np.uint32)[self._places]
-      fresh = _fresh(self.task, config.optimiser, self._mesh)
-      return fresh(_put(seeds, self._split)), 0
-    where = self._where_saved()
-    one = jax.eval_shape(lambda: fresh_state(self.task, config.optimiser, 0))
-    state, before = checkpoints.restore(
-      done,
-      jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(
-          (len(self._members), *x.shape), x.dtype, sharding=where
-        ),
-        one,
-      ),
-    )
-    check_stream(checkpoints.directory, before, stream)
-    return _take(tuple(self._places), self._split)(state), done
-
-  def _saved(self, state):
-    """Without the copies: what is saved does not hang on the number of devices."""
-    return _take(tuple(range(len(self._members))), self._where_saved())(state)
+    return train(_Side(self, run, directory, log, batch_size)).evaluated
 
   def _where_saved(self):
     even = len(self._members) % self._mesh.size == 0
     return self._split if even else sharding.replicated(self._mesh)
 
   def validation(self, params, batch_size):
-    """{name: means over each model's validation rows [models]}, as `loop.evaluate`."""
-    totals, count = {}, 0
-    for found, weight in self._passes(
-      params, 'evaluate', [m.validation for m in self._members], batch_size
-    ):
-      weight = weight.sum(1)
-      for name, x in found.items():
-        totals[name] = totals.get(name, 0) + x.astype(np.float64) * weight
-      count = count + weight
-    return {name: x / np.maximum(count, 1) for name, x in totals.items()}
+    """{name: [models]}: over each model's validation rows, as `loop.evaluate`."""
+    rows = [m.validation for m in self._members]
+    parts = (found for found, _ in self._passes(params, 'evaluate', rows, batch_size))
+    total = jax.vmap(computed)(functools.reduce(add, parts))
+    return {name: np.asarray(x, np.float64) for name, x in total.items()}
 
   def scores(self, params, rows, batch_size):
     """Each model's `task.scores` of its own rows: a list of [rows, ...].
@@ -265,6 +184,126 @@ class Models:
   def parameters(self, params):
     """How many numbers a model learns."""
     return sum(x.size // len(self._places) for x in jax.tree.leaves(params))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Side:
+  """The training of `Models`, as `loop.train` takes it."""
+
+  models: Models
+  run: str
+  directory: Any
+  log: Any
+  batch_size: int  # of the validation
+
+  @property
+  def config(self):
+    return self.models._config
+
+  @property
+  def mesh(self):
+    return self.models._mesh
+
+  @property
+  def members(self):
+    return self.models._members
+
+  @property
+  def stream(self):
+    return {'batch_size': self.config.batch_size, 'models': _digest(self.members)}
+
+  @property
+  def examples(self):
+    return self.config.batch_size * len(self.members)
+
+  @property
+  def validates(self):
+    return any(member.validation for member in self.members)
+
+  def begin(self, checkpoints):
+    models, config = self.models, self.config
+    done = last_step(checkpoints, config.optimiser.steps)
+    if done is None:
+      seeds = np.array([m.seed for m in models._members], np.uint32)[models._places]
+      fresh = _fresh(models.task, config.optimiser, models._mesh)
+      return fresh(_put(seeds, models._split)), 0
+    where = models._where_saved()
+    one = jax.eval_shape(lambda: fresh_state(models.task, config.optimiser, 0))
+    state, before = checkpoints.restore(
+      done,
+      jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(
+          (len(models._members), *x.shape), x.dtype, sharding=where
+        ),
+        one,
+      ),
+    )
+    check_stream(checkpoints.directory, before, self.stream)
+    return _take(tuple(models._places), models._split)(state), done
+
+  def batches(self, start):
+    orders = [
+      training_order(member.train, self.config.batch_size, member.seed, start)
+      for member in self.members
+    ]
+    while True:
+      yield np.stack([next(order) for order in orders])[self.models._places]
+
+  def put(self, rows):
+    return _put(rows, self.models._split)
+
+  def step(self, state, rows):
+    models, config = self.models, self.config
+    step = _step(
+      models.task,
+      config.optimiser,
+      config.accumulate,
+      models._mesh,
+      models._together,
+    )
+    return step(state, models._own, rows, models._data)
+
+  def report(self, step, metrics, due):
+    members = self.members
+    metrics = {name: x[: len(members)] for name, x in metrics.items()}
+    if not all(np.isfinite(x).all() for x in metrics.values()):
+      for i, member in enumerate(members):
+        check_finite(member.run, step, {k: float(x[i]) for k, x in metrics.items()})
+    if due:
+      self._write('train', step, metrics, range(len(members)))
+    loss = metrics['loss']
+    return {
+      'models': len(members),
+      'loss': f'{loss.mean():.4f}',
+      'highest': f'{loss.max():.4f}',
+    }
+
+  def flops(self, rows):
+    return None
+
+  def validate(self, step, state):
+    found = self.models.validation(state.evaluated, self.batch_size)
+    here = [i for i, member in enumerate(self.members) if member.validation]
+    self._write('validation', step, {k: x[here] for k, x in found.items()}, here)
+
+  def _write(self, split, step, metrics, numbers):
+    members = [self.members[i] for i in numbers]
+    self.log.write_many(
+      self.run,
+      [member.run for member in members],
+      [member.curve for member in members],
+      split,
+      step,
+      metrics,
+    )
+
+  def inspect(self, step, state):
+    pass
+
+  def saved(self, state):
+    """Without the copies: what is saved does not hang on the number of devices."""
+    models = self.models
+    return _take(tuple(range(len(self.members))), models._where_saved())(state)
 
 
 def at_a_time(task, config, mesh, data, member, share):

@@ -51,43 +51,37 @@ def decayed(params):
   )
 
 
-def layer_scales(params, decay):
+def layer_scales(params, decay, layer):
   """What each parameter's learning rate is multiplied by.
 
-  decay^(L + 1 - i) as in BEiT (arXiv 2106.08254) and VideoMAE: the embedding of the
-  video encoder is layer 0, its blocks are 1 to L, all that comes after is L + 1.
+  decay^(L + 1 - i) for layer i, as in BEiT (arXiv 2106.08254) and VideoMAE: the
+  embedding of the encoder is layer 0, its blocks are 1 to L, what comes after is L + 1.
+
+  Args:
+    params: nested dict of arrays.
+    decay: above 0, at most 1.
+    layer: function (path, shape) -> L + 1 - i: how many layers there are after the
+      parameter's own, an int; or int [n] of parameters stacked along their first axis.
 
   Returns:
-    A tree like `params` of float32 arrays that broadcast over them: blocks are
-    stacked, so theirs are [L, 1, ...].
+    A tree like `params` of float32 arrays that broadcast over them.
   """
-  stacks = [
-    x.shape[0]
-    for path, x in jax.tree_util.tree_leaves_with_path(params)
-    if _is_block(sharding.path_string(path))
-  ]
-  depth = max(stacks, default=0)
 
   def scale(path, x):
-    path = sharding.path_string(path)
-    if _is_block(path):
-      powers = depth - np.arange(depth)
-      return np.float32(decay**powers).reshape(-1, *(1,) * (x.ndim - 1))
-    return np.float32(decay ** (depth + 1) if path.startswith('encoder/embed/') else 1)
+    after = np.asarray(layer(sharding.path_string(path), x.shape))
+    if after.ndim:
+      after = after.reshape(-1, *(1,) * (x.ndim - 1))
+    return np.float32(decay**after)
 
   return jax.tree_util.tree_map_with_path(scale, params)
 
 
-def _is_block(path):
-  return path.startswith('encoder/stack/blocks/')
-
-
-def _scale_by_layer(decay):
+def _scale_by_layer(decay, layer):
   """Multiplies updates by `layer_scales`; after all else, so that it scales the rate
   of weight decay too, as the reference's parameter groups do."""
   return optax.stateless(
     lambda updates, _: jax.tree.map(
-      lambda u, scale: u * scale, updates, layer_scales(updates, decay)
+      lambda u, scale: u * scale, updates, layer_scales(updates, decay, layer)
     )
   )
 
@@ -102,10 +96,15 @@ def schedule(config, learning_rate=None):
   )
 
 
-def optimiser(config, learning_rate=None, weight_decay=None):
-  """The optimiser of `config`, but for what else is given: maybe a traced number."""
+def optimiser(config, learning_rate=None, weight_decay=None, layer=None):
+  """The optimiser of `config`, but for what else is given: maybe a traced number.
+
+  `layer` is needed for decay by layer, see `layer_scales`; a task without layers has
+  none of it.
+  """
   before = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-  after = [_scale_by_layer(config.layer_decay)] if config.layer_decay < 1 else []
+  decays = config.layer_decay < 1 and layer is not None
+  after = [_scale_by_layer(config.layer_decay, layer)] if decays else []
   return optax.chain(
     *before,
     optax.adamw(

@@ -12,6 +12,7 @@ import numpy as np
 from mvp_jax.files import atomic_write
 from mvp_jax.models.videomae import patchify, unpatchify
 from mvp_jax.training import hosts, sharding
+from mvp_jax.training.pretrain import first_view
 from mvp_jax.training.state import forward
 
 
@@ -76,9 +77,7 @@ class Reconstructions:
       source = self._sources[number % len(self._sources)]
       rng = np.random.default_rng(number)
       example = source.read(source[int(rng.integers(len(source)))], rng)
-      if source.views.repeats > 1:
-        example = {name: x[0] for name, x in example.items()}
-      examples.append(example)
+      examples.append(first_view(source, example))
     return {name: np.stack([x[name] for x in examples]) for name in examples[0]}
 
   def __call__(self, step, params):

@@ -20,7 +20,7 @@ def fit_and_score(
   run,
   directory,
   log,
-  encoder=None,
+  start=None,
   read=None,
 ):
   """Trains a model with `loop.fit`, and gives its scores of the test examples.
@@ -31,20 +31,17 @@ def fit_and_score(
     config: TrainConfig.
     batch_size: of validation and test.
     mesh, seed, run, directory, log: as for `fit`.
-    encoder: parameters that the model's `encoder` starts from; None = fresh ones.
+    start: function of the fresh variables that gives those to start from; None = these.
     read: as for `training_batches`.
 
   Returns:
-    (parameters, scores float32 [test examples, ...]).
+    (variables, scores float32 [test examples, ...]).
 
   Raises:
     What `fit` raises.
   """
   train, validation, test = sides
-  start = None
-  if encoder is not None:
-    start = init_state(task, config.optimiser, mesh, seed).params
-    start['encoder'] = encoder
+  begin = start and start(init_state(task, config.optimiser, mesh, seed).evaluated)
   rows = hosts.batch_rows(config.batch_size, mesh)
   asked = hosts.batch_rows(batch_size, mesh)
   params = fit(
@@ -58,7 +55,7 @@ def fit_and_score(
     run=run,
     directory=directory,
     log=log,
-    params=start,
+    params=begin,
     validation=(lambda: evaluation_batches(validation, batch_size, asked))
     if len(validation)
     else None,

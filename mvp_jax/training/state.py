@@ -9,31 +9,39 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import optax
+from clu.metrics import Metric
 from flax import nnx
 
 from mvp_jax.models.partition import use_mesh
+from mvp_jax.targets.base import Mean
 from mvp_jax.training import sharding
 from mvp_jax.training.optimiser import optimiser, schedule
 
 
 class Task(Protocol):
-  """What the training loop needs to know; tasks are frozen dataclasses."""
+  """What the training loop needs to know; tasks are frozen dataclasses.
+
+  Metrics hold sums over examples (clu.metrics.Metric). They are merged over the parts
+  of a batch and over batches, and computed once, so that padding, accumulation and
+  weights are exact whatever the metric.
+  """
 
   def create(self, rngs: nnx.Rngs) -> nnx.Module:
     """Makes the model."""
 
-  def loss(self, model, batch, key) -> tuple[jax.Array, dict]:
-    """The scalar to minimise and scalars to log."""
+  def loss(self, model, batch, key) -> dict[str, Metric]:
+    """Metrics of a training batch; 'loss' is minimised."""
 
-  def evaluate(self, model, batch) -> dict:
-    """Means over the examples of a padded batch, weighed by `batch['weight']`."""
+  def evaluate(self, model, batch) -> dict[str, Metric]:
+    """Metrics of a padded batch, each example counted by `batch['weight']`."""
 
-  # A task may also have `flops(batch)`: of one example's training step, for the log.
+  # A task may also have `flops(batch)`: of one example's training step, for the log;
+  # and `layer(path, shape)`: which layer a parameter belongs to, see `optimiser`.
 
 
 @functools.partial(
   jax.tree_util.register_dataclass,
-  data_fields=('step', 'seed', 'params', 'opt_state', 'ema'),
+  data_fields=('step', 'seed', 'params', 'opt_state', 'ema', 'model_state'),
   meta_fields=(),
 )
 @dataclasses.dataclass
@@ -42,15 +50,36 @@ class TrainState:
 
   step: Any  # int32, steps done
   seed: Any  # uint32, of dropout and the like
-  params: Any  # nested dict of float32 arrays
+  params: Any  # nested dict of float32 arrays: what the optimiser moves
   opt_state: Any
   # The average of the parameters, like them; empty when none is kept.
   ema: Any = dataclasses.field(default_factory=dict)
+  # What else the model holds, such as batch statistics: changed by the forward pass
+  # alone, neither decayed nor averaged. A nested dict.
+  model_state: Any = dataclasses.field(default_factory=dict)
 
   @property
   def evaluated(self):
-    """The parameters to evaluate with."""
-    return self.ema or self.params
+    """All variables to evaluate with, a nested dict as `build_model` takes it."""
+    return merged(self.ema or self.params, self.model_state)
+
+
+def merged(a, b):
+  """Two nested dicts without common leaves as one."""
+  if not b:
+    return a
+  return {
+    key: merged(a[key], b[key]) if key in a and key in b else a.get(key, b.get(key))
+    for key in [*a, *(key for key in b if key not in a)]
+  }
+
+
+def like(tree, variables):
+  """The part of nested dicts `variables` that `tree` has."""
+  return {
+    key: like(x, variables[key]) if isinstance(x, dict) else variables[key]
+    for key, x in tree.items()
+  }
 
 
 @functools.cache
@@ -59,28 +88,39 @@ def _split(task):
   return nnx.split(nnx.eval_shape(lambda: task.create(nnx.Rngs(0))))
 
 
-def init_params(task, key):
-  """Fresh parameters as a nested dict."""
-  return nnx.to_pure_dict(nnx.state(task.create(nnx.Rngs(key))))
+def model_variables(model):
+  """A model's parameters and its other variables, two nested dicts."""
+  _, params, others = nnx.split(model, nnx.Param, ...)
+  return nnx.to_pure_dict(params), nnx.to_pure_dict(others)
 
 
-def build_model(task, params):
-  """The model with these parameters (a nested dict, as `init_params` gives)."""
+def init_variables(task, key):
+  """Fresh parameters and other variables, two nested dicts."""
+  return model_variables(task.create(nnx.Rngs(key)))
+
+
+def build_model(task, variables):
+  """The model with these variables, all of them in one nested dict."""
   graph, abstract = _split(task)
-  variables = jax.tree.map(lambda x: x, abstract)  # replaced below, so a copy
-  nnx.replace_by_pure_dict(variables, params)
-  return nnx.merge(graph, variables)
+  state = jax.tree.map(lambda x: x, abstract)  # replaced below, so a copy
+  nnx.replace_by_pure_dict(state, variables)
+  return nnx.merge(graph, state)
+
+
+def _optimiser(task, config, **settings):
+  return optimiser(config, layer=getattr(task, 'layer', None), **settings)
 
 
 def fresh_state(task, config, seed):
   """The state to begin with: parameters drawn from the seed."""
-  params = init_params(task, jax.random.key(seed))
+  params, model_state = init_variables(task, jax.random.key(seed))
   return TrainState(
     jnp.zeros((), jnp.int32),
     jnp.asarray(seed, jnp.uint32),
     params,
-    optimiser(config).init(params),
+    _optimiser(task, config).init(params),
     jax.tree.map(jnp.zeros_like, params) if config.ema else {},
+    model_state,
   )
 
 
@@ -122,47 +162,114 @@ def step_function(task, config, accumulate=1, mesh=None):
     task: see `Task`.
     config: OptimiserConfig.
     accumulate: parts that the batch is worked off in, one after another, to need
-      the memory of one. Loss, gradient and metrics are the means over the parts.
+      the memory of one. Loss, gradient and metrics are those of the whole batch.
     mesh: that the batch and the model are split over; None = neither is.
   """
 
-  def gradient(params, batch, key):
+  def forward(params, model_state, batch, key):
+    """Metrics, and the model's other variables after the pass."""
+    model = build_model(task, merged(params, model_state))
+    metrics = task.loss(model, batch, key)
+    return metrics, model_variables(model)[1]
+
+  def whole(params, model_state, batch, key):
     def loss_fn(params):
-      return task.loss(build_model(task, params), batch, key)
+      metrics, after = forward(params, model_state, batch, key)
+      return metrics['loss'].compute(), (metrics, after)
 
-    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-    return grads, {'loss': loss, **metrics}
+    grads, (metrics, after) = jax.grad(loss_fn, has_aux=True)(params)
+    return grads, metrics, after
 
-  def in_parts(params, batch, key):
-    def add(total, part):
-      found = gradient(params, part[0], jax.random.fold_in(key, part[1]))
-      return jax.tree.map(jnp.add, total, found), None
-
+  def in_parts(params, model_state, batch, key):
     parts = jax.tree.map(lambda x: sharding.deal(x, accumulate), batch)
-    first = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts), key)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
-    total, _ = jax.lax.scan(add, zeros, (parts, jnp.arange(accumulate)))
-    return jax.tree.map(lambda x: x / accumulate, total)
+    numbered = parts, jnp.arange(accumulate)
+
+    def scan(one_part, grads):
+      """Gradients and metrics added up; the model's other variables go through."""
+
+      def next_part(carry, part):
+        grads, metrics, before = carry
+        found = one_part(before, part[0], jax.random.fold_in(key, part[1]))
+        return (
+          jax.tree.map(jnp.add, grads, found[0]),
+          add(metrics, found[1]),
+          found[2],
+        ), None
+
+      first = jax.tree.map(lambda x: x[0], numbered)
+      like = jax.eval_shape(one_part, model_state, first[0], key)
+      metrics = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like[1])
+      return jax.lax.scan(next_part, (grads, metrics, model_state), numbered)[0]
+
+    def gradient_of(pull):
+      """Function of a part: the gradient of `pull`, a number made of its loss' sums."""
+
+      def one_part(before, batch, key):
+        def loss_fn(params):
+          metrics, after = forward(params, before, batch, key)
+          return pull(metrics['loss']), (metrics, after)
+
+        grads, (metrics, after) = jax.grad(loss_fn, has_aux=True)(params)
+        return grads, metrics, after
+
+      return one_part
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    kind = jax.eval_shape(
+      forward, params, model_state, jax.tree.map(lambda x: x[0], parts), key
+    )[0]['loss']
+    if isinstance(kind, Mean):  # what it is divided by does not depend on parameters
+      grads, metrics, after = scan(gradient_of(lambda loss: loss.total), zeros)
+      count = jnp.maximum(metrics['loss'].count, 1)
+      return jax.tree.map(lambda x: x / count, grads), metrics, after
+    # Any other loss: its slopes at the sums over all parts come first.
+    _, metrics, _ = scan(
+      lambda before, batch, key: ({}, *forward(params, before, batch, key)), {}
+    )
+    slopes = jax.grad(lambda loss: loss.compute())(metrics['loss'])
+    return scan(
+      gradient_of(
+        lambda loss: sum(
+          jnp.vdot(slope, x)
+          for slope, x in zip(
+            jax.tree.leaves(slopes), jax.tree.leaves(loss), strict=True
+          )
+        )
+      ),
+      zeros,
+    )
 
   def step(state, batch, settings=types.MappingProxyType({})):
-    tx = optimiser(config, **settings)
+    tx = _optimiser(task, config, **settings)
     rate = schedule(config, settings.get('learning_rate'))
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     with use_mesh(mesh) if mesh else contextlib.nullcontext():
-      grads, metrics = (gradient if accumulate == 1 else in_parts)(
-        state.params, batch, key
+      grads, metrics, model_state = (whole if accumulate == 1 else in_parts)(
+        state.params, state.model_state, batch, key
       )
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     metrics = {
-      **metrics,
+      **computed(metrics),
       'grad_norm': optax.tree.norm(grads),
       'learning_rate': rate(state.step),
     }
     params = optax.apply_updates(state.params, updates)
     ema = _average(state, params, config.ema) if config.ema else {}
-    return TrainState(state.step + 1, state.seed, params, opt_state, ema), metrics
+    return TrainState(
+      state.step + 1, state.seed, params, opt_state, ema, model_state
+    ), metrics
 
   return step
+
+
+def add(a, b):
+  """Metrics of two parts as those of both."""
+  return {name: a[name].merge(b[name]) for name in a}
+
+
+def computed(metrics):
+  """{name: number} of metrics."""
+  return {name: metric.compute() for name, metric in metrics.items()}
 
 
 @functools.cache
@@ -183,10 +290,10 @@ def train_step(task, config, mesh, accumulate=1):
 
 @functools.cache
 def forward(task, mesh, method):
-  """Jitted `getattr(task, method)(model, batch)` on given parameters."""
+  """Jitted `getattr(task, method)(model, batch)` on given variables."""
 
-  def run(params, batch):
+  def run(variables, batch):
     with use_mesh(mesh):
-      return getattr(task, method)(build_model(task, params), batch)
+      return getattr(task, method)(build_model(task, variables), batch)
 
   return jax.jit(run, out_shardings=sharding.replicated(mesh))

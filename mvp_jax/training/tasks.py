@@ -1,19 +1,14 @@
 """What is trained: masked video, emotion from clips, emotion from whole trials."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from mvp_jax.models.fusion import EmotionModel, FusionConfig
-from mvp_jax.models.videomae import (
-  Encoder,
-  VideoClassifier,
-  VideoMAE,
-  VideoMAEConfig,
-  to_unit,
-)
+from mvp_jax.models.emotion import EmotionConfig, EmotionModel
+from mvp_jax.models.videomae import VideoClassifier, VideoMAE, VideoMAEConfig, to_unit
+from mvp_jax.targets.base import Mean
 from mvp_jax.training.flops import classifier_flops, pretraining_flops
 from mvp_jax.training.mixing import mix
 
@@ -29,10 +24,10 @@ class MaskedVideo:
 
   def loss(self, model, batch, key):
     loss = model.loss(batch['frames'], batch['visible'], batch['masked'], key)
-    return _weighted_mean(loss, batch['weight']), {}
+    return {'loss': Mean.of(loss, batch['weight'])}
 
   def evaluate(self, model, batch):
-    return {'loss': self.loss(model, batch, None)[0]}
+    return self.loss(model, batch, None)
 
   def flops(self, batch):
     return pretraining_flops(
@@ -46,13 +41,16 @@ class MaskedVideo:
 
 
 @dataclasses.dataclass(frozen=True)
-class VideoFeatures:
-  """A frozen encoder, which nothing trains. Batch: `frames`."""
+class FrameFeatures:
+  """A frozen encoder, which nothing trains. Batch: `frames`.
 
-  model: VideoMAEConfig
+  `model` is a backbone, see `models.backbones`.
+  """
+
+  model: Any
 
   def create(self, rngs):
-    return Encoder(self.model, rngs=rngs)
+    return self.model.create(rngs=rngs)
 
   def features(self, model, batch):
     """Tokens of clips: float32 [B, slots, feature_width]."""
@@ -61,43 +59,51 @@ class VideoFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Emotion:
-  """Binary valence and arousal. Batch: as `EmotionModel`, `label`, `weight`.
+  """A target from whole trials. Batch: as `EmotionModel` takes it, and labels.
 
-  `label` is float32 [B, T] in {0, 1}; each trial weighs `weight` [B].
+  `label` is float32 [B, K], and each trial weighs `weight` [B]; of a target in time
+  `label` is [B, L, K], and `label_weight` [B, L] weighs its moments.
   """
 
-  model: FusionConfig
+  model: EmotionConfig
   label_smoothing: float = 0.0
 
   def create(self, rngs):
     return EmotionModel(self.model, rngs=rngs)
 
-  def _loss(self, model, batch, key, smoothing):
-    logits, _ = model(batch, key)
-    label = batch['label'] * (1 - smoothing) + smoothing / 2
-    loss = optax.sigmoid_binary_cross_entropy(logits, label)
-    right = ((logits > 0) == (batch['label'] > 0.5)).astype(jnp.float32)
-    metrics = {
-      f'accuracy_{target}': _weighted_mean(right[:, i], batch['weight'])
-      for i, target in enumerate(self.model.targets)
-    }
-    return _weighted_mean(loss.mean(-1), batch['weight']), metrics
+  def _metrics(self, model, batch, key, smoothing):
+    outputs, _ = model(batch, key)
+    weight = batch['weight']
+    if self.model.target.level == 'frame':
+      weight = weight[:, None] * batch['label_weight']
+    label = self.model.target.smoothed(batch['label'], smoothing)
+    return self.model.target.loss(outputs, label, weight)
 
   def loss(self, model, batch, key):
-    return self._loss(model, batch, key, self.label_smoothing)
+    return self._metrics(model, batch, key, self.label_smoothing)
 
   def evaluate(self, model, batch):
-    loss, metrics = self._loss(model, batch, None, 0.0)
-    return {'loss': loss, **metrics}
+    return self._metrics(model, batch, None, 0.0)
 
   def scores(self, model, batch):
-    """Probability of "high": float32 [B, T]."""
-    return jax.nn.sigmoid(model(batch)[0])
+    """The target's predictions: float32 [B, K] or [B, L, K]."""
+    return self.model.target.predict(model(batch)[0])
 
   def attention(self, model, batch):
-    """Scores and the cross-attention, see `EmotionModel`."""
-    logits, seen = model(batch, want_attention=True)
-    return {'scores': jax.nn.sigmoid(logits), **seen}
+    """Predictions and what can be looked at, see `Fused.seen`."""
+    outputs, seen = model(batch, want_attention=True)
+    return {'scores': self.model.target.predict(outputs), **seen}
+
+  def layer(self, path, shape):
+    """The layer of a parameter, see `optimiser.layer_scales`."""
+    for name, network in self.model.networks:
+      backbone, within = (
+        getattr(network, 'backbone', None),
+        f'modalities/{name}/encoder/',
+      )
+      if backbone is not None and path.startswith(within):
+        return backbone.layer(path.removeprefix(within), shape)
+    return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,21 +134,23 @@ class Regularisation:
 
 @dataclasses.dataclass(frozen=True)
 class VideoEmotion:
-  """Binary emotion from unmasked clips: Figure 2 of MVP, VideoMAE's fine-tuning.
+  """A target from unmasked clips: Figure 2 of MVP, VideoMAE's fine-tuning.
 
   Batch: `frames` uint8 [B, V, T, H, W, 3], V views of an example; `label` float32
-  [B, targets] in {0, 1}; `weight` [B]. In training each view is an example of its
-  own; in evaluation the probabilities of an example's views are averaged.
+  [B, K]; `weight` [B]. In training each view is an example of its own; in evaluation
+  the outputs of an example's views are combined, as those of several heads are.
   """
 
-  model: VideoMAEConfig
-  targets: tuple[str, ...]
+  model: Any  # a backbone, see `models.backbones`
+  target: Any  # targets.Target of whole trials
   regularisation: Regularisation = Regularisation()
 
   def create(self, rngs):
-    config = dataclasses.replace(self.model, drop_path=self.regularisation.drop_path)
     return VideoClassifier(
-      config, len(self.targets), rngs=rngs, dropout=self.regularisation.dropout
+      self.model.with_drop_path(self.regularisation.drop_path),
+      self.target.outputs,
+      rngs=rngs,
+      dropout=self.regularisation.dropout,
     )
 
   def loss(self, model, batch, key):
@@ -151,38 +159,35 @@ class VideoEmotion:
     views = batch['frames'].shape[1]
     frames = to_unit(_flatten(batch['frames']))
     label, weight = (jnp.repeat(batch[k], views, axis=0) for k in ('label', 'weight'))
-    label = label * (1 - options.label_smoothing) + options.label_smoothing / 2
+    label = self.target.smoothed(label, options.label_smoothing)
     frames, label = mix(frames, label, mix_key, options)
-    logits = model(frames, model_key)
-    loss = optax.sigmoid_binary_cross_entropy(logits, label).mean(-1)
-    return _weighted_mean(loss, weight), {}
+    # Only the loss: mixed labels are neither right nor wrong.
+    return {'loss': self.target.loss(model(frames, model_key), label, weight)['loss']}
 
   def flops(self, batch):
     return batch['frames'].shape[1] * classifier_flops(self.model)
 
-  def scores(self, model, batch):
-    """Probability of "high", the mean over views: float32 [B, targets]."""
+  def layer(self, path, shape):
+    """The layer of a parameter, see `optimiser.layer_scales`."""
+    if path.startswith('encoder/'):
+      return self.model.layer(path.removeprefix('encoder/'), shape)
+    return 0
+
+  def _outputs(self, model, batch):
     b, views = batch['frames'].shape[:2]
-    scores = jax.nn.sigmoid(model(_flatten(batch['frames'])))
-    return scores.reshape(b, views, -1).mean(1)
+    outputs = model(_flatten(batch['frames'])).reshape(b, views, -1)
+    return self.target.combine([outputs[:, i] for i in range(views)], None)
+
+  def scores(self, model, batch):
+    """The target's predictions: float32 [B, K]."""
+    return self.target.predict(self._outputs(model, batch))
 
   def evaluate(self, model, batch):
-    scores, right = self.scores(model, batch), batch['label'] > 0.5
-    loss = -jnp.log(jnp.maximum(jnp.where(right, scores, 1 - scores), 1e-7)).mean(-1)
-    hit = ((scores > 0.5) == right).astype(jnp.float32)
-    return {
-      'loss': _weighted_mean(loss, batch['weight']),
-      **{
-        f'accuracy_{target}': _weighted_mean(hit[:, i], batch['weight'])
-        for i, target in enumerate(self.targets)
-      },
-    }
+    return self.target.loss(
+      self._outputs(model, batch), batch['label'], batch['weight']
+    )
 
 
 def _flatten(x):
   """[B, V, ...] -> [B * V, ...]."""
   return x.reshape(-1, *x.shape[2:])
-
-
-def _weighted_mean(x, weight):
-  return jnp.sum(x * weight) / jnp.maximum(weight.sum(), 1)

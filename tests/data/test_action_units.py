@@ -6,8 +6,8 @@ import types
 
 import numpy as np
 import pytest
-
 from mvp_jax.data.emotion import EmotionInput, EmotionTrials, unit_tokens
+
 from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.raw.openface import ActionUnits

@@ -6,8 +6,6 @@ import types
 
 import numpy as np
 import pytest
-
-from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.emotion import (
   EmotionInput,
   EmotionTrials,
@@ -16,6 +14,8 @@ from mvp_jax.data.emotion import (
   standardise,
   token_squares,
 )
+
+from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 

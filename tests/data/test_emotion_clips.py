@@ -4,11 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
+from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
 
 from mvp_jax.data.augment import AugmentConfig
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.clips import ClipLayout
-from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
 from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 

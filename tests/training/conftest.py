@@ -9,9 +9,11 @@ import sys
 import jax
 import pytest
 
-from mvp_jax.models.fusion import FusionConfig
-from mvp_jax.models.physio import PhysioConfig
+from mvp_jax.models.emotion import EmotionConfig, ModelSizes
+from mvp_jax.models.modalities.physio import Physio, PhysioNetwork
+from mvp_jax.models.modalities.video import Video, VideoNetwork
 from mvp_jax.models.videomae import VideoMAEConfig
+from mvp_jax.targets.binary import Binary
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import init_state
 from mvp_jax.training.tasks import Emotion, MaskedVideo
@@ -27,24 +29,25 @@ def _jax_for_tests():
 
 @pytest.fixture(scope='session')
 def emotion():
+  physio = Physio(
+    widths=(8, 16),
+    kernels=(8, 4),
+    strides=(4, 2),
+    depth=1,
+    heads=2,
+    mlp_width=16,
+    dropout=0.1,
+  )
+  networks = (
+    ('physio', PhysioNetwork(physio, channels=2, rate=8.0)),
+    ('video', VideoNetwork(Video(depth=1), feature_width=4)),
+  )
   return Emotion(
-    FusionConfig(
-      video_depth=1,
-      depth=1,
-      heads=2,
-      mlp_width=16,
-      dropout=0.1,
-      video_width=4,
-      signal_rate=8.0,
-      physio=PhysioConfig(
-        widths=(8, 16),
-        kernels=(8, 4),
-        strides=(4, 2),
-        depth=1,
-        heads=2,
-        mlp_width=16,
-        dropout=0.1,
-      ),
+    EmotionConfig(
+      ModelSizes(width=16, depth=1, heads=2, mlp_width=16, dropout=0.1),
+      networks,
+      Binary(),
+      names=('physio', 'video'),
     )
   )
 

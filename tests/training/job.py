@@ -20,6 +20,7 @@ from mvp_jax.data.batches import training_batches
 from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.errors import InputError, Stopped, TrainingError
 from mvp_jax.models.videomae import VideoMAEConfig
+from mvp_jax.targets import Mean
 from mvp_jax.training import hosts
 from mvp_jax.training.loop import TrainConfig, fit
 from mvp_jax.training.metric_log import MetricLog
@@ -75,7 +76,7 @@ class Line:
   def loss(self, model, batch, key):
     noise = jax.random.normal(key, batch['x'].shape)
     error = model(batch['x'] + 0.1 * noise).mean(-1) - batch['y']
-    return jnp.mean(error**2), {}
+    return {'loss': Mean.of(error**2, jnp.ones_like(error))}
 
 
 LINE = Line()

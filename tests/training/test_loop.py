@@ -179,7 +179,7 @@ def test_a_finished_run_reads_no_data(emotion, one_device, through):
 def test_nan_stops_the_run_before_it_is_saved(emotion, one_device, tmp_path, at, saved):
   def spoil(number, batch):
     if number == at:
-      batch['video'][:] = math.nan
+      batch['video/tokens'][:] = math.nan
 
   with pytest.raises(TrainingError) as error:
     _fit(emotion, one_device, tmp_path, Batches(change=spoil))

@@ -4,15 +4,15 @@ import dataclasses
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.errors import InputError, TrainingError
+from mvp_jax.targets import Mean
 from mvp_jax.training.loop import TrainConfig, fit
-from mvp_jax.training.many import Member, Models, _fitting
+from mvp_jax.training.many import Member, Models, _fitting, _Side
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import MeshConfig, make_mesh, put_batch
 from mvp_jax.training.state import forward
@@ -37,19 +37,19 @@ class _Plane:
     return nnx.Linear(4, 2, rngs=rngs)
 
   def _error(self, model, batch, noise):
-    error = ((model(batch['video'].mean(1) + noise) - batch['label']) ** 2).mean(-1)
-    weight = batch['weight']
-    return (error * weight).sum() / jnp.maximum(weight.sum(), 1)
+    outputs = model(batch['video/tokens'].mean(1) + noise)
+    error = ((outputs - batch['label']) ** 2).mean(-1)
+    return {'loss': Mean.of(error, batch['weight'])}
 
   def loss(self, model, batch, key):
     noise = 0.1 * jax.random.normal(key, (len(batch['label']), 4))
-    return self._error(model, batch, noise), {}
+    return self._error(model, batch, noise)
 
   def evaluate(self, model, batch):
-    return {'loss': self._error(model, batch, 0)}
+    return self._error(model, batch, 0)
 
   def scores(self, model, batch):
-    return jax.nn.sigmoid(model(batch['video'].mean(1)))
+    return jax.nn.sigmoid(model(batch['video/tokens'].mean(1)))
 
 
 _PLANE = _Plane()
@@ -82,7 +82,7 @@ def _member(i):
     7 + i,
     train,
     validation * (i != 1),  # one is not validated
-    {'video': rng.uniform(1, 2, 4).astype(np.float32)},
+    {'video/tokens': rng.uniform(1, 2, 4).astype(np.float32)},
     {'label': rng.integers(0, 2, (_TRIALS, 2)).astype(np.float32)},
   )
 
@@ -96,7 +96,8 @@ class _Alone:
 
   def __init__(self, member, rows):
     self.rows = rows
-    self.data = {**_DATA, **member.own, 'video': _DATA['video'] / member.scale['video']}
+    tokens = _DATA['video/tokens'] / member.scale['video/tokens']
+    self.data = {**_DATA, **member.own, 'video/tokens': tokens}
 
   def __len__(self):
     return len(self.rows)
@@ -262,7 +263,8 @@ def test_neither_devices_nor_bundles_change_the_result(
 def test_models_lie_on_all_devices_and_the_trials_on_each():
   mesh = make_mesh(MeshConfig(fsdp=2), jax.devices())
   models = Models(_PLANE, _DATA, [_member(i) for i in range(4)] * 5, _CONFIG, mesh)
-  params = models._begin(_NoCheckpoints(), None)[0].params
+  side = _Side(models, 'x', None, None, BATCH)
+  params = side.begin(_NoCheckpoints())[0].params
   for x in jax.tree.leaves(params):
     assert x.shape[0] == 24 and x.sharding.shard_shape(x.shape)[0] == 3
   for x in models._data.values():
@@ -314,7 +316,9 @@ def test_checkpoints_of_other_models_are_refused(one_device, together):
 
 
 def test_the_model_that_is_not_finite_is_named(one_device, tmp_path):
-  bad = dataclasses.replace(_MEMBERS[1], scale={'video': np.zeros(4, np.float32)})
+  bad = dataclasses.replace(
+    _MEMBERS[1], scale={'video/tokens': np.zeros(4, np.float32)}
+  )
   with pytest.raises(TrainingError, match=r'^fold0/seed1/x: .* not finite at step 1'):
     _fit(_PLANE, one_device, tmp_path, members=[_MEMBERS[0], bad, _MEMBERS[2]])
 

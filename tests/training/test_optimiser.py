@@ -7,6 +7,8 @@ import numpy as np
 import optax
 import pytest
 
+from mvp_jax.models.videomae import VideoMAEConfig
+from mvp_jax.targets.binary import Binary
 from mvp_jax.training.optimiser import (
   OptimiserConfig,
   decayed,
@@ -15,7 +17,8 @@ from mvp_jax.training.optimiser import (
   schedule,
 )
 from mvp_jax.training.sharding import path_string
-from mvp_jax.training.state import init_params
+from mvp_jax.training.state import init_variables
+from mvp_jax.training.tasks import VideoEmotion
 from tests.training.tiny import OPTIMISER, learning_rate
 
 
@@ -58,7 +61,7 @@ def test_what_no_optimiser_can_have(fields, message):
 @pytest.mark.parametrize('task', ['emotion', 'masked_video'])
 def test_matrices_are_decayed_and_nothing_else(request, task):
   task = request.getfixturevalue(task)
-  params = jax.eval_shape(lambda: init_params(task, jax.random.key(0)))
+  params = jax.eval_shape(lambda: init_variables(task, jax.random.key(0))[0])
   for path, x in jax.tree_util.tree_leaves_with_path(params):
     stacked = 'blocks' in path_string(path)
     decay = decayed(params)
@@ -88,9 +91,15 @@ def _params(rng):
   }
 
 
+def _layer(path, shape):
+  """As `VideoEmotion.layer` says it."""
+  model = VideoMAEConfig(depth=3)
+  return VideoEmotion(model, Binary()).layer(path, shape)
+
+
 def test_scales_of_layers():
   # L = 3 blocks, decay^(L + 1 - i): the embedding is layer 0, the head layer 4.
-  scales = layer_scales(_params(np.random.default_rng(0)), 0.5)
+  scales = layer_scales(_params(np.random.default_rng(0)), 0.5, _layer)
   assert scales['encoder']['embed'] == {'kernel': 0.5**4, 'bias': 0.5**4}
   blocks = scales['encoder']['stack']['blocks']
   np.testing.assert_array_equal(blocks['up']['kernel'].ravel(), [0.125, 0.25, 0.5])
@@ -138,7 +147,7 @@ def test_layer_decay_is_torch_adamw_with_a_group_for_each_layer(clip_norm):
     )
   adamw = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8)
 
-  tx = optimiser(config)
+  tx = optimiser(config, layer=_layer)
   state = tx.init(params)
   for step, grads in enumerate(gradients):
     for key, x in pieces(grads).items():

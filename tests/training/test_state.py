@@ -11,8 +11,8 @@ from mvp_jax.training.sharding import MeshConfig, make_mesh, path_string, put_ba
 from mvp_jax.training.state import (
   abstract_state,
   build_model,
-  init_params,
   init_state,
+  init_variables,
   train_step,
 )
 from tests.training.tiny import OPTIMISER, emotion_example, learning_rate, make_batch
@@ -38,7 +38,7 @@ def test_steps_are_adamw_written_out(emotion, one_device):
   @jax.jit
   def gradient(params, batch, key):
     return jax.value_and_grad(
-      lambda p: emotion.loss(build_model(emotion, p), batch, key)[0]
+      lambda p: emotion.loss(build_model(emotion, p), batch, key)['loss'].compute()
     )(params)
 
   first = dict.fromkeys(decay, 0.0)
@@ -80,7 +80,7 @@ def test_the_seed_gives_parameters_and_dropout(emotion, one_device):
 
   def run(seed, dropout_seed):
     state = init_state(emotion, OPTIMISER, one_device, seed)
-    kernel = np.asarray(state.params['video_in']['kernel'])
+    kernel = np.asarray(state.params['modalities']['video']['embed']['kernel'])
     state.seed = np.uint32(dropout_seed)
     _, metrics = step_fn(state, batch)
     return kernel, float(metrics['loss'])
@@ -93,7 +93,7 @@ def test_the_seed_gives_parameters_and_dropout(emotion, one_device):
 
 
 def test_a_built_model_has_the_parameters_given(emotion):
-  params = jax.eval_shape(lambda: init_params(emotion, jax.random.key(0)))
+  params = jax.eval_shape(lambda: init_variables(emotion, jax.random.key(0))[0])
   params = jax.tree.map(lambda x: np.full(x.shape, 0.5, x.dtype), params)
   model = build_model(emotion, params)
   assert np.all(np.asarray(model.heads[0].linear.kernel[...]) == 0.5)

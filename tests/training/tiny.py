@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from mvp_jax.models.modalities.video import Video
 from mvp_jax.training.optimiser import OptimiserConfig
 
 BATCH = 8
@@ -30,11 +31,12 @@ def learning_rate(step, config):
 def emotion_example(rng):
   """One trial of 4 s at 8 Hz with six video tokens; some of it invalid."""
   return {
-    'signals': rng.normal(size=(32, 2)).astype(np.float32),
-    'signals_valid': rng.random(32) < 0.9,
-    'video': rng.normal(size=(6, 4)).astype(np.float32),
-    'video_valid': rng.random(6) < 0.7,
-    'video_times': np.sort(rng.uniform(0, 4, 6)).astype(np.float32),
+    'physio/values': rng.normal(size=(32, 2)).astype(np.float32),
+    'physio/valid': rng.random(32) < 0.9,
+    'video/tokens': rng.normal(size=(6, 4)).astype(np.float32),
+    'video/valid': (valid := rng.random(6) < 0.7),
+    'video/times': (times := np.sort(rng.uniform(0, 4, 6)).astype(np.float32)),
+    'video/reference': Video().reference(valid, times),
     'label': rng.integers(0, 2, 2).astype(np.float32),
     'weight': np.float32(1),
   }

@@ -47,6 +47,7 @@ class Amigos(Corpus):
     **{name: (1, 9) if i < SCALES else (0, 1) for i, name in enumerate(RATINGS)},
     **dict.fromkeys(EXTERNAL, (-1, 1)),
   }
+  always = ('signals',)
   twin = Twin(AmigosSpec, write_amigos_twin)
   version = '3.0.0'
   notes = {

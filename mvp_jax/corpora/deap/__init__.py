@@ -34,6 +34,7 @@ class Deap(Corpus):
   Settings = DeapSettings
   fields = FIELDS | {'channels': ('eda', 'ppg')}
   ratings = dict.fromkeys(tree.RATINGS, (1, 9)) | {'familiarity': (1, 5)}
+  always = ('signals',)
   twin = Twin(TwinSpec, write_deap_twin)
   version = '3.0.0'
   notes = {

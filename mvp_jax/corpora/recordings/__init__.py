@@ -36,6 +36,7 @@ class Recordings(Corpus):
   Settings = RecordingsSettings
   fields = FIELDS
   ratings = dict.fromkeys(RATINGS, SCALE)
+  always = ('signals',)
   twin = Twin(TwinSpec, write_recordings_twin)
   version = '3.0.0'
   notes = {

@@ -1,17 +1,11 @@
-"""What `launch.py` can run: each job is a config class and a `run(config, workdir)`."""
+"""What `launch.py` can run: each job is a module with `run(config, workdir)`."""
 
 import importlib
 
 from mvp_jax.config import parse
 from mvp_jax.errors import InputError
 
-# config.job: module that holds `Config` and `run`, imported only when wanted
-JOBS = {
-  'fusion': 'mvp_jax.experiment',
-  'video': 'mvp_jax.finetuning',
-  'pretrain': 'mvp_jax.pretraining',
-  'ablation': 'mvp_jax.ablation',
-}
+JOBS = ('train', 'pretrain', 'ablate')  # each a module of this package
 
 
 def run(tree, workdir):
@@ -28,5 +22,4 @@ def run(tree, workdir):
   name = tree.get('job')
   if name not in JOBS:
     raise InputError(f'config.job: {name!r} is none of {", ".join(JOBS)}')
-  job = importlib.import_module(JOBS[name])
-  job.run(parse(tree, job.Config), workdir)
+  importlib.import_module(f'{__name__}.{name}').run(parse(tree), workdir)

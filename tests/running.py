@@ -9,22 +9,21 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from mvp_jax import experiment, finetuning, pretraining
-from mvp_jax.models.action_units import ActionUnitConfig
-from mvp_jax.models.fusion import FusionSizes
-from mvp_jax.models.physio import PhysioConfig
+from mvp_jax.jobs import pretrain, train
+from mvp_jax.models.emotion import ModelSizes
+from mvp_jax.models.modalities.action_units import ActionUnits
+from mvp_jax.models.modalities.physio import Physio
+from mvp_jax.models.modalities.video import Video
 from mvp_jax.training.sharding import make_mesh
 
-SIZES = FusionSizes(
-  video_depth=1,
-  depth=1,
-  heads=2,
-  mlp_width=16,
-  physio=PhysioConfig(
+SIZES = ModelSizes(width=16, depth=1, heads=2, mlp_width=16)
+MODALITIES = {
+  'physio': Physio(
     widths=(8, 16), kernels=(64, 32), strides=(32, 16), depth=1, heads=2, mlp_width=16
   ),
-  action_units=ActionUnitConfig(depth=1, heads=2, mlp_width=16),
-)
+  'video': Video(depth=1),
+  'action_units': ActionUnits(depth=1, heads=2, mlp_width=16),
+}
 
 
 @contextlib.contextmanager
@@ -34,7 +33,7 @@ def few_devices(count=1):
   The compilation cache that they turn on is off again after them.
   """
   with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion('standard'):
-    for job in (experiment, finetuning, pretraining):
+    for job in (train, pretrain):
       patch.setattr(
         job, 'make_mesh', lambda mesh: make_mesh(mesh, jax.devices()[:count])
       )

@@ -6,21 +6,20 @@ import functools
 import numpy as np
 import pytest
 
-from mvp_jax import finetuning
-from mvp_jax.config import DataConfig, EncoderConfig, parse, resolve
+from mvp_jax.config import Config, DataConfig, EvaluationConfig, parse, resolve
 from mvp_jax.data.clips import ClipLayout
-from mvp_jax.data.emotion_clips import ClipInput
+from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
-from mvp_jax.finetuning import Config, EvaluationConfig
-from mvp_jax.jobs import JOBS
+from mvp_jax.jobs import JOBS, stages
+from mvp_jax.jobs import train as job
 from mvp_jax.synthetic.spec import TwinSpec
-from mvp_jax.training import encoder as encoders
+from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
-from tests import jobs
+from tests import running
 
 _SUBJECTS, _TRIALS, _STEPS = 5, 3, 4
 
@@ -52,9 +51,12 @@ def config(tmp_path_factory):
       height=96,
       pixel_aspect=(1, 1),
     ),
-    input=ClipInput(clips=ClipLayout(frames=4, stride=2), test_clips=2),
-    encoder=EncoderConfig(
+    input=InputConfig(
+      windows='random', clips=ClipLayout(frames=4, stride=2), test_clips=2
+    ),
+    encoder=VideoMAEEncoder(
       size='tiny',
+      dtype='float32',
       subjects=1,
       masks=MaskConfig(ratio=0.5),
       views=ViewConfig(scales=(1.0,), repeats=1),
@@ -62,14 +64,14 @@ def config(tmp_path_factory):
       train=_training(2),
     ),
     train=_training(_STEPS, layer_decay=0.75, ema=0.5),
-    evaluation=EvaluationConfig(folds=2, batch_size=2),
+    evaluation=EvaluationConfig(folds=2, batch_size=2, models=('video',)),
   )
 
 
 @pytest.fixture(scope='module')
 def run():
   """Function of (config, workdir, devices=1)."""
-  return functools.partial(jobs.run, finetuning)
+  return functools.partial(running.run, job)
 
 
 @pytest.fixture(scope='module')
@@ -80,7 +82,7 @@ def workdir(config, run, tmp_path_factory):
 
 
 def test_every_held_out_trial_is_predicted_once(workdir):
-  facts, rows = jobs.facts(workdir), jobs.predictions(workdir)
+  facts, rows = running.facts(workdir), running.predictions(workdir)
   pretrained = facts['encoder']['trained_on_subjects']
   assert len(pretrained) == 1
   subjects = set(range(1, _SUBJECTS + 1)) - set(pretrained)
@@ -108,7 +110,7 @@ def test_every_held_out_trial_is_predicted_once(workdir):
 def test_what_a_run_leaves_is_marked_synthetic(workdir):
   for name in ('report.html', 'report.md'):
     assert 'SYNTHETIC' in (workdir / name).read_text()
-  facts = jobs.facts(workdir)
+  facts = running.facts(workdir)
   assert facts['synthetic'] is True and facts['parameters']['video'] > 0
   assert {'twin', 'prepare', 'pretrain', 'training'} <= set(facts['seconds'])
   assert (workdir / 'account.csv').exists()
@@ -116,7 +118,7 @@ def test_what_a_run_leaves_is_marked_synthetic(workdir):
 
 def test_learning_curves(workdir):
   steps = {}
-  for line in jobs.metrics(workdir):
+  for line in running.metrics(workdir):
     if line['split'] == 'speed':
       continue
     assert np.isfinite(line['loss'])
@@ -154,7 +156,7 @@ def test_a_killed_run_goes_on_to_the_same_result(
     workdir / 'predictions.csv'
   ).read_bytes()
   steps = [
-    (x['run'], x['step']) for x in jobs.metrics(tmp_path) if x['split'] == 'train'
+    (x['run'], x['step']) for x in running.metrics(tmp_path) if x['split'] == 'train'
   ]
   assert len(steps) == len(set(steps))
 
@@ -171,14 +173,14 @@ def test_the_average_of_the_parameters_is_what_is_tested(
   def losses(folder, split):
     return {
       (x['run'], x['step']): x['loss']
-      for x in jobs.metrics(folder)
+      for x in running.metrics(folder)
       if x['split'] == split
     }
 
   assert losses(workdir, 'train') == losses(tmp_path, 'train')
   assert losses(workdir, 'validation') != losses(tmp_path, 'validation')
   scores, others = (
-    [float(r['score']) for r in jobs.predictions(folder) if r['model'] == 'video']
+    [float(r['score']) for r in running.predictions(folder) if r['model'] == 'video']
     for folder in (workdir, tmp_path)
   )
   assert np.abs(np.subtract(scores, others)).max() > 1e-5
@@ -187,21 +189,21 @@ def test_the_average_of_the_parameters_is_what_is_tested(
 def test_from_scratch_differs_in_the_encoder_alone(
   workdir, config, run, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(encoders, 'pretrain', None)  # not called
+  monkeypatch.setattr(stages, 'pretrain', None)  # not called
   run(
     dataclasses.replace(
       config, encoder=dataclasses.replace(config.encoder, pretrained=False)
     ),
     tmp_path,
   )
-  scratch, pretrained = jobs.facts(tmp_path), jobs.facts(workdir)
+  scratch, pretrained = running.facts(tmp_path), running.facts(workdir)
   assert scratch['folds'] == pretrained['folds']  # the same subjects set aside
   assert scratch['parameters'] == pretrained['parameters']
   assert scratch['encoder']['source'] == 'none, random weights'
   first, other = (
     [
       x['loss']
-      for x in jobs.metrics(folder)
+      for x in running.metrics(folder)
       if x['run'] == 'fold0/video' and x['split'] == 'train'
     ]
     for folder in (tmp_path, workdir)
@@ -211,7 +213,7 @@ def test_from_scratch_differs_in_the_encoder_alone(
 
 
 def test_an_encoder_that_has_seen_test_subjects(workdir, config, run, tmp_path):
-  record = next(finetuning.Path(config.data.data_dir).rglob('record.json'))
+  record = next(job.Path(config.data.data_dir).rglob('record.json'))
   given = dataclasses.replace(
     config, encoder=dataclasses.replace(config.encoder, checkpoint=str(record.parent))
   )
@@ -233,7 +235,7 @@ def test_what_cannot_work_is_said_before_anything_is_done(
   config, tmp_path, sections, message
 ):
   with pytest.raises(InputError, match=message):
-    finetuning.run(jobs.changed(config, **sections), tmp_path / 'new')
+    job.run(running.changed(config, **sections), tmp_path / 'new')
   assert not (tmp_path / 'new').exists()
 
 
@@ -245,7 +247,7 @@ def test_the_config_file_is_one_of_this_job():
     tree, fusion = get_config(), get_fusion()
     tree.data.manual_dir = fusion.data.manual_dir = manual_dir
     config, fusion = parse(resolve(tree), Config), parse(resolve(fusion))
-    assert JOBS[config.job] == finetuning.__name__
+    assert JOBS[config.job] == job.__name__
     # One twin, prepared once, and one pre-trained encoder serve both jobs.
     for name in ('seed', 'data', 'twin'):
       assert getattr(config, name) == getattr(fusion, name)

@@ -1,7 +1,6 @@
-"""What every job goes through: corpus, folds, pre-trained encoder, report.
+"""What the jobs go through: corpus, folds, pre-trained encoder, report.
 
-`config` is a job's config with at least `dataset`, `seed`, `data`, `twin`, `input`,
-`encoder` and `evaluation`; `facts` is what becomes run.json.
+`config` is a config.Config; `facts` is what becomes run.json.
 """
 
 import contextlib
@@ -12,9 +11,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mvp_jax.data.masks import mask_sizes
+from mvp_jax import corpora
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
-from mvp_jax.data.trials import Corpus
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
 from mvp_jax.evaluation.handcrafted import feature_table
@@ -23,13 +22,12 @@ from mvp_jax.evaluation.report import write_report
 from mvp_jax.files import write_json
 from mvp_jax.prepare import load_builder, prepare
 from mvp_jax.prepare.account import read_account
-from mvp_jax.synthetic.twins import TWINS
-from mvp_jax.targets import Binary
 from mvp_jax.targets.binary_baselines import CLASSIC
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import hosts
+from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.pretrain import pretrain
 from mvp_jax.training.sharding import check_batch
-from mvp_jax.training.tasks import MaskedVideo, VideoFeatures
 from mvp_jax.workdir import (
   FINGERPRINT,
   check_hosts,
@@ -42,8 +40,8 @@ from mvp_jax.workdir import (
 
 _SYNTHETIC_NOTE = """\
 ========================================================================
- SYNTHETIC: no {} was given (config.data.manual_dir, or config.sources
- to pre-train), so this run uses a made-up twin, in the same layout and
+ SYNTHETIC: no {} was given (config.data.manual_dir, or
+ config.pretrain.sources), so this run uses a made-up twin, in the same layout and
  with planted effects.
  Its scores say that the program works, and nothing about emotion.
 ========================================================================"""
@@ -72,47 +70,90 @@ def begun(config, workdir):
     }
 
 
-def check(config, mesh, video=True, action_units=False):
-  """Finds before any long work what would stop it later. Raises InputError."""
-  try:
-    load_builder(config.dataset).configure(
-      **_preparation(config, config.dataset, video, action_units)
+def evaluated_modalities(config):
+  """The modalities that some evaluated model reads: {name: Modality}."""
+  names = dict.fromkeys(
+    name for model in config.evaluation.models for name in config.modalities_of(model)
+  )
+  return {name: config.modalities[name] for name in names}
+
+
+def encoded(config):
+  """Whether some evaluated model reads frames through the encoder."""
+  return any(modality.encoded for modality in evaluated_modalities(config).values())
+
+
+def check(config, mesh):
+  """Validates everything up front. Raises InputError."""
+  if not config.evaluation.models:
+    raise InputError(
+      f'config.evaluation.models: name at least one of {", ".join(config.models)}'
     )
-    if not config.data.manual_dir and config.dataset not in TWINS:
+  for model in config.evaluation.models:
+    if model not in config.models:
       raise InputError(
-        f'manual_dir: {config.dataset} has no synthetic twin; give the '
-        'folder that holds it'
+        f'config.evaluation.models: {model!r} is none of {", ".join(config.models)}'
+      )
+  check_corpus(config, config.dataset, _streams(config))
+  train = [('train', config.train), ('evaluation', config.evaluation)]
+  if encoded(config):
+    backbone(config)
+    if hasattr(config.encoder, 'train'):
+      train.append(('encoder.train', config.encoder.train))
+  for field, settings in train:
+    parts = getattr(settings, 'accumulate', 1)
+    check_batch(settings.batch_size, mesh, f'config.{field}.batch_size', parts)
+
+
+def check_corpus(config, name, streams, own=None):
+  """Validates how a corpus is to be prepared. Raises InputError."""
+  try:
+    load_builder(name).configure(streams=streams, **_preparation(config, name, own))
+    if not config.data.manual_dir and corpora.find(name).twin is None:
+      raise InputError(
+        f'manual_dir: {name} has no synthetic twin; give the folder that holds it'
       )
   except InputError as error:
     raise InputError(f'config.data: {error}') from error
-  encoder = config.encoder
+
+
+def backbone(config, frame_size=None):
+  """The encoder's network sizes; the checkpoint, if one is given, is checked."""
   try:
-    model = encoder.model(config.input.clips, config.data.frame_size)
+    found = config.encoder.backbone(
+      config.input.clips, frame_size or config.data.frame_size
+    )
+  except InputError as error:
+    raise InputError(f'config.{error}') from error
   except ValueError as error:
     raise InputError(
       f'config: {error}; see input.clips, data.frame_size and encoder.patch'
     ) from error
-  try:
-    mask_sizes(*model.grid, encoder.masks)
-  except InputError as error:
-    raise InputError(f'config.encoder.{error}') from error
-  if encoder.checkpoint and video:
-    encoders.check(model, Path(encoder.checkpoint))
-  for field, size, parts in [
-    ('train', config.train.batch_size, config.train.accumulate),
-    ('evaluation', config.evaluation.batch_size, 1),
-    ('encoder.train', encoder.train.batch_size, encoder.train.accumulate),
-  ]:
-    check_batch(size, mesh, f'config.{field}.batch_size', parts)
+  if config.encoder.checkpoint:
+    encoders.check(found, Path(config.encoder.checkpoint))
+  return found
 
 
-def corpus(config, workdir, facts, video=True, action_units=False):
-  """The prepared corpus, of the official files or of a twin: a Corpus."""
-  facts.update(dataset=config.dataset, target=target(config).describe())
-  if hasattr(config.evaluation, 'models'):
-    facts['models'] = list(config.evaluation.models)
+def _streams(config):
+  """The streams that the evaluated models and the simple baselines read."""
+  wanted = {
+    stream
+    for modality in evaluated_modalities(config).values()
+    for stream in modality.streams
+  }
+  wanted |= {*config.target.streams, *corpora.find(config.dataset).always}
+  return tuple(sorted(wanted))
+
+
+def corpus(config, workdir, facts):
+  """The prepared corpus, of the official files or of a twin: a PreparedCorpus."""
+  facts.update(
+    dataset=config.dataset,
+    target=config.target.describe(),
+    models=list(config.evaluation.models),
+  )
   with timed('data', facts):
-    found = prepared_corpus(config, config.dataset, facts, video, action_units)
+    found = prepared_corpus(config, config.dataset, facts, _streams(config))
     check_source(workdir, found.metadata['fingerprint'])
     facts[FINGERPRINT] = found.metadata['fingerprint']
     if hosts.is_main():
@@ -125,11 +166,11 @@ def corpus(config, workdir, facts, video=True, action_units=False):
   return found
 
 
-def split(config, corpus, workdir, facts, video=True):
+def split(config, corpus, workdir, facts):
   """Sets subjects aside for the encoder, makes folds of the others, and audits them.
 
-  With `video` subjects are set aside whatever its backbone, so that one without an
-  encoder is tested in the same folds.
+  Subjects are set aside for whatever reads a face, so that what needs no encoder is
+  tested in the same folds.
 
   Returns:
     reserved: their numbers.
@@ -139,13 +180,11 @@ def split(config, corpus, workdir, facts, video=True):
   Raises:
     InputError: the folds can't be made, or the audit failed.
   """
-  reserved, subjects = reserve(
-    [t.subject for t in corpus.trials],
-    config.encoder.subjects if video and not config.encoder.checkpoint else 0,
-    config.seed,
-  )
+  modalities, evaluation = evaluated_modalities(config), config.evaluation
+  face = any(modality.face for modality in modalities.values())
+  aside = config.encoder.subjects if face and not config.encoder.checkpoint else 0
+  reserved, subjects = reserve([t.subject for t in corpus.trials], aside, config.seed)
   trials = [t for t in corpus.trials if t.subject in subjects]
-  evaluation = config.evaluation
   folds = make_folds(
     trials,
     evaluation.protocol,
@@ -153,20 +192,24 @@ def split(config, corpus, workdir, facts, video=True):
     stimulus_folds=evaluation.stimulus_folds,
     validation=evaluation.validation_subjects,
     seed=config.seed,
-    target=target(config),
+    target=config.target,
   )
   facts.update(
     protocol=evaluation.protocol, folds=[fold.describe(trials) for fold in folds]
   )
   for fold in folds:
-    audit.fitted(facts, fold, 'thresholds', fold.target.trials, fold.target.describe())
+    fitted = fold.target
+    audit.fitted(facts, fold, 'thresholds', fitted.trials, fitted.describe())
+  standardised = {
+    getattr(modality, 'standardise', None) for modality in modalities.values()
+  }
   with timed('audit', facts):
     checks = audit.check_folds(
       folds,
       trials,
       evaluation.protocol,
-      getattr(config.input, 'standardise', None),
-      len(evaluation.grid.points()) if hasattr(evaluation, 'grid') else 1,
+      'subject' if 'subject' in standardised else 'trial',
+      len(evaluation.grid.points()),
     )
     checks += audit.check_content(corpus, folds, trials)
   conclude(workdir, facts, checks)
@@ -185,64 +228,74 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   """Pre-trains or loads the encoder, and checks whom it has seen.
 
   Returns:
-    VideoFeatures, and the parameters of its Encoder.
+    The backbone (see `models.backbones`), and its variables, a nested dict.
   """
   settings = config.encoder
-  task = VideoFeatures(
-    settings.model(config.input.clips, corpus.metadata['frame_size'])
-  )
+  network = backbone(config, corpus.metadata['frame_size'])
+  noted = {'kind': settings.kind, 'model': dataclasses.asdict(network)}
   if not settings.pretrained:
-    without_encoder(config, corpus, workdir, facts)
-    return task, encoders.fresh(task.model, mesh, config.seed)
+    facts['encoder'] = {
+      'source': 'none, random weights',
+      **noted,
+      'trained_on_subjects': [],
+    }
+    conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
+    return network, encoders.fresh(network, mesh, config.seed)
   if settings.checkpoint:
     directory = Path(settings.checkpoint)
   else:
-    key = encoders.fingerprint(
-      dataclasses.replace(task.model, feature_grid=1),
-      settings.train,
-      settings.masks,
-      settings.views,
-      settings.clips_per_trial,
-      reserved,
-      config.input.clips.stride,
-      config.seed,
-    )
-    directory = corpus.directory.parent / 'encoders' / key
-    with timed('pretrain', facts):
-      encoders.pretrain(
-        MaskedVideo(task.model),
-        corpus,
-        reserved,
-        settings,
-        config.input.clips,
-        mesh=mesh,
-        seed=config.seed,
-        directory=directory,
-      )
+    directory = pretrained(config, corpus, reserved, network, mesh, facts)
     hosts.on_main(lambda: copy_metrics(directory, workdir))
-  params, record, said = encoders.load(task.model, mesh, directory)
+  variables, record, said = encoders.load(network, mesh, directory)
   if said and hosts.is_main():
     print(said, flush=True)
+  facts['encoder'] = {
+    'source': str(settings.checkpoint or 'pre-trained in this run'),
+    **noted,
+    **record,
+  }
   allowed = config.evaluation.allow_encoder_overlap
   conclude(
     workdir, facts, [audit.check_encoder(record, corpus, test_subjects, allowed)]
   )
-  facts['encoder'] = {
-    'source': str(settings.checkpoint or 'pre-trained in this run'),
-    'size': settings.size,
-    **record,
-  }
-  return task, params
+  return network, variables
 
 
-def without_encoder(config, corpus, workdir, facts):
-  """Notes in the facts that the video encoder starts from random weights."""
-  facts['encoder'] = {
-    'source': 'none, random weights',
-    'size': config.encoder.size,
-    'trained_on_subjects': [],
-  }
-  conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
+def pretrained(config, corpus, subjects, network, mesh, facts):
+  """The folder of an encoder pre-trained on some subjects, made if need be."""
+  settings = config.encoder
+  trials = [t for t in corpus.trials if t.subject in subjects and 'video' in t.streams]
+  if not trials:
+    raise InputError(
+      'encoder.subjects: no videos to pre-train on; set some subjects aside or give '
+      'encoder.checkpoint'
+    )
+  directory = (
+    corpus.directory.parent
+    / 'encoders'
+    / encoders.fingerprint(
+      encoders.VERSION,
+      settings.pretraining(),
+      config.input.clips.frames,
+      config.input.clips.stride,
+      config.input.clips.tubelet,
+      subjects,
+      config.seed,
+    )
+  )
+  if not (directory / encoders.RECORD).exists():
+    sources = [settings.clips(corpus, trials, config.input.clips, network)]
+    with timed('pretrain', facts), in_use(directory), MetricLog(directory) as log:
+      pretrain(
+        settings,
+        network,
+        sources,
+        mesh=mesh,
+        seed=config.seed,
+        directory=directory,
+        log=log,
+      )
+  return directory
 
 
 def seeds(config):
@@ -262,14 +315,19 @@ def run_name(config, fold, seed, model):
   return f'fold{fold.fold}/seed{seed}/{model}'
 
 
-def target(config):
-  """What is predicted."""
-  return Binary(config.input.targets, config.input.threshold)
-
-
 def rows(config, fold, seed, corpus, trial, model, scores, ratings=None):
-  """The Predictions of one trial, see `predictions.told`."""
-  return told(target(config), fold, seed, corpus.name, trial, model, scores, ratings)
+  """The predictions of one trial, see `predictions.told`."""
+  return told(
+    config.target,
+    fold,
+    seed,
+    corpus.name,
+    trial,
+    model,
+    scores,
+    ratings,
+    config.input.max_seconds,
+  )
 
 
 def baselines(config, folds, corpus, trials, facts):
@@ -285,7 +343,7 @@ def baselines(config, folds, corpus, trials, facts):
     facts['handcrafted_features'] = names
     found = []
     for fold in folds:
-      said = target(config).baselines(fold, trials, features, groups, config.seed)
+      said = config.target.baselines(fold, trials, features, groups, config.seed)
       if names:
         audit.fitted(facts, fold, 'handcrafted features', fold.train)
       found += [
@@ -313,7 +371,7 @@ def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, tr
       max(2, min(len(folds), 10)),
       evaluation.validation_subjects,
       seed,
-      target=target(config),
+      config.target,
     )
     model = evaluation.models[0]
     rows = leak_meter.of_predictions(leak_meter.HONEST, predictions, (model, *CLASSIC))
@@ -341,16 +399,16 @@ def finish(config, workdir, predictions, facts, corpus, attention=None):
 
 
 def _finish(config, workdir, predictions, facts, corpus, attention):
-  order = {target: i for i, target in enumerate(config.input.targets)}
+  order = {name: i for i, name in enumerate(config.target.ratings)}
   predictions = sorted(
     predictions,
     key=lambda p: (order[p.target], p.seed, p.fold, p.subject, p.trial, p.model),
   )
   write_json(workdir / 'run.json', facts)
   audit.stop_if_failed(facts['audit'])
-  wanted = target(config)
-  write_predictions(workdir / file_name(wanted), predictions, wanted)
-  chosen = cases.choose(predictions, wanted, (facts.get('models') or [None])[0])
+  target, main = config.target, config.evaluation.models[0]
+  write_predictions(workdir / file_name(target), predictions, target)
+  chosen = cases.choose(predictions, target, main)
   cases.write(workdir / cases.FOLDER, corpus, chosen, attention)
   print(write_report(workdir).summary)
   if 'leak_meter' in facts:
@@ -368,44 +426,43 @@ def timed(stage, facts):
   facts['seconds'][stage] = round(before + time.monotonic() - start, 1)
 
 
-def _preparation(config, name, video, action_units=False):
-  """How a corpus is prepared: fields of its builder's config."""
+def _preparation(config, name, own=None):
+  """How a corpus is prepared: what `prepare` takes of its fields."""
   data = config.data
-  fields = {
+  own = data.corpus if own is None else own
+  return {
     'workers': data.workers or None,
     'beam': data.beam,
     'allow_dropped': data.allow_dropped,
-    'video': video,
     'frame_rate': data.frame_rate,
     'frame_size': data.frame_size,
     'crop': data.crop,
-    'channels': data.channels,
     'clean': data.clean,
-    'action_units': action_units,
+    **({'channels': data.channels} if data.channels and name == config.dataset else {}),
+    **{f.name: getattr(own, f.name) for f in dataclasses.fields(own)},
   }
-  if name != 'recordings':  # whose manifest names the CSVs
-    fields['openface_dir'] = data.openface_dir
-  if name == 'amigos':
-    fields |= {
-      'experiment': data.experiment,
-      'annotation': data.annotation,
-      'exclude': data.exclude,
-    }
-  return fields
 
 
-def prepared_corpus(config, name, facts, video=True, action_units=False):
-  """Prepares a corpus, of the official files or of a twin: a Corpus."""
-  data = config.data
-  manual_dir = Path(data.manual_dir) if data.manual_dir else None
+def prepared_corpus(config, name, facts, streams, folder=None, own=None):
+  """Prepares a corpus, of the official files or of a twin: a PreparedCorpus.
+
+  Args:
+    streams: names of those wanted.
+    folder: of the official files; None: that of the config, or of its twin.
+    own: settings of the corpus, if not those of the config.
+  """
+  data, known = config.data, corpora.find(name)
+  manual_dir = folder or (Path(data.manual_dir) if data.manual_dir else None)
   if manual_dir is None:
-    twin = TWINS[name]
-    key = encoders.fingerprint(config.twin)
-    manual_dir = Path(data.data_dir) / 'twins' / f'{name}-{key}'
+    manual_dir = (
+      Path(data.data_dir) / 'twins' / (f'{name}-{encoders.fingerprint(config.twin)}')
+    )
     if hosts.is_main():
-      print(_SYNTHETIC_NOTE.format(twin.corpus), flush=True)
+      print(_SYNTHETIC_NOTE.format(known.title), flush=True)
     with timed('twin', facts):
-      hosts.on_main(lambda: twin.write(manual_dir, config.twin, data.workers or None))
+      hosts.on_main(
+        lambda: known.twin.write(manual_dir, config.twin, data.workers or None)
+      )
   with timed('prepare', facts):
     directory = Path(
       hosts.on_main(
@@ -414,20 +471,21 @@ def prepared_corpus(config, name, facts, video=True, action_units=False):
             name,
             manual_dir,
             Path(data.data_dir) / 'prepared',
-            **_preparation(config, name, video, action_units),
+            streams=streams,
+            **_preparation(config, name, own),
           )
         )
       )
     )
   hosts.check_shared(directory)
-  found = Corpus(directory)
+  found = PreparedCorpus(directory)
   outcomes = read_account(directory / 'account.csv')
   facts.update(
     synthetic=found.metadata['synthetic'],
     ceiling=found.metadata['ceiling'],
     trials_in=len(outcomes),
     trials_out=len(found.trials),
-    losses={
+    dropped={
       row['trial_id']: row['outcome'] for row in outcomes if row['outcome'] != 'ok'
     },
   )

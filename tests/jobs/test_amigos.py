@@ -2,15 +2,18 @@
 
 import pytest
 
-from mvp_jax import experiment
-from mvp_jax.config import Config, DataConfig, EncoderConfig, EvaluationConfig
+from mvp_jax import corpora
+from mvp_jax.config import Config, DataConfig, EvaluationConfig
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
-from mvp_jax.data.emotion import EmotionInput
+from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError
+from mvp_jax.jobs import train as job
+from mvp_jax.targets import Binary
+from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
-from tests import jobs
+from tests import running
 
 _TARGETS = ('external_valence', 'external_arousal')
 
@@ -25,8 +28,7 @@ def config(tmp_path_factory):
       frame_size=32,
       workers=1,
       channels=('eda', 'ecg'),
-      annotation=('external',),
-      exclude=(2,),
+      corpus=corpora.find('amigos').Settings(annotation=('external',), exclude=(2,)),
     ),
     twin=AmigosSpec(
       subjects=4,
@@ -36,14 +38,14 @@ def config(tmp_path_factory):
       height=96,
       scale=0.1,
     ),
-    input=EmotionInput(
-      targets=_TARGETS,
-      threshold=0.0,
+    target=Binary(ratings=_TARGETS, threshold=0.0),
+    input=InputConfig(
       max_seconds=15.0,
       clips=ClipLayout(frames=4, stride=1, spacing=3.0),
     ),
-    encoder=EncoderConfig(size='tiny'),
-    model=jobs.SIZES,
+    encoder=VideoMAEEncoder(size='tiny'),
+    model=running.SIZES,
+    modalities=running.MODALITIES,
     train=TrainConfig(
       batch_size=4,
       log_every=1,
@@ -58,15 +60,15 @@ def config(tmp_path_factory):
 
 
 def test_from_the_twin_to_the_report(config, tmp_path, capsys):
-  jobs.run(experiment, config, tmp_path)
+  running.run(job, config, tmp_path)
   said = capsys.readouterr().out
   assert 'SYNTHETIC: no AMIGOS was given' in said and 'DEAP' not in said
   for name in ('report.html', 'report.md'):
     text = (tmp_path / name).read_text()
     assert 'SYNTHETIC' in text and 'external_arousal' in text and 'DEAP' not in text
-  facts = jobs.facts(tmp_path)
+  facts = running.facts(tmp_path)
   assert (facts['dataset'], facts['trials_in'], facts['trials_out']) == ('amigos', 9, 9)
-  rows = [row for row in jobs.predictions(tmp_path) if row['model'] == 'physio']
+  rows = [row for row in running.predictions(tmp_path) if row['model'] == 'physio']
   assert {int(row['subject']) for row in rows} == {1, 3, 4} and len(rows) == 3 * 3 * 2
   # In the order of the stimuli in AMIGOS, not in the twin's.
   assert {row['stimulus'] for row in rows} == {'6', '14', '16'}
@@ -76,10 +78,10 @@ def test_from_the_twin_to_the_report(config, tmp_path, capsys):
     assert 0 <= float(row['score']) <= 1
 
   # The threshold of the self-assessment parts nothing here, and the run says so.
-  wrong = jobs.changed(config, input={'threshold': 5.0})
+  wrong = running.changed(config, target={'threshold': 5.0})
   with pytest.raises(
     InputError,
-    match=r'input\.threshold: 5 has all 9 trials on one side, '
+    match=r'target\.threshold: 5 has all 9 trials on one side, '
     r'external_valence is -?0\.\d+ to 0\.',
   ):
-    jobs.run(experiment, wrong, tmp_path / 'wrong')
+    running.run(job, wrong, tmp_path / 'wrong')

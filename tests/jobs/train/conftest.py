@@ -4,16 +4,17 @@ import functools
 
 import pytest
 
-from mvp_jax import experiment
-from mvp_jax.config import Config, DataConfig, EncoderConfig, EvaluationConfig
+from mvp_jax.config import Config, DataConfig, EvaluationConfig
 from mvp_jax.data.clips import ClipLayout
-from mvp_jax.data.emotion import EmotionInput
+from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
+from mvp_jax.jobs import train as job
 from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
-from tests import jobs
+from tests import running
 
 
 def _training(steps):
@@ -38,9 +39,10 @@ def config(tmp_path_factory):
     twin=TwinSpec(
       subjects=5, trials=4, frame_rate=2.0, width=128, height=96, pixel_aspect=(1, 1)
     ),
-    input=EmotionInput(clips=ClipLayout(frames=4, stride=1, spacing=6.0)),
-    encoder=EncoderConfig(
+    input=InputConfig(clips=ClipLayout(frames=4, stride=1, spacing=6.0)),
+    encoder=VideoMAEEncoder(
       size='tiny',
+      dtype='float32',
       subjects=1,
       clips_per_trial=2,
       masks=MaskConfig(ratio=0.5),
@@ -48,7 +50,8 @@ def config(tmp_path_factory):
       train=_training(3),
       feature_batch=8,
     ),
-    model=jobs.SIZES,
+    model=running.SIZES,
+    modalities=running.MODALITIES,
     train=_training(4),
     evaluation=EvaluationConfig(folds=2, validation_subjects=1, batch_size=8),
   )
@@ -57,7 +60,7 @@ def config(tmp_path_factory):
 @pytest.fixture(scope='session')
 def run():
   """Function of (config, workdir, devices=1)."""
-  return functools.partial(jobs.run, experiment)
+  return functools.partial(running.run, job)
 
 
 @pytest.fixture(scope='session')

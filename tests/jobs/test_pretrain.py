@@ -10,25 +10,25 @@ import jax
 import numpy as np
 import pytest
 
-from mvp_jax import pretraining
-from mvp_jax.config import DataConfig
-from mvp_jax.corpora.amigos.twin import write_amigos_twin
-from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
-from mvp_jax.corpora.recordings.twin import write_recordings_twin
+from mvp_jax import corpora
+from mvp_jax.config import Config, DataConfig
 from mvp_jax.data.clips import ClipLayout
+from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
-from mvp_jax.pretraining import Config, ModelConfig
+from mvp_jax.evaluation.audit import check_encoder
+from mvp_jax.jobs import pretrain as job
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import sharding
+from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
+from mvp_jax.training.pretrain import record as record_of
 from mvp_jax.training.sharding import MeshConfig, make_mesh
-from mvp_jax.training.tasks import MaskedVideo
-from tests import jobs
+from tests import running
 
 _STEPS = 4
 
@@ -36,6 +36,7 @@ _STEPS = 4
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
   return Config(
+    job='pretrain',
     data=DataConfig(
       data_dir=str(tmp_path_factory.mktemp('data')),
       frame_rate=2.0,
@@ -45,18 +46,21 @@ def config(tmp_path_factory):
     twin=TwinSpec(
       subjects=2, trials=2, frame_rate=2.0, width=128, height=96, pixel_aspect=(1, 1)
     ),
-    clips=ClipLayout(frames=4, stride=2),
-    clips_per_trial=2,
-    masks=MaskConfig(ratio=0.5),
-    views=ViewConfig(repeats=2),
-    model=ModelConfig(size='tiny', dtype='float32'),
-    train=TrainConfig(
-      batch_size=4,
-      log_every=1,
-      checkpoint_every=2,
-      inspect_every=2,
-      accumulate=2,
-      optimiser=OptimiserConfig(steps=_STEPS, warmup_steps=1),
+    input=InputConfig(clips=ClipLayout(frames=4, stride=2)),
+    encoder=VideoMAEEncoder(
+      size='tiny',
+      dtype='float32',
+      clips_per_trial=2,
+      masks=MaskConfig(ratio=0.5),
+      views=ViewConfig(repeats=2),
+      train=TrainConfig(
+        batch_size=4,
+        log_every=1,
+        checkpoint_every=2,
+        inspect_every=2,
+        accumulate=2,
+        optimiser=OptimiserConfig(steps=_STEPS, warmup_steps=1),
+      ),
     ),
   )
 
@@ -79,7 +83,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope='module')
 def run():
   """Function of (config, workdir, devices=1)."""
-  return functools.partial(jobs.run, pretraining)
+  return functools.partial(running.run, job)
 
 
 @pytest.fixture(scope='module')
@@ -92,7 +96,7 @@ def workdir(config, run, tmp_path_factory):
 def _metrics(workdir, split='train'):
   return {
     x['step']: {k: v for k, v in x.items() if k != 'time'}
-    for x in jobs.metrics(workdir)
+    for x in running.metrics(workdir)
     if x['split'] == split
   }
 
@@ -124,18 +128,21 @@ def test_the_record_says_what_it_has_seen(workdir):
   record = json.loads((workdir / encoders.RECORD).read_text())
   assert record['dataset'] == 'deap' and record['synthetic']
   assert record['trained_on_subjects'] == [1, 2] and record['trials'] == 4
-  assert record['subjects_of'] == {'deap': [1, 2]}
-  assert record['masks']['ratio'] == 0.5 and record['views']['repeats'] == 2
+  assert len(record['people']) == 2
+  assert record['encoder']['masks']['ratio'] == 0.5
+  assert record['encoder']['views']['repeats'] == 2
 
 
 def test_the_work_directory_is_an_encoder(workdir, config, run, tmp_path, capsys):
   params = _params(workdir)
-  frozen = dataclasses.replace(
+  frozen = running.changed(
     config,
-    checkpoint=str(workdir),
-    train=dataclasses.replace(
-      config.train, optimiser=OptimiserConfig(steps=1, learning_rate=0.0)
-    ),
+    encoder={
+      'checkpoint': str(workdir),
+      'train': dataclasses.replace(
+        config.encoder.train, optimiser=OptimiserConfig(steps=1, learning_rate=0.0)
+      ),
+    },
   )
   run(frozen, tmp_path)
   assert 'the encoder starts from it' in capsys.readouterr().out
@@ -174,26 +181,28 @@ def test_several_sources_on_several_devices(
     lambda batch, mesh: (batches.append(batch), put(batch, mesh))[1],
   )
   (deap,) = (pathlib.Path(config.data.data_dir) / 'twins').iterdir()
-  both = dataclasses.replace(
+  both = running.changed(
     config,
-    sources=(f'deap:{deap}', f'videos:{folder}'),
-    weights=(1.0, 2.0),
-    subjects=(2,),
-    views=ViewConfig(scales=(1.0,), repeats=1),
-    train=dataclasses.replace(config.train, accumulate=1),
+    pretrain={
+      'sources': (f'deap:{deap}', f'videos:{folder}'),
+      'weights': (1.0, 2.0),
+      'subjects': (2,),
+    },
+    encoder={
+      'views': ViewConfig(scales=(1.0,), repeats=1),
+      'train': dataclasses.replace(config.encoder.train, accumulate=1),
+    },
   )
   run(both, tmp_path, devices=2)
-  facts = jobs.facts(tmp_path)
+  facts = running.facts(tmp_path)
   assert [(s['dataset'], s['trials'], s['subjects']) for s in facts['sources']] == [
     ('deap', 2, 1),
     ('videos', 2, 2),
   ]
   record = json.loads((tmp_path / encoders.RECORD).read_text())
-  assert record['trained_on_subjects'] == [2]  # a file's number is no subject's
+  assert len(record['people']) == 1 + 2  # a subject, and two files
   assert 'mesh: 2 data x 1 fsdp x 1 tensor' in capsys.readouterr().out
-  rows = [
-    line.split() for line in (tmp_path / pretraining.SHARDINGS).read_text().splitlines()
-  ]
+  rows = [line.split() for line in (tmp_path / job.SHARDINGS).read_text().splitlines()]
   shapes = {row[0]: row[1] for row in rows if row and row[0].startswith('batch/')}
   assert shapes == {
     f'batch/{name}': 'x'.join(map(str, x.shape)) for name, x in batches[0].items()
@@ -201,88 +210,126 @@ def test_several_sources_on_several_devices(
   assert list(_metrics(tmp_path)) == [1, 2, 3, 4]
 
 
+def _prepared(config):
+  """The prepared corpora of a config, and their clips."""
+  found = job.prepared(config, {'seconds': {}})
+  backbone = job._check(config, make_mesh(MeshConfig(), jax.devices()[:1]))
+  sources, held_out = job._clips(config, backbone, found)
+  return found, sources, held_out, record_of(config.encoder, backbone, sources, 0)
+
+
 def test_the_record_of_several_corpora_says_whose_subjects_are_whose(
   workdir, config, tmp_path
 ):
   (deap,) = (pathlib.Path(config.data.data_dir) / 'twins').iterdir()
-  spec = AmigosSpec(
+  amigos = corpora.find('amigos')
+  spec = amigos.twin.Spec(
     subjects=3, stimuli=('58',), frame_rate=2.0, width=128, height=96, scale=0.1
   )
-  write_amigos_twin(tmp_path / 'amigos', spec, workers=1)
-  both = dataclasses.replace(
-    config,
-    sources=(f'amigos:{tmp_path / "amigos"}', f'deap:{deap}'),
-    data=dataclasses.replace(config.data, exclude=(2,)),
+  amigos.twin.write(tmp_path / 'amigos', spec, 1)
+  both = running.changed(
+    config, pretrain={'sources': (f'amigos:{tmp_path / "amigos"}', f'deap:{deap}')}
   )
-  corpora = pretraining._corpora(both, {'seconds': {}})
-  model = pretraining._check(both, make_mesh(MeshConfig(), jax.devices()[:1])).model
-  sources = [pretraining._clips(both, model, corpus) for corpus in corpora]
-  record = pretraining._record(both, MaskedVideo(model), corpora, sources)
-  assert record['subjects_of'] == {'amigos': [1, 3], 'deap': [1, 2]}
-  assert record['dataset'] == 'amigos+deap' and record['trials'] == 2 + 4
-  with pytest.raises(InputError, match=r'test subjects \[3\] of amigos'):
-    encoders.check_overlap(record, corpora[0], [2, 3], False)
-  encoders.check_overlap(record, corpora[1], [3], False)
+  found, _, _, record = _prepared(both)
+  assert record['dataset'] == 'amigos+deap' and record['trials'] == 3 + 4
+  assert len(record['people']) == 3 + 2
+  for corpus in found:
+    seen = check_encoder(record, corpus, [2], False)
+    assert not seen.passed and 'test subjects 2' in seen.detail
+    assert check_encoder(record, corpus, [2], True).passed
+    assert check_encoder(record, corpus, [], False).passed
 
 
-def test_own_recordings_are_a_source_whatever_their_signals_are(config, tmp_path):
-  folder = tmp_path / 'own'
-  write_recordings_twin(
-    folder,
-    TwinSpec(
+def test_another_study_by_manifest_is_not_taken_for_the_one_trained_on(
+  config, tmp_path
+):
+  """Both number their subjects from 1."""
+  recordings = corpora.find('recordings')
+  for seed in (0, 1):
+    spec = recordings.twin.Spec(
       subjects=2,
       trials=1,
+      seed=seed,
       frame_rate=4.0,
       width=96,
       height=96,
       pixel_aspect=(1, 1),
       video_seconds=6.0,
-    ),
-    workers=1,
+    )
+    recordings.twin.write(tmp_path / str(seed), spec, 1)
+  (tmp_path / '0' / 'P02' / 'trial01.csv').unlink()  # signals are not needed here
+  own = running.changed(
+    config,
+    pretrain={'sources': (f'recordings:{tmp_path / "0"}',)},
+    input={'clips': ClipLayout(frames=4, stride=1)},
   )
-  (folder / 'P02' / 'trial01.csv').unlink()
-  own = dataclasses.replace(config, sources=(f'recordings:{folder}',))
-  (corpus,) = pretraining._corpora(own, {'seconds': {}})
-  model = pretraining._check(own, make_mesh(MeshConfig(), jax.devices()[:1])).model
-  source = pretraining._clips(own, model, corpus)
+  (corpus,), (source,), _, record = _prepared(own)
   clip = source.read(source[0], np.random.default_rng(0))
   assert clip['frames'].shape[-3:] == (32, 32, 3) and clip['frames'].std() > 5
-  record = pretraining._record(own, MaskedVideo(model), [corpus], [source])
-  first, second = record['subjects_of']['recordings']
   assert record['dataset'] == 'recordings' and record['trials'] == 2
-  with pytest.raises(InputError, match=f'test subjects .{second}. of recordings'):
-    encoders.check_overlap(record, corpus, [second], False)
-  chosen = dataclasses.replace(own, subjects=(first,))
-  assert {t.subject for t in pretraining._clips(chosen, model, corpus).trials} == {
-    first
-  }
+  subjects = [trial.subject for trial in corpus.trials]
+  assert not check_encoder(record, corpus, subjects[1:], False).passed
+  other = running.changed(own, pretrain={'sources': (f'recordings:{tmp_path / "1"}',)})
+  (study,), _, _, _ = _prepared(other)
+  assert {trial.subject for trial in study.trials} == set(subjects)
+  assert check_encoder(record, study, subjects, False).passed
+  chosen = running.changed(own, pretrain={'subjects': (subjects[0],)})
+  assert {t.subject for t in _prepared(chosen)[1][0].trials} == {subjects[0]}
+
+
+def test_subjects_held_out_are_watched_and_not_trained_on(config, run, tmp_path):
+  watched = running.changed(
+    config,
+    pretrain={'held_out': 1},
+    encoder={'train': dataclasses.replace(config.encoder.train, validate_every=2)},
+  )
+  run(watched, tmp_path)
+  assert list(_metrics(tmp_path, 'validation')) == [2, 4]
+  record = json.loads((tmp_path / encoders.RECORD).read_text())
+  assert len(record['trained_on_subjects']) == 1 and record['trials'] == 2
+  with pytest.raises(InputError, match=r'config\.pretrain\.held_out: 2 subjects of'):
+    run(running.changed(watched, pretrain={'held_out': 2}), tmp_path / 'all')
 
 
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'sources': ('seed:x',)}, r"config\.sources: 'seed:x' is none of deap:FOLDER"),
-    ({'sources': ('videos:',)}, r"config\.sources: 'videos:' is none of"),
-    ({'weights': (1.0, 2.0)}, r'config\.weights: 2 weights for 0 sources'),
     (
-      {'sources': ('deap:x', 'amigos:y'), 'subjects': (1,)},
-      r'config\.subjects: of which of amigos, deap',
+      {'pretrain': {'sources': ('seed:x',)}},
+      r"config\.pretrain\.sources: 'seed:x' is none of .*deap:FOLDER",
     ),
-    ({'subjects': (9,)}, r'config\.subjects: deap has no video of 9'),
-    ({'masks': MaskConfig(ratio=0.01)}, r'config\.masks\.ratio: .* hides 0 of 4'),
-    ({'views': ViewConfig(repeats=3)}, r'config\.train\.batch_size: 4 counts views'),
-    ({'clips': ClipLayout(frames=3)}, r'config: .* see clips'),
-    ({'clips': ClipLayout(frames=16, stride=50)}, r'deap: .* needs'),
+    (
+      {'pretrain': {'sources': ('videos:',)}},
+      r"config\.pretrain\.sources: 'videos:' is none of",
+    ),
+    (
+      {'pretrain': {'weights': (1.0, 2.0)}},
+      r'config\.pretrain\.weights: 2 weights for 0 sources',
+    ),
+    (
+      {'pretrain': {'sources': ('deap:x', 'amigos:y'), 'subjects': (1,)}},
+      r'config\.pretrain\.subjects: of which of amigos, deap',
+    ),
+    (
+      {'pretrain': {'subjects': (9,)}},
+      r'config\.pretrain\.subjects: deap has no video of 9',
+    ),
+    (
+      {'encoder': {'masks': MaskConfig(ratio=0.01)}},
+      r'config\.encoder\.masks\.ratio: .* hides 0 of 4',
+    ),
+    ({'input': {'clips': ClipLayout(frames=3)}}, r'config: .* see input\.clips'),
+    ({'input': {'clips': ClipLayout(frames=16, stride=50)}}, r'deap: .* needs'),
   ],
 )
 def test_what_cannot_work_is_one_line(config, run, tmp_path, changes, message):
   with pytest.raises(InputError, match=message):
-    run(dataclasses.replace(config, **changes), tmp_path)
+    run(running.changed(config, **changes), tmp_path)
   assert not (tmp_path / 'checkpoints').exists()
 
 
 def test_no_model_of_that_size():
   with pytest.raises(ValueError, match='size: one of tiny, S, B'):
-    ModelConfig(size='Q')
+    VideoMAEEncoder(size='Q')
   with pytest.raises(ValueError, match='remat: one of none, linear, full'):
-    ModelConfig(remat='some')
+    VideoMAEEncoder(remat='some')

@@ -7,18 +7,19 @@ import json
 import pytest
 
 from configs import amigos_ablation, deap_ablation
-from mvp_jax import ablation, experiment
-from mvp_jax.config import DataConfig, EvaluationConfig, parse, resolve
-from mvp_jax.data.emotion import EmotionInput
+from mvp_jax.config import Config, DataConfig, EvaluationConfig, parse, resolve
+from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError
+from mvp_jax.jobs import ablate, train
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
-from tests import jobs
+from tests import running
 
 
 def _config(questions, **fields):
-  return ablation.Config(
+  return Config(
+    job='ablate',
     ablation=tuple(
       (question, tuple(words.items())) for question, words in questions.items()
     ),
@@ -28,8 +29,8 @@ def _config(questions, **fields):
 
 @pytest.mark.parametrize('module', [deap_ablation, amigos_ablation])
 def test_questions_of_the_config_files(module):
-  config = parse(resolve(module.get_config()), ablation.Config)
-  variants, runs = ablation.plan(config)
+  config = parse(resolve(module.get_config()))
+  variants, runs = ablate.plan(config)
   assert list(variants) == [
     'modality',
     'backbone',
@@ -57,26 +58,26 @@ def test_questions_of_the_config_files(module):
   ('text', 'problem'),
   [
     ('model.fusoin=sum', "there is no setting 'model.fusoin'"),
-    ('model=sum', "there is no setting 'model'|is no dict"),
-    ('seed=one', "seed: 'one' is no int"),
-    ('encoder.finetune=yes', "encoder.finetune: 'yes' is no bool"),
+    ('model=sum', "there is no setting 'model'"),
+    ('seed=one', "seed: 'one' is a str, expected int"),
+    ('encoder.finetune=yes', "encoder.finetune: 'yes' is a str, expected bool"),
     ('audio', "'audio' is neither a setting"),
     ('model.fusion=mean', "fusion 'mean' is none of"),
   ],
 )
 def test_a_variant_that_cannot_be(text, problem):
   with pytest.raises(InputError, match=problem) as error:
-    ablation.plan(_config({'fusion': {'base': '', 'other': text}}))
+    ablate.plan(_config({'fusion': {'base': '', 'other': text}}))
   assert '\n' not in str(error.value)
 
 
 def test_no_variants_and_names_of_baselines_are_refused():
   with pytest.raises(InputError, match='name at least one question'):
-    ablation.plan(_config({}))
+    ablate.plan(_config({}))
   with pytest.raises(InputError, match='and variants of each'):
-    ablation.plan(_config({'fusion': {}}))
+    ablate.plan(_config({'fusion': {}}))
   with pytest.raises(InputError, match='the name of a baseline'):
-    ablation.plan(_config({'classic': {'svm': ''}}))
+    ablate.plan(_config({'classic': {'svm': ''}}))
 
 
 def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
@@ -89,8 +90,9 @@ def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
     twin=TwinSpec(
       subjects=4, trials=4, frame_rate=1.0, width=64, height=64, pixel_aspect=(1, 1)
     ),
-    input=EmotionInput(),
-    model=jobs.SIZES,
+    input=InputConfig(),
+    model=running.SIZES,
+    modalities=running.MODALITIES,
     train=TrainConfig(
       batch_size=8, validate_every=0, optimiser=OptimiserConfig(steps=3, warmup_steps=1)
     ),
@@ -98,7 +100,7 @@ def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
   )
   folder = tmp_path / 'ablation'
 
-  stopped, run = [], experiment.run
+  stopped, run = [], train.run
 
   def stop_at_the_second(config, workdir):
     if len(stopped) == 1:
@@ -106,18 +108,18 @@ def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
     stopped.append(workdir.name)
     run(config, workdir)
 
-  monkeypatch.setattr(experiment, 'run', stop_at_the_second)
-  with jobs.few_devices(), pytest.raises(KeyboardInterrupt):
-    ablation.run(config, folder)
+  monkeypatch.setattr(train, 'run', stop_at_the_second)
+  with running.few_devices(), pytest.raises(KeyboardInterrupt):
+    ablate.run(config, folder)
   assert stopped == ['base'] and not (folder / 'report.html').exists()
   again = []
   monkeypatch.setattr(
-    experiment,
+    train,
     'run',
     lambda config, workdir: (again.append(workdir.name), run(config, workdir)),
   )
-  with jobs.few_devices():
-    ablation.run(config, folder)
+  with running.few_devices():
+    ablate.run(config, folder)
   assert again == ['input.last_seconds=20', 'train.optimiser.learning_rate=0.1']
   assert 'ablation 1/3: base: done' in capsys.readouterr().out
 

@@ -6,58 +6,64 @@ import json
 import numpy as np
 import pytest
 
-from mvp_jax import experiment
+from mvp_jax import corpora
 from mvp_jax.config import GridConfig
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import cases
 from mvp_jax.evaluation.leak_meter import TRIALS
 from mvp_jax.evaluation.predictions import read_predictions
+from mvp_jax.jobs import train as job
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.weights.__main__ import main as weights
-from tests import jobs
+from tests import running
 
 _SUBJECTS, _TRIALS = 5, 4  # of the twin
 _TARGETS = ('valence', 'arousal')
+_UNITS = {
+  'fusion': 'physio+action_units',
+  'physio': 'physio',
+  'video': 'action_units',
+}
 _BASELINES = ('class_prior', 'stimulus_mean', 'subject_mean', 'logistic', 'svm')
 
 
 def test_an_encoder_that_has_seen_test_subjects(workdir, config, run, tmp_path):
-  encoder = next(experiment.Path(config.data.data_dir).rglob('record.json')).parent
-  given = jobs.changed(
+  encoder = next(job.Path(config.data.data_dir).rglob('record.json')).parent
+  given = running.changed(
     config, encoder={'checkpoint': str(encoder)}, evaluation={'models': ('video',)}
   )
   with pytest.raises(InputError, match='was pre-trained on test subjects'):
     run(given, tmp_path)
   run(
-    jobs.changed(given, evaluation={'allow_encoder_overlap': True}),
+    running.changed(given, evaluation={'allow_encoder_overlap': True}),
     tmp_path / 'allowed',
   )
-  rows = jobs.predictions(tmp_path / 'allowed')
+  rows = running.predictions(tmp_path / 'allowed')
   assert len({r['subject'] for r in rows}) == _SUBJECTS  # nobody is set aside
 
 
 def test_an_encoder_of_a_pytorch_file(workdir, config, run, tmp_path, capsys):
-  folder = next(experiment.Path(config.data.data_dir).rglob('record.json')).parent
+  folder = next(job.Path(config.data.data_dir).rglob('record.json')).parent
   path = tmp_path / 'encoder.pth'
   assert weights(['export', str(folder), str(path), '--format=reference']) == 0
-  given = jobs.changed(
+  given = running.changed(
     config, encoder={'checkpoint': str(path)}, evaluation={'models': ('video',)}
   )
   run(given, tmp_path / 'run')  # nobody of this corpus is known to be in it
   assert f'{path}: reference layout, pre-training' in capsys.readouterr().out
-  facts = jobs.facts(tmp_path / 'run')['encoder']
+  facts = running.facts(tmp_path / 'run')['encoder']
   assert facts['imported_from'] == 'encoder.pth' and len(facts['sha256']) == 64
-  assert len(jobs.predictions(tmp_path / 'run')) == _SUBJECTS * _TRIALS * 2 * 6
-  bad = jobs.changed(given, encoder={'size': 'S'})
+  assert len(running.predictions(tmp_path / 'run')) == _SUBJECTS * _TRIALS * 2 * 6
+  bad = running.changed(given, encoder={'size': 'S'})
   with pytest.raises(InputError, match=r'encoder\.pth: is VideoMAE-tiny with width 96'):
     run(bad, tmp_path / 'bad')
   assert not (tmp_path / 'bad').exists()  # found before anything is done
 
 
 def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_path):
-  (twin,) = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
+  (twin,) = (job.Path(config.data.data_dir) / 'twins').iterdir()
   run(
-    jobs.changed(
+    running.changed(
       config,
       evaluation={
         'models': ('physio',),
@@ -71,13 +77,13 @@ def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_p
     tmp_path,
     devices=4,
   )  # sharded, too
-  rows = jobs.predictions(tmp_path)
+  rows = running.predictions(tmp_path)
   assert len(rows) == _SUBJECTS * _TRIALS * len(_TARGETS) * 6
   assert {r['model'] for r in rows} == {*_BASELINES, 'physio'}
   kept = list((tmp_path / 'cases').iterdir())
   assert kept and not any({'weights', 'faces'} & cases.read(p).keys() for p in kept)
   # What wrong splits would have claimed stands apart from the scores.
-  leaks = jobs.facts(tmp_path)['leak_meter']
+  leaks = running.facts(tmp_path)['leak_meter']
   assert {(x['target'], x['model'], x['split']) for x in leaks} >= {
     (target, model, TRIALS) for target in _TARGETS for model in ('physio', 'svm')
   }
@@ -88,8 +94,8 @@ def test_without_video_all_subjects_are_in_the_folds(workdir, config, run, tmp_p
 
 
 def test_seeds_train_each_fold_anew(workdir, config, run, tmp_path):
-  run(jobs.changed(config, evaluation={'models': ('video',), 'seeds': 2}), tmp_path)
-  rows = jobs.predictions(tmp_path)
+  run(running.changed(config, evaluation={'models': ('video',), 'seeds': 2}), tmp_path)
+  rows = running.predictions(tmp_path)
   models = 1 + len(_BASELINES)
   assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * models * 2
   by_seed = {
@@ -108,12 +114,12 @@ def test_seeds_train_each_fold_anew(workdir, config, run, tmp_path):
   # The seeds before are not changed by one more.
   alone = {
     tuple(r[k] for k in ('subject', 'trial', 'target', 'model')): r['score']
-    for r in jobs.predictions(workdir)
+    for r in running.predictions(workdir)
   }
   for key, row in first.items():
     assert float(row['score']) == pytest.approx(float(alone[key]), rel=1e-4)
   assert {
-    line['run'] for line in jobs.metrics(tmp_path) if line['split'] == 'train'
+    line['run'] for line in running.metrics(tmp_path) if line['split'] == 'train'
   } == {'encoder'} | {
     f'fold{fold}/seed{seed}/video' for fold in (0, 1) for seed in (0, 1)
   }
@@ -121,20 +127,20 @@ def test_seeds_train_each_fold_anew(workdir, config, run, tmp_path):
 
 
 def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_path):
-  config = jobs.changed(
+  config = running.changed(
     config,
     encoder={'finetune': True},
     evaluation={'models': ('fusion',)},
     train={'validate_every': 0},
   )
-  config = jobs.changed(
+  config = running.changed(
     config, train={'optimiser': OptimiserConfig(steps=2, warmup_steps=1)}
   )
   run(config, tmp_path)
-  rows = jobs.predictions(tmp_path)
+  rows = running.predictions(tmp_path)
   assert len(rows) == (_SUBJECTS - 1) * _TRIALS * len(_TARGETS) * 6
-  facts = jobs.facts(tmp_path)
-  frozen = jobs.facts(workdir)
+  facts = running.facts(tmp_path)
+  frozen = running.facts(workdir)
   assert facts['parameters']['fusion'] > 2 * frozen['parameters']['fusion']
   # Kept of each fold, and in the end of those that are shown.
   chosen = cases.rows_of(cases.choose(read_predictions(tmp_path / 'predictions.csv')))
@@ -146,15 +152,15 @@ def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_
 def test_action_units_as_the_video_are_tested_on_the_same_trials(
   workdir, config, run, tmp_path
 ):
-  config = dataclasses.replace(config, video_backbone='au')
-  config = jobs.changed(
+  config = dataclasses.replace(config, models=_UNITS)
+  config = running.changed(
     config,
     evaluation={'models': ('fusion', 'video')},
     train={'validate_every': 0, 'optimiser': OptimiserConfig(steps=2, warmup_steps=1)},
   )
   run(config, tmp_path / 'run')
-  facts = jobs.facts(tmp_path / 'run')
-  before = jobs.facts(workdir)
+  facts = running.facts(tmp_path / 'run')
+  before = running.facts(workdir)
   for found, other in zip(facts['folds'], before['folds'], strict=True):
     del found['fitted'], other['fitted']  # which names the scale of video tokens
     assert found == other
@@ -167,8 +173,8 @@ def test_action_units_as_the_video_are_tested_on_the_same_trials(
   def held_out(rows):
     return [[row[key] for key in keys] for row in rows if row['model'] != 'physio']
 
-  assert held_out(jobs.predictions(tmp_path / 'run')) == held_out(
-    jobs.predictions(workdir)
+  assert held_out(running.predictions(tmp_path / 'run')) == held_out(
+    running.predictions(workdir)
   )
   for path in (tmp_path / 'run/cases').iterdir():
     arrays = cases.read(path)
@@ -176,17 +182,21 @@ def test_action_units_as_the_video_are_tested_on_the_same_trials(
     assert 'faces' not in arrays
   assert 'cases_1.png' in (tmp_path / 'run/report.md').read_text()
   saved = json.loads((tmp_path / 'run/config.json').read_text())
-  assert saved['video_backbone'] == 'au'
+  assert saved['models'] == _UNITS
 
 
 def test_action_units_that_are_not_there(config, run, tmp_path):
-  (twin,) = (experiment.Path(config.data.data_dir) / 'twins').iterdir()
-  config = dataclasses.replace(config, video_backbone='openface')
-  with pytest.raises(InputError, match=r"config\.video_backbone: 'openface' is none"):
-    run(config, tmp_path / 'run')
-  config = jobs.changed(
-    dataclasses.replace(config, video_backbone='au'),
-    data={'manual_dir': str(twin), 'openface_dir': str(tmp_path / 'none')},
+  (twin,) = (job.Path(config.data.data_dir) / 'twins').iterdir()
+  with pytest.raises(
+    ValueError, match=r"models\.fusion: .* names 'openface', which is"
+  ):
+    dataclasses.replace(config, models={'fusion': 'physio+openface'})
+  config = running.changed(
+    dataclasses.replace(config, models=_UNITS),
+    data={
+      'manual_dir': str(twin),
+      'corpus': corpora.find('deap').Settings(openface_dir=str(tmp_path / 'none')),
+    },
   )
   with pytest.raises(InputError, match=r'none: there is no such folder; .*OpenFace'):
     run(config, tmp_path / 'run')
@@ -197,7 +207,7 @@ def test_validation_trials_choose_among_a_grid(config, run, tmp_path):
 
   def physio(folder, grid=(), rate=1e-3):
     run(
-      jobs.changed(
+      running.changed(
         config,
         evaluation={'models': ('physio',), 'grid': GridConfig(learning_rate=grid)},
         train={
@@ -207,17 +217,17 @@ def test_validation_trials_choose_among_a_grid(config, run, tmp_path):
       folder,
     )
     return (
-      [row for row in jobs.predictions(folder) if row['model'] == 'physio'],
+      [row for row in running.predictions(folder) if row['model'] == 'physio'],
       {
         row['run']: row['loss']
-        for row in jobs.metrics(folder)
+        for row in running.metrics(folder)
         if row['split'] == 'validation'
       },
     )  # at the last step
 
   found, losses = physio(tmp_path / 'grid', rates)
   single = [physio(tmp_path / str(rate), rate=rate) for rate in rates]
-  chosen = jobs.facts(tmp_path / 'grid')['chosen']
+  chosen = running.facts(tmp_path / 'grid')['chosen']
   for fold in range(2):
     run_name = f'fold{fold}/physio'
     best = int(np.argmin([losses_of_one[run_name] for _, losses_of_one in single]))
@@ -243,11 +253,11 @@ def test_a_grid_that_cannot_choose(config, run, tmp_path):
   grid = GridConfig(weight_decay=(0.0, 0.1))
   with pytest.raises(InputError, match='validation_subjects is 0'):
     run(
-      jobs.changed(config, evaluation={'grid': grid, 'validation_subjects': 0}),
+      running.changed(config, evaluation={'grid': grid, 'validation_subjects': 0}),
       tmp_path,
     )
   with pytest.raises(InputError, match='only where encoder.finetune is False'):
     run(
-      jobs.changed(config, evaluation={'grid': grid}, encoder={'finetune': True}),
+      running.changed(config, evaluation={'grid': grid}, encoder={'finetune': True}),
       tmp_path,
     )

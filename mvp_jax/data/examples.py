@@ -1,0 +1,180 @@
+"""Trials as examples for models: arrays of each modality, and the target's labels."""
+
+import copy
+import dataclasses
+
+import numpy as np
+
+from mvp_jax.data.augment import AugmentConfig
+from mvp_jax.data.clips import ClipLayout
+from mvp_jax.data.windows import trial_windows
+from mvp_jax.errors import InputError
+
+WINDOWS = ('whole', 'random')
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+  """Which part of a trial an example is."""
+
+  # 'whole': a trial is an example, with any modalities. 'random': random clips of its
+  # video are, to fine-tune a video encoder by itself.
+  windows: str = 'whole'
+  max_seconds: float = 60.0  # sequences are padded to it
+  last_seconds: float = 0.0  # of each trial are used, the end of it; 0 = all
+  # 16 frames, every fourth: 2.56 s a clip, end to end over the whole trial.
+  clips: ClipLayout = ClipLayout()
+  # Of random windows alone:
+  clips_per_trial: int = 8  # an epoch
+  views: int = 2  # of each clip read in training, each augmented for itself
+  test_clips: int = 5  # evenly over the trial, three crops of each
+  augment: AugmentConfig = AugmentConfig()
+
+  def __post_init__(self):
+    if self.windows not in WINDOWS:
+      raise InputError(f'windows: {self.windows!r} is none of {", ".join(WINDOWS)}')
+    if not self.last_seconds >= 0:
+      raise InputError(f'last_seconds is {self.last_seconds}, must be at least 0')
+    for name in ('clips_per_trial', 'views', 'test_clips'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name} is {getattr(self, name)}, must be at least 1')
+
+
+class TrialExamples:
+  """A Grain source: example i is trial i, as `models.emotion.EmotionModel` takes it.
+
+  Args:
+    corpus: PreparedCorpus.
+    trials: list of Trial.
+    options: InputConfig.
+    modalities: {name: Modality}, what an example holds.
+    encoding: modalities.Encoding, for those that need it.
+    target: targets.Target; checked against the trials.
+
+  Attributes:
+    labels: targets.Fitted, or None: examples then have no labels.
+    scales: {array: float32 [D]} that arrays are divided by.
+  """
+
+  def __init__(self, corpus, trials, options, modalities, target, encoding=None):
+    self.corpus, self.trials, self.options = corpus, trials, options
+    self.modalities, self.target, self.encoding = modalities, target, encoding
+    target.check(trials)
+    self.labels, self.scales = target.fixed(), {}
+    windows = trial_windows(trials, options.max_seconds, options.last_seconds)
+    # Worked out once: an example is read many times.
+    self._inputs = {
+      name: modality.inputs(corpus, windows, options, encoding)
+      for name, modality in modalities.items()
+    }
+
+  def __reduce__(self):  # reader processes open the files themselves
+    return _again, (
+      (
+        self.corpus,
+        self.trials,
+        self.options,
+        self.modalities,
+        self.target,
+        self.encoding,
+      ),
+      self.labels,
+      self.scales,
+    )
+
+  @property
+  def scaled(self):
+    """Names of the arrays that are divided by what is fitted on training trials."""
+    return tuple(
+      f'{name}/{inputs.scaled}'
+      for name, inputs in self._inputs.items()
+      if inputs.scaled
+    )
+
+  def rows(self, ids):
+    """Which examples are of trials of some ids: a tuple of their numbers."""
+    ids = frozenset(ids)
+    return tuple(i for i, trial in enumerate(self.trials) if trial.trial_id in ids)
+
+  def select(self, ids, labels=None, scales=None):
+    """The trials of some ids, with labels and scales; shares what is worked out."""
+    chosen = self.rows(ids)
+    selected = copy.copy(self)
+    selected.labels, selected.scales = labels or self.labels, scales or {}
+    selected.trials = [self.trials[i] for i in chosen]
+    selected._inputs = {
+      name: inputs.take(chosen) for name, inputs in self._inputs.items()
+    }
+    return selected
+
+  def __len__(self):
+    return len(self.trials)
+
+  def __getitem__(self, index):
+    example = {'weight': np.float32(1), 'trial': np.int32(index)}
+    if self.labels:
+      example |= self.label(index, self.labels)
+    for name, inputs in self._inputs.items():
+      for array, x in inputs[index].items():
+        example[f'{name}/{array}'] = x
+    for name, scale in self.scales.items():
+      example[name] = example[name] / scale
+    return example
+
+  def label(self, index, fitted):
+    """A trial's label by a Fitted: dict of `label` and, in time, `label_weight`."""
+    label, weight = fitted.label(self.trials[index], self.options.max_seconds)
+    if self.target.level == 'frame':
+      return {'label': label, 'label_weight': weight}
+    return {'label': label}
+
+  def labels_of(self, fitted, ids):
+    """The labels of all trials, stacked; zero for trials that are not of these ids."""
+    here = set(self.rows(ids))
+    found = [self.label(i, fitted) if i in here else None for i in range(len(self))]
+    nothing = {
+      name: np.zeros_like(x) for name, x in next(x for x in found if x).items()
+    }
+    found = [x or nothing for x in found]
+    return {name: np.stack([x[name] for x in found]) for name in nothing}
+
+
+def _again(given, labels, scales):
+  examples = TrialExamples(*given)
+  examples.labels, examples.scales = labels, scales
+  return examples
+
+
+def token_squares(examples, name):
+  """What each trial adds to `pooled_scale`, which takes any choice of them.
+
+  Args:
+    examples: TrialExamples without scales.
+    name: of an array of tokens, one of `examples.scaled`.
+
+  Returns:
+    Squares of its tokens around their mean, float64 [trials, D], and the number of its
+    valid tokens [trials].
+  """
+  squares, counts = [], []
+  for index in range(len(examples)):
+    example = examples[index]
+    valid = example[f'{name.rpartition("/")[0]}/valid']
+    tokens = example[name][valid].astype(np.float64)
+    mean = tokens.mean(0) if len(tokens) else 0
+    squares.append(((tokens - mean) ** 2).sum(0))
+    counts.append(len(tokens))
+  return np.array(squares), np.array(counts)
+
+
+def pooled_scale(squares, counts):
+  """The deviation of tokens around their trial's mean: float32 [D].
+
+  Args:
+    squares, counts: of `token_squares`, of training trials only.
+  """
+  if not counts.sum():
+    raise InputError(
+      'the training trials have no frame with a face; look at account.csv'
+    )
+  return np.maximum(np.sqrt(squares.sum(0) / counts.sum()), 1e-6).astype(np.float32)

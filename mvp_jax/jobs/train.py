@@ -1,0 +1,438 @@
+"""The job 'train': from a corpus on disk to a report.
+
+Stages, each of which a rerun finds done or goes on with: the corpus (or its twin) is
+prepared; a video encoder is pre-trained on subjects outside the folds, or loaded, or
+left random; its features are cached, unless it is fine-tuned; each model is trained on
+each fold; every held-out trial is predicted; the report is written.
+
+A model reads whole trials, of any modalities; or, with `input.windows='random'`, clips
+of the video alone, which fine-tunes the encoder by VideoMAE's recipe (MVP, Figure 2).
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mvp_jax.data.batches import evaluation_batches
+from mvp_jax.data.clip_examples import LaidClips, TrainingClips
+from mvp_jax.data.examples import TrialExamples, pooled_scale, token_squares
+from mvp_jax.data.splits import SIDES, select
+from mvp_jax.errors import InputError
+from mvp_jax.evaluation import audit, cases
+from mvp_jax.jobs import stages
+from mvp_jax.models.emotion import EmotionConfig
+from mvp_jax.models.modalities import Encoding
+from mvp_jax.training import encoder as encoders
+from mvp_jax.training import hosts
+from mvp_jax.training.many import Member, Models
+from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.overview import parameter_table
+from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
+from mvp_jax.training.single import fit_and_score
+from mvp_jax.training.state import forward
+from mvp_jax.training.tasks import Emotion, VideoEmotion
+
+
+def run(config, workdir):
+  """Runs the whole job; see the module. Raises InputError.
+
+  Writes to `workdir`: config.json, run.json, metrics.jsonl, tensorboard/,
+  checkpoints/, predictions.csv, cases/, account.csv, report.html, report.md; and
+  leak_meter.csv and leak_meter/ if asked for.
+  """
+  workdir = Path(workdir)
+  mesh = make_mesh(config.mesh)
+  _check(config, mesh)
+  with stages.begun(config, workdir) as facts:
+    _run(config, workdir, mesh, facts)
+
+
+def _check(config, mesh):
+  """Validates the settings up front."""
+  stages.check(config, mesh)
+  if config.input.windows == 'random':
+    for model in config.evaluation.models:
+      names = config.modalities_of(model)
+      if not (len(names) == 1 and config.modalities[names[0]].encoded):
+        raise InputError(
+          f'config.evaluation.models: {model!r} reads {"+".join(names)}; with '
+          "input.windows='random' a model reads the video alone"
+        )
+    if config.target.level == 'frame':
+      raise InputError(
+        "config.input.windows: 'random' clips have no labels in time; use 'whole'"
+      )
+  if config.evaluation.grid.points() != [{}]:
+    if config.encoder.finetune or config.input.windows == 'random':
+      raise InputError(
+        'config.evaluation.grid: only where encoder.finetune is False and '
+        "input.windows is 'whole'"
+      )
+    if not config.evaluation.validation_subjects:
+      raise InputError(
+        'config.evaluation.grid: the validation subjects choose, and '
+        'evaluation.validation_subjects is 0'
+      )
+  check_batch(config.encoder.feature_batch, mesh, 'config.encoder.feature_batch')
+
+
+def _run(config, workdir, mesh, facts):
+  corpus = stages.corpus(config, workdir, facts)
+  reserved, folds, trials = stages.split(config, corpus, workdir, facts)
+  for model in config.evaluation.models:  # checks lengths and ratings, before long work
+    if config.input.windows == 'whole':
+      _examples(config, corpus, trials, model, None)
+    else:
+      LaidClips(corpus, trials, config.input, _size(corpus), config.target)
+  encoding, start = _encoding(config, corpus, reserved, trials, mesh, workdir, facts)
+  predictions = stages.baselines(config, folds, corpus, trials, facts)
+  job = _Job(config, mesh, corpus, trials, encoding, start)
+
+  with stages.timed('training', facts), MetricLog(workdir) as log:
+    attention = {}
+    for model in config.evaluation.models:
+      predictions += job.train(model, folds, _Place(workdir, log, facts, attention))
+  if config.evaluation.leak_meter:  # of the first model, apart from all else
+    aside = workdir / 'leak_meter'
+
+    def train(leaky):
+      with MetricLog(aside) as log:
+        place = _Place(aside, log, {'folds': [{} for _ in leaky]}, {})
+        return job.train(config.evaluation.models[0], leaky, place)
+
+    stages.measure_leaks(
+      config, folds, corpus, trials, workdir, predictions, facts, train
+    )
+  stages.finish(config, workdir, predictions, facts, corpus, attention)
+
+
+def _size(corpus):
+  return corpus.metadata['frame_size']
+
+
+def _encoding(config, corpus, reserved, trials, mesh, workdir, facts):
+  """How frames become tokens, and the encoder's variables to start from.
+
+  Returns:
+    (Encoding or None, nested dict or None).
+  """
+  if not stages.encoded(config):
+    facts['encoder'] = {
+      'source': 'none: no model reads frames',
+      'subjects_set_aside': list(reserved),
+      'trained_on_subjects': [],
+    }
+    return None, None
+  backbone, variables = stages.video_encoder(
+    config, corpus, reserved, {t.subject for t in trials}, mesh, workdir, facts
+  )
+  if config.encoder.finetune or config.input.windows == 'random':
+    return Encoding(backbone), variables
+  features = (
+    corpus.directory.parent
+    / 'features'
+    / encoders.fingerprint(
+      encoders.VERSION, encoders.digest(variables), backbone, config.input.clips
+    )
+  )
+  with stages.timed('features', facts):
+    encoders.cache_features(
+      backbone,
+      variables,
+      corpus,
+      trials,
+      config.input.clips,
+      config.encoder.feature_batch,
+      mesh=mesh,
+      directory=features,
+    )
+  return Encoding(backbone, features), variables
+
+
+def _examples(config, corpus, trials, model, encoding):
+  return TrialExamples(
+    corpus,
+    trials,
+    config.input,
+    {name: config.modalities[name] for name in config.modalities_of(model)},
+    config.target,
+    encoding,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+  """Where a training leaves what."""
+
+  workdir: Path
+  log: MetricLog
+  facts: dict  # of run.json
+  attention: dict  # as `cases.write` takes it
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+  """What one training says of its fold's test trials."""
+
+  fold: Any
+  seed: int
+  trials: list
+  scores: np.ndarray  # [trials, ...]
+  look: Any  # function of ids: what can be looked at, see `_look`; or None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+  """What all trainings of a run share."""
+
+  config: Any
+  mesh: Any
+  corpus: Any
+  trials: list
+  encoding: Any
+  start: Any  # the encoder's variables
+
+  def train(self, model, folds, place):
+    """Trains a model on all folds and seeds: rows of predictions."""
+    config = self.config
+    if config.input.windows == 'random':
+      trained = self._on_clips(model, folds, place)
+    else:
+      encoding = self.encoding if self._reads_frames(model) else None
+      examples = _examples(config, self.corpus, self.trials, model, encoding)
+      task = self._task(model, examples)
+      end_to_end = encoding is not None and encoding.features is None
+      one_way = self._alone if end_to_end else self._together
+      trained = one_way(model, folds, place, task, examples)
+    rows = []
+    for one in trained:  # as they come: their variables need not stay
+      found = [
+        row
+        for trial, score in zip(one.trials, one.scores, strict=True)
+        for row in stages.rows(
+          config, one.fold, one.seed, self.corpus, trial, model, score
+        )
+      ]
+      rows += found
+      if model == config.evaluation.models[0] and one.seed == config.seed and one.look:
+        # The surest trials of all folds will be among the surest of each.
+        shown = cases.rows_of(cases.choose(found, config.target, model))
+        place.attention.update(one.look({(r.subject, r.trial) for r in shown}))
+    return rows
+
+  def _reads_frames(self, model):
+    names = self.config.modalities_of(model)
+    return any(self.config.modalities[name].encoded for name in names)
+
+  def _task(self, model, examples):
+    config = self.config
+    names = config.modality_names
+    networks = tuple(
+      (name, modality.network(self.corpus.metadata, self.encoding))
+      for name, modality in examples.modalities.items()
+    )
+    return Emotion(
+      EmotionConfig(
+        config.model, networks, config.target, names, config.input.max_seconds
+      )
+    )
+
+  def _runs(self, folds):
+    return [(fold, seed) for seed in stages.seeds(self.config) for fold in folds]
+
+  def _together(self, model, folds, place, task, examples):
+    """All folds and seeds as one program, see `training.many`."""
+    config, facts = self.config, place.facts
+    runs, grid = self._runs(folds), config.evaluation.grid.points()
+    squares = {name: token_squares(examples, name) for name in examples.scaled}
+    scales = {}  # by fold
+    for fold in folds:
+      train = list(examples.rows(fold.train))
+      scales[fold.fold] = {
+        name: pooled_scale(*(x[train] for x in of)) for name, of in squares.items()
+      }
+      for name in squares:
+        audit.fitted(facts, fold, f'scale of {name}', fold.train)
+    members = [
+      Member(
+        '/'.join(
+          (
+            stages.run_name(config, fold, seed, model),
+            *(f'{name}={value:g}' for name, value in point.items()),
+          )
+        ),
+        f'fold{fold.fold}/{model}',
+        stages.run_seed(seed, fold),
+        examples.rows(fold.train),
+        examples.rows(fold.validation),
+        scales[fold.fold],
+        examples.labels_of(
+          fold.target, [i for side in SIDES for i in getattr(fold, side)]
+        ),
+        point,
+      )
+      for fold, seed in runs
+      for point in grid
+    ]
+    items = [examples[i] for i in range(len(examples))]
+    models = Models(
+      task,
+      {name: np.stack([x[name] for x in items]) for name in items[0]},
+      members,
+      config.train,
+      self.mesh,
+      config.evaluation.together,
+    )
+    del items
+    variables = models.fit(
+      run=model,
+      directory=place.workdir / 'checkpoints' / model,
+      log=place.log,
+      batch_size=config.evaluation.batch_size,
+    )
+    _count(facts, model, models.one(variables, 0))
+    chosen = _chosen(models, variables, members, len(runs), len(grid), config, facts)
+    asked = [()] * len(members)
+    for (fold, _), number in zip(runs, chosen, strict=True):
+      asked[number] = examples.rows(fold.test)
+    scores = models.scores(variables, asked, config.evaluation.batch_size)
+    for (fold, seed), number in zip(runs, chosen, strict=True):
+
+      def look(wanted, fold=fold, number=number):
+        test = examples.select(fold.test, fold.target, scales[fold.fold])
+        return _look(task, models.one(variables, number), test, wanted, self.mesh)
+
+      trials = [examples.trials[i] for i in asked[number]]
+      yield _Trained(fold, seed, trials, scores[number], look)
+
+  def _alone(self, model, folds, place, task, examples):
+    """One training after another, the encoder in each."""
+    paths = [
+      ('modalities', name, 'encoder')
+      for name, modality in examples.modalities.items()
+      if modality.encoded
+    ]
+    for fold, seed in self._runs(folds):
+      sides = [examples.select(getattr(fold, side), fold.target) for side in SIDES]
+
+      def start(fresh):
+        for path in paths:
+          fresh = _placed(fresh, path, self.start)
+        return fresh
+
+      variables, scores = self._fit(model, fold, seed, place, task, sides, start)
+
+      def look(wanted, test=sides[-1], variables=variables):
+        return _look(task, variables, test, wanted, self.mesh)
+
+      yield _Trained(fold, seed, sides[-1].trials, scores, look)
+
+  def _on_clips(self, model, folds, place):
+    """As `_alone`, on random clips; tested on clips laid over each trial."""
+    config, corpus = self.config, self.corpus
+    task = VideoEmotion(self.encoding.backbone, config.target, config.regularisation)
+    for fold, seed in self._runs(folds):
+      sides = [
+        clips(
+          corpus,
+          select(self.trials, getattr(fold, side)),
+          config.input,
+          _size(corpus),
+          config.target,
+          fold.target,
+        )
+        for side, clips in zip(
+          SIDES, (TrainingClips, LaidClips, LaidClips), strict=True
+        )
+      ]
+
+      def start(fresh):
+        if not config.encoder.pretrained:
+          return fresh
+        # The classifier has its own norm, after the mean over tokens.
+        kept = {name: x for name, x in self.start.items() if name in fresh['encoder']}
+        return _placed(fresh, ('encoder',), kept)
+
+      _, scores = self._fit(model, fold, seed, place, task, sides, start, sides[0].read)
+      yield _Trained(fold, seed, sides[-1].trials, scores, None)
+
+  def _fit(self, model, fold, seed, place, task, sides, start, read=None):
+    config = self.config
+    name = stages.run_name(config, fold, seed, model)
+    variables, scores = fit_and_score(
+      task,
+      sides,
+      config.train,
+      config.evaluation.batch_size,
+      mesh=self.mesh,
+      seed=stages.run_seed(seed, fold),
+      run=name,
+      directory=place.workdir / 'checkpoints' / name,
+      log=place.log,
+      start=start,
+      read=read,
+    )
+    _count(place.facts, model, variables)
+    return variables, scores
+
+
+def _count(facts, model, variables):
+  """Notes how many numbers a model has; the first time its parts are shown."""
+  known = facts.setdefault('parameters', {})
+  if model not in known and hosts.is_main():
+    print(f'{model}:\n{parameter_table(variables)}', flush=True)
+  known[model] = sum(x.size for x in jax.tree.leaves(variables))
+
+
+def _chosen(models, variables, members, runs, points, config, facts):
+  """The number of each run's model: of the grid, the one that validates best."""
+  if points == 1:
+    return list(range(runs))
+  losses = models.validation(variables, config.evaluation.batch_size)['loss']
+  best = np.argmin(losses.reshape(runs, points), axis=1)
+  chosen = [run * points + int(i) for run, i in enumerate(best)]
+  facts.setdefault('chosen', {}).update(
+    {members[i].run: {'validation_loss': float(losses[i])} for i in chosen}
+  )
+  return chosen
+
+
+def _placed(variables, path, part):
+  """Nested dicts with another part at a path."""
+  name, *rest = path
+  return {**variables, name: _placed(variables[name], rest, part) if rest else part}
+
+
+def _look(task, variables, test, wanted, mesh):
+  """What a model's fusion shows of some test trials, as `cases.write` takes it.
+
+  Args:
+    test: TrialExamples.
+    wanted: {(subject, trial)}.
+  """
+  ids = [t.trial_id for t in test.trials if (t.subject, t.trial) in wanted]
+  test = test.select(ids, test.labels, test.scales)
+  look, found = forward(task, mesh, 'attention'), {}
+  local = hosts.batch_rows(mesh.size, mesh)
+  for first, batch in enumerate(evaluation_batches(test, mesh.size, local)):
+    seen = jax.device_get(look(variables, put_batch(batch, mesh)))
+    if 'attention' not in seen:  # only cross-attention has it
+      return {}
+    for i, trial in enumerate(test.trials[first * mesh.size :][: mesh.size]):
+      found[trial.subject, trial.trial] = {
+        'weights': seen['attention'][:, i].mean((0, 1)),
+        **{
+          f'{side}_{what}': _of_one(seen[f'{side}_{what}'], i, ndim)
+          for side in ('query', 'key')
+          for what, ndim in (('times', 1), ('valid', 1))
+        },
+      }
+  return found
+
+
+def _of_one(x, index, ndim):
+  """Of an array that may have an axis of the batch, the part of one example."""
+  return x[index] if x.ndim > ndim else x

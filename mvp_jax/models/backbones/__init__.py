@@ -1,0 +1,43 @@
+"""Backbones: networks from clips of frames to features.
+
+A backbone is a frozen dataclass of sizes (hashable, for compiled steps are cached by
+it). Which ones a config can name, with their settings, is said in
+`training.encoder.ENCODERS`: to add one, subclass its EncoderConfig and register it.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from flax import nnx
+
+
+class Backbone(Protocol):
+  """Sizes of a network of clips, and the network."""
+
+  frames: int  # of a clip
+  size: int  # pixels, height and width of a frame
+  width: int  # of the tokens that the network gives
+
+  @property
+  def slots(self) -> int:
+    """Temporal positions of a clip."""
+
+  @property
+  def feature_width(self) -> int:
+    """Numbers in a feature vector of a temporal slot."""
+
+  def create(self, *, rngs: nnx.Rngs, final_norm: bool = True) -> nnx.Module:
+    """The network.
+
+    Called with frames [B, T, H, W, 3], uint8 or float in [0, 1], and `key` (random, of
+    drop path and the like, or None) it gives tokens [B, N, width]; its method
+    `features(frames, key)` gives [B, slots, feature_width]. It may hold state of its
+    own, such as batch statistics (nnx.BatchStat): whatever is no nnx.Param is kept, and
+    not decayed.
+    """
+
+  def with_drop_path(self, rate: float) -> 'Backbone':
+    """The same with another rate of drop path, where there is any."""
+
+  def layer(self, path: str, shape: tuple[int, ...]) -> int | np.ndarray:
+    """Layers after that of a parameter, see `training.optimiser.layer_scales`."""

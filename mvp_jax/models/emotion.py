@@ -1,0 +1,218 @@
+"""From any number of modalities to what a target asks (MVP, arXiv 2501.03103).
+
+Each modality gives tokens in time (`models.modalities`), a fusion brings them together
+(`models.fusion`), and heads give the target's outputs: of the whole trial from pooled
+vectors, or at each label time from the fused sequence. A model of one modality is the
+same without fusion.
+
+Shapes: B trials, N tokens, L label times, D width, K outputs.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from mvp_jax.models import layers
+from mvp_jax.models.fusion import Tokens, find, make_fusion
+from mvp_jax.models.physio import masked_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSizes:
+  """Sizes of what modalities share. Where the paper is silent the choice is ours."""
+
+  width: int = 256  # of all tokens
+  fusion: str = 'cross'  # one of models.fusion.FUSIONS
+  depth: int = 2  # layers of the fusion, where it has any
+  segments: int = 16  # that a trial is cut into by 'vanilla' and 'joint'
+  heads: int = 4
+  mlp_width: int = 1024
+  dropout: float = 0.1
+  remat: str = 'none'  # one of layers.REMAT
+  dtype: str = 'float32'  # of the computation; parameters are float32
+
+  def __post_init__(self):
+    find(self.fusion)  # raises if there is no such fusion
+    if self.segments < 1:
+      raise ValueError(f'segments is {self.segments}, must be at least 1')
+    if self.dtype not in layers.DTYPES:
+      raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
+    if self.width % self.heads:
+      raise ValueError(f'{self.heads} heads do not divide the width {self.width}')
+
+  def block(self, rngs: nnx.Rngs, cross: bool = False) -> layers.Block:
+    """A transformer block of these sizes."""
+    return layers.Block(
+      self.width,
+      self.heads,
+      self.mlp_width,
+      rngs=rngs,
+      dtype=jnp.dtype(self.dtype),
+      dropout=self.dropout,
+      cross=cross,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EmotionConfig:
+  """One model: sizes, what comes in, and what goes out.
+
+  Attributes:
+    networks: (name, network) of each modality that it reads, in order; for networks see
+      `modalities.Network`.
+    target: targets.Target, with `level`, `outputs` and `combine`.
+    names: all modalities of the run, of which `networks` are some. A modality's dropout
+      is then the same whatever others a model reads.
+    seconds: that a padded trial lasts, for the times of labels.
+  """
+
+  sizes: ModelSizes
+  networks: tuple[tuple[str, Any], ...]
+  target: Any
+  names: tuple[str, ...]
+  seconds: float = 0.0
+
+  @property
+  def label_times(self) -> np.ndarray:
+    """Of a target in time: seconds of its labels, float32 [L]."""
+    count = round(self.seconds * self.target.rate)
+    return ((np.arange(count) + 0.5) / self.target.rate).astype(np.float32)
+
+
+class Head(nnx.Module):
+  """Outputs from vectors: norm, dropout, linear."""
+
+  def __init__(self, width: int, outputs: int, dropout: float, *, rngs, dtype):
+    self.dropout = dropout
+    self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
+    self.linear = nnx.Linear(
+      width, outputs, rngs=rngs, kernel_init=nnx.initializers.truncated_normal(0.02)
+    )
+
+  def __call__(self, x: Float[Array, '... D'], key=None) -> Float[Array, '... K']:
+    x = layers.dropout(self.norm(x), self.dropout, key)
+    return self.linear(x.astype(jnp.float32))
+
+
+class EmotionModel(nnx.Module):
+  """Outputs of a target from one or more modalities."""
+
+  def __init__(self, config: EmotionConfig, *, rngs: nnx.Rngs):
+    self.config = config
+    sizes, dtype = config.sizes, jnp.dtype(config.sizes.dtype)
+    self.modalities = nnx.Dict()
+    for name, network in config.networks:  # in this order: seeds give weights by it
+      self.modalities[name] = network.create(sizes, rngs=rngs)
+    widths = (sizes.width,)
+    if len(config.networks) > 1:
+      names = tuple(name for name, _ in config.networks)
+      self.fusion = make_fusion(sizes, names, sizes.block, rngs=rngs, dtype=dtype)
+      widths = self.fusion.widths
+    if config.target.level == 'frame':
+      widths = (sizes.width,)
+    self.heads = nnx.List(
+      Head(width, config.target.outputs, sizes.dropout, rngs=rngs, dtype=dtype)
+      for width in widths
+    )
+
+  def __call__(
+    self, batch: dict[str, Array], key=None, want_attention: bool = False
+  ) -> tuple[Float[Array, 'B *L K'], dict[str, Any]]:
+    """The target's outputs, and what can be looked at.
+
+    Args:
+      batch: {modality/array: [B, ...]}, see the modalities.
+      key: random key for dropout, or None.
+      want_attention: ask the fusion for what can be looked at, see `Fused.seen`.
+
+    Returns:
+      float32 [B, K], or [B, L, K] of a target in time; a dict.
+    """
+    config = self.config
+    keys = _keys(config.names, key)
+    tokens = {}
+    for name, _ in config.networks:
+      arrays = {
+        array.removeprefix(f'{name}/'): x
+        for array, x in batch.items()
+        if array.startswith(f'{name}/')
+      }
+      tokens[name] = self.modalities[name](arrays, keys[name])
+    seen, present = {}, None
+    if len(tokens) > 1:
+      fused = self.fusion(tokens, keys['fusion'], want_attention)
+      pooled, sequence, seen, present = (
+        fused.pooled,
+        fused.sequence,
+        fused.seen,
+        fused.present,
+      )
+    else:
+      (sequence,) = tokens.values()
+      pooled = [masked_mean(sequence.x, sequence.valid)]
+    if config.target.level == 'frame':
+      return at_times(
+        self.heads[0](sequence.x, keys['heads']), sequence, config.label_times
+      ), seen
+    head_keys = [keys['heads']]
+    if len(pooled) > 1 and key is not None:
+      head_keys = jax.random.split(keys['heads'], len(pooled))
+    outputs = [
+      head(x, head_key)
+      for head, x, head_key in zip(
+        self.heads, pooled, [*head_keys] * (len(pooled) // len(head_keys)), strict=True
+      )
+    ]
+    return config.target.combine(outputs, present), seen
+
+
+def _keys(names, key):
+  """A dropout key for each modality of the run, the fusion and the heads."""
+  # The first key belongs to nothing, and modalities count from the last one: so that
+  # a seed gives the same dropout as in earlier versions.
+  order = ('', *reversed(names), 'fusion', 'heads')
+  keys = [None] * len(order) if key is None else jax.random.split(key, len(order))
+  return dict(zip(order, keys, strict=True))
+
+
+def at_times(
+  x: Float[Array, 'B N K'], tokens: Tokens, times: Float[np.ndarray, ' L']
+) -> Float[Array, 'B L K']:
+  """Outputs of tokens, interpolated linearly to some times.
+
+  Before the first and after the last valid token its output goes on; without any valid
+  token all are zero.
+  """
+  own = jnp.broadcast_to(jnp.asarray(tokens.times), tokens.valid.shape)
+  far = jnp.float32(1e9)
+  before = jnp.where(
+    tokens.valid[:, None, :], own[:, None, :] - times[None, :, None], far
+  )
+
+  def nearest(gap):
+    """Numbers of the tokens of least gap [B, L], and the gaps; `far` if none is."""
+    return gap.argmin(-1), gap.min(-1)
+
+  right, right_gap = nearest(jnp.where(before >= 0, before, far))
+  left, left_gap = nearest(
+    jnp.where(tokens.valid[:, None, :] & (before < 0), -before, far)
+  )
+  share = jnp.where(  # of the right one
+    left_gap >= far,
+    1.0,
+    jnp.where(
+      right_gap >= far, 0.0, left_gap / jnp.maximum(left_gap + right_gap, 1e-6)
+    ),
+  )
+
+  def pick(index):
+    return jnp.take_along_axis(x, index[..., None], axis=1)
+
+  found = pick(left) * (1 - share)[..., None] + pick(right) * share[..., None]
+  there: Bool[Array, ' B'] = tokens.valid.any(1)
+  return jnp.where(there[:, None, None], found, 0.0)

@@ -1,0 +1,28 @@
+"""Ways to bring any number of modalities together, for EmotionModel and its ablation.
+
+`cross` is MVP's (arXiv 2501.03103); the others are what it is compared with. A new
+one is a class as `Fusion` describes, under `@register('its name')`.
+"""
+
+from mvp_jax.models.fusion import cross, one_sequence, pooled, segments  # noqa: F401
+from mvp_jax.models.fusion.base import (
+  FUSIONS,
+  Fused,
+  Fusion,
+  Sides,
+  Tokens,
+  find,
+  make_fusion,
+  register,
+)
+
+__all__ = [
+  'FUSIONS',
+  'Fused',
+  'Fusion',
+  'Sides',
+  'Tokens',
+  'find',
+  'make_fusion',
+  'register',
+]

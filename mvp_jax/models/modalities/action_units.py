@@ -1,0 +1,136 @@
+"""Facial action units: a face without pixels.
+
+Action units (Ekman and Friesen's Facial Action Coding System, as OpenFace estimates
+them) come pooled to a few measurements a second. They are interpretable, small, and
+say nothing about who somebody is beyond how the face rests.
+"""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array
+
+from mvp_jax.errors import InputError
+from mvp_jax.models import layers
+from mvp_jax.models.fusion import Tokens
+from mvp_jax.models.modalities import Inputs, register
+from mvp_jax.models.modalities.video import Centred, centred
+from mvp_jax.models.physio import time_positions
+
+UNITS = 35  # 17 intensities, 18 presences
+# Intensities go from 0 to 5 and, at rest, hardly move; this brings a clear expression
+# to the size that layers expect.
+_FULL = 2.0
+
+
+@register('action_units')
+@dataclasses.dataclass(frozen=True)
+class ActionUnits(Centred):
+  """Settings of the transformer over action units."""
+
+  rate: float = 4.0  # tokens a second
+  depth: int = 2
+  heads: int = 4
+  mlp_width: int = 1024
+  dropout: float = 0.1
+
+  streams: ClassVar[tuple[str, ...]] = ('action_units',)
+  encoded: ClassVar[bool] = False
+  face: ClassVar[bool] = True
+
+  def __post_init__(self):
+    super().__post_init__()
+    if not 0 < self.rate <= 60:
+      raise InputError(f'rate: above 0, at most 60 Hz; it is {self.rate:g}')
+
+  def inputs(self, corpus, windows, options, encoding=None):
+    """units float32 [N, 35], valid bool [N], times float32 [N] in seconds, reference
+    bool [N]."""
+    count = math.ceil(options.max_seconds * self.rate)
+    items = []
+    for window in windows:
+      units = window.trial.streams.get('action_units')
+      if units is None:
+        raise InputError(
+          f'modalities.action_units: {window.trial.trial_id} has no action units; '
+          'prepare them from the CSVs of OpenFace, see docs/action_units.md'
+        )
+      found = unit_tokens(units, self.rate, count)
+      reference = self.reference(found['valid'], found['times'])
+      found['valid'] = found['valid'] & (found['times'] >= window.start)
+      items.append(found | {'reference': reference})
+    return Inputs(items)
+
+  def network(self, metadata, encoding=None):
+    return ActionUnitNetwork(self)
+
+
+def unit_tokens(units, rate, count):
+  """Means of action units over equal stretches of time: a few tokens a second.
+
+  Args:
+    units: data.trials.Series of a trial, 35 channels: 17 intensities (0 to 5) and 18
+      presences.
+    rate: tokens a second.
+    count: how many; the k-th is of k / rate to (k + 1) / rate.
+
+  Returns:
+    dict: units float32 [count, 35], the mean intensities and the share of measurements
+    with each presence; valid bool [count], whether there is a measurement; times
+    float32 [count], seconds, the middles.
+  """
+  good = units.valid.all(1)
+  values = units.values[good]
+  # Times are kept in single precision: that of a token's first frame may lie below.
+  place = np.floor(units.clock[good] * rate + 1e-3).astype(int)
+  values, place = values[place < count], place[place < count]
+  total, number = np.zeros((count, values.shape[1])), np.bincount(place, None, count)
+  np.add.at(total, place, values)
+  return {
+    'units': (total / np.maximum(number, 1)[:, None]).astype(np.float32),
+    'valid': number > 0,
+    'times': ((np.arange(count) + 0.5) / rate).astype(np.float32),
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionUnitNetwork:
+  """Makes the transformer."""
+
+  config: ActionUnits
+
+  def create(self, sizes, *, rngs):
+    return ActionUnitTransformer(self.config, sizes, rngs=rngs)
+
+
+class ActionUnitTransformer(nnx.Module):
+  """Action units in, a token for each measurement out."""
+
+  def __init__(self, config, sizes, *, rngs):
+    dtype, width = jnp.dtype(sizes.dtype), sizes.width
+    self.embed = layers.linear(UNITS, width, rngs=rngs, dtype=dtype)
+    self.stack = layers.Stack(
+      lambda rngs: layers.Block(
+        width,
+        config.heads,
+        config.mlp_width,
+        rngs=rngs,
+        dtype=dtype,
+        dropout=config.dropout,
+      ),
+      config.depth,
+      rngs=rngs,
+      remat=sizes.remat,
+    )
+
+  def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
+    valid, times = arrays['valid'], arrays['times']
+    x = centred(arrays['units'], arrays['reference'])
+    x = self.embed(jnp.where(valid[..., None], x, 0) * _FULL)
+    x = x + time_positions(times, x.shape[-1], x.dtype)
+    x, _ = self.stack(x, valid=valid, key=key)
+    return Tokens(jnp.where(valid[..., None], x, 0), valid, times)

@@ -1,0 +1,137 @@
+"""Self-supervised pre-training of a video encoder, and the record of it."""
+
+import dataclasses
+import json
+
+import numpy as np
+
+from mvp_jax.data.batches import evaluation_batches, training_batches
+from mvp_jax.data.clips import mix
+from mvp_jax.files import write_json
+from mvp_jax.training import hosts
+from mvp_jax.training.encoder import RECORD
+from mvp_jax.training.loop import fit
+
+RUN = 'encoder'  # in metrics.jsonl
+
+
+def pretrain(
+  settings,
+  backbone,
+  sources,
+  *,
+  mesh,
+  seed,
+  directory,
+  log,
+  weights=(),
+  held_out=(),
+  params=None,
+  inspect=None,
+):
+  """Pre-trains an encoder, and writes its checkpoints and `record.json`.
+
+  Killed, it goes on from its last checkpoint.
+
+  Args:
+    settings: training.encoder.EncoderConfig.
+    backbone: of `settings.backbone`.
+    sources: list of clips of `settings.clips`, each of one corpus.
+    mesh: device mesh.
+    seed: of parameters, order, places, views and masks.
+    directory: pathlib.Path.
+    log: MetricLog.
+    weights: of the sources; none = by their numbers of clips.
+    held_out: list of clips as `sources`, whose loss is watched.
+    params: variables to start from; None = fresh ones.
+    inspect: as for `loop.fit`.
+
+  Returns:
+    The record, a dict.
+  """
+  config = settings.train
+  rows = hosts.batch_rows(config.batch_size, mesh)
+  watched = hosts.batch_rows(config.batch_size, mesh)
+  if len(sources) > 1:
+    stream = mix(sources, weights or tuple(float(len(s)) for s in sources), seed)
+  else:
+    (stream,) = sources
+
+  def batches(start):
+    return training_batches(
+      stream,
+      config.batch_size,
+      seed,
+      config.workers,
+      getattr(stream, 'read', None),
+      views=settings.views.repeats,
+      start=start,
+      rows=rows,
+    )
+
+  fit(
+    settings.task(backbone),
+    batches,
+    config,
+    mesh=mesh,
+    seed=seed,
+    run=RUN,
+    directory=directory / 'checkpoints',
+    log=log,
+    validation=(
+      lambda: evaluation_batches(FixedClips(held_out), config.batch_size, watched)
+    )
+    if held_out
+    else None,
+    params=params,
+    inspect=inspect,
+  )
+  found = record(settings, backbone, sources, seed)
+  hosts.on_main(lambda: write_json(directory / RECORD, found))
+  return found
+
+
+def record(settings, backbone, sources, seed):
+  """What an encoder has seen and how it was trained, for those who use it."""
+  corpora = [source.corpus for source in sources]
+  trials = [trial for source in sources for trial in source.trials]
+  people = {
+    identity
+    for source in sources
+    for subject in {trial.subject for trial in source.trials}
+    for identity in source.corpus.metadata['people'][str(subject)]
+  }
+  facts = {
+    'dataset': '+'.join(dict.fromkeys(corpus.name for corpus in corpora)),
+    'source_fingerprint': '+'.join(c.metadata['fingerprint'] for c in corpora),
+    'synthetic': any(corpus.metadata['synthetic'] for corpus in corpora),
+    'trained_on_subjects': sorted({trial.subject for trial in trials}),
+    'people': sorted(people),
+    'trials': len(trials),
+    'seed': seed,
+    'stride': sources[0].layout.stride,
+    'encoder': {'kind': settings.kind, **dataclasses.asdict(settings)},
+    'model': dataclasses.asdict(backbone),
+  }
+  return json.loads(json.dumps(facts))
+
+
+class FixedClips:
+  """Clips that are the same in every pass: place, view and mask hang on the number."""
+
+  def __init__(self, sources):
+    self._items = [(source, i) for source in sources for i in range(len(source))]
+
+  def __len__(self):
+    return len(self._items)
+
+  def __getitem__(self, number):
+    source, index = self._items[number]
+    return first_view(source, source.read(source[index], np.random.default_rng(number)))
+
+
+def first_view(source, example):
+  """Of an example with several views, one."""
+  if source.views.repeats == 1:
+    return example
+  return {name: x[0] for name, x in example.items()}
