@@ -27,7 +27,12 @@ def make_trial(
     names = ('eda', 'ppg')[: signals.shape[1]]
     streams['signals'] = Series(signals, signals_valid, names, rate)
   if len(frame_times):
-    streams['video'] = Frames(frame_times, frame_valid, first_chunk, frame_rate)
+    streams['video'] = Frames(
+      np.asarray(frame_times, np.float32),
+      np.asarray(frame_valid, bool),
+      first_chunk,
+      frame_rate,
+    )
   if action_units is not None:
     values = np.concatenate([action_units.intensities, action_units.presences], 1)
     valid = np.repeat(action_units.valid[:, None], len(CHANNELS), 1)
@@ -49,6 +54,15 @@ def trial(subject, stimulus, number=None, signals=None, **ratings):
     signals=signals,
     signals_valid=np.ones(signals.shape, bool),
   )
+
+
+def series(values, rate=128.0, channels=('eda', 'ppg')):
+  return Series(values, np.ones(values.shape, bool), tuple(channels), rate)
+
+
+def frames(count, rate):
+  times = np.arange(count, dtype=np.float32) / rate
+  return Frames(times, np.ones(count, bool), 0, rate)
 
 
 def random_trials(subjects=8, stimuli=6, seed=0, spread=0.0):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
+from mvp_jax.data.trials import Frames, Series, Trial
 from mvp_jax.evaluation import account, sketches
 from mvp_jax.prepare import prepare
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.synthetic.spec import TwinSpec
-from tests.data.tiny_trials import make_trial
 
 RATE, SECONDS = 16.0, 40
 COLOURS = {1: (200, 40, 40), 2: (40, 200, 40), 3: (40, 40, 200)}
@@ -67,17 +67,18 @@ def trial(subject, number, masked=False):
   ).astype(np.float32)
   valid = np.ones((length, 2), bool)
   valid[:, 1] = not masked
-  return make_trial(
+  return Trial(
     f's{subject:02d}_trial{number:02d}',
     subject,
     number,
     1,
     {'arousal': 3.25, 'valence': 7.0},
-    np.where(valid, signals, 0),
-    valid,
-    np.arange(80, dtype=np.float32) / 2,
-    np.arange(80) >= 20 * (number == 2),
-    0,
+    {
+      'signals': Series(np.where(valid, signals, 0), valid, ('eda', 'ppg'), RATE),
+      'video': Frames(
+        np.arange(80, dtype=np.float32) / 2, np.arange(80) >= 20 * (number == 2), 0, 2.0
+      ),
+    },
   )
 
 
@@ -120,22 +121,27 @@ def corpus(tmp_path):
     writer.writeheader()
     writer.writerows(rows)
 
-  def frames(trial, numbers):
+  def frames(trial, numbers, stream):
     return np.stack(
       [np.full((96, 96, 3), COLOURS[trial.subject], np.uint8) for _ in numbers]
     )
 
   return types.SimpleNamespace(
-    name='deap',
+    title='DEAP',
     directory=tmp_path,
-    has_video=True,
     frames=frames,
     trials=[trial(s, n, masked=(s, n) == (2, 1)) for s in (1, 2, 3) for n in (1, 2)],
     metadata={
-      'channels': ['eda', 'ppg'],
-      'units': ['microsiemens', 'as recorded'],
-      'signal_rate': RATE,
-      'frame_rate': 2.0,
+      'ratings': {'valence': [1, 9], 'arousal': [1, 9]},
+      'streams': {
+        'signals': {
+          'kind': 'series',
+          'rate': RATE,
+          'channels': ['eda', 'ppg'],
+          'units': ['microsiemens', 'as recorded'],
+        },
+        'video': {'kind': 'frames', 'rate': 2.0},
+      },
       'frame_size': 96,
       'crop': 'X',
       'clean': True,
@@ -152,7 +158,7 @@ def page_of(corpus):
 def test_numbers(corpus):
   page = page_of(corpus)
   assert (
-    '8 trials of 3 subjects went in, 6 came out, 2 were dropped; 2 of those that '
+    '8 trials of 3 subjects went in, 6 came out, 2 were lost; 2 of those that '
     'came out have a flag.'
   ) in page.text
   assert 'SYNTHETIC' in page.text
@@ -209,7 +215,9 @@ def test_trials_with_a_flag_come_first(corpus):
 
 
 def test_a_page_of_many_stays_small(corpus, monkeypatch):
-  size = account._size(account._card(corpus, corpus.trials[0], {}, ['eda', 'ppg'], ''))
+  size = account._size(
+    account._card(corpus, corpus.trials[0], {}, account._channels(corpus), '')
+  )
   monkeypatch.setattr(account, '_MAX_BYTES', 4.5 * size)
   page = page_of(corpus)
   assert page.titles == ['s01_trial02', 's02_trial01', 's01_trial01', 's03_trial01']
@@ -228,7 +236,7 @@ def test_long_tables_are_cut_and_say_so(corpus, monkeypatch):
 def test_what_cards_take_is_known(corpus):
   # In pages of a thousand cards it is what keeps the limit.
   sizes = sum(
-    account._size(account._card(corpus, t, {}, ['eda', 'ppg'], ''))
+    account._size(account._card(corpus, t, {}, account._channels(corpus), ''))
     for t in corpus.trials
   )
   empty = types.SimpleNamespace(**vars(corpus) | {'trials': []})
@@ -312,12 +320,12 @@ def test_the_command(tmp_path, capsys):
   assert capsys.readouterr().out.strip() == str(out)
   page = Page(out.read_text())
   assert page.titles == ['P01_trial01', 'P02_trial01'] and not page.images
-  assert 'Nothing was dropped.' in page.text and 'Subject P02' in page.text
+  assert 'Nothing was lost.' in page.text and 'Subject P02' in page.text
   units = [read_openface(path).valid for path in folder.glob('openface/*/*.csv')]
   share = np.concatenate(units).mean()
   assert [
     'action units',
-    f'80 frames of OpenFace, {share:.1%} of them measurements',
+    f'80 rows, {share:.1%} valid',
   ] in page.cells
   shutil.rmtree(data)
   assert account.main([str(directory), f'--out={out}']) == 2
