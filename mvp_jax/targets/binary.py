@@ -5,9 +5,24 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from mvp_jax.errors import InputError
 from mvp_jax.targets import Mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+  ratings: tuple
+  values: tuple
+
+  def label(self, trial, seconds=None):
+    high = [
+      trial.ratings[name] > value
+      for name, value in zip(self.ratings, self.values, strict=True)
+    ]
+    return np.array(high, np.float32), np.float32(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +35,17 @@ class Binary:
   @property
   def outputs(self):
     return len(self.ratings)
+
+  def check(self, trials):
+    for name in self.ratings:
+      for trial in trials:
+        if not np.isfinite(trial.ratings.get(name, np.nan)):
+          raise InputError(f'target.ratings: {trial.trial_id} has no rating {name!r}')
+
+  def fixed(self):
+    if isinstance(self.threshold, str):
+      return None
+    return Thresholds(self.ratings, (float(self.threshold),) * self.outputs)
 
   def smoothed(self, label, smoothing):
     return label * (1 - smoothing) + smoothing / 2

@@ -11,23 +11,24 @@ import pytest
 from flax import nnx
 from jax.sharding import PartitionSpec as P
 
-from mvp_jax.config import EncoderConfig
 from mvp_jax.data.clips import ClipLayout, lay_clips
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models.videomae import VideoClassifier
-from mvp_jax.training import encoder
+from mvp_jax.training import encoder, pretrain
+from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import build_model
-from mvp_jax.training.tasks import VideoFeatures
+from mvp_jax.training.tasks import FrameFeatures
 from mvp_jax.weights.export import export_huggingface, export_reference
 from tests.training.tiny import BATCH, OPTIMISER
 
 _RATE = 5.0
 _LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
-_SETTINGS = EncoderConfig(
+_SETTINGS = VideoMAEEncoder(
   masks=MaskConfig(ratio=0.5),
   views=ViewConfig(repeats=1),
   clips_per_trial=2,
@@ -248,7 +249,7 @@ def test_there_must_be_videos(masked_video, one_device, corpus, tmp_path):
 def _cache(task, params, corpus, mesh, folder, batch_size=3):
   trials = [t for t in corpus.trials if len(t.frame_times)]
   encoder.cache_features(
-    VideoFeatures(task.model),
+    FrameFeatures(task.model),
     params['encoder'],
     corpus,
     trials,
