@@ -6,10 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mvp_jax.errors import InputError
-from mvp_jax.models.emotion import EmotionConfig, EmotionModel, ModelSizes
-from mvp_jax.models.fusion import FUSIONS, Fused
+from mvp_jax.models.emotion import (
+  EmotionConfig,
+  EmotionModel,
+  ModelSizes,
+  at_times,
+)
+from mvp_jax.models.fusion import FUSIONS, Fused, Tokens
 from mvp_jax.models.modalities import find
 from mvp_jax.models.modalities.physio import Physio, PhysioNetwork
 from mvp_jax.models.modalities.video import Video, VideoNetwork
@@ -319,3 +326,107 @@ def test_what_is_unknown_is_refused():
     PhysioNetwork(PHYSIO, 2, 128.0).create(
       dataclasses.replace(SIZES, width=32), rngs=nnx.Rngs(0)
     )
+
+
+AT_TIMES = jax.jit(at_times)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=200)
+def test_outputs_between_tokens_are_interpolated(data):
+  """As NumPy does it, over the valid tokens in the order of their times."""
+  seed, shared = data.draw(st.integers(0, 2**32 - 1)), data.draw(st.booleans())
+  order = data.draw(st.sampled_from(['sorted', 'shuffled']))
+  rng = np.random.default_rng(seed)
+  valid = np.stack([rng.permutation(7) < count for count in rng.integers(0, 8, 3)])
+  own = np.stack([rng.permutation(200)[:7] / 20 for _ in range(1 if shared else 3)])
+  if order == 'sorted':
+    own = np.sort(own)
+  own = own.astype(np.float32)
+  x = rng.normal(size=(3, 7, 2)).astype(np.float32)
+  junk = np.where(valid[..., None], x, np.float32(data.draw(st.sampled_from(_JUNK))))
+  # Some are those of tokens.
+  times = np.concatenate([rng.uniform(-2, 12, 6), own[0, :3]]).astype(np.float32)
+  times = np.sort(times)
+  tokens = Tokens(junk, valid, own[0] if shared else own)
+  found = np.asarray(AT_TIMES(junk, tokens, times))
+  for i, good in enumerate(valid):
+    if not good.any():
+      assert not found[i].any()
+      continue
+    at = own[0 if shared else i][good]
+    line = np.argsort(at)
+    for k in range(2):
+      wanted = np.interp(times, at[line], x[i, good, k][line])
+      np.testing.assert_allclose(found[i, :, k], wanted, rtol=1e-4, atol=1e-5)
+
+
+_JUNK = [0.0, 1e30, np.nan, np.inf]
+
+
+def test_one_valid_token_says_it_for_all_times():
+  x = np.arange(8, dtype=np.float32).reshape(1, 4, 2)
+  valid, times = np.array([[False, False, True, False]]), np.float32([3, 1, 2, 0])
+  found = at_times(x, Tokens(x, valid, times), np.float32([0, 2, 5]))
+  np.testing.assert_array_equal(found, [[[4, 5]] * 3])
+
+
+def test_tokens_of_one_time_are_no_division_by_zero():
+  x = np.float32([[[1], [3], [5]]])
+  tokens = Tokens(x, np.ones((1, 3), bool), np.float32([1, 1, 2]))
+  found = np.asarray(at_times(x, tokens, np.float32([0, 1, 1.5])))
+  assert found[0, 0] in (1, 3) and found[0, 1] in (1, 3)
+  assert 3 <= found[0, 2] <= 4
+
+
+def test_gradients_reach_the_valid_tokens_alone():
+  x = np.float32([[[1], [3], [np.nan], [5]]])
+  valid, times = np.array([[True, True, False, False]]), np.float32([1, 2, 3, 4])
+  grads = jax.grad(
+    lambda x: at_times(x, Tokens(x, valid, times), np.float32([0, 1.5, 3])).sum()
+  )(x)
+  np.testing.assert_allclose(grads[0, :, 0], [1.5, 1.5, 0, 0])
+
+
+@dataclasses.dataclass(frozen=True)
+class _InTime:
+  """What the model asks of a target in time."""
+
+  level = 'frame'
+  outputs = 1
+  rate: float = 2.0
+
+  def times(self, length):
+    return np.arange(length) / self.rate
+
+
+@pytest.mark.parametrize('fusion', [None, *FUSIONS])
+def test_a_target_in_time_gets_outputs_at_its_times(fusion):
+  """Padding changes none of them, and each hangs on the tokens around it."""
+  names = NAMES if fusion else ('video',)
+  networks = {
+    'physio': PhysioNetwork(PHYSIO, channels=2, rate=16.0),
+    'video': VideoNetwork(Video(centre='nothing', depth=0), 12),
+  }
+  config = EmotionConfig(
+    dataclasses.replace(SIZES, fusion=fusion or 'cross'),
+    tuple((name, networks[name]) for name in names),
+    _InTime(),
+    NAMES,
+    seconds=6.0,
+  )
+  model = EmotionModel(config, rngs=nnx.Rngs(0))
+  examples = batch(centre='nothing')
+  run = nnx.jit(lambda model, examples: model(examples)[0])
+  found = run(model, examples)
+  assert found.shape == (2, 12, 1) and len(config.label_times) == 12
+  assert np.ptp(np.asarray(found), axis=1).min() > 0  # not the same all the time
+  np.testing.assert_allclose(run(model, lengthen(examples, 24, 50.0)), found, atol=1e-5)
+  if fusion is None:  # frames 0 to 5, a second each
+    later = dict(examples)
+    later['video/tokens'] = examples['video/tokens'].copy()
+    later['video/tokens'][:, 4:] += 1
+    np.testing.assert_allclose(run(model, later)[:, :7], found[:, :7], atol=1e-6)
+    assert not np.allclose(run(model, later)[:, 7], found[:, 7], atol=1e-3)
+  nothing = {k: np.zeros_like(x) if x.dtype == bool else x for k, x in examples.items()}
+  assert not run(model, nothing).any()
