@@ -250,9 +250,9 @@ def parse(tree, cls=Config, where='config', around=None):
   """Turns a nested dict into `cls`. Raises InputError naming the field."""
   if not isinstance(tree, dict):
     raise InputError(f'{where}: expected a section, got {tree!r}')
-  if isinstance(getattr(cls, 'kind', None), str):  # has chosen the class already
-    tree = {name: value for name, value in tree.items() if name != 'kind'}
   fields = {f.name: f for f in dataclasses.fields(cls)}
+  if hasattr(cls, 'kind') and 'kind' not in fields:  # has chosen the class already
+    tree = {name: value for name, value in tree.items() if name != 'kind'}
   for key in tree:
     if key not in fields:
       raise InputError(
@@ -268,13 +268,10 @@ def parse(tree, cls=Config, where='config', around=None):
       own = tree.get(name, {})
       values[name] = parse(own, _found(find, here, own, around), here, around)
     elif (find := field.metadata.get('find_each')) is not None:
-      if name in tree:
-        values[name] = {
-          part: parse(
-            own, _found(find, f'{here}.{part}', part), f'{here}.{part}', around
-          )
-          for part, own in tree[name].items()
-        }
+      values[name] = field.default_factory() | {
+        part: parse(own, _found(find, f'{here}.{part}', part), f'{here}.{part}', around)
+        for part, own in tree.get(name, {}).items()
+      }
     elif name in tree:
       values[name] = _value(tree[name], hints[name], here, around)
     elif dataclasses.is_dataclass(hints[name]) and _has_sections(hints[name]):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from mvp_jax.models import layers
-from mvp_jax.models.emotion import _mean_odds
 from mvp_jax.models.fusion import FUSIONS, Sides, Tokens, find, make_fusion, register
+from mvp_jax.targets import Binary
 
 _B, _L, _D = 2, 4, 6
 _NAMES = ('voice', 'face', 'heart', 'skin')
@@ -188,7 +188,9 @@ def test_pooled_means(pair):
 
 def test_late_fusion_averages_probabilities():
   one, other = np.random.default_rng(0).normal(scale=20, size=(2, 50, 2))
-  found = _mean_odds([jnp.asarray(one, jnp.float32), jnp.asarray(other, jnp.float32)])
+  found = Binary().combine(
+    [jnp.asarray(one, jnp.float32), jnp.asarray(other, jnp.float32)]
+  )
   np.testing.assert_allclose(
     expit(np.asarray(found, float)),
     (expit(one) + expit(other)) / 2,
@@ -200,8 +202,8 @@ def test_late_fusion_averages_probabilities():
 def test_late_fusion_leaves_absent_heads_out():
   one, other = (jnp.full((3, 2), x, jnp.float32) for x in (1.5, -40.0))
   present = [jnp.array([True, True, False]), jnp.array([True, False, True])]
-  found = _mean_odds([one, other], present)
-  np.testing.assert_allclose(found[0], _mean_odds([one, other])[0])
+  found = Binary().combine([one, other], present)
+  np.testing.assert_allclose(found[0], Binary().combine([one, other])[0])
   np.testing.assert_allclose(found[1:, 0], [1.5, -40], rtol=1e-6)
 
 
