@@ -3,7 +3,7 @@
     python -m mvp_jax.evaluation.account DIR [--out account.html]
 
 DIR is a prepared corpus (the folder with dataset_info.json). The page says what was
-lost and why, how well faces and signals of each subject are, and shows crops and
+dropped and why, how well faces and signals of each subject are, and shows crops and
 signals of trials, those with a flag first. It is one file that needs no network.
 """
 
@@ -65,7 +65,7 @@ def write_page(corpus, path):
   blocks = [
     *_origin(corpus),
     *_totals(corpus, rows, channels, flagged),
-    *_losses(rows),
+    *_dropped(rows),
     *_subjects(rows, channels, flagged),
     *_trials(corpus, rows, channels, flagged),
   ]
@@ -131,11 +131,11 @@ def _origin(corpus):
 
 def _totals(corpus, rows, channels, flagged):
   metadata = corpus.metadata
-  lost = sum(row['outcome'] != 'ok' for row in rows)
+  dropped = sum(row['outcome'] != 'ok' for row in rows)
   yield Paragraph(
     f'{len(rows)} trials of {len({row["subject"] for row in rows})} subjects went in, '
-    f'{len(rows) - lost} came out, {lost} were lost; {len(flagged)} of those that came '
-    'out have a flag.'
+    f'{len(rows) - dropped} came out, {dropped} were dropped; {len(flagged)} of those '
+    'that came out have a flag.'
   )
   facts = []
   for name, stream in streams.frames(corpus).items():
@@ -175,19 +175,19 @@ def _totals(corpus, rows, channels, flagged):
     yield Table(['prepared', ''], facts, text_columns=2)
 
 
-def _losses(rows):
-  yield Heading('Lost')
-  lost = [row for row in rows if row['outcome'] != 'ok']
-  if not lost:
-    yield Paragraph('Nothing was lost.')
+def _dropped(rows):
+  yield Heading('Dropped')
+  dropped = [row for row in rows if row['outcome'] != 'ok']
+  if not dropped:
+    yield Paragraph('Nothing was dropped.')
     return
-  codes = sorted({row['outcome'] for row in lost})
+  codes = sorted({row['outcome'] for row in dropped})
   yield Table(
     ['why', 'trials'],
     [
       [
         f'{code}: {DROP_CODES.get(code, "?")}',
-        str(sum(row['outcome'] == code for row in lost)),
+        str(sum(row['outcome'] == code for row in dropped)),
       ]
       for code in codes
     ],
@@ -196,12 +196,12 @@ def _losses(rows):
     ['trial', 'reason'],
     [
       [row['trial_id'], f'{row["outcome"]}: {row["reason"]}']
-      for row in lost[:_MAX_ROWS]
+      for row in dropped[:_MAX_ROWS]
     ],
     text_columns=2,
   )
-  if len(lost) > _MAX_ROWS:
-    yield Paragraph(f'The first {_MAX_ROWS} of {len(lost)}; account.csv has all.')
+  if len(dropped) > _MAX_ROWS:
+    yield Paragraph(f'The first {_MAX_ROWS} of {len(dropped)}; account.csv has all.')
 
 
 def _subjects(rows, channels, flagged):
@@ -214,12 +214,12 @@ def _subjects(rows, channels, flagged):
   for subject, own in groups.items():
     kept = [row for row in own if row['outcome'] == 'ok']
     codes = [row['outcome'] for row in own if row['outcome'] != 'ok']
-    lost = ', '.join(f'{codes.count(code)} {code}' for code in sorted(set(codes)))
+    dropped = ', '.join(f'{codes.count(code)} {code}' for code in sorted(set(codes)))
     cells = [
       own[0].get('subject_name') or subject,
       str(len(own)),
       str(len(kept)),
-      lost or '-',
+      dropped or '-',
       str(sum(row['trial_id'] in flagged for row in kept)),
     ]
     if has_face:
@@ -228,7 +228,7 @@ def _subjects(rows, channels, flagged):
       odd = sum(row.get(f'{name}_flags') not in (None, '', GOOD) for row in kept)
       cells += [_mean(kept, f'{name}_valid'), str(odd)]
     table.append(cells)
-  header = ['subject', 'in', 'out', 'lost', 'flagged']
+  header = ['subject', 'in', 'out', 'dropped', 'flagged']
   header += ['face', 'lowest'] if has_face else []
   for name in channels:
     header += [f'{name} valid', 'flagged']

@@ -109,10 +109,11 @@ def sincos_1d(
     positions: not necessarily integers.
     width: even number of columns.
   """
-  positions = jnp.asarray(positions, jnp.float32)[..., None]
-  angles = positions / 10000 ** (np.arange(0, width, 2, dtype=np.float64) / width)
+  positions = jnp.asarray(positions, jnp.float32)
+  waves = 10000 ** (np.arange(0, width, 2, dtype=np.float64) / width)
+  angles = positions[..., None] / waves.reshape((1,) * positions.ndim + (-1,))
   pairs = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-  return pairs.reshape(*positions.shape[:-1], width).astype(jnp.float32)
+  return pairs.reshape(*positions.shape, width).astype(jnp.float32)
 
 
 class Attention(nnx.Module):

@@ -142,7 +142,7 @@ class PhysioTransformer(nnx.Module):
     x = signals
     for conv in self.convs:
       x, valid = conv(x, valid)
-    x = x + time_positions(self.times(signals.shape[1]), x.shape[-1], x.dtype)
+    x = x + time_positions(self.times(signals.shape[1]), x.shape[-1], x.dtype)[None]
     x, _ = self.stack(x, valid=valid, key=key)
     return jnp.where(valid[..., None], x, 0), valid
 

@@ -188,8 +188,8 @@ def to_unit(pixels: Num[Array, '...']) -> Float[Array, '...']:
 def normalise_pixels(tokens: Float[Array, 'B N P']) -> Float[Array, 'B N P']:
   """Tokens of pixels in [0, 1], minus ImageNet's mean, over its deviation."""
   repeat = tokens.shape[-1] // 3
-  mean = np.tile(np.asarray(IMAGENET_MEAN, np.float32), repeat)
-  std = np.tile(np.asarray(IMAGENET_STD, np.float32), repeat)
+  mean = np.tile(np.asarray(IMAGENET_MEAN, np.float32), (1, 1, repeat))
+  std = np.tile(np.asarray(IMAGENET_STD, np.float32), (1, 1, repeat))
   return (tokens - mean) / std
 
 
@@ -312,7 +312,7 @@ class VideoMAE(nnx.Module):
     seen = split_batch(self.to_decoder(self.encoder(frames, visible, key)))
     positions = layers.sincos_1d(np.arange(self.config.tokens), seen.shape[-1])
     positions = positions.astype(seen.dtype)
-    hidden = self.mask_token[...].astype(seen.dtype) + positions[masked]
+    hidden = self.mask_token[None, None].astype(seen.dtype) + positions[masked]
     x = jnp.concatenate([seen + positions[visible], hidden], axis=1)
     x, _ = self.decoder(x, key=key)
     return split_batch(self.to_pixels(self.decoder_norm(x[:, -hidden.shape[1] :])))

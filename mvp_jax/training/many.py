@@ -375,7 +375,12 @@ def _digest(members):
 def _examples(data, own, rows):
   """A model's batch."""
   batch = {name: x[rows] for name, x in {**data, **own['own']}.items()}
-  return batch | {name: batch[name] / x for name, x in own['scale'].items()}
+  return batch | {name: _divide(batch[name], x) for name, x in own['scale'].items()}
+
+
+def _divide(x, scale):
+  """x over a scale of its last axes."""
+  return x / scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape)
 
 
 def _spread(one, mesh, together, out):

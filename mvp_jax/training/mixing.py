@@ -61,4 +61,4 @@ def box(key, kept, height, width):
     centre = jax.random.randint(one, (), 0, length).astype(jnp.float32)
     places = jnp.arange(length, dtype=jnp.float32)
     across.append((places >= centre - half) & (places < centre + half))
-  return (across[0][:, None] & across[1]).astype(jnp.float32)
+  return (across[0][:, None] & across[1][None]).astype(jnp.float32)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from clu.metrics import Metric
 from flax import nnx
@@ -142,7 +143,8 @@ def _init_fn(task, config, mesh):
 
 def init_state(task, config, mesh, seed):
   """A fresh state, born where it belongs."""
-  return _init_fn(task, config, mesh)(jnp.uint32(seed))
+  seed = jax.device_put(np.uint32(seed), sharding.replicated(mesh))
+  return _init_fn(task, config, mesh)(seed)
 
 
 def _average(state, params, decay):
