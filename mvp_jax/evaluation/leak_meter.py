@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from mvp_jax.errors import InputError
 from mvp_jax.evaluation import streams
 from mvp_jax.evaluation.handcrafted import features_of
 from mvp_jax.evaluation.summary import aligned
@@ -44,6 +45,15 @@ class Told:
   window: int  # its number; -1 = the whole trial
   label: int
   score: float
+
+
+def check(target):
+  """Raises InputError if a target has no classes, which the leak meter counts."""
+  if not target.classes:
+    raise InputError(
+      f'config.evaluation.leak_meter: the target {target.kind} has no classes to '
+      'count; leave the leak meter out'
+    )
 
 
 def told(split, model, trial, fitted, scores, window=-1):

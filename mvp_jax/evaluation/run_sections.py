@@ -279,7 +279,7 @@ def truth(predictions, facts, synthetic):
         'Ratings (dark) and predictions over time, of the held-out trials in which '
         f'{models[0]} errs least, in the middle and most (mean square).',
       )
-  elif predictions[0].label is not None:
+  elif target.classes:
     threshold = getattr(target, 'threshold', None)
     known = facts.get('target', dict) and not isinstance(threshold, str)
     yield picture(
@@ -321,15 +321,23 @@ def encoder(predictions, facts):
       'Absent from run.json: what the video encoder was trained on is not known.'
     )
     return
-  trained_on = encoder.get('trained_on_subjects')
+  shown = dict(encoder)
+  if isinstance(shown.get('people'), list):
+    shown['people'] = len(shown['people'])
   yield Table(
     ['video encoder', ''],
     [
       [words(key), _ranges(value) if key == 'trained_on_subjects' else text(value)]
-      for key, value in encoder.items()
+      for key, value in shown.items()
     ],
     text_columns=2,
   )
+  checks = facts.audit[1] if facts.audit else []
+  told = [check for check in checks if check.get('name') == 'encoder']
+  if told:  # by the identities of people, which numbers do not tell
+    yield Paragraph(f'Leak audit: {text(told[0].get("detail"))}.')
+    return
+  trained_on = encoder.get('trained_on_subjects')
   if not isinstance(trained_on, list):
     yield Paragraph('Which subjects it was trained on is absent from run.json.')
     return

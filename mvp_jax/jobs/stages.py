@@ -89,6 +89,8 @@ def check(config, mesh):
     raise InputError(
       f'config.evaluation.models: name at least one of {", ".join(config.models)}'
     )
+  if config.evaluation.leak_meter:
+    leak_meter.check(config.target)
   for model in config.evaluation.models:
     if model not in config.models:
       raise InputError(
@@ -149,6 +151,7 @@ def corpus(config, workdir, facts):
   """The prepared corpus, of the official files or of a twin: a PreparedCorpus."""
   facts.update(
     dataset=config.dataset,
+    published=dict(corpora.find(config.dataset).published),
     target=config.target.describe(),
     models=list(config.evaluation.models),
   )

@@ -121,6 +121,7 @@ class Target(Protocol):
   `Track`s (times, ratings, predictions: arrays [n]) of a target of level 'frame'.
   """
 
+  __dataclass_fields__: ClassVar[dict[str, Any]]
   kind: ClassVar[str]
   level: ClassVar[str] = 'trial'  # or 'frame'
   streams: ClassVar[tuple[str, ...]] = ()  # that hold its labels, if any do
@@ -130,6 +131,7 @@ class Target(Protocol):
   short: ClassVar[tuple[str, ...]]  # where room is scarce
   known_baselines: ClassVar[Mapping[str, Baseline]] = {}  # in the order of tables
   notes: ClassVar[str] = ''  # on the scores, below their table
+  classes: ClassVar[bool] = False  # whether labels are 0 or 1, predictions `score`s
   ratings: tuple[str, ...]
   rate: float = 0.0  # Hz, of the labels of level 'frame'
 

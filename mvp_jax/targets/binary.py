@@ -71,6 +71,7 @@ class Binary(Target):
   """
 
   kind: ClassVar[str] = 'binary'
+  classes: ClassVar[bool] = True
   scores: ClassVar = SCORES
   headline: ClassVar[str] = 'macro_f1'
   short: ClassVar = ('macro_f1', 'balanced_accuracy', 'auroc', 'accuracy')

@@ -158,7 +158,7 @@ def page_of(corpus):
 def test_numbers(corpus):
   page = page_of(corpus)
   assert (
-    '8 trials of 3 subjects went in, 6 came out, 2 were lost; 2 of those that '
+    '8 trials of 3 subjects went in, 6 came out, 2 were dropped; 2 of those that '
     'came out have a flag.'
   ) in page.text
   assert 'SYNTHETIC' in page.text
@@ -320,7 +320,7 @@ def test_the_command(tmp_path, capsys):
   assert capsys.readouterr().out.strip() == str(out)
   page = Page(out.read_text())
   assert page.titles == ['P01_trial01', 'P02_trial01'] and not page.images
-  assert 'Nothing was lost.' in page.text and 'Subject P02' in page.text
+  assert 'Nothing was dropped.' in page.text and 'Subject P02' in page.text
   units = [read_openface(path).valid for path in folder.glob('openface/*/*.csv')]
   share = np.concatenate(units).mean()
   assert [

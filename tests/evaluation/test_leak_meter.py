@@ -1,6 +1,7 @@
 """The leak meter shows leaks where there are some, and none where there is none."""
 
 import csv
+import types
 
 import numpy as np
 import pytest
@@ -118,3 +119,9 @@ def test_its_file_is_no_predictions_file(tmp_path):
   assert row['split'] == TRIALS and row['score'] == '0.75'
   with pytest.raises(InputError, match='columns'):
     read_predictions(path)
+
+
+def test_a_target_without_classes_has_no_leak_meter():
+  leak_meter.check(Binary())
+  with pytest.raises(InputError, match='the target toy has no classes to count'):
+    leak_meter.check(types.SimpleNamespace(kind='toy', classes=False))

@@ -409,3 +409,17 @@ def test_curves_last_step_wins_and_half_lines_are_counted(tmp_path):
   steps, losses = curves['fold0/fusion']['train']
   assert steps.tolist() == [0, 10] and losses.tolist() == [4, 2]
   assert unreadable == 2
+
+
+def test_what_the_audit_says_of_the_encoder_stands_in_place_of_numbers(workdir):
+  shutil.rmtree(workdir / 'cases')
+  said = {'name': 'encoder', 'passed': True, 'detail': 'pre-trained on no test subject'}
+  rewrite_run(
+    workdir,
+    audit={'passed': True, 'checks': [said]},
+    encoder={'people': ['a', 'b'], 'trained_on_subjects': [2]},
+  )
+  page, _ = made(workdir)
+  assert 'Leak audit: pre-trained on no test subject.' in page.text
+  assert 'are among those that the encoder' not in page.text
+  assert page.cells[page.cells.index('people') :][:2] == ['people', '2']

@@ -51,7 +51,7 @@ class Discordance(clu_metrics.Metric):
     return Discordance(self.sums + other.sums)
 
   def compute(self):
-    n, x, y, xx, yy, xy = self.sums / jnp.maximum(self.sums[0], 1)
+    n, x, y, xx, yy, xy = self.sums / jnp.maximum(self.sums[:1], 1)
     spread = xx - x * x + yy - y * y + (x - y) ** 2
     return 1 - (2 * (xy - x * y) / jnp.maximum(spread, 1e-9)).mean()
 
