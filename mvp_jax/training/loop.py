@@ -309,7 +309,8 @@ def train(training):
       for step in range(start + 1, steps + 1):
         with meter.waiting(step):
           batch = training.put(next(iterator))
-        state, metrics = training.step(state, batch)
+        with jax.transfer_guard('disallow'):  # all that a step needs is on the devices
+          state, metrics = training.step(state, batch)
         meter.stepped(step, batch, metrics)
         if training.validates and due(config.validate_every):
           training.validate(step, state)
