@@ -28,9 +28,10 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from mvp_jax.experiment import MODELS
+
 from configs.deap_fusion import get_config
 from mvp_jax.config import Config, parse, resolve
-from mvp_jax.experiment import MODELS
 from mvp_jax.models.emotion import FusionConfig
 from mvp_jax.training.host_memory import keep_freed_memory
 from mvp_jax.training.many import Member, Models

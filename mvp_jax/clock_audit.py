@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.data.trials import Corpus
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
 from mvp_jax.processes import parallel_map
@@ -46,7 +46,7 @@ def audit(corpus, workers=1):
   """Compares the clocks of every trial.
 
   Args:
-    corpus: data.trials.Corpus.
+    corpus: data.trials.PreparedCorpus.
     workers: see `processes.parallel_map`.
 
   Returns:
@@ -165,7 +165,7 @@ def _channel(corpus):
   return fit[0]
 
 
-_corpus = functools.cache(Corpus)  # opened once in each process
+_corpus = functools.cache(PreparedCorpus)  # opened once in each process
 
 
 def _compare(directory, index, channel):
@@ -198,7 +198,7 @@ def main(arguments=None):
   parser.add_argument('--workers', type=int)
   given = parser.parse_args(arguments)
   try:
-    audited = audit(Corpus(given.directory), given.workers)
+    audited = audit(PreparedCorpus(given.directory), given.workers)
   except (InputError, OSError) as error:
     print('error:', *str(error).split(), file=sys.stderr)
     return 2

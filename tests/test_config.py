@@ -5,9 +5,9 @@ import importlib.util
 import pathlib
 
 import pytest
-from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 
 from mvp_jax.config import Config, parse, resolve, to_tree
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.errors import InputError
 from mvp_jax.training.encoder import VideoMAEEncoder

@@ -1,8 +1,8 @@
 """A stranger's additions: one file, one line each, and no file of the package changes.
 
 A corpus of breathing people with a stream of its own and a twin, a modality that reads
-it, a backbone with batch statistics, a fusion, and a target: a rating in time. The whole
-job runs on them: prepare, train, predict, report.
+it, a backbone with batch statistics, a fusion, and a target: a rating in time. The
+whole job runs on them: prepare, train, predict, report.
 """
 
 import csv
@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 from clu.metrics import Metric
 from flax import nnx
-from mvp_jax.outcomes import Outcome
 
 from mvp_jax import corpora, targets
 from mvp_jax.config import Config, parse
 from mvp_jax.models import fusion, modalities
 from mvp_jax.models.fusion import Fused, Tokens
 from mvp_jax.models.physio import masked_mean
+from mvp_jax.outcomes import Outcome
 from mvp_jax.training import encoder as encoders
 from tests import running
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.data.trials import Corpus
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import sketches
 from mvp_jax.evaluation.document import (
@@ -52,7 +52,7 @@ _FLAGS = (
 
 
 def write_page(corpus, path):
-  """Writes the page of a Corpus; returns its path."""
+  """Writes the page of a prepared corpus; returns its path."""
   rows = read_account(corpus.directory / 'account.csv')
   channels = corpus.metadata.get('channels') or []
   flagged = {
@@ -322,7 +322,7 @@ def main(arguments=None):
   parser.add_argument('--out', type=Path, default=Path(PAGE))
   given = parser.parse_args(arguments)
   try:
-    print(write_page(Corpus(given.directory), given.out))
+    print(write_page(PreparedCorpus(given.directory), given.out))
   except (InputError, OSError) as error:
     print('error:', *str(error).split(), file=sys.stderr)
     return 2

@@ -374,9 +374,7 @@ def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, tr
       config.target,
     )
     model = evaluation.models[0]
-    rows = leak_meter.of_predictions(
-      leak_meter.HONEST, predictions, (model, *CLASSIC)
-    )
+    rows = leak_meter.of_predictions(leak_meter.HONEST, predictions, (model, *CLASSIC))
     rows += leak_meter.of_predictions(leak_meter.TRIALS, train(leaky), (model,))
     workers = config.data.workers or None
     features, names = feature_table(corpus, trials, workers)

@@ -123,6 +123,7 @@ class Target(Protocol):
 
   kind: ClassVar[str]
   level: ClassVar[str] = 'trial'  # or 'frame'
+  streams: ClassVar[tuple[str, ...]] = ()  # that hold its labels, if any do
   # Scores in the order of tables; those with `bootstrap` first.
   scores: ClassVar[Mapping[str, Score]]
   headline: ClassVar[str]  # the score that claims are made of

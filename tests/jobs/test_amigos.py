@@ -1,10 +1,10 @@
 """The main job on AMIGOS: stimuli of different lengths, targets by others' eyes."""
 
 import pytest
-from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 
 from mvp_jax import corpora
 from mvp_jax.config import Config, DataConfig, EvaluationConfig
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError

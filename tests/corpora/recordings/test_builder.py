@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from mvp_jax.data.emotion import EmotionInput, EmotionTrials
 
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
-from mvp_jax.data.emotion import EmotionInput, EmotionTrials
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.prepare import load_builder, prepare
