@@ -28,7 +28,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from mvp_jax.data.splits import deal_trials, make_folds
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trials import Series, Trial
 from mvp_jax.evaluation import audit, leak_meter
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import SIGNAL_RATE, TwinSpec
@@ -62,11 +62,14 @@ def _trial(subject, number, rating, signals=None):
     trial=number,
     stimulus=number,
     ratings={'valence': float(rating)},
-    signals=signals.astype(np.float32),
-    signals_valid=np.ones(signals.shape, bool),
-    frame_times=np.zeros(0, np.float32),
-    frame_valid=np.zeros(0, bool),
-    first_chunk=0,
+    streams={
+      'signals': Series(
+        signals.astype(np.float32),
+        np.ones(signals.shape, bool),
+        ('eda', 'ppg'),
+        float(SIGNAL_RATE),
+      )
+    },
   )
 
 

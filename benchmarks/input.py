@@ -34,7 +34,7 @@ from mvp_jax.data import trials
 from mvp_jax.data.batches import training_batches
 from mvp_jax.data.clips import ClipLayout, RandomClips
 from mvp_jax.data.masks import MaskConfig
-from mvp_jax.data.trials import Corpus
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.prepare import prepare
 from mvp_jax.raw.frames import JPEG_QUALITY
@@ -83,7 +83,7 @@ def main():
     videos = folder / 'videos'
     videos.mkdir()
     (videos / path.name).symlink_to(path.resolve())
-    corpus = Corpus(
+    corpus = PreparedCorpus(
       prepare('videos', videos, folder / 'data', frame_rate=RATE, frame_size=SHORT_SIDE)
     )
     describe(path, corpus)
@@ -245,7 +245,7 @@ def watched(spent, name, place, attribute):
 
   set_it = (
     place.__dict__.__setitem__
-    if isinstance(place, Corpus)
+    if isinstance(place, PreparedCorpus)
     else (lambda key, value: setattr(place, key, value))
   )
   set_it(attribute, run)

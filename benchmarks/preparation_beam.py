@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from mvp_jax.corpora.deap.trials import DeapTrials
 from mvp_jax.corpora.deap.twin import write_deap_twin
-from mvp_jax.prepare import load_builder, prepare
+from mvp_jax.prepare import prepare
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.tasks import Task, run_tasks
 
@@ -78,20 +79,19 @@ def build(twin, out, rate, fields):
   Returns:
     float [2, 2]: (trials, all else) by (seconds, processor seconds).
   """
-  builder, spent = load_builder('deap'), []
-  real = builder.prepare_trials
+  spent, real = [], DeapTrials.prepare
 
-  def timed(self, manual_dir):
+  def timed(self, directory, engine):
     start = clocks()
-    found = real(self, manual_dir)
+    found = real(self, directory, engine)
     spent.append(clocks() - start)
     return found
 
-  builder.prepare_trials = timed
+  DeapTrials.prepare = timed
   start = clocks()
   prepare('deap', twin, out, frame_rate=rate, frame_size=224, **fields)
   total = clocks() - start
-  builder.prepare_trials = real
+  DeapTrials.prepare = real
   return np.array([spent[0], total - spent[0]])
 
 

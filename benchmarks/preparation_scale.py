@@ -107,7 +107,7 @@ def build(path, out):
   directory = prepare(
     'videos', path.parent, out, workers=1, frame_rate=float(RATE), frame_size=224
   )
-  return sum(file.stat().st_size for file in Path(directory).glob('*frames*'))
+  return sum(file.stat().st_size for file in Path(directory).glob('*-video*'))
 
 
 def prepare_one(path, spec):

@@ -20,8 +20,8 @@ import numpy as np
 
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.files import atomic_write
-from mvp_jax.processes import parallel_map
+from mvp_jax.files import whole
+from mvp_jax.processes import spread
 from mvp_jax.progress import Progress
 from mvp_jax.raw import clock
 from mvp_jax.raw.cleaning import kind
@@ -47,7 +47,7 @@ def audit(corpus, workers=1):
 
   Args:
     corpus: data.trials.PreparedCorpus.
-    workers: see `processes.parallel_map`.
+    workers: see `processes.spread`.
 
   Returns:
     list of (Trial, name of the channel, clock.Clock).
@@ -59,11 +59,11 @@ def audit(corpus, workers=1):
   jobs = [(corpus.directory, i, channel) for i in range(len(corpus.trials))]
   with Progress(len(jobs), 'comparing pulses', 'trials') as progress:
     clocks = [None] * len(jobs)
-    for i, found in parallel_map(_compare, jobs, workers):
+    for i, found in spread(_compare, jobs, workers):
       clocks[i] = found
       progress.update()
   return [
-    (trial, corpus.metadata['channels'][channel], found)
+    (trial, _channels(corpus)[channel], found)
     for trial, found in zip(corpus.trials, clocks, strict=True)
   ]
 
@@ -79,7 +79,7 @@ def verdict(found):
 
 def write_csv(path, audited):
   """Writes one row a trial; `audited` is what `audit` returned."""
-  with atomic_write(Path(path)) as part, part.open('w', newline='') as file:
+  with whole(Path(path)) as part, part.open('w', newline='') as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(_COLUMNS)
     for trial, channel, found in audited:
@@ -148,17 +148,22 @@ def _words(found):
   return f'{word} (offset {found.offset:+.2f} s, confidence {found.confidence:.2f})'
 
 
+def _channels(corpus):
+  return corpus.metadata['streams'].get('signals', {}).get('channels') or []
+
+
 def _channel(corpus):
-  names = corpus.metadata.get('channels') or []
+  names = _channels(corpus)
   fit = [
     i
     for wanted in clock.CHANNELS
     for i, name in enumerate(names)
     if kind(name) == wanted
   ]
-  if not corpus.has_video or not fit:
+  has_video = 'video' in corpus.metadata['streams']
+  if not has_video or not fit:
     raise InputError(
-      f'{corpus.directory}: it has {"" if corpus.has_video else "no "}'
+      f'{corpus.directory}: it has {"" if has_video else "no "}'
       f'video and the channels {", ".join(names) or "-"}; comparing '
       'clocks takes video and an ecg or ppg: prepare it anew with them'
     )
@@ -171,18 +176,19 @@ _corpus = functools.cache(PreparedCorpus)  # opened once in each process
 def _compare(directory, index, channel):
   corpus = _corpus(directory)
   trial = corpus.trials[index]
-  colours = np.full((len(trial.frame_times), 3), np.nan)
-  numbers = np.flatnonzero(trial.frame_valid)
+  video, signals = trial.streams['video'], trial.streams['signals']
+  colours = np.full((len(video.times), 3), np.nan)
+  numbers = np.flatnonzero(video.valid)
   for start in range(0, len(numbers), _FRAMES):
     some = numbers[start : start + _FRAMES]
     colours[some] = [skin_colour(image) for image in corpus.frames(trial, some)]
-  values = np.where(trial.signals_valid, trial.signals, np.nan)[:, channel]
+  values = np.where(signals.valid, signals.values, np.nan)[:, channel]
   return clock.compare(
     colours,
-    trial.frame_times,
+    video.times,
     values,
-    corpus.metadata['signal_rate'],
-    corpus.metadata['channels'][channel],
+    signals.rate,
+    signals.channels[channel],
   )
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mvp_jax import clock_audit
-from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.raw import clock
 from mvp_jax.synthetic import signals
 from mvp_jax.synthetic.spec import TwinSpec
+from tests.data.tiny_trials import make_trial
 
 SPEC = TwinSpec(subjects=4, frame_rate=25.0)
 _BLOOD = np.array([0.33, 0.77, 0.53]) / 0.77
@@ -28,7 +28,7 @@ def _trial(subject, late, valid=None):
   body = signals.simulate_body(SPEC, subject, 1)
   values = np.stack([body.eda, body.ppg], axis=1)[384:].astype(np.float32)
   valid = np.ones(SPEC.num_frames, bool) if valid is None else valid
-  return Trial(
+  return make_trial(
     f's{subject:02d}_trial01',
     subject,
     1,
@@ -38,7 +38,7 @@ def _trial(subject, late, valid=None):
     np.ones_like(values, bool),
     SPEC.frame_times.astype(np.float32),
     valid,
-    0,
+    frame_rate=SPEC.frame_rate,
   ), frames
 
 
@@ -48,9 +48,8 @@ def audited():
   frames = {trial.trial_id: images for trial, images in pairs}
   corpus = types.SimpleNamespace(
     directory='d',
-    has_video=True,
     trials=[trial for trial, _ in pairs],
-    metadata={'channels': ['eda', 'ppg'], 'signal_rate': 128.0},
+    metadata={'streams': {'signals': {'channels': ['eda', 'ppg']}, 'video': {}}},
     frames=lambda trial, numbers: frames[trial.trial_id][numbers],
   )
   with pytest.MonkeyPatch.context() as patch:
@@ -126,7 +125,12 @@ def test_verdicts(offset, confidence, word):
 @pytest.mark.parametrize(('has_video', 'channels'), [(False, ['ppg']), (True, ['eda'])])
 def test_a_corpus_without_what_it_takes(has_video, channels):
   corpus = types.SimpleNamespace(
-    directory='d', has_video=has_video, trials=[], metadata={'channels': channels}
+    directory='d',
+    trials=[],
+    metadata={
+      'streams': {'signals': {'channels': channels}}
+      | ({'video': {}} if has_video else {})
+    },
   )
   with pytest.raises(InputError, match='takes video and an ecg or ppg'):
     clock_audit.audit(corpus)

@@ -164,7 +164,8 @@ class Corpus:
   def want(self, **fields) -> Wanted:
     """Makes a Wanted from fields of `COMMON` and of `Settings`.
 
-    Those of `COMMON` that mean nothing to this corpus are passed over.
+    Those of `COMMON` that mean nothing to this corpus are passed over, and so are
+    `channels` where signals are not wanted.
 
     Raises:
       InputError: a field is unknown or has an impossible value.
@@ -176,6 +177,9 @@ class Corpus:
       raise InputError(
         f'{self.name}: no field {", ".join(unknown)}; there are {", ".join(known)}'
       )
+
+    if 'signals' not in fields.get('streams', ('signals',)):
+      fields.pop('channels', None)
 
     def given(defaults):
       return {

@@ -3,19 +3,20 @@
     python -m mvp_jax.evaluation.account DIR [--out account.html]
 
 DIR is a prepared corpus (the folder with dataset_info.json). The page says what was
-lost and why, how well faces and signals of each subject are, and shows crops and
+dropped and why, how well faces and signals of each subject are, and shows crops and
 signals of trials, those with a flag first. It is one file that needs no network.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import sketches
+from mvp_jax.evaluation import sketches, streams
 from mvp_jax.evaluation.document import (
   Banner,
   Bullets,
@@ -35,6 +36,7 @@ PAGE = 'account.html'
 LEAST_FACE_SHARE = 0.8  # below it a trial is flagged
 _MAX_BYTES = 10_000_000  # of cards
 _MAX_CHANNELS = 4  # drawn
+_MAX_RATINGS = 4  # of a trial
 _THUMBNAILS = (1 / 6, 1 / 2, 5 / 6)  # of a trial's frames
 _MAX_ROWS = 500  # of a table
 _FLAGS = (
@@ -54,7 +56,7 @@ _FLAGS = (
 def write_page(corpus, path):
   """Writes the page of a prepared corpus; returns its path."""
   rows = read_account(corpus.directory / 'account.csv')
-  channels = corpus.metadata.get('channels') or []
+  channels = _channels(corpus)
   flagged = {
     row['trial_id']: text
     for row in rows
@@ -63,15 +65,43 @@ def write_page(corpus, path):
   blocks = [
     *_origin(corpus),
     *_totals(corpus, rows, channels, flagged),
-    *_losses(rows),
+    *_dropped(rows),
     *_subjects(rows, channels, flagged),
     *_trials(corpus, rows, channels, flagged),
   ]
   with atomic_write(Path(path)) as part:
     part.write_text(
-      to_html(f'{corpus.name.upper()}: what went in, what came out', blocks), 'utf-8'
+      to_html(f'{corpus.title}: what went in, what came out', blocks), 'utf-8'
     )
   return Path(path)
+
+
+class _Channel(NamedTuple):
+  """Where a channel is found, and what is said of it."""
+
+  stream: str
+  column: int
+  rate: float
+  unit: str
+
+
+def _channels(corpus):
+  """{name: _Channel} of all series that are sampled at a rate."""
+  return {
+    name: _Channel(stream, column, facts['rate'], unit)
+    for stream, facts in streams.series(corpus, regular=True).items()
+    for column, (name, unit) in enumerate(
+      zip(
+        facts['channels'],
+        facts.get('units') or [''] * len(facts['channels']),
+        strict=True,
+      )
+    )
+  }
+
+
+def _words(name):
+  return name.replace('_', ' ')
 
 
 def _flags(row, channels):
@@ -101,67 +131,63 @@ def _origin(corpus):
 
 def _totals(corpus, rows, channels, flagged):
   metadata = corpus.metadata
-  lost = sum(row['outcome'] != 'ok' for row in rows)
+  dropped = sum(row['outcome'] != 'ok' for row in rows)
   yield Paragraph(
     f'{len(rows)} trials of {len({row["subject"] for row in rows})} subjects went in, '
-    f'{len(rows) - lost} came out, {lost} were lost; {len(flagged)} of those that came '
-    'out have a flag.'
+    f'{len(rows) - dropped} came out, {dropped} were dropped; {len(flagged)} of those '
+    'that came out have a flag.'
   )
   facts = []
-  if corpus.has_video:
-    frames = sum(len(trial.frame_times) for trial in corpus.trials)
-    rate, shares = metadata['frame_rate'], [_number(row, 'face_share') for row in rows]
+  for name, stream in streams.frames(corpus).items():
+    frames = sum(len(t.streams[name].times) for t in corpus.trials if name in t.streams)
+    rate = stream['rate']
     facts.append(
       [
-        'video',
+        _words(name),
         f'{frames:,} frames at {rate:g} a second, '
         f'{frames / rate / 3600:.2f} hours; {metadata["frame_size"]} pixels'
         + (f', crop {metadata["crop"]}' if metadata.get('crop') else ''),
       ]
     )
-    if np.isfinite(shares).any():
-      facts.append(
-        [
-          'face',
-          f'in {np.nanmean(shares):.1%} of the frames of a trial, '
-          f'{np.nanmin(shares):.1%} of the worst',
-        ]
-      )
-  frames, measured = (
-    np.nansum([_number(row, name) for row in rows])
-    for name in ('au_frames', 'au_valid')
-  )
-  if frames:
+  shares = [_number(row, 'face_share') for row in rows]
+  if np.isfinite(shares).any():
     facts.append(
       [
-        'action units',
-        f'{frames:,.0f} frames of OpenFace, '
-        f'{measured / frames:.1%} of them measurements',
+        'face',
+        f'in {np.nanmean(shares):.1%} of the frames of a trial, '
+        f'{np.nanmin(shares):.1%} of the worst',
       ]
     )
-  for name, unit in zip(channels, metadata.get('units') or [], strict=False):
+  for name in streams.series(corpus, regular=False):
+    valid = [t.streams[name].valid.all(1) for t in corpus.trials if name in t.streams]
+    measured = np.concatenate(valid) if valid else np.zeros(0)
+    if len(measured):
+      facts.append(
+        [_words(name), f'{len(measured):,} rows, {measured.mean():.1%} valid']
+      )
+  for name, channel in channels.items():
     valid = [_number(row, f'{name}_valid') for row in rows]
     told = f', {np.nanmean(valid):.1%} valid' if np.isfinite(valid).any() else ''
-    facts.append([name, f'{metadata["signal_rate"]:g} Hz, {unit}{told}'])
+    facts.append([name, f'{channel.rate:g} Hz, {channel.unit}{told}'])
   if channels:
     facts.append(['signals', 'cleaned' if metadata.get('clean') else 'as recorded'])
   if facts:
     yield Table(['prepared', ''], facts, text_columns=2)
 
 
-def _losses(rows):
-  yield Heading('Lost')
-  lost = [row for row in rows if row['outcome'] != 'ok']
-  if not lost:
-    yield Paragraph('Nothing was lost.')
+def _dropped(rows):
+  yield Heading('Dropped')
+  dropped = [row for row in rows if row['outcome'] != 'ok']
+  if not dropped:
+    yield Paragraph('Nothing was dropped.')
     return
-  codes = sorted({row['outcome'] for row in lost})
+  codes = sorted({row['outcome'] for row in dropped})
   yield Table(
     ['why', 'trials'],
     [
       [
         f'{code}: {DROP_CODES.get(code, "?")}',
-        str(sum(row['outcome'] == code for row in lost)),
+        str(sum(row['outcome'] == code for row in dropped)),
       ]
       for code in codes
     ],
@@ -170,12 +196,12 @@ def _losses(rows):
     ['trial', 'reason'],
     [
       [row['trial_id'], f'{row["outcome"]}: {row["reason"]}']
-      for row in lost[:_MAX_ROWS]
+      for row in dropped[:_MAX_ROWS]
     ],
     text_columns=2,
   )
-  if len(lost) > _MAX_ROWS:
-    yield Paragraph(f'The first {_MAX_ROWS} of {len(lost)}; account.csv has all.')
+  if len(dropped) > _MAX_ROWS:
+    yield Paragraph(f'The first {_MAX_ROWS} of {len(dropped)}; account.csv has all.')
 
 
 def _subjects(rows, channels, flagged):
@@ -188,12 +214,12 @@ def _subjects(rows, channels, flagged):
   for subject, own in groups.items():
     kept = [row for row in own if row['outcome'] == 'ok']
     codes = [row['outcome'] for row in own if row['outcome'] != 'ok']
-    lost = ', '.join(f'{codes.count(code)} {code}' for code in sorted(set(codes)))
+    dropped = ', '.join(f'{codes.count(code)} {code}' for code in sorted(set(codes)))
     cells = [
       own[0].get('subject_name') or subject,
       str(len(own)),
       str(len(kept)),
-      lost or '-',
+      dropped or '-',
       str(sum(row['trial_id'] in flagged for row in kept)),
     ]
     if has_face:
@@ -202,7 +228,7 @@ def _subjects(rows, channels, flagged):
       odd = sum(row.get(f'{name}_flags') not in (None, '', GOOD) for row in kept)
       cells += [_mean(kept, f'{name}_valid'), str(odd)]
     table.append(cells)
-  header = ['subject', 'in', 'out', 'lost', 'flagged']
+  header = ['subject', 'in', 'out', 'dropped', 'flagged']
   header += ['face', 'lowest'] if has_face else []
   for name in channels:
     header += [f'{name} valid', 'flagged']
@@ -282,23 +308,24 @@ def _card(corpus, trial, row, channels, flags):
   lines = [flags] if flags else []
   rated = [
     f'{name} {trial.ratings[name]:.3g}'
-    for name in ('valence', 'arousal')
+    for name in corpus.metadata.get('ratings') or ()
     if np.isfinite(trial.ratings.get(name, np.nan))
-  ]
+  ][:_MAX_RATINGS]
   lines += [', '.join(rated)] if rated else []
   jpegs, drawn = [], []
-  if corpus.has_video and len(trial.frame_times):
-    numbers = [int(share * len(trial.frame_times)) for share in _THUMBNAILS]
-    jpegs = [sketches.thumbnail(image) for image in corpus.frames(trial, numbers)]
-    if row.get('face_share') and not trial.frame_valid.all():
-      drawn.append(sketches.face_sketch(trial.frame_valid))
-  for c, name in enumerate(channels[:_MAX_CHANNELS]):
-    drawn += sketches.signal_sketches(
-      name,
-      trial.signals[:, c],
-      trial.signals_valid[:, c],
-      corpus.metadata['signal_rate'],
-    )
+  pictured = streams.pictured(corpus, trial)
+  if pictured is not None:
+    valid = trial.streams[pictured].valid
+    numbers = [int(share * len(valid)) for share in _THUMBNAILS]
+    images = corpus.frames(trial, numbers, stream=pictured)
+    jpegs = [sketches.thumbnail(image) for image in images]
+    if row.get('face_share') and not valid.all():
+      drawn.append(sketches.face_sketch(valid))
+  for name, channel in list(channels.items())[:_MAX_CHANNELS]:
+    series = trial.streams.get(channel.stream)
+    if series is not None:
+      values, valid = (x[:, channel.column] for x in (series.values, series.valid))
+      drawn += sketches.signal_sketches(name, values, valid, channel.rate)
   return Card(trial.trial_id, lines, jpegs, drawn, bool(flags))
 
 

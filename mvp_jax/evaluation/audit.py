@@ -66,14 +66,12 @@ def check_content(corpus, folds, trials):
   aside = {trial.trial_id for trial in corpus.trials} - {
     trial.trial_id for trial in trials
   }
-  kinds = {
-    'signals': any(t.signals_valid.any() for t in corpus.trials),
-    'frames': corpus.has_video,
-  }
   checks = []
-  for kind in (kind for kind, there in kinds.items() if there):
-    bad = []
-    for copy in (copy for copy in found if copy.kind == kind):
+  for kind in corpus.metadata['streams']:
+    if not any(kind in trial.streams for trial in corpus.trials):
+      continue
+    bad, words = [], kind.replace('_', ' ')
+    for copy in (copy for copy in found if copy.stream == kind):
       pair = {copy.first, copy.second}
       for fold in folds:
         others = aside | set(fold.train) | set(fold.validation)
@@ -85,12 +83,12 @@ def check_content(corpus, folds, trials):
       Check(
         f'content: {kind}',
         not bad,
-        f'the same {kind} in training and test: {_some(bad)}'
+        f'the same {words} in training and test: {_some(bad)}'
         if bad
-        else f'no test trial holds {kind} that are also trained on, not even shifted; '
+        else f'no test trial holds {words} that are also trained on, not even shifted; '
         f'{len(found)} copies in all'
         if found
-        else f'no two of {len(corpus.trials)} trials hold the same {kind}',
+        else f'no two of {len(corpus.trials)} trials hold the same {words}',
       )
     )
   return checks

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import streams
 from mvp_jax.evaluation.predictions import Prediction
 from mvp_jax.evaluation.results import in_order
 from mvp_jax.files import atomic_write
@@ -122,26 +123,36 @@ def write(folder, corpus, chosen, attention):
 
 
 def _shown(corpus, trial):
-  """Arrays of signals and faces of a trial."""
-  channels = corpus.metadata.get('channels') or []
+  """Arrays of the first series and the first frames of a trial."""
+  own = {
+    name: facts
+    for name, facts in streams.series(corpus, regular=True).items()
+    if name in trial.streams
+  }
+  name = next(iter(own), None)
+  shown = trial.streams.get(name)
+  units = (own[name].get('units') if name else None) or [''] * len(
+    shown.channels if shown else ()
+  )
   arrays = {
     'trial_id': trial.trial_id,
-    'signals': trial.signals,
-    'signals_valid': trial.signals_valid,
-    'signal_rate': corpus.metadata.get('signal_rate') or 1.0,
-    'channels': np.array(channels, str),
-    'units': np.array(corpus.metadata.get('units') or [''] * len(channels), str),
+    'signals': shown.values if shown else np.zeros((0, 0), np.float32),
+    'signals_valid': shown.valid if shown else np.zeros((0, 0), bool),
+    'signal_rate': shown.rate if shown else 1.0,
+    'channels': np.array(shown.channels if shown else (), str),
+    'units': np.array(units, str),
   }
-  count = len(trial.frame_times)
-  if corpus.has_video and count:
-    numbers = np.unique(((np.arange(_FACES) + 0.5) / _FACES * count).astype(int))
+  name = streams.pictured(corpus, trial)
+  if name is not None:
+    times = trial.streams[name].times
+    numbers = np.unique(((np.arange(_FACES) + 0.5) / _FACES * len(times)).astype(int))
     arrays['faces'] = np.stack(
       [
         cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        for image in corpus.frames(trial, numbers)
+        for image in corpus.frames(trial, numbers, stream=name)
       ]
     )
-    arrays['face_times'] = trial.frame_times[numbers]
+    arrays['face_times'] = times[numbers]
   return arrays
 
 

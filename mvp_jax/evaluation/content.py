@@ -20,11 +20,12 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+from mvp_jax.evaluation import streams
 from mvp_jax.files import write_json
 from mvp_jax.progress import Progress
 from mvp_jax.training import hosts
 
-_VERSION = 1
+_VERSION = 2
 # From it on two recordings are one, by what is compared. Of 12,000 pairs of trials of
 # a twin none passes .21, .32 and .56; 10 s of one real face against the next 10 s have
 # .13. Copies shifted by seconds, brighter, coarser or in another crop have at least
@@ -44,7 +45,7 @@ _PATTERNS = 8  # of the lowest of the cosine transform of a frame, without its m
 class Copy:
   """Two trials that hold the same. The second is `shift` seconds later."""
 
-  kind: str  # 'frames' or 'signals'
+  stream: str  # its name
   first: str  # trial ids
   second: str
   shift: float
@@ -71,43 +72,57 @@ def copies(corpus):
 def _search(corpus):
   ids = [trial.trial_id for trial in corpus.trials]
   found = []
-  for kind, courses, rate, band in _courses(corpus):
-    prints = [fingerprint(course, rate, band) for course in courses]
-    least = AGREEMENT['signal' if courses[0].shape[1] == 1 else kind]
-    found += [
-      Copy(kind, ids[i], ids[j], shift, agreement)
-      for i, j, shift, agreement in equal_pairs(prints, _BITS * band[1], least)
-    ]
-    found += [Copy(kind, ids[i], ids[j], 0.0, 1.0) for i, j in _same_bytes(courses)]
-  return list({(c.kind, c.first, c.second): c for c in found}.values())
+  for stream, courses, rate, band, least in _courses(corpus):
+    if rate is not None:
+      prints = [fingerprint(course, rate, band) for course in courses]
+      found += [
+        Copy(stream, ids[i], ids[j], shift, agreement)
+        for i, j, shift, agreement in equal_pairs(prints, _BITS * band[1], least)
+      ]
+    found += [Copy(stream, ids[i], ids[j], 0.0, 1.0) for i, j in _same_bytes(courses)]
+  return list({(c.stream, c.first, c.second): c for c in found}.values())
 
 
 def _courses(corpus):
-  """Yields what is compared: kind, a course [time, k] of each trial, Hz, band."""
-  if any(t.signals_valid.any() for t in corpus.trials):
-    yield (
-      'signals',
-      [np.where(t.signals_valid, t.signals, 0) for t in corpus.trials],
-      corpus.metadata['signal_rate'],
-      _BAND,
-    )
-  if corpus.has_video:
-    rate = corpus.metadata['frame_rate']
-    step = max(1, round(rate / _FRAME_RATE))
-    courses = []
+  """Yields what is compared of each stream.
+
+  Its name, a course [time, k] of each trial, Hz (None: it is only looked at whether
+  two are the same to the bit), the band that counts, and the least agreement.
+  """
+  for name, facts in streams.series(corpus).items():
+    courses = [_series_course(trial.streams.get(name)) for trial in corpus.trials]
+    # A slow or irregular one has no fine structure to tell it by.
+    rate = facts['rate'] if (facts['rate'] or 0) >= 2 * _BAND[1] else None
+    least = AGREEMENT['signal' if len(facts['channels']) == 1 else 'signals']
+    if any(course.any() for course in courses):
+      yield name, courses, rate, _BAND, least
+  for name, facts in streams.frames(corpus).items():
+    step = max(1, round(facts['rate'] / _FRAME_RATE))
+    rate = facts['rate'] / step
     with Progress(
-      len(corpus.trials), 'fingerprints of faces', 'trial', 0, hosts.console()
+      len(corpus.trials), f'fingerprints of {name}', 'trial', 0, hosts.console()
     ) as progress:
+      courses = []
       for trial in corpus.trials:
-        numbers = range(0, len(trial.frame_times), step)
-        courses.append(
-          np.array(
-            [frame_patterns(image) for image in corpus.small_frames(trial, numbers)],
-            np.float32,
-          ).reshape(-1, _PATTERNS)
-        )
+        courses.append(_frame_course(corpus, trial, name, step))
         progress.update()
-    yield 'frames', courses, rate / step, (_BAND[0], 0.25 * rate / step)
+    yield name, courses, rate, (_BAND[0], 0.25 * rate), AGREEMENT['frames']
+
+
+def _series_course(series):
+  if series is None:
+    return np.zeros((0, 1))
+  return np.where(series.valid, series.values, 0)
+
+
+def _frame_course(corpus, trial, stream, step):
+  if stream not in trial.streams:
+    return np.zeros((0, _PATTERNS), np.float32)
+  numbers = range(0, len(trial.streams[stream].times), step)
+  images = corpus.small_frames(trial, numbers, stream)
+  return np.array([frame_patterns(x) for x in images], np.float32).reshape(
+    -1, _PATTERNS
+  )
 
 
 def frame_patterns(image):

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import streams
 from mvp_jax.evaluation.figures import STYLE, blank, short
 from mvp_jax.files import atomic_write
 
@@ -33,26 +34,24 @@ def write(path, corpus):
   """
   first = {}
   for trial in corpus.trials:
-    if len(trial.frame_times):
+    if streams.pictured(corpus, trial):
       first.setdefault(trial.subject, trial)
-  if not corpus.has_video or not first:
+  if not first:
     return
   places = np.unique(np.linspace(0, len(first) - 1, _PERSONS).round().astype(int))
   trials = [first[sorted(first)[place]] for place in places]
-  middle = [len(trial.frame_times) // 2 for trial in trials]
-  images = [
-    cv2.resize(
-      corpus.frames(trial, [n])[0], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA
-    )
-    for trial, n in zip(trials, middle, strict=True)
-  ]
+  images, seconds = [], []
+  for trial in trials:
+    name = streams.pictured(corpus, trial)
+    times = trial.streams[name].times
+    (image,) = corpus.frames(trial, [len(times) // 2], stream=name)
+    images.append(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))
+    seconds.append(times[len(times) // 2])
   with atomic_write(path) as part:
     np.savez_compressed(
       part,
       trial_ids=np.array([trial.trial_id for trial in trials]),
-      seconds=np.array(
-        [trial.frame_times[n] for trial, n in zip(trials, middle, strict=True)]
-      ),
+      seconds=np.array(seconds),
       images=np.stack(images),
     )
 

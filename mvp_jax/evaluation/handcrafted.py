@@ -3,13 +3,16 @@
 import numpy as np
 
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import streams
 from mvp_jax.files import atomic_write
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.raw.features import au_features, trial_features
+from mvp_jax.raw.openface import CHANNELS, INTENSITIES
 from mvp_jax.training import hosts
 
-_VERSION = 1  # of the features: another one has other files
+_INTENSITIES = CHANNELS[: len(INTENSITIES)]
+_VERSION = 2  # of the features: another one has other files
 _FEW = 40  # trials, for which no processes are started
 
 
@@ -41,36 +44,33 @@ def feature_table(corpus, trials, workers=None):
 
 
 def _write(path, corpus, workers):
-  trials, metadata = corpus.trials, corpus.metadata
+  trials, names = corpus.trials, streams.series(corpus)
   rows = features_of(
-    [(t.signals, t.signals_valid, getattr(t, 'action_units', None)) for t in trials],
-    metadata['signal_rate'],
-    tuple(metadata['channels'] or ()),
+    [[t.streams[name] for name in names if name in t.streams] for t in trials],
     workers,
     'handcrafted features',
   )
-  names = list(dict.fromkeys(name for row in rows for name in row))
-  values = np.array([[row.get(name, np.nan) for name in names] for row in rows])
+  columns = list(dict.fromkeys(name for row in rows for name in row))
+  values = np.array([[row.get(name, np.nan) for name in columns] for row in rows])
   with atomic_write(path) as part:
     np.savez(
       part,
-      values=values.reshape(len(rows), len(names)),
-      names=np.array(names, str),
+      values=values.reshape(len(rows), len(columns)),
+      names=np.array(columns, str),
       ids=np.array([t.trial_id for t in trials]),
     )
 
 
-def features_of(pieces, rate, channels, workers=None, what='features'):
+def features_of(pieces, workers=None, what='features'):
   """The features of trials or windows: list of dicts, name -> float.
 
   Args:
-    pieces: list of (signals, where valid, ActionUnits or None).
-    rate: Hz, of the signals.
-    channels: their names.
+    pieces: a list of Series for each of them. Channels that nothing is known of have
+      no features.
     workers: processes; None = as many as there are processors.
     what: for the progress display.
   """
-  tasks = [(*piece, rate, channels) for piece in pieces]
+  tasks = [(piece,) for piece in pieces]
   with Progress(len(tasks), what, 'trial', 0, hosts.console()) as progress:
     rows = [None] * len(tasks)
     for i, row in parallel_map(_features, tasks, 1 if len(tasks) < _FEW else workers):
@@ -79,8 +79,12 @@ def features_of(pieces, rate, channels, workers=None, what='features'):
     return rows
 
 
-def _features(signals, valid, units, rate, channels):
-  found = trial_features(signals, rate, channels, valid) if signals.size else {}
-  if units is not None:
-    found |= au_features(units.intensities, units.valid)
+def _features(piece):
+  found = {}
+  for one in piece:
+    if one.rate is not None and one.values.size:
+      found |= trial_features(one.values, one.rate, one.channels, one.valid)
+    if set(_INTENSITIES) <= set(one.channels):
+      columns = [one.channels.index(name) for name in _INTENSITIES]
+      found |= au_features(one.values[:, columns], one.valid[:, columns].all(1))
   return found

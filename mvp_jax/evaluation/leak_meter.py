@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from mvp_jax.evaluation import streams
 from mvp_jax.evaluation.handcrafted import features_of
 from mvp_jax.evaluation.summary import aligned
 from mvp_jax.files import atomic_write
@@ -89,16 +90,25 @@ def windows_of(corpus, trials, workers=None):
     (float [windows, features], NaN where not defined; int [windows], the index of
     their trial; int [windows], their number in it).
   """
-  rate, channels = corpus.metadata['signal_rate'], tuple(corpus.metadata['channels'])
-  length = round(WINDOW_SECONDS * rate)
+  names = streams.series(corpus, regular=True)
   pieces, places = [], []
   for i, trial in enumerate(trials):
-    for number in range(len(trial.signals) // length):
-      part = slice(number * length, (number + 1) * length)
-      pieces.append((trial.signals[part], trial.signals_valid[part], None))
+    own = [trial.streams[name] for name in names if name in trial.streams]
+    lengths = [round(WINDOW_SECONDS * one.rate) for one in own]
+    counts = [len(one.values) // n for one, n in zip(own, lengths, strict=True)]
+    for number in range(min(counts, default=0)):
+      pieces.append(
+        [
+          dataclasses.replace(one, values=one.values[part], valid=one.valid[part])
+          for one, n in zip(own, lengths, strict=True)
+          for part in [slice(number * n, (number + 1) * n)]
+        ]
+      )
       places.append((i, number))
-  rows = features_of(pieces, rate, channels, workers, 'features of windows')
-  values = np.array([list(row.values()) for row in rows]).reshape(len(rows), -1)
+  rows = features_of(pieces, workers, 'features of windows')
+  columns = dict.fromkeys(name for row in rows for name in row)
+  values = np.array([[row.get(x, np.nan) for x in columns] for row in rows])
+  values = values.reshape(len(rows), len(columns))
   index, numbers = np.array(places, int).reshape(-1, 2).T
   return values[:, np.isfinite(values).any(0)], index, numbers
 

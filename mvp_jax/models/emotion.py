@@ -81,7 +81,7 @@ class EmotionConfig:
   def label_times(self) -> np.ndarray:
     """Of a target in time: seconds of its labels, float32 [L]."""
     count = round(self.seconds * self.target.rate)
-    return ((np.arange(count) + 0.5) / self.target.rate).astype(np.float32)
+    return self.target.times(count).astype(np.float32)
 
 
 class Head(nnx.Module):
@@ -186,33 +186,29 @@ def at_times(
   """Outputs of tokens, interpolated linearly to some times.
 
   Before the first and after the last valid token its output goes on; without any valid
-  token all are zero.
+  token all are zero. Tokens may come in any order.
   """
   own = jnp.broadcast_to(jnp.asarray(tokens.times), tokens.valid.shape)
-  far = jnp.float32(1e9)
-  before = jnp.where(
-    tokens.valid[:, None, :], own[:, None, :] - times[None, :, None], far
-  )
+  after = own[:, None, :] - times[None, :, None]  # [B, L, N]: how long a token is after
 
-  def nearest(gap):
-    """Numbers of the tokens of least gap [B, L], and the gaps; `far` if none is."""
+  def nearest(side):
+    """Numbers of the nearest valid tokens of a side, and how far: inf if none is."""
+    gap = jnp.where(tokens.valid[:, None, :] & side, jnp.abs(after), jnp.inf)
     return gap.argmin(-1), gap.min(-1)
 
-  right, right_gap = nearest(jnp.where(before >= 0, before, far))
-  left, left_gap = nearest(
-    jnp.where(tokens.valid[:, None, :] & (before < 0), -before, far)
+  (left, before), (right, behind) = nearest(after < 0), nearest(after >= 0)
+  # Without a token on one side, the other side's alone.
+  left, before = (
+    jnp.where(jnp.isinf(before), *x) for x in ((right, left), (1, before))
   )
-  share = jnp.where(  # of the right one
-    left_gap >= far,
-    1.0,
-    jnp.where(
-      right_gap >= far, 0.0, left_gap / jnp.maximum(left_gap + right_gap, 1e-6)
-    ),
+  right, behind = (
+    jnp.where(jnp.isinf(behind), *x) for x in ((left, right), (1, behind))
   )
+  share = (before / (before + behind))[..., None]  # of the right one
 
   def pick(index):
     return jnp.take_along_axis(x, index[..., None], axis=1)
 
-  found = pick(left) * (1 - share)[..., None] + pick(right) * share[..., None]
+  found = pick(left) * (1 - share) + pick(right) * share
   there: Bool[Array, ' B'] = tokens.valid.any(1)
   return jnp.where(there[:, None, None], found, 0.0)

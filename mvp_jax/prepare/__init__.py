@@ -32,7 +32,8 @@ def load_builder(name):
       'pkg_dir_path': epath.Path(folder),  # of TAGS.txt and CITATIONS.bib
       'VERSION': tfds.core.Version(corpus.version),
       'RELEASE_NOTES': corpus.notes,
-      'MANUAL_DOWNLOAD_INSTRUCTIONS': corpus.download,
+      'MANUAL_DOWNLOAD_INSTRUCTIONS': corpus.download
+      or f'Put {corpus.title} into manual_dir.',
       'BUILDER_CONFIGS': [
         CorpusConfig(name=preset, description=told, wanted=corpus.want(**fields))
         for preset, (told, fields) in corpus.presets.items()

@@ -71,7 +71,7 @@ def latents(spec, subject):
 def stimulus_order(spec, subject):
   """Experiment_id (from 1) of each trial in presentation order, int [trials].
 
-  As in DEAP, participant 1 saw video 5 first.
+  Participant 1 saw video 5 first.
   """
   order = stream(spec, 'order', subject).permutation(spec.trials) + 1
   if subject == 1 and spec.trials >= 5:
@@ -98,7 +98,7 @@ def ratings(spec, subject):
 
 
 def familiarity(spec, subject):
-  """Familiarity 1-5 of each trial, or None where DEAP has no answers."""
+  """Familiarity 1-5 of each trial, or None where the subject gave no answers."""
   if subject in _NO_FAMILIARITY:
     return None
   rng = stream(spec, 'ratings', subject, trial=1)

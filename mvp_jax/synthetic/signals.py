@@ -1,4 +1,4 @@
-"""Body signals of a twin: the 40 channels of a DEAP .dat file, and an ECG.
+"""Body signals of a twin: EDA, pulse wave, respiration and ECG.
 
 Arousal a of the trial shows here and nowhere else, growing in over the first
 seconds after the onset:
@@ -12,8 +12,7 @@ These stand on what is each subject's own (tonic level, rate and size of
 spontaneous responses, heart rate, its variability, strength of the reaction)
 and on drift between trials, noise and motion artefacts; between subjects the
 levels differ far more than any effect. The ECG shows the same beats as the
-pulse. EEG, EOG, EMG, respiration and temperature are believable filler. Nothing
-here depends on valence.
+pulse. Respiration is believable filler. Nothing here depends on valence.
 """
 
 import dataclasses
@@ -30,7 +29,6 @@ from mvp_jax.synthetic.spec import (
   wander,
 )
 
-NUM_CHANNELS = 40
 NUM_SAMPLES = (BASELINE_SECONDS + TRIAL_SECONDS) * SIGNAL_RATE
 _RUN_IN_SECONDS = 10  # simulated before the baseline, so that it starts settled
 # Always as many random numbers, so that arousal changes nothing but its effect.
@@ -121,38 +119,6 @@ def face_pulse(spec, subject, trial):
   )
   shape, wave = _pulse(_person(spec, subject)['reflection'])
   return np.interp(phase % 1, shape, (wave - wave.min()) / np.ptp(wave))
-
-
-def channels(spec, subject):
-  """All channels, float64 [trials, 40, 8064] in presentation order."""
-  data = np.empty((spec.trials, NUM_CHANNELS, NUM_SAMPLES))
-  rng = stream(spec, 'filler', subject)
-  eeg = noise_bank(rng, 4, 45, slope=0.5, bump=10)
-  eog = noise_bank(rng, 0.3, 12, slope=1)
-  emg = noise_bank(rng, 15, 60, slope=0)
-  times = np.arange(NUM_SAMPLES) / SIGNAL_RATE
-  scales = rng.uniform(3, 7, 32)
-  for trial in range(spec.trials):
-    shared = cut_noise(rng, eeg)
-    for channel in range(32):
-      data[trial, channel] = scales[channel] * (
-        0.6 * shared + 0.8 * cut_noise(rng, eeg)
-      )
-    data[trial, 32] = 20 * cut_noise(rng, eog)
-    data[trial, 33] = 20 * cut_noise(rng, eog) + _blink_potentials(rng, times)
-    for channel in (34, 35):
-      burst = 1 + np.maximum(0, wander(rng, times)) ** 2
-      data[trial, channel] = 5 * burst * cut_noise(rng, emg) + 3 * cut_noise(rng, eog)
-    body = simulate_body(spec, subject, trial + 1)
-    data[trial, 36] = 1e6 / body.eda  # ohm
-    data[trial, 37] = body.respiration
-    data[trial, 38] = body.ppg
-    data[trial, 39] = (
-      rng.uniform(31, 34)
-      + 0.05 * wander(rng, times, (20, 90))
-      + 0.003 * rng.standard_normal(NUM_SAMPLES)
-    )
-  return data
 
 
 def _person(spec, subject):
@@ -322,9 +288,3 @@ def cut_noise(rng, bank, samples=NUM_SAMPLES):
   """A piece of a bank of noise from a random place, float64 [samples]."""
   start = rng.integers(len(bank) - samples)
   return bank[start : start + samples]
-
-
-def _blink_potentials(rng, times):
-  moments = np.cumsum(rng.gamma(3, 1.3, size=40))
-  moments = moments[moments < times[-1]]
-  return 120 * np.exp(-(((times[:, None] - moments) / 0.08) ** 2)).sum(axis=1)

@@ -1,4 +1,4 @@
-"""What a twin of DEAP holds, and the random streams that twins are drawn from."""
+"""What a twin holds, and the random streams that twins are drawn from."""
 
 import dataclasses
 import math
@@ -32,11 +32,11 @@ _STREAMS = (
 class TwinSpec:
   """One twin; equal specs give equal files, whatever the number of workers.
 
-  `pixel_aspect` is width:height of one pixel; DEAP's 720x576 frames have
-  16:15. `crf` is how much H.264 may lose, 0 (nothing) to 51; the default makes
-  small files in which the pulse of the face is lost, 18 files of the size of
-  DEAP's in which it is not. `video_seconds` is shorter than DEAP's 60 only to make
-  tests fast. `openface`: whether there is a CSV of action units for every video.
+  `pixel_aspect` is width:height of one pixel. `crf` is how much H.264 may lose, 0
+  (nothing) to 51; the default makes small files in which the pulse of the face is lost,
+  18 larger ones in which it is not. `video_seconds` is shorter than the 60 of a trial
+  only to make tests fast. `openface`: whether there is a CSV of action units for every
+  video.
   Raises InputError for a value that no twin can have.
   """
 

@@ -9,6 +9,7 @@ from mvp_jax.data.trials import Trial
 from mvp_jax.synthetic import ratings
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE, TwinSpec
+from tests.data.tiny_trials import series
 
 
 @dataclasses.dataclass
@@ -22,15 +23,18 @@ class MemoryCorpus:
   people: dict | None = None  # None: everybody is one person
 
   @property
-  def has_video(self):
-    return self.frames is not None
-
-  @property
   def metadata(self):
     return {
-      'channels': ['eda', 'ppg'],
-      'signal_rate': float(SIGNAL_RATE),
-      'frame_rate': 5.0,
+      'streams': {
+        'signals': {
+          'kind': 'series',
+          'rate': float(SIGNAL_RATE),
+          'channels': ['eda', 'ppg'],
+        },
+        **(
+          {'video': {'kind': 'frames', 'rate': 5.0}} if self.frames is not None else {}
+        ),
+      },
       'synthetic': True,
       'people': (
         {str(t.subject): [f'synthetic:{self.name}:{t.subject}'] for t in self.trials}
@@ -39,7 +43,7 @@ class MemoryCorpus:
       ),
     }
 
-  def small_frames(self, trial, numbers):
+  def small_frames(self, trial, numbers, stream='video'):
     return [self.frames[trial.trial_id][n] for n in numbers]
 
 
@@ -61,11 +65,7 @@ def twin(subjects=4, trials=4, variant='planted', seed=0, seconds=60.0):
           trial=number,
           stimulus=int(order[number - 1]),
           ratings=dict(zip(ratings.RATINGS, rated.tolist(), strict=True)),
-          signals=signals,
-          signals_valid=np.ones(signals.shape, bool),
-          frame_times=np.zeros(0, np.float32),
-          frame_valid=np.zeros(0, bool),
-          first_chunk=0,
+          streams={'signals': series(signals, SIGNAL_RATE)},
         )
       )
   return found

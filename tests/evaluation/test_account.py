@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trials import Frames, Series, Trial
 from mvp_jax.evaluation import account, sketches
 from mvp_jax.prepare import prepare
 from mvp_jax.raw.openface import read_openface
@@ -73,11 +73,12 @@ def trial(subject, number, masked=False):
     number,
     1,
     {'arousal': 3.25, 'valence': 7.0},
-    np.where(valid, signals, 0),
-    valid,
-    np.arange(80, dtype=np.float32) / 2,
-    np.arange(80) >= 20 * (number == 2),
-    0,
+    {
+      'signals': Series(np.where(valid, signals, 0), valid, ('eda', 'ppg'), RATE),
+      'video': Frames(
+        np.arange(80, dtype=np.float32) / 2, np.arange(80) >= 20 * (number == 2), 0, 2.0
+      ),
+    },
   )
 
 
@@ -120,22 +121,27 @@ def corpus(tmp_path):
     writer.writeheader()
     writer.writerows(rows)
 
-  def frames(trial, numbers):
+  def frames(trial, numbers, stream):
     return np.stack(
       [np.full((96, 96, 3), COLOURS[trial.subject], np.uint8) for _ in numbers]
     )
 
   return types.SimpleNamespace(
-    name='deap',
+    title='DEAP',
     directory=tmp_path,
-    has_video=True,
     frames=frames,
     trials=[trial(s, n, masked=(s, n) == (2, 1)) for s in (1, 2, 3) for n in (1, 2)],
     metadata={
-      'channels': ['eda', 'ppg'],
-      'units': ['microsiemens', 'as recorded'],
-      'signal_rate': RATE,
-      'frame_rate': 2.0,
+      'ratings': {'valence': [1, 9], 'arousal': [1, 9]},
+      'streams': {
+        'signals': {
+          'kind': 'series',
+          'rate': RATE,
+          'channels': ['eda', 'ppg'],
+          'units': ['microsiemens', 'as recorded'],
+        },
+        'video': {'kind': 'frames', 'rate': 2.0},
+      },
       'frame_size': 96,
       'crop': 'X',
       'clean': True,
@@ -209,7 +215,9 @@ def test_trials_with_a_flag_come_first(corpus):
 
 
 def test_a_page_of_many_stays_small(corpus, monkeypatch):
-  size = account._size(account._card(corpus, corpus.trials[0], {}, ['eda', 'ppg'], ''))
+  size = account._size(
+    account._card(corpus, corpus.trials[0], {}, account._channels(corpus), '')
+  )
   monkeypatch.setattr(account, '_MAX_BYTES', 4.5 * size)
   page = page_of(corpus)
   assert page.titles == ['s01_trial02', 's02_trial01', 's01_trial01', 's03_trial01']
@@ -228,7 +236,7 @@ def test_long_tables_are_cut_and_say_so(corpus, monkeypatch):
 def test_what_cards_take_is_known(corpus):
   # In pages of a thousand cards it is what keeps the limit.
   sizes = sum(
-    account._size(account._card(corpus, t, {}, ['eda', 'ppg'], ''))
+    account._size(account._card(corpus, t, {}, account._channels(corpus), ''))
     for t in corpus.trials
   )
   empty = types.SimpleNamespace(**vars(corpus) | {'trials': []})
@@ -305,7 +313,7 @@ def test_the_command(tmp_path, capsys):
   for video in folder.rglob('*.avi'):
     video.unlink()
   directory = prepare(
-    'recordings', folder, data, video=False, action_units=True, workers=1
+    'recordings', folder, data, streams=('signals', 'action_units'), workers=1
   )
   out = tmp_path / 'page' / 'own.html'
   assert account.main([str(directory), f'--out={out}']) == 0
@@ -317,7 +325,7 @@ def test_the_command(tmp_path, capsys):
   share = np.concatenate(units).mean()
   assert [
     'action units',
-    f'80 frames of OpenFace, {share:.1%} of them measurements',
+    f'80 rows, {share:.1%} valid',
   ] in page.cells
   shutil.rmtree(data)
   assert account.main([str(directory), f'--out={out}']) == 2

@@ -10,7 +10,7 @@ from mvp_jax.data.splits import PROTOCOLS, deal_trials
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, content
 from mvp_jax.targets import Binary
-from tests.data.tiny_trials import random_trials
+from tests.data.tiny_trials import frames, random_trials
 from tests.evaluation.memory import MemoryCorpus
 
 make_folds = functools.partial(splits.make_folds, target=Binary())
@@ -86,9 +86,10 @@ def _content(monkeypatch, folds, *pairs, trials=_TRIALS):
   monkeypatch.setattr(
     content,
     'copies',
-    lambda corpus: [content.Copy('frames', a, b, 1.5, 0.9) for a, b in pairs],
+    lambda corpus: [content.Copy('video', a, b, 1.5, 0.9) for a, b in pairs],
   )
-  corpus = MemoryCorpus(_TRIALS, frames={})
+  seen = [dataclasses.replace(t, streams={'video': frames(9, 5.0)}) for t in _TRIALS]
+  corpus = MemoryCorpus(seen, frames={})
   (check,) = audit.check_content(corpus, folds, trials)
   return check
 
@@ -100,7 +101,7 @@ def test_the_same_recording_in_training_and_test(monkeypatch):
   assert _content(monkeypatch, folds, by_fold[0][:2]).passed
   leak = by_fold[0][0], by_fold[1][3]
   check = _content(monkeypatch, folds, leak)
-  assert not check.passed and check.name == 'content: frames'
+  assert not check.passed and check.name == 'content: video'
   assert f'{leak[0]} and {leak[1]} (shifted by 1.5 s)' in check.detail
   assert _content(monkeypatch, folds).passed
 

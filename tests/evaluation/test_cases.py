@@ -10,6 +10,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation import case_figures, cases, run_sections
 from mvp_jax.evaluation.predictions import Prediction
 from mvp_jax.targets import Binary
+from tests.data import tiny_trials
 from tests.evaluation.conftest import generate_case, write_cases
 
 _TARGET, _FACTS = Binary(), run_sections.Facts({})
@@ -84,29 +85,31 @@ def test_the_choice_of_all_folds_is_among_that_of_each(predictions):
 class _Corpus:
   """Trials whose frames are filled with their own number."""
 
-  has_video = True
-  metadata = {'channels': ['eda', 'ppg'], 'signal_rate': 128.0}  # noqa: RUF012
+  metadata = {  # noqa: RUF012
+    'streams': {
+      'body': {'kind': 'series', 'rate': 128.0, 'channels': ['eda', 'ppg']},
+      'face': {'kind': 'frames', 'rate': 10.0},
+    }
+  }
 
   def __init__(self, trials):
     self.trials = trials
 
-  def frames(self, trial, numbers):
+  def frames(self, trial, numbers, stream):
     return np.stack([np.full((96, 96, 3), n, np.uint8) for n in numbers])
 
 
 def _trial(number, frames):
-  shape = 640, 2
   return Trial(
     trial_id=f'own {number}',
     subject=3,
     trial=number,
     stimulus=1,
     ratings={},
-    signals=np.ones(shape, np.float32),
-    signals_valid=np.ones(shape, bool),
-    frame_times=np.arange(frames, dtype=np.float32) / 10,
-    frame_valid=np.ones(frames, bool),
-    first_chunk=0,
+    streams={
+      'body': tiny_trials.series(np.ones((640, 2), np.float32)),
+      **({'face': tiny_trials.frames(frames, 10.0)} if frames else {}),
+    },
   )
 
 

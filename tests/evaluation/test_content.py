@@ -15,6 +15,7 @@ from mvp_jax.evaluation.content import (
   frame_patterns,
 )
 from mvp_jax.synthetic.signals import SIGNAL_RATE
+from tests.data.tiny_trials import frames
 from tests.evaluation.memory import MemoryCorpus, twin
 
 _RATE, _BAND = float(SIGNAL_RATE), (0.2, 4.0)
@@ -33,7 +34,7 @@ def _agreement(a, b, rate=_RATE):
 
 
 def test_no_two_trials_of_a_twin_are_one(trials):
-  prints = [fingerprint(t.signals, _RATE, _BAND) for t in trials]
+  prints = [fingerprint(t.streams['signals'].values, _RATE, _BAND) for t in trials]
   pairs = equal_pairs(prints, 16.0, -1)
   assert len(pairs) == 12 * 11 / 2
   assert max(agreement for *_, agreement in pairs) < AGREEMENT['signals']
@@ -51,8 +52,8 @@ def test_no_two_trials_of_a_twin_are_one(trials):
 )
 def test_a_changed_and_shifted_copy_is_found(trials, change):
   for trial in trials[:3]:
-    late = change(trial.signals[650:].astype(float))
-    shift, agreement = _agreement(trial.signals, late)
+    late = change(trial.streams['signals'].values[650:].astype(float))
+    shift, agreement = _agreement(trial.streams['signals'].values, late)
     assert shift == pytest.approx(-650 / _RATE, abs=0.07)
     assert agreement > AGREEMENT['signals']
 
@@ -122,18 +123,16 @@ def test_copies_among_faces(tmp_path):
     dataclasses.replace(
       t,
       trial_id=name,
-      signals=np.zeros((0, 2), np.float32),
-      signals_valid=np.zeros((0, 2), bool),
-      frame_times=np.arange(len(stored[name]), dtype=np.float32) / 5,
+      streams={'video': frames(len(stored[name]), 5.0)},
     )
     for name, t in zip(stored, twin(7, 1), strict=True)
   ]
   corpus = MemoryCorpus(trials, tmp_path / 'x/1.0.0', stored)
   found = copies(corpus)
-  assert {(c.kind, c.first, c.second) for c in found} == {
-    ('frames', 'a', 'late'),
-    ('frames', 'b', 'coarse'),
-    ('frames', 'photo', 'photo2'),
+  assert {(c.stream, c.first, c.second) for c in found} == {
+    ('video', 'a', 'late'),
+    ('video', 'b', 'coarse'),
+    ('video', 'photo', 'photo2'),
   }
   shifts = {c.second: c.shift for c in found}
   assert shifts['late'] == pytest.approx(-52 / 25, abs=0.25)

@@ -10,14 +10,14 @@ from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import ablation, crops
 from mvp_jax.evaluation.predictions import write_predictions
+from tests.data import tiny_trials
 
 
 class _Corpus:
   """Persons of two trials, whose frames are filled with their own number."""
 
   def __init__(self, persons, frames=21):
-    self.has_video = frames > 0
-    nothing = np.zeros((0, 0))
+    self.metadata = {'streams': {'video': {'kind': 'frames', 'rate': 2.0}}}
     self.trials = [
       Trial(
         trial_id=f's{subject:02d}_trial{number:02d}',
@@ -25,17 +25,13 @@ class _Corpus:
         trial=number,
         stimulus=1,
         ratings={},
-        signals=nothing,
-        signals_valid=nothing.astype(bool),
-        frame_times=np.arange(frames, dtype=np.float32) / 2,
-        frame_valid=np.ones(frames, bool),
-        first_chunk=0,
+        streams={'video': tiny_trials.frames(frames, 2.0)} if frames else {},
       )
       for subject in range(1, persons + 1)
       for number in (1, 2)
     ]
 
-  def frames(self, trial, numbers):
+  def frames(self, trial, numbers, stream):
     return np.stack([np.full((32, 32, 3), n, np.uint8) for n in numbers])
 
 

@@ -6,38 +6,65 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from mvp_jax.models.action_units import ActionUnitConfig, ActionUnitTransformer
-from mvp_jax.models.fusions import FUSIONS
 
-from mvp_jax.models.fusion import EmotionModel, FusionConfig
-from mvp_jax.models.physio import PhysioConfig
+from mvp_jax.errors import InputError
+from mvp_jax.models.emotion import EmotionConfig, EmotionModel, ModelSizes
+from mvp_jax.models.fusion import FUSIONS
+from mvp_jax.models.modalities import find
+from mvp_jax.models.modalities.action_units import (
+  ActionUnitNetwork,
+  ActionUnits,
+  ActionUnitTransformer,
+)
+from mvp_jax.models.modalities.physio import Physio, PhysioNetwork
+from mvp_jax.targets.binary import Binary
 
-CONFIG = ActionUnitConfig(depth=1, heads=2, mlp_width=32, dropout=0.5)
-FUSION = FusionConfig(
-  video_backbone='au',
+CONFIG = ActionUnits(depth=1, heads=2, mlp_width=32, dropout=0.5)
+SIZES = ModelSizes(width=16, depth=1, heads=2, mlp_width=32, dropout=0.0)
+PHYSIO = Physio(
+  widths=(8, 16),
+  kernels=(16, 8),
+  strides=(4, 2),
   depth=1,
   heads=2,
   mlp_width=32,
   dropout=0.0,
-  action_units=dataclasses.replace(CONFIG, dropout=0.0),
-  physio=PhysioConfig(
-    widths=(8, 16),
-    kernels=(16, 8),
-    strides=(4, 2),
-    depth=1,
-    heads=2,
-    mlp_width=32,
-    dropout=0.0,
-  ),
 )
-MODEL = ActionUnitTransformer(CONFIG, 16, rngs=nnx.Rngs(0), dtype=jnp.float32)
+NAMES = ('physio', 'action_units')
+UNITS = 'action_units/units'
+
+
+def transformer(config=CONFIG):
+  """Function of units, valid, times and maybe a key: tokens, nothing taken off."""
+  model = ActionUnitTransformer(config, SIZES, rngs=nnx.Rngs(0))
+
+  def call(units, valid, times, key=None):
+    arrays = {'units': units, 'valid': valid, 'times': times}
+    found = model(arrays | {'reference': np.zeros_like(valid)}, key)
+    np.testing.assert_array_equal(found.valid, valid)
+    np.testing.assert_array_equal(found.times, times)
+    return found.x
+
+  call.embed = model.embed
+  return call
+
+
+MODEL = transformer()
 
 
 @functools.cache
-def fusion(**changes):
-  model = nnx.jit(
-    lambda: EmotionModel(dataclasses.replace(FUSION, **changes), rngs=nnx.Rngs(0))
-  )()
+def fusion(modalities=NAMES, **sizes):
+  networks = {
+    'physio': PhysioNetwork(PHYSIO, channels=2, rate=128.0),
+    'action_units': ActionUnitNetwork(dataclasses.replace(CONFIG, dropout=0.0)),
+  }
+  config = EmotionConfig(
+    dataclasses.replace(SIZES, **sizes),
+    tuple((name, networks[name]) for name in modalities),
+    Binary(),
+    NAMES,
+  )
+  model = nnx.jit(lambda: EmotionModel(config, rngs=nnx.Rngs(0)))()
   graph, state = nnx.split(model)
   run = jax.jit(lambda state, *args: nnx.merge(graph, state)(*args), static_argnums=3)
 
@@ -61,11 +88,12 @@ def batch(samples=64, count=12, seed=0):
   units, valid, times = inputs(count, seed)
   rng = np.random.default_rng(seed)
   return {
-    'signals': rng.standard_normal((2, samples, 2)).astype(np.float32),
-    'signals_valid': np.ones((2, samples), bool),
-    'video': units,
-    'video_valid': valid,
-    'video_times': times,
+    'physio/values': rng.standard_normal((2, samples, 2)).astype(np.float32),
+    'physio/valid': np.ones((2, samples), bool),
+    'action_units/units': units,
+    'action_units/valid': valid,
+    'action_units/times': times,
+    'action_units/reference': times < CONFIG.onset_seconds,
   }
 
 
@@ -88,9 +116,7 @@ def test_padding_and_what_is_no_measurement_never_change_a_token():
 
 def test_without_layers_a_token_is_its_measurement_and_its_time():
   """By hand: twice the units times the matrix, plus sin and cos of tenths."""
-  model = ActionUnitTransformer(
-    dataclasses.replace(CONFIG, depth=0), 16, rngs=nnx.Rngs(0), dtype=jnp.float32
-  )
+  model = transformer(dataclasses.replace(CONFIG, depth=0))
   units, valid, times = inputs()
   found = np.asarray(model(units, valid, times))
   kernel = np.asarray(model.embed.kernel[...], np.float64)
@@ -116,8 +142,8 @@ def test_dropout_needs_a_key():
   assert not np.allclose(MODEL(*units, jax.random.key(0)), exact)
 
 
-@pytest.mark.parametrize('modalities', [('physio', 'video'), ('video',)])
-def test_it_is_the_video_of_the_emotion_model(modalities):
+@pytest.mark.parametrize('modalities', [NAMES, ('action_units',)])
+def test_it_is_the_face_of_the_emotion_model(modalities):
   model, examples = fusion(modalities=modalities), batch()
   logits, _ = model(examples)
   assert logits.shape == (2, 2) and logits.dtype == jnp.float32
@@ -125,27 +151,27 @@ def test_it_is_the_video_of_the_emotion_model(modalities):
     name: np.pad(
       x,
       ((0, 0), (0, 16)) + ((0, 0),) * (x.ndim - 2),
-      constant_values=False if name.endswith('valid') else 7,
+      constant_values=False if x.dtype == bool else 7,
     )
     for name, x in examples.items()
   }
   np.testing.assert_allclose(model(longer)[0], logits, atol=1e-5)
-  other = examples | {'video': batch(seed=1)['video']}
+  other = examples | {UNITS: batch(seed=1)[UNITS]}
   assert not np.allclose(model(other)[0], logits, atol=1e-4)
   # A resting face of another kind is taken off, a change is not.
-  resting = examples | {'video': examples['video'] + np.float32(0.7)}
+  resting = examples | {UNITS: examples[UNITS] + np.float32(0.7)}
   np.testing.assert_allclose(model(resting)[0], logits, atol=1e-4)
-  late = (examples['video_times'][..., None] >= 2).astype(np.float32)
+  late = (examples['action_units/times'][..., None] >= 2).astype(np.float32)
   assert not np.allclose(
-    model(examples | {'video': examples['video'] + late})[0], logits, atol=1e-4
+    model(examples | {UNITS: examples[UNITS] + late})[0], logits, atol=1e-4
   )
-  examples['video_valid'][0] = False
+  examples['action_units/valid'][0] = False
   assert np.isfinite(model(examples)[0]).all()
 
 
 def test_attention_is_physio_over_action_units():
   examples = batch()
-  examples['video_valid'][:, 9:] = False
+  examples['action_units/valid'][:, 9:] = False
   _, seen = fusion()(examples, True)
   weights = np.asarray(seen['attention'])
   assert weights.shape == (1, 2, 2, 8, 12) and not weights[..., 9:].any()
@@ -156,13 +182,13 @@ def test_attention_is_physio_over_action_units():
 def test_every_fusion_takes_them(kind):
   model, examples = fusion(fusion=kind), batch()
   logits, seen = model(examples, True)
-  assert not seen
-  other = examples | {'video': batch(seed=1)['video']}
+  assert not seen or kind == 'cross_swapped'
+  other = examples | {UNITS: batch(seed=1)[UNITS]}
   assert not np.allclose(model(other)[0], logits, atol=1e-6)
-  examples['video_valid'][:, 9:] = False
+  examples['action_units/valid'][:, 9:] = False
   short, _ = model(examples)
-  junk = np.where(examples['video_valid'][..., None], examples['video'], 7)
-  np.testing.assert_allclose(model(examples | {'video': junk})[0], short, atol=1e-5)
+  junk = np.where(examples['action_units/valid'][..., None], examples[UNITS], 7)
+  np.testing.assert_allclose(model(examples | {UNITS: junk})[0], short, atol=1e-5)
 
 
 def test_gradients_reach_every_parameter_and_nothing_of_videomae_is_there():
@@ -175,11 +201,11 @@ def test_gradients_reach_every_parameter_and_nothing_of_videomae_is_there():
   ]
   assert all(np.any(g) for g in jax.tree.leaves(grads))
   assert any('action_units' in name for name in names)
-  assert not any('encoder' in name or 'video_in' in name for name in names)
+  assert not any('encoder' in name or 'video' in name for name in names)
 
 
 def test_impossible_settings_are_refused():
-  with pytest.raises(ValueError, match="video_backbone 'openface' is none of videomae"):
-    FusionConfig(video_backbone='openface')
+  with pytest.raises(InputError, match="modality 'openface' is none of physio, video"):
+    find('openface')
   with pytest.raises(ValueError, match='3 heads do not divide'):
-    FusionConfig(action_units=ActionUnitConfig(heads=3))
+    ActionUnitNetwork(ActionUnits(heads=3)).create(SIZES, rngs=nnx.Rngs(0))

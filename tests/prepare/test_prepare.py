@@ -1,4 +1,6 @@
 import os
+import pathlib
+import runpy
 import signal
 import subprocess
 import sys
@@ -76,7 +78,7 @@ def test_killed_in_the_middle_continues_and_ends_the_same(twin, tmp_path):
     # Protocol buffers write their maps in any order, so examples are compared.
     if 'array_record' not in name:
       assert content == expected[name]
-  for split in ('trials', 'frames'):
+  for split in ('trials', 'video'):
     pair = [
       tfds.builder_from_directory(path).as_data_source(split)
       for path in (directory, whole)
@@ -120,3 +122,13 @@ def test_unknown_corpus_and_no_corpus(tmp_path):
   with pytest.raises(InputError, match='does not hold DEAP'):
     prepare('deap', tmp_path, tmp_path / 'data')
   assert not (tmp_path / 'data').exists()
+
+
+@pytest.mark.parametrize('name', ['deap', 'amigos', 'recordings', 'videos'])
+def test_builders_where_tfds_looks_for_them(name):
+  folder = pathlib.Path(__file__).parents[2] / 'datasets' / name
+  assert (folder / 'README.md').exists() and not (folder / '__init__.py').exists()
+  found = runpy.run_path(str(folder / f'{name}_dataset_builder.py'))['Builder']
+  assert found is load_builder(name) and found.name == name
+  assert tfds.builder_cls(name) is found and found.get_metadata().tags
+  assert all(config.wanted.streams for config in found.BUILDER_CONFIGS)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, find_peaks, sosfiltfilt, welch
 
+from mvp_jax.corpora.deap import twin as deap
 from mvp_jax.synthetic import signals
 from mvp_jax.synthetic.ratings import latents
 from mvp_jax.synthetic.spec import TwinSpec
@@ -166,7 +167,7 @@ def test_only_arousal_and_only_after_the_onset(monkeypatch):
 
 
 def test_filler_is_believable():
-  data = signals.channels(TwinSpec(trials=2), 1)
+  data = deap.channels(TwinSpec(trials=2), 1)
   assert data.shape == (2, 40, 8064) and np.isfinite(data).all()
   rates, power = welch(data[:, :32], RATE, nperseg=512)
   power = power.mean(axis=(0, 1))

@@ -197,7 +197,9 @@ def test_features_are_those_of_each_trial_and_are_kept(tmp_path, monkeypatch):
   trials = twin(subjects=1, trials=3, seconds=20)
   corpus = MemoryCorpus(trials, tmp_path / 'corpus/1.0.0')
   values, names = feature_table(corpus, trials)
-  expected = [trial_features(t.signals, 128, ['eda', 'ppg']) for t in trials]
+  expected = [
+    trial_features(t.streams['signals'].values, 128, ['eda', 'ppg']) for t in trials
+  ]
   assert 'ppg_heart_rate' in names and np.isfinite(values).any(0).all()
   for row, features in zip(values, expected, strict=True):
     np.testing.assert_array_equal(row, [features[name] for name in names])

@@ -145,18 +145,17 @@ class _Trial(Trial):
 
 
 def _trials(subjects=8, per_subject=5, seed=0):
-  rng, nothing = np.random.default_rng(seed), np.zeros((0, 0), np.float32)
-  found = []
+  rng, found = np.random.default_rng(seed), []
   for subject in range(1, subjects + 1):
     for number in range(1, per_subject + 1):
       length = int(rng.integers(12, 28))
-      fields = {field.name: nothing for field in dataclasses.fields(Trial)}
-      fields |= {
+      fields = {
         'trial_id': f's{subject:02d}_trial{number:02d}',
         'subject': subject,
         'trial': number,
         'stimulus': None,
         'ratings': {},
+        'streams': {},
       }
       course = np.cumsum(rng.normal(0, 0.3, (length, 1)), 0)
       found.append(_Trial(**fields, course=course.astype(np.float32)))

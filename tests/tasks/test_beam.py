@@ -213,7 +213,7 @@ def test_the_corpus_is_that_of_a_local_run(tmp_path):
   ]
   for split, raw in (
     ('trials', None),
-    ('frames', tfds.decode.DeserializeMethod.RAW_BYTES),
+    ('video', tfds.decode.DeserializeMethod.RAW_BYTES),
   ):
     pair = [
       tfds.builder_from_directory(path).as_data_source(

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import types
 
 import jax
 import numpy as np
@@ -11,23 +10,26 @@ import pytest
 from flax import nnx
 from jax.sharding import PartitionSpec as P
 
-from mvp_jax.config import EncoderConfig
+from mvp_jax.data.batches import evaluation_batches
 from mvp_jax.data.clips import ClipLayout, lay_clips
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models.videomae import VideoClassifier
-from mvp_jax.training import encoder
+from mvp_jax.training import encoder, pretrain
+from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import MeshConfig, make_mesh
-from mvp_jax.training.state import build_model
-from mvp_jax.training.tasks import VideoFeatures
+from mvp_jax.training.state import build_model, forward
+from mvp_jax.training.tasks import FrameFeatures
 from mvp_jax.weights.export import export_huggingface, export_reference
+from tests.data.tiny_trials import make_trial
 from tests.training.tiny import BATCH, OPTIMISER
 
 _RATE = 5.0
 _LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
-_SETTINGS = EncoderConfig(
+_SETTINGS = VideoMAEEncoder(
   masks=MaskConfig(ratio=0.5),
   views=ViewConfig(repeats=1),
   clips_per_trial=2,
@@ -42,16 +44,27 @@ class _Corpus:
 
   name = 'deap'
   has_video = True
-  metadata = {'frame_rate': _RATE, 'fingerprint': 'f00', 'synthetic': True}
+  metadata = {
+    'frame_rate': _RATE,
+    'fingerprint': 'f00',
+    'synthetic': True,
+    'people': {str(subject): [f'deap:{subject}'] for subject in range(1, 7)},
+  }
 
   def __init__(self):
     self.read = []  # trials whose frames were read
     self.trials = [
-      types.SimpleNamespace(
-        trial_id=f's{subject:02d}_trial01',
-        subject=subject,
-        frame_times=(np.arange(count) / _RATE).astype(np.float32),
-        frame_valid=np.ones(count, bool),
+      make_trial(
+        f's{subject:02d}_trial01',
+        subject,
+        1,
+        1,
+        {},
+        np.zeros((0, 0), np.float32),
+        np.zeros((0, 0), bool),
+        (np.arange(count) / _RATE).astype(np.float32),
+        np.ones(count, bool),
+        frame_rate=_RATE,
       )
       for subject, count in enumerate([20, 35, 5, 0, 15, 10], start=1)
     ]
@@ -82,21 +95,38 @@ def pretrained(masked_video, one_device, tmp_path_factory):
   return folder, record
 
 
-def _pretrain(task, corpus, mesh, folder, subjects=(2, 4, 5), settings=_SETTINGS):
-  return encoder.pretrain(
-    task, corpus, subjects, settings, _LAYOUT, mesh=mesh, seed=1, directory=folder
-  )
+def _clips(task, corpus, subjects, settings=_SETTINGS):
+  trials = [t for t in corpus.trials if t.subject in subjects and 'video' in t.streams]
+  return settings.clips(corpus, trials, _LAYOUT, task.model)
+
+
+def _pretrain(
+  task, corpus, mesh, folder, subjects=(2, 4, 5), settings=_SETTINGS, held_out=()
+):
+  with MetricLog(folder) as log:
+    return pretrain.pretrain(
+      settings,
+      task.model,
+      [_clips(task, corpus, subjects, settings)],
+      mesh=mesh,
+      seed=1,
+      directory=folder,
+      log=log,
+      held_out=[_clips(task, corpus, held_out, settings)] if held_out else (),
+    )
 
 
 def test_the_record_says_what_it_was_trained_on(pretrained, masked_video):
   folder, record = pretrained
   assert json.loads((folder / 'record.json').read_text()) == record
   assert record['dataset'] == 'deap' and record['source_fingerprint'] == 'f00'
-  assert record['trained_on_subjects'] == [2, 4, 5]
-  assert record['trials'] == 2  # subject 4 has no video
-  assert (record['steps'], record['seed']) == (8, 1)
-  assert record['masks'] == {'kind': 'tube', 'ratio': 0.5, 'reconstruct': 1.0}
-  assert record['views']['repeats'] == 1
+  assert record['trained_on_subjects'] == [2, 5]  # subject 4 has no video
+  assert record['people'] == ['deap:2', 'deap:5']
+  assert record['trials'] == 2
+  settings = record['encoder']
+  assert (settings['train']['optimiser']['steps'], record['seed']) == (8, 1)
+  assert settings['masks'] == {'kind': 'tube', 'ratio': 0.5, 'reconstruct': 1.0}
+  assert settings['views']['repeats'] == 1 and settings['kind'] == 'videomae'
   assert record['synthetic'] is True
   assert record['model']['width'] == masked_video.model.width
   lines = [json.loads(x) for x in (folder / 'metrics.jsonl').read_text().splitlines()]
@@ -108,7 +138,7 @@ def test_the_record_says_what_it_was_trained_on(pretrained, masked_video):
 def test_the_record_tells_apart_what_gives_other_weights(
   pretrained, masked_video, one_device, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(encoder, 'fit', lambda *args, **kwargs: None)
+  monkeypatch.setattr(pretrain, 'fit', lambda *args, **kwargs: None)
   slower = dataclasses.replace(
     _SETTINGS.train, optimiser=dataclasses.replace(OPTIMISER, learning_rate=1e-4)
   )
@@ -155,9 +185,9 @@ def test_a_killed_pre_training_goes_on(
       raise KeyboardInterrupt
     real(self, run, split, step, metrics)
 
-  real = encoder.MetricLog.write
+  real = MetricLog.write
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    patch.setattr(encoder.MetricLog, 'write', cut)
+    patch.setattr(MetricLog, 'write', cut)
     _pretrain(masked_video, corpus, one_device, tmp_path)
   with pytest.raises(InputError, match='holds no finished encoder'):
     encoder.load(masked_video.model, one_device, tmp_path)
@@ -240,15 +270,10 @@ def test_nothing_is_imported_over_an_encoder(pretrained, tmp_path):
     encoder.import_weights(tmp_path, pretrained[0])
 
 
-def test_there_must_be_videos(masked_video, one_device, corpus, tmp_path):
-  with pytest.raises(InputError, match=r'encoder\.subjects: no videos'):
-    _pretrain(masked_video, corpus, one_device, tmp_path, subjects=(4,))
-
-
 def _cache(task, params, corpus, mesh, folder, batch_size=3):
-  trials = [t for t in corpus.trials if len(t.frame_times)]
+  trials = [t for t in corpus.trials if 'video' in t.streams]
   encoder.cache_features(
-    VideoFeatures(task.model),
+    FrameFeatures(task.model),
     params['encoder'],
     corpus,
     trials,
@@ -265,7 +290,7 @@ def test_features_are_the_encoder_s_own(
   masked_video, video_params, one_device, corpus, tmp_path, batch_size
 ):
   found = _cache(masked_video, video_params, corpus, one_device, tmp_path, batch_size)
-  trials = [t for t in corpus.trials if len(t.frame_times)]
+  trials = [t for t in corpus.trials if 'video' in t.streams]
   numbers = [lay_clips(t, _RATE, _LAYOUT)[0] for t in trials]
   clips = np.concatenate(
     [
@@ -324,39 +349,6 @@ def test_a_killed_run_keeps_what_was_whole(
   )
 
 
-@pytest.mark.parametrize(
-  ('dataset', 'tested', 'allowed', 'synthetic', 'fine'),
-  [
-    ('deap', [1, 3], False, True, True),
-    ('deap', [1, 2], False, True, False),
-    ('deap', [1, 2], True, True, True),
-    ('amigos', [1, 2], False, True, True),
-    ('deap', [1, 2], False, False, True),
-  ],
-)  # the corpus is synthetic
-def test_no_test_subject_may_have_been_seen(
-  dataset, tested, allowed, synthetic, fine, corpus
-):
-  record = {'dataset': dataset, 'trained_on_subjects': [2, 4], 'synthetic': synthetic}
-  if fine:
-    encoder.check_overlap(record, corpus, tested, allowed)
-  else:
-    with pytest.raises(InputError, match=r'pre-trained on test subjects \[2\] of deap'):
-      encoder.check_overlap(record, corpus, tested, allowed)
-
-
-def test_the_subjects_of_several_corpora_are_told_apart(corpus):
-  record = {
-    'dataset': 'amigos+deap',
-    'trained_on_subjects': [1, 2, 4],
-    'subjects_of': {'amigos': [1], 'deap': [2, 4]},
-    'synthetic': True,
-  }
-  encoder.check_overlap(record, corpus, [1, 3], False)
-  with pytest.raises(InputError, match=r'test subjects \[4\] of deap'):
-    encoder.check_overlap(record, corpus, [1, 4], False)
-
-
 def test_a_digest_is_of_the_values():
   def params(x):
     return {'a': np.float32([1, 2]), 'b': {'c': np.float32([[x, 3]])}}
@@ -389,7 +381,7 @@ def test_pre_training_takes_several_views_of_each_clip(
     seen['batch'] = next(iterator)
     getattr(iterator, 'close', lambda: None)()
 
-  monkeypatch.setattr(encoder, 'fit', fit)
+  monkeypatch.setattr(pretrain, 'fit', fit)
   settings = dataclasses.replace(
     _SETTINGS, views=ViewConfig(scales=(1.0,), flip=0.0, repeats=4)
   )
@@ -399,3 +391,89 @@ def test_pre_training_takes_several_views_of_each_clip(
   clips = frames.reshape(2, 4, -1)
   assert (clips == clips[:, :1]).all() and (clips[0] != clips[1]).any()
   assert len(np.unique(masked, axis=0)) > 1  # a mask for each view
+
+
+def test_held_out_clips_are_watched(pretrained, masked_video, one_device, tmp_path):
+  """Their loss is logged when due, of the same clips each time; none trains."""
+  settings = dataclasses.replace(
+    _SETTINGS, train=dataclasses.replace(_SETTINGS.train, validate_every=3)
+  )
+  corpus = _Corpus()
+  record = _pretrain(
+    masked_video, corpus, one_device, tmp_path, settings=settings, held_out=(1, 6)
+  )
+  assert set(corpus.read) == {1, 2, 5, 6}
+  assert (
+    record['trained_on_subjects']
+    == [2, 5]
+    == sorted(int(person.split(':')[1]) for person in record['people'])
+  )
+  lines = [json.loads(x) for x in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  found = {x['step']: x['loss'] for x in lines if x['split'] == 'validation'}
+  assert found.keys() == {3, 6, 8}
+  variables, *_ = encoder.read(tmp_path, one_device)
+  source = _clips(masked_video, corpus, (1, 6))
+  # Each as a batch of its own: none counts more than another, and padding nothing.
+  evaluate = forward(masked_video, one_device, 'evaluate')
+  losses = []
+  for i in range(4):
+    clip = pretrain.FixedClips([source])[i]
+    batch = {name: np.stack([x] * BATCH) for name, x in clip.items()}
+    losses.append(float(evaluate(variables, batch)['loss'].compute()))
+  assert found[8] == pytest.approx(np.mean(losses), rel=1e-5)
+  # Watching changes no weight.
+  kept, *_ = encoder.read(pretrained[0], one_device)
+  jax.tree.map(np.testing.assert_array_equal, variables, kept)
+
+
+@pytest.mark.parametrize('repeats', [1, 2])
+def test_fixed_clips_are_the_same_in_every_pass(masked_video, repeats):
+  settings = dataclasses.replace(
+    _SETTINGS, views=ViewConfig(repeats=repeats), clips_per_trial=3
+  )
+  sources = [
+    _clips(masked_video, _Corpus(), subjects, settings) for subjects in ((1, 2), (5,))
+  ]
+  fixed = pretrain.FixedClips(sources)
+  assert len(fixed) == 9
+  passes = [[fixed[i] for i in range(9)] for _ in range(2)]
+  for one, other in zip(*passes, strict=True):
+    assert one['frames'].shape == (4, 16, 16, 3)  # one view of each
+    for name, x in one.items():
+      np.testing.assert_array_equal(x, other[name], err_msg=name)
+  # They differ from each other, in place and mask.
+  assert len({x['frames'].tobytes() for x in passes[0]}) == 9
+  assert len({x['masked'].tobytes() for x in passes[0]}) > 1
+  batches = list(evaluation_batches(fixed, BATCH))
+  assert sum(batch['weight'].sum() for batch in batches) == 9
+
+
+def test_each_source_gives_its_share(masked_video, one_device, tmp_path, monkeypatch):
+  seen = {}
+
+  def fit(task, batches, config, **kwargs):
+    iterator = iter(batches(0))
+    seen['frames'] = np.concatenate([next(iterator)['frames'] for _ in range(4)])
+    getattr(iterator, 'close', lambda: None)()
+
+  class Dark(_Corpus):
+    name, metadata = 'dark', _Corpus.metadata | {'fingerprint': 'da7'}
+
+    def frames(self, trial, numbers):
+      return super().frames(trial, numbers) * np.uint8(0)
+
+  monkeypatch.setattr(pretrain, 'fit', fit)
+  record = pretrain.pretrain(
+    _SETTINGS,
+    masked_video.model,
+    [_clips(masked_video, corpus, (1, 2)) for corpus in (_Corpus(), Dark())],
+    mesh=one_device,
+    seed=1,
+    directory=tmp_path,
+    log=None,
+    weights=(3.0, 1.0),
+  )
+  dark = (seen['frames'] == 0).all((1, 2, 3, 4)).sum()
+  assert dark == len(seen['frames']) / 4
+  assert record['dataset'] == 'deap+dark'
+  assert record['source_fingerprint'] == 'f00+da7'

@@ -35,6 +35,9 @@ class AmigosSettings:
   exclude: tuple[int, ...] = ()
   openface_dir: str = place()
 
+  def __post_init__(self):
+    object.__setattr__(self, 'exclude', tuple(sorted(set(self.exclude))))
+
 
 class Amigos(Corpus):
   """AMIGOS: 40 people watch short and long films, alone and in groups."""

@@ -18,7 +18,8 @@ from mvp_jax.corpora.deap.tree import has_video
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.openface import write_openface
-from mvp_jax.synthetic.signals import channels
+from mvp_jax.synthetic.signals import NUM_SAMPLES, cut_noise, noise_bank, simulate_body
+from mvp_jax.synthetic.spec import SIGNAL_RATE, stream, wander
 from mvp_jax.synthetic.tree import write_twin
 
 _PARTS = ('metadata_csv', 'data_preprocessed_python', 'face_video', 'openface')
@@ -150,3 +151,41 @@ def write_python2_pickle(file, arrays):
     file.write(array.data)
     file.write(b'tb')
   file.write(b'u.')
+
+
+def channels(spec, subject):
+  """All channels, float64 [trials, 40, 8064] in presentation order."""
+  data = np.empty((spec.trials, 40, NUM_SAMPLES))
+  rng = stream(spec, 'filler', subject)
+  eeg = noise_bank(rng, 4, 45, slope=0.5, bump=10)
+  eog = noise_bank(rng, 0.3, 12, slope=1)
+  emg = noise_bank(rng, 15, 60, slope=0)
+  times = np.arange(NUM_SAMPLES) / SIGNAL_RATE
+  scales = rng.uniform(3, 7, 32)
+  for trial in range(spec.trials):
+    shared = cut_noise(rng, eeg)
+    for channel in range(32):
+      data[trial, channel] = scales[channel] * (
+        0.6 * shared + 0.8 * cut_noise(rng, eeg)
+      )
+    data[trial, 32] = 20 * cut_noise(rng, eog)
+    data[trial, 33] = 20 * cut_noise(rng, eog) + _blink_potentials(rng, times)
+    for channel in (34, 35):
+      burst = 1 + np.maximum(0, wander(rng, times)) ** 2
+      data[trial, channel] = 5 * burst * cut_noise(rng, emg) + 3 * cut_noise(rng, eog)
+    body = simulate_body(spec, subject, trial + 1)
+    data[trial, 36] = 1e6 / body.eda  # ohm
+    data[trial, 37] = body.respiration
+    data[trial, 38] = body.ppg
+    data[trial, 39] = (
+      rng.uniform(31, 34)
+      + 0.05 * wander(rng, times, (20, 90))
+      + 0.003 * rng.standard_normal(NUM_SAMPLES)
+    )
+  return data
+
+
+def _blink_potentials(rng, times):
+  moments = np.cumsum(rng.gamma(3, 1.3, size=40))
+  moments = moments[moments < times[-1]]
+  return 120 * np.exp(-(((times[:, None] - moments) / 0.08) ** 2)).sum(axis=1)

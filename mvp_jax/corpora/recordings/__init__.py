@@ -67,7 +67,7 @@ class Recordings(Corpus):
     # Channels and their units are known when the manifest has been read.
     rate = wanted.settings.signal_rate
     return {
-      'signals': Stream(rate=rate, channels=None, optional=True),
+      'signals': Stream(rate=rate, channels=None),
       'video': Stream('frames'),
       'action_units': dataclasses.replace(ACTION_UNITS, optional=True),
     }

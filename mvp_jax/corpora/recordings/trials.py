@@ -363,7 +363,8 @@ class RecordingTrials(Source):
     self.manifest.require()
     _check_wanted(self.manifest, wanted)
     self.trials = self.manifest.recordings
-    self.channels = channels_in_use(self.manifest, wanted.channels)
+    chosen = wanted.channels if 'signals' in wanted.streams else NO_CHANNELS
+    self.channels = channels_in_use(self.manifest, chosen)
     self.marker = read_marker(self.manifest.path.parent)
 
   @property
@@ -494,8 +495,15 @@ class RecordingTrials(Source):
         'stimulus_name': trial.stimulus_name,
         'ratings': trial.ratings,
         'streams': {
-          'signals': {'values': arrays['signals'], 'valid': arrays['signal_valid']},
-          'action_units': as_stream(arrays),
+          name: stream
+          for name, stream in (
+            (
+              'signals',
+              {'values': arrays['signals'], 'valid': arrays['signal_valid']},
+            ),
+            ('action_units', as_stream(arrays)),
+          )
+          if name == 'action_units' or name in self.wanted.streams
         },
         'signal_quality': arrays['signal_quality'],
         'source': {'row': trial.row, 'video': str(trial.video or '')},

@@ -104,6 +104,11 @@ class ActionUnitNetwork:
   config: ActionUnits
 
   def create(self, sizes, *, rngs):
+    if sizes.width % self.config.heads:
+      raise ValueError(
+        f'modalities.action_units.heads: {self.config.heads} heads do not divide '
+        f'model.width, {sizes.width}'
+      )
     return ActionUnitTransformer(self.config, sizes, rngs=rngs)
 
 

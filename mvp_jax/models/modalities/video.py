@@ -53,7 +53,8 @@ def centred(
   x: Float[Array, 'B N D'], reference: Bool[Array, 'B N']
 ) -> Float[Array, 'B N D']:
   """Tokens less the mean over those of the reference."""
-  return x - masked_mean(x, reference)[:, None].astype(x.dtype)
+  known = jnp.where(reference[..., None], x, 0)
+  return x - masked_mean(known, reference)[:, None].astype(x.dtype)
 
 
 @register('video')

@@ -165,7 +165,7 @@ def test_workers_do_not_change_the_files(tree, tmp_path):
 
 def test_more_subjects_do_not_change_the_others():
   more = TwinSpec(subjects=5, trials=6)
-  np.testing.assert_array_equal(signals.channels(SPEC, 2), signals.channels(more, 2))
+  np.testing.assert_array_equal(deap.channels(SPEC, 2), deap.channels(more, 2))
   assert (
     face_track(TwinSpec(frame_rate=1.0), 2, 3)
     == face_track(TwinSpec(subjects=5, frame_rate=1.0), 2, 3)

@@ -4,11 +4,9 @@ import re
 import numpy as np
 import pytest
 
-from mvp_jax.corpora.recordings import trials as recordings
+from mvp_jax.corpora import find
 from mvp_jax.corpora.recordings.check import check, main
-from mvp_jax.corpora.recordings.manifest import read_manifest
 from mvp_jax.errors import InputError
-from mvp_jax.raw.frames import FrameSpec
 
 _RATE, _SECONDS = 32, 8
 _COLUMNS = [
@@ -85,24 +83,19 @@ def write_manifest(folder, rows, columns=_COLUMNS, delimiter=','):
 
 def prepare(path, directory):
   """All trials of a manifest: {row: (code, reason, arrays or None)}."""
-  manifest = read_manifest(path)
-  manifest.require()
-  outcomes = recordings.prepare_trials(
-    manifest,
-    recordings.channels_in_use(manifest, ()),
-    16.0,
-    True,
-    FrameSpec(5.0, 32, 'X'),
-    directory,
-    workers=1,
-  )
+  recordings = find('recordings')
+  wanted = recordings.want(signal_rate=16.0, frame_rate=5.0, frame_size=32)
+  source = recordings.open(path, wanted)
   found = {}
-  for outcome in outcomes:
+  for outcome in source.prepare(directory, 1):
     arrays = None
     if outcome.code == 'ok':
-      arrays = recordings.load_signals(directory, outcome.trial)
-      frames = recordings.load_trial_frames(directory, outcome.trial, _SECONDS)
-      arrays |= {'jpegs': frames['jpegs'], 'ratings': outcome.trial.ratings}
+      example, frames = source.example(outcome), source.frames(outcome, 'video')
+      arrays = example['streams']['signals'] | {
+        'quality': example['signal_quality'],
+        'jpegs': frames['jpegs'],
+        'ratings': example['ratings'],
+      }
     found[outcome.trial.row] = outcome.code, outcome.reason, arrays
   return found
 

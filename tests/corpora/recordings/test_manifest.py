@@ -171,7 +171,8 @@ def test_one_wrong_cell_is_named(manifest, row, column, value, code):
   assert told(found) == [(row, column, code)]
   if code == 'manifest':
     assert row not in [r.row for r in found.recordings]
-    with pytest.raises(InputError, match=f'row {row}, column {column}: .*raw.check'):
+    line = f'row {row}, column {column}: .*recordings.check'
+    with pytest.raises(InputError, match=line):
       found.require()
   else:  # the trial can be left out
     found.require()

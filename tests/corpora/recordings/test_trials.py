@@ -3,10 +3,10 @@ import csv
 import numpy as np
 import pytest
 
+from mvp_jax.corpora import find
 from mvp_jax.corpora.recordings import trials as recordings
 from mvp_jax.corpora.recordings.manifest import read_manifest
 from mvp_jax.outcomes import Dropped
-from mvp_jax.raw.frames import FrameSpec
 
 RATE = 32.0
 
@@ -315,8 +315,15 @@ def film(tmp_path, draw_face, write_video):
   return 'film.mp4'
 
 
+def open_video(folder):
+  """The recordings of a folder, prepared without signals."""
+  corpus = find('recordings')
+  fields = dict(signal_rate=float(RATE), frame_rate=5.0, frame_size=32)
+  return corpus.open(folder, corpus.want(channels=('none',), **fields))
+
+
 def test_two_trials_in_one_video(tmp_path, film):
-  manifest = write_manifest(
+  write_manifest(
     tmp_path,
     [
       {'subject': 'A', 'video': film, 'video_onset': 1.5, 'duration': 3},
@@ -324,15 +331,12 @@ def test_two_trials_in_one_video(tmp_path, film):
     ],
   )
   directory = tmp_path / 'work'
-  outcomes = recordings.prepare_trials(
-    manifest, (), RATE, True, FrameSpec(5.0, 32, 'X'), directory, workers=1
-  )
+  source = open_video(tmp_path)
+  outcomes = source.prepare(directory, 1)
   assert [o.code for o in outcomes] == ['ok', 'ok']
   assert [o.facts['frames'] for o in outcomes] == [15, 20]
   for outcome, begin in zip(outcomes, (1.5, 6), strict=True):
-    found = recordings.load_trial_frames(
-      directory, outcome.trial, outcome.facts['seconds']
-    )
+    found = source.frames(outcome, 'video')
     assert len(found['jpegs']) == len(found['times'])
     np.testing.assert_allclose(
       found['times'] + begin,
@@ -363,10 +367,8 @@ def test_video_problems(tmp_path, film):
 
 def test_a_video_of_somebody_else_in_the_room(tmp_path, write_video):
   write_video(tmp_path / 'wall.mp4', [np.full((96, 128, 3), 90, np.uint8)] * 50, 10)
-  manifest = write_manifest(tmp_path, [{'subject': 'A', 'video': 'wall.mp4'}])
-  (outcome,) = recordings.prepare_trials(
-    manifest, (), RATE, True, FrameSpec(5.0, 32, 'X'), tmp_path / 'work', workers=1
-  )
+  write_manifest(tmp_path, [{'subject': 'A', 'video': 'wall.mp4'}])
+  (outcome,) = open_video(tmp_path).prepare(tmp_path / 'work', 1)
   assert outcome.code == 'no_face' and outcome.reason.startswith('row 2, column video')
 
 

@@ -6,39 +6,44 @@ import types
 
 import numpy as np
 import pytest
-from mvp_jax.data.emotion import (
-  EmotionInput,
-  EmotionTrials,
-  pad,
-  pooled_scale,
-  standardise,
-  token_squares,
-)
 
 from mvp_jax.data.clips import ClipLayout
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.examples import (
+  InputConfig,
+  TrialExamples,
+  pooled_scale,
+  token_squares,
+)
 from mvp_jax.errors import InputError
+from mvp_jax.models.modalities import Encoding
+from mvp_jax.models.modalities.physio import Physio, pad, standardise
+from mvp_jax.models.modalities.video import Video, centred
+from mvp_jax.targets.binary import Binary
+from tests.data.tiny_trials import make_trial
 
 _RATE, _FRAME_RATE = 8.0, 5.0
 _LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
-_OPTIONS = EmotionInput(max_seconds=6.0, clips=_LAYOUT)
+_OPTIONS = InputConfig(max_seconds=6.0, clips=_LAYOUT)
 
 
-def _trial(number, seconds, frames=None, face=None, ratings=None):
+def _trial(
+  number, seconds, frames=None, face=None, ratings=None, subject=None, level=0.0
+):
   rng = np.random.default_rng(number)
   samples = round(seconds * _RATE)
   frames = round(seconds * _FRAME_RATE) if frames is None else frames
-  return Trial(
+  return make_trial(
     trial_id=f's01_trial{number:02d}',
-    subject=number,
+    subject=subject or number,
     trial=number,
     stimulus=number,
     ratings=ratings or {'valence': 6.0, 'arousal': 4.0},
-    signals=rng.normal(3, 2, (samples, 2)).astype(np.float32),
+    signals=rng.normal(3, 2, (samples, 2)).astype(np.float32) + np.float32(level),
     signals_valid=rng.random((samples, 2)) < 0.8,
     frame_times=(np.arange(frames) / _FRAME_RATE).astype(np.float32),
     frame_valid=np.ones(frames, bool) if face is None else face,
-    first_chunk=0,
+    rate=_RATE,
+    frame_rate=_FRAME_RATE,
   )
 
 
@@ -56,8 +61,25 @@ class _Frames:
     )
 
 
-def _source(trials, options=_OPTIONS, **kwargs):
-  return EmotionTrials(_Frames(), trials, options, **kwargs)
+def _source(
+  trials, options=_OPTIONS, modalities=None, features=None, target=None, corpus=None
+):
+  modalities = modalities or {'physio': Physio(), 'video': Video()}
+  encoding = Encoding(None, features) if 'video' in modalities else None
+  return TrialExamples(
+    corpus or _Frames(), trials, options, modalities, target or Binary(), encoding
+  )
+
+
+def _scaled(trials, scale, **kwargs):
+  source = _source(trials, **kwargs)
+  return source.select([t.trial_id for t in trials], scales={'video/tokens': scale})
+
+
+def _scale(source):
+  """The scale of tokens, as training fits it."""
+  (name,) = source.scaled
+  return pooled_scale(*token_squares(source, name))
 
 
 def _write_tokens(folder, trials, width=3):
@@ -119,65 +141,61 @@ def test_pad_adds_zeros_at_the_end():
 def test_signals_are_standardised_and_padded_to_the_longest(trials):
   example = _source(trials)[1]
   trial = trials[1]  # 4 of 6 seconds
-  assert example['signals'].shape == (48, 2)
+  assert example['physio/values'].shape == (48, 2)
+  signals = trial.streams['signals']
   np.testing.assert_array_equal(
-    example['signals'][:32], standardise(trial.signals, trial.signals_valid)
+    example['physio/values'][:32], standardise(signals.values, signals.valid)
   )
-  assert not example['signals'][32:].any()
+  assert not example['physio/values'][32:].any()
   np.testing.assert_array_equal(
-    example['signals_valid'],
-    np.concatenate([trial.signals_valid.any(1), np.zeros(16, bool)]),
+    example['physio/valid'],
+    np.concatenate([signals.valid.any(1), np.zeros(16, bool)]),
   )
 
 
 def test_subjects_are_standardised_over_their_own_trials_alone():
-  def trial(number, subject, level):
-    made = _trial(number, 5)
-    return dataclasses.replace(made, subject=subject, signals=made.signals + level)
-
-  options = dataclasses.replace(_OPTIONS, standardise='subject')
-  trials = [trial(1, 1, 0), trial(2, 1, 8), trial(3, 2, 100)]
-  source = _source(trials, options, modalities=('physio',))
-  own = [
-    source[i]['signals'][:40][trial.signals_valid] for i, trial in enumerate(trials)
+  trials = [
+    _trial(number, 5, subject=subject, level=level)
+    for number, subject, level in [(1, 1, 0), (2, 1, 8), (3, 2, 100)]
   ]
-  values = [np.where(t.signals_valid, t.signals, np.nan) for t in trials[:2]]
+  physio = {'physio': Physio(standardise='subject')}
+  source = _source(trials, modalities=physio)
+  signals = [trial.streams['signals'] for trial in trials]
+  own = [source[i]['physio/values'][:40][x.valid] for i, x in enumerate(signals)]
+  values = [np.where(x.valid, x.values, np.nan) for x in signals[:2]]
   both = np.concatenate(values)
   for i in range(2):
     expected = (values[i] - np.nanmean(both, axis=0)) / np.nanstd(both, axis=0)
-    np.testing.assert_allclose(
-      own[i], expected[trials[i].signals_valid], rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(own[i], expected[signals[i].valid], rtol=1e-4, atol=1e-5)
   assert own[0].mean() < -0.7 and own[1].mean() > 0.7  # levels are kept
   # Nothing of one subject is in another: alone it is the same.
-  alone = _source(trials[2:], options, modalities=('physio',))
-  np.testing.assert_array_equal(alone[0]['signals'], source[2]['signals'])
-  np.testing.assert_array_equal(
-    source.select([trials[2].trial_id])[0]['signals'], source[2]['signals']
-  )
+  alone = _source(trials[2:], modalities=physio)
+  chosen = source.select([trials[2].trial_id])
+  for other in (alone, chosen):
+    np.testing.assert_array_equal(other[0]['physio/values'], source[2]['physio/values'])
 
 
 def test_whose_moments_must_be_known():
   with pytest.raises(InputError, match="standardise: 'corpus' is none of"):
-    EmotionInput(standardise='corpus')
+    Physio(standardise='corpus')
 
 
 def test_frames_of_clips_are_padded_and_masked(trials):
   example = _source(trials)[1]
-  assert example['frames'].shape == (6, 4, 2, 2, 3)
-  assert example['frames'].dtype == np.uint8
+  assert example['video/frames'].shape == (6, 4, 2, 2, 3)
+  assert example['video/frames'].dtype == np.uint8
   # 4 s are 4 clips: of 20 frames from 0, 5, 11, 16 (16 / 3 apart, rounded).
   np.testing.assert_array_equal(
-    example['frames'][..., 0, 0, 0],
+    example['video/frames'][..., 0, 0, 0],
     [[0, 1, 2, 3], [5, 6, 7, 8], [11, 12, 13, 14], [16, 17, 18, 19], [0] * 4, [0] * 4],
   )
   np.testing.assert_array_equal(  # no face in 0, 5, 6, 7
-    example['video_valid'], [0, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
+    example['video/valid'], [0, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
   )
   np.testing.assert_allclose(
-    example['video_times'][:8], [0.1, 0.5, 1.1, 1.5, 2.3, 2.7, 3.3, 3.7], rtol=1e-5
+    example['video/times'][:8], [0.1, 0.5, 1.1, 1.5, 2.3, 2.7, 3.3, 3.7], rtol=1e-5
   )
-  assert not example['video_times'][8:].any()
+  assert not example['video/times'][8:].any()
 
 
 @pytest.mark.parametrize(
@@ -192,31 +210,28 @@ def test_high_is_above_the_threshold(rating, label):
 
 def test_targets_come_in_the_order_of_the_config():
   trial = _trial(1, 6, ratings={'valence': 6.0, 'arousal': 2.0, 'liking': 6.5})
-  options = EmotionInput(
-    max_seconds=6.0,
-    clips=_LAYOUT,
-    threshold=6.2,
-    targets=('arousal', 'liking', 'valence'),
-  )
-  assert _source([trial], options)[0]['label'].tolist() == [0, 1, 0]
+  target = Binary(('arousal', 'liking', 'valence'), 6.2)
+  assert _source([trial], target=target)[0]['label'].tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize('target', ['joy', 'familiarity'])
 def test_every_trial_needs_a_rating_of_every_target(target):
   trial = _trial(1, 6, ratings={'valence': 6.0, 'familiarity': float('nan')})
   with pytest.raises(InputError, match=rf"s01_trial01 has no rating '{target}'"):
-    _source([trial], EmotionInput(max_seconds=6.0, targets=('valence', target)))
+    _source([trial], target=Binary(('valence', target)))
 
 
 @pytest.mark.parametrize(
   ('modality', 'other'),
   [
-    ('physio', {'frames', 'video_valid', 'video_times'}),
-    ('video', {'signals', 'signals_valid'}),
+    ('physio', {'video/frames', 'video/valid', 'video/times', 'video/reference'}),
+    ('video', {'physio/values', 'physio/valid'}),
   ],
 )
 def test_a_modality_left_out_is_not_read(trials, modality, other):
-  example = _source(trials, modalities=(modality,))[2]
+  both = {'physio': Physio(), 'video': Video()}
+  assert other < set(_source(trials, modalities=both)[2])
+  example = _source(trials, modalities={modality: both[modality]})[2]
   assert not other & set(example)
   assert example['trial'] == 2 and example['weight'] == 1
 
@@ -233,36 +248,39 @@ def test_too_long_a_trial():
 
 
 def test_examples_of_all_allowed_lengths_have_equal_shapes():
-  options = EmotionInput(max_seconds=6.0, clips=ClipLayout(4, 1, 0.45, 2))
+  options = InputConfig(max_seconds=6.0, clips=ClipLayout(4, 1, 0.45, 2))
   source = _source([_trial(1, 6.5), _trial(2, 6), _trial(3, 2)], options)
   shapes = [{k: v.shape for k, v in source[i].items()} for i in range(3)]
   assert shapes[0] == shapes[1] == shapes[2]
-  assert source[0]['video_valid'].all()  # of the longest trial nothing is cut
+  assert source[0]['video/valid'].all()  # of the longest trial nothing is cut
 
 
 def test_unscaled_features(trials, features):
   folder, tokens = features
   example = _source(trials, features=folder)[1]
-  assert 'frames' not in example
-  assert example['video'].shape == (12, 3) and example['video'].dtype == np.float32
-  np.testing.assert_array_equal(example['video'][:8], tokens[2])
-  assert not example['video'][8:].any()
+  assert 'video/frames' not in example
+  assert (
+    example['video/tokens'].shape == (12, 3)
+    and example['video/tokens'].dtype == np.float32
+  )
+  np.testing.assert_array_equal(example['video/tokens'][:8], tokens[2])
+  assert not example['video/tokens'][8:].any()
 
 
 def test_features_are_scaled(trials, features):
   folder, tokens = features
   scale = np.array([2, 4, 8], np.float32)
-  example = _source(trials, features=folder, scale=scale)[1]
-  np.testing.assert_allclose(example['video'][:8], tokens[2] / scale, rtol=1e-6)
-  assert example['video'].dtype == np.float32
+  example = _scaled(trials, scale, features=folder)[1]
+  np.testing.assert_allclose(example['video/tokens'][:8], tokens[2] / scale, rtol=1e-6)
+  assert example['video/tokens'].dtype == np.float32
 
 
 def test_scale_is_the_deviation_around_each_trial_s_mean(trials, features):
   folder, tokens = features
   source = _source(trials, features=folder)
-  scale = pooled_scale(*token_squares(source))
+  scale = _scale(source)
   used = [
-    tokens[t.trial][source[i]['video_valid'][: len(tokens[t.trial])]]
+    tokens[t.trial][source[i]['video/valid'][: len(tokens[t.trial])]]
     for i, t in enumerate(trials)
   ]
   assert sum(map(len, used)) == 12 + 5 + 10  # those without a face are left out
@@ -273,9 +291,11 @@ def test_scale_is_the_deviation_around_each_trial_s_mean(trials, features):
 
 def test_scaled_training_tokens_have_unit_variance_within_trials(trials, features):
   folder, _ = features
-  scale = pooled_scale(*token_squares(_source(trials, features=folder)))
-  source = _source(trials, features=folder, scale=scale)
-  tokens = [source[i]['video'][source[i]['video_valid']] for i in range(len(source))]
+  scale = _scale(_source(trials, features=folder))
+  source = _scaled(trials, scale, features=folder)
+  tokens = [
+    source[i]['video/tokens'][source[i]['video/valid']] for i in range(len(source))
+  ]
   tokens = np.concatenate([x - x.mean(0) for x in tokens])
   np.testing.assert_allclose((tokens**2).mean(0), 1, rtol=1e-4)
 
@@ -283,30 +303,32 @@ def test_scaled_training_tokens_have_unit_variance_within_trials(trials, feature
 def test_a_token_that_never_changes_is_not_divided_by_zero(tmp_path):
   trial = _trial(1, 6)
   np.save(tmp_path / 's01_trial01.npy', np.full((12, 3), 4, np.float32))
-  scale = pooled_scale(*token_squares(_source([trial], features=tmp_path)))
-  assert np.isfinite(_source([trial], features=tmp_path, scale=scale)[0]['video']).all()
+  scale = _scale(_source([trial], features=tmp_path))
+  found = _scaled([trial], scale, features=tmp_path)[0]['video/tokens']
+  assert np.isfinite(found).all()
 
 
 def test_selected_subjects_are_the_same_examples_scaled(trials, features):
   folder, _ = features
   source = _source(trials, features=folder)
   scale = np.array([2, 4, 8], np.float32)
-  selected = source.select([trials[2].trial_id, trials[1].trial_id], scale=scale)
+  ids = [trials[2].trial_id, trials[1].trial_id]
+  selected = source.select(ids, scales={'video/tokens': scale})
   assert [t.subject for t in selected.trials] == [2, 3] and len(selected) == 2
-  direct = _source(trials[1:], features=folder, scale=scale)
+  direct = _scaled(trials[1:], scale, features=folder)
   for i in range(2):
     got, expected = selected[i], direct[i]
     assert set(got) == set(expected)
     for name, value in expected.items():
       np.testing.assert_array_equal(got[name], value, err_msg=name)
-  assert len(source) == 3 and source.scale is None  # as it was
+  assert len(source) == 3 and source.scales == {}  # as it was
 
 
 def test_no_face_in_any_training_trial(tmp_path):
   trial = _trial(1, 6, face=np.zeros(30, bool))
   _write_tokens(tmp_path, [trial])
   with pytest.raises(InputError, match=r'no frame with a face; look at account\.csv'):
-    pooled_scale(*token_squares(_source([trial], features=tmp_path)))
+    _scale(_source([trial], features=tmp_path))
 
 
 def test_features_that_are_missing_or_do_not_fit(tmp_path):
@@ -326,19 +348,25 @@ def test_a_corpus_without_video():
   trial = _trial(1, 6, frames=0)
   corpus = _Frames(has_video=False)
   corpus.metadata['frame_rate'] = None
-  example = EmotionTrials(corpus, [trial], _OPTIONS, ('physio',))[0]
-  assert set(example) == {'signals', 'signals_valid', 'label', 'weight', 'trial'}
+  example = _source([trial], corpus=corpus, modalities={'physio': Physio()})[0]
+  assert set(example) == {'physio/values', 'physio/valid', 'label', 'weight', 'trial'}
 
 
 def test_sources_can_go_to_other_processes(trials, features):
-  source = EmotionTrials(
-    types.SimpleNamespace(has_video=True, metadata=_Frames().metadata),
-    trials,
-    _OPTIONS,
-    features=features[0],
-  )
+  corpus = types.SimpleNamespace(has_video=True, metadata=_Frames().metadata)
+  source = _source(trials, corpus=corpus, features=features[0])
   example = pickle.loads(pickle.dumps(source))[1]
-  np.testing.assert_array_equal(example['video'], source[1]['video'])
+  np.testing.assert_array_equal(example['video/tokens'], source[1]['video/tokens'])
+
+
+def test_labels_and_scales_go_to_other_processes_too(trials, features):
+  source = _source(trials, features=features[0], target=Binary(threshold='median'))
+  assert 'label' not in source[1]
+  source.labels = Binary(threshold=3.0).fixed()
+  source.scales = {'video/tokens': np.array([2, 4, 8], np.float32)}
+  example = pickle.loads(pickle.dumps(source))[1]
+  assert example.keys() == source[1].keys() and example['label'].tolist() == [1, 1]
+  np.testing.assert_array_equal(example['video/tokens'], source[1]['video/tokens'])
 
 
 def test_the_end_of_a_trial_alone(trials, features):
@@ -347,23 +375,78 @@ def test_the_end_of_a_trial_alone(trials, features):
   folder, tokens = features
   part, whole = (_source(trials, x, features=folder) for x in (options, _OPTIONS))
   for i, trial in enumerate(trials):
-    begin = len(trial.signals) / _RATE - 2
+    signals = trial.streams['signals']
+    begin = len(signals.values) / _RATE - 2
     first = round(begin * _RATE)
     late, full = part[i], whole[i]
-    assert not late['signals_valid'][:first].any() and not late['signals'][:first].any()
-    good = trial.signals_valid[first:]
+    assert not late['physio/valid'][:first].any()
+    assert not late['physio/values'][:first].any()
+    good = signals.valid[first:]
     np.testing.assert_array_equal(
-      late['signals'][first : first + len(good)],
-      standardise(trial.signals[first:], good),
+      late['physio/values'][first : first + len(good)],
+      standardise(signals.values[first:], good),
     )
     np.testing.assert_array_equal(
-      late['video_valid'], full['video_valid'] & (full['video_times'] >= begin)
+      late['video/valid'], full['video/valid'] & (full['video/times'] >= begin)
     )
-    assert 0 < late['video_valid'].sum() < full['video_valid'].sum()
-    np.testing.assert_array_equal(late['video'], full['video'])
+    assert 0 < late['video/valid'].sum() < full['video/valid'].sum()
+    np.testing.assert_array_equal(late['video/tokens'], full['video/tokens'])
   longer = _source(trials, dataclasses.replace(_OPTIONS, last_seconds=9.0))
-  np.testing.assert_array_equal(longer[0]['signals'], whole[0]['signals'])
+  np.testing.assert_array_equal(longer[0]['physio/values'], whole[0]['physio/values'])
   chosen = part.select([trials[2].trial_id])
-  np.testing.assert_array_equal(chosen[0]['video_valid'], part[2]['video_valid'])
+  np.testing.assert_array_equal(chosen[0]['video/valid'], part[2]['video/valid'])
   with pytest.raises(InputError, match='last_seconds'):
-    EmotionInput(last_seconds=-1.0)
+    InputConfig(last_seconds=-1.0)
+
+
+@pytest.mark.parametrize('centre', ['onset', 'recording', 'nothing'])
+@pytest.mark.parametrize('last_seconds', [0.5, 2.0, 4.5])
+def test_the_end_of_a_trial_is_centred_as_the_whole(
+  trials, features, centre, last_seconds
+):
+  """The length of what is used changes one thing only: which tokens are valid."""
+  video, folder = {'video': Video(centre=centre)}, features[0]
+  options = dataclasses.replace(_OPTIONS, last_seconds=last_seconds)
+  part, whole = (
+    _source(trials, x, modalities=video, features=folder) for x in (options, _OPTIONS)
+  )
+  batches = [
+    {name: np.stack([source[i][name] for i in range(3)]) for name in source[0]}
+    for source in (part, whole)
+  ]
+  for name in ('reference', 'times', 'tokens'):
+    np.testing.assert_array_equal(*(batch[f'video/{name}'] for batch in batches))
+  used, _ = (batch['video/valid'] for batch in batches)
+  found, wanted = (
+    np.asarray(centred(batch['video/tokens'], batch['video/reference']))
+    for batch in batches
+  )
+  assert 0 < used.sum() < batches[1]['video/valid'].sum()
+  np.testing.assert_array_equal(found[used], wanted[used])
+
+
+@pytest.mark.parametrize(
+  ('centre', 'wanted'),
+  [
+    ('onset', [0, 1, 0, 0, 0, 0, 0, 0]),
+    ('recording', [0, 1, 0, 0, 1, 1, 1, 1]),
+    ('nothing', [0] * 8),
+  ],
+)
+def test_what_a_video_is_centred_by(trials, centre, wanted):
+  """No face in frames 0, 5, 6, 7 of trial 2; its slots lie at .1, .5, 1.1, 1.5, ..."""
+  example = _source(trials, modalities={'video': Video(centre=centre)})[1]
+  assert example['video/reference'].tolist() == [bool(x) for x in wanted] + [False] * 4
+
+
+def test_without_a_face_at_the_onset_the_recording_is_the_reference():
+  face = np.ones(30, bool)
+  face[:10] = False
+  example = _source([_trial(1, 6, face=face)], modalities={'video': Video()})[0]
+  np.testing.assert_array_equal(example['video/reference'], example['video/valid'])
+  assert 0 < example['video/valid'].sum() < len(example['video/valid'])
+
+
+def test_a_window_that_is_neither_whole_nor_random():
+  with pytest.raises(InputError, match="windows: 'sliding' is none of whole, random"):
+    InputConfig(windows='sliding')

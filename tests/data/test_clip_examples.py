@@ -4,15 +4,19 @@ import pickle
 
 import numpy as np
 import pytest
-from mvp_jax.data.emotion_clips import ClipInput, LaidClips, TrainingClips
 
 from mvp_jax.data.augment import AugmentConfig
 from mvp_jax.data.batches import evaluation_batches, training_batches
+from mvp_jax.data.clip_examples import LaidClips, TrainingClips
 from mvp_jax.data.clips import ClipLayout
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError
+from mvp_jax.targets.binary import Binary
+from tests.data.tiny_trials import make_trial
 
-_OPTIONS = ClipInput(
+_TARGET = Binary()
+_OPTIONS = InputConfig(
+  windows='random',
   clips=ClipLayout(frames=4, stride=2),
   clips_per_trial=3,
   views=2,
@@ -22,7 +26,7 @@ _OPTIONS = ClipInput(
 
 
 def _trial(number, frames=50, **ratings):
-  return Trial(
+  return make_trial(
     trial_id=f's01_trial{number:02d}',
     subject=number,
     trial=number,
@@ -32,7 +36,6 @@ def _trial(number, frames=50, **ratings):
     signals_valid=np.ones((1, 1), bool),
     frame_times=np.arange(frames, dtype=np.float32),
     frame_valid=np.ones(frames, bool),
-    first_chunk=0,
   )
 
 
@@ -47,7 +50,7 @@ class NumberedFrames:
 
 def test_training_clips_are_views_of_random_places_in_each_part():
   trials = [_trial(1, valence=5.0), _trial(2, arousal=5.1)]
-  source = TrainingClips(NumberedFrames(), trials, _OPTIONS, 8)
+  source = TrainingClips(NumberedFrames(), trials, _OPTIONS, 8, _TARGET)
   assert len(source) == 6
   rng, starts = np.random.default_rng(0), {}
   for _ in range(100):
@@ -75,13 +78,15 @@ def test_the_views_of_a_clip_are_augmented_each_for_itself():
         .astype(np.uint8)
       )
 
-  source = TrainingClips(Noise(), [_trial(1)], _OPTIONS, 8)
+  source = TrainingClips(Noise(), [_trial(1)], _OPTIONS, 8, _TARGET)
   one, other = source.read((0, 0), np.random.default_rng(0))['frames']
   assert not np.array_equal(one, other)
 
 
 def test_batches_are_repeatable_and_of_the_configured_size():
-  source = TrainingClips(NumberedFrames(), [_trial(n) for n in range(4)], _OPTIONS, 8)
+  source = TrainingClips(
+    NumberedFrames(), [_trial(n) for n in range(4)], _OPTIONS, 8, _TARGET
+  )
 
   def batches():
     iterator = iter(training_batches(source, 4, 7, 0, source.read))
@@ -100,7 +105,7 @@ def test_laid_clips_are_five_clips_from_start_to_end_and_three_crops_of_each():
       frames[..., 1] = np.arange(16) * 10  # the column
       return frames
 
-  source = LaidClips(Ramp(), [_trial(1), _trial(2, frames=90)], _OPTIONS, 14)
+  source = LaidClips(Ramp(), [_trial(1), _trial(2, frames=90)], _OPTIONS, 14, _TARGET)
   assert len(source) == 2
   example = source[1]
   frames = example['frames']
@@ -119,23 +124,38 @@ def test_laid_clips_are_five_clips_from_start_to_end_and_three_crops_of_each():
 
 
 def test_a_video_shorter_than_a_clip_repeats_its_last_frame():
-  source = LaidClips(NumberedFrames(), [_trial(1, frames=3)], _OPTIONS, 8)
+  source = LaidClips(NumberedFrames(), [_trial(1, frames=3)], _OPTIONS, 8, _TARGET)
   np.testing.assert_array_equal(source[0]['frames'][:, :, 0, 0, 0], [[0, 2, 2, 2]] * 15)
 
 
 @pytest.mark.parametrize('source', [TrainingClips, LaidClips])
 def test_sources_go_to_reader_processes(source):
-  original = source(NumberedFrames(), [_trial(1)], _OPTIONS, 8)
+  original = source(NumberedFrames(), [_trial(1)], _OPTIONS, 8, _TARGET)
   copy = pickle.loads(pickle.dumps(original))
   assert len(copy) == len(original) and copy.options == _OPTIONS
 
 
 def test_a_rating_that_is_not_there():
   with pytest.raises(InputError, match="s01_trial01 has no rating 'valence'"):
-    LaidClips(NumberedFrames(), [_trial(1, valence=np.nan)], _OPTIONS, 8)
+    LaidClips(NumberedFrames(), [_trial(1, valence=np.nan)], _OPTIONS, 8, _TARGET)
 
 
 @pytest.mark.parametrize('name', ['clips_per_trial', 'views', 'test_clips'])
 def test_what_no_input_can_have(name):
   with pytest.raises(ValueError, match=f'{name} is 0, must be at least 1'):
-    ClipInput(**{name: 0})
+    InputConfig(**{name: 0})
+
+
+def test_labels_are_of_the_target_and_of_what_was_fitted():
+  trials = [_trial(1, arousal=4.5), _trial(2, arousal=5.5)]
+  median = Binary(('arousal',), 'median')
+  unlabelled = TrainingClips(NumberedFrames(), trials, _OPTIONS, 8, median)
+  example = unlabelled.read((0, 0), np.random.default_rng(0))
+  assert set(example) == {'frames', 'weight'}
+  fitted = Binary(('arousal',), 4.0).fixed()
+  for target, labels, wanted in [
+    (Binary(('arousal',), 5.0), None, [[0], [1]]),
+    (median, fitted, [[1], [1]]),
+  ]:
+    source = LaidClips(NumberedFrames(), trials, _OPTIONS, 8, target, labels)
+    assert [source[i]['label'].tolist() for i in range(2)] == wanted
