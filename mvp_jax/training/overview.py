@@ -1,4 +1,4 @@
-"""What a model consists of, told at the start of a run."""
+"""Overview of a model's parameters, shown at the start of a run."""
 
 from clu import parameter_overview
 
