@@ -1,4 +1,4 @@
-"""Writing files that are either whole or not there."""
+"""Atomic writes: a file is either complete or absent."""
 
 import contextlib
 import json
@@ -7,13 +7,13 @@ import secrets
 
 @contextlib.contextmanager
 def atomic_write(path):
-  """Gives a temporary path to write to, which becomes `path` on success.
+  """Yields a temporary path to write to, which is renamed to `path` on success.
 
-  A reader sees the old file or all of the new one, also if the writer is
-  killed. The temporary name keeps the suffix.
+  A reader sees either the old file or the complete new one, even if the writer is
+  killed. The temporary name keeps the suffix. Missing folders are made.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  # Not the process's number: on another host it may be the same.
+  # Not the process id, which another host may use, too.
   part = path.with_name(f'.{path.stem}.{secrets.token_hex(4)}.part{path.suffix}')
   try:
     yield part
@@ -23,6 +23,6 @@ def atomic_write(path):
 
 
 def write_json(path, value):
-  """Writes a JSON file, whole."""
+  """Writes a JSON file atomically."""
   with atomic_write(path) as part:
     part.write_text(json.dumps(value, indent=2) + '\n')

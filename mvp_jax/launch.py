@@ -3,7 +3,8 @@
   python launch.py --config=configs/deap_fusion.py [--workdir=DIR]
       [--config.data.manual_dir=DIR] [--config.seed=N] ...
 
-`python -m mvp_jax run` is the same command, from any folder.
+`python -m mvp_jax run` is the same command, from any folder. --config=deap_fusion,
+without .py, is the file of that name among those that come with the package.
 
 Any setting of the config file can be changed by `--config.<name>=<value>`.
 
@@ -17,6 +18,7 @@ says what; 143 stopped by SIGTERM, with all saved; 1 anything else.
 
 import errno
 import pathlib
+import re
 import sys
 
 from absl import app, flags, logging
@@ -37,12 +39,22 @@ def main(arguments=None):
   _define_flags()
   sys.modules['__main__'].__doc__ = __doc__  # which --help shows
   arguments = sys.argv[1:] if arguments is None else arguments
+  folder = pathlib.Path(__file__).parent / 'configs'  # of an installation
+  if not folder.is_dir():
+    folder = pathlib.Path(__file__).parents[1] / 'configs'  # of a clone
+  sys.path.append(str(folder.parent))  # config files import configs.base
+  arguments = [
+    re.sub(r'^(--?config=)(\w+)(?=:|$)', rf'\1{folder.as_posix()}/\2.py', argument)
+    for argument in arguments
+  ]
   app.run(_run, argv=[sys.argv[0], *arguments], flags_parser=_parse_flags)
 
 
 def _define_flags():
   config_flags.DEFINE_config_file(
-    'config', None, 'The experiment: a file of configs/, maybe FILE.py:ARGUMENT.'
+    'config',
+    None,
+    'The experiment: FILE.py, or the name of one of configs/; :ARGUMENT.',
   )
   flags.DEFINE_string(
     'workdir', None, 'Where results go; default: runs/<name of the config file>.'

@@ -1,4 +1,4 @@
-"""Work spread over processes of this machine."""
+"""Parallel work in several processes of this machine."""
 
 import concurrent.futures
 import multiprocessing
@@ -10,33 +10,33 @@ import cv2
 
 
 def available():
-  """The processors that this process may use."""
+  """The number of processors that this process may use."""
   if hasattr(os, 'sched_getaffinity'):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
 
 
 def parallel_map(function, items, workers=None):
-  """Calls `function(*item)` for each item, and yields results as they come.
+  """Calls `function(*item)` for each item, and yields results as they complete.
 
   Args:
-    function: importable by name, as its arguments travel to other processes.
-    items: list of tuples.
-    workers: processes; 1 works in this one. None or 0 = `available`. They end when
-      this one does, however it ends.
+    function: importable by name, for it is pickled, as are its arguments.
+    items: list of tuples of arguments.
+    workers: number of processes; 1 = work in this one, None or 0 = `available`. They
+      end when this one does, however it ends.
 
   Yields:
-    (number of the item, what the function returned).
+    (index of the item, what the function returned).
 
   Raises:
-    RuntimeError: a process died. What the function raises is raised here too.
+    RuntimeError: a process died. Whatever the function raises is re-raised here.
   """
   workers = min(workers or available(), len(items))
   if workers <= 1:
     for i, item in enumerate(items):
       yield i, function(*item)
     return
-  # Not forked: JAX has threads.
+  # Not forked, for JAX has threads.
   pool = concurrent.futures.ProcessPoolExecutor(
     workers, multiprocessing.get_context('spawn'), _begin
   )
@@ -54,11 +54,11 @@ def parallel_map(function, items, workers=None):
 
 
 def _begin():
-  cv2.setNumThreads(1)  # The processes share the processors among themselves.
+  cv2.setNumThreads(1)  # one processor per process
   threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent():
-  # A pool's processes would wait for work for ever if the one that gives it is killed.
+  # If the parent is killed, a pool's processes would wait for work forever.
   multiprocessing.parent_process().join()
   os._exit(1)

@@ -1,4 +1,4 @@
-"""The work directory of a run: whose it is, and what made it."""
+"""The work directory of a run: which config owns it, and its provenance."""
 
 import contextlib
 import fcntl
@@ -24,13 +24,13 @@ _PACKAGES = (
   'tensorflow-datasets',
   'numpy',
 )
-# What does not change the result, so that a work directory may be gone on with.
+# Settings that do not change results: a work directory may be resumed with others.
 _FREE_SETTINGS = {('data', name) for name in ('manual_dir', 'data_dir', 'beam')} | {
   ('data', 'corpus', 'openface_dir'),
   ('ablation',),  # each variant has a folder and a config of its own
 }
-_FREE_SECTION = 'mesh'  # rounding apart
-# In any section.
+_FREE_SECTION = 'mesh'  # changes results by rounding only
+# In any section:
 _FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every', 'profile', 'together')
 FINGERPRINT = 'source_fingerprint'
 _LOCK = '.lock'
@@ -38,12 +38,12 @@ _LOCK = '.lock'
 
 @contextlib.contextmanager
 def in_use(folder):
-  """Keeps a folder, made if need be, from other runs that use it at the same time.
+  """Locks a folder, creating it if needed, against other runs.
 
-  The operating system ends this when the process ends, however that is.
+  The operating system releases the lock when the process ends, however it ends.
 
   Raises:
-    InputError: another run uses it; processes of this job do not see it.
+    InputError: another run uses it, or some processes of this job do not see it.
   """
   with contextlib.ExitStack() as stack:
     hosts.on_main(lambda: _lock(folder, stack))
@@ -68,10 +68,13 @@ def _lock(folder, stack):
 
 
 def claim(workdir, config):
-  """Makes the work directory this config's own. Raises InputError if another's.
+  """Claims the work directory for this config.
 
   Returns:
-    What an earlier run of it noted in `run.json`, a dict.
+    dict: `run.json` of an earlier run of it, or empty.
+
+  Raises:
+    InputError: it belongs to another config.
   """
   return hosts.on_main(lambda: _claim(workdir, config))
 
@@ -80,7 +83,7 @@ def _claim(workdir, config):
   workdir.mkdir(parents=True, exist_ok=True)
   path, facts = workdir / 'config.json', workdir / 'run.json'
   now = json.loads(json.dumps(to_tree(config)))
-  if path.exists() and facts.exists():  # else nothing is in it yet
+  if path.exists() and facts.exists():  # otherwise it is still empty
     before = _flat(json.loads(path.read_text()))
     different = [
       f'{".".join(k)} was {before.get(k)!r}, now {v!r}'
@@ -102,9 +105,12 @@ def _is_free(key):
 
 
 def check_source(workdir, now):
-  """Refuses to go on with results of other data than of the fingerprint `now`.
+  """Raises InputError if the results in `workdir` are of other data.
 
-  Also refuses processes that do not all see the same data.
+  Also if the processes do not all see the same data.
+
+  Args:
+    now: fingerprint of the data.
   """
   hosts.check_same('data', {FINGERPRINT: now})
   path = workdir / 'run.json'
@@ -139,7 +145,7 @@ def _flat(tree, prefix=()):
 
 
 def copy_metrics(encoder_directory, workdir):
-  """Puts the encoder's learning curve beside the others, once."""
+  """Appends the encoder's learning curve to `metrics.jsonl`, once."""
   lines = (encoder_directory / 'metrics.jsonl').read_text()
   target = workdir / 'metrics.jsonl'
   if not target.exists() or '"run": "encoder"' not in target.read_text():
@@ -148,7 +154,7 @@ def copy_metrics(encoder_directory, workdir):
 
 
 def provenance():
-  """The revision of the code and the versions of what it stands on: a dict."""
+  """The git revision and the versions of dependencies: a dict."""
   return {'git': _git_revision(), 'versions': _versions()}
 
 

@@ -16,6 +16,9 @@ import importlib, pkgutil, mvp_jax
 print(mvp_jax.__file__)
 for module in pkgutil.walk_packages(mvp_jax.__path__, 'mvp_jax.'):
   importlib.import_module(module.name)
+from mvp_jax import corpora, prepare
+for name in corpora.CORPORA:
+  print(name, prepare.load_builder(name).get_metadata().tags)
 """
 
 
@@ -27,8 +30,13 @@ def installed(tmp_path_factory):
   shutil.copytree(
     _ROOT / 'mvp_jax', source / 'mvp_jax', ignore=shutil.ignore_patterns('__pycache__')
   )
-  for name in ('pyproject.toml', 'README.md', 'LICENSE', *_ROOT.glob('requirements*')):
+  shutil.copytree(
+    _ROOT / 'configs', source / 'configs', ignore=shutil.ignore_patterns('__pycache__')
+  )
+  for name in ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE'):
     shutil.copy(_ROOT / name, source)
+  for path in _ROOT.glob('requirements*.txt'):
+    shutil.copy(path, source)
   subprocess.run(
     [sys.executable, '-c', _BUILD], cwd=source, check=True, capture_output=True
   )
@@ -50,14 +58,16 @@ def run(installed, folder, *arguments):
 
 
 def test_every_file_is_there(installed):
-  def files(root):
+  def files(folder):
     return {
-      str(path.relative_to(root))
-      for path in root.glob('mvp_jax/**/*')
+      str(path.relative_to(folder))
+      for path in folder.rglob('*')
       if path.is_file() and '__pycache__' not in path.parts
     }
 
-  assert files(installed) == files(_ROOT)
+  inside = installed / 'mvp_jax'
+  configs = {f'configs/{name}' for name in files(_ROOT / 'configs')}
+  assert files(inside) == files(_ROOT / 'mvp_jax') | configs
 
 
 def test_extras(installed):
@@ -70,7 +80,9 @@ def test_extras(installed):
 def test_every_module_is_imported_from_elsewhere(installed, tmp_path):
   done = run(installed, tmp_path, '-c', _IMPORT)
   assert done.returncode == 0, done.stderr
-  assert done.stdout.startswith(str(installed))
+  place, *builders = done.stdout.splitlines()
+  assert Path(place).is_relative_to(installed)
+  assert any(line.startswith('deap [') for line in builders)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +93,8 @@ def test_every_module_is_imported_from_elsewhere(installed, tmp_path):
     (['fuse'], 2, "no command 'fuse'; there are run check weights report"),
     (['check', 'none.csv'], 1, 'none.csv'),
     (['run', '--config=none.py'], 2, 'none.py'),
+    (['run', '--config=deap_fusion:nothing'], 2, "'nothing' is none of small"),
+    (['run', '--config=deap_fusion', '--config.sede=1'], 2, 'no such setting'),
     (['run', '--help'], 1, '--workdir'),  # absl's status
   ],
 )

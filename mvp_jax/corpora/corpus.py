@@ -198,13 +198,13 @@ class Corpus:
         name = rule.partition(':')[0]
         value = getattr(wanted if name in COMMON else wanted.settings, name)
         raise InputError(f'{self.name}: {rule}; it is {value!r}')
-    known = self.streams(wanted)
-    if not wanted.streams or not set(wanted.streams) <= set(known):
+    streams = self.streams(wanted)
+    if not wanted.streams or not set(wanted.streams) <= set(streams):
       raise InputError(
-        f'{self.name}: streams: some of {", ".join(known)}; it is {wanted.streams!r}'
+        f'{self.name}: streams: some of {", ".join(streams)}; it is {wanted.streams!r}'
       )
     return dataclasses.replace(
-      wanted, streams=tuple(name for name in known if name in wanted.streams)
+      wanted, streams=tuple(name for name in streams if name in wanted.streams)
     )
 
   def label(self, wanted: Wanted) -> str:

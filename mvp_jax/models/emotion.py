@@ -105,10 +105,10 @@ class EmotionModel(nnx.Module):
   def __init__(self, config: EmotionConfig, *, rngs: nnx.Rngs):
     self.config = config
     sizes, dtype = config.sizes, jnp.dtype(config.sizes.dtype)
-    self.modalities = nnx.Dict()
+    self.modalities: nnx.Dict = nnx.Dict()
     for name, network in config.networks:  # in this order: seeds give weights by it
       self.modalities[name] = network.create(sizes, rngs=rngs)
-    widths = (sizes.width,)
+    widths: tuple[int, ...] = (sizes.width,)
     if len(config.networks) > 1:
       names = tuple(name for name, _ in config.networks)
       self.fusion = make_fusion(sizes, names, sizes.block, rngs=rngs, dtype=dtype)
@@ -159,7 +159,7 @@ class EmotionModel(nnx.Module):
       return at_times(
         self.heads[0](sequence.x, keys['heads']), sequence, config.label_times
       ), seen
-    head_keys = [keys['heads']]
+    head_keys: Any = [keys['heads']]
     if len(pooled) > 1 and key is not None:
       head_keys = jax.random.split(keys['heads'], len(pooled))
     outputs = [

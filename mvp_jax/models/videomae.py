@@ -102,13 +102,13 @@ class VideoMAEConfig:
 
   # What makes it a `backbones.Backbone`:
 
-  def create(self, *, rngs, final_norm=True):
+  def create(self, *, rngs: nnx.Rngs, final_norm: bool = True) -> 'Encoder':
     return Encoder(self, rngs=rngs, final_norm=final_norm)
 
-  def with_drop_path(self, rate):
+  def with_drop_path(self, rate: float) -> 'VideoMAEConfig':
     return dataclasses.replace(self, drop_path=rate)
 
-  def layer(self, path, shape):
+  def layer(self, path: str, shape: tuple[int, ...]) -> int | np.ndarray:
     """Layers after a parameter of the encoder: its blocks are stacked."""
     if path.startswith('stack/blocks/'):
       return self.depth - np.arange(self.depth)

@@ -59,7 +59,7 @@ def from_dict(described) -> Target:
   if not isinstance(described, dict) or not isinstance(described.get('kind'), str):
     raise InputError(f'target: {described!r} has no kind')
   cls = find(described['kind'])
-  known = {field.name for field in dataclasses.fields(cls)}
+  known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
   settings = {
     name: tuple(value) if isinstance(value, list) else value
     for name, value in described.items()

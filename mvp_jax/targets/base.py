@@ -296,7 +296,7 @@ class Target(Protocol):
 
   def describe(self) -> dict:
     """For run.json: its kind and settings."""
-    return {'kind': self.kind, **dataclasses.asdict(self)}
+    return {'kind': self.kind, **dataclasses.asdict(self)}  # type: ignore[call-overload]
 
 
 def check_ratings(trials, ratings):

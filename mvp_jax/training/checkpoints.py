@@ -1,8 +1,8 @@
 """Checkpoints of a training run, by Orbax, with checksums.
 
-A checkpoint gets its name when it is whole. What befalls it later (a bad disk, a
-copy cut short) Orbax does not notice in the arrays' values, so a checksum of each
-file lies beside them.
+A checkpoint gets its name once it is complete. Orbax does not notice later damage to
+array values (a bad disk, an interrupted copy), so a checksum of each file is kept
+beside them.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ from mvp_jax.training.sharding import path_string
 from mvp_jax.training.state import like, merged
 
 _CHECKSUMS = 'checksums.json'
-_SLACK = 1e6  # bytes, for what is not arrays
-# Orbax writes these last of all; nothing is read from them.
+_SLACK = 1e6  # bytes, for everything but arrays
+# Orbax writes these last, and nothing is read from them.
 _UNCHECKED = ('_CHECKPOINT_METADATA', 'commit_success.txt', _CHECKSUMS)
 
 
 class Checkpoints:
-  """The checkpoints of one run, in one folder. Use as a context manager.
+  """The checkpoints of one run, in one folder. A context manager.
 
-  Saving goes on in the background. All processes of the job take part in all of it.
+  Saves are asynchronous. All processes of the job take part in every call.
 
   Args:
-    directory: pathlib.Path that all of them see.
-    keep: how many of the last checkpoints stay.
-    keep_every: those of every so many steps stay too; 0 = none.
+    directory: pathlib.Path on storage that all processes share.
+    keep: how many of the latest checkpoints to keep.
+    keep_every: also keep those at multiples of so many steps; 0 = none.
   """
 
   def __init__(self, directory, keep=2, keep_every=0):
@@ -63,7 +63,7 @@ class Checkpoints:
     return self
 
   def __exit__(self, exc_type, exc, tb):
-    # If another process is lost, its part of a checkpoint will never come.
+    # If another process has died, its part of a checkpoint will never arrive.
     if exc_type in (None, Stopped) or jax.process_count() == 1:
       try:
         self._manager.wait_until_finished()
@@ -73,10 +73,10 @@ class Checkpoints:
         self._manager.close()
 
   def save(self, step, state, stream):
-    """Saves a TrainState and what tells its data from other data, JSON-able.
+    """Saves a TrainState and `stream`, which identifies its data (JSON-serialisable).
 
     Raises:
-      TrainingError: this checkpoint, or the one before, could not be written.
+      TrainingError: this checkpoint or the previous one could not be written.
     """
     try:
       self._manager.wait_until_finished()
@@ -97,7 +97,7 @@ class Checkpoints:
       raise self._unsaved(error) from error
 
   def _check_room(self, size):
-    """Raises TrainingError, in all processes, if so many bytes cannot be written."""
+    """Raises TrainingError, in all processes, unless `size` bytes fit on the disk."""
     free = hosts.on_main(lambda: shutil.disk_usage(self.directory).free)
     if free < 1.1 * size + _SLACK:
       raise TrainingError(
@@ -112,7 +112,7 @@ class Checkpoints:
     write_json(part / _CHECKSUMS, _checksums(part))
 
   def _unsaved(self, error):
-    # Only the end of it: before it come the paths, once for each layer of storage.
+    # Only the end: the paths come first, once for each storage layer.
     reason = str(error).split(' [tensorstore_spec')[0].split(': ')[-1]
     return TrainingError(
       f'{self.directory}: a checkpoint cannot be written ({reason}); those before '
@@ -120,18 +120,18 @@ class Checkpoints:
     )
 
   def save_params(self, step, params):
-    """Saves a model's variables alone, from which no training can go on."""
+    """Saves only a model's variables; training cannot be resumed from them."""
     self._manager.save(
       step, args=ocp.args.Composite(params=ocp.args.StandardSave(params))
     )
 
   def latest_step(self):
-    """The last whole checkpoint's step, or None if there never was one.
+    """The step of the last intact checkpoint, or None if there never was one.
 
-    Damaged ones after it are said on stderr and set aside as `<step>.damaged`.
+    Damaged ones after it are reported on stderr and renamed to `<step>.damaged`.
 
     Raises:
-      InputError: there are checkpoints, and none is whole.
+      InputError: there are checkpoints, but none is intact.
     """
     step = hosts.on_main(self._last_whole)
     self._manager.reload()
@@ -171,11 +171,11 @@ class Checkpoints:
     )
 
   def restore(self, step, abstract_state):
-    """Returns (TrainState, `stream`) of a checkpoint.
+    """Returns the TrainState and the `stream` of a checkpoint.
 
     Args:
       step: of `latest_step`.
-      abstract_state: shapes, dtypes and shardings wanted, on any mesh.
+      abstract_state: the shapes, dtypes and shardings to restore to, on any mesh.
 
     Raises:
       InputError: the checkpoint holds another model.
@@ -196,10 +196,10 @@ class Checkpoints:
     return state, found['stream']
 
   def restore_params(self, abstract_params):
-    """Returns the model's variables alone of the very last checkpoint, as `restore`.
+    """Returns only the model's variables, of the very last checkpoint; see `restore`.
 
     Raises:
-      InputError: there is none, it is damaged, or it holds another model.
+      InputError: there is no checkpoint, it is damaged, or it holds another model.
     """
     return self._restore(self._very_last(), {'params': abstract_params})['params']
 
@@ -246,9 +246,9 @@ class Checkpoints:
 
 
 def _is_not_raised_again(record):
-  """Keeps what Orbax logs and then raises from being said twice.
+  """Filters out log records of errors that Orbax also raises.
 
-  The second kind comes from its threads that end after a save has failed.
+  The second kind comes from threads of Orbax that end after a save has failed.
   """
   return not (
     record.exc_info
@@ -276,7 +276,7 @@ def damage(folder):
 
 
 def _checksums(folder):
-  """{path below the folder: SHA-256} of all files that are read from."""
+  """{path below the folder: SHA-256} of all files that are ever read."""
   found = {}
   for path in sorted(folder.rglob('*')):
     name = path.relative_to(folder).as_posix()

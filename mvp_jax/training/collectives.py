@@ -1,4 +1,4 @@
-"""What a compiled step sends between devices, read from its HLO text."""
+"""What a compiled step sends between devices, parsed from its HLO text."""
 
 import collections
 import math
@@ -35,10 +35,10 @@ _CALLED = re.compile(r'(?:calls|to_apply)=%?([\w.\-]+)')
 
 
 def moved_bytes(compiled):
-  """Bytes of the collectives' results in one run, by kind.
+  """Bytes of the results of collectives in one execution, by kind.
 
-  Those in a loop count as often as it runs. The result of an all-gather is the whole
-  array; of a reduce-scatter a device's part; of an all-reduce the array.
+  Those in a loop count once per iteration. The result of an all-gather is the whole
+  array, of a reduce-scatter a device's shard, of an all-reduce the array.
 
   Args:
     compiled: of `jax.jit(...).lower(...).compile()`.
@@ -47,7 +47,7 @@ def moved_bytes(compiled):
     {kind: {shape such as 'f32[4,8]': times}} and {kind: bytes}.
 
   Raises:
-    ValueError: a loop with collectives whose number of turns the HLO doesn't tell.
+    ValueError: the HLO does not state the trip count of a loop with collectives.
   """
   bodies = _computations(compiled.as_text())
   found = collections.defaultdict(collections.Counter)

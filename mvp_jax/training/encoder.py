@@ -1,4 +1,4 @@
-"""The video encoder: its settings, its weights wherever from, its cached features."""
+"""The video encoder: its settings, where its weights come from, its feature cache."""
 
 import dataclasses
 import hashlib
@@ -25,19 +25,19 @@ from mvp_jax.weights.sources import infer_config, open_source
 from mvp_jax.weights.transfer import adopt, check_sizes, compare_sizes, take_all
 
 RECORD = 'record.json'
-# Of what is cached of encoders and features: another one has other folders.
+# Of the caches of encoders and features; each version has folders of its own.
 VERSION = 2
 ENCODERS: dict[str, type['EncoderConfig']] = {}  # by their kind
 
 
 def register(cls):
-  """Class decorator: an encoder by its `kind` in configs."""
+  """Class decorator: registers an encoder under its `kind`."""
   ENCODERS[cls.kind] = cls
   return cls
 
 
 def find(kind):
-  """The settings class of a kind. Raises InputError, listing those there are."""
+  """The settings class of a kind. Raises InputError, listing the known ones."""
   if kind not in ENCODERS:
     raise InputError(f'kind: encoder {kind!r} is none of {", ".join(ENCODERS)}')
   return ENCODERS[kind]
@@ -45,20 +45,20 @@ def find(kind):
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-  """What every video encoder has: where its weights come from, how they are used.
+  """Settings of every video encoder: the source of its weights, and their use.
 
   A kind of encoder is a subclass with `kind` and `backbone`, see `register`.
   """
 
   pretrained: bool = True  # False: random weights, all else equal
-  checkpoint: str = ''  # folder of ours or PyTorch's file; empty = pre-train here
+  checkpoint: str = ''  # an encoder folder or a PyTorch file; empty = pre-train here
   subjects: int = 4  # set aside for pre-training, outside all folds
   finetune: bool = False  # train it end to end with the models
   feature_batch: int = 32  # clips
 
   kind: ClassVar[str]
   pretrains: ClassVar[bool] = False  # whether there is a pre-training of this kind
-  # Settings that say how it is used once it has been trained.
+  # Settings that only matter after pre-training.
   only_use: ClassVar[tuple[str, ...]] = (
     'pretrained',
     'checkpoint',
@@ -80,7 +80,7 @@ class EncoderConfig:
       )
 
   def pretraining(self):
-    """What the weights of its pre-training depend on, beside data: a dict."""
+    """What pre-trained weights depend on, besides the data: a dict."""
     return {
       'kind': self.kind,
       **{
@@ -97,7 +97,7 @@ class EncoderConfig:
       See `models.backbones.Backbone`.
 
     Raises:
-      ValueError: there is no such network, or these cannot be cut into its tokens.
+      ValueError: there is no such network, or such clips cannot be cut into its tokens.
     """
     raise NotImplementedError
 
@@ -197,13 +197,13 @@ class VideoMAEEncoder(EncoderConfig):
 
 
 def fingerprint(*parts):
-  """A short hash of JSON-able values and dataclasses: what a cache depends on."""
+  """A short hash of JSON-serialisable values and dataclasses, to key a cache."""
   text = json.dumps(parts, sort_keys=True, default=dataclasses.asdict)
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def digest(params):
-  """A hash of the parameters' values."""
+  """A hash of the values of parameters."""
   sha = hashlib.sha256()
   for x in jax.tree.leaves(jax.device_get(params)):
     sha.update(np.ascontiguousarray(x))
@@ -225,15 +225,15 @@ def load(config, mesh, path):
   Args:
     config: VideoMAEConfig.
     mesh: device mesh.
-    path: pathlib.Path of a folder of `pretrain` or of `import_weights`, or a
-      checkpoint of PyTorch, see `weights.sources.open_source`.
+    path: pathlib.Path of a folder that `pretrain` or `import_weights` wrote, or of a
+      PyTorch checkpoint, see `weights.sources.open_source`.
 
   Returns:
-    (parameters of a models.videomae.Encoder, a nested dict; the record, a dict; what
-    there is to say about them, a text).
+    (parameters of a models.videomae.Encoder, a nested dict; the record, a dict; a
+    report about them, a string).
 
   Raises:
-    InputError: there is no encoder, or it has other sizes.
+    InputError: there is no encoder, or its sizes differ.
   """
   init = jax.jit(lambda: _init(config, 0))
   if not is_folder(path):
@@ -247,16 +247,16 @@ def load(config, mesh, path):
   check(config, path)
   params, record, _ = read(path, mesh)
   params, said = params['encoder'], ''
-  if 'norm' not in params:  # of an imported classifier
+  if 'norm' not in params:  # it was an imported classifier
     params = {**params, 'norm': _put(init()['norm'], mesh)}
     said = f'{path}: has no final norm; it starts as scale 1 and bias 0'
   return params, record, said
 
 
 def check(config, path):
-  """Raises InputError if there is no encoder at `path`, or one of other sizes.
+  """Raises InputError if there is no encoder at `path`, or if its sizes differ.
 
-  Its numbers are not read.
+  The weights are not read.
   """
   if is_folder(path):
     compare_sizes(path, _record(path)[1], config)
@@ -265,7 +265,7 @@ def check(config, path):
 
 
 def is_folder(path):
-  """Whether this is a folder of ours. Raises InputError if it is not finished."""
+  """Whether this is an encoder folder. Raises InputError if it is unfinished."""
   if (path / RECORD).exists():
     return True
   if (path / 'checkpoints').exists():
@@ -274,7 +274,7 @@ def is_folder(path):
 
 
 def read(directory, mesh):
-  """All parameters of a folder of ours, its record, and the VideoMAEConfig."""
+  """All parameters of an encoder folder, its record, and the VideoMAEConfig."""
   record, config = _record(directory)
   with Checkpoints(directory / 'checkpoints') as checkpoints:
     there = checkpoints.abstract_params()
@@ -297,12 +297,12 @@ def _record(directory):
 
 
 def import_weights(path, directory, heads=None):
-  """Writes a folder of ours with all that a checkpoint of PyTorch holds.
+  """Writes an encoder folder with everything that a PyTorch checkpoint holds.
 
   Args:
     path: pathlib.Path, see `weights.sources.open_source`.
     directory: pathlib.Path of the folder, which must not hold an encoder yet.
-    heads: of attention in the encoder, if the file does not tell; else None.
+    heads: attention heads of the encoder, if the file does not say; else None.
 
   Returns:
     weights.transfer.Report.
@@ -319,7 +319,7 @@ def import_weights(path, directory, heads=None):
 
 
 def _imported(source, config, report):
-  """The record of an encoder that was trained elsewhere."""
+  """The record of an encoder trained elsewhere."""
   return {
     'dataset': '',
     'synthetic': False,
@@ -336,7 +336,7 @@ def _imported(source, config, report):
 
 
 def _put(params, mesh):
-  """Puts arrays, the same in each process, where they belong on the mesh."""
+  """Lays arrays, equal in all processes, out over the mesh."""
   return jax.tree.map(
     lambda x, where: jax.make_array_from_callback(
       x.shape, where, lambda index: np.asarray(x)[index]
@@ -351,8 +351,9 @@ def cache_features(
 ):
   """Runs a frozen backbone over clips laid evenly over trials.
 
-  Each trial's tokens, float32 [clips * slots, D], become `<trial_id>.npy` in
-  `directory`; files that are there stay, so that a killed run goes on.
+  The tokens of each trial, float32 [clips * slots, D], are written to
+  `<trial_id>.npy` in `directory`. Existing files are kept, so that a killed run
+  resumes.
   """
   missing = hosts.on_main(
     lambda: [
@@ -397,4 +398,4 @@ def cache_features(
       open_trials.append((trial, len(numbers)))
       flush()
     flush(final=True)
-  hosts.gather(None)  # nobody goes on before all is written
+  hosts.gather(None)  # a barrier: all files are written

@@ -1,7 +1,7 @@
-"""Floating-point operations that the mathematics of a model needs.
+"""Floating-point operations that the mathematics of a model requires.
 
-Only matrix products count, 2 operations a multiplication and addition; a training
-step is three forward passes. Recomputation (remat) does not count.
+Only matrix products count, 2 operations per multiply-add; a training step counts as
+three forward passes. Recomputation (remat) does not count.
 """
 
 
@@ -18,7 +18,7 @@ def pretraining_flops(config, visible, masked):
   Args:
     config: VideoMAEConfig.
     visible: tokens that the encoder sees.
-    masked: tokens that the decoder restores.
+    masked: tokens that the decoder reconstructs.
   """
   width = config.decoder_width
   forward = (
@@ -28,12 +28,12 @@ def pretraining_flops(config, visible, masked):
     + transformer_flops(visible + masked, width, 4 * width, config.decoder_depth)
     + 2 * masked * width * config.pixels_per_token
   )
-  # The embedding's input, pixels, needs no gradient.
+  # The input of the embedding, pixels, needs no gradient.
   return 3 * forward - 2 * visible * config.pixels_per_token * config.width
 
 
 def classifier_flops(config):
-  """Of one clip's training step of a VideoClassifier, its head aside."""
+  """Of one clip's training step of a VideoClassifier, without its head."""
   embed = 2 * config.tokens * config.pixels_per_token * config.width
   return 2 * embed + 3 * transformer_flops(
     config.tokens, config.width, config.mlp_width, config.depth

@@ -1,8 +1,8 @@
-"""Several processes, maybe on several hosts, that run one job together.
+"""Several processes, possibly on several hosts, that run one job together.
 
-Every process runs the same program and takes the same steps. Each reads its own
-rows of every batch; process 0 alone prepares data and writes results, and all of
-them write checkpoints. Alone, all of this does nothing.
+Every process runs the same program and takes the same steps. Each reads its own rows
+of every batch; only process 0 prepares data and writes results; all of them write
+checkpoints. In a single process, none of this does anything.
 """
 
 import atexit
@@ -26,28 +26,28 @@ from mvp_jax.errors import InputError
 from mvp_jax.training import sharding
 
 AGAIN = 'run the same command again to go on from the last checkpoint'
-_CONNECT_SECONDS = 300  # to wait for the others to start
+_CONNECT_SECONDS = 300  # how long to wait for the others to start
 _SILENCE_SECONDS = 60  # after which a process counts as dead
-_LEAVE_SECONDS = 5  # for the others to say what is wrong
+_LEAVE_SECONDS = 5  # for the others to report what is wrong
 _last_words = []  # of this process, once it has joined others
 _NO_CLUSTER = 'coordinator_address should be defined'
 
 
 def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SECONDS):
-  """Joins the processes of this job; before anything else is asked of JAX.
+  """Joins the processes of this job. Must come before any other use of JAX.
 
-  Without arguments JAX looks whether it runs in a TPU pod, or under SLURM, Open MPI
-  or Kubernetes; where it does not, this process is alone.
+  Without arguments JAX detects a TPU pod, SLURM, Open MPI or Kubernetes; elsewhere
+  this process is alone.
 
   Args:
-    coordinator: 'host:port' of process 0, a port that is free there.
-    processes: how many there are.
-    process: which one this is, from 0.
+    coordinator: 'host:port' of process 0; the port must be free there.
+    processes: number of processes.
+    process: index of this one, from 0.
     silence: seconds without a sign of life after which a process counts as dead,
       and the others end.
 
   Raises:
-    InputError: the arguments make no sense, or the others cannot be reached.
+    InputError: invalid arguments, or the others cannot be reached.
   """
   given = (coordinator, processes, process)
   if None in given and given != (None, None, None):
@@ -80,7 +80,7 @@ def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SEC
     if coordinator is None and _NO_CLUSTER in str(error):
       return
     raise InputError(f'hosts: {error}') from error
-  except RuntimeError as error:  # and JAX's own, which is one
+  except RuntimeError as error:  # also JaxRuntimeError, a subclass
     last_words.forget()
     raise InputError(
       f'hosts: cannot join the other processes of the job: {error}; '
@@ -94,10 +94,10 @@ def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SEC
 
 
 class _LastWords:
-  """Says a line on stderr about an end that leaves this process no time to say it.
+  """Prints a line on stderr if this process ends without a chance to do so itself.
 
-  JAX ends a process from within, with a stack trace, when it cannot reach the others
-  or has lost one. So another process watches this one.
+  JAX aborts a process, with a stack trace, when it cannot reach the others or has
+  lost one. So a second process watches this one.
   """
 
   _watch = (
@@ -113,7 +113,7 @@ class _LastWords:
       text=True,
       start_new_session=True,
     )
-    atexit.register(self.forget)  # whoever ends by itself has spoken
+    atexit.register(self.forget)  # a normal exit has reported already
 
   def will_be(self, line):
     self._watcher.stdin.write(line + '\n')
@@ -126,10 +126,10 @@ class _LastWords:
 
 
 def leave(status):
-  """Ends this process with a status. Alone: does nothing.
+  """Ends this process with a status. Does nothing in a job of one process.
 
-  After success it waits for the others. After an error it does not: what was wrong
-  is the same for all, and they end too, or they are in vain waiting for this one.
+  After success it waits for the others. After an error it does not: either all have
+  the same error and end, too, or they would wait for this one in vain.
   """
   if not jax.distributed.is_initialized():
     return
@@ -138,7 +138,7 @@ def leave(status):
     return
   sys.stdout.flush()
   sys.stderr.flush()
-  if is_main():  # with it goes what connects the others; let them say what is wrong
+  if is_main():  # it connects the others: let them report first
     time.sleep(_LEAVE_SECONDS)
   for words in _last_words:
     words.forget()
@@ -151,12 +151,12 @@ def is_main():
 
 
 def console():
-  """Where progress is shown: by process 0."""
+  """The stream for progress: stderr in process 0, elsewhere nothing is shown."""
   return sys.stderr if is_main() else open(os.devnull, 'w')  # noqa: SIM115
 
 
 def gather(value):
-  """The values of all processes, in their order, on all of them. JSON-able."""
+  """All-gather of a JSON-serialisable value: a list, in the order of processes."""
   if jax.process_count() == 1:
     return [value]
   text = np.frombuffer(json.dumps(value).encode(), np.uint8)
@@ -173,7 +173,7 @@ def gather(value):
 def on_main(do):
   """Calls `do` in process 0 while the others wait; all get what it returns.
 
-  It must be JSON-able. An InputError is raised in all of them.
+  The result must be JSON-serialisable. An InputError is raised in all processes.
   """
   if jax.process_count() == 1:
     return do()
@@ -193,8 +193,8 @@ def check_same(what, facts):
   """Raises InputError, in all processes, unless they all have the same facts.
 
   Args:
-    what: what they are of, for the message.
-    facts: flat dict, JSON-able.
+    what: subject of the facts, for the message.
+    facts: flat JSON-serialisable dict.
   """
   found = gather([socket.gethostname(), facts])
   main = found[0][1]
@@ -232,19 +232,19 @@ def batch_rows(batch_size, mesh):
 
 
 class StopRequest:
-  """Notes SIGTERM, so that a step can be finished and saved. A context manager.
+  """Catches SIGTERM so that a step can be finished and saved. A context manager.
 
-  Of several processes any may get it: all are told to stop after the same step.
+  Any of several processes may get the signal: all stop after the same step.
   """
 
-  _asked = itertools.count()  # JAX wants numbers that grow over the whole job
+  _asked = itertools.count()  # JAX requires numbers that grow over the whole job
 
   def __init__(self):
     self._noted = False
     self._before = None
 
   def __enter__(self):
-    # Of several processes JAX catches it, in all threads.
+    # With several processes JAX catches it, in all threads.
     alone = jax.process_count() == 1
     if alone and threading.current_thread() is threading.main_thread():
       self._before = signal.signal(signal.SIGTERM, self._note)
@@ -258,7 +258,7 @@ class StopRequest:
     self._noted = True
 
   def reached(self):
-    """Whether to stop now; asked once after every step, by all processes."""
+    """Whether to stop now; called once after every step, by all processes."""
     if jax.process_count() == 1:
       return self._noted
     return multihost_utils.reached_preemption_sync_point(next(StopRequest._asked))

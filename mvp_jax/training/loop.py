@@ -37,10 +37,10 @@ class TrainConfig:
   validate_every: int = 50  # 0 = never
   checkpoint_every: int = 100
   keep_checkpoints: int = 2  # the last ones
-  keep_every: int = 0  # and those of every so many steps; 0 = none
-  workers: int = 0  # processes that read data; 0 = threads of this one
-  accumulate: int = 1  # parts of a batch, worked off one after another
-  inspect_every: int = 0  # steps between pictures, where a job draws them; 0 = never
+  keep_every: int = 0  # and those at multiples of so many steps; 0 = none
+  workers: int = 0  # processes that read data; 0 = threads of this process
+  accumulate: int = 1  # micro-batches per batch, processed in sequence
+  inspect_every: int = 0  # steps between pictures, if a job draws any; 0 = never
   profile: int = 0  # first of three steps to trace for TensorBoard; 0 = none
 
   def __post_init__(self):
@@ -73,7 +73,7 @@ def check_finite(run, step, metrics):
 
 
 def last_step(checkpoints, steps):
-  """The last whole checkpoint's step, or None; InputError if it is past `steps`."""
+  """The last intact checkpoint's step, or None; InputError if it is past `steps`."""
   done = checkpoints.latest_step()
   if done is not None and done > steps:
     raise InputError(
@@ -85,7 +85,7 @@ def last_step(checkpoints, steps):
 
 
 def check_stream(directory, before, now):
-  """Refuses to go on with other batches than a checkpoint's run had."""
+  """Raises InputError if a checkpoint's run had other batches."""
   different = [
     f'{k} was {before.get(k)}, is now {v}' for k, v in now.items() if before.get(k) != v
   ]
@@ -123,17 +123,17 @@ def fit(
 ):
   """Trains to the configured step.
 
-  Where it begins: at the last whole checkpoint of `directory`, as if nothing had
-  been in between; without one at `params`, to fine-tune; without those from scratch.
+  It starts from the last intact checkpoint of `directory`, as if it had never been
+  interrupted; without one from `params`, to fine-tune; otherwise from scratch.
 
   After each step: log, validate, inspect, checkpoint, each when due. Metrics are
-  read one step late, so that the device never waits for the host. Beside them stands
+  read one step late, so that the device never waits for the host. They are logged with
   the speed since the last time, see `speed.Speed`.
 
   Args:
     task: see `state.Task`.
-    batches: function of the number of steps done that returns an iterable of the
-      batches after them, endless: dicts of arrays, this process's rows of each.
+    batches: function of the number of steps done that returns an endless iterable of
+      the batches after them: dicts of arrays, this process's rows of each.
     config: TrainConfig.
     mesh: of `sharding.make_mesh`.
     seed: of the initial parameters and of dropout.
@@ -141,7 +141,7 @@ def fit(
     directory: pathlib.Path for the checkpoints.
     log: MetricLog.
     validation: function that returns an iterable of padded batches, or None.
-    params: starting values, a nested dict; None for fresh ones.
+    params: initial values, a nested dict; None for random ones.
     inspect: function of the step and the parameters, called when due, or None.
 
   Returns:
@@ -150,9 +150,9 @@ def fit(
 
   Raises:
     TrainingError: a metric is NaN or infinite, or a checkpoint cannot be written.
-    InputError: the mesh can't divide the batch; the checkpoint does not fit, was of
-      a run with other batches, or none is whole.
-    Stopped: SIGTERM came; the step was finished and saved.
+    InputError: the mesh can't divide the batch; the checkpoint does not fit, is of a
+      run with other batches, or none is intact.
+    Stopped: SIGTERM was received; the step was finished and saved.
   """
   sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size', config.accumulate)
   training = _One(
@@ -162,43 +162,43 @@ def fit(
 
 
 class Training(Protocol):
-  """What the loop asks: of one model (`fit`), or of many side by side (`many`)."""
+  """What the loop trains: one model (`fit`), or many side by side (`many`)."""
 
   config: TrainConfig
   mesh: Any
   run: str  # name in logs and progress
   directory: Any  # pathlib.Path of the checkpoints
   log: Any  # MetricLog
-  stream: dict  # what tells its data from other data, JSON-able
-  examples: int  # of a step
-  validates: bool  # whether there is something to validate on
+  stream: dict  # identifies its data, JSON-serialisable
+  examples: int  # per step
+  validates: bool  # whether there is a validation set
 
   def begin(self, checkpoints):
-    """The state to begin with, and the steps it has done."""
+    """The initial state, and the number of steps it has done."""
 
   def batches(self, start):
-    """Iterable of the batches after `start`, endless."""
+    """Endless iterable of the batches after step `start`."""
 
   def put(self, batch):
     """The batch on the devices."""
 
   def step(self, state, batch):
-    """(next state, metrics on the devices)."""
+    """Returns (next state, metrics on the devices)."""
 
   def report(self, step, metrics, due) -> dict:
-    """Checks metrics, and logs them if that is due; what progress is to show.
+    """Checks metrics, logs them if due, and returns what progress is to show.
 
     Raises TrainingError if they are not finite.
     """
 
   def flops(self, batch):
-    """Of a step, or None."""
+    """FLOPs of a step, or None."""
 
   def validate(self, step, state):
     """Validates and logs."""
 
   def inspect(self, step, state):
-    """Looks at the state in some other way, when due."""
+    """Inspects the state in some other way, when due."""
 
   def saved(self, state):
     """What a checkpoint holds."""
@@ -206,7 +206,7 @@ class Training(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class _One:
-  """A model by itself, see `fit`."""
+  """A single model, see `fit`."""
 
   task: Any
   batches: Any
@@ -309,7 +309,10 @@ def train(training):
       for step in range(start + 1, steps + 1):
         with meter.waiting(step):
           batch = training.put(next(iterator))
-        state, metrics = training.step(state, batch)
+        with jax.transfer_guard(
+          'disallow'
+        ):  # everything a step needs is on the devices
+          state, metrics = training.step(state, batch)
         meter.stepped(step, batch, metrics)
         if training.validates and due(config.validate_every):
           training.validate(step, state)
@@ -337,7 +340,7 @@ class _Meter:
     self._training, self._progress = training, progress
     self._late, self._speed = None, None
     self._tracing = contextlib.ExitStack()
-    # Simulated devices share few threads: steps that wait for each other can hang.
+    # Simulated devices share few threads: steps waiting for each other can hang.
     mesh = training.mesh
     self._serial = mesh.size > 1 and mesh.devices.flat[0].platform == 'cpu'
 
@@ -356,21 +359,21 @@ class _Meter:
     return self._speed.waiting() if self._speed else contextlib.nullcontext()
 
   def stepped(self, step, batch, metrics):
-    """Takes the metrics of a step, which may still be worked on."""
+    """Takes the metrics of a step, which may still be running."""
     if self._serial or self._speed is None:
       jax.block_until_ready(metrics)
-    if self._speed is None:  # from here on: the first step compiles
+    if self._speed is None:  # only from here: the first step compiles
       self._speed = Speed(self._training.examples, self._training.flops(batch))
     else:
       self._speed.step()
     if step == self._training.config.profile + _PROFILED - 1:
       jax.block_until_ready(metrics)
-      self._tracing.close()  # nothing, if the run began after the first of them
+      self._tracing.close()  # does nothing if the run began after the first of them
     self.read()
     self._late = step, metrics
 
   def read(self):
-    """Reads and reports the metrics that have not been read yet."""
+    """Reads and reports any metrics not read yet."""
     if self._late is None:
       return
     (step, metrics), self._late = self._late, None

@@ -1,12 +1,11 @@
 """Models of one kind that train side by side: all folds and seeds as one program.
 
-They have one architecture and the same number of steps, and read the same trials,
-each in its own order. The trials lie on every device once; which of them a model
-trains on is said by row numbers, drawn on the host by the sampler that single models
-are fed by. The models, their optimisers and all that is a model's own are stacked
-along a leading axis, which is split over all devices of the mesh; no device waits
-for another within a step. Each model gets what `loop.fit` would give it alone, to
-rounding.
+They share an architecture and the number of steps, and read the same trials, each in
+its own order. Every device holds the trials once; row numbers, drawn on the host by
+the sampler of single models, say which of them a model trains on. The models, their
+optimisers and everything else of a model's own are stacked along a leading axis, which
+is split over all devices of the mesh; no device waits for another within a step. Each
+model comes out as `loop.fit` would train it alone, to rounding.
 """
 
 import dataclasses
@@ -38,34 +37,34 @@ _SHARE = 0.8  # of an accelerator's memory that the models may take
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-  """One of the models. Rows are those of the data that all share."""
+  """One of the models. Rows refer to the data that all models share."""
 
   run: str  # its name in metrics.jsonl
-  curve: str  # whose curve in TensorBoard it is part of
+  curve: str  # the curve in TensorBoard that it belongs to
   seed: int  # of its parameters, dropout and order of examples
   train: tuple[int, ...]  # rows
   validation: tuple[int, ...] = ()  # rows
-  # What is divided by, float32 [D] for an array [trials, ..., D], by its name.
+  # Divisors by name of array: float32 [D] for an array [trials, ..., D].
   scale: dict = dataclasses.field(default_factory=dict)
-  # Arrays [trials, ...] in the place of the shared ones: labels by another threshold.
+  # Arrays [trials, ...] instead of the shared ones: labels by another threshold.
   own: dict = dataclasses.field(default_factory=dict)
-  # In the place of the optimiser's: learning_rate, weight_decay; the same for all.
+  # Overrides of the optimiser's learning_rate and weight_decay; all have the same.
   settings: dict = dataclasses.field(default_factory=dict)
 
 
 class Models:
-  """Models that are trained, and then asked, together.
+  """Models that are trained, and then evaluated, together.
 
-  Stacked parameters are nested dicts of arrays [models, ...], at the end maybe with
-  copies of the last model that even the devices' shares out.
+  Stacked parameters are nested dicts of arrays [models, ...], possibly padded with
+  copies of the last model so that all devices have equally many.
 
   Args:
     task: see `state.Task`.
     data: dict of arrays [trials, ...], of all trials of all models.
     members: list of Member.
-    config: TrainConfig; `workers` do nothing here.
+    config: TrainConfig; `workers` is ignored.
     mesh: of `sharding.make_mesh`; its axes do not matter.
-    together: models that a device works on at a time; 0 = `at_a_time`.
+    together: models that a device runs at a time; 0 = `at_a_time`.
 
   Raises:
     InputError: a member has nothing to train on; `accumulate` can't divide a batch.
@@ -89,7 +88,7 @@ class Models:
       together = at_a_time(task, config, mesh, self._data, members[0], share)
     turns = -(-share // together)
     self._together = -(-share // turns)
-    # Which model lies where.
+    # Which model is at which place.
     self._places = np.minimum(
       np.arange(mesh.size * turns * self._together), len(members) - 1
     )
@@ -104,17 +103,17 @@ class Models:
     )
 
   def _stack(self, items):
-    """A tree of stacked arrays from a tree for each model."""
+    """Stacks the trees of all models into one."""
     return jax.tree.map(lambda *x: np.stack([x[i] for i in self._places]), *items)
 
   def fit(self, *, run, directory, log, batch_size):
     """Trains all models to the configured step, as `loop.fit` trains one.
 
-    It begins at the last whole checkpoint, whatever devices that one was written on.
+    It starts from the last intact checkpoint, whatever devices it was written on.
 
     Args:
-      run: name of them all in progress and TensorBoard.
-      directory: pathlib.Path for the checkpoints of them all.
+      run: name of the group in progress and TensorBoard.
+      directory: pathlib.Path for the checkpoints of the group.
       log: MetricLog.
       batch_size: of the validation.
 
@@ -122,10 +121,10 @@ class Models:
       Stacked parameters.
 
     Raises:
-      TrainingError: a metric of a model, which is named, is NaN or infinite, or a
-        checkpoint cannot be written.
-      InputError: the checkpoint does not fit, or was of other models or batches.
-      Stopped: SIGTERM came; the step was finished and saved.
+      TrainingError: a metric is NaN or infinite (the model is named), or a checkpoint
+        cannot be written.
+      InputError: the checkpoint does not fit, or is of other models or batches.
+      Stopped: SIGTERM was received; the step was finished and saved.
     """
     return train(_Side(self, run, directory, log, batch_size)).evaluated
 
@@ -145,15 +144,15 @@ class Models:
 
     Args:
       params: stacked parameters.
-      rows: for each model, those of the data that it is asked about.
-      batch_size: rows that a model is asked about at a time.
+      rows: for each model, the rows of the data to score.
+      batch_size: rows per model at a time.
     """
     parts = [found for found, _ in self._passes(params, 'scores', rows, batch_size)]
     found = np.concatenate(parts, axis=1)
     return [x[: len(wanted)] for x, wanted in zip(found, rows, strict=True)]
 
   def _passes(self, params, method, rows, batch_size):
-    """Yields what each model's `method` gives, and weights [models, batch_size]."""
+    """Yields the results of each model's `method`, and weights [models, batch_size]."""
     forward = _forward(self.task, method, self._mesh, self._together)
     for start in range(0, max(map(len, rows)), batch_size):
       asked = [[*of_one[start : start + batch_size]] for of_one in rows]
@@ -182,13 +181,13 @@ class Models:
     )
 
   def parameters(self, params):
-    """How many numbers a model learns."""
+    """The number of parameters of one model."""
     return sum(x.size // len(self._places) for x in jax.tree.leaves(params))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Side:
-  """The training of `Models`, as `loop.train` takes it."""
+  """Adapts `Models` to `loop.train`."""
 
   models: Models
   run: str
@@ -301,7 +300,7 @@ class _Side:
     pass
 
   def saved(self, state):
-    """Without the copies: what is saved does not hang on the number of devices."""
+    """Without the padding: checkpoints do not depend on the number of devices."""
     models = self.models
     return _take(tuple(range(len(self.members))), models._where_saved())(state)
 
@@ -309,15 +308,15 @@ class _Side:
 def at_a_time(task, config, mesh, data, member, share):
   """How many models a device should work on at a time.
 
-  On CPU one after another: a bundle of four took a fifth more work for each model, at
-  the embedded size of configs/deap_fusion.py. On an accelerator as many as fit: 80 %
-  of its memory, less the data and all states twice, over what a step of one needs.
+  On CPU one: bundles of four took a fifth longer per model, at the embedded size of
+  configs/deap_fusion.py. On an accelerator as many as fit: 80 % of its memory, minus
+  the data and all states twice, divided by what a step of one model needs.
 
   Args:
     task, config, mesh: as of `Models`.
     data: the arrays, on the devices.
-    member: a Member like all.
-    share: models that each device has.
+    member: a Member, representative of all.
+    share: models per device.
   """
   device = mesh.devices.flat[0]
   if device.platform == 'cpu':
@@ -351,13 +350,13 @@ def at_a_time(task, config, mesh, data, member, share):
 
 
 def _fitting(limit, data, state, step, share):
-  """Models at a time, from bytes: there are, of data, of a state, of a step."""
+  """Models at a time, from bytes: available, of the data, of a state, of a step."""
   free = _SHARE * limit - data - 2 * share * state
   return int(np.clip(free // max(step, 1), 1, share))
 
 
 def _put(x, where):
-  """An array that every process has whole, laid out."""
+  """Lays out an array of which every process has a complete copy."""
   x = np.asarray(x)
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
@@ -367,7 +366,7 @@ def _float32(settings):
 
 
 def _digest(members):
-  """What tells these models and their batches from others."""
+  """Identifies these models and their batches."""
   facts = [(m.run, m.seed, list(map(int, m.train)), m.settings) for m in members]
   return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -379,13 +378,13 @@ def _examples(data, own, rows):
 
 
 def _divide(x, scale):
-  """x over a scale of its last axes."""
+  """Divides x by a scale of its last axes."""
   return x / scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape)
 
 
 def _spread(one, mesh, together, out):
-  """Runs `one(mine, own, rows, data)` for every model: jitted, `mine` donated if
-  it comes back."""
+  """Jits `one(mine, own, rows, data)` over all models; donates `mine` if it is
+  returned."""
 
   def on_device(mine, own, rows, data):
     return jax.lax.map(

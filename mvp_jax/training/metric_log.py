@@ -12,7 +12,7 @@ from mvp_jax.training import hosts
 
 
 def _open_lines(path):
-  """Opens for appending, without what a killed run has written of a last line."""
+  """Opens for appending, after dropping an incomplete last line of a killed run."""
   path.parent.mkdir(parents=True, exist_ok=True)
   if path.exists():
     content = path.read_bytes()
@@ -24,9 +24,8 @@ def _open_lines(path):
 class MetricLog:
   """Appends to `metrics.jsonl` and to `tensorboard/<run>` of a work directory.
 
-  After a resume the steps since the last checkpoint are written again: for a
-  run, split and step the last line counts. Of several processes only the first
-  writes.
+  After a resume the steps since the last checkpoint are written again: of several
+  lines of a run, split and step the last one counts. Only process 0 writes.
   """
 
   def __init__(self, workdir):
@@ -76,13 +75,13 @@ class MetricLog:
   def write_many(self, name, runs, curves, split, step, metrics):
     """Writes scalars of one step of many runs.
 
-    `metrics.jsonl` gets a line for each run. TensorBoard shows the mean over all,
-    the lowest and highest loss, and the mean of each curve.
+    `metrics.jsonl` gets a line per run. TensorBoard shows the mean over all runs, the
+    lowest and highest loss, and the mean of each curve.
 
     Args:
-      name: of all runs together, such as 'fusion'.
+      name: name of the group, such as 'fusion'.
       runs: name of each run, such as 'fold0/seed1/fusion'.
-      curves: name of the curve that each run is part of, such as 'fold0/fusion'.
+      curves: name of the curve that each run belongs to, such as 'fold0/fusion'.
       split, step: as for `write`.
       metrics: dict of arrays [runs].
     """

@@ -1,9 +1,9 @@
 """Mixup and CutMix of a batch of clips, inside the training step.
 
-As timm's `Mixup` in its mode 'batch', which VideoMAE's fine-tuning uses: one draw for
-the whole batch, each clip mixed with the one as far from the other end of the batch.
+Like timm's `Mixup` in mode 'batch', which VideoMAE's fine-tuning uses: one draw for the
+whole batch, and clip i is mixed with clip B - 1 - i.
 
-Shapes: B clips, of the batch over all devices; T frames of H x W pixels.
+Shapes: B clips of the global batch, T frames of H x W pixels.
 """
 
 import jax
@@ -18,7 +18,7 @@ def mix(frames, label, key, options):
     label: float32 [B, targets], smoothed or not.
     key: random key.
     options: tasks.Regularisation; `mixup` and `cutmix` are parameters of symmetric
-      Beta distributions, 0 for none of it.
+      Beta distributions; 0 turns it off.
 
   Returns:
     frames and label, mixed.
@@ -49,7 +49,7 @@ def _beta(key, alpha):
 
 
 def box(key, kept, height, width):
-  """A box of about a share 1 - `kept` of the picture, cut off at its edges.
+  """A random box of about 1 - `kept` of the image, clipped at its edges.
 
   Returns:
     float32 [height, width], 1 inside.

@@ -1,4 +1,4 @@
-"""The optimiser: AdamW, its schedule, weight decay and rates by layer."""
+"""The optimiser: AdamW, its schedule, weight decay and layer-wise learning rates."""
 
 import dataclasses
 
@@ -22,8 +22,10 @@ class OptimiserConfig:
   beta1: float = 0.9
   beta2: float = 0.999
   clip_norm: float = 0.0  # of the global gradient; 0 = no clipping
-  layer_decay: float = 1.0  # of the rate, from one encoder layer down to the next
-  ema: float = 0.0  # decay of the average of the parameters; 0 = none is kept
+  layer_decay: float = (
+    1.0  # of the learning rate, from each encoder layer to the one below
+  )
+  ema: float = 0.0  # decay of the moving average of the parameters; 0 = none
 
   def __post_init__(self):
     if self.steps < 1:
@@ -42,7 +44,7 @@ class OptimiserConfig:
 
 
 def decayed(params):
-  """Which parameters get weight decay: all but biases, norms, mask tokens."""
+  """Which parameters have weight decay: all but biases, norms and mask tokens."""
   return jax.tree_util.tree_map_with_path(
     lambda path, _: (
       sharding.path_string(path).split('/')[-1] not in ('bias', 'scale', 'mask_token')
@@ -52,16 +54,16 @@ def decayed(params):
 
 
 def layer_scales(params, decay, layer):
-  """What each parameter's learning rate is multiplied by.
+  """The factor of each parameter's learning rate.
 
   decay^(L + 1 - i) for layer i, as in BEiT (arXiv 2106.08254) and VideoMAE: the
-  embedding of the encoder is layer 0, its blocks are 1 to L, what comes after is L + 1.
+  encoder's embedding is layer 0, its blocks are 1 to L, everything after is L + 1.
 
   Args:
     params: nested dict of arrays.
     decay: above 0, at most 1.
-    layer: function (path, shape) -> L + 1 - i: how many layers there are after the
-      parameter's own, an int; or int [n] of parameters stacked along their first axis.
+    layer: function (path, shape) -> L + 1 - i, the number of layers above the
+      parameter's own: an int, or int [n] for n layers stacked along the first axis.
 
   Returns:
     A tree like `params` of float32 arrays that broadcast over them.
@@ -77,8 +79,8 @@ def layer_scales(params, decay, layer):
 
 
 def _scale_by_layer(decay, layer):
-  """Multiplies updates by `layer_scales`; after all else, so that it scales the rate
-  of weight decay too, as the reference's parameter groups do."""
+  """Multiplies updates by `layer_scales`; last, so that weight decay is scaled, too,
+  as the reference's parameter groups do."""
   return optax.stateless(
     lambda updates, _: jax.tree.map(
       lambda u, scale: u * scale, updates, layer_scales(updates, decay, layer)
@@ -97,10 +99,12 @@ def schedule(config, learning_rate=None):
 
 
 def optimiser(config, learning_rate=None, weight_decay=None, layer=None):
-  """The optimiser of `config`, but for what else is given: maybe a traced number.
+  """The optimiser of `config`.
 
-  `layer` is needed for decay by layer, see `layer_scales`; a task without layers has
-  none of it.
+  Args:
+    config: OptimiserConfig.
+    learning_rate, weight_decay: override those of `config`; may be traced.
+    layer: see `layer_scales`; without it there is no layer-wise decay.
   """
   before = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
   decays = config.layer_decay < 1 and layer is not None

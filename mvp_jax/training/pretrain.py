@@ -1,4 +1,4 @@
-"""Self-supervised pre-training of a video encoder, and the record of it."""
+"""Self-supervised pre-training of a video encoder, and its record."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ def pretrain(
 ):
   """Pre-trains an encoder, and writes its checkpoints and `record.json`.
 
-  Killed, it goes on from its last checkpoint.
+  After a kill it resumes from its last checkpoint.
 
   Args:
     settings: training.encoder.EncoderConfig.
@@ -41,9 +41,9 @@ def pretrain(
     seed: of parameters, order, places, views and masks.
     directory: pathlib.Path.
     log: MetricLog.
-    weights: of the sources; none = by their numbers of clips.
-    held_out: list of clips as `sources`, whose loss is watched.
-    params: variables to start from; None = fresh ones.
+    weights: of the sources; empty = proportional to their numbers of clips.
+    held_out: like `sources`, clips on which the loss is monitored.
+    params: initial variables; None = random ones.
     inspect: as for `loop.fit`.
 
   Returns:
@@ -92,7 +92,7 @@ def pretrain(
 
 
 def record(settings, backbone, sources, seed):
-  """What an encoder has seen and how it was trained, for those who use it."""
+  """What an encoder has seen and how it was trained."""
   corpora = [source.corpus for source in sources]
   trials = [trial for source in sources for trial in source.trials]
   people = {
@@ -117,7 +117,7 @@ def record(settings, backbone, sources, seed):
 
 
 class FixedClips:
-  """Clips that are the same in every pass: place, view and mask hang on the number."""
+  """Clips that never change: position, view and mask depend on the index alone."""
 
   def __init__(self, sources):
     self._items = [(source, i) for source in sources for i in range(len(source))]
@@ -131,7 +131,7 @@ class FixedClips:
 
 
 def first_view(source, example):
-  """Of an example with several views, one."""
+  """An example of one view, the first of several."""
   if source.views.repeats == 1:
     return example
   return {name: x[0] for name, x in example.items()}

@@ -1,10 +1,10 @@
-"""Pictures of what a VideoMAE restores, drawn without looking at the answer.
+"""Pictures of what a VideoMAE reconstructs, drawn without using the answer.
 
-By default the network predicts each hidden token's pixels minus their mean over their
-deviation. To draw them one needs a mean and a deviation, and those of the hidden
-token itself would put the answer into the picture: a blurred copy of the frame
-that the network knows nothing of. Here all hidden tokens of a clip get the mean and
-deviation of its visible tokens.
+By default the network predicts the pixels of each hidden token normalised by their mean
+and deviation. Drawing them takes a mean and a deviation, and those of the hidden token
+itself would leak the answer into the picture: a blurred copy of a frame that the
+network has not seen. Here all hidden tokens of a clip get the mean and deviation of its
+visible tokens.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from mvp_jax.training.state import forward
 
 
 def draw(frames, visible, masked, predicted, config):
-  """What the encoder saw, and the same with the hidden tokens filled in.
+  """What the encoder saw, without and with the hidden tokens filled in.
 
   Args:
     frames: uint8 [T, H, W, 3].
@@ -28,7 +28,7 @@ def draw(frames, visible, masked, predicted, config):
 
   Returns:
     (seen, restored): uint8 [T, H, W, 3] each. Tokens that are neither visible nor
-    restored (decoder masking) stay grey.
+    restored (decoder masking) are grey.
   """
   tokens = np.asarray(patchify(frames[None], config))[0].astype(np.float32) / 255
   seen = np.full_like(tokens, 0.5)
@@ -50,15 +50,15 @@ def draw(frames, visible, masked, predicted, config):
 
 
 class Reconstructions:
-  """Draws the same clips again and again, to be given to `loop.fit` as `inspect`.
+  """Draws the same clips at every call; `loop.fit` takes it as `inspect`.
 
-  Writes `reconstructions/step_<n>.npz` (frames `[clips, 3, shown, H, W, 3]`: as they
-  are, as seen, as restored) and a picture for TensorBoard.
+  Writes `reconstructions/step_<n>.npz` (frames `[clips, 3, shown, H, W, 3]`: original,
+  seen, restored) and a picture for TensorBoard.
 
   Args:
     task: MaskedVideo.
     mesh: device mesh.
-    sources: list of RandomClips, from which the clips are taken in turn.
+    sources: list of RandomClips, from which clips are taken in turn.
     count: how many clips.
     workdir: pathlib.Path.
     log: MetricLog.
@@ -71,7 +71,7 @@ class Reconstructions:
     self._sources, self._count = sources, count
 
   def _batch(self):
-    """The clips: the same in every call and every process."""
+    """The clips, the same in every call and every process."""
     examples = []
     for number in range(self._count):
       source = self._sources[number % len(self._sources)]
@@ -82,7 +82,7 @@ class Reconstructions:
 
   def __call__(self, step, params):
     batch = self._batch()
-    ways = sharding.batch_ways(self._mesh)  # filled up to a multiple of it
+    ways = sharding.batch_ways(self._mesh)  # padded to a multiple of it
     rows = np.resize(np.arange(self._count), -(-self._count // ways) * ways)
     own = hosts.batch_rows(len(rows), self._mesh)
     padded = {name: x[rows[own]] for name, x in batch.items()}
@@ -112,7 +112,7 @@ class Reconstructions:
 
 
 def sheet(clips):
-  """One picture of all clips: a row each, frames beside each other, three ways.
+  """One picture of all clips: a row per clip and way, frames side by side.
 
   Args:
     clips: uint8 [clips, ways, frames, H, W, 3].

@@ -1,8 +1,8 @@
-"""Where arrays live: the mesh, and one table of rules for all parameters.
+"""Layout of arrays: the mesh, and one table of rules for all parameters.
 
-Axes of the mesh: `data` splits the batch, `fsdp` splits the batch and the
-parameters, `tensor` splits the parameters' inner dimensions. Optimiser moments
-lie like their parameters, because their paths end alike.
+Axes of the mesh: `data` splits the batch, `fsdp` splits the batch and the parameters,
+`tensor` splits the inner dimensions of parameters. Optimiser moments are laid out like
+their parameters, because their paths end alike.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ AXES = (*BATCH_AXES, TENSOR_AXIS)
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """Devices along each axis; one of them may be -1, what is left over."""
+  """Devices along each axis; one of them may be -1: all that remain."""
 
   data: int = -1
   fsdp: int = 1
   tensor: int = 1
 
 
-# (pattern of the parameter's path, axes of its last dimensions). First match.
+# (pattern of a parameter's path, axes of its last dimensions); the first match counts.
 RULES = (
   (r'(query|key|value|up)/kernel$', ('fsdp', 'tensor')),
   (r'(query|key|value|up)/bias$', ('tensor',)),
@@ -64,9 +64,10 @@ def spec_for(path, shape, mesh):
   """The PartitionSpec of one parameter.
 
   Args:
-    path: 'encoder/stack/blocks/up/kernel'; may have a prefix (optimiser moments).
+    path: such as 'encoder/stack/blocks/up/kernel'; may have a prefix (optimiser
+      moments).
     shape: its shape; leading dimensions (stacked layers) are never split.
-    mesh: a dimension that its axis does not divide stays whole.
+    mesh: a dimension that the size of its axis does not divide is not split.
   """
   for pattern, axes in RULES:
     if re.search(pattern, path) and len(shape) >= len(axes):
@@ -96,10 +97,10 @@ def shardings(tree, mesh):
 
 
 def deal(x, parts):
-  """Deals the rows of a batch out to parts: [B, ...] -> [parts, B / parts, ...].
+  """Splits a batch into micro-batches: [B, ...] -> [parts, B / parts, ...].
 
-  Row r goes to part r % parts, so that every part is spread over all devices and no
-  row changes its device.
+  Row r goes to part r % parts, so that every part is on all devices and no row moves
+  to another device.
   """
   dealt = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
   if current_mesh() is None:
@@ -108,7 +109,7 @@ def deal(x, parts):
 
 
 def describe(tree, mesh):
-  """A table of where each array of a tree lives: str, one line an array.
+  """A table of the layout of a tree: str, one line per array.
 
   Args:
     tree: dict of sections, each a nested dict of (abstract) arrays with
@@ -134,7 +135,7 @@ def describe(tree, mesh):
 
 
 def totals(tree, mesh):
-  """The memory that each section of what `describe` takes needs: str, a table."""
+  """A table of the memory that each section of `tree` takes, see `describe`: str."""
   rows = []
   for name, section in tree.items():
     arrays = jax.tree.leaves(section)
@@ -166,12 +167,12 @@ def batch_sharding(mesh):
 
 
 def batch_ways(mesh):
-  """Devices that a batch is split over."""
+  """The number of parts that the mesh splits a batch into."""
   return math.prod(mesh.shape[a] for a in BATCH_AXES)
 
 
 def check_batch(batch_size, mesh, field, parts=1):
-  """Raises InputError if the mesh, times `parts`, can't divide the (global) batch."""
+  """Raises InputError unless the global batch splits evenly over mesh and `parts`."""
   ways = batch_ways(mesh)
   if batch_size % (ways * parts):
     over = f'{ways} devices (data x fsdp)'

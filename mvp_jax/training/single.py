@@ -1,4 +1,4 @@
-"""One model by itself: trained on some examples, then asked about others."""
+"""A single model: trained on some examples, then evaluated on others."""
 
 import numpy as np
 
@@ -23,22 +23,22 @@ def fit_and_score(
   start=None,
   read=None,
 ):
-  """Trains a model with `loop.fit`, and gives its scores of the test examples.
+  """Trains a model with `loop.fit`, and returns its scores of the test examples.
 
   Args:
-    task: see `state.Task`; with `scores`.
-    sides: sources of examples: to train on, to validate on (maybe none), to test on.
+    task: see `state.Task`; must have `scores`.
+    sides: sources of examples for training, validation (may be empty) and test.
     config: TrainConfig.
     batch_size: of validation and test.
     mesh, seed, run, directory, log: as for `fit`.
-    start: function of the fresh variables that gives those to start from; None = these.
+    start: function from random variables to initial ones; None = random ones.
     read: as for `training_batches`.
 
   Returns:
     (variables, scores float32 [test examples, ...]).
 
   Raises:
-    What `fit` raises.
+    See `fit`.
   """
   train, validation, test = sides
   begin = start and start(init_state(task, config.optimiser, mesh, seed).evaluated)
@@ -65,4 +65,4 @@ def fit_and_score(
     np.asarray(ask(params, put_batch(batch, mesh)))
     for batch in evaluation_batches(test, batch_size, asked)
   ]
-  return params, np.concatenate(scores)[: len(test)]  # without what fills a batch up
+  return params, np.concatenate(scores)[: len(test)]  # without padding

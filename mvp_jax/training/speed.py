@@ -1,4 +1,4 @@
-"""How fast a run is, how much of the hardware it uses, how long it waits for data."""
+"""Speed of a run: throughput, utilisation of the hardware, time waiting for data."""
 
 import contextlib
 import functools
@@ -7,7 +7,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-# Dense bf16 FLOP/s of a device, as its maker states it; keys are parts of its name.
+# Dense bf16 FLOP/s of a device, as published by its maker; keys are parts of its name.
 _PEAKS = {
   'H200': 989e12,
   'H100': 989e12,
@@ -31,10 +31,10 @@ _MATMUL = 2048
 
 
 def peak_flops():
-  """FLOP/s of all devices together that utilisation is measured against.
+  """Peak FLOP/s of all devices together, the reference of utilisation.
 
-  The maker's figure for dense bf16 where it is known; else, as on CPU, what a large
-  float32 matrix product reaches here and now.
+  The maker's figure for dense bf16 if known; otherwise, as on CPU, the measured speed
+  of a large float32 matrix product.
   """
   kind = jax.devices()[0].device_kind
   for name, peak in _PEAKS.items():
@@ -60,9 +60,9 @@ class Speed:
   """Counts steps and seconds since it was last read.
 
   Args:
-    examples: in a step, over all processes.
-    flops: of a step, or None if nobody counted them.
-    clock: function that gives seconds.
+    examples: per step, over all processes.
+    flops: per step, or None if unknown.
+    clock: function that returns seconds.
   """
 
   def __init__(self, examples, flops=None, clock=time.perf_counter):
@@ -70,12 +70,12 @@ class Speed:
     self.restart()
 
   def restart(self):
-    """Forgets what was, such as the compilation."""
+    """Starts counting anew, for example after compilation."""
     self._start, self._steps, self._waited = self._clock(), 0, 0.0
 
   @contextlib.contextmanager
   def waiting(self):
-    """Around what waits for the next batch."""
+    """Context manager around waiting for the next batch."""
     start = self._clock()
     yield
     self._waited += self._clock() - start
@@ -85,12 +85,12 @@ class Speed:
     self._steps += 1
 
   def read(self):
-    """Steps and examples a second, share of waiting, share of the peak; and restarts.
+    """Returns steps and examples per second, wait share and utilisation; restarts.
 
     Returns:
       dict of floats; empty if there was no step. `utilisation` is model FLOP
-      utilisation (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): what the
-      mathematics needs, without recomputation, over what the devices could do.
+      utilisation (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): the FLOPs that
+      the mathematics requires, without recomputation, over the peak.
     """
     seconds = self._clock() - self._start
     if not self._steps or seconds <= 0:

@@ -1,4 +1,4 @@
-"""The training state and the jitted steps that move it."""
+"""The training state and the jitted steps that update it."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ from mvp_jax.training.optimiser import optimiser, schedule
 
 
 class Task(Protocol):
-  """What the training loop needs to know; tasks are frozen dataclasses.
+  """What the training loop needs of a task; tasks are frozen dataclasses.
 
   Metrics hold sums over examples (clu.metrics.Metric). They are merged over the parts
   of a batch and over batches, and computed once, so that padding, accumulation and
@@ -34,10 +34,10 @@ class Task(Protocol):
     """Metrics of a training batch; 'loss' is minimised."""
 
   def evaluate(self, model, batch) -> dict[str, Metric]:
-    """Metrics of a padded batch, each example counted by `batch['weight']`."""
+    """Metrics of a padded batch, each example weighted by `batch['weight']`."""
 
-  # A task may also have `flops(batch)`: of one example's training step, for the log;
-  # and `layer(path, shape)`: which layer a parameter belongs to, see `optimiser`.
+  # A task may also have `flops(batch)`, of one example's training step, for the log;
+  # and `layer(path, shape)`, the layer of a parameter, see `optimiser.layer_scales`.
 
 
 @functools.partial(
@@ -47,16 +47,16 @@ class Task(Protocol):
 )
 @dataclasses.dataclass
 class TrainState:
-  """All that a checkpoint needs, besides the data position."""
+  """Everything in a checkpoint, except the position in the data."""
 
   step: Any  # int32, steps done
   seed: Any  # uint32, of dropout and the like
-  params: Any  # nested dict of float32 arrays: what the optimiser moves
+  params: Any  # nested dict of float32 arrays: what the optimiser updates
   opt_state: Any
-  # The average of the parameters, like them; empty when none is kept.
+  # The moving average of the parameters, like them; empty if none is kept.
   ema: Any = dataclasses.field(default_factory=dict)
-  # What else the model holds, such as batch statistics: changed by the forward pass
-  # alone, neither decayed nor averaged. A nested dict.
+  # The other variables of the model, such as batch statistics: updated by the forward
+  # pass alone, neither decayed nor averaged. A nested dict.
   model_state: Any = dataclasses.field(default_factory=dict)
 
   @property
@@ -66,7 +66,7 @@ class TrainState:
 
 
 def merged(a, b):
-  """Two nested dicts without common leaves as one."""
+  """Merges two nested dicts without common leaves."""
   if not b:
     return a
   return {
@@ -76,7 +76,7 @@ def merged(a, b):
 
 
 def like(tree, variables):
-  """The part of nested dicts `variables` that `tree` has."""
+  """The part of the nested dict `variables` that has the structure of `tree`."""
   return {
     key: like(x, variables[key]) if isinstance(x, dict) else variables[key]
     for key, x in tree.items()
@@ -90,13 +90,13 @@ def _split(task):
 
 
 def model_variables(model):
-  """A model's parameters and its other variables, two nested dicts."""
+  """Returns a model's parameters and its other variables, two nested dicts."""
   _, params, others = nnx.split(model, nnx.Param, ...)
   return nnx.to_pure_dict(params), nnx.to_pure_dict(others)
 
 
 def init_variables(task, key):
-  """Fresh parameters and other variables, two nested dicts."""
+  """Returns random parameters and other variables, two nested dicts."""
   return model_variables(task.create(nnx.Rngs(key)))
 
 
@@ -113,7 +113,7 @@ def _optimiser(task, config, **settings):
 
 
 def fresh_state(task, config, seed):
-  """The state to begin with: parameters drawn from the seed."""
+  """The initial state: parameters drawn from the seed."""
   params, model_state = init_variables(task, jax.random.key(seed))
   return TrainState(
     jnp.zeros((), jnp.int32),
@@ -126,7 +126,7 @@ def fresh_state(task, config, seed):
 
 
 def abstract_state(task, config, mesh):
-  """Shapes, dtypes and shardings of the state, without making it."""
+  """Shapes, dtypes and shardings of the state, without allocating it."""
   tree = jax.eval_shape(lambda: fresh_state(task, config, 0))
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
@@ -142,13 +142,13 @@ def _init_fn(task, config, mesh):
 
 
 def init_state(task, config, mesh, seed):
-  """A fresh state, born where it belongs."""
+  """The initial state, created in its final layout."""
   seed = jax.device_put(np.uint32(seed), sharding.replicated(mesh))
   return _init_fn(task, config, mesh)(seed)
 
 
 def _average(state, params, decay):
-  """The next moving average; it begins at the parameters that training begins with."""
+  """The next moving average; it starts from the initial parameters."""
   before = jax.tree.map(
     lambda ema, x: jnp.where(state.step == 0, x, ema), state.ema, state.params
   )
@@ -158,14 +158,14 @@ def _average(state, params, decay):
 def step_function(task, config, accumulate=1, mesh=None):
   """The step, not jitted: (state, batch, settings={}) -> (state, metrics).
 
-  `settings` are scalars in the place of the optimiser's: see `optimiser`.
+  `settings` are scalars that override the config's: see `optimiser`.
 
   Args:
     task: see `Task`.
     config: OptimiserConfig.
-    accumulate: parts that the batch is worked off in, one after another, to need
-      the memory of one. Loss, gradient and metrics are those of the whole batch.
-    mesh: that the batch and the model are split over; None = neither is.
+    accumulate: number of micro-batches, processed in sequence to save memory. Loss,
+      gradient and metrics are those of the whole batch.
+    mesh: over which batch and model are split; None = neither is.
   """
 
   def forward(params, model_state, batch, key):
@@ -187,7 +187,7 @@ def step_function(task, config, accumulate=1, mesh=None):
     numbered = parts, jnp.arange(accumulate)
 
     def scan(one_part, grads):
-      """Gradients and metrics added up; the model's other variables go through."""
+      """Adds up gradients and metrics; threads the model's other variables through."""
 
       def next_part(carry, part):
         grads, metrics, before = carry
@@ -204,7 +204,7 @@ def step_function(task, config, accumulate=1, mesh=None):
       return jax.lax.scan(next_part, (grads, metrics, model_state), numbered)[0]
 
     def gradient_of(pull):
-      """Function of a part: the gradient of `pull`, a number made of its loss' sums."""
+      """Function of a part: the gradient of the scalar `pull(loss)`."""
 
       def one_part(before, batch, key):
         def loss_fn(params):
@@ -220,11 +220,11 @@ def step_function(task, config, accumulate=1, mesh=None):
     kind = jax.eval_shape(
       forward, params, model_state, jax.tree.map(lambda x: x[0], parts), key
     )[0]['loss']
-    if isinstance(kind, Mean):  # what it is divided by does not depend on parameters
+    if isinstance(kind, Mean):  # the divisor does not depend on parameters
       grads, metrics, after = scan(gradient_of(lambda loss: loss.total), zeros)
       count = jnp.maximum(metrics['loss'].count, 1)
       return jax.tree.map(lambda x: x / count, grads), metrics, after
-    # Any other loss: its slopes at the sums over all parts come first.
+    # Any other loss: first its derivatives with respect to the sums over all parts.
     _, metrics, _ = scan(
       lambda before, batch, key: ({}, *forward(params, before, batch, key)), {}
     )
@@ -265,18 +265,18 @@ def step_function(task, config, accumulate=1, mesh=None):
 
 
 def add(a, b):
-  """Metrics of two parts as those of both."""
+  """Merges the metrics of two parts."""
   return {name: a[name].merge(b[name]) for name in a}
 
 
 def computed(metrics):
-  """{name: number} of metrics."""
+  """Computes metrics: {name: number}."""
   return {name: metric.compute() for name, metric in metrics.items()}
 
 
 @functools.cache
 def train_step(task, config, mesh, accumulate=1):
-  """`step_function`, jitted for a mesh, state donated.
+  """`step_function`, jitted for a mesh; the state is donated.
 
   Cached, so that runs that differ only in their data (folds) compile once.
   """

@@ -1,4 +1,4 @@
-"""What is trained: masked video, emotion from clips, emotion from whole trials."""
+"""Training tasks: masked video, emotion from clips, emotion from whole trials."""
 
 import dataclasses
 from typing import Any
@@ -42,7 +42,7 @@ class MaskedVideo:
 
 @dataclasses.dataclass(frozen=True)
 class FrameFeatures:
-  """A frozen encoder, which nothing trains. Batch: `frames`.
+  """A frozen encoder, for inference only. Batch: `frames`.
 
   `model` is a backbone, see `models.backbones`.
   """
@@ -59,10 +59,10 @@ class FrameFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Emotion:
-  """A target from whole trials. Batch: as `EmotionModel` takes it, and labels.
+  """A target from whole trials. Batch: the inputs of `EmotionModel`, and labels.
 
-  `label` is float32 [B, K], and each trial weighs `weight` [B]; of a target in time
-  `label` is [B, L, K], and `label_weight` [B, L] weighs its moments.
+  `label` is float32 [B, K] and `weight` [B] the weight of each trial; for a target in
+  time, `label` is [B, L, K] and `label_weight` [B, L] the weight of each moment.
   """
 
   model: EmotionConfig
@@ -90,7 +90,7 @@ class Emotion:
     return self.model.target.predict(model(batch)[0])
 
   def attention(self, model, batch):
-    """Predictions and what can be looked at, see `Fused.seen`."""
+    """Predictions, and what can be inspected, see `Fused.seen`."""
     outputs, seen = model(batch, want_attention=True)
     return {'scores': self.model.target.predict(outputs), **seen}
 
@@ -108,7 +108,7 @@ class Emotion:
 
 @dataclasses.dataclass(frozen=True)
 class Regularisation:
-  """What keeps a fine-tuned encoder from learning its clips by heart."""
+  """What keeps a fine-tuned encoder from memorising its clips."""
 
   drop_path: float = 0.1
   dropout: float = 0.0  # before the head
@@ -116,7 +116,7 @@ class Regularisation:
   mixup: float = 0.8  # of the Beta distribution; 0 = none
   cutmix: float = 1.0  # likewise
   mix_probability: float = 1.0
-  cutmix_share: float = 0.5  # of the batches mixed, where both are on
+  cutmix_share: float = 0.5  # of the mixed batches, if both are on
 
   def __post_init__(self):
     for name in ('drop_path', 'dropout', 'label_smoothing'):
@@ -138,7 +138,7 @@ class VideoEmotion:
 
   Batch: `frames` uint8 [B, V, T, H, W, 3], V views of an example; `label` float32
   [B, K]; `weight` [B]. In training each view is an example of its own; in evaluation
-  the outputs of an example's views are combined, as those of several heads are.
+  the outputs of an example's views are combined, like those of several heads.
   """
 
   model: Any  # a backbone, see `models.backbones`
@@ -161,7 +161,7 @@ class VideoEmotion:
     label, weight = (jnp.repeat(batch[k], views, axis=0) for k in ('label', 'weight'))
     label = self.target.smoothed(label, options.label_smoothing)
     frames, label = mix(frames, label, mix_key, options)
-    # Only the loss: mixed labels are neither right nor wrong.
+    # Only the loss: there is no accuracy on mixed labels.
     return {'loss': self.target.loss(model(frames, model_key), label, weight)['loss']}
 
   def flops(self, batch):

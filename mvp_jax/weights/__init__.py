@@ -1,1 +1,1 @@
-"""VideoMAE weights from and to PyTorch files, without PyTorch."""
+"""Reads and writes VideoMAE weights in PyTorch files, without PyTorch."""

@@ -1,12 +1,12 @@
-"""Moves VideoMAE weights between PyTorch's files and folders of ours.
+"""Converts VideoMAE weights between PyTorch files and encoder folders.
 
   python -m mvp_jax.weights show SRC
   python -m mvp_jax.weights import SRC DST [--heads=N]
   python -m mvp_jax.weights export SRC DST --format=huggingface|reference
 
-`import`: SRC is a folder of Hugging Face, a .safetensors or .bin file, or a .pth of
-the reference repository; DST becomes a folder that `--config.encoder.checkpoint`
-takes. `export`: SRC is such a folder, or one that pre-training wrote. `show`: either.
+`import`: SRC is a Hugging Face folder, a .safetensors or .bin file, or a .pth of the
+reference repository; DST becomes an encoder folder for `--config.encoder.checkpoint`.
+`export`: SRC is such a folder, or one that pre-training wrote. `show`: SRC is either.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from mvp_jax.weights.transfer import survey
 
 
 def main(arguments=None):
-  """Runs a command; the exit status is 2 if something given is wrong."""
+  """Runs a command; returns the exit status, 2 if an argument is wrong."""
   parser = argparse.ArgumentParser(
     prog='python -m mvp_jax.weights',
     description=__doc__,
@@ -35,15 +35,15 @@ def main(arguments=None):
   )
   commands = parser.add_subparsers(dest='command', required=True)
   show = commands.add_parser('show', help='layout, sizes and tensors')
-  bring = commands.add_parser('import', help='from PyTorch to a folder of ours')
-  take = commands.add_parser('export', help='from a folder of ours to PyTorch')
+  bring = commands.add_parser('import', help='from PyTorch to an encoder folder')
+  take = commands.add_parser('export', help='from an encoder folder to PyTorch')
   for command in (show, bring, take):
     command.add_argument('src', type=Path)
   for command in (bring, take):
     command.add_argument('dst', type=Path)
   for command in (show, bring):
     command.add_argument(
-      '--heads', type=int, help='of attention in the encoder, where SRC does not tell'
+      '--heads', type=int, help='attention heads of the encoder, if SRC does not say'
     )
   take.add_argument('--format', choices=('huggingface', 'reference'), required=True)
   given = parser.parse_args(arguments)
@@ -69,7 +69,12 @@ def _show(given):
     print(survey(source))
     arrays = {path: leaf.shape for path, leaf in source.leaves.items()}
   sizes = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-  for name in ('feature_grid', 'drop_path', 'remat', 'dtype'):  # not of the weights
+  for name in (
+    'feature_grid',
+    'drop_path',
+    'remat',
+    'dtype',
+  ):  # not properties of the weights
     del sizes[name]
   print('  sizes: ' + ', '.join(f'{name} {size}' for name, size in sizes.items()))
   for path, shape in sorted(arrays.items()):
@@ -111,7 +116,7 @@ def _export(given):
 
 
 def _read(directory):
-  """Parameters in host memory, record and config of a folder of ours."""
+  """Parameters in host memory, record and config of an encoder folder."""
   params, record, config = encoders.read(
     directory, make_mesh(MeshConfig(), jax.devices()[:1])
   )

@@ -1,4 +1,4 @@
-"""Writes VideoMAE weights as PyTorch programs read them, without PyTorch."""
+"""Writes VideoMAE weights in the layouts of PyTorch programs, without PyTorch."""
 
 import re
 
@@ -16,10 +16,10 @@ from mvp_jax.weights.torch_file import write_torch
 
 
 def tensors_of(params, config, layout):
-  """The parameters by the names of a layout.
+  """The parameters under their names in a layout.
 
   Args:
-    params: nested dict of a VideoMAE, a VideoClassifier or of {'encoder': ...}.
+    params: nested dict of a VideoMAE, a VideoClassifier, or {'encoder': ...}.
     config: VideoMAEConfig.
     layout: one of `layouts.LAYOUTS`.
 
@@ -42,7 +42,7 @@ def tensors_of(params, config, layout):
 
 
 def _huggingface_names(tensors, params):
-  """As `save_pretrained` writes them: biases of query and value by other names."""
+  """Names as `save_pretrained` writes them: q_bias and v_bias differ from memory."""
   if 'mask_token' in params or 'head' in params:
     tensors = {
       re.sub(r'^(embeddings|encoder|layernorm)\.', r'videomae.\1.', name): x
@@ -84,8 +84,8 @@ def _fuse(tensors):
 def export_huggingface(params, config, directory):
   """Writes a folder that `transformers` loads with `from_pretrained`.
 
-  Of parameters of a VideoMAE it is a VideoMAEForPreTraining, of a VideoClassifier a
-  VideoMAEForVideoClassification, of an encoder alone a VideoMAEModel.
+  A VideoMAE becomes a VideoMAEForPreTraining, a VideoClassifier a
+  VideoMAEForVideoClassification, an encoder alone a VideoMAEModel.
 
   Args:
     params: as in `tensors_of`.
@@ -149,9 +149,9 @@ def export_huggingface(params, config, directory):
 
 
 def export_reference(params, config, path):
-  """Writes a checkpoint as the reference repository loads it (`path`, a .pth).
+  """Writes a checkpoint for the reference repository (`path`, a .pth).
 
-  Of a VideoMAE it is in the pre-training layout, else in that of fine-tuning.
+  A VideoMAE gets the pre-training layout, anything else that of fine-tuning.
   """
   if path.is_dir():
     raise InputError(f'{path}: is a folder; give a file name, as encoder.pth')

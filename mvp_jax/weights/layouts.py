@@ -1,8 +1,8 @@
-"""Names and shapes of VideoMAE's weights in PyTorch, and here.
+"""Names and shapes of VideoMAE's weights, in PyTorch and here.
 
 Two layouts are known: that of Hugging Face `transformers` and that of the reference
-repository (also of VideoMAE V2). Here dense kernels are [inputs, outputs], and the
-blocks' parameters are stacked on a leading axis.
+repository (and of VideoMAE V2). Here dense kernels are [inputs, outputs], and the
+parameters of blocks are stacked along a leading axis.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.models.layers import sincos_1d
 from mvp_jax.weights.torch_file import Stored
 
-# Ours: theirs. Modules hold a weight and a bias.
+# Our names of modules, each with a weight and a bias.
 _BLOCK = (
   'norm1',
   'norm2',
@@ -31,13 +31,13 @@ _BLOCK = (
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """Names in a layout, without the prefixes that its files may have."""
+  """Names in a layout: {ours: theirs}, without prefixes that files may add."""
 
   name: str
   modules: dict[str, str]
   stacks: dict[str, str]
   block: dict[str, str]
-  positions: tuple[str, ...]  # tables of positions, where they are stored
+  positions: tuple[str, ...]  # tables of positions, if stored
 
 
 HUGGINGFACE = Layout(
@@ -108,7 +108,7 @@ _WRAPPERS = re.compile(r'(?:(?:module|model|backbone|_orig_mod)\.)+')
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-  """One of our arrays, to be made of tensors of a file."""
+  """One of our arrays, made from tensors of a file."""
 
   names: tuple[str, ...]  # in the file
   shape: tuple[int, ...]
@@ -118,23 +118,23 @@ class Leaf:
 
 @dataclasses.dataclass(frozen=True)
 class Translation:
-  """What a file's tensors are here."""
+  """How the tensors of a file map to our arrays."""
 
   layout: Layout
   leaves: dict[str, Leaf]  # by our path, 'encoder/stack/blocks/up/kernel'
   recomputed: tuple[str, ...]  # names of tables of fixed positions
-  left_over: tuple[str, ...]  # names without a place here
+  left_over: tuple[str, ...]  # names without a counterpart here
 
 
 def translate(tensors, path):
-  """Finds what a file's tensors are.
+  """Maps the tensors of a file to our arrays.
 
   Args:
     tensors: {name: Stored}.
     path: of the file, for messages.
 
   Raises:
-    InputError: they are no VideoMAE, or hold parts that this model lacks.
+    InputError: this is no VideoMAE, or it has parts that this model lacks.
   """
   layout, named = _normalise(tensors, path)
   found, recomputed, left_over = {}, [], []
@@ -194,7 +194,7 @@ def _normalise(tensors, path):
 
 
 def _split(layout, name, tensor):
-  """Gives query, key and value of their own, and one name for each bias."""
+  """Splits fused query, key and value, and unifies the names of biases."""
   name = re.sub(r'\.q_bias$', '.query.bias', name)
   name = re.sub(r'\.v_bias$', '.value.bias', name)
   if layout is REFERENCE and name.endswith('.attn.qkv.weight'):
@@ -214,7 +214,7 @@ def _split(layout, name, tensor):
 
 
 def _place(layout, name):
-  """Our path of a (normalised) name and its layer, or None."""
+  """Our path of a (normalised) name, and its layer or None; None if unknown."""
   if name == 'mask_token':
     return name, None
   module, _, kind = name.rpartition('.')
@@ -281,7 +281,7 @@ def _our_shape(where, shape):
 
 
 def to_ours(where, x):
-  """A PyTorch tensor's numbers (of one layer) as they lie here."""
+  """The values of a PyTorch tensor (of one layer) in our layout."""
   if where == 'mask_token':
     return x.reshape(-1)
   if where == 'encoder/embed/kernel':  # [D, colour, time, row, column]
@@ -300,7 +300,7 @@ def from_ours(where, x, config):
 
 
 def names_of(layout, where, depth):
-  """The (normalised) names of our path: one, or one a layer if it is stacked."""
+  """The (normalised) names of our path: one, or one per layer if stacked."""
   if where == 'mask_token':
     return [where]
   module, _, kind = where.rpartition('/')
@@ -313,7 +313,7 @@ def names_of(layout, where, depth):
 
 
 def _check_positions(path, name, tensor):
-  """Raises InputError unless a stored table is the fixed one, and so no loss."""
+  """Raises InputError unless a stored table equals the fixed one."""
   if len(tensor.shape) == 3 and tensor.shape[0] == 1 and tensor.shape[2] % 2 == 0:
     fixed = sincos_1d(np.arange(tensor.shape[1]), tensor.shape[2])
     if np.allclose(tensor.read()[0].astype(np.float32), fixed, atol=0.01):

@@ -21,7 +21,7 @@ _DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """A checkpoint that was opened; its numbers are read when wanted."""
+  """An opened checkpoint; its values are read on demand."""
 
   path: Path
   files: tuple[Path, ...]
@@ -36,13 +36,13 @@ class Source:
 
   @property
   def kind(self):
-    """What it was saved as, by what it holds."""
+    """What it was saved as, judged by its contents."""
     if 'mask_token' in self.leaves:
       return 'pre-training'
     return 'classifier' if 'head/kernel' in self.leaves else 'encoder'
 
   def sha256(self):
-    """Of the bytes of the weights."""
+    """SHA-256 of the weight files."""
     sha = hashlib.sha256()
     for path in self.files:
       with path.open('rb') as file:
@@ -52,18 +52,18 @@ class Source:
 
 
 def open_source(path):
-  """Opens a checkpoint of PyTorch without reading its numbers.
+  """Opens a PyTorch checkpoint without reading its values.
 
   Args:
-    path: folder of Hugging Face (config.json and model.safetensors or
-      pytorch_model.bin, in one or several pieces), or one such file, or a
-      checkpoint of the reference repository (.pth).
+    path: a Hugging Face folder (config.json and model.safetensors or
+      pytorch_model.bin, in one or several pieces), one such file, or a checkpoint of
+      the reference repository (.pth).
 
   Returns:
     Source.
 
   Raises:
-    InputError: there is none, it can't be read, or it is no VideoMAE.
+    InputError: it does not exist, can't be read, or is no VideoMAE.
   """
   path = Path(path)
   if not path.exists():
@@ -188,7 +188,7 @@ def _torch_tensors(path):
   return {str(key): x for key, x in state.items() if isinstance(x, Stored)}, notes
 
 
-# What transformers assumes where config.json is silent.
+# Defaults of transformers for what config.json leaves out.
 _DEFAULTS = {
   'image_size': 224,
   'patch_size': 16,
@@ -207,7 +207,7 @@ _DEFAULTS = {
 
 
 def _settings(path):
-  """config.json, completed; empty if there is none."""
+  """config.json with defaults filled in; empty if there is none."""
   if not path.exists():
     return {}
   given = _json(path)
@@ -240,7 +240,7 @@ def _settings(path):
 
 
 def _differences(settings, path, leaves):
-  """Settings that make the model compute otherwise than here, as sentences."""
+  """Settings under which the original computes differently, as sentences."""
   if not settings:
     yield f'there is no {path.name}: heads, frames and image size are assumed'
     return
@@ -260,16 +260,16 @@ def _differences(settings, path, leaves):
 def infer_config(source, heads=None):
   """The sizes of a checkpoint, as a `VideoMAEConfig`.
 
-  Shapes tell all but the heads, frames and image size. These come from config.json;
-  where there is none, the heads are of the preset of the same width, and a clip has
-  16 frames of 224 pixels. So it is with the sizes of a decoder that is not there.
+  Shapes determine everything but heads, frames and image size. These come from
+  config.json; without one, the heads are those of the preset of the same width, and a
+  clip has 16 frames of 224 pixels. The same holds for the sizes of an absent decoder.
 
   Args:
     source: Source.
-    heads: of the encoder, where no preset has its width; or None.
+    heads: of the encoder, if no preset has its width; or None.
 
   Raises:
-    InputError: a tensor is missing, or the heads can't be told.
+    InputError: a tensor is missing, or the number of heads is unknown.
   """
   shapes = {path: leaf.shape for path, leaf in source.leaves.items()}
   required(source, [f'encoder/{p}/kernel' for p in ('embed', 'stack/blocks/up')])

@@ -1,9 +1,9 @@
-"""PyTorch's files, read and written without PyTorch and without running anything.
+"""Reads and writes PyTorch files without PyTorch, and without executing anything.
 
-Since version 1.6 `torch.save` writes a zip: `data.pkl`, a pickle of everything but
-the numbers, and `data/0`, `data/1`..., the numbers. A pickle is a program that may
-name any function and have it called. Here the few names that build tensors are
-answered by stand-ins; every other name gives an object that does nothing.
+Since version 1.6 `torch.save` writes a zip: `data.pkl`, a pickle of everything but the
+values, and `data/0`, `data/1`..., the values. A pickle is a program that may call any
+function by name. Here the few names that build tensors are mapped to stand-ins; every
+other name yields an object that does nothing.
 """
 
 import collections
@@ -39,7 +39,7 @@ _DTYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-  """An array in a file, read when wanted."""
+  """An array in a file, read on demand."""
 
   shape: tuple[int, ...]
   dtype: str  # 'float32'
@@ -47,7 +47,7 @@ class Stored:
 
 
 class Inert:
-  """Stands for an object of a class that is not admitted; it does nothing."""
+  """Stands in for an object of a class that is not allowed; it does nothing."""
 
   def __new__(cls, *args, **kwargs):
     return super().__new__(cls)
@@ -85,10 +85,10 @@ def read_torch(path):
 
   Returns:
     What was saved, with a `Stored` for each tensor and an `Inert` for every object
-    of a class that is not admitted; and the names of those classes, sorted.
+    of a class that is not allowed; and the names of those classes, sorted.
 
   Raises:
-    InputError: the file is cut off, in the format before PyTorch 1.6, or none.
+    InputError: the file is truncated, of PyTorch before 1.6, or no such file.
   """
   try:
     with zipfile.ZipFile(path) as file:
@@ -115,10 +115,10 @@ def read_torch(path):
 
 
 def _check_sizes(pickled):
-  """Raises ValueError if a pickle would take memory out of proportion.
+  """Raises ValueError if a pickle would take a disproportionate amount of memory.
 
-  Lengths must lie within the pickle, and so must the places of its memo, which
-  Python allocates up to the highest.
+  Python allocates the memo up to its highest index, so indices must not exceed the
+  length of the pickle.
   """
   for code, value, _ in pickletools.genops(pickled):
     if code.name.endswith('PUT') and int(value) > len(pickled):
@@ -126,9 +126,9 @@ def _check_sizes(pickled):
 
 
 class _Unpickler(pickle.Unpickler):
-  """Admits tensors; the stand-ins are made anew for each file.
+  """Allows tensors only; the stand-ins are made anew for each file.
 
-  A pickle may set attributes of what it is given, and must not reach the next file.
+  A pickle may set attributes of objects it gets, which must not affect the next file.
   """
 
   def __init__(self, path, data, root, sizes):
@@ -202,7 +202,7 @@ def _view(path, storage, offset, shape, strides):
 
 
 def write_torch(path, tree):
-  """Writes a file that `torch.load`, also with `weights_only`, reads.
+  """Writes a file for `torch.load`, with or without `weights_only`.
 
   Args:
     path: pathlib.Path.
@@ -219,7 +219,7 @@ def write_torch(path, tree):
 
 
 def _pickled(value, arrays):
-  """The opcodes that put `value` on the stack; its arrays go to `arrays`."""
+  """The opcodes that push `value`; its arrays are appended to `arrays`."""
   if isinstance(value, dict):
     items = b''.join(
       _pickled(k, arrays) + _pickled(v, arrays) for k, v in value.items()

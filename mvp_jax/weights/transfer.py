@@ -1,4 +1,4 @@
-"""Takes a model's parameters from a checkpoint, and reports what became of each."""
+"""Transfers parameters from a checkpoint, and reports what became of each."""
 
 import dataclasses
 import re
@@ -21,7 +21,7 @@ _HEAD = ('head/kernel', 'head/bias')
 class Report:
   """What became of a checkpoint's tensors and of a model's parameters.
 
-  `matched` and `missing` are our paths, the others names in the file.
+  `matched` and `missing` are our paths, the others are names in the file.
   """
 
   source: str
@@ -46,7 +46,7 @@ class Report:
 
 
 def _named(names):
-  """The names, those of equal layers as one: 'blocks.{0-11}.norm1.bias'."""
+  """The names, with layers grouped: 'blocks.{0-11}.norm1.bias'."""
   groups = {}
   for name in names:
     number = re.search(r'\.(\d+)\.', name)
@@ -66,11 +66,11 @@ def _named(names):
 
 
 def adopt(source, config, init):
-  """Takes what fits from a checkpoint.
+  """Takes everything that fits from a checkpoint.
 
-  The encoder must be there, all of it; but a classifier has no final norm, and a
-  model that wants one keeps its initial one. What else is missing (a decoder, a
-  head, or a head of other outputs) keeps its initial values.
+  The encoder must be complete, except that a classifier has no final norm: a model with
+  one keeps its initial values. Anything else that is missing (a decoder, a head, or a
+  head of other outputs) keeps its initial values.
 
   Args:
     source: Source.
@@ -135,7 +135,7 @@ def adopt(source, config, init):
 
 
 def take_all(source, config):
-  """All that a checkpoint holds of a VideoMAE, a classifier or an encoder alone.
+  """Everything in a checkpoint of a VideoMAE, a classifier or an encoder alone.
 
   Args:
     source: Source.
@@ -171,7 +171,7 @@ def take_all(source, config):
 
 
 def survey(source):
-  """A text about a checkpoint of which nothing was taken yet."""
+  """Describes a checkpoint: a string."""
   stored = {dtype for leaf in source.leaves.values() for dtype in leaf.dtypes}
   lines = [
     f'{source.path}: {source.translation.layout.name} layout, {source.kind}',
@@ -200,10 +200,10 @@ def _report(source, matched, missing, unused, notes):
 
 
 def check_sizes(source, config, fields=_ENCODER):
-  """Raises InputError if the checkpoint's sizes are not the config's.
+  """Raises InputError if the checkpoint's sizes are not those of the config.
 
   Returns:
-    A list of sentences: what differs without harm, or could not be checked.
+    A list of sentences: harmless differences, and what could not be checked.
   """
   if source.settings:
     found = infer_config(source)
