@@ -20,6 +20,7 @@ from tests import running
 def _config(questions, **fields):
   return Config(
     job='ablate',
+    dataset='deap',
     ablation=tuple(
       (question, tuple(words.items())) for question, words in questions.items()
     ),

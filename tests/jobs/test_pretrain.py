@@ -37,6 +37,7 @@ _STEPS = 4
 def config(tmp_path_factory):
   return Config(
     job='pretrain',
+    dataset='deap',
     data=DataConfig(
       data_dir=str(tmp_path_factory.mktemp('data')),
       frame_rate=2.0,

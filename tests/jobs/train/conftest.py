@@ -30,6 +30,7 @@ def _training(steps):
 @pytest.fixture(scope='session')
 def config(tmp_path_factory):
   return Config(
+    dataset='deap',
     data=DataConfig(
       data_dir=str(tmp_path_factory.mktemp('data')),
       frame_rate=2.0,

@@ -14,6 +14,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation import cases
 from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.jobs import train as job
+from mvp_jax.targets import Binary
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import put_batch
 from mvp_jax.training.state import forward
@@ -173,7 +174,7 @@ def test_learning_curves_of_every_run(workdir):
 
 
 def test_the_surest_trials_are_kept_with_their_attention(workdir, tmp_path):
-  rows = cases.rows_of(cases.choose(read_predictions(workdir / 'predictions.csv')))
+  rows = cases.rows_of(cases.choose(read_predictions(workdir / 'predictions.csv'), Binary(), 'fusion'))
   assert {row.fold for row in rows} == {0, 1}
   assert {path.name for path in (workdir / 'cases').iterdir()} == {
     cases.path(tmp_path, row).name for row in rows
@@ -213,7 +214,7 @@ def test_the_attention_is_that_of_the_fold_that_tests_the_trial(
 
   monkeypatch.setattr(job, '_look', spy)
   run(config, workdir)
-  chosen = cases.rows_of(cases.choose(read_predictions(workdir / 'predictions.csv')))
+  chosen = cases.rows_of(cases.choose(read_predictions(workdir / 'predictions.csv'), Binary(), 'fusion'))
   assert len({row.fold for row in chosen}) == 2
   for row in chosen:
     score = kept[row.subject, row.trial][config.target.ratings.index(row.target)]

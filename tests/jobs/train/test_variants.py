@@ -13,6 +13,7 @@ from mvp_jax.evaluation import cases
 from mvp_jax.evaluation.leak_meter import TRIALS
 from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.jobs import train as job
+from mvp_jax.targets import Binary
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.weights.__main__ import main as weights
 from tests import running
@@ -143,7 +144,7 @@ def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_
   frozen = running.facts(workdir)
   assert facts['parameters']['fusion'] > 2 * frozen['parameters']['fusion']
   # Kept of each fold, and in the end of those that are shown.
-  chosen = cases.rows_of(cases.choose(read_predictions(tmp_path / 'predictions.csv')))
+  chosen = cases.rows_of(cases.choose(read_predictions(tmp_path / 'predictions.csv'), Binary(), 'fusion'))
   for row in chosen:
     assert 'weights' in cases.read(cases.path(tmp_path / 'cases', row))
   assert len(list((tmp_path / 'cases').iterdir())) == len(chosen)
