@@ -1,8 +1,8 @@
-"""Softmax attention, by the fastest means that the backend has.
+"""Softmax attention, by the fastest implementation for the backend.
 
-`plain` is written out and runs anywhere; on CPU, where XLA multi-threads it over
-heads, it is also the fastest. `cudnn` is NVIDIA's fused kernel; `splash` is the
-Pallas kernel for TPU. All give the same to rounding, gradients included.
+`plain` is ordinary JAX and runs anywhere; on CPU, where XLA multi-threads it over
+heads, it is also the fastest. `cudnn` is NVIDIA's fused kernel, `splash` the Pallas
+kernel for TPU. All agree to rounding, gradients included.
 
 Shapes: B batch, H heads, N queries, M keys, K = width of a head.
 """
@@ -19,7 +19,7 @@ from mvp_jax.models.partition import BATCH_AXES, TENSOR_AXIS, current_mesh
 
 _CUDNN_WIDTH = 128  # of a head, at most
 _LANES = 128  # of a TPU: sequences and heads are padded to multiples of it
-_SPLASH_KEYS = 512  # shorter sequences gain nothing from the kernel
+_SPLASH_KEYS = 512  # the kernel does not help shorter sequences
 
 
 def attend(
@@ -34,7 +34,7 @@ def attend(
   Args:
     query, key, value: of one dtype, which is also that of the output.
     valid: which keys may be attended to; None for all.
-    how: 'plain', 'cudnn', 'splash'; None for what suits the backend.
+    how: 'plain', 'cudnn', 'splash'; None to choose by backend.
   """
   how = how or _choose(query, key)
   if how == 'cudnn':
@@ -66,8 +66,8 @@ def plain(
 ) -> tuple[Float[Array, 'B H N K'], Float[Array, 'B H N M']]:
   """As `attend`; returns the output and the weights in float32.
 
-  The division by the sum comes after the product with the values: fewer
-  operations, and on CPU markedly faster than normalising the scores.
+  It divides by the sum after the product with the values: fewer operations, and on
+  CPU markedly faster than normalising the scores.
   """
   scale = query.shape[-1] ** -0.5
   scores = jnp.einsum(
@@ -150,10 +150,10 @@ def _splash(
     segments = splash_ops.splash_attention_kernel.SegmentIds(
       q=jnp.zeros((query.shape[0], query.shape[2]), jnp.int32),
       kv=hidden.astype(jnp.int32),
-    )  # queries see keys of their own segment only
+    )  # queries only see keys of their own segment
     return jax.vmap(kernel)(query, key, value, segments)
 
-  if (mesh := current_mesh()) is not None:  # a kernel is not partitioned by itself
+  if (mesh := current_mesh()) is not None:  # kernels are not partitioned automatically
     heads = P(BATCH_AXES, TENSOR_AXIS)
     run = jax.shard_map(
       run,
@@ -167,7 +167,7 @@ def _splash(
 
 
 def _pad(x: Float[Array, 'B H N K']) -> Float[Array, 'B H N_padded K_padded']:
-  """Zeros at the end of the sequence and of the heads' width."""
+  """Zero-pads the sequence and the width of the heads."""
   return jnp.pad(
     x, ((0, 0), (0, 0), (0, -x.shape[2] % _LANES), (0, -x.shape[3] % _LANES))
   )

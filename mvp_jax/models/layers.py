@@ -21,7 +21,7 @@ from mvp_jax.models.attention import attend, plain
 from mvp_jax.models.partition import current_mesh, split_batch
 
 # What a block keeps for the backward pass: everything; the outputs of its linear
-# layers (not the attention scores, which are the largest); its input alone.
+# layers (but not the attention scores, the largest arrays); only its input.
 REMAT = ('none', 'linear', 'full')
 _POLICIES = {
   'linear': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -33,9 +33,9 @@ _xavier = nnx.initializers.xavier_uniform()
 
 
 class Linear(nnx.Linear):
-  """A dense layer, computed on one matrix of all tokens.
+  """A dense layer, computed as one matrix product over all tokens.
 
-  On CPU XLA takes twice as long for the gradient of [B, N, D] times [D, E] as for
+  XLA for CPU takes twice as long for the gradient of [B, N, D] times [D, E] as for
   that of [B * N, D] times [D, E].
   """
 
@@ -54,7 +54,7 @@ def linear(
   dtype: DTypeLike,
   use_bias: bool = True,
 ) -> Linear:
-  """A dense layer with Xavier-uniform weights, as the reference VideoMAE."""
+  """A dense layer with Xavier-uniform weights, as in the reference VideoMAE."""
   return Linear(
     inputs, outputs, use_bias=use_bias, kernel_init=_xavier, dtype=dtype, rngs=rngs
   )
@@ -66,10 +66,10 @@ def layer_norm(width: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.LayerNorm
 
 @jax.checkpoint
 def gelu(x: Float[Array, '...']) -> Float[Array, '...']:
-  """Exact GELU, which keeps its input alone for the backward pass.
+  """Exact GELU that keeps only its input for the backward pass.
 
-  Left to itself it keeps the error function and its derivative too: with its input
-  and output the four largest arrays of a block.
+  By default it would also keep the error function and its derivative: with its input
+  and output, the four largest arrays of a block.
   """
   return nnx.gelu(x, approximate=False)
 
@@ -77,7 +77,7 @@ def gelu(x: Float[Array, '...']) -> Float[Array, '...']:
 def dropout(
   x: Float[Array, '...'], rate: float, key: PRNGKeyArray | None
 ) -> Float[Array, '...']:
-  """Zeroes elements with probability `rate`; `key=None` leaves x as it is."""
+  """Zeroes elements with probability `rate`; `key=None` returns x unchanged."""
   if key is None or rate == 0:
     return x
   keep = jax.random.bernoulli(key, 1 - rate, x.shape)
@@ -92,7 +92,7 @@ def drop_path(
   Args:
     x: the branch.
     rate: probability, a number or a scalar array (it differs between layers).
-    key: random key, or None for none of it.
+    key: random key, or None to drop nothing.
   """
   if key is None:
     return x
@@ -103,7 +103,7 @@ def drop_path(
 def sincos_1d(
   positions: Num[ArrayLike, '...'], width: int
 ) -> Float[Array, '... {width}']:
-  """Fixed positions as in VideoMAE: sin on even, cos on odd columns.
+  """Fixed position embeddings as in VideoMAE: sin in even, cos in odd columns.
 
   Args:
     positions: not necessarily integers.
@@ -117,7 +117,7 @@ def sincos_1d(
 
 
 class Attention(nnx.Module):
-  """Multi-head attention, learnt biases on query and value, none on key."""
+  """Multi-head attention with learnt biases on query and value, none on key."""
 
   def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
     if width % heads:
@@ -135,7 +135,7 @@ class Attention(nnx.Module):
     valid: Bool[Array, 'B M'] | None = None,
     want_weights: bool = False,
   ) -> tuple[Float[Array, 'B N D'], Float[Array, 'B H N M'] | None]:
-    """Returns the output and, if asked for, the attention weights."""
+    """Returns the output and, if wanted, the attention weights."""
 
     def split(y: Float[Array, 'B N D']) -> Float[Array, 'B H N K']:
       return y.reshape(*y.shape[:2], self.heads, -1).swapaxes(1, 2)
@@ -213,8 +213,8 @@ class Stack(nnx.Module):
   """`depth` equal blocks with stacked parameters, run by `jax.lax.scan`.
 
   Compile time does not grow with depth, except on a single CPU device. `remat`, one
-  of `REMAT`, says what each block keeps for the backward pass; the rest is computed
-  again.
+  of `REMAT`, says what each block keeps for the backward pass; the rest is
+  recomputed.
   """
 
   def __init__(
@@ -240,7 +240,7 @@ class Stack(nnx.Module):
     key: PRNGKeyArray | None = None,
     want_weights: bool = False,
   ) -> tuple[Float[Array, 'B N D'], Float[Array, 'depth B H N M'] | None]:
-    """As `Block`; the weights of all blocks, if asked for."""
+    """As `Block`; if wanted, the attention weights of all blocks."""
     if not self.depth:
       return x, None
     graph, params = nnx.split(self.blocks)
@@ -253,8 +253,8 @@ class Stack(nnx.Module):
       run = jax.checkpoint(run, prevent_cse=False, policy=_POLICIES[self.remat])
     rates = jnp.linspace(0, self.drop_path, self.depth)  # deeper drops more
     keys = None if key is None else jax.random.split(key, self.depth)
-    # XLA for CPU copies all that a loop keeps for its backward pass, twice: a
-    # quarter of a step. (With remat, equal layers side by side could be merged.)
+    # XLA for CPU copies everything that a loop keeps for its backward pass, twice: a
+    # quarter of a step. (With remat, adjacent equal layers could be merged.)
     mesh = current_mesh()
     unroll = (
       jax.default_backend() == 'cpu'

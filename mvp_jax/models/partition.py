@@ -1,7 +1,7 @@
-"""Where activations live. Without a mesh in force all of this does nothing.
+"""Layout of activations. Without a mesh in force, nothing here has an effect.
 
-The step puts the mesh in force (`use_mesh`) while it traces the model; where
-parameters live is said in `training.sharding`.
+The training step sets the mesh (`use_mesh`) while it traces the model;
+`training.sharding` lays out the parameters.
 """
 
 from contextlib import AbstractContextManager
@@ -10,17 +10,17 @@ import jax
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Shaped
 
-BATCH_AXES = ('data', 'fsdp')  # of the mesh, which split the batch
+BATCH_AXES = ('data', 'fsdp')  # axes of the mesh that split the batch
 TENSOR_AXIS = 'tensor'  # splits heads and the inner dimension of the MLP
 
 
 def use_mesh(mesh: jax.sharding.Mesh) -> AbstractContextManager:
-  """A context manager for tracing: activations are laid out over this mesh."""
+  """Context manager for tracing: activations are laid out over this mesh."""
   return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def current_mesh() -> jax.sharding.AbstractMesh | None:
-  """The abstract mesh in force, or None, also where each device works by itself."""
+  """The abstract mesh in force, or None; also None within a `shard_map`."""
   mesh = jax.sharding.get_abstract_mesh()
   return None if mesh.empty or mesh.manual_axes else mesh
 
@@ -28,8 +28,8 @@ def current_mesh() -> jax.sharding.AbstractMesh | None:
 def split_batch(x: Shaped[Array, 'B ...']) -> Shaped[Array, 'B ...']:
   """Pins an activation to be split over the batch and nothing else.
 
-  Left to itself the partitioner may prefer to split activations like parameters,
-  and moves them for nothing.
+  Otherwise the partitioner may split activations like parameters, and move them for
+  nothing.
   """
   if current_mesh() is None:
     return x

@@ -1,6 +1,6 @@
 """A transformer over raw physiological signals.
 
-Strided 1-D convolutions turn the raw signal into a few tokens a second, a small
+Strided 1-D convolutions turn the raw signal into a few tokens per second, and a small
 transformer encoder reads the whole trial (after Vazquez-Rodriguez et al. 2022,
 arXiv 2204.05103; the strides, and the mean instead of a class token, are ours).
 
@@ -26,7 +26,7 @@ class PhysioConfig:
 
   widths: tuple[int, ...] = (64, 128, 256)  # of the convolutions; last = D
   kernels: tuple[int, ...] = (64, 32, 16)
-  strides: tuple[int, ...] = (8, 4, 2)  # 128 Hz -> 2 tokens a second
+  strides: tuple[int, ...] = (8, 4, 2)  # 128 Hz -> 2 tokens per second
   depth: int = 2
   heads: int = 2
   mlp_width: int = 1024
@@ -45,7 +45,7 @@ class PhysioConfig:
 
 
 class Conv(nnx.Module):
-  """A strided convolution along time, whose grid does not depend on the length.
+  """A strided convolution along time whose grid does not depend on the length.
 
   Output n is centred on samples n * stride ... (n + 1) * stride - 1. Written as
   one matmul over overlapping patches: on CPU its gradient is several times
@@ -71,7 +71,7 @@ class Conv(nnx.Module):
   ) -> tuple[Float[Array, 'B N D'], Bool[Array, 'B N']]:
     """Returns N = ceil(S / stride) tokens; one is valid if any sample in its span is.
 
-    Invalid places are zero on the way in and out, as if nothing were there.
+    Invalid samples are treated as zeros; invalid tokens are zero.
     """
     batch, samples, channels = x.shape
     count = -(-samples // self.stride)
@@ -91,7 +91,7 @@ class Conv(nnx.Module):
 
 
 class PhysioTransformer(nnx.Module):
-  """Raw signals in, one token for each half second or so out."""
+  """From raw signals to about two tokens per second."""
 
   def __init__(
     self,
@@ -150,10 +150,10 @@ class PhysioTransformer(nnx.Module):
 def time_positions(
   seconds: Float[ArrayLike, '*batch N'], width: int, dtype: DTypeLike
 ) -> Float[Array, '*batch N {width}']:
-  """Sin-cos positions of times: video and signals share this one clock.
+  """Sin-cos embeddings of times, on one clock for video and signals.
 
   Args:
-    seconds: since the stimulus onset. A tenth of a second is one step.
+    seconds: since the stimulus onset; a tenth of a second is one position.
   """
   return layers.sincos_1d(jnp.asarray(seconds) * 10, width).astype(dtype)
 

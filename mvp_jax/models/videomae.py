@@ -1,11 +1,11 @@
 """VideoMAE: masked autoencoder for video (Tong et al. 2022, arXiv 2203.12602).
 
-The frames are cut into tubelets of 2 x 16 x 16 pixels. Pre-training hides most
-of them, the same places in all frames (tube mask), encodes the rest and
-reconstructs the hidden ones. The encoder then serves as the video backbone.
+Frames are cut into tubelets of 2 x 16 x 16 pixels. Pre-training hides most of them, at
+the same places in all frames (tube mask), encodes the rest and reconstructs the hidden
+ones. The encoder then serves as the video backbone.
 
 Shapes: B clips, N tokens, V visible tokens, M masked tokens, D width,
-P = tubelet * patch * patch * 3 pixels a token, in the order (time, row, column,
+P = tubelet * patch * patch * 3 values per token, in the order (time, row, column,
 colour). Tokens run over time, then rows, then columns.
 """
 
@@ -23,8 +23,8 @@ from mvp_jax.models.partition import split_batch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# What the decoder predicts of a hidden token: its pixels, each token and colour channel
-# with mean 0 and deviation 1 (the recipe), or as they are, in [0, 1].
+# What the decoder predicts of a hidden token: its pixels, normalised to mean 0 and
+# deviation 1 in each colour channel (the recipe), or raw, in [0, 1].
 TARGETS = ('normalised', 'pixels')
 
 
@@ -48,9 +48,9 @@ class VideoMAEConfig:
   remat: str = 'none'  # one of layers.REMAT
   dtype: str = 'float32'  # of the computation; parameters are float32
   target: str = 'normalised'  # one of TARGETS
-  # Added to each token's deviation in the normalised target; the reference's is 1e-6.
-  # Above the camera's noise (of pixels in [0, 1]), it keeps that of smooth skin from
-  # counting as much as a mouth.
+  # Added to each token's deviation in the normalised target; 1e-6 in the reference.
+  # If it exceeds the camera's noise (of pixels in [0, 1]), noise on smooth skin
+  # does not count as much as a mouth.
   noise_floor: float = 1e-6
 
   def __post_init__(self) -> None:
@@ -75,12 +75,12 @@ class VideoMAEConfig:
 
   @property
   def slots(self) -> int:
-    """Temporal positions of a clip."""
+    """Number of temporal positions of a clip."""
     return self.frames // self.tubelet
 
   @property
   def grid(self) -> tuple[int, int, int]:
-    """Tokens of a clip: temporal slots, rows, columns."""
+    """Grid of the tokens of a clip: temporal slots, rows, columns."""
     return self.slots, self.size // self.patch, self.size // self.patch
 
   @property
@@ -93,14 +93,14 @@ class VideoMAEConfig:
 
   @property
   def feature_width(self) -> int:
-    """Numbers in a feature vector of a temporal slot."""
+    """Length of the feature vector of a temporal slot."""
     return self.feature_grid**2 * self.width
 
   @property
   def pixels_per_token(self) -> int:
     return self.tubelet * self.patch**2 * 3
 
-  # What makes it a `backbones.Backbone`:
+  # The protocol `backbones.Backbone`:
 
   def create(self, *, rngs: nnx.Rngs, final_norm: bool = True) -> 'Encoder':
     return Encoder(self, rngs=rngs, final_norm=final_norm)
@@ -109,7 +109,7 @@ class VideoMAEConfig:
     return dataclasses.replace(self, drop_path=rate)
 
   def layer(self, path: str, shape: tuple[int, ...]) -> int | np.ndarray:
-    """Layers after a parameter of the encoder: its blocks are stacked."""
+    """Number of layers above a parameter of the encoder, whose blocks are stacked."""
     if path.startswith('stack/blocks/'):
       return self.depth - np.arange(self.depth)
     return self.depth + 1 if path.startswith('embed/') else 0
@@ -128,9 +128,9 @@ PRESETS = tuple(_PRESETS)
 
 
 def preset(name: str, **changes: Any) -> VideoMAEConfig:
-  """The configuration called `name`, one of `PRESETS`, with fields changed.
+  """The configuration `name`, one of `PRESETS`, with some fields changed.
 
-  Raises ValueError if there is none.
+  Raises ValueError if there is no such preset.
   """
   if name not in _PRESETS:
     raise ValueError(f'size: one of {", ".join(PRESETS)}; it is {name!r}')
@@ -152,7 +152,7 @@ def preset(name: str, **changes: Any) -> VideoMAEConfig:
 def patchify(
   frames: Shaped[Array, 'B T H W 3'], config: VideoMAEConfig
 ) -> Shaped[Array, 'B N P']:
-  """Cuts frames into tokens, whatever the dtype."""
+  """Cuts frames of any dtype into tokens."""
   b, t, h, w, c = frames.shape
   tub, p = config.tubelet, config.patch
   x = frames.reshape(b, t // tub, tub, h // p, p, w // p, p, c)
@@ -174,19 +174,19 @@ def unpatchify(
 def gather(
   x: Shaped[Array, 'B N D'], index: Int[Array, 'B K']
 ) -> Shaped[Array, 'B K D']:
-  """The tokens of each example that `index` names."""
+  """Selects the tokens `index` of each example."""
   return jnp.take_along_axis(x, index[..., None], axis=1)
 
 
 def to_unit(pixels: Num[Array, '...']) -> Float[Array, '...']:
-  """uint8 pixels to float32 in [0, 1]; floats are taken as they are."""
+  """Converts uint8 pixels to float32 in [0, 1]; floats are returned unchanged."""
   if pixels.dtype == jnp.uint8:
     return pixels.astype(jnp.float32) / 255
   return pixels
 
 
 def normalise_pixels(tokens: Float[Array, 'B N P']) -> Float[Array, 'B N P']:
-  """Tokens of pixels in [0, 1], minus ImageNet's mean, over its deviation."""
+  """Normalises pixels in [0, 1] by the mean and deviation of ImageNet."""
   repeat = tokens.shape[-1] // 3
   mean = np.tile(np.asarray(IMAGENET_MEAN, np.float32), (1, 1, repeat))
   std = np.tile(np.asarray(IMAGENET_STD, np.float32), (1, 1, repeat))
@@ -196,7 +196,7 @@ def normalise_pixels(tokens: Float[Array, 'B N P']) -> Float[Array, 'B N P']:
 def reconstruction_target(
   tokens: Float[Array, 'B M P'], config: VideoMAEConfig
 ) -> Float[Array, 'B M P']:
-  """What the decoder is to predict, of pixels in [0, 1]: see VideoMAEConfig.target.
+  """What the decoder should predict, from pixels in [0, 1]: VideoMAEConfig.target.
 
   The deviation is unbiased and the noise floor is added to it, as in the reference.
   """
@@ -211,8 +211,8 @@ def reconstruction_target(
 class Encoder(nnx.Module):
   """A ViT over tubelets, without a class token.
 
-  `final_norm` is there in pre-training; a fine-tuned classifier instead has a
-  norm after the mean over tokens (its own head), as in the reference.
+  `final_norm` is used in pre-training; a fine-tuned classifier instead has a norm after
+  the mean over tokens (in its head), as in the reference.
   """
 
   def __init__(
@@ -252,7 +252,7 @@ class Encoder(nnx.Module):
     tokens = patchify(frames, self.config)
     positions = layers.sincos_1d(np.arange(tokens.shape[1]), self.config.width)
     positions = jnp.broadcast_to(positions, (tokens.shape[0], *positions.shape))
-    if visible is not None:  # before the embedding: only these need it
+    if visible is not None:  # before the embedding, to save work
       tokens = gather(tokens, visible)
       positions = gather(positions, visible)
     x = split_batch(self.embed(normalise_pixels(to_unit(tokens))))
@@ -262,10 +262,10 @@ class Encoder(nnx.Module):
   def features(
     self, frames: Num[Array, 'B T H W 3'], key: PRNGKeyArray | None = None
   ) -> Float[Array, 'B slots feature_width']:
-    """One vector for each temporal slot.
+    """One vector per temporal slot.
 
-    The means over a grid of regions, side by side; a grid of 1 is the mean over
-    the whole picture.
+    It concatenates the means over a grid of regions; a grid of 1 is the mean over the
+    whole frame.
     """
     x, config = self(frames, key=key), self.config
     grid = config.feature_grid
@@ -334,8 +334,8 @@ class VideoMAE(nnx.Module):
 class VideoClassifier(nnx.Module):
   """A backbone of unmasked video and a linear head, for fine-tuning.
 
-  The head: mean over tokens, norm, dropout, linear; its initial weights are scaled
-  by `head_scale`. As in the reference, the encoder itself has no final norm.
+  The head is: mean over tokens, norm, dropout, linear. Its initial weights are scaled
+  by `head_scale`. As in the reference, the encoder has no final norm.
   """
 
   def __init__(
