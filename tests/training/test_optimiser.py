@@ -3,11 +3,17 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
+from mvp_jax.models.emotion import EmotionConfig, ModelSizes
+from mvp_jax.models.modalities.physio import Physio, PhysioNetwork
+from mvp_jax.models.modalities.video import Video, VideoNetwork
 from mvp_jax.models.videomae import VideoMAEConfig
+from mvp_jax.targets.base import Mean
 from mvp_jax.targets.binary import Binary
 from mvp_jax.training.optimiser import (
   OptimiserConfig,
@@ -16,9 +22,9 @@ from mvp_jax.training.optimiser import (
   optimiser,
   schedule,
 )
-from mvp_jax.training.sharding import path_string
-from mvp_jax.training.state import init_variables
-from mvp_jax.training.tasks import VideoEmotion
+from mvp_jax.training.sharding import path_string, put_batch
+from mvp_jax.training.state import init_state, init_variables, train_step
+from mvp_jax.training.tasks import Emotion, VideoEmotion
 from tests.training.tiny import OPTIMISER, learning_rate
 
 
@@ -167,3 +173,95 @@ def test_layer_decay_is_torch_adamw_with_a_group_for_each_layer(clip_norm):
         atol=2e-6,
         err_msg=f'{key} after step {step}',
       )
+
+
+class _Tower(nnx.Module):
+  def __init__(self, rngs):
+    self.stem = nnx.Linear(3, 4, rngs=rngs)
+    # Stacked, in another order than from below to above.
+    self.floors = nnx.Param(jax.random.normal(rngs.params(), (3, 4, 4)))
+    self.roof = nnx.Linear(4, 1, rngs=rngs)
+
+  def __call__(self, x):
+    x = self.stem(x)
+    for i in (2, 0, 1):
+      x = jnp.tanh(x @ self.floors[i])
+    return self.roof(x)[:, 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _StrangersTask:
+  """Layers of its own, told by a function of path and shape."""
+
+  def create(self, rngs):
+    return _Tower(rngs)
+
+  def loss(self, model, batch, key):
+    return {'loss': Mean.of((model(batch['x']) - 1) ** 2, batch['weight'])}
+
+  def layer(self, path, shape):
+    if path == 'floors':
+      assert shape == (3, 4, 4)
+      return np.array([2, 1, 3])
+    return {'stem': 5, 'roof': 0}[path.split('/')[0]]
+
+
+class _WithoutLayers(_StrangersTask):
+  layer = None
+
+
+@pytest.mark.parametrize('accumulate', [1, 2])
+def test_a_task_tells_the_layers_of_its_parameters(one_device, accumulate):
+  """Each parameter's step, decay included, is scaled; a task may have no layers."""
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(8, 3)).astype(np.float32)
+  batch = put_batch({'x': x, 'weight': np.ones(8, np.float32)}, one_device)
+  config = dataclasses.replace(OPTIMISER, layer_decay=0.5, warmup_steps=0, clip_norm=0)
+
+  def moved(task):
+    state = init_state(task, config, one_device, 0)
+    before = jax.device_get(state.params)
+    step = train_step(task, config, one_device, accumulate)
+    after = jax.device_get(step(state, batch)[0].params)
+    return jax.tree.map(np.subtract, after, before)
+
+  scaled, whole = moved(_StrangersTask()), moved(_WithoutLayers())
+  wanted = {
+    'stem': jax.tree.map(lambda x: x / 32, whole['stem']),
+    'floors': whole['floors'] / np.array([4, 2, 8], np.float32).reshape(3, 1, 1),
+    'roof': whole['roof'],
+  }
+  assert all(np.any(x) for x in jax.tree.leaves(whole))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), scaled, wanted
+  )
+
+
+@pytest.mark.parametrize('where', ['clips', 'trials'])
+def test_layers_of_a_backbone_are_found_wherever_it_is(where):
+  @dataclasses.dataclass(frozen=True)
+  class Backbone:
+    feature_width: int = 4
+
+    def layer(self, path, shape):
+      return {'low/kernel': 7, 'high/kernel': 2}[path]
+
+  if where == 'clips':
+    task, start = VideoEmotion(Backbone(), Binary()), 'encoder'
+    others = ['norm/scale', 'head/kernel']
+  else:
+    networks = (
+      ('physio', PhysioNetwork(Physio(), 2, 128.0)),
+      ('video', VideoNetwork(Video(), 4, Backbone())),
+    )
+    names = ('physio', 'video')
+    task = Emotion(EmotionConfig(ModelSizes(), networks, Binary(), names))
+    start = 'modalities/video/encoder'
+    others = [
+      'modalities/video/embed/kernel',
+      'modalities/physio/transformer/stack/blocks/up/kernel',
+      'heads/0/linear/kernel',
+    ]
+  assert task.layer(f'{start}/low/kernel', (1,)) == 7
+  assert task.layer(f'{start}/high/kernel', (1,)) == 2
+  assert [task.layer(path, (1,)) for path in others] == [0] * len(others)
