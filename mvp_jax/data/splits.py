@@ -41,7 +41,7 @@ class Fold:
       chosen = [of[name] for name in getattr(self, side)]
       facts |= {
         f'{side}_subjects': sorted({t.subject for t in chosen}),
-        f'{side}_stimuli': sorted({t.stimulus for t in chosen}),
+        f'{side}_stimuli': sorted({t.stimulus for t in chosen} - {None}),
         f'{side}_trials': len(chosen),
       }
     return facts
