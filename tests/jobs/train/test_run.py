@@ -174,7 +174,9 @@ def test_learning_curves_of_every_run(workdir):
 
 
 def test_the_surest_trials_are_kept_with_their_attention(workdir, tmp_path):
-  rows = cases.rows_of(cases.choose(read_predictions(workdir / 'predictions.csv'), Binary(), 'fusion'))
+  rows = cases.rows_of(
+    cases.choose(read_predictions(workdir / 'predictions.csv'), Binary(), 'fusion')
+  )
   assert {row.fold for row in rows} == {0, 1}
   assert {path.name for path in (workdir / 'cases').iterdir()} == {
     cases.path(tmp_path, row).name for row in rows
@@ -214,7 +216,9 @@ def test_the_attention_is_that_of_the_fold_that_tests_the_trial(
 
   monkeypatch.setattr(job, '_look', spy)
   run(config, workdir)
-  chosen = cases.rows_of(cases.choose(read_predictions(workdir / 'predictions.csv'), Binary(), 'fusion'))
+  chosen = cases.rows_of(
+    cases.choose(read_predictions(workdir / 'predictions.csv'), Binary(), 'fusion')
+  )
   assert len({row.fold for row in chosen}) == 2
   for row in chosen:
     score = kept[row.subject, row.trial][config.target.ratings.index(row.target)]

@@ -144,7 +144,9 @@ def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_
   frozen = running.facts(workdir)
   assert facts['parameters']['fusion'] > 2 * frozen['parameters']['fusion']
   # Kept of each fold, and in the end of those that are shown.
-  chosen = cases.rows_of(cases.choose(read_predictions(tmp_path / 'predictions.csv'), Binary(), 'fusion'))
+  chosen = cases.rows_of(
+    cases.choose(read_predictions(tmp_path / 'predictions.csv'), Binary(), 'fusion')
+  )
   for row in chosen:
     assert 'weights' in cases.read(cases.path(tmp_path / 'cases', row))
   assert len(list((tmp_path / 'cases').iterdir())) == len(chosen)
