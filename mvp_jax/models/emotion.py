@@ -198,12 +198,10 @@ def at_times(
 
   (left, before), (right, behind) = nearest(after < 0), nearest(after >= 0)
   # Without a token on one side, the other side's alone.
-  left, before = (
-    jnp.where(jnp.isinf(before), *x) for x in ((right, left), (1, before))
-  )
-  right, behind = (
-    jnp.where(jnp.isinf(behind), *x) for x in ((left, right), (1, behind))
-  )
+  left = jnp.where(jnp.isinf(before), right, left)
+  before = jnp.where(jnp.isinf(before), 1.0, before)
+  right = jnp.where(jnp.isinf(behind), left, right)
+  behind = jnp.where(jnp.isinf(behind), 1.0, behind)
   share = (before / (before + behind))[..., None]  # of the right one
 
   def pick(index):
