@@ -244,7 +244,7 @@ def _attention(axis, arrays, top):
   )
   axis.set_facecolor(_NOT_VALID)
   axis.grid(False)
-  axis.set_ylabel('signal asks\nat (s)')
+  axis.set_ylabel('asked\nat (s)')
   axis.yaxis.set_major_locator(MaxNLocator(3))
   return axis.pcolormesh(
     arrays['key_times'],

@@ -394,9 +394,9 @@ def success_and_failure(workdir, predictions, facts, synthetic):
       said.append('No trial is predicted rightly.')
     if any(arrays and 'weights' in arrays for arrays in found):
       said.append(
-        'Colours: how much the signals of a moment attend to each moment of '
-        'the video, mean over layers and heads, 1 = evenly. Below, the mean '
-        'over all moments that ask.'
+        'Colours: how much each moment that asks (of the modality that the fusion '
+        'puts first) attends to each moment of the other, mean over layers and '
+        'heads, 1 = evenly. Below, the mean over all moments that ask.'
       )
     said.append('Grey: not valid, no model sees it.')
     yield picture(

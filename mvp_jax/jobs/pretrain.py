@@ -159,12 +159,13 @@ def _say(settings, sources, state, mesh, workdir):
     for name, x in example.items()
   }
   placed = {'parameters': state.params, 'moments': state.opt_state, 'batch': batch}
-  (workdir / SHARDINGS).write_text(describe(placed, mesh) + '\n')
+  (workdir / SHARDINGS).write_text(
+    f'{describe(placed, mesh)}\n\n{parameter_table(state.params)}\n'
+  )
   clips = sum(map(len, sources))
   epoch = clips * settings.views.repeats / settings.train.batch_size
   print(
-    f'{parameter_table(state.params)}\n{totals(placed, mesh)}\n'
-    f'where each array lives: {workdir / SHARDINGS}\n'
+    f'{totals(placed, mesh)}\nwhere each array lives: {workdir / SHARDINGS}\n'
     f'{len(sources)} sources, {clips} clips an epoch of {epoch:.1f} steps; '
     f'{settings.train.optimiser.steps / epoch:.1f} epochs',
     flush=True,

@@ -22,6 +22,7 @@ from mvp_jax.data.examples import TrialExamples, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES, select
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
+from mvp_jax.files import atomic_write
 from mvp_jax.jobs import stages
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
@@ -293,7 +294,7 @@ class _Job:
       log=place.log,
       batch_size=config.evaluation.batch_size,
     )
-    _count(facts, model, models.one(variables, 0))
+    _count(place, model, models.one(variables, 0))
     chosen = _chosen(models, variables, members, len(runs), len(grid), config, facts)
     asked = [()] * len(members)
     for (fold, _), number in zip(runs, chosen, strict=True):
@@ -375,16 +376,20 @@ class _Job:
       start=start,
       read=read,
     )
-    _count(place.facts, model, variables)
+    _count(place, model, variables)
     return variables, scores
 
 
-def _count(facts, model, variables):
-  """Notes how many numbers a model has; the first time its parts are shown."""
-  known = facts.setdefault('parameters', {})
+def _count(place, model, variables):
+  """Notes how many numbers a model has; all of its arrays stand in a file."""
+  known = place.facts.setdefault('parameters', {})
+  count = sum(x.size for x in jax.tree.leaves(variables))
   if model not in known and hosts.is_main():
-    print(f'{model}:\n{parameter_table(variables)}', flush=True)
-  known[model] = sum(x.size for x in jax.tree.leaves(variables))
+    path = place.workdir / 'parameters' / f'{model}.txt'
+    with atomic_write(path) as part:
+      part.write_text(parameter_table(variables) + '\n')
+    print(f'{model}: {count:,} parameters, listed in {path}', flush=True)
+  known[model] = count
 
 
 def _chosen(models, variables, members, runs, points, config, facts):
