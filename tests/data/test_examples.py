@@ -52,7 +52,13 @@ class _Frames:
 
   def __init__(self, has_video=True):
     self.has_video = has_video
-    self.metadata = {'signal_rate': _RATE, 'frame_rate': _FRAME_RATE}
+    self.metadata = {
+      'frame_size': 2,
+      'streams': {
+        'signals': {'rate': _RATE, 'channels': ('eda', 'ppg')},
+        'video': {'rate': _FRAME_RATE},
+      },
+    }
 
   def frames(self, trial, numbers):
     return (
@@ -347,7 +353,7 @@ def test_features_that_are_missing_or_do_not_fit(tmp_path):
 def test_a_corpus_without_video():
   trial = _trial(1, 6, frames=0)
   corpus = _Frames(has_video=False)
-  corpus.metadata['frame_rate'] = None
+  del corpus.metadata['streams']['video']
   example = _source([trial], corpus=corpus, modalities={'physio': Physio()})[0]
   assert set(example) == {'physio/values', 'physio/valid', 'label', 'weight', 'trial'}
 
