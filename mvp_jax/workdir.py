@@ -84,7 +84,13 @@ def _claim(workdir, config):
   path, facts = workdir / 'config.json', workdir / 'run.json'
   now = json.loads(json.dumps(to_tree(config)))
   if path.exists() and facts.exists():  # otherwise it is still empty
-    before = _flat(json.loads(path.read_text()))
+    before = json.loads(path.read_text())
+    if before.keys() != now.keys():
+      raise InputError(
+        f'{workdir}: was made by another version of this program; give another '
+        '--workdir, or use that version to go on'
+      )
+    before = _flat(before)
     different = [
       f'{".".join(k)} was {before.get(k)!r}, now {v!r}'
       for k, v in _flat(now).items()

@@ -22,20 +22,34 @@ _WRONG = [
   ([_CONFIG, 'config.seed=1'], ['config.seed=1', '--config.<name>=<value>']),
   ([], ['--config']),
   (['--config=none.py'], ['none.py']),
-  ([_CONFIG + ':nul'], ['config.twin', 'variant', 'planted, null, leaky']),
+  ([_CONFIG + ':nul'], ["--config: 'nul'", 'small', 'planted, null, leaky']),
+  ([_CONFIG, '--config.twin.variant=nul'], ['config.twin', 'planted, null, leaky']),
+  ([_CONFIG, '--config.dataset=deep'], ["'deep'", 'amigos, deap, recordings']),
+  ([_CONFIG, '--config.target.kind=ordinal'], ['config.target', "'ordinal'", 'binary']),
+  ([_CONFIG, '--config.encoder.kind=r3d'], ['config.encoder', "'r3d'", 'videomae']),
+  ([_CONFIG, '--config.model.fusion=x'], ['config.model', "fusion 'x'", 'cross']),
+  (
+    [_CONFIG, '--config.models.fusion=physio+x'],
+    ["'x'", 'physio, video, action_units'],
+  ),
+  ([_CONFIG, '--config.evaluation.models=x'], ["'x'", 'fusion, physio, video']),
   ([_CONFIG, '--config.encoder.size=Q'], ['config.encoder', 'size', 'tiny, S, B']),
   ([_CONFIG, '--config.data.crop=Z'], ['config.data', 'crop', 'X, Y']),
   ([_CONFIG, '--config.data.manual_dir=deap'], ['deap', 'metadata_csv']),
   ([_RECORDINGS, '--config.data.manual_dir=deap'], ['deap/manifest.csv', 'no such']),
   ([_RECORDINGS, '--config.data.channels=eda,gsr'], ['config.data', 'channels']),
   ([_AMIGOS, '--config.data.manual_dir=deap'], ['deap', 'does not hold AMIGOS']),
-  ([_AMIGOS, '--config.data.experiment=medium'], ['config.data', 'short, long']),
+  ([_AMIGOS, '--config.data.corpus.experiment=medium'], ['config.data', 'short, long']),
   (
-    [_PRETRAIN, '--config.sources=videos:none,deap:deap', '--config.weights=1,2'],
+    [
+      _PRETRAIN,
+      '--config.pretrain.sources=videos:none,deap:deap',
+      '--config.pretrain.weights=1,2',
+    ],
     ['none', 'no such folder'],
   ),
   (
-    [_PRETRAIN, '--config.sources=deap:deap', '--config.subjects=3'],
+    [_PRETRAIN, '--config.pretrain.sources=deap:deap', '--config.pretrain.subjects=3'],
     ['deap', 'metadata_csv'],
   ),
 ]
@@ -45,7 +59,7 @@ _LAUNCH = """
 import json, os, runpy, sys
 root, *given = json.load(sys.stdin)
 sys.path[0] = root
-import jax, mvp_jax.experiment, mvp_jax.pretraining
+import jax, mvp_jax.jobs.train, mvp_jax.jobs.pretrain
 from mvp_jax.prepare import load_builder
 for name in ('deap', 'amigos', 'recordings', 'videos'):
   load_builder(name)

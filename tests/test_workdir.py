@@ -10,6 +10,7 @@ import pytest
 
 from mvp_jax.config import Config, DataConfig
 from mvp_jax.errors import InputError
+from mvp_jax.training import encoder as encoders
 from mvp_jax.training.sharding import MeshConfig
 from mvp_jax.workdir import claim, in_use
 
@@ -52,7 +53,7 @@ def test_one_run_at_a_time_until_it_ends_however_that_is(tmp_path):
 
 
 def test_settings_that_change_no_result_may_change(tmp_path):
-  config = Config()
+  config = Config(dataset='deap')
   assert claim(tmp_path, config) == {}
   (tmp_path / 'run.json').write_text('{"seconds": {}}')
   freely = dataclasses.replace(
@@ -68,3 +69,20 @@ def test_settings_that_change_no_result_may_change(tmp_path):
     r'now 1\); give another --workdir',
   ):
     claim(tmp_path, dataclasses.replace(config, seed=1))
+
+
+def test_a_variant_more_may_be_asked_of_a_finished_ablation(tmp_path):
+  config = Config(dataset='deap', job='ablate', ablation=(('a', (('b', ''),)),))
+  claim(tmp_path, config)
+  (tmp_path / 'run.json').write_text('{}')
+  claim(tmp_path, dataclasses.replace(config, ablation=(('a', (('b', 'seed=2'),)),)))
+
+
+def test_what_earlier_versions_left_is_refused_in_one_line(tmp_path):
+  (tmp_path / 'config.json').write_text('{"job": "fusion", "video_backbone": "au"}')
+  (tmp_path / 'run.json').write_text('{}')
+  with pytest.raises(InputError, match='made by another version of this program; give'):
+    claim(tmp_path, Config(dataset='deap'))
+  (tmp_path / encoders.RECORD).write_text('{"trained_on_subjects": [1], "model": {}}')
+  with pytest.raises(InputError, match='was pre-trained by an earlier version'):
+    encoders.check(None, tmp_path)

@@ -6,11 +6,11 @@ docs/evaluation.md says which protocol answers which question.
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 
 from mvp_jax.errors import InputError
-from mvp_jax.targets import Fitted, Target
 
 # config.evaluation.protocol: what is new in a test trial
 PROTOCOLS = {
@@ -31,7 +31,7 @@ class Fold:
   train: tuple[str, ...]
   validation: tuple[str, ...]  # watched for curves, never selected on
   test: tuple[str, ...]
-  target: Fitted
+  target: Any  # targets.Fitted: its labels
 
   def describe(self, trials):
     """Subjects and stimuli of each side, as run.json lists them: a dict."""
@@ -74,7 +74,7 @@ def make_folds(
   trials,
   protocol='subjects',
   *,
-  target: Target,
+  target,
   folds=5,
   stimulus_folds=2,
   validation=1,
@@ -135,7 +135,7 @@ def make_folds(
   return result
 
 
-def deal_trials(trials, folds, validation, seed, *, target: Target):
+def deal_trials(trials, folds, validation, seed, *, target):
   """The field's wrong split, for the leak meter alone: a person's trials on all sides.
 
   Takes and returns what `make_folds` does; `validation` is the number of subjects

@@ -374,7 +374,7 @@ def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, tr
       max(2, min(len(folds), 10)),
       evaluation.validation_subjects,
       seed,
-      config.target,
+      target=config.target,
     )
     model = evaluation.models[0]
     rows = leak_meter.of_predictions(leak_meter.HONEST, predictions, (model, *CLASSIC))

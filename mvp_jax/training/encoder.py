@@ -290,6 +290,11 @@ def read(directory, mesh):
 
 def _record(directory):
   record = json.loads((directory / RECORD).read_text())
+  if 'people' not in record:
+    raise InputError(
+      f'{directory}: was pre-trained by an earlier version, which did not note whose '
+      'recordings it saw; pre-train it anew, or import it anew'
+    )
   known = {f.name for f in dataclasses.fields(VideoMAEConfig)}
   return record, VideoMAEConfig(
     **{k: v for k, v in record['model'].items() if k in known}
@@ -324,6 +329,7 @@ def _imported(source, config, report):
     'dataset': '',
     'synthetic': False,
     'trained_on_subjects': [],
+    'people': [],
     'imported_from': source.path.name,
     'sha256': source.sha256(),
     'layout': report.layout,

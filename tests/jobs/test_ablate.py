@@ -138,4 +138,4 @@ def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
   )
   assert (folder / 'tables' / 'rate.tex').read_text().count('\\\\') >= 4
   facts = json.loads((folder / 'runs' / 'base' / 'config.json').read_text())
-  assert facts['evaluation']['models'] == ['physio'] and facts['job'] == 'fusion'
+  assert facts['evaluation']['models'] == ['physio'] and facts['job'] == 'train'

@@ -75,7 +75,7 @@ def folder(tmp_path_factory):
       stream = container.add_stream('mpeg4', rate=10)
       stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
       for i in range(120):
-        image = np.full((48, 64, 3), 2 * i, np.uint8)
+        image = np.full((48, 64, 3), 2 * i + number, np.uint8)
         container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
       container.mux(stream.encode())
   return folder
