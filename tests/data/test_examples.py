@@ -456,3 +456,39 @@ def test_without_a_face_at_the_onset_the_recording_is_the_reference():
 def test_a_window_that_is_neither_whole_nor_random():
   with pytest.raises(InputError, match="windows: 'sliding' is none of whole, random"):
     InputConfig(windows='sliding')
+
+
+@pytest.mark.parametrize('cached', [False, True])
+def test_a_stream_that_a_trial_lacks_is_a_mask(trials, features, cached):
+  """Of equal shapes, nothing of it valid; and no file of its tokens is looked for."""
+  whole, folder = trials[1], features[0] if cached else None
+  lacking = [
+    dataclasses.replace(
+      whole,
+      trial_id=f'without_{name}',
+      streams={other: x for other, x in whole.streams.items() if other != name},
+    )
+    for name in ('signals', 'video')
+  ]
+  encoding = Encoding(types.SimpleNamespace(feature_width=3), folder)
+  modalities = {'physio': Physio(), 'video': Video()}
+  if cached:
+    (folder / 'without_signals.npy').write_bytes(
+      (folder / f'{whole.trial_id}.npy').read_bytes()
+    )
+  source = TrialExamples(
+    _Frames(), [whole, *lacking], _OPTIONS, modalities, Binary(), encoding
+  )
+  full, deaf, blind = (source[i] for i in range(3))
+  for example, name, other in ((deaf, 'physio', 'video'), (blind, 'video', 'physio')):
+    assert {k: (v.shape, v.dtype) for k, v in example.items()} == {
+      k: (v.shape, v.dtype) for k, v in full.items()
+    }
+    assert full[f'{name}/valid'].any() and not example[f'{name}/valid'].any()
+    for array, x in example.items():
+      if array.startswith(f'{other}/'):
+        np.testing.assert_array_equal(x, full[array], err_msg=array)
+  if cached:  # it has no part in the scale
+    squares, counts = token_squares(source, 'video/tokens')
+    assert counts[2] == 0 < counts[0] and not squares[2].any()
+    assert np.isfinite(pooled_scale(squares, counts)).all()
