@@ -5,6 +5,7 @@ import numpy as np
 from mvp_jax.data.augment import augment, three_crops
 from mvp_jax.data.clips import clip_frames
 from mvp_jax.data.windows import even_starts, random_start
+from mvp_jax.errors import InputError
 
 
 class _Clips:
@@ -21,6 +22,13 @@ class _Clips:
 
   def __init__(self, corpus, trials, options, size, target, labels=None):
     target.check(trials)
+    blind = [trial.trial_id for trial in trials if 'video' not in trial.streams]
+    if blind:
+      more = f' ({len(blind)} such trials)' if len(blind) > 1 else ''
+      raise InputError(
+        f"input.windows: 'random' needs video, {blind[0]} has no video{more}; leave it "
+        "out or use 'whole'"
+      )
     labels = labels or target.fixed()
     self.corpus, self.trials, self.options, self.size = corpus, trials, options, size
     self._labels = [labels.label(trial)[0] for trial in trials] if labels else None

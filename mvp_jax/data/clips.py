@@ -95,10 +95,10 @@ class RandomClips:
     self.per_trial = per_trial
     self.grid = layout.slots, size // patch, size // patch
     mask_sizes(*self.grid, masks)
-    counts = {t.trial_id: len(t.streams['video'].times) for t in trials}
-    short = [t for t in trials if counts[t.trial_id] < layout.least_frames]
+    counts = [(t.trial_id, len(t.streams['video'].times)) for t in trials]
+    short = [x for x in counts if x[1] < layout.least_frames]
     if short:
-      first = f'{short[0].trial_id} has {counts[short[0].trial_id]} frames'
+      first = f'{short[0][0]} has {short[0][1]} frames'
       more = f' ({len(short)} such trials)' if len(short) > 1 else ''
       raise InputError(
         f'{corpus.name}: {first}{more}, a clip of {layout.frames} frames '

@@ -174,72 +174,53 @@ def step_function(task, config, accumulate=1, mesh=None):
     metrics = task.loss(model, batch, key)
     return metrics, model_variables(model)[1]
 
-  def whole(params, model_state, batch, key):
-    def loss_fn(params):
-      metrics, after = forward(params, model_state, batch, key)
-      return metrics['loss'].compute(), (metrics, after)
+  def gradient(scalar, params, model_state, batch, key):
+    """The gradient of `scalar(loss)`, and what `forward` gives."""
 
-    grads, (metrics, after) = jax.grad(loss_fn, has_aux=True)(params)
-    return grads, metrics, after
+    def of(params):
+      metrics, after = forward(params, model_state, batch, key)
+      return scalar(metrics['loss']), (metrics, after)
+
+    grads, found = jax.grad(of, has_aux=True)(params)
+    return grads, *found
 
   def in_parts(params, model_state, batch, key):
     parts = jax.tree.map(lambda x: sharding.deal(x, accumulate), batch)
-    numbered = parts, jnp.arange(accumulate)
+    first = jax.tree.map(lambda x: x[0], parts)
 
-    def scan(one_part, grads):
-      """Adds up gradients and metrics; threads the model's other variables through."""
+    def over_parts(one_part):
+      """Gradients and metrics, summed; other variables go from part to part."""
 
       def next_part(carry, part):
         grads, metrics, before = carry
-        found = one_part(before, part[0], jax.random.fold_in(key, part[1]))
-        return (
-          jax.tree.map(jnp.add, grads, found[0]),
-          add(metrics, found[1]),
-          found[2],
-        ), None
+        number, batch = part
+        more, found, after = one_part(
+          params, before, batch, jax.random.fold_in(key, number)
+        )
+        return (jax.tree.map(jnp.add, grads, more), add(metrics, found), after), None
 
-      first = jax.tree.map(lambda x: x[0], numbered)
-      like = jax.eval_shape(one_part, model_state, first[0], key)
-      metrics = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like[1])
-      return jax.lax.scan(next_part, (grads, metrics, model_state), numbered)[0]
+      shapes = jax.eval_shape(one_part, params, model_state, first, key)[:2]
+      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+      numbered = jnp.arange(accumulate), parts
+      return jax.lax.scan(next_part, (*zeros, model_state), numbered)[0]
 
-    def gradient_of(pull):
-      """Function of a part: the gradient of the scalar `pull(loss)`."""
-
-      def one_part(before, batch, key):
-        def loss_fn(params):
-          metrics, after = forward(params, before, batch, key)
-          return pull(metrics['loss']), (metrics, after)
-
-        grads, (metrics, after) = jax.grad(loss_fn, has_aux=True)(params)
-        return grads, metrics, after
-
-      return one_part
-
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    kind = jax.eval_shape(
-      forward, params, model_state, jax.tree.map(lambda x: x[0], parts), key
-    )[0]['loss']
-    if isinstance(kind, Mean):  # the divisor does not depend on parameters
-      grads, metrics, after = scan(gradient_of(lambda loss: loss.total), zeros)
+    # The loss is a function of sums over all parts. Its gradient is that of the sums,
+    # each times the slope of the loss along it.
+    loss = jax.eval_shape(forward, params, model_state, first, key)[0]['loss']
+    if isinstance(loss, Mean):  # the slope along the total is one over the count
+      grads, metrics, after = over_parts(
+        functools.partial(gradient, lambda loss: loss.total)
+      )
       count = jnp.maximum(metrics['loss'].count, 1)
       return jax.tree.map(lambda x: x / count, grads), metrics, after
-    # Any other loss: first its derivatives with respect to the sums over all parts.
-    _, metrics, _ = scan(
-      lambda before, batch, key: ({}, *forward(params, before, batch, key)), {}
-    )
+    # Of any other loss the sums, where slopes are taken, come first.
+    _, metrics, _ = over_parts(lambda *args: ({}, *forward(*args)))
     slopes = jax.grad(lambda loss: loss.compute())(metrics['loss'])
-    return scan(
-      gradient_of(
-        lambda loss: sum(
-          jnp.vdot(slope, x)
-          for slope, x in zip(
-            jax.tree.leaves(slopes), jax.tree.leaves(loss), strict=True
-          )
-        )
-      ),
-      zeros,
+    return over_parts(
+      functools.partial(gradient, lambda loss: optax.tree.vdot(slopes, loss))
     )
+
+  whole = functools.partial(gradient, lambda loss: loss.compute())
 
   def step(state, batch, settings=types.MappingProxyType({})):
     tx = _optimiser(task, config, **settings)

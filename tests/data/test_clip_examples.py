@@ -159,3 +159,10 @@ def test_labels_are_of_the_target_and_of_what_was_fitted():
   ]:
     source = LaidClips(NumberedFrames(), trials, _OPTIONS, 8, target, labels)
     assert [source[i]['label'].tolist() for i in range(2)] == wanted
+
+
+@pytest.mark.parametrize('source', [TrainingClips, LaidClips])
+def test_a_trial_without_video_is_named(source):
+  trials = [_trial(1), _trial(2, frames=0), _trial(3, frames=0)]
+  with pytest.raises(InputError, match=r's01_trial02 has no video \(2 such trials\)'):
+    source(NumberedFrames(), trials, _OPTIONS, 8, _TARGET)

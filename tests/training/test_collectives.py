@@ -162,7 +162,9 @@ def test_a_loop_without_an_end_known_is_refused():
 
   @jax.jit
   def run(x):
-    return jax.lax.while_loop(lambda t: t.sum() < 9, lambda t: t + (x * t).sum(0), x[0])
+    return jax.lax.while_loop(
+      lambda t: t.sum() < 9, lambda t: t + (x * t[None]).sum(0), x[0]
+    )
 
   x = jax.ShapeDtypeStruct((8, 6), jnp.float32, sharding=NamedSharding(mesh, P('data')))
   with pytest.raises(ValueError, match='no known trip count'):
