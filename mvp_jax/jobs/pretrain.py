@@ -226,5 +226,5 @@ def _start(settings, task, backbone, mesh, seed):
   encoder, _, said = encoders.load(backbone, mesh, Path(settings.checkpoint))
   if hosts.is_main():
     print(said or f'{settings.checkpoint}: the encoder starts from it', flush=True)
-  fresh = init_state(task, settings.train.optimiser, mesh, seed).evaluated
+  fresh = init_state(task, settings.train.optimiser, mesh, seed).variables
   return {**fresh, 'encoder': encoder}

@@ -84,7 +84,7 @@ class Checkpoints:
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          params=ocp.args.StandardSave(merged(state.params, state.model_state)),
+          params=ocp.args.StandardSave(state.variables),
           rest=ocp.args.StandardSave(
             dataclasses.replace(state, params={}, model_state={})
           ),

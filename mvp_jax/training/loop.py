@@ -247,7 +247,7 @@ class _One:
       copied = jax.tree.map(
         lambda new, old: jax.device_put(new, old.sharding, may_alias=False),
         self.params,
-        state.evaluated,
+        state.variables,
       )
       state.params = like(state.params, copied)
       state.model_state = like(state.model_state, copied)

@@ -41,7 +41,7 @@ def fit_and_score(
     See `fit`.
   """
   train, validation, test = sides
-  begin = start and start(init_state(task, config.optimiser, mesh, seed).evaluated)
+  begin = start and start(init_state(task, config.optimiser, mesh, seed).variables)
   rows = hosts.batch_rows(config.batch_size, mesh)
   asked = hosts.batch_rows(batch_size, mesh)
   params = fit(

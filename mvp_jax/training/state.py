@@ -60,6 +60,11 @@ class TrainState:
   model_state: Any = dataclasses.field(default_factory=dict)
 
   @property
+  def variables(self):
+    """All variables to train on, a nested dict as `build_model` takes it."""
+    return merged(self.params, self.model_state)
+
+  @property
   def evaluated(self):
     """All variables to evaluate with, a nested dict as `build_model` takes it."""
     return merged(self.ema or self.params, self.model_state)
