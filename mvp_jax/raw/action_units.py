@@ -48,9 +48,8 @@ def find_csvs(root, named):
   folder = Path(named).resolve() if named else Path(root) / FOLDER
   if not folder.is_dir():
     raise InputError(
-      f'{folder}: there is no such folder; put there what OpenFace '
-      'writes of the videos (docs/action_units.md), or name another '
-      'as openface_dir'
+      f'{folder}: there is no such folder; put there what OpenFace writes of the '
+      'videos (docs/action_units.md), or name another as openface_dir'
     )
   found = {}
   for place, folders, names in os.walk(folder, followlinks=True):
@@ -206,7 +205,6 @@ def _width(csv, video):
   except (av.FFmpegError, ValueError, OSError):
     raise Dropped(
       'missing_video',
-      f'{video}: cannot be read, and {csv} shows several '
-      'people, who are told apart by the width of the picture; put the video '
-      'there',
+      f'{video}: cannot be read, and {csv} shows several people, who are told apart by '
+      'the width of the picture; put the video there',
     ) from None

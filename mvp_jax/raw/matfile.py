@@ -11,21 +11,9 @@ import zlib
 
 import numpy as np
 
-_NUMBERS = {
-  1: 'i1',
-  2: 'u1',
-  3: 'i2',
-  4: 'u2',
-  5: 'i4',
-  6: 'u4',
-  7: 'f4',
-  9: 'f8',
-  12: 'i8',
-  13: 'u8',
-  16: 'u1',
-  17: 'u2',
-  18: 'u4',
-}
+# NumPy's name of each type of element.
+_NUMBERS = dict(enumerate(('i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'f4'), 1))
+_NUMBERS |= {9: 'f8', 12: 'i8', 13: 'u8', 16: 'u1', 17: 'u2', 18: 'u4'}
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR, _NUMERIC, _OPAQUE = 1, 2, 4, range(6, 16), 17
 _MAX_NAME = 64  # characters of a field's name

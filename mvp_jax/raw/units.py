@@ -8,36 +8,14 @@ from mvp_jax.outcomes import Dropped
 
 AS_RECORDED = 'as recorded'
 # Of each channel: the unit it is stored in, then {unit: function to it}.
-_SIEMENS = {
-  's': 1e6,
-  'siemens': 1e6,
-  'ms': 1e3,
-  'us': 1.0,
-  'microsiemens': 1.0,
-  'umho': 1.0,
-  'ns': 1e-3,
-  'nanosiemens': 1e-3,
-}
+_SIEMENS = {'s': 1e6, 'siemens': 1e6, 'ms': 1e3, 'us': 1.0, 'microsiemens': 1.0}
+_SIEMENS |= {'umho': 1.0, 'ns': 1e-3, 'nanosiemens': 1e-3}
 _OHM = {'ohm': 1e6, 'kohm': 1e3, 'kiloohm': 1e3, 'mohm': 1.0, 'megaohm': 1.0}
-_VOLT = {
-  'v': 1e3,
-  'volt': 1e3,
-  'mv': 1.0,
-  'millivolt': 1.0,
-  'uv': 1e-3,
-  'microvolt': 1e-3,
-  'nv': 1e-6,
-}
-_CELSIUS = {
-  'c': (1, 0),
-  'degc': (1, 0),
-  'celsius': (1, 0),
-  'k': (1, -273.15),
-  'kelvin': (1, -273.15),
-  'f': (5 / 9, -160 / 9),
-  'degf': (5 / 9, -160 / 9),
-  'fahrenheit': (5 / 9, -160 / 9),
-}
+_VOLT = {'v': 1e3, 'volt': 1e3, 'mv': 1.0, 'millivolt': 1.0, 'uv': 1e-3}
+_VOLT |= {'microvolt': 1e-3, 'nv': 1e-6}
+_CELSIUS = dict.fromkeys(('c', 'degc', 'celsius'), (1, 0))
+_CELSIUS |= dict.fromkeys(('k', 'kelvin'), (1, -273.15))
+_CELSIUS |= dict.fromkeys(('f', 'degf', 'fahrenheit'), (5 / 9, -160 / 9))
 _NONE = ('au', 'a.u.', 'nu', 'adu', 'raw', 'asrecorded', 'none', '1')
 # Below and above it a median is of another unit than said.
 _BELIEVABLE = {('eda', 'microsiemens'): (0.005, 200.0), ('temp', 'celsius'): (5, 45)}

@@ -12,19 +12,8 @@ SIGNAL_RATE = 128  # Hz
 BASELINE_SECONDS = 3
 TRIAL_SECONDS = 60
 _STREAMS = (
-  'latents',
-  'ratings',
-  'order',
-  'sides',
-  'body',
-  'trial_body',
-  'filler',
-  'identity',
-  'expression',
-  'head',
-  'noise',
-  'ecg',
-  'openface',
+  *('latents', 'ratings', 'order', 'sides', 'body', 'trial_body', 'filler', 'identity'),
+  *('expression', 'head', 'noise', 'ecg', 'openface'),
 )
 
 

@@ -10,14 +10,7 @@ from mvp_jax.progress import Progress
 from mvp_jax.tasks import beam
 from mvp_jax.tasks.task import Task, do, is_done, load_blobs, load_result, result_path
 
-__all__ = [
-  'Task',
-  'at_most',
-  'load_blobs',
-  'load_result',
-  'result_path',
-  'run_tasks',
-]
+__all__ = ['Task', 'at_most', 'load_blobs', 'load_result', 'result_path', 'run_tasks']
 
 
 def run_tasks(function, tasks, directory, what, unit, workers=None):

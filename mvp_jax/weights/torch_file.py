@@ -108,9 +108,8 @@ def read_torch(path):
   except Exception as error:  # a broken zip or pickle can raise nearly anything
     said = ' '.join(str(error).split())
     raise InputError(
-      f'{path}: is not a whole file of torch.save '
-      f'({type(error).__name__}: {said}); copy or download it '
-      'again'
+      f'{path}: is not a whole file of torch.save ({type(error).__name__}: {said}); '
+      'copy or download it again'
     ) from error
 
 

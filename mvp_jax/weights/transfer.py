@@ -114,9 +114,8 @@ def adopt(source, config, init):
   for path in found:
     if source.leaves[path].shape != wanted[path].shape:
       raise InputError(
-        f'{source.path}: {source.leaves[path].names[0]} (and the like) gives '
-        f'{path} the shape {source.leaves[path].shape}, must be '
-        f'{wanted[path].shape}'
+        f'{source.path}: {source.leaves[path].names[0]} (and the like) gives {path} '
+        f'the shape {source.leaves[path].shape}, must be {wanted[path].shape}'
       )
   fresh = traverse_util.flatten_dict(init(), sep='/') if missing else {}
   params = {

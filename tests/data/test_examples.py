@@ -50,9 +50,7 @@ def _trial(
 class _Frames:
   """A corpus whose frames hold their number."""
 
-  def __init__(self, has_video=True):
-    self.has_video = has_video
-    self.metadata = {'signal_rate': _RATE, 'frame_rate': _FRAME_RATE}
+  metadata = {'streams': {'signals': {'rate': _RATE, 'channels': ('eda', 'ppg')}}}
 
   def frames(self, trial, numbers):
     return (
@@ -87,7 +85,7 @@ def _write_tokens(folder, trials, width=3):
   tokens = {}
   for trial in trials:
     rng = np.random.default_rng(trial.trial + 100)
-    count = round(len(trial.frame_times) / _FRAME_RATE / _LAYOUT.spacing)
+    count = round(len(trial.streams['video'].times) / _FRAME_RATE / _LAYOUT.spacing)
     tokens[trial.trial] = rng.normal(
       trial.trial, [1, 2, 5][:width], (count * _LAYOUT.slots, width)
     ).astype(np.float32)
@@ -346,14 +344,12 @@ def test_features_that_are_missing_or_do_not_fit(tmp_path):
 
 def test_a_corpus_without_video():
   trial = _trial(1, 6, frames=0)
-  corpus = _Frames(has_video=False)
-  corpus.metadata['frame_rate'] = None
-  example = _source([trial], corpus=corpus, modalities={'physio': Physio()})[0]
+  example = _source([trial], modalities={'physio': Physio()})[0]
   assert set(example) == {'physio/values', 'physio/valid', 'label', 'weight', 'trial'}
 
 
 def test_sources_can_go_to_other_processes(trials, features):
-  corpus = types.SimpleNamespace(has_video=True, metadata=_Frames().metadata)
+  corpus = types.SimpleNamespace(metadata=_Frames.metadata)
   source = _source(trials, corpus=corpus, features=features[0])
   example = pickle.loads(pickle.dumps(source))[1]
   np.testing.assert_array_equal(example['video/tokens'], source[1]['video/tokens'])

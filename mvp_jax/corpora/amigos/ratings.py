@@ -11,18 +11,8 @@ from mvp_jax.outcomes import Dropped
 
 # The self-assessment, in its order; from 1 to 9, and emotions as 0 or 1.
 RATINGS = (
-  'arousal',
-  'valence',
-  'dominance',
-  'liking',
-  'familiarity',
-  'neutral',
-  'disgust',
-  'happiness',
-  'surprise',
-  'anger',
-  'fear',
-  'sadness',
+  *('arousal', 'valence', 'dominance', 'liking', 'familiarity', 'neutral'),
+  *('disgust', 'happiness', 'surprise', 'anger', 'fear', 'sadness'),
 )
 SCALES = 5
 # The mean over the segments of the external annotation, from -1 to 1.

@@ -27,22 +27,8 @@ from mvp_jax.raw.action_units import FOLDER, Csvs, find_csvs
 
 SUBJECTS = 40
 SHORT = (
-  '4',
-  '5',
-  '9',
-  '10',
-  '13',
-  '18',
-  '19',
-  '20',
-  '23',
-  '30',
-  '31',
-  '34',
-  '36',
-  '58',
-  '80',
-  '138',
+  *('4', '5', '9', '10', '13', '18', '19', '20', '23', '30', '31', '34', '36', '58'),
+  *('80', '138'),
 )
 # Of the long stimuli with their length in seconds.
 LONG = {'N1': 1415, 'P1': 1123, 'B1': 1410, 'U1': 846}
@@ -387,9 +373,8 @@ def check_data(path, video_id, data, marker=None):
     known = f'{least:g}' if least == most else f'{least:g} to {most:g}'
     raise Dropped(
       'length_mismatch',
-      f'{where}: {len(data)} samples at {SIGNAL_RATE:g} '
-      f'Hz are {seconds:.1f} s from the onset on; the stimulus lasts {known} '
-      's',
+      f'{where}: {len(data)} samples at {SIGNAL_RATE:g} Hz are {seconds:.1f} s from '
+      f'the onset on; the stimulus lasts {known} s',
     )
 
 

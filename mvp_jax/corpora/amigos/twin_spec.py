@@ -4,38 +4,20 @@ import dataclasses
 
 import numpy as np
 
+from mvp_jax.corpora.amigos.tree import (
+  BASELINE_SECONDS,
+  LONG,
+  SHORT,
+  SUBJECTS,
+  SUBJECTS_WITHOUT_LONG,
+)
 from mvp_jax.errors import InputError
 from mvp_jax.synthetic.spec import SIGNAL_RATE, VARIANTS
 
-SUBJECTS = 40
 # Seconds of each stimulus: of the long ones as published, of the short ones made
 # up within the published 51 to 150 s.
-SECONDS = {
-  '4': 96,
-  '5': 123,
-  '9': 82,
-  '10': 75,
-  '13': 118,
-  '18': 150,
-  '19': 64,
-  '20': 110,
-  '23': 88,
-  '30': 70,
-  '31': 132,
-  '34': 57,
-  '36': 91,
-  '58': 51,
-  '80': 104,
-  '138': 127,
-  'N1': 1415,
-  'P1': 1123,
-  'B1': 1410,
-  'U1': 846,
-}
-SHORT, LONG = tuple(SECONDS)[:16], tuple(SECONDS)[16:]
-BASELINE_SECONDS = 5  # of signals and video, before the onset
-NO_LONG = (8, 24, 28)  # subjects
-NO_LONG_RATINGS = 32
+_SHORT_SECONDS = 96, 123, 82, 75, 118, 150, 64, 110, 88, 70, 132, 57, 91, 51, 104, 127
+SECONDS = dict(zip(SHORT, _SHORT_SECONDS, strict=True)) | LONG
 # Who watched the long stimuli together, from the left seat to the right one.
 GROUPS = (
   (4, 1, 3, 2),
@@ -119,7 +101,9 @@ class AmigosSpec:
 
   def has(self, subject, stimulus):
     """Whether a subject watched a stimulus."""
-    return stimulus in self.stimuli and not (stimulus in LONG and subject in NO_LONG)
+    return stimulus in self.stimuli and not (
+      stimulus in LONG and subject in SUBJECTS_WITHOUT_LONG
+    )
 
   @property
   def groups(self):

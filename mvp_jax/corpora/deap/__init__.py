@@ -48,8 +48,7 @@ class Deap(Corpus):
   }
   download = (
     'Ask for DEAP at its home page, download metadata_csv.zip, '
-    'data_preprocessed_python.zip and face_video.zip, and unpack them into '
-    'manual_dir.'
+    'data_preprocessed_python.zip and face_video.zip, and unpack them into manual_dir.'
   )
   presets = {
     'video': ('Face video and signals, 874 trials.', {}),

@@ -37,8 +37,8 @@ KNOWN_MISSING_VIDEOS = frozenset(
 )
 
 _RATINGS_FILE = 'participant_ratings.csv'
-_KEYS = ('Participant_id', 'Trial', 'Experiment_id')
-_SCALES = {'Valence': 9, 'Arousal': 9, 'Dominance': 9, 'Liking': 9, 'Familiarity': 5}
+KEYS = ('Participant_id', 'Trial', 'Experiment_id')
+SCALES = {'Valence': 9, 'Arousal': 9, 'Dominance': 9, 'Liking': 9, 'Familiarity': 5}
 # The ratings file and the .dat files hold the same ratings to two digits.
 _LABEL_TOLERANCE = 0.011
 
@@ -201,7 +201,7 @@ def _read_ratings(path, subjects, trials):
   reader = csv.DictReader(io.StringIO(text, newline=''), skipinitialspace=True)
   header = [name.strip() for name in reader.fieldnames or ()]
   reader.fieldnames = header
-  missing = [name for name in (*_KEYS, *_SCALES) if name not in header]
+  missing = [name for name in (*KEYS, *SCALES) if name not in header]
   if missing:
     raise InputError(
       f'{path}: no column {", ".join(missing)} (it has '
@@ -215,9 +215,9 @@ def _read_ratings(path, subjects, trials):
   for number, fields in lines:
     where = f'{path}, line {number}'
     try:
-      subject, trial, stimulus = (int(fields[name]) for name in _KEYS)
+      subject, trial, stimulus = (int(fields[name]) for name in KEYS)
     except (TypeError, ValueError):
-      raise InputError(f'{where}: {", ".join(_KEYS)} must be whole numbers') from None
+      raise InputError(f'{where}: {", ".join(KEYS)} must be whole numbers') from None
     if not (
       1 <= subject <= subjects and 1 <= trial <= trials and 1 <= stimulus <= trials
     ):
@@ -237,7 +237,7 @@ def _read_ratings(path, subjects, trials):
 
 def _trial(subject, trial, stimulus, fields, where):
   ratings, problem = {}, None
-  for name, top in _SCALES.items():
+  for name, top in SCALES.items():
     text = (fields[name] or '').strip()
     try:
       value = float(text or 'nan')

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.corpora.deap.tree import has_video
+from mvp_jax.corpora.deap.tree import KEYS, SCALES, has_video
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.openface import write_openface
@@ -23,17 +23,7 @@ from mvp_jax.synthetic.spec import SIGNAL_RATE, stream, wander
 from mvp_jax.synthetic.tree import write_twin
 
 _PARTS = ('metadata_csv', 'data_preprocessed_python', 'face_video', 'openface')
-_HEADER = (
-  'Participant_id',
-  'Trial',
-  'Experiment_id',
-  'Start_time',
-  'Valence',
-  'Arousal',
-  'Dominance',
-  'Liking',
-  'Familiarity',
-)
+_HEADER = (*KEYS, 'Start_time', *SCALES)
 
 
 def write_deap_twin(root, spec, workers=None):

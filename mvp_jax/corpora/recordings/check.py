@@ -142,8 +142,7 @@ def describe(report):
     lines.append(
       f'{len(subjects)} subjects with {min(subjects.values())} to '
       f'{max(subjects.values())} trials; '
-      f'{len({r.stimulus_name for r in manifest.recordings} - {""})} '
-      'stimuli'
+      f'{len({r.stimulus_name for r in manifest.recordings} - {""})} stimuli'
     )
   if report.seconds:
     low, high = min(report.seconds), max(report.seconds)

@@ -169,9 +169,8 @@ def channel_of(recording, name):
   if source is None:
     raise Dropped(
       'missing_signals',
-      f'row {recording.row}, column {name}: blank, while '
-      'it is to be used; name the column of the signal file, or leave the '
-      'channel out (channels)',
+      f'row {recording.row}, column {name}: blank, while it is to be used; name the '
+      'column of the signal file, or leave the channel out (channels)',
     )
   with _at(recording, name):
     channel = read_channel(source.file, source.column, source.rate, recording.time)
@@ -497,10 +496,7 @@ class RecordingTrials(Source):
         'streams': {
           name: stream
           for name, stream in (
-            (
-              'signals',
-              {'values': arrays['signals'], 'valid': arrays['signal_valid']},
-            ),
+            ('signals', {'values': arrays['signals'], 'valid': arrays['signal_valid']}),
             ('action_units', as_stream(arrays)),
           )
           if name == 'action_units' or name in self.wanted.streams
@@ -529,9 +525,8 @@ def _check_wanted(manifest, wanted):
   missing = set(wanted.channels) - {*manifest.channels, *NO_CHANNELS}
   if missing:
     raise InputError(
-      f'{manifest.path}: no row names a column for '
-      f'{", ".join(sorted(missing))} (there are '
-      f'{", ".join(manifest.channels) or "no channels"}); correct '
+      f'{manifest.path}: no row names a column for {", ".join(sorted(missing))} (there '
+      f'are {", ".join(manifest.channels) or "no channels"}); correct '
       'config.data.channels'
     )
   if wanted.faces is not None and not any(r.video for r in manifest.recordings):

@@ -14,35 +14,21 @@ from mvp_jax.tasks import Task, load_result, run_tasks
 
 # By their endings, for FFmpeg takes many a text or picture for a video.
 ENDINGS = frozenset(
-  '.' + ending
-  for ending in (
-    '3g2',
-    '3gp',
-    'asf',
-    'avi',
-    'divx',
-    'dv',
-    'f4v',
-    'flv',
-    'm2ts',
-    'm2v',
-    'm4v',
-    'mjpeg',
-    'mkv',
-    'mov',
-    'mp4',
-    'mpeg',
-    'mpg',
-    'mts',
-    'mxf',
-    'ogm',
-    'ogv',
-    'rm',
-    'rmvb',
-    'ts',
-    'vob',
-    'webm',
-    'wmv',
+  (
+    *('.3g2', '.3gp', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.m2ts', '.m2v'),
+    *(
+      '.m4v',
+      '.mjpeg',
+      '.mkv',
+      '.mov',
+      '.mp4',
+      '.mpeg',
+      '.mpg',
+      '.mts',
+      '.mxf',
+      '.ogm',
+    ),
+    *('.ogv', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.wmv'),
   )
 )
 
