@@ -14,13 +14,19 @@ import numpy as np
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
-from mvp_jax.raw.openface import INTENSITIES, PRESENCES, read_openface
+from mvp_jax.raw.openface import INTENSITIES, PRESENCES, ActionUnits, read_openface
 from mvp_jax.raw.video import Video
 from mvp_jax.raw.video_times import packet_times
 from mvp_jax.tasks import Task, load_result, run_tasks
 
 FOLDER = 'openface'  # in the corpus' own, if none is named
 _RESULTS = 'action_units'
+_NO_UNITS = ActionUnits(
+  np.zeros(0),
+  np.zeros((0, len(INTENSITIES)), np.float32),
+  np.zeros((0, len(PRESENCES)), np.float32),
+  np.zeros(0, bool),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +157,7 @@ def on_clock(found, onset, seconds):
     au_intensities float32 [n, 17], au_presences float32 [n, 18], au_valid bool [n].
     All are empty where `found` is None.
   """
-  if found is None:
-    return no_units()
+  found = found or _NO_UNITS
   times = (found.times - onset).astype(np.float32)
   inside = (times >= 0) & (times < seconds)
   return {
@@ -160,16 +165,6 @@ def on_clock(found, onset, seconds):
     'au_valid': found.valid[inside],
     'au_intensities': found.intensities[inside],
     'au_presences': found.presences[inside],
-  }
-
-
-def no_units():
-  """What `on_clock` gives, empty."""
-  return {
-    'au_times': np.zeros(0, np.float32),
-    'au_valid': np.zeros(0, bool),
-    'au_intensities': np.zeros((0, len(INTENSITIES)), np.float32),
-    'au_presences': np.zeros((0, len(PRESENCES)), np.float32),
   }
 
 

@@ -103,6 +103,16 @@ def stored(filled, shares, problems):
   }
 
 
+def none(length):
+  """As `prepare` returns no channels, over some samples."""
+  return {
+    'values': np.zeros((length, 0), np.float32),
+    'valid': np.zeros((length, 0), bool),
+    'quality': np.zeros((0, len(MEASURES)), np.float32),
+    'masked': np.zeros(0, np.str_),
+  }
+
+
 def signal_facts(names, valid, shares, masked):
   """What an account says of channels: {'eda_valid': share, 'eda_flags': text, ...}.
 

@@ -10,7 +10,13 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.models.layers import NORM_EPSILON
 from mvp_jax.models.videomae import IMAGENET_MEAN, IMAGENET_STD
-from mvp_jax.weights.layouts import HUGGINGFACE, LAYOUTS, from_ours, names_of
+from mvp_jax.weights.layouts import (
+  HUGGINGFACE,
+  LAYOUTS,
+  QUERY_KEY_VALUE,
+  from_ours,
+  names_of,
+)
 from mvp_jax.weights.sources import CONFIG
 from mvp_jax.weights.torch_file import write_torch
 
@@ -72,9 +78,7 @@ def _fuse(tensors):
   fused = {}
   for name, x in tensors.items():
     if match := re.fullmatch(r'(.+\.attn)\.(query|key|value)\.weight', name):
-      parts = [
-        tensors[f'{match[1]}.{part}.weight'] for part in ('query', 'key', 'value')
-      ]
+      parts = [tensors[f'{match[1]}.{part}.weight'] for part in QUERY_KEY_VALUE]
       fused[f'{match[1]}.qkv.weight'] = np.concatenate(parts)
     else:
       fused[name] = x

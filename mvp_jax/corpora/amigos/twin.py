@@ -32,20 +32,8 @@ _HEADER = b'MATLAB 5.0 MAT-file, Platform: GLNXA64, a synthetic twin'
 
 def write_amigos_twin(root, spec, workers=None):
   """Writes the twin of `spec` (AmigosSpec) under `root`; see `write_twin`."""
-  root = Path(root)
-  write_twin(
-    root,
-    spec,
-    'AMIGOS',
-    lambda: _jobs(root, spec),
-    lambda: {
-      'ceiling': said.ceiling(spec),
-      'subjects': spec.subjects,
-      'seconds': {stimulus: spec.seconds(stimulus) for stimulus in spec.stimuli},
-      'effects': said.EFFECTS + said.DESCRIPTIONS[spec.variant],
-    },
-    workers,
-  )
+  seconds = {stimulus: spec.seconds(stimulus) for stimulus in spec.stimuli}
+  write_twin(Path(root), spec, 'AMIGOS', _jobs, {'seconds': seconds}, workers)
 
 
 def _jobs(root, spec):

@@ -11,8 +11,8 @@ from mvp_jax.corpora.amigos.tree import (
   SUBJECTS,
   SUBJECTS_WITHOUT_LONG,
 )
-from mvp_jax.errors import InputError
-from mvp_jax.synthetic.spec import SIGNAL_RATE, VARIANTS
+from mvp_jax.corpora.corpus import some
+from mvp_jax.synthetic.spec import SIGNAL_RATE, common_rules, require
 
 # Seconds of each stimulus: of the long ones as published, of the short ones made
 # up within the published 51 to 150 s.
@@ -51,33 +51,23 @@ class AmigosSpec:
   def __post_init__(self):
     object.__setattr__(self, 'stimuli', tuple(map(str, self.stimuli)))
     whole = self.subjects, self.seed, self.width, self.height
-    for rule, holds in (
-      (
-        'subjects, seed and sizes are whole numbers',
-        lambda: all(isinstance(value, int) for value in whole),
-      ),
-      (f'subjects: 1 to {SUBJECTS}', lambda: 1 <= self.subjects <= SUBJECTS),
-      (
-        f'stimuli: some of {", ".join(SECONDS)}, each once',
-        lambda: (
-          self.stimuli
-          and set(self.stimuli) <= set(SECONDS)
-          and len(set(self.stimuli)) == len(self.stimuli)
+    require(
+      self,
+      {
+        'subjects, seed and sizes are whole numbers': lambda: all(
+          isinstance(value, int) for value in whole
         ),
-      ),
-      ('seed: not negative', lambda: self.seed >= 0),
-      (f'variant: one of {", ".join(VARIANTS)}', lambda: self.variant in VARIANTS),
-      ('frame_rate: 1 to 120 Hz', lambda: 1 <= self.frame_rate <= 120),
-      (
-        'width and height: even, height a multiple of 4, at least 64 pixels',
-        lambda: (
+        f'subjects: 1 to {SUBJECTS}': lambda: 1 <= self.subjects <= SUBJECTS,
+        f'stimuli: some of {", ".join(SECONDS)}, each once': lambda: some(
+          self.stimuli, SECONDS
+        ),
+        **common_rules(self),
+        'width and height: even, height a multiple of 4, at least 64 pixels': lambda: (
           min(self.width, self.height) >= 64 and self.width % 2 == self.height % 4 == 0
         ),
-      ),
-      ('scale: 0.1 to 1', lambda: 0.1 <= self.scale <= 1),
-    ):
-      if not holds():
-        raise InputError(f'twin: {rule}; given {self}')
+        'scale: 0.1 to 1': lambda: 0.1 <= self.scale <= 1,
+      },
+    )
 
   @property
   def trials(self):

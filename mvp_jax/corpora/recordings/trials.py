@@ -62,10 +62,8 @@ def prepare_signals(recording, channels, rate, clean, video, must_have_units=Fal
   """All of a trial but its frames.
 
   Returns:
-    dict: signals float32 [time, channel] and signal_valid bool (0 where not valid),
-    signal_quality float32 [channel, channels.MEASURES], masked str [channel] (why a
-    channel is masked as a whole, or ''), units [channel], seconds, and the action units
-    as `action_units.on_clock` gives them.
+    dict: what `channels.prepare` returns, units [channel], seconds, and the action
+    units as `action_units.on_clock` gives them.
 
   Raises:
     Dropped: a file is missing or broken, or what it holds cannot be used.
@@ -124,12 +122,7 @@ def _stored(recording, found, judged, seconds, rate, clean):
   """The channels at the rate of all."""
   length = round(seconds * rate)
   if not found:
-    return {
-      'signals': np.zeros((length, 0), np.float32),
-      'signal_valid': np.zeros((length, 0), bool),
-      'signal_quality': np.zeros((0, len(raw_channels.MEASURES)), np.float32),
-      'masked': np.zeros(0, np.str_),
-    }
+    return raw_channels.none(length)
   aside = round(_SETTLING_SECONDS * rate)
   trial, filled = slice(aside, aside + length), []
   for name, channel in found.items():
@@ -143,17 +136,11 @@ def _stored(recording, found, judged, seconds, rate, clean):
     values, good = raw_channels.fill(np.where(valid, values, np.nan), rate, name, clean)
     valid = (valid & good)[trial]
     filled.append((np.where(valid, values[trial], 0), valid))
-  stored = raw_channels.stored(
+  return raw_channels.stored(
     filled,
     [dataclasses.astuple(one.quality) for one in judged.values()],
     [one.problem for one in judged.values()],
   )
-  return {
-    'signals': stored['values'],
-    'signal_valid': stored['valid'],
-    'signal_quality': stored['quality'],
-    'masked': stored['masked'],
-  }
 
 
 def channel_of(recording, name):
@@ -452,8 +439,8 @@ class RecordingTrials(Source):
         'au_valid': int(arrays['au_valid'].sum()),
         **raw_channels.signal_facts(
           self.channels,
-          arrays['signal_valid'],
-          arrays['signal_quality'],
+          arrays['valid'],
+          arrays['quality'],
           arrays['masked'].tolist(),
         ),
       }
@@ -496,12 +483,12 @@ class RecordingTrials(Source):
         'streams': {
           name: stream
           for name, stream in (
-            ('signals', {'values': arrays['signals'], 'valid': arrays['signal_valid']}),
+            ('signals', {'values': arrays['values'], 'valid': arrays['valid']}),
             ('action_units', as_stream(arrays)),
           )
           if name == 'action_units' or name in self.wanted.streams
         },
-        'signal_quality': arrays['signal_quality'],
+        'signal_quality': arrays['quality'],
         'source': {'row': trial.row, 'video': str(trial.video or '')},
       }
 
