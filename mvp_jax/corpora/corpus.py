@@ -285,6 +285,16 @@ class Source:
     return {}
 
 
+def existing(folder, what):
+  """The Path of a folder that holds `what`. Raises InputError if there is none."""
+  folder = Path(folder)
+  if not folder.is_dir():
+    raise InputError(
+      f'{folder}: there is no such folder; give the one that holds {what}'
+    )
+  return folder
+
+
 def read_marker(root):
   """What SYNTHETIC.json in a folder says; None: the data are real.
 

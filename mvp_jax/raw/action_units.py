@@ -89,8 +89,8 @@ def prepare_units(trials, problems, locate, directory, workers=None):
   todo = [i for i, problem in enumerate(problems) if problem is None]
   tasks = []
   for i in todo:
-    csv, video, *rest = locate(i)
-    tasks.append(Task(trials[i].trial_id, (csv, video, *rest), (csv, video)))
+    args = locate(i)
+    tasks.append(Task(trials[i].trial_id, args, args[:2]))
   drops = run_tasks(
     trial_units, tasks, directory / _RESULTS, 'Action units', 'trials', workers
   )

@@ -113,6 +113,13 @@ def none(length):
   }
 
 
+def facts(where, names, found, onset):
+  """`signal_facts` of what `prepare` returned. Raises Dropped if all are masked."""
+  masked = found['masked'].tolist()
+  require_one(where, dict(zip(names, masked, strict=True)))
+  return signal_facts(names, found['valid'][onset:], found['quality'], masked)
+
+
 def signal_facts(names, valid, shares, masked):
   """What an account says of channels: {'eda_valid': share, 'eda_flags': text, ...}.
 

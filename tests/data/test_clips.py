@@ -16,11 +16,11 @@ from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 
 
-def _trial(count, rate=5.0, invalid=()):
+def _trial(count, rate=5.0, invalid=(), trial_id='s01_trial01'):
   valid = np.ones(count, bool)
   valid[list(invalid)] = False
   return types.SimpleNamespace(
-    trial_id='s01_trial01',
+    trial_id=trial_id,
     streams={
       'video': Frames((np.arange(count) / rate).astype(np.float32), valid, 0, rate)
     },
@@ -176,9 +176,9 @@ def test_a_trial_with_too_few_frames_is_named():
     match=r'numbers: s01_trial01 has 4 frames, a clip of '
     r'4 frames 2 apart needs 5; leave it out',
   ):
-    _source([_trial(5), _trial(4)])
+    _source([_trial(5, trial_id='s01_trial02'), _trial(4)])
   with pytest.raises(InputError, match=r'4 frames \(2 such trials\)'):
-    _source([_trial(4), _trial(0)])
+    _source([_trial(4), _trial(0, trial_id='s01_trial02')])
 
 
 def test_masks_that_do_not_fit_are_found_at_once():

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.corpora.corpus import MARKER, read_marker
+from mvp_jax.corpora.corpus import MARKER, existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import matfile
 from mvp_jax.raw.action_units import FOLDER, Csvs, find_csvs
+from mvp_jax.raw.signal_files import broken
 
 SUBJECTS = 40
 SHORT = (
@@ -153,12 +154,7 @@ def find_tree(manual_dir, experiment, video, openface_dir=None):
   Raises:
     InputError: something is not there, or twice.
   """
-  root = Path(manual_dir)
-  if not root.is_dir():
-    raise InputError(
-      f'{root}: there is no such folder; give the one that holds '
-      'AMIGOS (Data_Preprocessed_PXX.mat and the face videos)'
-    )
+  root = existing(manual_dir, 'AMIGOS (Data_Preprocessed_PXX.mat and the face videos)')
   signals, videos, sheets, unread, zips = {}, {}, [], [], []
   csvs = None if openface_dir is None else find_csvs(root, openface_dir)
   for path in _files(root, {root / FOLDER, csvs and csvs.folder}):
@@ -300,30 +296,24 @@ def read_mat(path):
   except FileNotFoundError:
     raise Dropped('missing_signals', f'{path}: no such file') from None
   except (OSError, ValueError) as error:
-    raise Dropped('broken_signals', f'{path}: cannot be read ({error})') from None
+    raise broken(path, f'cannot be read ({error})') from None
   missing = [name for name in _CELLS if name not in content]
   if missing:
-    raise Dropped(
-      'broken_signals', f'{path}: no {", ".join(missing)} in it; take the official file'
-    )
+    raise broken(path, f'no {", ".join(missing)} in it; take the official file')
   columns = [np.ravel(content[name]) for name in _CELLS]
   sizes = {len(column) for column in columns}
   if len(sizes) > 1 or any(column.dtype != object for column in columns):
     shapes = ', '.join(f'{name} {np.shape(content[name])}' for name in _CELLS)
-    raise Dropped(
-      'broken_signals', f'{path}: {shapes}, not cells of one number (officially 1 x 20)'
-    )
+    raise broken(path, f'{shapes}, not cells of one number (officially 1 x 20)')
   cells = {}
   for name, *values in zip(*columns, strict=True):
     name = _text(name)
     if name in cells:
-      raise Dropped('broken_signals', f'{path}: VideoID {name} comes twice')
+      raise broken(path, f'VideoID {name} comes twice')
     try:
       data, told, seen = map(_numbers, values)
     except (TypeError, ValueError):
-      raise Dropped(
-        'broken_signals', f'{path}: VideoID {name} holds other than numbers'
-      ) from None
+      raise broken(path, f'VideoID {name} holds other than numbers') from None
     cells[name] = Cell(data, told.ravel(), seen)
   return cells
 

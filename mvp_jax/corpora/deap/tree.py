@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.corpora.corpus import MARKER, read_marker
+from mvp_jax.corpora.corpus import MARKER, existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.action_units import Csvs, find_csvs
+from mvp_jax.raw.signal_files import broken
 from mvp_jax.raw.unpickle import load_arrays
 
 SUBJECTS, TRIALS = 32, 40
@@ -110,12 +111,9 @@ def find_tree(manual_dir, video, openface_dir=None):
   Raises:
     InputError: something is not there; says where it was looked for.
   """
-  root = Path(manual_dir)
-  if not root.is_dir():
-    raise InputError(
-      f'{root}: there is no such folder; give the one that holds '
-      'DEAP (metadata_csv, data_preprocessed_python, face_video)'
-    )
+  root = existing(
+    manual_dir, 'DEAP (metadata_csv, data_preprocessed_python, face_video)'
+  )
   ratings = _find(root, 'metadata_csv', _RATINGS_FILE)
   signals = _find(root, 'data_preprocessed_python', 's[0-9][0-9].dat')
   videos, csvs = None, None
@@ -269,22 +267,18 @@ def read_dat(path):
   except FileNotFoundError:
     raise Dropped('missing_signals', f'{path}: no such file') from None
   except (OSError, ValueError) as error:
-    raise Dropped(
-      'broken_signals', f'{path}: cannot be read, truncated? ({error})'
-    ) from None
+    raise broken(path, f'cannot be read, truncated? ({error})') from None
   try:
     data, labels = content['data'], content['labels']
     data, labels = np.asarray(data, np.float64), np.asarray(labels, np.float64)
   except (KeyError, TypeError, ValueError, IndexError):
-    raise Dropped(
-      'broken_signals', f'{path}: not a dict with the arrays "data" and "labels"'
-    ) from None
+    raise broken(path, 'not a dict with the arrays "data" and "labels"') from None
   if (
     data.ndim != 3 or data.shape[1:] != (40, SAMPLES) or labels.shape != (len(data), 4)
   ):
-    raise Dropped(
-      'broken_signals',
-      f'{path}: data {data.shape} and labels '
+    raise broken(
+      path,
+      f'data {data.shape} and labels '
       f'{labels.shape}, not (40, 40, {SAMPLES}) and (40, 4)',
     )
   return data, labels

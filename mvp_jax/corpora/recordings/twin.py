@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mvp_jax.corpora.corpus import MARKER
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.processes import parallel_map
@@ -23,24 +24,10 @@ from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE
 
-MARKER = 'SYNTHETIC.json'
 MANIFEST = 'manifest.csv'
 _COLUMNS = (
-  'subject',
-  'trial',
-  'stimulus',
-  'video',
-  'signals',
-  'signals_onset',
-  'rate',
-  'eda',
-  'eda_unit',
-  'ppg',
-  'openface',
-  'valence',
-  'arousal',
-  'rating_min',
-  'rating_max',
+  *('subject', 'trial', 'stimulus', 'video', 'signals', 'signals_onset', 'rate'),
+  *('eda', 'eda_unit', 'ppg', 'openface', *said.TARGETS, 'rating_min', 'rating_max'),
 )
 
 
