@@ -35,14 +35,7 @@ _COLUMNS = ('trial_id', 'subject', 'channel', *_MEASURES, 'verdict', 'reason')
 
 
 def audit(corpus, workers=1):
-  """Compares the clocks of every trial.
-
-  Args:
-    corpus: data.trials.PreparedCorpus.
-    workers: see `processes.parallel_map`.
-
-  Returns:
-    list of (Trial, name of the channel, clock.Clock).
+  """Compares the clocks of every trial: list of (Trial, name of the channel, Clock).
 
   Raises:
     InputError: the corpus has no video, or neither ECG nor PPG.

@@ -44,12 +44,8 @@ class Csvs:
 def find_csvs(root, named):
   """Finds the CSVs that OpenFace wrote, however deep in their folder: Csvs.
 
-  Args:
-    root: the corpus' folder.
-    named: theirs; '': `FOLDER` in `root`.
-
-  Raises:
-    InputError: there is none, or two have one name.
+  The folder is the one named or, with '', `FOLDER` in the corpus' own, `root`. Raises
+  InputError if there is none, or two have one name.
   """
   folder = Path(named).resolve() if named else Path(root) / FOLDER
   if not folder.is_dir():
@@ -80,11 +76,8 @@ def find_csvs(root, named):
 def prepare_units(trials, problems, locate, directory, workers=None):
   """Prepares the action units of all trials without a problem.
 
-  Args:
-    trials: with `trial_id`.
-    problems: list of None or Dropped, one for each; new drops are put into it.
-    locate: function of a trial's place in the list: the arguments of `trial_units`.
-    directory, workers: as for `run_tasks`.
+  `problems` has None or a Dropped for each trial; new ones are put into it. `locate`
+  gives the arguments of `trial_units` for a place in the list.
   """
   todo = [i for i, problem in enumerate(problems) if problem is None]
   tasks = []

@@ -45,13 +45,7 @@ def judge(values, rate, channel, unit, trial=slice(None)):
 
 
 def fill(values, rate, channel, cleaned):
-  """Bridges short gaps, and cleans if `cleaned`.
-
-  Args:
-    values: float [time], NaN where there is no measurement.
-    rate: Hz.
-    channel: its name.
-    cleaned: bool.
+  """Bridges short gaps, and cleans if `cleaned`; NaN is no measurement.
 
   Returns:
     (float32 [time] with 0 where invalid, bool [time] validity).

@@ -67,10 +67,9 @@ def parse(options):
 
 
 def run(function, numbered, directory, options, tell):
-  """Runs tasks that have no valid result yet, and waits for the end.
+  """Runs tasks that have no valid result yet, and waits for the end; see `run_tasks`.
 
   Args:
-    function: importable by name on the workers; see `run_tasks`.
     numbered: list of (number, Task).
     directory: for the results, seen by all workers under this very path.
     options: of the pipeline, as text.

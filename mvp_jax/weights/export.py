@@ -22,15 +22,12 @@ from mvp_jax.weights.torch_file import write_torch
 
 
 def tensors_of(params, config, layout):
-  """The parameters under their names in a layout.
+  """The parameters under their names in a layout: {name: float32 array, contiguous}.
 
   Args:
     params: nested dict of a VideoMAE, a VideoClassifier, or {'encoder': ...}.
     config: VideoMAEConfig.
     layout: one of `layouts.LAYOUTS`.
-
-  Returns:
-    {name: float32 NumPy array}, contiguous.
   """
   layout = LAYOUTS[layout]
   tensors = {}
@@ -90,11 +87,6 @@ def export_huggingface(params, config, directory):
 
   A VideoMAE becomes a VideoMAEForPreTraining, a VideoClassifier a
   VideoMAEForVideoClassification, an encoder alone a VideoMAEModel.
-
-  Args:
-    params: as in `tensors_of`.
-    config: VideoMAEConfig.
-    directory: pathlib.Path.
   """
   if 'mask_token' in params:
     architecture = 'VideoMAEForPreTraining'

@@ -101,11 +101,7 @@ class Translation:
 
 
 def translate(tensors, path):
-  """Maps the tensors of a file to our arrays.
-
-  Args:
-    tensors: {name: Stored}.
-    path: of the file, for messages.
+  """Maps the tensors of a file, {name: Stored}, to our arrays.
 
   Raises:
     InputError: this is no VideoMAE, or it has parts that this model lacks.

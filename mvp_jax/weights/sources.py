@@ -52,15 +52,12 @@ class Source:
 
 
 def open_source(path):
-  """Opens a PyTorch checkpoint without reading its values.
+  """Opens a PyTorch checkpoint without reading its values: Source.
 
   Args:
     path: a Hugging Face folder (config.json and model.safetensors or
       pytorch_model.bin, in one or several pieces), one such file, or a checkpoint of
       the reference repository (.pth).
-
-  Returns:
-    Source.
 
   Raises:
     InputError: it does not exist, can't be read, or is no VideoMAE.

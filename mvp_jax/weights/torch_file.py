@@ -203,9 +203,7 @@ def _view(path, storage, offset, shape, strides):
 def write_torch(path, tree):
   """Writes a file for `torch.load`, with or without `weights_only`.
 
-  Args:
-    path: pathlib.Path.
-    tree: nested dict of strings to NumPy arrays.
+  `tree`: nested dict of strings to NumPy arrays.
   """
   arrays = []
   pickled = b'\x80\x02' + _pickled(tree, arrays) + b'.'  # protocol 2 ... stop

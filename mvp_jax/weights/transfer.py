@@ -136,15 +136,7 @@ def adopt(source, config, init):
 def take_all(source, config):
   """Everything in a checkpoint of a VideoMAE, a classifier or an encoder alone.
 
-  Args:
-    source: Source.
-    config: VideoMAEConfig, as of `infer_config`.
-
-  Returns:
-    (parameters, Report), as `adopt`.
-
-  Raises:
-    InputError: a part is missing.
+  Returns (parameters, Report), as `adopt`. Raises InputError if a part is missing.
   """
 
   def init():

@@ -138,18 +138,13 @@ class Cell:
 
 
 def find_tree(manual_dir, experiment, video, openface_dir=None):
-  """Finds the files of AMIGOS under `manual_dir`, however deep they lie.
+  """Finds the files of AMIGOS under `manual_dir`, however deep they lie: Tree.
 
   Args:
-    manual_dir: the folder with Data_Preprocessed_PXX.mat and the face videos,
-      unpacked.
+    manual_dir: the folder with Data_Preprocessed_PXX.mat and the face videos, unpacked.
     experiment: one of `EXPERIMENTS`.
     video: whether the face videos are needed.
-    openface_dir: where the CSVs of OpenFace are, if they are needed; '': in
-      `manual_dir`.
-
-  Returns:
-    Tree.
+    openface_dir: where OpenFace's CSVs are, if needed; '': in `manual_dir`.
 
   Raises:
     InputError: something is not there, or twice.
@@ -239,20 +234,11 @@ def _put(found, key, value, root):
 
 
 def list_trials(tree, experiment, exclude=(), annotation=('self',)):
-  """Lists the trials that should be there.
+  """The trials that should be there: list of Trial in (subject, stimulus) order.
 
-  Args:
-    tree: Tree.
-    experiment: one of `EXPERIMENTS`.
-    exclude: subjects to leave out.
-    annotation: of `ANNOTATIONS`, the ratings that a trial must have. Subject 32,
-      who has no self-assessment of the long stimuli, is not expected to.
-
-  Returns:
-    list of Trial in (subject, stimulus) order.
-
-  Raises:
-    InputError: nobody is left, or the marker of a twin is not right.
+  `exclude` are subjects to leave out, `annotation` the ratings (`ANNOTATIONS`) that a
+  trial must have: subject 32, who has no self-assessment of the long stimuli, is not
+  expected to. Raises InputError if nobody is left, or a twin's marker is not right.
   """
   subjects, stimuli = SUBJECTS, EXPERIMENTS[experiment]
   if tree.marker is not None:

@@ -32,14 +32,11 @@ _MAX_RELATIVE = 20.0
 
 
 def relative_conductance(resistance):
-  """Turns skin resistance of an unknown unit into conductance of a relative one.
-
-  Args:
-    resistance: float [time], of one recording.
+  """Skin resistance of a recording, in an unknown unit, as relative conductance.
 
   Returns:
-    float64 [time]: 1 / resistance, over its median; NaN where the resistance is
-    not a finite number above zero, or so small that the electrodes were shorted.
+    float64 [time]: 1 / resistance, over its median; NaN where the resistance is not a
+    finite number above zero, or so small that the electrodes were shorted.
   """
   good = np.isfinite(resistance) & (resistance > 0)
   found = np.where(good, 1 / np.where(good, resistance, 1.0), np.nan)

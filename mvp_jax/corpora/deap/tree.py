@@ -96,17 +96,12 @@ class Trial:
 
 
 def find_tree(manual_dir, video, openface_dir=None):
-  """Finds DEAP under `manual_dir`, also where zips were unpacked one level deeper.
+  """Finds DEAP under `manual_dir`, be it that zips were unpacked one deeper: Tree.
 
   Args:
-    manual_dir: the folder with metadata_csv, data_preprocessed_python and
-      face_video.
+    manual_dir: the folder with metadata_csv, data_preprocessed_python and face_video.
     video: whether the face videos are needed.
-    openface_dir: where the CSVs of OpenFace are, if they are needed; '': in
-      `manual_dir`.
-
-  Returns:
-    Tree.
+    openface_dir: where OpenFace's CSVs are, if needed; '': in `manual_dir`.
 
   Raises:
     InputError: something is not there; says where it was looked for.
@@ -149,17 +144,11 @@ def _find(root, name, pattern, needed=True):
 
 
 def read_trials(tree):
-  """Reads the ratings and lists the trials that should be there.
+  """The trials that should be there: list of Trial in (subject, trial) order.
 
-  Args:
-    tree: Tree. With `tree.videos` or `tree.openface` only trials that have a face
-      video in the official distribution are expected, otherwise all.
-
-  Returns:
-    list of Trial in (subject, trial) order.
-
-  Raises:
-    InputError: a column is missing, or the keys are not a proper join.
+  With `tree.videos` or `tree.openface` only those that have a face video in the
+  official distribution. Raises InputError if a column of the ratings is missing, or the
+  keys are not a proper join.
   """
   subjects, trials = SUBJECTS, TRIALS
   if tree.marker is not None:
@@ -252,11 +241,10 @@ def _trial(subject, trial, stimulus, fields, where):
 
 
 def read_dat(path):
-  """Reads a `.dat` file.
+  """Reads a `.dat` file, in which a row is an Experiment_id - 1.
 
   Returns:
-    (float64 [row, 40 channels, 8064 samples], float64 [row, 4] ratings in the
-    order of `RATINGS`); a row is an Experiment_id - 1.
+    (float64 [row, 40 channels, 8064 samples], float64 [row, 4] ratings by `RATINGS`).
 
   Raises:
     InputError: the file tries to run code.
@@ -285,17 +273,10 @@ def read_dat(path):
 
 
 def contradiction(trial, labels):
-  """Compares a trial's ratings with the labels in its row of the `.dat` file.
+  """Says how a trial's ratings differ from its labels, float [4], in the `.dat`, or ''.
 
-  They are the same numbers in the official distribution, so this catches a
-  wrong join and files of different releases.
-
-  Args:
-    trial: Trial.
-    labels: float [4].
-
-  Returns:
-    '' or what disagrees.
+  They are the same numbers in the official distribution, so this catches a wrong join
+  and files of different releases.
   """
   told = [trial.ratings[name] for name in RATINGS]
   if np.all(np.abs(np.asarray(told) - labels) <= _LABEL_TOLERANCE):

@@ -126,13 +126,7 @@ def safe(name):
 
 
 def read_manifest(path):
-  """Reads a manifest.
-
-  Args:
-    path: the CSV, or the folder that holds a `manifest.csv`.
-
-  Returns:
-    Manifest.
+  """Reads a manifest: the CSV, or the `manifest.csv` of a folder.
 
   Raises:
     InputError: the file can't be read as a table, a needed column is missing, or

@@ -144,10 +144,7 @@ def _stored(recording, found, judged, seconds, rate, clean):
 
 
 def channel_of(recording, name):
-  """Reads one channel in its unit and sees that it covers the trial.
-
-  Returns:
-    signal_files.Channel.
+  """Reads a channel (signal_files.Channel) in its unit; sees that it covers the trial.
 
   Raises:
     Dropped: missing_signals, broken_signals, bad_signal or length_mismatch.
@@ -199,10 +196,7 @@ def onset(recording, channel):
 
 
 def video_times(recording):
-  """When each frame of the video is shown, without decoding it.
-
-  Returns:
-    float64 [frames], seconds since the first.
+  """When each frame of the video is shown, not decoding it: float64 [frames], seconds.
 
   Raises:
     Dropped: missing_video, broken_video or length_mismatch.
@@ -248,7 +242,6 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
   """How long a trial lasts: `duration`, or as long as all its files go on.
 
   Args:
-    recording: Recording.
     channels: {name: Channel}.
     frame_times: as of `video_times` or `ActionUnits`, or None without video.
     shown: the column that they are of.
