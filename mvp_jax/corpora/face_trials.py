@@ -19,6 +19,12 @@ FIELDS = {
   'clean': True,
 }
 _SIGNAL_WORKERS = 4  # each holds a file of 100 MB and more, up to three times over
+NOTES = {  # of several corpora's versions
+  '3.0.0': 'Named streams, each with its validity.',
+  '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
+  'quality is told of each channel.',
+  '1.0.0': 'First version.',
+}
 ACTION_UNITS = Stream(channels=UNITS, units=('0 to 5',) * 17 + ('0 or 1',) * 18)
 
 

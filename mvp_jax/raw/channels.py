@@ -76,23 +76,25 @@ def prepare(columns, rate, units, onset, cleaned):
     dict: values float32 [time, channel], valid bool [time, channel], quality float32
     [channel, MEASURES], masked str [channel], why it is masked as a whole, or ''.
   """
-  filled, shares, problems = [], [], []
-  for (name, column), unit in zip(columns.items(), units, strict=True):
-    found = judge(column, rate, name, unit, slice(onset, None))
-    filled.append(fill(found.values, rate, name, cleaned))
-    shares.append(dataclasses.astuple(found.quality))
-    problems.append(found.problem)
-  return stored(filled, shares, problems)
+  judged = {
+    name: judge(column, rate, name, unit, slice(onset, None))
+    for (name, column), unit in zip(columns.items(), units, strict=True)
+  }
+  return stored(
+    [fill(found.values, rate, name, cleaned) for name, found in judged.items()],
+    list(judged.values()),
+  )
 
 
-def stored(filled, shares, problems):
-  """Puts channels side by side as `prepare` returns them."""
-  usable = np.array([not problem for problem in problems], bool)
+def stored(filled, judged):
+  """Puts channels, as `fill` and `judge` give them, side by side; see `prepare`."""
   values, valid = (np.stack(part, axis=1) for part in zip(*filled, strict=True))
+  problems = [one.problem for one in judged]
+  usable = np.array([not problem for problem in problems], bool)
   return {
     'values': np.where(usable, values, np.float32(0)),
     'valid': valid & usable,
-    'quality': np.array(shares, np.float32),
+    'quality': np.array([dataclasses.astuple(x.quality) for x in judged], np.float32),
     'masked': np.array(problems, np.str_),
   }
 

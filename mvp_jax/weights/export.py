@@ -38,36 +38,20 @@ def tensors_of(params, config, layout):
     for name, x in zip(names_of(layout, where, len(layers)), layers, strict=True):
       tensors[name] = from_ours(where, x, config)
   if layout is HUGGINGFACE:
-    named = _huggingface_names(tensors, params)
+    if 'mask_token' in params or 'head' in params:
+      encoder = r'^(embeddings|encoder|layernorm)\.'
+      tensors = _renamed(tensors, encoder, r'videomae.\1.')
+    # as `save_pretrained` writes them, which is not as they are in memory
+    tensors = _renamed(tensors, r'\.(q|v)\w+\.bias$', r'.\1_bias')
   else:
-    named = _reference_names(_fuse(tensors), params)
-  return {name: np.ascontiguousarray(x) for name, x in named.items()}
+    tensors = _renamed(_fuse(tensors), r'\.attn\.(q|v)\w+\.bias$', r'.attn.\1_bias')
+    if 'mask_token' in params:
+      tensors = _renamed(tensors, r'^(patch_embed|blocks|norm)\.', r'encoder.\1.')
+  return {name: np.ascontiguousarray(x) for name, x in tensors.items()}
 
 
-def _huggingface_names(tensors, params):
-  """Names as `save_pretrained` writes them: q_bias and v_bias differ from memory."""
-  if 'mask_token' in params or 'head' in params:
-    tensors = {
-      re.sub(r'^(embeddings|encoder|layernorm)\.', r'videomae.\1.', name): x
-      for name, x in tensors.items()
-    }
-  return {
-    re.sub(r'\.(q|v)\w+\.bias$', r'.\1_bias', name): x for name, x in tensors.items()
-  }
-
-
-def _reference_names(tensors, params):
-  """In pre-training the encoder's names begin with 'encoder.'."""
-  named = {
-    re.sub(r'\.attn\.(q|v)\w+\.bias$', r'.attn.\1_bias', name): x
-    for name, x in tensors.items()
-  }
-  if 'mask_token' in params:
-    named = {
-      re.sub(r'^(patch_embed|blocks|norm)\.', r'encoder.\1.', name): x
-      for name, x in named.items()
-    }
-  return named
+def _renamed(tensors, pattern, by):
+  return {re.sub(pattern, by, name): x for name, x in tensors.items()}
 
 
 def _fuse(tensors):

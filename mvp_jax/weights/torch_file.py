@@ -52,22 +52,13 @@ class Inert:
   def __new__(cls, *args, **kwargs):
     return super().__new__(cls)
 
-  def __init__(self, *args, **kwargs):
-    pass
-
   def __call__(self, *args, **kwargs):
     return self
 
-  def __setstate__(self, state):
+  def _nothing(self, *args, **kwargs):
     pass
 
-  def __setitem__(self, key, value):
-    pass
-
-  def append(self, item):
-    pass
-
-  extend = add = append
+  __init__ = __setstate__ = __setitem__ = append = extend = add = _nothing
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,6 @@ and column. What `check` finds before the long work is found by these functions.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import math
@@ -47,15 +46,6 @@ def channels_in_use(manifest, wanted):
   if tuple(wanted) == NO_CHANNELS:
     return ()
   return tuple(wanted) or manifest.channels
-
-
-def fingerprint(manifest):
-  """A short hash of the manifest and of the names and sizes of its files."""
-  digest = hashlib.sha256(manifest.path.read_bytes())
-  digest.update(json.dumps(read_marker(manifest.path.parent), sort_keys=True).encode())
-  for path in sorted({path for r in manifest.recordings for path in _files(r)}):
-    digest.update(f'{path.name} {[p.stat().st_size for p in _parts(path)]}\n'.encode())
-  return digest.hexdigest()[:16]
 
 
 def prepare_signals(recording, channels, rate, clean, video, must_have_units=False):
@@ -136,11 +126,7 @@ def _stored(recording, found, judged, seconds, rate, clean):
     values, good = raw_channels.fill(np.where(valid, values, np.nan), rate, name, clean)
     valid = (valid & good)[trial]
     filled.append((np.where(valid, values[trial], 0), valid))
-  return raw_channels.stored(
-    filled,
-    [dataclasses.astuple(one.quality) for one in judged.values()],
-    [one.problem for one in judged.values()],
-  )
+  return raw_channels.stored(filled, list(judged.values()))
 
 
 def channel_of(recording, name):
@@ -348,7 +334,12 @@ class RecordingTrials(Source):
 
   @property
   def fingerprint(self):
-    return fingerprint(self.manifest)
+    digest = hashlib.sha256(self.manifest.path.read_bytes())
+    digest.update(json.dumps(self.marker, sort_keys=True).encode())
+    for path in sorted({path for r in self.trials for path in _files(r)}):
+      sizes = [part.stat().st_size for part in _parts(path)]
+      digest.update(f'{path.name} {sizes}\n'.encode())
+    return digest.hexdigest()[:16]
 
   def people(self):
     """Of each subject, a name for each video and signal file."""
