@@ -17,8 +17,8 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Outcome
 from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec
+from mvp_jax.synthetic.tree import MARKER
 
-MARKER = 'SYNTHETIC.json'  # lies in the folder of a twin
 _SOURCE = 'source'
 
 

@@ -70,7 +70,6 @@ def prepare(columns, rate, units, onset, cleaned):
     rate: Hz.
     units: of each channel.
     onset: sample at which the trial begins; what is before is its baseline.
-    cleaned: whether to clean.
 
   Returns:
     dict: values float32 [time, channel], valid bool [time, channel], quality float32

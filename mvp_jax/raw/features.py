@@ -97,7 +97,6 @@ def au_features(intensities, valid=None, units=INTENSITIES):
   Args:
     intensities: float [frames, units], 0 to 5, NaN where there is no measurement.
     valid: bool [frames].
-    units: numbers of the action units.
 
   Returns:
     dict: each of `au_names(units)` -> float, NaN where no frame has it.
@@ -130,10 +129,8 @@ def beats(values, rate, channel):
 def intervals(moments, gaps=()):
   """The times between beats without what a wrong or missing beat makes of them.
 
-  Args:
-    moments: float [beats], seconds, rising.
-    gaps: moments within stretches without measurement; an interval that holds one
-      is none.
+  `moments` of beats are seconds, rising; an interval that holds one of `gaps`, moments
+  without measurement, is none.
 
   Returns:
     (float64 [n], seconds, bool [n]: whether the one before is its neighbour).

@@ -21,17 +21,12 @@ _HEADER = 128
 
 
 def read_mat(path, names=None):
-  """Reads variables of a file.
+  """Reads variables of a file: {name: value} of those of `names` (None: all) in it.
 
-  Args:
-    path: Path.
-    names: of the variables that are wanted; None = all that are of known kinds.
-
-  Returns:
-    {name: value} of those that are there. Numbers are arrays of float64, text is
-    str, a cell array is an array of objects, a struct is a dict by field (None: of a
-    kind that is not read), and an array of structs one of dicts. Of complex numbers
-    it is the real part.
+  Numbers are arrays of float64, text is str, a cell array is an array of objects, a
+  struct is a dict by field (None: of a kind that is not read), and an array of structs
+  one of dicts. Of complex numbers it is the real part. What is of another kind is left
+  out where `names` is None.
 
   Raises:
     OSError: it cannot be read.

@@ -69,7 +69,7 @@ class _File:
 
 
 def read_channel(path, column, rate=None, time=''):
-  """Reads one channel.
+  """Reads one channel: Channel.
 
   Args:
     path: file or, for an E4, folder. A WFDB record is named by its `.hea`.
@@ -78,9 +78,6 @@ def read_channel(path, column, rate=None, time=''):
     rate: in Hz; needed where the file does not say and there is no `time`.
     time: name or number of a column with the time of each sample in seconds, in
       case they are uneven or there is no rate.
-
-  Returns:
-    Channel.
 
   Raises:
     Dropped: missing_signals or broken_signals.

@@ -31,20 +31,12 @@ _BELIEVABLE = {('eda', 'microsiemens'): (0.005, 200.0), ('temp', 'celsius'): (5,
 
 
 def convert(name, channel, unit=''):
-  """A channel in the unit that it is stored in.
+  """A signal_files.Channel in the unit that it is stored in.
 
-  Args:
-    name: 'eda', 'ecg', 'ppg', 'resp', 'temp' or 'emg'.
-    channel: signal_files.Channel.
-    unit: as the manifest says; '' = as the file says, and if it is silent:
-      microsiemens for EDA, degrees Celsius for temperature, else as recorded.
-
-  Returns:
-    Channel with its unit. EDA given as resistance becomes conductance, NaN where
-    that is impossible.
-
-  Raises:
-    Dropped: bad_signal, for a unit that this channel can't have.
+  `name` is 'eda', 'ecg', 'ppg', 'resp', 'temp' or 'emg', `unit` as the manifest says;
+  '' = as the file says, and if it is silent: microsiemens for EDA, degrees Celsius for
+  temperature, else as recorded. EDA given as resistance becomes conductance, NaN where
+  that is impossible. Raises Dropped, bad_signal, for a unit that it can't have.
   """
   said = unit or channel.unit
   word = (

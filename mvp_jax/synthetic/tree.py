@@ -3,12 +3,13 @@
 import dataclasses
 import json
 
-from mvp_jax.corpora.corpus import MARKER
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.synthetic import ratings as said
+
+MARKER = 'SYNTHETIC.json'  # lies in the folder of a twin
 
 
 def write_twin(root, spec, corpus, list_jobs, told, workers=None):

@@ -27,8 +27,7 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
       options of a Beam pipeline, whose workers all see `directory`.
 
   Returns:
-    list with, for each task, None or its Dropped. These are not remembered: the
-    next run tries them again.
+    for each task None or its Dropped, which the next run tries again.
   """
   directory.mkdir(parents=True, exist_ok=True)
   for leftover in directory.glob('.*.part.npz'):
