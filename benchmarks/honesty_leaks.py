@@ -45,11 +45,15 @@ class _Corpus:
 
   trials: list
   directory: pathlib.Path
-  has_video: bool = False
   metadata: dict = dataclasses.field(
     default_factory=lambda: {
-      'channels': ['eda', 'ppg'],
-      'signal_rate': float(SIGNAL_RATE),
+      'streams': {
+        'signals': {
+          'kind': 'series',
+          'rate': float(SIGNAL_RATE),
+          'channels': ['eda', 'ppg'],
+        }
+      }
     }
   )
 
@@ -125,13 +129,14 @@ def copy(seed, copied):
       )
   if copied:
     a, b = rng.choice(4, 2, replace=False) * 4 + rng.integers(0, 4, 2)
-    late = trials[a].signals[round(rng.uniform(0, 20) * SIGNAL_RATE) :]
+    late = (
+      trials[a].streams['signals'].values[round(rng.uniform(0, 20) * SIGNAL_RATE) :]
+    )
     late = late * rng.uniform(0.5, 2) + rng.normal(0, 1)
     late = late + 0.005 * late.std(0) * rng.normal(size=late.shape)
     trials[b] = dataclasses.replace(
       trials[b],
-      signals=late.astype(np.float32),
-      signals_valid=np.ones(late.shape, bool),
+      streams=_trial(trials[b].subject, trials[b].trial, 5, late).streams,
     )
   folds = make_folds(
     trials, 'leave_one_subject_out', validation=0, target=Binary(_TARGETS)

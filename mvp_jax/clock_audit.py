@@ -30,42 +30,24 @@ from mvp_jax.raw.pulse import skin_colour
 SURE = 0.95  # confidence from which an offset counts
 TOLERANCE = 0.25  # seconds; hearts and arteries differ by some of it
 _FRAMES = 128  # read at a time
-_COLUMNS = (
-  'trial_id',
-  'subject',
-  'channel',
-  'offset',
-  'confidence',
-  'agreement',
-  'verdict',
-  'reason',
-)
+_MEASURES = ('offset', 'confidence', 'agreement')
+_COLUMNS = ('trial_id', 'subject', 'channel', *_MEASURES, 'verdict', 'reason')
 
 
 def audit(corpus, workers=1):
-  """Compares the clocks of every trial.
-
-  Args:
-    corpus: data.trials.PreparedCorpus.
-    workers: see `processes.parallel_map`.
-
-  Returns:
-    list of (Trial, name of the channel, clock.Clock).
+  """Compares the clocks of every trial: list of (Trial, name of the channel, Clock).
 
   Raises:
     InputError: the corpus has no video, or neither ECG nor PPG.
   """
   channel = _channel(corpus)
   jobs = [(corpus.directory, i, channel) for i in range(len(corpus.trials))]
+  name, clocks = _channels(corpus)[channel], {}
   with Progress(len(jobs), 'comparing pulses', 'trials') as progress:
-    clocks = [None] * len(jobs)
     for i, found in parallel_map(_compare, jobs, workers):
       clocks[i] = found
       progress.update()
-  return [
-    (trial, _channels(corpus)[channel], found)
-    for trial, found in zip(corpus.trials, clocks, strict=True)
-  ]
+  return [(trial, name, clocks[i]) for i, trial in enumerate(corpus.trials)]
 
 
 def verdict(found):
@@ -83,15 +65,13 @@ def write_csv(path, audited):
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(_COLUMNS)
     for trial, channel, found in audited:
+      measures = (getattr(found, name) for name in _MEASURES)
       writer.writerow(
         [
           trial.trial_id,
           trial.subject,
           channel,
-          *(
-            '' if np.isnan(value) else f'{value:.2f}'
-            for value in (found.offset, found.confidence, found.agreement)
-          ),
+          *('' if np.isnan(value) else f'{value:.2f}' for value in measures),
           verdict(found),
           found.reason,
         ]
@@ -154,12 +134,8 @@ def _channels(corpus):
 
 def _channel(corpus):
   names = _channels(corpus)
-  fit = [
-    i
-    for wanted in clock.CHANNELS
-    for i, name in enumerate(names)
-    if kind(name) == wanted
-  ]
+  kinds = [kind(name) for name in names]
+  fit = [kinds.index(wanted) for wanted in clock.CHANNELS if wanted in kinds]
   has_video = 'video' in corpus.metadata['streams']
   if not has_video or not fit:
     raise InputError(
@@ -184,11 +160,7 @@ def _compare(directory, index, channel):
     colours[some] = [skin_colour(image) for image in corpus.frames(trial, some)]
   values = np.where(signals.valid, signals.values, np.nan)[:, channel]
   return clock.compare(
-    colours,
-    video.times,
-    values,
-    signals.rate,
-    signals.channels[channel],
+    colours, video.times, values, signals.rate, signals.channels[channel]
   )
 
 

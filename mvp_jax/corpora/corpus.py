@@ -17,8 +17,8 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Outcome
 from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec
+from mvp_jax.synthetic.tree import MARKER
 
-MARKER = 'SYNTHETIC.json'  # lies in the folder of a twin
 _SOURCE = 'source'
 
 
@@ -283,6 +283,16 @@ class Source:
     An entry of `units` or `channels` is that of the stream 'signals'.
     """
     return {}
+
+
+def existing(folder, what):
+  """The Path of a folder that holds `what`. Raises InputError if there is none."""
+  folder = Path(folder)
+  if not folder.is_dir():
+    raise InputError(
+      f'{folder}: there is no such folder; give the one that holds {what}'
+    )
+  return folder
 
 
 def read_marker(root):

@@ -8,7 +8,7 @@ from mvp_jax.raw.action_units import load_units, prepare_units, unit_facts
 from mvp_jax.raw.channels import MEASURES
 from mvp_jax.raw.frames import frame_facts, load_frames
 from mvp_jax.raw.openface import CHANNELS as UNITS
-from mvp_jax.tasks import Task, run_tasks
+from mvp_jax.tasks import Task, at_most, run_tasks
 
 FIELDS = {
   'streams': ('signals', 'video'),
@@ -17,6 +17,13 @@ FIELDS = {
   'crop': 'X',
   'channels': (),
   'clean': True,
+}
+_SIGNAL_WORKERS = 4  # each holds a file of 100 MB and more, up to three times over
+NOTES = {  # of several corpora's versions
+  '3.0.0': 'Named streams, each with its validity.',
+  '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
+  'quality is told of each channel.',
+  '1.0.0': 'First version.',
 }
 ACTION_UNITS = Stream(channels=UNITS, units=('0 to 5',) * 17 + ('0 or 1',) * 18)
 
@@ -64,8 +71,8 @@ class FaceTrials(Source):
       todo = [i for i, problem in enumerate(problems) if problem is None]
       tasks = []
       for i in todo:
-        path, *rest = self.video(self.trials[i], facts[i])
-        tasks.append(Task(self.trials[i].trial_id, (path, *rest), (path,)))
+        args = self.video(self.trials[i], facts[i])
+        tasks.append(Task(self.trials[i].trial_id, args, args[:1]))
       drops = run_tasks(
         self.cut_out, tasks, directory / 'frames', 'Face videos', 'trials', engine
       )
@@ -78,6 +85,18 @@ class FaceTrials(Source):
   def read_signals(self):
     """The facts (dict) of each trial, and None or its Dropped."""
     raise NotImplementedError
+
+  def run_subjects(self, function, tasks):
+    """Runs {subject: Task}: {subject: None or its Dropped}."""
+    drops = run_tasks(
+      function,
+      list(tasks.values()),
+      self.directory / 'signals',
+      'Signals',
+      'subjects',
+      at_most(self.engine, _SIGNAL_WORKERS),
+    )
+    return dict(zip(tasks, drops, strict=True))
 
   def units_files(self, trial, facts):
     """The arguments of `raw.action_units.trial_units`."""
@@ -102,11 +121,16 @@ class FaceTrials(Source):
       facts = facts | unit_facts(self.directory, trial.trial_id)
     return Outcome(trial, 'ok', '', facts)
 
-  def units(self, trial):
-    """The stream of a trial's action units, {} where they are not wanted."""
-    if self.tree.openface is None:
-      return {}
-    return {'action_units': load_units(self.directory, trial.trial_id)}
+  def stored(self, trial, values, valid, quality, onset):
+    """What is stored of signals [time, channel] from before the onset on, and units."""
+    streams = {'signals': {'values': values[onset:], 'valid': valid[onset:]}}
+    if self.tree.openface is not None:
+      streams['action_units'] = load_units(self.directory, trial.trial_id)
+    return {
+      'streams': streams,
+      'signal_quality': quality,
+      'baseline': values[:onset],
+    }
 
   def frames(self, outcome, stream):
     return load_frames(self.directory / 'frames', outcome.trial.trial_id)

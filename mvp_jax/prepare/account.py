@@ -14,10 +14,7 @@ _DROPS_SHOWN = 5
 def write_account(path, outcomes, about):
   """Writes a line for each Outcome, blank where a fact is not known.
 
-  Args:
-    path: of the CSV.
-    outcomes: list of Outcome. Those of their facts are told that are texts or numbers.
-    about: function of a trial -> more facts, which come first.
+  Only facts that are texts or numbers are told; those of `about(trial)` come first.
   """
   rows = []
   for outcome in outcomes:

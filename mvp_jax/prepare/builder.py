@@ -26,7 +26,6 @@ from mvp_jax.tasks.blobs import Blobs
 CHUNK = 16  # Frames in one example of a frame split: one clip of VideoMAE.
 _SHARD_BYTES = 128 << 20  # A shard is held in memory while it is written.
 _TRIALS_PER_SHARD = 500
-_PICTURE = ('rate', 'width', 'height', 'pixel_aspect')  # in the order of `info`
 
 
 @dataclasses.dataclass

@@ -14,13 +14,19 @@ import numpy as np
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
-from mvp_jax.raw.openface import INTENSITIES, PRESENCES, read_openface
+from mvp_jax.raw.openface import INTENSITIES, PRESENCES, ActionUnits, read_openface
 from mvp_jax.raw.video import Video
 from mvp_jax.raw.video_times import packet_times
 from mvp_jax.tasks import Task, load_result, run_tasks
 
 FOLDER = 'openface'  # in the corpus' own, if none is named
 _RESULTS = 'action_units'
+_NO_UNITS = ActionUnits(
+  np.zeros(0),
+  np.zeros((0, len(INTENSITIES)), np.float32),
+  np.zeros((0, len(PRESENCES)), np.float32),
+  np.zeros(0, bool),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,19 +44,14 @@ class Csvs:
 def find_csvs(root, named):
   """Finds the CSVs that OpenFace wrote, however deep in their folder: Csvs.
 
-  Args:
-    root: the corpus' folder.
-    named: theirs; '': `FOLDER` in `root`.
-
-  Raises:
-    InputError: there is none, or two have one name.
+  The folder is the one named or, with '', `FOLDER` in the corpus' own, `root`. Raises
+  InputError if there is none, or two have one name.
   """
   folder = Path(named).resolve() if named else Path(root) / FOLDER
   if not folder.is_dir():
     raise InputError(
-      f'{folder}: there is no such folder; put there what OpenFace '
-      'writes of the videos (docs/action_units.md), or name another '
-      'as openface_dir'
+      f'{folder}: there is no such folder; put there what OpenFace writes of the '
+      'videos (docs/action_units.md), or name another as openface_dir'
     )
   found = {}
   for place, folders, names in os.walk(folder, followlinks=True):
@@ -75,17 +76,14 @@ def find_csvs(root, named):
 def prepare_units(trials, problems, locate, directory, workers=None):
   """Prepares the action units of all trials without a problem.
 
-  Args:
-    trials: with `trial_id`.
-    problems: list of None or Dropped, one for each; new drops are put into it.
-    locate: function of a trial's place in the list: the arguments of `trial_units`.
-    directory, workers: as for `run_tasks`.
+  `problems` has None or a Dropped for each trial; new ones are put into it. `locate`
+  gives the arguments of `trial_units` for a place in the list.
   """
   todo = [i for i, problem in enumerate(problems) if problem is None]
   tasks = []
   for i in todo:
-    csv, video, *rest = locate(i)
-    tasks.append(Task(trials[i].trial_id, (csv, video, *rest), (csv, video)))
+    args = locate(i)
+    tasks.append(Task(trials[i].trial_id, args, args[:2]))
   drops = run_tasks(
     trial_units, tasks, directory / _RESULTS, 'Action units', 'trials', workers
   )
@@ -152,8 +150,7 @@ def on_clock(found, onset, seconds):
     au_intensities float32 [n, 17], au_presences float32 [n, 18], au_valid bool [n].
     All are empty where `found` is None.
   """
-  if found is None:
-    return no_units()
+  found = found or _NO_UNITS
   times = (found.times - onset).astype(np.float32)
   inside = (times >= 0) & (times < seconds)
   return {
@@ -161,16 +158,6 @@ def on_clock(found, onset, seconds):
     'au_valid': found.valid[inside],
     'au_intensities': found.intensities[inside],
     'au_presences': found.presences[inside],
-  }
-
-
-def no_units():
-  """What `on_clock` gives, empty."""
-  return {
-    'au_times': np.zeros(0, np.float32),
-    'au_valid': np.zeros(0, bool),
-    'au_intensities': np.zeros((0, len(INTENSITIES)), np.float32),
-    'au_presences': np.zeros((0, len(PRESENCES)), np.float32),
   }
 
 
@@ -206,7 +193,6 @@ def _width(csv, video):
   except (av.FFmpegError, ValueError, OSError):
     raise Dropped(
       'missing_video',
-      f'{video}: cannot be read, and {csv} shows several '
-      'people, who are told apart by the width of the picture; put the video '
-      'there',
+      f'{video}: cannot be read, and {csv} shows several people, who are told apart by '
+      'the width of the picture; put the video there',
     ) from None

@@ -45,13 +45,7 @@ def judge(values, rate, channel, unit, trial=slice(None)):
 
 
 def fill(values, rate, channel, cleaned):
-  """Bridges short gaps, and cleans if `cleaned`.
-
-  Args:
-    values: float [time], NaN where there is no measurement.
-    rate: Hz.
-    channel: its name.
-    cleaned: bool.
+  """Bridges short gaps, and cleans if `cleaned`; NaN is no measurement.
 
   Returns:
     (float32 [time] with 0 where invalid, bool [time] validity).
@@ -76,31 +70,49 @@ def prepare(columns, rate, units, onset, cleaned):
     rate: Hz.
     units: of each channel.
     onset: sample at which the trial begins; what is before is its baseline.
-    cleaned: whether to clean.
 
   Returns:
     dict: values float32 [time, channel], valid bool [time, channel], quality float32
     [channel, MEASURES], masked str [channel], why it is masked as a whole, or ''.
   """
-  filled, shares, problems = [], [], []
-  for (name, column), unit in zip(columns.items(), units, strict=True):
-    found = judge(column, rate, name, unit, slice(onset, None))
-    filled.append(fill(found.values, rate, name, cleaned))
-    shares.append(dataclasses.astuple(found.quality))
-    problems.append(found.problem)
-  return stored(filled, shares, problems)
+  judged = {
+    name: judge(column, rate, name, unit, slice(onset, None))
+    for (name, column), unit in zip(columns.items(), units, strict=True)
+  }
+  return stored(
+    [fill(found.values, rate, name, cleaned) for name, found in judged.items()],
+    list(judged.values()),
+  )
 
 
-def stored(filled, shares, problems):
-  """Puts channels side by side as `prepare` returns them."""
-  usable = np.array([not problem for problem in problems], bool)
+def stored(filled, judged):
+  """Puts channels, as `fill` and `judge` give them, side by side; see `prepare`."""
   values, valid = (np.stack(part, axis=1) for part in zip(*filled, strict=True))
+  problems = [one.problem for one in judged]
+  usable = np.array([not problem for problem in problems], bool)
   return {
     'values': np.where(usable, values, np.float32(0)),
     'valid': valid & usable,
-    'quality': np.array(shares, np.float32),
+    'quality': np.array([dataclasses.astuple(x.quality) for x in judged], np.float32),
     'masked': np.array(problems, np.str_),
   }
+
+
+def none(length):
+  """As `prepare` returns no channels, over some samples."""
+  return {
+    'values': np.zeros((length, 0), np.float32),
+    'valid': np.zeros((length, 0), bool),
+    'quality': np.zeros((0, len(MEASURES)), np.float32),
+    'masked': np.zeros(0, np.str_),
+  }
+
+
+def facts(where, names, found, onset):
+  """`signal_facts` of what `prepare` returned. Raises Dropped if all are masked."""
+  masked = found['masked'].tolist()
+  require_one(where, dict(zip(names, masked, strict=True)))
+  return signal_facts(names, found['valid'][onset:], found['quality'], masked)
 
 
 def signal_facts(names, valid, shares, masked):

@@ -29,12 +29,7 @@ def kind(channel):
 
 
 def clean(values, rate, channel):
-  """Cleans one channel.
-
-  Args:
-    values: float [time], NaN where there is no measurement.
-    rate: Hz.
-    channel: its name.
+  """Cleans one channel, float [time], NaN where there is no measurement.
 
   Returns:
     float64 [time]: NaN where gaps are too long to be bridged. A signal of an

@@ -60,7 +60,7 @@ class Clock:
 
 
 def compare(colours, frame_times, values, rate, channel):
-  """Estimates by how much the video of a trial is late.
+  """Estimates by how much the video of a trial is late: Clock.
 
   Args:
     colours: float [frames, 3], `pulse.skin_colour` of each frame, NaN without one.
@@ -68,9 +68,6 @@ def compare(colours, frame_times, values, rate, channel):
     values: float [time], ECG or PPG, NaN where there is no measurement.
     rate: of the values, Hz.
     channel: their name: 'ppg', 'ecg', 'ecg_left'.
-
-  Returns:
-    Clock.
   """
   face, start, reason = _face_wave(colours, frame_times)
   if reason:

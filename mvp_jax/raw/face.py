@@ -178,8 +178,7 @@ class FaceTracker:
 def crop_scale(crop):
   """The side of a crop over the side of the face, or None if it is no crop.
 
-  Args:
-    crop: 'X' (face and some background), 'Y' (face only) or a number as text.
+  A crop is 'X' (face and some background), 'Y' (face only) or a number as text.
   """
   try:
     scale = CROP_SCALES[crop] if crop in CROP_SCALES else float(crop)

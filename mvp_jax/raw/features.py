@@ -15,15 +15,12 @@ import warnings
 import numpy as np
 
 from mvp_jax.raw.cleaning import clean, kind
+from mvp_jax.raw.openface import INTENSITIES
 from mvp_jax.raw.signals import bridge_gaps
 
-_HEART = (
-  'heart_rate',  # beats a minute, mean
-  'heart_rate_slope',  # beats a minute, per minute
-  'sdnn',
-  'rmssd',  # ms
-  'pnn50',
-)  # share of neighbouring intervals that differ by over 50 ms
+# Beats a minute, mean, and their change per minute; ms; ms; the share of neighbouring
+# intervals that differ by over 50 ms.
+_HEART = ('heart_rate', 'heart_rate_slope', 'sdnn', 'rmssd', 'pnn50')
 # Names of a channel's features by its kind. Level, size and amplitude are in the
 # unit of the channel.
 FEATURES = {
@@ -37,15 +34,10 @@ FEATURES = {
     'response_sum',  # of heights, per minute
     'phasic_std',
   ),
-  'resp': (
-    'rate',
-    'rate_std',  # breaths a minute
-    'amplitude',
-  ),
+  'resp': ('rate', 'rate_std', 'amplitude'),  # breaths a minute
   'temp': ('level', 'level_slope'),  # per minute
 }
 AU_STATISTICS = ('mean', 'std', 'max', 'share')  # `share` of frames at 1 or above
-OPENFACE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 
 _INTERVALS = (0.3, 2.0)  # seconds, of a heart: 200 to 30 beats a minute
 _ODD = 0.3  # An interval so far (share) from the median around it is a wrong beat.
@@ -95,17 +87,16 @@ def trial_features(signals, rate, channels, valid=None):
   return found
 
 
-def au_names(units=OPENFACE_UNITS):
+def au_names(units=INTENSITIES):
   return [f'au{unit:02d}_{name}' for unit in units for name in AU_STATISTICS]
 
 
-def au_features(intensities, valid=None, units=OPENFACE_UNITS):
+def au_features(intensities, valid=None, units=INTENSITIES):
   """Statistics of action units over a trial.
 
   Args:
     intensities: float [frames, units], 0 to 5, NaN where there is no measurement.
     valid: bool [frames].
-    units: numbers of the action units.
 
   Returns:
     dict: each of `au_names(units)` -> float, NaN where no frame has it.
@@ -117,12 +108,8 @@ def au_features(intensities, valid=None, units=OPENFACE_UNITS):
   for unit, course in zip(units, intensities.T, strict=True):
     course = course[abs(course) < _LARGEST]
     if len(course):
-      values = (
-        course.mean(),
-        course.std(),
-        course.max(),
-        (course >= _AU_PRESENT).mean(),
-      )
+      share = (course >= _AU_PRESENT).mean()
+      values = course.mean(), course.std(), course.max(), share
       found |= {
         f'au{unit:02d}_{name}': float(value)
         for name, value in zip(AU_STATISTICS, values, strict=True)
@@ -142,10 +129,8 @@ def beats(values, rate, channel):
 def intervals(moments, gaps=()):
   """The times between beats without what a wrong or missing beat makes of them.
 
-  Args:
-    moments: float [beats], seconds, rising.
-    gaps: moments within stretches without measurement; an interval that holds one
-      is none.
+  `moments` of beats are seconds, rising; an interval that holds one of `gaps`, moments
+  without measurement, is none.
 
   Returns:
     (float64 [n], seconds, bool [n]: whether the one before is its neighbour).

@@ -233,9 +233,8 @@ def _check_length(path, video):
     )
     raise Dropped(
       'broken_video',
-      f'{path}: truncated? It holds {told}; if it is whole, '
-      'write it anew so that its header tells the truth '
-      '(ffmpeg -i IN -c copy OUT)',
+      f'{path}: truncated? It holds {told}; if it is whole, write it anew so that its '
+      'header tells the truth (ffmpeg -i IN -c copy OUT)',
     )
 
 

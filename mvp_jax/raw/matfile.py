@@ -11,21 +11,9 @@ import zlib
 
 import numpy as np
 
-_NUMBERS = {
-  1: 'i1',
-  2: 'u1',
-  3: 'i2',
-  4: 'u2',
-  5: 'i4',
-  6: 'u4',
-  7: 'f4',
-  9: 'f8',
-  12: 'i8',
-  13: 'u8',
-  16: 'u1',
-  17: 'u2',
-  18: 'u4',
-}
+# NumPy's name of each type of element.
+_NUMBERS = dict(enumerate(('i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'f4'), 1))
+_NUMBERS |= {9: 'f8', 12: 'i8', 13: 'u8', 16: 'u1', 17: 'u2', 18: 'u4'}
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR, _NUMERIC, _OPAQUE = 1, 2, 4, range(6, 16), 17
 _MAX_NAME = 64  # characters of a field's name
@@ -33,17 +21,12 @@ _HEADER = 128
 
 
 def read_mat(path, names=None):
-  """Reads variables of a file.
+  """Reads variables of a file: {name: value} of those of `names` (None: all) in it.
 
-  Args:
-    path: Path.
-    names: of the variables that are wanted; None = all that are of known kinds.
-
-  Returns:
-    {name: value} of those that are there. Numbers are arrays of float64, text is
-    str, a cell array is an array of objects, a struct is a dict by field (None: of a
-    kind that is not read), and an array of structs one of dicts. Of complex numbers
-    it is the real part.
+  Numbers are arrays of float64, text is str, a cell array is an array of objects, a
+  struct is a dict by field (None: of a kind that is not read), and an array of structs
+  one of dicts. Of complex numbers it is the real part. What is of another kind is left
+  out where `names` is None.
 
   Raises:
     OSError: it cannot be read.

@@ -167,9 +167,8 @@ def _check_layout(path, names):
   if other:
     raise _broken(
       path,
-      f'columns such as {other[0]} are not of OpenFace 2.x but of '
-      'OpenFace 3, Py-Feat or LibreFace, whose numbers mean something '
-      'else; write it with OpenFace 2.x',
+      f'columns such as {other[0]} are not of OpenFace 2.x but of OpenFace 3, Py-Feat '
+      'or LibreFace, whose numbers mean something else; write it with OpenFace 2.x',
     )
   raise _broken(
     path,

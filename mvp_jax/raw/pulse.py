@@ -17,13 +17,10 @@ _LEAST_BRIGHTNESS = 40  # of 255; darker is hair or pupil
 
 
 def skin_colour(image):
-  """The mean colour of the skin in a face crop.
+  """The mean colour of the skin in a face crop, uint8 [height, width, 3], RGB.
 
   Skin is what is near the middle of the crop and has about the colour that most
   of it has there.
-
-  Args:
-    image: uint8 [height, width, 3], RGB, the face in its middle.
 
   Returns:
     float64 [3], red, green, blue; NaN where there is next to no skin.

@@ -13,6 +13,7 @@ import itertools
 import re
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,16 +53,23 @@ class Channel:
     return float(self.times[-1]) + 1 / self.rate
 
 
+class _Recorded(NamedTuple):
+  values: np.ndarray
+  rate: float | None = None
+  start: float = 0.0
+  unit: str = ''
+
+
 @dataclasses.dataclass(frozen=True)
 class _File:
-  """The channels of a file by name: (values, rate or None, start, unit)."""
+  """The channels of a file by name: {name: _Recorded}."""
 
   channels: dict
   began: float | None = None
 
 
 def read_channel(path, column, rate=None, time=''):
-  """Reads one channel.
+  """Reads one channel: Channel.
 
   Args:
     path: file or, for an E4, folder. A WFDB record is named by its `.hea`.
@@ -71,32 +79,29 @@ def read_channel(path, column, rate=None, time=''):
     time: name or number of a column with the time of each sample in seconds, in
       case they are uneven or there is no rate.
 
-  Returns:
-    Channel.
-
   Raises:
     Dropped: missing_signals or broken_signals.
   """
   file = _open(path)
   values, own_rate, start, unit = file.channels[_find(path, file, column)]
   if not np.isfinite(values).any():
-    raise _broken(path, f'column {column} holds no number')
+    raise broken(path, f'column {column} holds no number')
   if time:
     values, times = _timed(path, values, file.channels[_find(path, file, time)][0])
     return Channel(values, times, unit, file.began)
   if own_rate is not None and rate is not None and abs(own_rate - rate) > 0.01 * rate:
-    raise _broken(
+    raise broken(
       path, f'it says {own_rate:g} Hz, not {rate:g}; leave rate blank or correct it'
     )
   rate = own_rate or rate
   if not rate:
-    raise _broken(
+    raise broken(
       path,
       'it does not say how fast it was sampled; give rate (in Hz), '
       'or time (the column with seconds)',
     )
   if len(values) < 2:
-    raise _broken(path, f'column {column} holds a single sample')
+    raise broken(path, f'column {column} holds a single sample')
   return Channel(values, start + np.arange(len(values)) / rate, unit, file.began)
 
 
@@ -143,7 +148,7 @@ def _read(path, stamp):
     path, suffix = path.with_suffix('.hea'), '.hea'
   if suffix not in readers:
     advice = {'.zip': 'unpack it', '.xlsx': 'save it as CSV', '.xls': 'save it as CSV'}
-    raise _broken(
+    raise broken(
       path,
       advice.get(
         suffix,
@@ -153,7 +158,7 @@ def _read(path, stamp):
       ),
     )
   if not path.stat().st_size:
-    raise _broken(path, 'it is empty (0 bytes)')
+    raise broken(path, 'it is empty (0 bytes)')
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # libraries warn of what is checked here
@@ -163,7 +168,7 @@ def _read(path, stamp):
   # Libraries raise whatever their insides do on a damaged file.
   except Exception as error:  # noqa: B902
     told = ' '.join(str(error).split())[:150]
-    raise _broken(
+    raise broken(
       path, f'cannot be read, damaged? ({type(error).__name__}: {told})'
     ) from None
 
@@ -180,7 +185,7 @@ def _find(path, file, column):
   near = difflib.get_close_matches(column, names, 1)
   hint = f'is it {near[0]}? ' if near else ''
   more = ', ...' if len(names) > _SHOWN else ''
-  raise _broken(
+  raise broken(
     path,
     f'no column {column!r}; {hint}there are {len(names)}: '
     f'{", ".join(names[:_SHOWN])}{more}',
@@ -193,17 +198,17 @@ def _timed(path, values, seconds):
   values, seconds = values[good], seconds[good]
   steps = np.diff(seconds)
   if not (steps > 0).any():
-    raise _broken(path, 'the time column does not advance')
+    raise broken(path, 'the time column does not advance')
   if (steps < 0).any():
     where = int(np.flatnonzero(steps < 0)[0])
-    raise _broken(
+    raise broken(
       path,
       f'the time column runs backwards at sample {where + 2} '
       f'({seconds[where]:g} to {seconds[where + 1]:g} s)',
     )
   step = float(np.median(steps[steps > 0]))
   if not 1e-5 <= step <= 2:
-    raise _broken(
+    raise broken(
       path, f'its time column advances by {step:g} a sample; it must be in seconds'
     )
   keep = np.concatenate([[True], steps > 0])
@@ -222,7 +227,7 @@ def _read_text(path):
   )
   first, names = _header([_cells(line, delimiter) for line in lines], decimal)
   if first is None:
-    raise _broken(path, f'no row of numbers in its first {len(lines)} lines')
+    raise broken(path, f'no row of numbers in its first {len(lines)} lines')
   table = pandas.read_csv(
     path,
     sep=r'\s+' if delimiter == ' ' else delimiter,
@@ -240,14 +245,14 @@ def _read_text(path):
   for i in range(table.shape[1]):
     name = names[i] if names and i < len(names) and names[i] else str(i + 1)
     if name in channels:
-      raise _broken(path, f'two columns are called {name!r}; rename one')
+      raise broken(path, f'two columns are called {name!r}; rename one')
     column = table.iloc[:, i]
     if not pandas.api.types.is_numeric_dtype(column):
       column = pandas.to_numeric(column, errors='coerce')
     values = column.to_numpy(np.float64)
     if i == table.shape[1] - 1 and name == str(i + 1) and np.isnan(values).all():
       continue  # a delimiter at the end of each line
-    channels[name] = (values, None, 0.0, '')
+    channels[name] = _Recorded(values)
   return _File(channels)
 
 
@@ -255,7 +260,7 @@ def _first_lines(path):
   with path.open(encoding='utf-8-sig', errors='replace') as file:
     lines = [line.rstrip('\r\n') for line in itertools.islice(file, _MAX_PREAMBLE)]
   if any('\0' in line for line in lines):
-    raise _broken(path, 'not a text file')
+    raise broken(path, 'not a text file')
   return lines
 
 
@@ -323,9 +328,9 @@ def _read_e4(path):
     try:
       values = np.loadtxt(file, delimiter=',', ndmin=2, dtype=np.float64)[:, 0]
     except (ValueError, IndexError):
-      raise _broken(file, 'not as an Empatica E4 writes it') from None
+      raise broken(file, 'not as an Empatica E4 writes it') from None
     if len(values) < 3 or not 0 < values[1] <= 1000 or values[0] < 1e8:
-      raise _broken(
+      raise broken(
         file,
         'its first two lines are not start (Unix time) and rate '
         '(Hz), as an Empatica E4 writes them',
@@ -333,7 +338,7 @@ def _read_e4(path):
     found[name] = values
   if not found:
     zips = next(path.glob('*.zip'), None)
-    raise _broken(
+    raise broken(
       path,
       f'unpack {zips.name} there'
       if zips
@@ -344,7 +349,7 @@ def _read_e4(path):
   units = {'EDA': 'microsiemens', 'TEMP': 'celsius'}
   return _File(
     {
-      name: (v[2:], float(v[1]), float(v[0] - start), units.get(name, ''))
+      name: _Recorded(v[2:], float(v[1]), float(v[0] - start), units.get(name, ''))
       for name, v in found.items()
     },
     float(start),
@@ -355,7 +360,7 @@ def _read_mat(path):
   try:
     content = read_mat(path)
   except ValueError as error:
-    raise _broken(path, f'cannot be read: {error}') from None
+    raise broken(path, f'cannot be read: {error}') from None
   return _File(_arrays(path, content))
 
 
@@ -378,13 +383,13 @@ def _arrays(path, content, prefix=''):
       continue
     value = value.astype(np.float64)
     if value.ndim == 1:
-      channels[prefix + name] = (value, None, 0.0, '')
+      channels[prefix + name] = _Recorded(value)
       continue
     value = value if value.shape[0] >= value.shape[1] else value.T
     for i, column in enumerate(value.T, start=1):
-      channels[f'{prefix}{name}:{i}'] = (column, None, 0.0, '')
+      channels[f'{prefix}{name}:{i}'] = _Recorded(column)
   if not prefix and not channels:
-    raise _broken(path, 'it holds no array of numbers')
+    raise broken(path, 'it holds no array of numbers')
   return channels
 
 
@@ -395,11 +400,8 @@ def _read_wfdb(path):
   record = wfdb.rdrecord(str(path.resolve().with_suffix('')), smooth_frames=False)
   return _File(
     {
-      name: (
-        np.asarray(values, np.float64),
-        float(record.fs * samples),
-        0.0,
-        unit or '',
+      name: _Recorded(
+        np.asarray(values, np.float64), float(record.fs * samples), unit=unit or ''
       )
       for name, values, samples, unit in zip(
         record.sig_name,
@@ -415,31 +417,29 @@ def _read_wfdb(path):
 def _read_edf(path):
   import edfio
 
-  if path.suffix.lower() == '.bdf':
-    record = edfio.read_bdf(path, header_encoding='latin-1')
-  else:
-    record = edfio.read_edf(path, header_encoding='latin-1')
+  read = edfio.read_bdf if path.suffix.lower() == '.bdf' else edfio.read_edf
+  record = read(path, header_encoding='latin-1')
   with path.open('rb') as file:
     promised = int(file.read(256)[236:244])
   if promised > record.num_data_records:
-    raise _broken(
+    raise broken(
       path, f'truncated? It holds {record.num_data_records} of {promised} records'
     )
   if record.reserved[3:5] == '+D':
-    raise _broken(path, 'its recording has pauses (EDF+D); export it without')
+    raise broken(path, 'its recording has pauses (EDF+D); export it without')
   channels = {}
   for signal in record.signals:
     name = signal.label
     while name in channels:
       name += "'"
-    channels[name] = (
+    channels[name] = _Recorded(
       np.asarray(signal.data, np.float64),
       float(signal.sampling_frequency),
-      0.0,
-      signal.physical_dimension,
+      unit=signal.physical_dimension,
     )
   return _File(channels)
 
 
-def _broken(path, text):
+def broken(path, text):
+  """A Dropped, broken_signals."""
   return Dropped('broken_signals', f'{path}: {text}')

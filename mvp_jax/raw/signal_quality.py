@@ -47,16 +47,13 @@ class Quality:
 
 
 def quality(values, rate, channel, unit=''):
-  """Judges one channel of a recording.
+  """Judges one channel of a recording, not cleaned: Quality.
 
   Args:
-    values: float [time], NaN where there is no measurement; not cleaned.
+    values: float [time], NaN where there is no measurement.
     rate: Hz.
     channel: its name, such as 'ecg_left'.
     unit: 'microsiemens', 'celsius', 'millivolt'; others have no range.
-
-  Returns:
-    Quality.
   """
   values = np.asarray(values, np.float64)
   good = np.isfinite(values)

@@ -12,14 +12,10 @@ MAX_MICROSIEMENS = 1000.0
 
 
 def conductance(ohm):
-  """Turns skin resistance in ohm into conductance in microsiemens.
+  """Skin resistance in ohm as conductance in microsiemens, float64 of the same shape.
 
-  Args:
-    ohm: array of any shape.
-
-  Returns:
-    float64 array of the same shape; NaN where the resistance is not a finite
-    number above zero or the conductance is above `MAX_MICROSIEMENS`.
+  NaN where the resistance is not a finite number above zero or the conductance is above
+  `MAX_MICROSIEMENS`.
   """
   ohm = np.asarray(ohm, np.float64)
   good = np.isfinite(ohm) & (ohm >= 1e6 / MAX_MICROSIEMENS)
@@ -27,15 +23,11 @@ def conductance(ohm):
 
 
 def bridge_gaps(values, rate):
-  """Fills short gaps linearly and marks long ones.
+  """Fills short gaps of a signal, float [time], linearly and marks long ones.
 
   A gap is a run of samples that are no finite float32. Gaps of up to a second
   between two good samples are filled; longer ones, and those at either end, stay
   invalid.
-
-  Args:
-    values: float [time].
-    rate: sampling rate in Hz.
 
   Returns:
     (float32 [time] with 0 where invalid, bool [time] validity).
@@ -56,9 +48,7 @@ def bridge_gaps(values, rate):
 def unusable(values, what='no measurement'):
   """Says in a few words why a channel can't be used over a trial, or ''.
 
-  Args:
-    values: float [time], NaN where it can't be used.
-    what: these samples are.
+  `values` float [time] are NaN where it can't be used; `what` these samples are.
   """
   if not len(values):
     return 'it has no sample there'

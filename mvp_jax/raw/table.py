@@ -67,9 +67,8 @@ def read_table(path, known):
       cells = cells[: len(columns)]
     if len(cells) > len(columns):
       raise InputError(
-        f'{path}: row {number}, column {columns[-1]}: {len(cells)} '
-        f'cells for {len(columns)} columns; put text that holds '
-        f'{delimiter!r} in quotes'
+        f'{path}: row {number}, column {columns[-1]}: {len(cells)} cells for '
+        f'{len(columns)} columns; put text that holds {delimiter!r} in quotes'
       )
     rows.append((number, dict(zip(columns, cells, strict=False))))
   return Table(tuple(name for name in columns if name in known), rows, notes)

@@ -8,56 +8,35 @@ from mvp_jax.outcomes import Dropped
 
 AS_RECORDED = 'as recorded'
 # Of each channel: the unit it is stored in, then {unit: function to it}.
-_SIEMENS = {
-  's': 1e6,
-  'siemens': 1e6,
-  'ms': 1e3,
-  'us': 1.0,
-  'microsiemens': 1.0,
-  'umho': 1.0,
-  'ns': 1e-3,
-  'nanosiemens': 1e-3,
-}
+_SIEMENS = {'s': 1e6, 'siemens': 1e6, 'ms': 1e3, 'us': 1.0, 'microsiemens': 1.0}
+_SIEMENS |= {'umho': 1.0, 'ns': 1e-3, 'nanosiemens': 1e-3}
 _OHM = {'ohm': 1e6, 'kohm': 1e3, 'kiloohm': 1e3, 'mohm': 1.0, 'megaohm': 1.0}
-_VOLT = {
-  'v': 1e3,
-  'volt': 1e3,
-  'mv': 1.0,
-  'millivolt': 1.0,
-  'uv': 1e-3,
-  'microvolt': 1e-3,
-  'nv': 1e-6,
+_VOLT = {'v': 1e3, 'volt': 1e3, 'mv': 1.0, 'millivolt': 1.0, 'uv': 1e-3}
+_VOLT |= {'microvolt': 1e-3, 'nv': 1e-6}
+_CELSIUS = dict.fromkeys(('c', 'degc', 'celsius', 'k', 'kelvin'), 1)
+_CELSIUS |= dict.fromkeys(('f', 'degf', 'fahrenheit'), 5 / 9)
+_ZERO = dict.fromkeys(('k', 'kelvin'), -273.15)  # in degrees Celsius
+_ZERO |= dict.fromkeys(('f', 'degf', 'fahrenheit'), -160 / 9)
+# The unit that a channel is stored in, factors of others, what silence means, and
+# what a message says.
+_UNITS = {
+  'eda': ('microsiemens', _SIEMENS, 'us', 'microsiemens, nanosiemens, ohm, kohm'),
+  'temp': ('celsius', _CELSIUS, 'c', 'celsius, kelvin, fahrenheit'),
+  'ecg': ('millivolt', _VOLT, '', 'volt, millivolt, microvolt'),
 }
-_CELSIUS = {
-  'c': (1, 0),
-  'degc': (1, 0),
-  'celsius': (1, 0),
-  'k': (1, -273.15),
-  'kelvin': (1, -273.15),
-  'f': (5 / 9, -160 / 9),
-  'degf': (5 / 9, -160 / 9),
-  'fahrenheit': (5 / 9, -160 / 9),
-}
+_UNITS['emg'] = _UNITS['ecg']
 _NONE = ('au', 'a.u.', 'nu', 'adu', 'raw', 'asrecorded', 'none', '1')
 # Below and above it a median is of another unit than said.
 _BELIEVABLE = {('eda', 'microsiemens'): (0.005, 200.0), ('temp', 'celsius'): (5, 45)}
 
 
 def convert(name, channel, unit=''):
-  """A channel in the unit that it is stored in.
+  """A signal_files.Channel in the unit that it is stored in.
 
-  Args:
-    name: 'eda', 'ecg', 'ppg', 'resp', 'temp' or 'emg'.
-    channel: signal_files.Channel.
-    unit: as the manifest says; '' = as the file says, and if it is silent:
-      microsiemens for EDA, degrees Celsius for temperature, else as recorded.
-
-  Returns:
-    Channel with its unit. EDA given as resistance becomes conductance, NaN where
-    that is impossible.
-
-  Raises:
-    Dropped: bad_signal, for a unit that this channel can't have.
+  `name` is 'eda', 'ecg', 'ppg', 'resp', 'temp' or 'emg', `unit` as the manifest says;
+  '' = as the file says, and if it is silent: microsiemens for EDA, degrees Celsius for
+  temperature, else as recorded. EDA given as resistance becomes conductance, NaN where
+  that is impossible. Raises Dropped, bad_signal, for a unit that it can't have.
   """
   said = unit or channel.unit
   word = (
@@ -70,32 +49,18 @@ def convert(name, channel, unit=''):
     .replace('ohms', 'ohm')
     .replace(' ', '')
   )
-  if word in _NONE or (not word and name not in ('eda', 'temp')):
+  stored, factors, silent, known = _UNITS.get(name, (AS_RECORDED, {}, '', ''))
+  word, values = word or silent, channel.values
+  if name == 'eda' and word in _OHM:
+    good = np.isfinite(values) & (values > 0)
+    values = np.where(good, _OHM[word] / np.where(good, values, 1), np.nan)
+    return dataclasses.replace(channel, values=values, unit=stored)
+  if word in factors:
+    values = values * factors[word] + _ZERO.get(word, 0)
+    return dataclasses.replace(channel, values=values, unit=stored)
+  # What the file says may be anything: it is kept as it is.
+  if not unit or not factors or word in ('', *_NONE):
     return dataclasses.replace(channel, unit=AS_RECORDED)
-  values = channel.values
-  if name == 'eda':
-    word = word or 'us'
-    if word in _OHM:
-      good = np.isfinite(values) & (values > 0)
-      values = np.where(good, _OHM[word] / np.where(good, values, 1), np.nan)
-      return dataclasses.replace(channel, values=values, unit='microsiemens')
-    if word in _SIEMENS:
-      return dataclasses.replace(
-        channel, values=values * _SIEMENS[word], unit='microsiemens'
-      )
-  elif name == 'temp' and (word or 'c') in _CELSIUS:
-    slope, shift = _CELSIUS[word or 'c']
-    return dataclasses.replace(channel, values=values * slope + shift, unit='celsius')
-  elif name in ('ecg', 'emg') and word in _VOLT:
-    return dataclasses.replace(channel, values=values * _VOLT[word], unit='millivolt')
-  if not unit:  # what the file says may be anything: it is kept as it is
-    return dataclasses.replace(channel, unit=AS_RECORDED)
-  if name in ('ppg', 'resp'):
-    return dataclasses.replace(channel, unit=AS_RECORDED)
-  known = {
-    'eda': 'microsiemens, nanosiemens, ohm, kohm',
-    'temp': 'celsius, kelvin, fahrenheit',
-  }.get(name, 'volt, millivolt, microvolt')
   raise Dropped('bad_signal', f'{name}_unit {unit!r} is none of {known}, raw')
 
 

@@ -47,12 +47,6 @@ def load_arrays(path):
 
   Written by Python 2 or 3; Python 2 strings are read as latin1.
 
-  Args:
-    path: the file.
-
-  Returns:
-    The unpickled object.
-
   Raises:
     InputError: the file asks for anything that an array does not need.
     ValueError: the file is truncated or not a pickle.

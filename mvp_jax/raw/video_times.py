@@ -10,11 +10,7 @@ from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE
 def packet_times(path):
   """When each frame of a video is shown, of its packets alone.
 
-  Returns:
-    float64 [frames], seconds since the first.
-
-  Raises:
-    Dropped: broken_video.
+  Returns float64 [frames], seconds since the first. Raises Dropped, broken_video.
   """
   try:
     with av.open(str(path)) as container:

@@ -232,13 +232,13 @@ def _outlines(who, courses):
     axis=-1,
   )
   neck = np.array([(-0.5, 0.7), (0.5, 0.7), (0.55, 2.2), (-0.55, 2.2)])
-  ears = [np.stack([side + 0.12 * cos, 0.02 + 0.24 * sin], axis=-1) for side in (-1, 1)]
+  ears = [_points(side + 0.12 * cos, 0.02 + 0.24 * sin) for side in (-1, 1)]
   crown = np.linspace(math.pi, 2 * math.pi, 20)
   edge = np.linspace(0.96, -0.96, 12)
   fringe = np.concatenate(
     [
-      np.stack([1.03 * np.cos(crown), -0.15 + 1.3 * np.sin(crown)], axis=-1),
-      np.stack([edge, -who.fringe + 0.35 * edge**4], axis=-1),
+      _points(1.03 * np.cos(crown), -0.15 + 1.3 * np.sin(crown)),
+      _points(edge, -who.fringe + 0.35 * edge**4),
     ]
   )
   behind = [
@@ -275,15 +275,8 @@ def _eye(who, courses, side):
   def disc(radius):
     across, down = radius * np.cos(angles), radius * np.sin(angles)
     arch = 1 - (across / who.eye_width) ** 2
-    return np.stack(
-      np.broadcast_arrays(
-        across,
-        np.clip(
-          down, upper[:, 4:5] * arch, np.maximum(lower[:, 4:5], upper[:, 4:5]) * arch
-        ),
-      ),
-      axis=-1,
-    )
+    lowest = np.maximum(lower[:, 4:5], upper[:, 4:5]) * arch
+    return _points(across, np.clip(down, upper[:, 4:5] * arch, lowest))
 
   inner = (1 - along * side) / 2  # 1 at the nose
   rise = (
@@ -353,8 +346,8 @@ def _mouth(who, smile, frown, talk):
     fold_y = np.broadcast_to(0.24 + (who.mouth_height - 0.24) * down, fold_x.shape)
     fold = np.concatenate(
       [
-        np.stack([fold_x - swell, fold_y], axis=-1),
-        np.stack([fold_x + swell, fold_y], axis=-1)[:, ::-1],
+        _points(fold_x - swell, fold_y),
+        _points(fold_x + swell, fold_y)[:, ::-1],
       ],
       axis=1,
     )
@@ -362,12 +355,15 @@ def _mouth(who, smile, frown, talk):
   return layers
 
 
+def _points(x, y):
+  """Points [..., 2] of coordinates that broadcast."""
+  return np.stack(np.broadcast_arrays(x, y), axis=-1)
+
+
 def _outline(x, upper, lower):
   """Closed outline [frames, points, 2] between two curves over `x`."""
   x, upper, lower = np.broadcast_arrays(x, upper, lower)
-  return np.concatenate(
-    [np.stack([x, upper], axis=-1), np.stack([x, lower], axis=-1)[:, ::-1]], axis=1
-  )
+  return np.concatenate([_points(x, upper), _points(x, lower)[:, ::-1]], axis=1)
 
 
 def _darker(colour, factor):

@@ -10,13 +10,11 @@ import functools
 
 import numpy as np
 
+from mvp_jax.raw.openface import CHANNELS, INTENSITIES, PRESENCES
 from mvp_jax.synthetic.expression import expression
 from mvp_jax.synthetic.face import face_track
 from mvp_jax.synthetic.spec import stream
 
-# By FACS number, in the order of the columns.
-INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-PRESENCES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)
 BIAS, SLOW, FAST = 0.25, 0.2, 0.15  # deviations of the estimator's errors, of 0 to 5
 SLOW_SECONDS = 1.0
 FAILURES = 2.0  # a minute
@@ -182,20 +180,8 @@ def _write(path, spec, faces, numbers=None):
   if together:
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
   marks = [f'{axis}_{i}' for axis in 'xy' for i in range(_LANDMARKS)] * together
-  header = [
-    *_FACE,
-    *marks,
-    *(f'AU{n:02d}_r' for n in INTENSITIES),
-    *(f'AU{n:02d}_c' for n in PRESENCES),
-  ]
-  formats = [
-    '%d',
-    '%d',
-    '%.3f',
-    '%.2f',
-    '%d',
-    *['%.1f'] * len(marks),
-    *['%.2f'] * len(INTENSITIES),
-    *['%.1f'] * len(PRESENCES),
-  ]
+  header = [*_FACE, *marks, *CHANNELS]
+  formats = ['%d', '%d', '%.3f', '%.2f', '%d']
+  for count, digits in ((len(marks), 1), (len(INTENSITIES), 2), (len(PRESENCES), 1)):
+    formats += [f'%.{digits}f'] * count
   np.savetxt(path, rows, formats, ', ', header=', '.join(header), comments='')

@@ -42,12 +42,11 @@ DESCRIPTIONS = {
   'signals, so only knowing the subject helps.',
 }
 EFFECTS = (
-  'Latent valence and arousal of a trial are independent standard normals. '
-  'Valence shows only in the face: smiles (v > 0) or frowns (v < 0), more, '
-  'longer and stronger with |v|. Arousal shows only in EDA (rate and size of '
-  'skin conductance responses, tonic slope) and pulse (heart rate up, '
-  'variability and pulse size down). Both stand on per-subject offsets and '
-  'gains, distractors and noise. Ratings: '
+  'Latent valence and arousal of a trial are independent standard normals. Valence '
+  'shows only in the face: smiles (v > 0) or frowns (v < 0), more, longer and stronger '
+  'with |v|. Arousal shows only in EDA (rate and size of skin conductance responses, '
+  'tonic slope) and pulse (heart rate up, variability and pulse size down). Both stand '
+  'on per-subject offsets and gains, distractors and noise. Ratings: '
 )
 
 

@@ -239,12 +239,11 @@ def _pulse(reflection):
 
 
 def electrocardiogram(rng, times, peaks, breath):
-  """An ECG with R peaks at given moments.
+  """An ECG with R peaks at given moments; without any the line is flat.
 
   Args:
-    rng: np.random.Generator.
     times: float [time], seconds, evenly spaced.
-    peaks: float [beats], seconds, rising; where there are none the line is flat.
+    peaks: float [beats], seconds, rising.
     breath: float [time], phase of breathing in radians.
 
   Returns:

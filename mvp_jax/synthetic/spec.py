@@ -12,20 +12,25 @@ SIGNAL_RATE = 128  # Hz
 BASELINE_SECONDS = 3
 TRIAL_SECONDS = 60
 _STREAMS = (
-  'latents',
-  'ratings',
-  'order',
-  'sides',
-  'body',
-  'trial_body',
-  'filler',
-  'identity',
-  'expression',
-  'head',
-  'noise',
-  'ecg',
-  'openface',
+  *('latents', 'ratings', 'order', 'sides', 'body', 'trial_body', 'filler', 'identity'),
+  *('expression', 'head', 'noise', 'ecg', 'openface'),
 )
+
+
+def require(spec, rules):
+  """Raises InputError at the first of {rule: () -> whether it holds} that does not."""
+  for rule, holds in rules.items():
+    if not holds():
+      raise InputError(f'twin: {rule}; given {spec}')
+
+
+def common_rules(spec):
+  """Those of all twins, as `require` takes them."""
+  return {
+    'seed: not negative': lambda: spec.seed >= 0,
+    f'variant: one of {", ".join(VARIANTS)}': lambda: spec.variant in VARIANTS,
+    'frame_rate: 1 to 120 Hz': lambda: 1 <= spec.frame_rate <= 120,
+  }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,42 +59,28 @@ class TwinSpec:
 
   def __post_init__(self):
     object.__setattr__(self, 'pixel_aspect', tuple(self.pixel_aspect))
-    whole = (
-      self.subjects,
-      self.trials,
-      self.seed,
-      self.width,
-      self.height,
-      self.crf,
-      *self.pixel_aspect,
-    )
-    for rule, holds in (
-      (
-        'subjects, trials, seed, sizes and aspect are whole numbers',
-        lambda: all(isinstance(value, int) for value in whole),
-      ),
-      (
-        'subjects and trials: 1 to 99',
-        lambda: 1 <= self.subjects <= 99 and 1 <= self.trials <= 99,
-      ),
-      ('seed: not negative', lambda: self.seed >= 0),
-      (f'variant: one of {", ".join(VARIANTS)}', lambda: self.variant in VARIANTS),
-      ('frame_rate: 1 to 120 Hz', lambda: 1 <= self.frame_rate <= 120),
-      (
-        'width and height: even, at least 64 pixels',
-        lambda: (
+    sizes = self.width, self.height, self.crf, *self.pixel_aspect
+    whole = self.subjects, self.trials, self.seed, *sizes
+    require(
+      self,
+      {
+        'subjects, trials, seed, sizes and aspect are whole numbers': lambda: all(
+          isinstance(value, int) for value in whole
+        ),
+        'subjects and trials: 1 to 99': lambda: (
+          1 <= self.subjects <= 99 and 1 <= self.trials <= 99
+        ),
+        **common_rules(self),
+        'width and height: even, at least 64 pixels': lambda: (
           min(self.width, self.height) >= 64 and self.width % 2 == self.height % 2 == 0
         ),
-      ),
-      (
-        'pixel_aspect: two positive whole numbers',
-        lambda: len(self.pixel_aspect) == 2 and min(self.pixel_aspect) > 0,
-      ),
-      ('crf: 0 to 51', lambda: 0 <= self.crf <= 51),
-      ('video_seconds: 1 to 60', lambda: 1 <= self.video_seconds <= TRIAL_SECONDS),
-    ):
-      if not holds():
-        raise InputError(f'twin: {rule}; given {self}')
+        'pixel_aspect: two positive whole numbers': lambda: (
+          len(self.pixel_aspect) == 2 and min(self.pixel_aspect) > 0
+        ),
+        'crf: 0 to 51': lambda: 0 <= self.crf <= 51,
+        'video_seconds: 1 to 60': lambda: 1 <= self.video_seconds <= TRIAL_SECONDS,
+      },
+    )
 
   baseline_seconds = BASELINE_SECONDS  # of the signals, before the onset
   trial_seconds = TRIAL_SECONDS

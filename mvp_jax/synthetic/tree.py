@@ -7,20 +7,21 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
+from mvp_jax.synthetic import ratings as said
 
-MARKER = 'SYNTHETIC.json'
+MARKER = 'SYNTHETIC.json'  # lies in the folder of a twin
 
 
-def write_twin(root, spec, corpus, list_jobs, marker, workers=None):
+def write_twin(root, spec, corpus, list_jobs, told, workers=None):
   """Writes a twin under `root`; interrupted, it continues where it stopped.
 
   Args:
     root: Path; a folder of its own.
     spec: dataclass, what the twin holds.
     corpus: its name, for the marker and the display.
-    list_jobs: () -> list of (function, path, arguments); `function(path, spec,
-      *arguments)`, importable by name, writes the file `path`.
-    marker: () -> dict, what the marker says beside corpus and spec.
+    list_jobs: (root, spec) -> list of (function, path, arguments); `function(path,
+      spec, *arguments)`, importable by name, writes the file `path`.
+    told: dict, what the marker says of this corpus alone.
     workers: see `processes.parallel_map`.
 
   Raises:
@@ -28,16 +29,22 @@ def write_twin(root, spec, corpus, list_jobs, marker, workers=None):
   """
   if _already_there(root, spec):
     return
-  jobs = list_jobs()
+  jobs = list_jobs(root, spec)
   missing = [job for job in jobs if not job[1].exists()]
   with Progress(
     len(jobs), f'writing the {corpus} twin', 'files', initial=len(jobs) - len(missing)
   ) as progress:
     for _ in parallel_map(_do, [(job, spec) for job in missing], workers):
       progress.update()
-  write_json(
-    root / MARKER, {'corpus': corpus, 'spec': dataclasses.asdict(spec), **marker()}
-  )
+  marker = {
+    'corpus': corpus,
+    'spec': dataclasses.asdict(spec),
+    'ceiling': said.ceiling(spec),
+    'subjects': spec.subjects,
+    **told,
+    'effects': said.EFFECTS + said.DESCRIPTIONS[spec.variant],
+  }
+  write_json(root / MARKER, marker)
   _begun(root).unlink()
 
 

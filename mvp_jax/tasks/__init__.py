@@ -10,14 +10,7 @@ from mvp_jax.progress import Progress
 from mvp_jax.tasks import beam
 from mvp_jax.tasks.task import Task, do, is_done, load_blobs, load_result, result_path
 
-__all__ = [
-  'Task',
-  'at_most',
-  'load_blobs',
-  'load_result',
-  'result_path',
-  'run_tasks',
-]
+__all__ = ['Task', 'at_most', 'load_blobs', 'load_result', 'result_path', 'run_tasks']
 
 
 def run_tasks(function, tasks, directory, what, unit, workers=None):
@@ -34,8 +27,7 @@ def run_tasks(function, tasks, directory, what, unit, workers=None):
       options of a Beam pipeline, whose workers all see `directory`.
 
   Returns:
-    list with, for each task, None or its Dropped. These are not remembered: the
-    next run tries them again.
+    for each task None or its Dropped, which the next run tries again.
   """
   directory.mkdir(parents=True, exist_ok=True)
   for leftover in directory.glob('.*.part.npz'):

@@ -46,8 +46,7 @@ def parse(options):
   except ImportError as error:
     raise InputError(
       f'beam: Apache Beam cannot be imported ({error}); pip install -r '
-      'requirements-beam.txt, or leave it empty to prepare on this '
-      'machine'
+      'requirements-beam.txt, or leave it empty to prepare on this machine'
     ) from error
   said = io.StringIO()
   try:
@@ -68,10 +67,9 @@ def parse(options):
 
 
 def run(function, numbered, directory, options, tell):
-  """Runs tasks that have no valid result yet, and waits for the end.
+  """Runs tasks that have no valid result yet, and waits for the end; see `run_tasks`.
 
   Args:
-    function: importable by name on the workers; see `run_tasks`.
     numbered: list of (number, Task).
     directory: for the results, seen by all workers under this very path.
     options: of the pipeline, as text.
@@ -134,9 +132,8 @@ def _work(function, directory, notes, job):
   here = f'{_WORKER} {socket.gethostname()}'
   if not notes.is_dir():
     raise InputError(
-      f'{here}: there is no {notes} that the run has made; give a '
-      'data_dir that all workers see under the same path (or the run '
-      'was stopped)'
+      f'{here}: there is no {notes} that the run has made; give a data_dir that all '
+      'workers see under the same path (or the run was stopped)'
     )
   note = notes / f'{number}.json'
   if (

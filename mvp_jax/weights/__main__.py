@@ -68,13 +68,8 @@ def _show(given):
     config = infer_config(source, given.heads)
     print(survey(source))
     arrays = {path: leaf.shape for path, leaf in source.leaves.items()}
-  sizes = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-  for name in (
-    'feature_grid',
-    'drop_path',
-    'remat',
-    'dtype',
-  ):  # not properties of the weights
+  sizes = dataclasses.asdict(config)
+  for name in ('feature_grid', 'drop_path', 'remat', 'dtype'):  # not of the weights
     del sizes[name]
   print('  sizes: ' + ', '.join(f'{name} {size}' for name, size in sizes.items()))
   for path, shape in sorted(arrays.items()):

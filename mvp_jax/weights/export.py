@@ -10,21 +10,24 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.models.layers import NORM_EPSILON
 from mvp_jax.models.videomae import IMAGENET_MEAN, IMAGENET_STD
-from mvp_jax.weights.layouts import HUGGINGFACE, LAYOUTS, from_ours, names_of
+from mvp_jax.weights.layouts import (
+  HUGGINGFACE,
+  LAYOUTS,
+  QUERY_KEY_VALUE,
+  from_ours,
+  names_of,
+)
 from mvp_jax.weights.sources import CONFIG
 from mvp_jax.weights.torch_file import write_torch
 
 
 def tensors_of(params, config, layout):
-  """The parameters under their names in a layout.
+  """The parameters under their names in a layout: {name: float32 array, contiguous}.
 
   Args:
     params: nested dict of a VideoMAE, a VideoClassifier, or {'encoder': ...}.
     config: VideoMAEConfig.
     layout: one of `layouts.LAYOUTS`.
-
-  Returns:
-    {name: float32 NumPy array}, contiguous.
   """
   layout = LAYOUTS[layout]
   tensors = {}
@@ -35,36 +38,20 @@ def tensors_of(params, config, layout):
     for name, x in zip(names_of(layout, where, len(layers)), layers, strict=True):
       tensors[name] = from_ours(where, x, config)
   if layout is HUGGINGFACE:
-    named = _huggingface_names(tensors, params)
+    if 'mask_token' in params or 'head' in params:
+      encoder = r'^(embeddings|encoder|layernorm)\.'
+      tensors = _renamed(tensors, encoder, r'videomae.\1.')
+    # as `save_pretrained` writes them, which is not as they are in memory
+    tensors = _renamed(tensors, r'\.(q|v)\w+\.bias$', r'.\1_bias')
   else:
-    named = _reference_names(_fuse(tensors), params)
-  return {name: np.ascontiguousarray(x) for name, x in named.items()}
+    tensors = _renamed(_fuse(tensors), r'\.attn\.(q|v)\w+\.bias$', r'.attn.\1_bias')
+    if 'mask_token' in params:
+      tensors = _renamed(tensors, r'^(patch_embed|blocks|norm)\.', r'encoder.\1.')
+  return {name: np.ascontiguousarray(x) for name, x in tensors.items()}
 
 
-def _huggingface_names(tensors, params):
-  """Names as `save_pretrained` writes them: q_bias and v_bias differ from memory."""
-  if 'mask_token' in params or 'head' in params:
-    tensors = {
-      re.sub(r'^(embeddings|encoder|layernorm)\.', r'videomae.\1.', name): x
-      for name, x in tensors.items()
-    }
-  return {
-    re.sub(r'\.(q|v)\w+\.bias$', r'.\1_bias', name): x for name, x in tensors.items()
-  }
-
-
-def _reference_names(tensors, params):
-  """In pre-training the encoder's names begin with 'encoder.'."""
-  named = {
-    re.sub(r'\.attn\.(q|v)\w+\.bias$', r'.attn.\1_bias', name): x
-    for name, x in tensors.items()
-  }
-  if 'mask_token' in params:
-    named = {
-      re.sub(r'^(patch_embed|blocks|norm)\.', r'encoder.\1.', name): x
-      for name, x in named.items()
-    }
-  return named
+def _renamed(tensors, pattern, by):
+  return {re.sub(pattern, by, name): x for name, x in tensors.items()}
 
 
 def _fuse(tensors):
@@ -72,9 +59,7 @@ def _fuse(tensors):
   fused = {}
   for name, x in tensors.items():
     if match := re.fullmatch(r'(.+\.attn)\.(query|key|value)\.weight', name):
-      parts = [
-        tensors[f'{match[1]}.{part}.weight'] for part in ('query', 'key', 'value')
-      ]
+      parts = [tensors[f'{match[1]}.{part}.weight'] for part in QUERY_KEY_VALUE]
       fused[f'{match[1]}.qkv.weight'] = np.concatenate(parts)
     else:
       fused[name] = x
@@ -86,11 +71,6 @@ def export_huggingface(params, config, directory):
 
   A VideoMAE becomes a VideoMAEForPreTraining, a VideoClassifier a
   VideoMAEForVideoClassification, an encoder alone a VideoMAEModel.
-
-  Args:
-    params: as in `tensors_of`.
-    config: VideoMAEConfig.
-    directory: pathlib.Path.
   """
   if 'mask_token' in params:
     architecture = 'VideoMAEForPreTraining'

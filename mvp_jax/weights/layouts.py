@@ -16,17 +16,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.models.layers import sincos_1d
 from mvp_jax.weights.torch_file import Stored
 
-# Our names of modules, each with a weight and a bias.
-_BLOCK = (
-  'norm1',
-  'norm2',
-  'attention/query',
-  'attention/key',
-  'attention/value',
-  'attention/out',
-  'up',
-  'down',
-)
+QUERY_KEY_VALUE = ('query', 'key', 'value')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,34 +30,29 @@ class Layout:
   positions: tuple[str, ...]  # tables of positions, if stored
 
 
+_COMMON = {  # modules that both layouts call alike
+  'to_decoder': 'encoder_to_decoder',
+  'decoder_norm': 'decoder.norm',
+  'to_pixels': 'decoder.head',
+  'norm': 'fc_norm',
+}
 HUGGINGFACE = Layout(
   'huggingface',
   {
     'encoder/embed': 'embeddings.patch_embeddings.projection',
     'encoder/norm': 'layernorm',
-    'to_decoder': 'encoder_to_decoder',
-    'decoder_norm': 'decoder.norm',
-    'to_pixels': 'decoder.head',
-    'norm': 'fc_norm',
+    **_COMMON,
     'head': 'classifier',
   },
   {'encoder/stack/blocks': 'encoder.layer', 'decoder/blocks': 'decoder.decoder_layers'},
-  dict(
-    zip(
-      _BLOCK,
-      (
-        'layernorm_before',
-        'layernorm_after',
-        'attention.attention.query',
-        'attention.attention.key',
-        'attention.attention.value',
-        'attention.output.dense',
-        'intermediate.dense',
-        'output.dense',
-      ),
-      strict=True,
-    )
-  ),
+  {
+    'norm1': 'layernorm_before',
+    'norm2': 'layernorm_after',
+    **{f'attention/{x}': f'attention.attention.{x}' for x in QUERY_KEY_VALUE},
+    'attention/out': 'attention.output.dense',
+    'up': 'intermediate.dense',
+    'down': 'output.dense',
+  },
   ('embeddings.position_embeddings', 'position_embeddings'),
 )
 REFERENCE = Layout(
@@ -75,30 +60,19 @@ REFERENCE = Layout(
   {
     'encoder/embed': 'patch_embed.proj',
     'encoder/norm': 'norm',
-    'to_decoder': 'encoder_to_decoder',
-    'decoder_norm': 'decoder.norm',
-    'to_pixels': 'decoder.head',
-    'norm': 'fc_norm',
+    **_COMMON,
     'head': 'head',
   },
   {'encoder/stack/blocks': 'blocks', 'decoder/blocks': 'decoder.blocks'},
-  # query, key and value are one matrix in the files; see `_split`
-  dict(
-    zip(
-      _BLOCK,
-      (
-        'norm1',
-        'norm2',
-        'attn.query',
-        'attn.key',
-        'attn.value',
-        'attn.proj',
-        'mlp.fc1',
-        'mlp.fc2',
-      ),
-      strict=True,
-    )
-  ),
+  {
+    'norm1': 'norm1',
+    'norm2': 'norm2',
+    # these three are one matrix in the files; see `_split`
+    **{f'attention/{x}': f'attn.{x}' for x in QUERY_KEY_VALUE},
+    'attention/out': 'attn.proj',
+    'up': 'mlp.fc1',
+    'down': 'mlp.fc2',
+  },
   ('pos_embed', 'decoder.pos_embed'),
 )
 LAYOUTS = {layout.name: layout for layout in (HUGGINGFACE, REFERENCE)}
@@ -127,11 +101,7 @@ class Translation:
 
 
 def translate(tensors, path):
-  """Maps the tensors of a file to our arrays.
-
-  Args:
-    tensors: {name: Stored}.
-    path: of the file, for messages.
+  """Maps the tensors of a file, {name: Stored}, to our arrays.
 
   Raises:
     InputError: this is no VideoMAE, or it has parts that this model lacks.
@@ -200,7 +170,7 @@ def _split(layout, name, tensor):
   if layout is REFERENCE and name.endswith('.attn.qkv.weight'):
     width, rest = divmod(tensor.shape[0] if tensor.shape else 0, 3)
     if not rest and len(tensor.shape) == 2:
-      for i, part in enumerate(('query', 'key', 'value')):
+      for i, part in enumerate(QUERY_KEY_VALUE):
         yield (
           name.replace('.qkv.', f'.{part}.'),
           Stored(

@@ -52,15 +52,12 @@ class Source:
 
 
 def open_source(path):
-  """Opens a PyTorch checkpoint without reading its values.
+  """Opens a PyTorch checkpoint without reading its values: Source.
 
   Args:
     path: a Hugging Face folder (config.json and model.safetensors or
       pytorch_model.bin, in one or several pieces), one such file, or a checkpoint of
       the reference repository (.pth).
-
-  Returns:
-    Source.
 
   Raises:
     InputError: it does not exist, can't be read, or is no VideoMAE.
@@ -188,6 +185,11 @@ def _torch_tensors(path):
   return {str(key): x for key, x in state.items() if isinstance(x, Stored)}, notes
 
 
+_DECODER = {  # our fields
+  'decoder_width': 'decoder_hidden_size',
+  'decoder_depth': 'decoder_num_hidden_layers',
+  'decoder_heads': 'decoder_num_attention_heads',
+}
 # Defaults of transformers for what config.json leaves out.
 _DEFAULTS = {
   'image_size': 224,
@@ -273,7 +275,7 @@ def infer_config(source, heads=None):
   """
   shapes = {path: leaf.shape for path, leaf in source.leaves.items()}
   required(source, [f'encoder/{p}/kernel' for p in ('embed', 'stack/blocks/up')])
-  conv = _stored(source, 'encoder/embed/kernel').shape
+  conv = source.tensors[source.leaves['encoder/embed/kernel'].names[0]].shape
   depth, width, mlp_width = shapes['encoder/stack/blocks/up/kernel']
   if conv[1] != 3 or conv[3] != conv[4]:
     raise InputError(
@@ -284,7 +286,11 @@ def infer_config(source, heads=None):
     (p for p in map(videomae.preset, videomae.PRESETS) if p.width == width), None
   )
   settings = source.settings
-  fields = _decoder_sizes(settings, preset or videomae.VideoMAEConfig())
+  usual = preset or videomae.VideoMAEConfig()
+  fields = {
+    field: settings[key] if settings else getattr(usual, field)
+    for field, key in _DECODER.items()
+  }
   heads = heads or settings.get('num_attention_heads') or (preset and preset.heads)
   if not heads:
     raise InputError(
@@ -315,18 +321,6 @@ def infer_config(source, heads=None):
     raise InputError(f'{source.path}: {error}') from error
 
 
-def _decoder_sizes(settings, preset):
-  if settings:
-    return {
-      'decoder_width': settings['decoder_hidden_size'],
-      'decoder_depth': settings['decoder_num_hidden_layers'],
-      'decoder_heads': settings['decoder_num_attention_heads'],
-    }
-  return {
-    f: getattr(preset, f) for f in ('decoder_width', 'decoder_depth', 'decoder_heads')
-  }
-
-
 def required(source, paths):
   """Raises InputError if the checkpoint lacks one of our paths."""
   absent = [p for p in paths if p not in source.leaves]
@@ -335,7 +329,3 @@ def required(source, paths):
       f'{source.path}: is not whole: there is nothing for '
       f'{", ".join(absent)} of the encoder'
     )
-
-
-def _stored(source, where):
-  return source.tensors[source.leaves[where].names[0]]

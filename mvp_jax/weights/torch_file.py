@@ -52,22 +52,13 @@ class Inert:
   def __new__(cls, *args, **kwargs):
     return super().__new__(cls)
 
-  def __init__(self, *args, **kwargs):
-    pass
-
   def __call__(self, *args, **kwargs):
     return self
 
-  def __setstate__(self, state):
+  def _nothing(self, *args, **kwargs):
     pass
 
-  def __setitem__(self, key, value):
-    pass
-
-  def append(self, item):
-    pass
-
-  extend = add = append
+  __init__ = __setstate__ = __setitem__ = append = extend = add = _nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +99,8 @@ def read_torch(path):
   except Exception as error:  # a broken zip or pickle can raise nearly anything
     said = ' '.join(str(error).split())
     raise InputError(
-      f'{path}: is not a whole file of torch.save '
-      f'({type(error).__name__}: {said}); copy or download it '
-      'again'
+      f'{path}: is not a whole file of torch.save ({type(error).__name__}: {said}); '
+      'copy or download it again'
     ) from error
 
 
@@ -204,9 +194,7 @@ def _view(path, storage, offset, shape, strides):
 def write_torch(path, tree):
   """Writes a file for `torch.load`, with or without `weights_only`.
 
-  Args:
-    path: pathlib.Path.
-    tree: nested dict of strings to NumPy arrays.
+  `tree`: nested dict of strings to NumPy arrays.
   """
   arrays = []
   pickled = b'\x80\x02' + _pickled(tree, arrays) + b'.'  # protocol 2 ... stop

@@ -114,9 +114,8 @@ def adopt(source, config, init):
   for path in found:
     if source.leaves[path].shape != wanted[path].shape:
       raise InputError(
-        f'{source.path}: {source.leaves[path].names[0]} (and the like) gives '
-        f'{path} the shape {source.leaves[path].shape}, must be '
-        f'{wanted[path].shape}'
+        f'{source.path}: {source.leaves[path].names[0]} (and the like) gives {path} '
+        f'the shape {source.leaves[path].shape}, must be {wanted[path].shape}'
       )
   fresh = traverse_util.flatten_dict(init(), sep='/') if missing else {}
   params = {
@@ -137,15 +136,7 @@ def adopt(source, config, init):
 def take_all(source, config):
   """Everything in a checkpoint of a VideoMAE, a classifier or an encoder alone.
 
-  Args:
-    source: Source.
-    config: VideoMAEConfig, as of `infer_config`.
-
-  Returns:
-    (parameters, Report), as `adopt`.
-
-  Raises:
-    InputError: a part is missing.
+  Returns (parameters, Report), as `adopt`. Raises InputError if a part is missing.
   """
 
   def init():

@@ -50,8 +50,7 @@ def _series(units):
 
 def _source(trials, options=_OPTIONS, modalities=None):
   corpus = types.SimpleNamespace(
-    has_video=False,
-    metadata={'streams': {'signals': {'rate': 8.0, 'channels': ('eda',)}}},
+    metadata={'streams': {'signals': {'rate': 8.0, 'channels': ('eda',)}}}
   )
   return TrialExamples(corpus, trials, options, modalities or _UNITS, Binary())
 

@@ -43,9 +43,7 @@ class _Corpus:
   """Five trials of different lengths; frames are noise of trial and number."""
 
   name = 'deap'
-  has_video = True
   metadata = {
-    'frame_rate': _RATE,
     'fingerprint': 'f00',
     'synthetic': True,
     'people': {str(subject): [f'deap:{subject}'] for subject in range(1, 7)},
@@ -291,7 +289,7 @@ def test_features_are_the_encoder_s_own(
 ):
   found = _cache(masked_video, video_params, corpus, one_device, tmp_path, batch_size)
   trials = [t for t in corpus.trials if 'video' in t.streams]
-  numbers = [lay_clips(t, _RATE, _LAYOUT)[0] for t in trials]
+  numbers = [lay_clips(t.streams['video'], _LAYOUT)[0] for t in trials]
   clips = np.concatenate(
     [
       corpus.frames(t, n.ravel()).reshape(*n.shape, 16, 16, 3)

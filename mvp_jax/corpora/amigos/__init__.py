@@ -14,7 +14,7 @@ from mvp_jax.corpora.amigos.trials import CHANNELS, AmigosTrials
 from mvp_jax.corpora.amigos.twin import write_amigos_twin
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.corpora.corpus import place, some
-from mvp_jax.corpora.face_trials import FIELDS, face_streams, signal_extras
+from mvp_jax.corpora.face_trials import FIELDS, NOTES, face_streams, signal_extras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +56,7 @@ class Amigos(Corpus):
   always = ('signals',)
   twin = Twin(AmigosSpec, write_amigos_twin)
   version = '3.0.0'
-  notes = {
-    '3.0.0': 'Named streams, each with its validity.',
-    '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
-    'quality is told of each channel.',
-    '1.0.0': 'First version.',
-  }
+  notes = NOTES
   download = (
     'Ask for AMIGOS at its home page, download the preprocessed data (MATLAB) and '
     'the face videos, and unpack them into manual_dir.'

@@ -11,18 +11,8 @@ from mvp_jax.outcomes import Dropped
 
 # The self-assessment, in its order; from 1 to 9, and emotions as 0 or 1.
 RATINGS = (
-  'arousal',
-  'valence',
-  'dominance',
-  'liking',
-  'familiarity',
-  'neutral',
-  'disgust',
-  'happiness',
-  'surprise',
-  'anger',
-  'fear',
-  'sadness',
+  *('arousal', 'valence', 'dominance', 'liking', 'familiarity', 'neutral'),
+  *('disgust', 'happiness', 'surprise', 'anger', 'fear', 'sadness'),
 )
 SCALES = 5
 # The mean over the segments of the external annotation, from -1 to 1.
@@ -57,12 +47,11 @@ def self_ratings(path, video_id, values):
 
 
 def external_ratings(path, video_id, values, seconds):
-  """What others saw in the segments of a trial.
+  """What others saw in the segments of a trial of some seconds.
 
   Args:
     path, video_id: for messages.
     values: float [segments, 3]: index from 1, valence, arousal.
-    seconds: of the stimulus.
 
   Returns:
     times float32 [segments, 2], start and end in seconds since the onset, and
@@ -100,17 +89,11 @@ def external_ratings(path, video_id, values, seconds):
 
 
 def segment_times(count, seconds):
-  """Where the segments of the external annotation lie.
+  """Where the segments of the external annotation lie: float32 [count, 2], seconds.
 
-  The first is the 5 s before the onset and 15 s after it, then come whole blocks
-  of 20 s from the onset on, and the last is the final 20 s.
-
-  Args:
-    count: how many there are.
-    seconds: of the stimulus.
-
-  Returns:
-    float32 [count, 2] in seconds since the onset; None if `count` does not fit.
+  The first is the 5 s before the onset and 15 s after it, then come whole blocks of
+  20 s from the onset on, and the last is the final 20 s. None if `count` does not fit a
+  stimulus of so many seconds.
   """
   fitting = {
     int((seconds + late) // SEGMENT_SECONDS) + 2
@@ -127,13 +110,9 @@ def segment_times(count, seconds):
 
 
 def read_sheets(tree):
-  """Reads the tables of personality and PANAS, where there are any.
+  """Tables of personality and PANAS: {subject as text: {column: number}}, {} if none.
 
-  Returns:
-    {subject as text: {column: number}} of all numbers in them; {} if there are none.
-
-  Raises:
-    InputError: a table can't be read, or no column numbers the participants.
+  Raises InputError if one can't be read, or no column numbers the participants.
   """
   people = {}
   for name in tree.sheets:

@@ -19,30 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.corpora.corpus import MARKER, read_marker
+from mvp_jax.corpora.corpus import MARKER, existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import matfile
 from mvp_jax.raw.action_units import FOLDER, Csvs, find_csvs
+from mvp_jax.raw.signal_files import broken
 
 SUBJECTS = 40
 SHORT = (
-  '4',
-  '5',
-  '9',
-  '10',
-  '13',
-  '18',
-  '19',
-  '20',
-  '23',
-  '30',
-  '31',
-  '34',
-  '36',
-  '58',
-  '80',
-  '138',
+  *('4', '5', '9', '10', '13', '18', '19', '20', '23', '30', '31', '34', '36', '58'),
+  *('80', '138'),
 )
 # Of the long stimuli with their length in seconds.
 LONG = {'N1': 1415, 'P1': 1123, 'B1': 1410, 'U1': 846}
@@ -151,28 +138,18 @@ class Cell:
 
 
 def find_tree(manual_dir, experiment, video, openface_dir=None):
-  """Finds the files of AMIGOS under `manual_dir`, however deep they lie.
+  """Finds the files of AMIGOS under `manual_dir`, however deep they lie: Tree.
 
   Args:
-    manual_dir: the folder with Data_Preprocessed_PXX.mat and the face videos,
-      unpacked.
+    manual_dir: the folder with Data_Preprocessed_PXX.mat and the face videos, unpacked.
     experiment: one of `EXPERIMENTS`.
     video: whether the face videos are needed.
-    openface_dir: where the CSVs of OpenFace are, if they are needed; '': in
-      `manual_dir`.
-
-  Returns:
-    Tree.
+    openface_dir: where OpenFace's CSVs are, if needed; '': in `manual_dir`.
 
   Raises:
     InputError: something is not there, or twice.
   """
-  root = Path(manual_dir)
-  if not root.is_dir():
-    raise InputError(
-      f'{root}: there is no such folder; give the one that holds '
-      'AMIGOS (Data_Preprocessed_PXX.mat and the face videos)'
-    )
+  root = existing(manual_dir, 'AMIGOS (Data_Preprocessed_PXX.mat and the face videos)')
   signals, videos, sheets, unread, zips = {}, {}, [], [], []
   csvs = None if openface_dir is None else find_csvs(root, openface_dir)
   for path in _files(root, {root / FOLDER, csvs and csvs.folder}):
@@ -257,20 +234,11 @@ def _put(found, key, value, root):
 
 
 def list_trials(tree, experiment, exclude=(), annotation=('self',)):
-  """Lists the trials that should be there.
+  """The trials that should be there: list of Trial in (subject, stimulus) order.
 
-  Args:
-    tree: Tree.
-    experiment: one of `EXPERIMENTS`.
-    exclude: subjects to leave out.
-    annotation: of `ANNOTATIONS`, the ratings that a trial must have. Subject 32,
-      who has no self-assessment of the long stimuli, is not expected to.
-
-  Returns:
-    list of Trial in (subject, stimulus) order.
-
-  Raises:
-    InputError: nobody is left, or the marker of a twin is not right.
+  `exclude` are subjects to leave out, `annotation` the ratings (`ANNOTATIONS`) that a
+  trial must have: subject 32, who has no self-assessment of the long stimuli, is not
+  expected to. Raises InputError if nobody is left, or a twin's marker is not right.
   """
   subjects, stimuli = SUBJECTS, EXPERIMENTS[experiment]
   if tree.marker is not None:
@@ -314,30 +282,24 @@ def read_mat(path):
   except FileNotFoundError:
     raise Dropped('missing_signals', f'{path}: no such file') from None
   except (OSError, ValueError) as error:
-    raise Dropped('broken_signals', f'{path}: cannot be read ({error})') from None
+    raise broken(path, f'cannot be read ({error})') from None
   missing = [name for name in _CELLS if name not in content]
   if missing:
-    raise Dropped(
-      'broken_signals', f'{path}: no {", ".join(missing)} in it; take the official file'
-    )
+    raise broken(path, f'no {", ".join(missing)} in it; take the official file')
   columns = [np.ravel(content[name]) for name in _CELLS]
   sizes = {len(column) for column in columns}
   if len(sizes) > 1 or any(column.dtype != object for column in columns):
     shapes = ', '.join(f'{name} {np.shape(content[name])}' for name in _CELLS)
-    raise Dropped(
-      'broken_signals', f'{path}: {shapes}, not cells of one number (officially 1 x 20)'
-    )
+    raise broken(path, f'{shapes}, not cells of one number (officially 1 x 20)')
   cells = {}
   for name, *values in zip(*columns, strict=True):
     name = _text(name)
     if name in cells:
-      raise Dropped('broken_signals', f'{path}: VideoID {name} comes twice')
+      raise broken(path, f'VideoID {name} comes twice')
     try:
       data, told, seen = map(_numbers, values)
     except (TypeError, ValueError):
-      raise Dropped(
-        'broken_signals', f'{path}: VideoID {name} holds other than numbers'
-      ) from None
+      raise broken(path, f'VideoID {name} holds other than numbers') from None
     cells[name] = Cell(data, told.ravel(), seen)
   return cells
 
@@ -387,9 +349,8 @@ def check_data(path, video_id, data, marker=None):
     known = f'{least:g}' if least == most else f'{least:g} to {most:g}'
     raise Dropped(
       'length_mismatch',
-      f'{where}: {len(data)} samples at {SIGNAL_RATE:g} '
-      f'Hz are {seconds:.1f} s from the onset on; the stimulus lasts {known} '
-      's',
+      f'{where}: {len(data)} samples at {SIGNAL_RATE:g} Hz are {seconds:.1f} s from '
+      f'the onset on; the stimulus lasts {known} s',
     )
 
 

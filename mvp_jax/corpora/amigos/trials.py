@@ -18,7 +18,7 @@ from mvp_jax.corpora.face_trials import FaceTrials
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw.frames import face_frames, pack_frames
-from mvp_jax.tasks import Task, at_most, load_result, run_tasks
+from mvp_jax.tasks import Task, load_result
 
 # Column of joined_data (from 0) and unit.
 CHANNELS = {
@@ -27,20 +27,16 @@ CHANNELS = {
   'ecg_left': (15, 'left arm, as recorded'),
 }
 
-_SIGNAL_WORKERS = 4  # Each holds a file of 100 MB and more.
 # Skin conductance changes by far less in a recording; a shorted electrode does not.
 _MAX_RELATIVE = 20.0
 
 
 def relative_conductance(resistance):
-  """Turns skin resistance of an unknown unit into conductance of a relative one.
-
-  Args:
-    resistance: float [time], of one recording.
+  """Skin resistance of a recording, in an unknown unit, as relative conductance.
 
   Returns:
-    float64 [time]: 1 / resistance, over its median; NaN where the resistance is
-    not a finite number above zero, or so small that the electrodes were shorted.
+    float64 [time]: 1 / resistance, over its median; NaN where the resistance is not a
+    finite number above zero, or so small that the electrodes were shorted.
   """
   good = np.isfinite(resistance) & (resistance > 0)
   found = np.where(good, 1 / np.where(good, resistance, 1.0), np.nan)
@@ -100,20 +96,13 @@ def _trial(path, name, cell, channels, clean, annotation, marker):
     amigos.BASELINE_SAMPLES,
     clean,
   )
-  masked = found.pop('masked').tolist()
-  raw_channels.require_one(
-    f'{path}: VideoID {name}, ', dict(zip(channels, masked, strict=True))
+  facts = raw_channels.facts(
+    f'{path}: VideoID {name}, ', channels, found, amigos.BASELINE_SAMPLES
   )
   unrated = '; '.join(f'{source}: {dropped.code}' for source, dropped in drops.items())
   return (
     found | {'self': np.array(list(told.values())), 'external': seen, 'times': times},
-    {
-      'seconds': seconds,
-      'unrated': unrated,
-      **raw_channels.signal_facts(
-        channels, found['valid'][amigos.BASELINE_SAMPLES :], found['quality'], masked
-      ),
-    },
+    {'seconds': seconds, 'unrated': unrated, **facts},
   )
 
 
@@ -161,17 +150,15 @@ class AmigosTrials(FaceTrials):
     own = {}
     for trial in self.trials:
       own.setdefault(trial.subject, []).append(trial.video_id)
-    tasks = []
+    options = wanted.channels, wanted.clean, wanted.settings.annotation, self.marker
+    tasks = {}
     for subject, video_ids in own.items():
       name = _subject_name(subject)
       path = self.tree.root / self.tree.signals.get(
         subject, f'Data_Preprocessed_{name}.mat'
       )
-      options = wanted.channels, wanted.clean, wanted.settings.annotation, self.marker
-      tasks.append(Task(name, (path, tuple(video_ids), *options), (path,)))
-    workers = at_most(self.engine, _SIGNAL_WORKERS)
-    drops = run_tasks(_subject, tasks, folder, 'Signals', 'subjects', workers)
-    drops = dict(zip(own, drops, strict=True))
+      tasks[subject] = Task(name, (path, tuple(video_ids), *options), (path,))
+    drops = self.run_subjects(_subject, tasks)
     notes = {}
     for subject, dropped in drops.items():
       if dropped is None:
@@ -218,7 +205,7 @@ class AmigosTrials(FaceTrials):
   cut_out = staticmethod(_frames)
 
   def example(self, outcome):
-    trial, name, onset = outcome.trial, outcome.trial.video_id, amigos.BASELINE_SAMPLES
+    trial, name = outcome.trial, outcome.trial.video_id
     folder = self.directory / 'signals'
     with load_result(folder, _subject_name(trial.subject)) as arrays:
       values, valid, quality, told, seen, times = (
@@ -234,11 +221,6 @@ class AmigosTrials(FaceTrials):
       'video_id': name,
       'ratings': dict(zip(RATINGS + EXTERNAL, (*told, *external), strict=True)),
       'segments': {'times': times, 'ratings': seen},
-      'streams': {
-        'signals': {'values': values[onset:], 'valid': valid[onset:]},
-        **self.units(trial),
-      },
-      'signal_quality': quality,
-      'baseline': values[:onset],
+      **self.stored(trial, values, valid, quality, amigos.BASELINE_SAMPLES),
       'source': source,
     }

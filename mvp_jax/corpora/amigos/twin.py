@@ -17,21 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.corpora.amigos.twin_spec import (
-  LONG,
-  NO_LONG_RATINGS,
-  SECONDS,
-  SHORT,
-)
+from mvp_jax.corpora.amigos.tree import LONG, SHORT, SUBJECT_WITHOUT_LONG_RATINGS
+from mvp_jax.corpora.amigos.twin_spec import SECONDS
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import face_frames, write_video
 from mvp_jax.synthetic.openface import write_openface, write_openface_together
-from mvp_jax.synthetic.signals import (
-  SIGNAL_RATE,
-  cut_noise,
-  noise_bank,
-  simulate_body,
-)
+from mvp_jax.synthetic.signals import SIGNAL_RATE, cut_noise, noise_bank, simulate_body
 from mvp_jax.synthetic.spec import stream
 from mvp_jax.synthetic.tree import write_twin
 
@@ -41,20 +32,8 @@ _HEADER = b'MATLAB 5.0 MAT-file, Platform: GLNXA64, a synthetic twin'
 
 def write_amigos_twin(root, spec, workers=None):
   """Writes the twin of `spec` (AmigosSpec) under `root`; see `write_twin`."""
-  root = Path(root)
-  write_twin(
-    root,
-    spec,
-    'AMIGOS',
-    lambda: _jobs(root, spec),
-    lambda: {
-      'ceiling': said.ceiling(spec),
-      'subjects': spec.subjects,
-      'seconds': {stimulus: spec.seconds(stimulus) for stimulus in spec.stimuli},
-      'effects': said.EFFECTS + said.DESCRIPTIONS[spec.variant],
-    },
-    workers,
-  )
+  seconds = {stimulus: spec.seconds(stimulus) for stimulus in spec.stimuli}
+  write_twin(Path(root), spec, 'AMIGOS', _jobs, {'seconds': seconds}, workers)
 
 
 def _jobs(root, spec):
@@ -162,7 +141,7 @@ def _write_mat(path, spec, subject):
         self_assessment(spec, subject, stimulus),
         external_annotation(spec, subject, stimulus),
       )
-      if subject == NO_LONG_RATINGS and stimulus in LONG:
+      if subject == SUBJECT_WITHOUT_LONG_RATINGS and stimulus in LONG:
         found = found[0], np.zeros((1, 0)), found[2]
     else:
       found = np.zeros((0, 0)), np.zeros((1, 0)), np.zeros((1, 0))

@@ -4,38 +4,20 @@ import dataclasses
 
 import numpy as np
 
-from mvp_jax.errors import InputError
-from mvp_jax.synthetic.spec import SIGNAL_RATE, VARIANTS
+from mvp_jax.corpora.amigos.tree import (
+  BASELINE_SECONDS,
+  LONG,
+  SHORT,
+  SUBJECTS,
+  SUBJECTS_WITHOUT_LONG,
+)
+from mvp_jax.corpora.corpus import some
+from mvp_jax.synthetic.spec import SIGNAL_RATE, common_rules, require
 
-SUBJECTS = 40
 # Seconds of each stimulus: of the long ones as published, of the short ones made
 # up within the published 51 to 150 s.
-SECONDS = {
-  '4': 96,
-  '5': 123,
-  '9': 82,
-  '10': 75,
-  '13': 118,
-  '18': 150,
-  '19': 64,
-  '20': 110,
-  '23': 88,
-  '30': 70,
-  '31': 132,
-  '34': 57,
-  '36': 91,
-  '58': 51,
-  '80': 104,
-  '138': 127,
-  'N1': 1415,
-  'P1': 1123,
-  'B1': 1410,
-  'U1': 846,
-}
-SHORT, LONG = tuple(SECONDS)[:16], tuple(SECONDS)[16:]
-BASELINE_SECONDS = 5  # of signals and video, before the onset
-NO_LONG = (8, 24, 28)  # subjects
-NO_LONG_RATINGS = 32
+_SHORT_SECONDS = 96, 123, 82, 75, 118, 150, 64, 110, 88, 70, 132, 57, 91, 51, 104, 127
+SECONDS = dict(zip(SHORT, _SHORT_SECONDS, strict=True)) | LONG
 # Who watched the long stimuli together, from the left seat to the right one.
 GROUPS = (
   (4, 1, 3, 2),
@@ -69,33 +51,23 @@ class AmigosSpec:
   def __post_init__(self):
     object.__setattr__(self, 'stimuli', tuple(map(str, self.stimuli)))
     whole = self.subjects, self.seed, self.width, self.height
-    for rule, holds in (
-      (
-        'subjects, seed and sizes are whole numbers',
-        lambda: all(isinstance(value, int) for value in whole),
-      ),
-      (f'subjects: 1 to {SUBJECTS}', lambda: 1 <= self.subjects <= SUBJECTS),
-      (
-        f'stimuli: some of {", ".join(SECONDS)}, each once',
-        lambda: (
-          self.stimuli
-          and set(self.stimuli) <= set(SECONDS)
-          and len(set(self.stimuli)) == len(self.stimuli)
+    require(
+      self,
+      {
+        'subjects, seed and sizes are whole numbers': lambda: all(
+          isinstance(value, int) for value in whole
         ),
-      ),
-      ('seed: not negative', lambda: self.seed >= 0),
-      (f'variant: one of {", ".join(VARIANTS)}', lambda: self.variant in VARIANTS),
-      ('frame_rate: 1 to 120 Hz', lambda: 1 <= self.frame_rate <= 120),
-      (
-        'width and height: even, height a multiple of 4, at least 64 pixels',
-        lambda: (
+        f'subjects: 1 to {SUBJECTS}': lambda: 1 <= self.subjects <= SUBJECTS,
+        f'stimuli: some of {", ".join(SECONDS)}, each once': lambda: some(
+          self.stimuli, SECONDS
+        ),
+        **common_rules(self),
+        'width and height: even, height a multiple of 4, at least 64 pixels': lambda: (
           min(self.width, self.height) >= 64 and self.width % 2 == self.height % 4 == 0
         ),
-      ),
-      ('scale: 0.1 to 1', lambda: 0.1 <= self.scale <= 1),
-    ):
-      if not holds():
-        raise InputError(f'twin: {rule}; given {self}')
+        'scale: 0.1 to 1': lambda: 0.1 <= self.scale <= 1,
+      },
+    )
 
   @property
   def trials(self):
@@ -119,7 +91,9 @@ class AmigosSpec:
 
   def has(self, subject, stimulus):
     """Whether a subject watched a stimulus."""
-    return stimulus in self.stimuli and not (stimulus in LONG and subject in NO_LONG)
+    return stimulus in self.stimuli and not (
+      stimulus in LONG and subject in SUBJECTS_WITHOUT_LONG
+    )
 
   @property
   def groups(self):

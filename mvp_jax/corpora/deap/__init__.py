@@ -12,7 +12,7 @@ from mvp_jax.corpora.corpus import place, some
 from mvp_jax.corpora.deap import tree
 from mvp_jax.corpora.deap.trials import CHANNELS, DeapTrials
 from mvp_jax.corpora.deap.twin import write_deap_twin
-from mvp_jax.corpora.face_trials import FIELDS, face_streams, signal_extras
+from mvp_jax.corpora.face_trials import FIELDS, NOTES, face_streams, signal_extras
 from mvp_jax.synthetic.spec import TwinSpec
 
 
@@ -41,15 +41,13 @@ class Deap(Corpus):
   twin = Twin(TwinSpec, write_deap_twin)
   version = '3.0.0'
   notes = {
-    '3.0.0': 'Named streams, each with its validity.',
+    **NOTES,
     '2.0.0': 'Faces are tracked and cut out more steadily. Signals are cleaned; '
     'what cannot be used is masked, and quality is told of each channel.',
-    '1.0.0': 'First version.',
   }
   download = (
     'Ask for DEAP at its home page, download metadata_csv.zip, '
-    'data_preprocessed_python.zip and face_video.zip, and unpack them into '
-    'manual_dir.'
+    'data_preprocessed_python.zip and face_video.zip, and unpack them into manual_dir.'
   )
   presets = {
     'video': ('Face video and signals, 874 trials.', {}),

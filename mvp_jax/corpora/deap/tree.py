@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.corpora.corpus import MARKER, read_marker
+from mvp_jax.corpora.corpus import MARKER, existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.action_units import Csvs, find_csvs
+from mvp_jax.raw.signal_files import broken
 from mvp_jax.raw.unpickle import load_arrays
 
 SUBJECTS, TRIALS = 32, 40
@@ -37,8 +38,8 @@ KNOWN_MISSING_VIDEOS = frozenset(
 )
 
 _RATINGS_FILE = 'participant_ratings.csv'
-_KEYS = ('Participant_id', 'Trial', 'Experiment_id')
-_SCALES = {'Valence': 9, 'Arousal': 9, 'Dominance': 9, 'Liking': 9, 'Familiarity': 5}
+KEYS = ('Participant_id', 'Trial', 'Experiment_id')
+SCALES = {'Valence': 9, 'Arousal': 9, 'Dominance': 9, 'Liking': 9, 'Familiarity': 5}
 # The ratings file and the .dat files hold the same ratings to two digits.
 _LABEL_TOLERANCE = 0.011
 
@@ -95,27 +96,19 @@ class Trial:
 
 
 def find_tree(manual_dir, video, openface_dir=None):
-  """Finds DEAP under `manual_dir`, also where zips were unpacked one level deeper.
+  """Finds DEAP under `manual_dir`, be it that zips were unpacked one deeper: Tree.
 
   Args:
-    manual_dir: the folder with metadata_csv, data_preprocessed_python and
-      face_video.
+    manual_dir: the folder with metadata_csv, data_preprocessed_python and face_video.
     video: whether the face videos are needed.
-    openface_dir: where the CSVs of OpenFace are, if they are needed; '': in
-      `manual_dir`.
-
-  Returns:
-    Tree.
+    openface_dir: where OpenFace's CSVs are, if needed; '': in `manual_dir`.
 
   Raises:
     InputError: something is not there; says where it was looked for.
   """
-  root = Path(manual_dir)
-  if not root.is_dir():
-    raise InputError(
-      f'{root}: there is no such folder; give the one that holds '
-      'DEAP (metadata_csv, data_preprocessed_python, face_video)'
-    )
+  root = existing(
+    manual_dir, 'DEAP (metadata_csv, data_preprocessed_python, face_video)'
+  )
   ratings = _find(root, 'metadata_csv', _RATINGS_FILE)
   signals = _find(root, 'data_preprocessed_python', 's[0-9][0-9].dat')
   videos, csvs = None, None
@@ -151,17 +144,11 @@ def _find(root, name, pattern, needed=True):
 
 
 def read_trials(tree):
-  """Reads the ratings and lists the trials that should be there.
+  """The trials that should be there: list of Trial in (subject, trial) order.
 
-  Args:
-    tree: Tree. With `tree.videos` or `tree.openface` only trials that have a face
-      video in the official distribution are expected, otherwise all.
-
-  Returns:
-    list of Trial in (subject, trial) order.
-
-  Raises:
-    InputError: a column is missing, or the keys are not a proper join.
+  With `tree.videos` or `tree.openface` only those that have a face video in the
+  official distribution. Raises InputError if a column of the ratings is missing, or the
+  keys are not a proper join.
   """
   subjects, trials = SUBJECTS, TRIALS
   if tree.marker is not None:
@@ -201,7 +188,7 @@ def _read_ratings(path, subjects, trials):
   reader = csv.DictReader(io.StringIO(text, newline=''), skipinitialspace=True)
   header = [name.strip() for name in reader.fieldnames or ()]
   reader.fieldnames = header
-  missing = [name for name in (*_KEYS, *_SCALES) if name not in header]
+  missing = [name for name in (*KEYS, *SCALES) if name not in header]
   if missing:
     raise InputError(
       f'{path}: no column {", ".join(missing)} (it has '
@@ -215,9 +202,9 @@ def _read_ratings(path, subjects, trials):
   for number, fields in lines:
     where = f'{path}, line {number}'
     try:
-      subject, trial, stimulus = (int(fields[name]) for name in _KEYS)
+      subject, trial, stimulus = (int(fields[name]) for name in KEYS)
     except (TypeError, ValueError):
-      raise InputError(f'{where}: {", ".join(_KEYS)} must be whole numbers') from None
+      raise InputError(f'{where}: {", ".join(KEYS)} must be whole numbers') from None
     if not (
       1 <= subject <= subjects and 1 <= trial <= trials and 1 <= stimulus <= trials
     ):
@@ -237,7 +224,7 @@ def _read_ratings(path, subjects, trials):
 
 def _trial(subject, trial, stimulus, fields, where):
   ratings, problem = {}, None
-  for name, top in _SCALES.items():
+  for name, top in SCALES.items():
     text = (fields[name] or '').strip()
     try:
       value = float(text or 'nan')
@@ -254,11 +241,10 @@ def _trial(subject, trial, stimulus, fields, where):
 
 
 def read_dat(path):
-  """Reads a `.dat` file.
+  """Reads a `.dat` file, in which a row is an Experiment_id - 1.
 
   Returns:
-    (float64 [row, 40 channels, 8064 samples], float64 [row, 4] ratings in the
-    order of `RATINGS`); a row is an Experiment_id - 1.
+    (float64 [row, 40 channels, 8064 samples], float64 [row, 4] ratings by `RATINGS`).
 
   Raises:
     InputError: the file tries to run code.
@@ -269,39 +255,28 @@ def read_dat(path):
   except FileNotFoundError:
     raise Dropped('missing_signals', f'{path}: no such file') from None
   except (OSError, ValueError) as error:
-    raise Dropped(
-      'broken_signals', f'{path}: cannot be read, truncated? ({error})'
-    ) from None
+    raise broken(path, f'cannot be read, truncated? ({error})') from None
   try:
     data, labels = content['data'], content['labels']
     data, labels = np.asarray(data, np.float64), np.asarray(labels, np.float64)
   except (KeyError, TypeError, ValueError, IndexError):
-    raise Dropped(
-      'broken_signals', f'{path}: not a dict with the arrays "data" and "labels"'
-    ) from None
+    raise broken(path, 'not a dict with the arrays "data" and "labels"') from None
   if (
     data.ndim != 3 or data.shape[1:] != (40, SAMPLES) or labels.shape != (len(data), 4)
   ):
-    raise Dropped(
-      'broken_signals',
-      f'{path}: data {data.shape} and labels '
+    raise broken(
+      path,
+      f'data {data.shape} and labels '
       f'{labels.shape}, not (40, 40, {SAMPLES}) and (40, 4)',
     )
   return data, labels
 
 
 def contradiction(trial, labels):
-  """Compares a trial's ratings with the labels in its row of the `.dat` file.
+  """Says how a trial's ratings differ from its labels, float [4], in the `.dat`, or ''.
 
-  They are the same numbers in the official distribution, so this catches a
-  wrong join and files of different releases.
-
-  Args:
-    trial: Trial.
-    labels: float [4].
-
-  Returns:
-    '' or what disagrees.
+  They are the same numbers in the official distribution, so this catches a wrong join
+  and files of different releases.
   """
   told = [trial.ratings[name] for name in RATINGS]
   if np.all(np.abs(np.asarray(told) - labels) <= _LABEL_TOLERANCE):

@@ -10,7 +10,8 @@ from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw import signals
 from mvp_jax.raw.frames import face_frames, pack_frames
-from mvp_jax.tasks import Task, at_most, load_result, run_tasks
+from mvp_jax.raw.signal_files import broken
+from mvp_jax.tasks import Task, load_result
 
 # Channel in the .dat files (from 0) and unit. What the readme gives no unit for
 # is passed on in what the file holds.
@@ -25,24 +26,17 @@ CHANNELS = {
   'temg': (35, 'microvolt'),
 }
 
-_SIGNAL_WORKERS = 4  # Each holds a file of 100 MB three times over.
 
-
-def _row_facts(path, trial, channels, labels, valid, quality, masked):
+def _row_facts(path, trial, channels, labels, **found):
   row = trial.row
   if row >= len(labels):
-    raise Dropped(
-      'broken_signals',
-      f'{path}: no row {row} for {trial.trial_id}, only {len(labels)} rows',
-    )
+    raise broken(path, f'no row {row} for {trial.trial_id}, only {len(labels)} rows')
   contradiction = deap.contradiction(trial, labels[row])
   if contradiction:
     raise Dropped('bad_rating', contradiction)
-  raw_channels.require_one(
-    f'{path}: row {row}, ', dict(zip(channels, masked[row].tolist(), strict=True))
-  )
-  return raw_channels.signal_facts(
-    channels, valid[row, deap.BASELINE_SAMPLES :], quality[row], masked[row].tolist()
+  found = {name: array[row] for name, array in found.items()}
+  return raw_channels.facts(
+    f'{path}: row {row}, ', channels, found, deap.BASELINE_SAMPLES
   )
 
 
@@ -94,16 +88,12 @@ class DeapTrials(FaceTrials):
   def read_signals(self):
     problems = [trial.problem and Dropped(*trial.problem) for trial in self.trials]
     channels, folder = self.wanted.channels, self.directory / 'signals'
-    subjects = sorted({trial.subject for trial in self.trials})
-    tasks = []
-    for subject in subjects:
+    tasks = {}
+    for subject in sorted({trial.subject for trial in self.trials}):
       path = self.tree.signals / f's{subject:02d}.dat'
-      tasks.append(
-        Task(f's{subject:02d}', (path, channels, self.wanted.clean), (path,))
-      )
-    workers = at_most(self.engine, _SIGNAL_WORKERS)
-    drops = run_tasks(_signals, tasks, folder, 'Signals', 'subjects', workers)
-    drops = dict(zip(subjects, drops, strict=True))
+      args = path, channels, self.wanted.clean
+      tasks[subject] = Task(f's{subject:02d}', args, (path,))
+    drops = self.run_subjects(_signals, tasks)
     told = {}
     facts = [{} for _ in self.trials]
     for i, trial in enumerate(self.trials):
@@ -137,15 +127,9 @@ class DeapTrials(FaceTrials):
       values, valid, quality = (
         arrays[name][trial.row] for name in ('values', 'valid', 'quality')
       )
-    onset = deap.BASELINE_SAMPLES
     video = trial.video_name if self.wanted.faces else ''
     return {
       'ratings': trial.ratings,
-      'streams': {
-        'signals': {'values': values[onset:], 'valid': valid[onset:]},
-        **self.units(trial),
-      },
-      'signal_quality': quality,
-      'baseline': values[:onset],
+      **self.stored(trial, values, valid, quality, deap.BASELINE_SAMPLES),
       'source': {'video': video, 'signals': trial.signals_name, 'row': trial.row},
     }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.corpora.deap.tree import has_video
+from mvp_jax.corpora.deap.tree import KEYS, SCALES, has_video
 from mvp_jax.synthetic import ratings as said
 from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.openface import write_openface
@@ -23,35 +23,12 @@ from mvp_jax.synthetic.spec import SIGNAL_RATE, stream, wander
 from mvp_jax.synthetic.tree import write_twin
 
 _PARTS = ('metadata_csv', 'data_preprocessed_python', 'face_video', 'openface')
-_HEADER = (
-  'Participant_id',
-  'Trial',
-  'Experiment_id',
-  'Start_time',
-  'Valence',
-  'Arousal',
-  'Dominance',
-  'Liking',
-  'Familiarity',
-)
+_HEADER = (*KEYS, 'Start_time', *SCALES)
 
 
 def write_deap_twin(root, spec, workers=None):
   """Writes the twin of `spec` (TwinSpec) under `root` (Path); see `write_twin`."""
-  root = Path(root)
-  write_twin(
-    root,
-    spec,
-    'DEAP',
-    lambda: _jobs(root, spec),
-    lambda: {
-      'ceiling': said.ceiling(spec),
-      'subjects': spec.subjects,
-      'trials': spec.trials,
-      'effects': said.EFFECTS + said.DESCRIPTIONS[spec.variant],
-    },
-    workers,
-  )
+  write_twin(Path(root), spec, 'DEAP', _jobs, {'trials': spec.trials}, workers)
 
 
 def videos(spec):
@@ -66,28 +43,15 @@ def videos(spec):
 
 def _jobs(root, spec):
   """(function, path, arguments) of every file but the marker."""
-  jobs = [(_write_ratings, root / _PARTS[0] / 'participant_ratings.csv', ())]
-  jobs += [
-    (_write_dat, root / _PARTS[1] / f's{subject:02}.dat', (subject,))
-    for subject in range(1, spec.subjects + 1)
-  ]
-  jobs += [
-    (
-      write_face_video,
-      root / _PARTS[2] / f's{subject:02}' / f's{subject:02}_trial{trial:02}.avi',
-      (subject, trial),
-    )
-    for subject, trial in videos(spec)
-  ]
-  if spec.openface:
-    jobs += [
-      (
-        write_openface,
-        root / _PARTS[3] / f's{subject:02}_trial{trial:02}.csv',
-        (subject, trial),
-      )
-      for subject, trial in videos(spec)
-    ]
+  ratings, signals, faces, units = (root / part for part in _PARTS)
+  jobs = [(_write_ratings, ratings / 'participant_ratings.csv', ())]
+  for subject in range(1, spec.subjects + 1):
+    jobs.append((_write_dat, signals / f's{subject:02}.dat', (subject,)))
+  for subject, trial in videos(spec):
+    path = faces / f's{subject:02}' / f's{subject:02}_trial{trial:02}.avi'
+    jobs.append((write_face_video, path, (subject, trial)))
+    if spec.openface:
+      jobs.append((write_openface, units / f'{path.stem}.csv', (subject, trial)))
   return jobs
 
 

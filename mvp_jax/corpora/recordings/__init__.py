@@ -9,7 +9,7 @@ import numpy as np
 
 from mvp_jax.corpora import Array, Corpus, Stream, Twin, register
 from mvp_jax.corpora.corpus import some
-from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS
+from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS, NOTES
 from mvp_jax.corpora.recordings.manifest import CHANNELS, RATINGS, SCALE
 from mvp_jax.corpora.recordings.trials import NO_CHANNELS, RecordingTrials
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
@@ -39,12 +39,7 @@ class Recordings(Corpus):
   always = ('signals',)
   twin = Twin(TwinSpec, write_recordings_twin)
   version = '3.0.0'
-  notes = {
-    '3.0.0': 'Named streams, each with its validity.',
-    '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
-    'quality is told of each channel.',
-    '1.0.0': 'First version.',
-  }
+  notes = NOTES
   download = (
     'Put a manifest.csv into manual_dir; docs/recordings.md says what is in it.'
   )

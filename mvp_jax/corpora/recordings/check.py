@@ -45,16 +45,12 @@ class Report:
 
 
 def check(path, channels=(), video=None, action_units=False):
-  """Checks a manifest and all files that it names.
+  """Checks a manifest (or the one in a folder) and all files that it names: Report.
 
   Args:
-    path: the manifest, or its folder.
     channels: to be used; () = all that any row names.
     video: whether it is to be used; None = if any row names one.
     action_units: whether every trial must have them.
-
-  Returns:
-    Report.
 
   Raises:
     InputError: the manifest can't be read as a table.
@@ -142,8 +138,7 @@ def describe(report):
     lines.append(
       f'{len(subjects)} subjects with {min(subjects.values())} to '
       f'{max(subjects.values())} trials; '
-      f'{len({r.stimulus_name for r in manifest.recordings} - {""})} '
-      'stimuli'
+      f'{len({r.stimulus_name for r in manifest.recordings} - {""})} stimuli'
     )
   if report.seconds:
     low, high = min(report.seconds), max(report.seconds)

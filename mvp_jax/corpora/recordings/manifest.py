@@ -29,23 +29,12 @@ FILE = 'manifest.csv'
 
 _PARTS = ('file', 'rate', 'unit')  # as in eda_file, eda_rate, eda_unit
 _COLUMNS = (
-  'subject',
-  'trial',
-  'stimulus',
-  'duration',
-  'video',
-  'video_onset',
-  'signals',
-  'signals_onset',
-  'rate',
-  'time',
+  *('subject', 'trial', 'stimulus', 'duration', 'video', 'video_onset'),
+  *('signals', 'signals_onset', 'rate', 'time'),
   *CHANNELS,
   *(f'{channel}_{part}' for channel in CHANNELS for part in _PARTS),
   *RATINGS,
-  'rating_min',
-  'rating_max',
-  'openface',
-  'openface_face',
+  *('rating_min', 'rating_max', 'openface', 'openface_face'),
 )
 _MAX_NAME, _MAX_FILE_NAME = 60, 255
 _BLANK = ('', 'na', 'n/a', 'nan', 'none')
@@ -137,13 +126,7 @@ def safe(name):
 
 
 def read_manifest(path):
-  """Reads a manifest.
-
-  Args:
-    path: the CSV, or the folder that holds a `manifest.csv`.
-
-  Returns:
-    Manifest.
+  """Reads a manifest: the CSV, or the `manifest.csv` of a folder.
 
   Raises:
     InputError: the file can't be read as a table, a needed column is missing, or

@@ -5,7 +5,6 @@ and column. What `check` finds before the long work is found by these functions.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import math
@@ -49,23 +48,12 @@ def channels_in_use(manifest, wanted):
   return tuple(wanted) or manifest.channels
 
 
-def fingerprint(manifest):
-  """A short hash of the manifest and of the names and sizes of its files."""
-  digest = hashlib.sha256(manifest.path.read_bytes())
-  digest.update(json.dumps(read_marker(manifest.path.parent), sort_keys=True).encode())
-  for path in sorted({path for r in manifest.recordings for path in _files(r)}):
-    digest.update(f'{path.name} {[p.stat().st_size for p in _parts(path)]}\n'.encode())
-  return digest.hexdigest()[:16]
-
-
 def prepare_signals(recording, channels, rate, clean, video, must_have_units=False):
   """All of a trial but its frames.
 
   Returns:
-    dict: signals float32 [time, channel] and signal_valid bool (0 where not valid),
-    signal_quality float32 [channel, channels.MEASURES], masked str [channel] (why a
-    channel is masked as a whole, or ''), units [channel], seconds, and the action units
-    as `action_units.on_clock` gives them.
+    dict: what `channels.prepare` returns, units [channel], seconds, and the action
+    units as `action_units.on_clock` gives them.
 
   Raises:
     Dropped: a file is missing or broken, or what it holds cannot be used.
@@ -124,12 +112,7 @@ def _stored(recording, found, judged, seconds, rate, clean):
   """The channels at the rate of all."""
   length = round(seconds * rate)
   if not found:
-    return {
-      'signals': np.zeros((length, 0), np.float32),
-      'signal_valid': np.zeros((length, 0), bool),
-      'signal_quality': np.zeros((0, len(raw_channels.MEASURES)), np.float32),
-      'masked': np.zeros(0, np.str_),
-    }
+    return raw_channels.none(length)
   aside = round(_SETTLING_SECONDS * rate)
   trial, filled = slice(aside, aside + length), []
   for name, channel in found.items():
@@ -143,24 +126,11 @@ def _stored(recording, found, judged, seconds, rate, clean):
     values, good = raw_channels.fill(np.where(valid, values, np.nan), rate, name, clean)
     valid = (valid & good)[trial]
     filled.append((np.where(valid, values[trial], 0), valid))
-  stored = raw_channels.stored(
-    filled,
-    [dataclasses.astuple(one.quality) for one in judged.values()],
-    [one.problem for one in judged.values()],
-  )
-  return {
-    'signals': stored['values'],
-    'signal_valid': stored['valid'],
-    'signal_quality': stored['quality'],
-    'masked': stored['masked'],
-  }
+  return raw_channels.stored(filled, list(judged.values()))
 
 
 def channel_of(recording, name):
-  """Reads one channel in its unit and sees that it covers the trial.
-
-  Returns:
-    signal_files.Channel.
+  """Reads a channel (signal_files.Channel) in its unit; sees that it covers the trial.
 
   Raises:
     Dropped: missing_signals, broken_signals, bad_signal or length_mismatch.
@@ -169,9 +139,8 @@ def channel_of(recording, name):
   if source is None:
     raise Dropped(
       'missing_signals',
-      f'row {recording.row}, column {name}: blank, while '
-      'it is to be used; name the column of the signal file, or leave the '
-      'channel out (channels)',
+      f'row {recording.row}, column {name}: blank, while it is to be used; name the '
+      'column of the signal file, or leave the channel out (channels)',
     )
   with _at(recording, name):
     channel = read_channel(source.file, source.column, source.rate, recording.time)
@@ -213,10 +182,7 @@ def onset(recording, channel):
 
 
 def video_times(recording):
-  """When each frame of the video is shown, without decoding it.
-
-  Returns:
-    float64 [frames], seconds since the first.
+  """When each frame of the video is shown, not decoding it: float64 [frames], seconds.
 
   Raises:
     Dropped: missing_video, broken_video or length_mismatch.
@@ -262,7 +228,6 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
   """How long a trial lasts: `duration`, or as long as all its files go on.
 
   Args:
-    recording: Recording.
     channels: {name: Channel}.
     frame_times: as of `video_times` or `ActionUnits`, or None without video.
     shown: the column that they are of.
@@ -369,7 +334,12 @@ class RecordingTrials(Source):
 
   @property
   def fingerprint(self):
-    return fingerprint(self.manifest)
+    digest = hashlib.sha256(self.manifest.path.read_bytes())
+    digest.update(json.dumps(self.marker, sort_keys=True).encode())
+    for path in sorted({path for r in self.trials for path in _files(r)}):
+      sizes = [part.stat().st_size for part in _parts(path)]
+      digest.update(f'{path.name} {sizes}\n'.encode())
+    return digest.hexdigest()[:16]
 
   def people(self):
     """Of each subject, a name for each video and signal file."""
@@ -453,8 +423,8 @@ class RecordingTrials(Source):
         'au_valid': int(arrays['au_valid'].sum()),
         **raw_channels.signal_facts(
           self.channels,
-          arrays['signal_valid'],
-          arrays['signal_quality'],
+          arrays['valid'],
+          arrays['quality'],
           arrays['masked'].tolist(),
         ),
       }
@@ -497,15 +467,12 @@ class RecordingTrials(Source):
         'streams': {
           name: stream
           for name, stream in (
-            (
-              'signals',
-              {'values': arrays['signals'], 'valid': arrays['signal_valid']},
-            ),
+            ('signals', {'values': arrays['values'], 'valid': arrays['valid']}),
             ('action_units', as_stream(arrays)),
           )
           if name == 'action_units' or name in self.wanted.streams
         },
-        'signal_quality': arrays['signal_quality'],
+        'signal_quality': arrays['quality'],
         'source': {'row': trial.row, 'video': str(trial.video or '')},
       }
 
@@ -529,9 +496,8 @@ def _check_wanted(manifest, wanted):
   missing = set(wanted.channels) - {*manifest.channels, *NO_CHANNELS}
   if missing:
     raise InputError(
-      f'{manifest.path}: no row names a column for '
-      f'{", ".join(sorted(missing))} (there are '
-      f'{", ".join(manifest.channels) or "no channels"}); correct '
+      f'{manifest.path}: no row names a column for {", ".join(sorted(missing))} (there '
+      f'are {", ".join(manifest.channels) or "no channels"}); correct '
       'config.data.channels'
     )
   if wanted.faces is not None and not any(r.video for r in manifest.recordings):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mvp_jax.corpora.corpus import MARKER
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.processes import parallel_map
@@ -23,35 +24,18 @@ from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE
 
-MARKER = 'SYNTHETIC.json'
 MANIFEST = 'manifest.csv'
 _COLUMNS = (
-  'subject',
-  'trial',
-  'stimulus',
-  'video',
-  'signals',
-  'signals_onset',
-  'rate',
-  'eda',
-  'eda_unit',
-  'ppg',
-  'openface',
-  'valence',
-  'arousal',
-  'rating_min',
-  'rating_max',
+  *('subject', 'trial', 'stimulus', 'video', 'signals', 'signals_onset', 'rate'),
+  *('eda', 'eda_unit', 'ppg', 'openface', *said.TARGETS, 'rating_min', 'rating_max'),
 )
 
 
 def write_recordings_twin(root, spec, workers=None):
-  """Writes the recordings of `spec` (TwinSpec) under `root`; returns nothing.
+  """Writes the recordings of `spec` (TwinSpec) under `root`, every trial with a video.
 
-  Every subject has a video of every trial. Interrupted, it continues where it
-  stopped: files appear under their name only when whole.
-
-  Raises:
-    InputError: `root` holds recordings of another spec, or some that are not made up.
+  Interrupted, it continues where it stopped: files appear only when whole. Raises
+  InputError if `root` holds recordings of another spec, or some that are not made up.
   """
   root = Path(root)
   marker, manifest = root / MARKER, root / MANIFEST
@@ -126,23 +110,16 @@ def _names(subject, trial):
 
 
 def _write(root, spec, subject, trial):
-  video, signals, units = (root / path for path in _names(subject, trial))
-  if not video.exists():
-    with atomic_write(video) as part:
-      write_face_video(part, spec, subject, trial)
-  if spec.openface and not units.exists():
-    with atomic_write(units) as part:
-      write_openface(part, spec, subject, trial)
-  if not signals.exists():
-    body = simulate_body(spec, subject, trial)
-    # As long as the video: both were stopped together.
-    length = round((BASELINE_SECONDS + spec.video_seconds) * SIGNAL_RATE)
-    with atomic_write(signals) as part:
-      np.savetxt(
-        part,
-        np.stack([body.eda, body.ppg], 1)[:length],
-        '%.5f',
-        ',',
-        header='EDA,PPG',
-        comments='',
-      )
+  writers = write_face_video, _write_signals, write_openface
+  for path, write in zip(_names(subject, trial), writers, strict=True):
+    if not (root / path).exists() and (write is not write_openface or spec.openface):
+      with atomic_write(root / path) as part:
+        write(part, spec, subject, trial)
+
+
+def _write_signals(path, spec, subject, trial):
+  body = simulate_body(spec, subject, trial)
+  # As long as the video: both were stopped together.
+  length = round((BASELINE_SECONDS + spec.video_seconds) * SIGNAL_RATE)
+  values = np.stack([body.eda, body.ppg], 1)[:length]
+  np.savetxt(path, values, '%.5f', ',', header='EDA,PPG', comments='')

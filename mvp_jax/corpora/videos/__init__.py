@@ -27,10 +27,7 @@ class Videos(Corpus):
   Settings = VideosSettings
   fields = {'streams': ('video',), 'frame_rate': 25.0, 'frame_size': 256}
   version = '2.0.0'
-  notes = {
-    '2.0.0': 'Named streams, each with its validity.',
-    '1.0.0': 'First version.',
-  }
+  notes = {'2.0.0': 'Named streams, each with its validity.', '1.0.0': 'First version.'}
   download = 'Put video files into manual_dir or folders below it.'
   presets = {'whole': ('Whole frames.', {})}
 

@@ -14,35 +14,10 @@ from mvp_jax.tasks import Task, load_result, run_tasks
 
 # By their endings, for FFmpeg takes many a text or picture for a video.
 ENDINGS = frozenset(
-  '.' + ending
-  for ending in (
-    '3g2',
-    '3gp',
-    'asf',
-    'avi',
-    'divx',
-    'dv',
-    'f4v',
-    'flv',
-    'm2ts',
-    'm2v',
-    'm4v',
-    'mjpeg',
-    'mkv',
-    'mov',
-    'mp4',
-    'mpeg',
-    'mpg',
-    'mts',
-    'mxf',
-    'ogm',
-    'ogv',
-    'rm',
-    'rmvb',
-    'ts',
-    'vob',
-    'webm',
-    'wmv',
+  (
+    *('.3g2', '.3gp', '.asf', '.avi', '.divx', '.dv', '.f4v', '.flv', '.m2ts', '.m2v'),
+    *('.m4v', '.mjpeg', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf'),
+    *('.ogm', '.ogv', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.wmv'),
   )
 )
 
@@ -61,25 +36,8 @@ class VideoFile:
   path: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Folder:
-  """A folder of videos. `others`: endings of files that are no videos, counted."""
-
-  root: Path
-  videos: tuple[VideoFile, ...]
-  others: dict
-  synthetic: bool  # it is, or lies in, a twin
-
-
-def find_videos(root):
-  """Finds the video files below a folder, by their endings; hidden ones are not.
-
-  Raises:
-    InputError: there is no such folder, or no video in it.
-  """
-  root = Path(root)
-  if not root.is_dir():
-    raise InputError(f'{root}: no such folder; give one that holds video files')
+def _find(root):
+  """The video files below a folder, not hidden: (VideoFiles, {other ending: count})."""
   found, others = [], {}
   for folder, names, files in os.walk(root):
     names[:] = [name for name in names if not name.startswith('.')]
@@ -108,19 +66,7 @@ def find_videos(root):
     videos.append(
       VideoFile(f's{subject:04d}_video{trial:04d}', subject, trial, path.as_posix())
     )
-  synthetic = any(
-    (folder / MARKER).exists() for folder in (root.resolve(), *root.resolve().parents)
-  )
-  return Folder(root, tuple(videos), others, synthetic)
-
-
-def fingerprint(folder):
-  """A short hash of the videos' names and sizes."""
-  digest = hashlib.sha256(repr(folder.synthetic).encode())
-  for video in folder.videos:
-    size = (folder.root / video.path).stat().st_size
-    digest.update(f'{video.path} {size}\n'.encode())
-  return digest.hexdigest()[:16]
+  return tuple(videos), others
 
 
 def task_name(video):
@@ -133,22 +79,34 @@ def _frames(path, rate, short_side, least):
 
 
 class Videos(Source):
-  """The videos of a folder, each a trial."""
+  """The videos of a folder, each a trial.
+
+  Raises:
+    InputError: there is no such folder, or no video in it.
+  """
 
   def __init__(self, manual_dir, wanted):
-    self.folder, self.wanted = find_videos(manual_dir), wanted
-    self.trials = self.folder.videos
-    self.marker = {} if self.folder.synthetic else None
+    self.root, self.wanted = Path(manual_dir), wanted
+    if not self.root.is_dir():
+      raise InputError(f'{self.root}: no such folder; give one that holds video files')
+    self.trials, self.others = _find(self.root)
+    above = self.root.resolve()
+    twin = any((folder / MARKER).exists() for folder in (above, *above.parents))
+    self.marker = {} if twin else None
 
   @property
   def fingerprint(self):
-    return fingerprint(self.folder)
+    digest = hashlib.sha256(repr(self.marker is not None).encode())
+    for video in self.trials:
+      size = (self.root / video.path).stat().st_size
+      digest.update(f'{video.path} {size}\n'.encode())
+    return digest.hexdigest()[:16]
 
   def people(self):
     """Of each subject, a name for each video."""
     names = {}
     for video in self.trials:
-      path = self.folder.root / video.path
+      path = self.root / video.path
       names.setdefault(video.subject, []).append(identity(path))
     return names
 
@@ -156,23 +114,23 @@ class Videos(Source):
     return {'video': trial.path}
 
   def prepare(self, directory, engine):
-    self.directory, folder, wanted = directory, self.folder, self.wanted
-    if folder.others:
+    self.directory, wanted = directory, self.wanted
+    if self.others:
       others = ', '.join(
-        f'{n} {ending or "without"}' for ending, n in sorted(folder.others.items())
+        f'{n} {ending or "without"}' for ending, n in sorted(self.others.items())
       )
       print(
-        f'{folder.root}: {len(folder.videos)} videos; not read, for their '
+        f'{self.root}: {len(self.trials)} videos; not read, for their '
         f'endings: {others}',
         file=sys.stderr,
       )
     options = wanted.frame_rate, wanted.frame_size, wanted.settings.min_frames
     tasks = []
-    for video in folder.videos:
-      path = folder.root.resolve() / video.path
+    for video in self.trials:
+      path = self.root.resolve() / video.path
       tasks.append(Task(task_name(video), (path, *options), (path,)))
     drops = run_tasks(_frames, tasks, directory, 'Videos', 'videos', engine)
-    return [self._outcome(*one) for one in zip(folder.videos, drops, strict=True)]
+    return [self._outcome(*one) for one in zip(self.trials, drops, strict=True)]
 
   def _outcome(self, video, dropped):
     if dropped is not None:

@@ -76,10 +76,10 @@ def test_time_zero_is_the_onset(tmp_path, rate):
     ],
   )
   found = prepared(manifest)
-  assert found['signals'].shape == (320, 1) and found['signal_valid'].all()
-  jump = np.interp(5.0, found['signals'][:, 0], np.arange(320) / RATE, left=0, right=9)
+  assert found['values'].shape == (320, 1) and found['valid'].all()
+  jump = np.interp(5.0, found['values'][:, 0], np.arange(320) / RATE, left=0, right=9)
   # 12 - 7 s after the onset, to within half a sample of the slower rate.
-  crossing = np.flatnonzero(found['signals'][:, 0] > 5)[0] / RATE
+  crossing = np.flatnonzero(found['values'][:, 0] > 5)[0] / RATE
   assert abs(crossing - 5) <= max(1 / rate, 1.5 / RATE), jump
   assert found['units'].tolist() == ['microsiemens']
 
@@ -97,7 +97,7 @@ def test_what_is_too_fast_is_filtered_out(tmp_path):
   # 30 Hz would come back as 2 Hz.
   expected = np.sin(2 * np.pi * 2 * np.arange(640) / RATE)
   inside = slice(32, -32)
-  np.testing.assert_allclose(found['signals'][inside, 0], expected[inside], atol=0.06)
+  np.testing.assert_allclose(found['values'][inside, 0], expected[inside], atol=0.06)
 
 
 def test_channels_of_different_rates_and_files(tmp_path):
@@ -120,10 +120,10 @@ def test_channels_of_different_rates_and_files(tmp_path):
     ),
     ('ppg', 'eda'),
   )
-  assert found['signals'].shape == (640, 2)
+  assert found['values'].shape == (640, 2)
   # Nothing is known of the time after the last sample of 4 Hz.
-  assert found['signal_valid'][:-8].all() and found['signal_valid'][:, 0].all()
-  crossing = [np.flatnonzero(found['signals'][:, c] > 5)[0] / RATE for c in (0, 1)]
+  assert found['valid'][:-8].all() and found['valid'][:, 0].all()
+  crossing = [np.flatnonzero(found['values'][:, c] > 5)[0] / RATE for c in (0, 1)]
   assert crossing == pytest.approx([10, 10], abs=0.25)
 
 
@@ -137,9 +137,9 @@ def test_gaps_stay_gaps(tmp_path):
       tmp_path, [{'subject': 'A', 'signals': name, 'rate': 32, 'eda': 'EDA'}]
     )
   )
-  valid = found['signal_valid'][:, 0]
+  valid = found['valid'][:, 0]
   assert not valid[66:190].any() and valid[:63].all() and valid[194:].all()
-  assert not found['signals'][66:190].any()
+  assert not found['values'][66:190].any()
 
 
 def test_uneven_samples_on_the_clock_of_their_column(tmp_path):
@@ -158,13 +158,13 @@ def test_uneven_samples_on_the_clock_of_their_column(tmp_path):
     'duration': 17,
   }
   found = prepared(write_manifest(tmp_path, [row]))
-  crossing = np.flatnonzero(found['signals'][:, 0] > 5)[0] / RATE
+  crossing = np.flatnonzero(found['values'][:, 0] > 5)[0] / RATE
   assert crossing == pytest.approx(3, abs=0.07)
-  valid = found['signal_valid'][:, 0]  # 510 to 515 is 8 to 13 s after the onset
+  valid = found['valid'][:, 0]  # 510 to 515 is 8 to 13 s after the onset
   assert valid[: 8 * 32 - 2].all() and not valid[8 * 32 + 2 : 13 * 32 - 2].any()
   del row['signals_onset']
   found = prepared(write_manifest(tmp_path, [row]))
-  assert np.flatnonzero(found['signals'][:, 0] > 5)[0] / RATE == pytest.approx(
+  assert np.flatnonzero(found['values'][:, 0] > 5)[0] / RATE == pytest.approx(
     5, abs=0.07
   )
 
@@ -183,7 +183,7 @@ def test_an_e4_by_the_time_of_day(tmp_path):
     'signals_onset': 1_600_000_010,
   }
   found = prepared(write_manifest(tmp_path, [row]))
-  assert np.flatnonzero(found['signals'][:, 0] > 5)[0] / RATE == pytest.approx(
+  assert np.flatnonzero(found['values'][:, 0] > 5)[0] / RATE == pytest.approx(
     10, abs=0.25
   )
 
@@ -208,7 +208,7 @@ def test_conductance(tmp_path, unit, factor):
       ],
     )
   )
-  np.testing.assert_allclose(found['signals'][:, 0], ramp(10, 32, 5), rtol=1e-4)
+  np.testing.assert_allclose(found['values'][:, 0], ramp(10, 32, 5), rtol=1e-4)
 
 
 @pytest.mark.parametrize('unit, factor', [('ohm', 1e6), ('kΩ', 1e3)])
@@ -224,7 +224,7 @@ def test_resistance(tmp_path, unit, factor):
       ],
     )
   )
-  np.testing.assert_allclose(found['signals'][:, 0], ramp(10, 32, 5), atol=0.01)
+  np.testing.assert_allclose(found['values'][:, 0], ramp(10, 32, 5), atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_files_of_different_lengths(tmp_path):
   code, text = reason(write_manifest(tmp_path, [row]), ('eda', 'ppg'))
   assert code == 'length_mismatch' and 'column eda' in text and 'ppg for 14.0' in text
   found = prepared(write_manifest(tmp_path, [row | {'duration': 9}]), ('eda', 'ppg'))
-  assert len(found['signals']) == 9 * RATE
+  assert len(found['values']) == 9 * RATE
 
 
 @pytest.fixture
