@@ -20,10 +20,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_video import get_config
-from mvp_jax import finetuning
 from mvp_jax.config import parse, resolve
 from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.evaluation.results import evaluate
+from mvp_jax.jobs import train
 from mvp_jax.targets.binary_scores import SCORES
 
 _METRICS = ('macro_f1', 'auroc')
@@ -54,7 +54,7 @@ def run(seed, pretrained, steps, folds, root, data_dir):
   name = 'pretrained' if pretrained else 'scratch'
   workdir = root / f'{name}_{steps}steps_{folds}folds_seed{seed}'
   if not (workdir / 'report.html').exists():
-    finetuning.run(parse(resolve(config, given), finetuning.Config), workdir)
+    train.run(parse(resolve(config, given)), workdir)
   (valence,) = (
     r
     for r in evaluate(read_predictions(workdir / 'predictions.csv'))

@@ -28,11 +28,11 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from mvp_jax.experiment import MODELS
-
 from configs.deap_fusion import get_config
-from mvp_jax.config import Config, parse, resolve
-from mvp_jax.models.emotion import FusionConfig
+from mvp_jax.config import parse, resolve
+from mvp_jax.models.emotion import EmotionConfig
+from mvp_jax.models.modalities.physio import PhysioNetwork
+from mvp_jax.models.modalities.video import VideoNetwork
 from mvp_jax.training.host_memory import keep_freed_memory
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
@@ -70,15 +70,16 @@ def make_data(config, subjects, width, modalities):
   }
   if 'physio' in modalities:
     data |= {
-      'signals': rng.standard_normal((n, _SECONDS * _RATE, 2), np.float32),
-      'signals_valid': np.ones((n, _SECONDS * _RATE), bool),
+      'physio/values': rng.standard_normal((n, _SECONDS * _RATE, 2), np.float32),
+      'physio/valid': np.ones((n, _SECONDS * _RATE), bool),
     }
   if 'video' in modalities:
     times = np.linspace(0, _SECONDS, tokens, dtype=np.float32)
     data |= {
-      'video': rng.standard_normal((n, tokens, width), np.float32),
-      'video_valid': np.ones((n, tokens), bool),
-      'video_times': np.tile(times, (n, 1)),
+      'video/tokens': rng.standard_normal((n, tokens, width), np.float32),
+      'video/valid': np.ones((n, tokens), bool),
+      'video/reference': np.ones((n, tokens), bool),
+      'video/times': np.tile(times, (n, 1)),
     }
   return data
 
@@ -143,7 +144,9 @@ def main():
   parser.add_argument('--steps', type=int, default=100)
   parser.add_argument('--alone', type=int, default=4)
   parser.add_argument('--rounds', type=int, default=2)
-  parser.add_argument('--model', choices=tuple(MODELS), default='fusion')
+  parser.add_argument(
+    '--model', choices=('fusion', 'physio', 'video'), default='fusion'
+  )
   parser.add_argument('--together', type=int, default=0)
   parser.add_argument('--full', action='store_true')
   args = parser.parse_args()
@@ -153,7 +156,7 @@ def main():
   config = (
     parse({k: v for k, v in tree.items() if k != 'embedded'})
     if args.full
-    else parse(resolve(get_config()), Config)
+    else parse(resolve(get_config()))
   )
   config = dataclasses.replace(
     config,
@@ -166,19 +169,25 @@ def main():
     ),
   )
   mesh = make_mesh(MeshConfig())
-  modalities = MODELS[args.model]
-  width = config.encoder.model(config.input.clips, config.data.frame_size).feature_width
+  modalities = config.modalities_of(args.model)
+  backbone = config.encoder.backbone(config.input.clips, config.data.frame_size)
+  width = backbone.feature_width
+  networks = {
+    'physio': PhysioNetwork(config.modalities['physio'], 2, float(_RATE)),
+    'video': VideoNetwork(config.modalities['video'], width),
+  }
   task = Emotion(
-    FusionConfig(
-      **{
-        f.name: getattr(config.model, f.name) for f in dataclasses.fields(config.model)
-      },
-      modalities=modalities,
-      video_width=width,
+    EmotionConfig(
+      config.model,
+      tuple((name, networks[name]) for name in modalities),
+      config.target,
+      config.modality_names,
     )
   )
   data = make_data(config, args.subjects, width, modalities)
-  scale = {'video': np.full(width, 1.5, np.float32)} if 'video' in modalities else {}
+  scale = (
+    {'video/tokens': np.full(width, 1.5, np.float32)} if 'video' in modalities else {}
+  )
   members, tests = make_members(args.subjects, args.seeds, args.model, scale)
   count, some = len(members), min(args.alone, len(members))
 

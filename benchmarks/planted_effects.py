@@ -18,10 +18,10 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_fusion import get_config
-from mvp_jax import experiment
 from mvp_jax.config import parse, resolve
 from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.evaluation.results import evaluate
+from mvp_jax.jobs import train
 
 
 def run(variant, seed, root):
@@ -32,7 +32,7 @@ def run(variant, seed, root):
   workdir = root / f'{variant}{seed}'
   start = time.monotonic()
   if not (workdir / 'report.html').exists():
-    experiment.run(parse(resolve(config)), workdir)
+    train.run(parse(resolve(config)), workdir)
   results = evaluate(read_predictions(workdir / 'predictions.csv'))
   return {
     (model, r.target): r.scores[model]['macro_f1']

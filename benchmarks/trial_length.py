@@ -21,30 +21,44 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_fusion import get_config
 from mvp_jax.config import parse
-from mvp_jax.models.emotion import FusionConfig
+from mvp_jax.models.emotion import EmotionConfig
+from mvp_jax.models.modalities.physio import PhysioNetwork
+from mvp_jax.models.modalities.video import VideoNetwork
 from mvp_jax.models.videomae import preset
 from mvp_jax.training import sharding
 from mvp_jax.training.state import init_state, train_step
 from mvp_jax.training.tasks import Emotion
 
+_RATE = 128.0  # Hz, of the signals
+
 
 def measure(config, seconds, steps):
   """Returns (seconds a step, bytes of temporary memory)."""
-  tree = {f: getattr(config.model, f) for f in config.model.__dataclass_fields__}
   width = preset(config.encoder.size).width
-  task = Emotion(FusionConfig(**tree, video_width=width))
+  task = Emotion(
+    EmotionConfig(
+      config.model,
+      (
+        ('physio', PhysioNetwork(config.modalities['physio'], 2, _RATE)),
+        ('video', VideoNetwork(config.modalities['video'], width)),
+      ),
+      config.target,
+      ('physio', 'video'),
+    )
+  )
   mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
   rng = np.random.default_rng(0)
-  batch, samples = config.train.batch_size, round(seconds * task.model.signal_rate)
+  batch, samples = config.train.batch_size, round(seconds * _RATE)
   layout = config.input.clips
   tokens = layout.max_clips(seconds) * layout.slots
   examples = sharding.put_batch(
     {
-      'signals': rng.standard_normal((batch, samples, 2), np.float32),
-      'signals_valid': np.ones((batch, samples), bool),
-      'video': rng.standard_normal((batch, tokens, width), np.float32),
-      'video_valid': np.ones((batch, tokens), bool),
-      'video_times': np.tile(np.linspace(0, seconds, tokens, dtype='f'), (batch, 1)),
+      'physio/values': rng.standard_normal((batch, samples, 2), np.float32),
+      'physio/valid': np.ones((batch, samples), bool),
+      'video/tokens': rng.standard_normal((batch, tokens, width), np.float32),
+      'video/valid': np.ones((batch, tokens), bool),
+      'video/reference': np.ones((batch, tokens), bool),
+      'video/times': np.tile(np.linspace(0, seconds, tokens, dtype='f'), (batch, 1)),
       'label': np.ones((batch, 2), np.float32),
       'weight': np.ones(batch, np.float32),
     },

@@ -20,8 +20,8 @@ import numpy as np
 
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.files import whole
-from mvp_jax.processes import spread
+from mvp_jax.files import atomic_write
+from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.raw import clock
 from mvp_jax.raw.cleaning import kind
@@ -47,7 +47,7 @@ def audit(corpus, workers=1):
 
   Args:
     corpus: data.trials.PreparedCorpus.
-    workers: see `processes.spread`.
+    workers: see `processes.parallel_map`.
 
   Returns:
     list of (Trial, name of the channel, clock.Clock).
@@ -59,7 +59,7 @@ def audit(corpus, workers=1):
   jobs = [(corpus.directory, i, channel) for i in range(len(corpus.trials))]
   with Progress(len(jobs), 'comparing pulses', 'trials') as progress:
     clocks = [None] * len(jobs)
-    for i, found in spread(_compare, jobs, workers):
+    for i, found in parallel_map(_compare, jobs, workers):
       clocks[i] = found
       progress.update()
   return [
@@ -79,7 +79,7 @@ def verdict(found):
 
 def write_csv(path, audited):
   """Writes one row a trial; `audited` is what `audit` returned."""
-  with whole(Path(path)) as part, part.open('w', newline='') as file:
+  with atomic_write(Path(path)) as part, part.open('w', newline='') as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(_COLUMNS)
     for trial, channel, found in audited:

@@ -363,7 +363,10 @@ def config_dict(config):
   for name, value in names.items():
     if dataclasses.is_dataclass(value) or isinstance(value, dict):
       found[name] = config_dict(value)
-    elif isinstance(hints.get(name), types.UnionType):  # may become of another type
+    elif (
+      isinstance(hints.get(name), types.UnionType)  # may become of another type
+      or hints.get(name) == tuple[str, ...]  # or a text: deap:DIR,videos:DIR
+    ):
       found[name] = FieldReference(value, field_type=object)
     else:
       found[name] = value

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from configs import deap_fusion
-from tests import jobs
+from tests import running
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = """
@@ -26,9 +26,9 @@ def _small(config):
       data=dict(frame_rate=2.0, frame_size=32, workers=1),
       input=dict(clips=dict(frames=4, stride=1, spacing=6.0)),
       encoder=dict(masks=dict(ratio=0.5), train=dict(batch_size=8)),
-      model=dict(
-        mlp_width=16,
-        physio=dict(widths=(8, 16), kernels=(64, 32), strides=(32, 16), mlp_width=16),
+      model=dict(width=16, mlp_width=16),
+      modalities=dict(
+        physio=dict(widths=(8, 16), kernels=(64, 32), strides=(32, 16), mlp_width=16)
       ),
       train=dict(batch_size=8),
       evaluation=dict(models=('fusion',), batch_size=8),
@@ -48,7 +48,7 @@ def cells(tmp_path, monkeypatch):
   found = json.loads((_ROOT / 'notebooks' / 'explore.ipynb').read_text())['cells']
   code = [cell for cell in found if cell['cell_type'] == 'code']
   assert sum('parameters' in cell['metadata'].get('tags', ()) for cell in code) == 1
-  with jobs.few_devices():
+  with running.few_devices():
     yield [
       f'{_SMALL}\nFOLDER = {str(tmp_path)!r}'
       if 'parameters' in cell['metadata'].get('tags', ())

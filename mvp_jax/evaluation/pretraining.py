@@ -78,7 +78,7 @@ def _data(run, workdir):
     ],
   )
   for path in sorted(workdir.glob('account-*.html')):
-    yield Link(f'Every video, and what was lost and why: {path.name}', path.name)
+    yield Link(f'Every video, and what was dropped and why: {path.name}', path.name)
 
 
 def _reconstructions(folder, synthetic):

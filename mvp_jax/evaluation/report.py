@@ -78,7 +78,8 @@ def write_report(workdir: Path) -> Report:
     *run_sections.leak_meter(facts),
     *run_sections.folds(results, predictions, facts),
     Section(
-      'Data and losses', list(run_sections.data(workdir, predictions, facts, synthetic))
+      'Data and dropped trials',
+      list(run_sections.data(workdir, predictions, facts, synthetic)),
     ),
     Section('Video encoder', list(run_sections.encoder(predictions, facts))),
     Section(

@@ -100,7 +100,7 @@ def tested(results, facts):
   ]
   given, left = facts.get('trials_in', int), facts.get('trials_out', int)
   if given is not None and left is not None:
-    said.append(f'{given - left} of {given} trials lost in preparation. ')
+    said.append(f'{given - left} of {given} trials dropped in preparation. ')
   if facts.audit:
     said.append(f'Leak audit: passed ({len(facts.audit[1])} checks).')
   else:
@@ -295,13 +295,13 @@ def data(workdir, predictions, facts, synthetic):
   for key, name in (('trials_in', 'trials in'), ('trials_out', 'trials out')):
     value = facts.get(key, int)
     rows.append([name, 'absent from run.json' if value is None else str(value)])
-  losses = facts.get('losses', dict)
-  if losses is None:
-    rows.append(['losses', 'absent from run.json'])
-  elif losses:
-    rows += [[f'lost: {code}', text(value)] for code, value in losses.items()]
+  dropped = facts.get('dropped', dict)
+  if dropped is None:
+    rows.append(['dropped', 'absent from run.json'])
+  elif dropped:
+    rows += [[f'dropped: {code}', text(value)] for code, value in dropped.items()]
   else:
-    rows.append(['losses', 'none'])
+    rows.append(['dropped', 'none'])
   yield Table(['account', ''], rows, text_columns=2)
   yield from account(workdir)
 
@@ -309,7 +309,7 @@ def data(workdir, predictions, facts, synthetic):
 def account(workdir):
   if (workdir / 'account.html').exists():
     yield Link(
-      'Every trial as it was prepared, and what was lost and why: account.html',
+      'Every trial as it was prepared, and what was dropped and why: account.html',
       'account.html',
     )
 

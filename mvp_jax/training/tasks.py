@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mvp_jax.errors import InputError
 from mvp_jax.models.emotion import EmotionConfig, EmotionModel
 from mvp_jax.models.videomae import VideoClassifier, VideoMAE, VideoMAEConfig, to_unit
 from mvp_jax.targets.base import Mean
@@ -76,7 +77,7 @@ class Emotion:
     weight = batch['weight']
     if self.model.target.level == 'frame':
       weight = weight[:, None] * batch['label_weight']
-    label = self.model.target.smoothed(batch['label'], smoothing)
+    label = self.model.target.smoothed(_label(batch), smoothing)
     return self.model.target.loss(outputs, label, weight)
 
   def loss(self, model, batch, key):
@@ -158,7 +159,9 @@ class VideoEmotion:
     mix_key, model_key = jax.random.split(key)
     views = batch['frames'].shape[1]
     frames = to_unit(_flatten(batch['frames']))
-    label, weight = (jnp.repeat(batch[k], views, axis=0) for k in ('label', 'weight'))
+    label, weight = (
+      jnp.repeat(x, views, axis=0) for x in (_label(batch), batch['weight'])
+    )
     label = self.target.smoothed(label, options.label_smoothing)
     frames, label = mix(frames, label, mix_key, options)
     # Only the loss: there is no accuracy on mixed labels.
@@ -183,9 +186,17 @@ class VideoEmotion:
     return self.target.predict(self._outputs(model, batch))
 
   def evaluate(self, model, batch):
-    return self.target.loss(
-      self._outputs(model, batch), batch['label'], batch['weight']
+    return self.target.loss(self._outputs(model, batch), _label(batch), batch['weight'])
+
+
+def _label(batch):
+  """The labels of a batch. Raises InputError if its examples have none."""
+  if 'label' not in batch:
+    raise InputError(
+      'the examples have no labels: the target is fitted on the training trials of a '
+      'fold (a threshold that ratings decide on, say); give examples with its labels'
     )
+  return batch['label']
 
 
 def _flatten(x):

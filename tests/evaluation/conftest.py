@@ -85,7 +85,7 @@ def generate_run(subjects=8, folds=4):
     'folds': listed,
     'trials_in': 161,
     'trials_out': 160,
-    'losses': {'flat_signal': ['s03_trial07']},
+    'dropped': {'flat_signal': ['s03_trial07']},
     'target': Binary(threshold=THRESHOLD).describe(),
     'models': list(SKILL),
     'device': 'cpu',

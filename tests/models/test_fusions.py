@@ -120,7 +120,7 @@ def _through(module, physio, video, attended):
   """What `_Segments` gives, with `attended` in NumPy."""
   end = [max(t.times[t.valid[b]].max() for t in (physio, video)) for b in range(_B)]
   (p, there), (v, here) = _segments(physio, end), _segments(video, end)
-  kernel, bias = module.out.kernel[...], module.out.bias[...]
+  kernel, bias = (np.asarray(x[...]) for x in (module.out.kernel, module.out.bias))
   pooled = []
   for b in range(_B):
     both = np.concatenate(attended(p[b], v[b], there[b], here[b]), axis=1)
@@ -390,7 +390,7 @@ def test_vanilla_with_one_of_two_absent_adds_nothing(pair):
   end = [physio.times[physio.valid[b]].max() for b in range(_B)]
   means, there = _segments(physio, end)
   both = np.concatenate([np.tanh(means), np.zeros_like(means)], axis=-1)
-  out = both @ module.out.kernel[...] + module.out.bias[...]
+  out = both @ np.asarray(module.out.kernel[...]) + np.asarray(module.out.bias[...])
   wanted = [out[b][there[b]].mean(0) for b in range(_B)]
   np.testing.assert_allclose(found, wanted, atol=1e-5)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from mvp_jax.errors import InputError
 from mvp_jax.models.videomae import VideoClassifier
 from mvp_jax.targets.binary import Binary
 from mvp_jax.training.mixing import mix
@@ -193,3 +194,10 @@ def test_drop_path_and_dropout_reach_the_classifier(masked_video):
 def test_what_no_regularisation_can_have(fields, message):
   with pytest.raises(ValueError, match=message):
     Regularisation(**fields)
+
+
+def test_examples_without_labels_are_named(emotion, emotion_params, one_device):
+  batch = make_batch(emotion_example, 0)
+  del batch['label']
+  with pytest.raises(InputError, match='the examples have no labels: the target is'):
+    forward(emotion, one_device, 'evaluate')(emotion_params, batch)
