@@ -188,6 +188,13 @@ class Config:
             f'models.{name}: {reads!r} names {modality!r}, which is none of '
             f'{", ".join(self.modalities)}'
           )
+    tested = [model for model in self.evaluation.models if model in self.models]
+    for name in dict.fromkeys(n for model in tested for n in self.modalities_of(model)):
+      check = getattr(self.modalities[name], 'check', None)
+      try:
+        check and check(self.model)
+      except ValueError as error:
+        raise ValueError(f'modalities.{name}.{error}') from error
 
   def modalities_of(self, model):
     """Names of the modalities that a model reads, in order: a tuple."""

@@ -231,6 +231,19 @@ def test_a_list_may_be_words_and_commas():
       {'modalities': {'physio': {'strides': (8, 4)}}},
       r'config\.modalities\.physio: .*differ in number',
     ),
+    (
+      {'modalities': {'physio': {'heads': 3}}},
+      r'config: modalities\.physio\.heads: 3 heads do not divide the width 256',
+    ),
+    (
+      {'modalities': {'physio': {'widths': (64, 128, 100)}}},
+      r'config: modalities\.physio\.widths end in 100, must end in model.width, 256',
+    ),
+    (
+      {'models': {'face': 'action_units'}, 'evaluation': {'models': ('face',)}}
+      | {'modalities': {'action_units': {'heads': 3}}},
+      r'config: modalities\.action_units\.heads: 3 heads do not divide',
+    ),
     ({'model': {'heads': 5}}, r'config\.model: 5 heads do not divide the width 256'),
     ({'model': {'dtype': 'f32'}}, r"config\.model: dtype 'f32' is none of float32"),
     ({'train': {'log_every': 0}}, r'config\.train: log_every is 0'),

@@ -47,7 +47,10 @@ def find(kind):
 class EncoderConfig:
   """Settings of every video encoder: the source of its weights, and their use.
 
-  A kind of encoder is a subclass with `kind` and `backbone`, see `register`.
+  A kind of encoder is a subclass with `kind` and `backbone`, see `register`. One that
+  is pre-trained here also has `pretrains`, `clips`, `task`, and the settings `train`
+  (a TrainConfig) and `views` (a ViewConfig); the model of its task holds the backbone
+  as `encoder`.
   """
 
   pretrained: bool = True  # False: random weights, all else equal
@@ -223,18 +226,19 @@ def load(config, mesh, path):
   """Loads the parameters of a video encoder.
 
   Args:
-    config: VideoMAEConfig.
+    config: the backbone, see `models.backbones`.
     mesh: device mesh.
     path: pathlib.Path of a folder that `pretrain` or `import_weights` wrote, or of a
       PyTorch checkpoint, see `weights.sources.open_source`.
 
   Returns:
-    (parameters of a models.videomae.Encoder, a nested dict; the record, a dict; a
-    report about them, a string).
+    (variables of the backbone, a nested dict; the record, a dict; a report about them,
+    a string).
 
   Raises:
     InputError: there is no encoder, or its sizes differ.
   """
+  check(config, path)
   init = jax.jit(lambda: _init(config, 0))
   if not is_folder(path):
     source = open_source(path)
@@ -244,13 +248,12 @@ def load(config, mesh, path):
       _imported(source, config, report),
       str(report),
     )
-  check(config, path)
-  params, record, _ = read(path, mesh)
-  params, said = params['encoder'], ''
-  if 'norm' not in params:  # it was an imported classifier
+  params, said = _variables(path, mesh)['encoder'], ''
+  imported = isinstance(config, VideoMAEConfig) and 'norm' not in params
+  if imported:  # as a classifier
     params = {**params, 'norm': _put(init()['norm'], mesh)}
     said = f'{path}: has no final norm; it starts as scale 1 and bias 0'
-  return params, record, said
+  return params, _record(path), said
 
 
 def check(config, path):
@@ -258,10 +261,32 @@ def check(config, path):
 
   The weights are not read.
   """
-  if is_folder(path):
-    compare_sizes(path, _record(path)[1], config)
-  else:
+  known = isinstance(config, VideoMAEConfig)  # PyTorch has others under other names
+  if not is_folder(path):
+    if not known:
+      raise InputError(
+        f'{path}: is no encoder folder; from PyTorch only VideoMAE is read'
+      )
     check_sizes(open_source(path), config)
+    return
+  found, wanted = (
+    _record(path)['model'],
+    json.loads(json.dumps(dataclasses.asdict(config))),
+  )
+  if found.keys() != wanted.keys():
+    raise InputError(
+      f'{path}: is another kind of encoder than encoder.kind says: it has '
+      f'{", ".join(found)}; give another one'
+    )
+  if known:
+    compare_sizes(path, VideoMAEConfig(**found), config)
+  elif different := [name for name in found if found[name] != wanted[name]]:
+    raise InputError(
+      f'{path}: has '
+      + ', '.join(f'{name} {found[name]}' for name in different)
+      + '; the config wants '
+      + ', '.join(f'{name} {wanted[name]}' for name in different)
+    )
 
 
 def is_folder(path):
@@ -275,17 +300,20 @@ def is_folder(path):
 
 def read(directory, mesh):
   """All parameters of an encoder folder, its record, and the VideoMAEConfig."""
-  record, config = _record(directory)
+  record = _record(directory)
+  return _variables(directory, mesh), record, VideoMAEConfig(**record['model'])
+
+
+def _variables(directory, mesh):
   with Checkpoints(directory / 'checkpoints') as checkpoints:
     there = checkpoints.abstract_params()
-    params = checkpoints.restore_params(
+    return checkpoints.restore_params(
       jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
         there,
         sharding.shardings(there, mesh),
       )
     )
-  return params, record, config
 
 
 def _record(directory):
@@ -295,10 +323,7 @@ def _record(directory):
       f'{directory}: was pre-trained by an earlier version, which did not note whose '
       'recordings it saw; pre-train it anew, or import it anew'
     )
-  known = {f.name for f in dataclasses.fields(VideoMAEConfig)}
-  return record, VideoMAEConfig(
-    **{k: v for k, v in record['model'].items() if k in known}
-  )
+  return record
 
 
 def import_weights(path, directory, heads=None):

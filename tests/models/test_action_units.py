@@ -208,4 +208,4 @@ def test_impossible_settings_are_refused():
   with pytest.raises(InputError, match="modality 'openface' is none of physio, video"):
     find('openface')
   with pytest.raises(ValueError, match='3 heads do not divide'):
-    ActionUnitNetwork(ActionUnits(heads=3)).create(SIZES, rngs=nnx.Rngs(0))
+    ActionUnits(heads=3).check(SIZES)

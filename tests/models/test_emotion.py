@@ -323,9 +323,9 @@ def test_what_is_unknown_is_refused():
   with pytest.raises(InputError, match="modality 'audio' is none of physio, video"):
     find('audio')
   with pytest.raises(ValueError, match='widths end in 16, must end in model.width, 32'):
-    PhysioNetwork(PHYSIO, 2, 128.0).create(
-      dataclasses.replace(SIZES, width=32), rngs=nnx.Rngs(0)
-    )
+    PHYSIO.check(dataclasses.replace(SIZES, width=32))
+  with pytest.raises(ValueError, match='3 heads do not divide the width 16'):
+    dataclasses.replace(PHYSIO, heads=3).check(SIZES)
 
 
 AT_TIMES = jax.jit(at_times)

@@ -5,6 +5,7 @@ import hashlib
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -16,6 +17,7 @@ from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models.videomae import VideoClassifier
+from mvp_jax.targets import Mean
 from mvp_jax.training import encoder, pretrain
 from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
@@ -475,3 +477,122 @@ def test_each_source_gives_its_share(masked_video, one_device, tmp_path, monkeyp
   assert dark == len(seen['frames']) / 4
   assert record['dataset'] == 'deap+dark'
   assert record['source_fingerprint'] == 'f00+da7'
+
+
+class _Light(nnx.Module):
+  """Mean light of each slot, normalised over the batch."""
+
+  def __init__(self, backbone, rngs):
+    self.slots = backbone.slots
+    self.norm = nnx.BatchNorm(3, momentum=0.5, rngs=rngs)
+    self.linear = nnx.Linear(3, backbone.width, rngs=rngs)
+
+  def __call__(self, frames, key=None):
+    x = frames.astype(jnp.float32).mean((2, 3)) / 255
+    x = x.reshape(x.shape[0], self.slots, -1, 3).mean(2)
+    return self.linear(self.norm(x, use_running_average=key is None))
+
+  features = __call__
+
+
+@dataclasses.dataclass(frozen=True)
+class _LightBackbone:
+  size: int = 16
+  patch: int = 8
+  slots: int = 2
+  width: int = 5
+
+  def create(self, *, rngs, final_norm=True):
+    return _Light(self, rngs)
+
+
+class _Echo(nnx.Module):
+  def __init__(self, backbone, rngs):
+    self.encoder = backbone.create(rngs=rngs)
+    self.back = nnx.Linear(backbone.width, 3, rngs=rngs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Echoes:
+  """Pre-training of somebody else's: the light through a bottleneck."""
+
+  backbone: _LightBackbone
+
+  def create(self, rngs):
+    return _Echo(self.backbone, rngs)
+
+  def loss(self, model, batch, key):
+    frames = batch['frames']
+    found = model.back(model.encoder(frames, key))
+    light = frames.astype(jnp.float32).mean((2, 3)).reshape(*found.shape[:2], -1, 3)
+    error = ((found - light.mean(2) / 255) ** 2).mean((1, 2))
+    return {'loss': Mean.of(error, batch['weight'])}
+
+  def evaluate(self, model, batch):
+    return self.loss(model, batch, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class _LightEncoder(VideoMAEEncoder):
+  kind = 'light'
+
+  def backbone(self, clips, frame_size):
+    return _LightBackbone(frame_size, slots=clips.slots)
+
+  def task(self, backbone):
+    return _Echoes(backbone)
+
+
+@pytest.mark.parametrize('finetuned', [False, True])
+def test_an_encoder_of_a_stranger_is_pretrained_recorded_and_used(
+  masked_video, pretrained, one_device, corpus, tmp_path, finetuned
+):
+  settings = _LightEncoder(**{f: getattr(_SETTINGS, f) for f in _SAME})
+  backbone = settings.backbone(_LAYOUT, 16)
+  trials = [t for t in corpus.trials if 'video' in t.streams]
+  with MetricLog(tmp_path) as log:
+    record = pretrain.pretrain(
+      settings,
+      backbone,
+      [settings.clips(corpus, trials, _LAYOUT, backbone)],
+      mesh=one_device,
+      seed=1,
+      directory=tmp_path,
+      log=log,
+    )
+  assert record['encoder']['kind'] == 'light' and record['model']['width'] == 5
+  encoder.check(backbone, tmp_path)
+  variables, again, said = encoder.load(backbone, one_device, tmp_path)
+  assert again == record and said == ''
+  # Frames are noise, of mean one half; batch statistics begin at 0 and 1.
+  norm = variables['norm']
+  np.testing.assert_allclose(norm['mean'], 0.5, atol=0.05)
+  assert np.all(norm['var'] < 0.1)
+  if finetuned:  # all of it may be where training starts
+    model = build_model(FrameFeatures(backbone), variables)
+    np.testing.assert_array_equal(model.norm.mean[...], norm['mean'])
+  else:
+    encoder.cache_features(
+      backbone,
+      variables,
+      corpus,
+      trials,
+      _LAYOUT,
+      3,
+      mesh=one_device,
+      directory=tmp_path,
+    )
+    tokens = np.load(tmp_path / 's03_trial01.npy')
+    assert tokens.shape == (2, 5) and np.isfinite(tokens).all()
+  other = dataclasses.replace(backbone, width=6)
+  with pytest.raises(InputError, match='has width 5; the config wants width 6'):
+    encoder.check(other, tmp_path)
+  for config, folder in ((masked_video.model, tmp_path), (backbone, pretrained[0])):
+    with pytest.raises(InputError, match=r'another kind of encoder than encoder\.kind'):
+      encoder.load(config, one_device, folder)
+  (tmp_path / 'x.pth').write_bytes(b'')
+  with pytest.raises(InputError, match='from PyTorch only VideoMAE is read'):
+    encoder.check(backbone, tmp_path / 'x.pth')
+
+
+_SAME = ('masks', 'views', 'clips_per_trial', 'train')

@@ -58,6 +58,9 @@ class Modality(Protocol):
   def network(self, metadata: dict, encoding: Any) -> Network:
     """The network for a corpus with this metadata."""
 
+  # A modality may also have `check(sizes)`, which raises ValueError if it does not fit
+  # ModelSizes; a config is checked so before any work.
+
 
 class Inputs:
   """A modality's arrays of some trials: item i is a dict of NumPy arrays.

@@ -47,6 +47,12 @@ class ActionUnits(Centred):
     if not 0 < self.rate <= 60:
       raise InputError(f'rate: above 0, at most 60 Hz; it is {self.rate:g}')
 
+  def check(self, sizes):
+    if sizes.width % self.heads:
+      raise ValueError(
+        f'heads: {self.heads} heads do not divide the width {sizes.width}'
+      )
+
   def inputs(self, corpus, windows, options, encoding=None):
     """units float32 [N, 35], valid bool [N], times float32 [N] in seconds, reference
     bool [N]."""
@@ -104,11 +110,6 @@ class ActionUnitNetwork:
   config: ActionUnits
 
   def create(self, sizes, *, rngs):
-    if sizes.width % self.config.heads:
-      raise ValueError(
-        f'modalities.action_units.heads: {self.config.heads} heads do not divide '
-        f'model.width, {sizes.width}'
-      )
     return ActionUnitTransformer(self.config, sizes, rngs=rngs)
 
 

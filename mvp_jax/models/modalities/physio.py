@@ -38,6 +38,16 @@ class Physio(PhysioConfig):
         f'standardise: {self.standardise!r} is none of {", ".join(_STANDARDISE)}'
       )
 
+  def check(self, sizes):
+    if self.widths[-1] != sizes.width:
+      raise ValueError(
+        f'widths end in {self.widths[-1]}, must end in model.width, {sizes.width}'
+      )
+    if sizes.width % self.heads:
+      raise ValueError(
+        f'heads: {self.heads} heads do not divide the width {sizes.width}'
+      )
+
   def inputs(self, corpus, windows, options, encoding=None):
     """values float32 [S, C], standardised, zero where invalid; valid bool [S]."""
     facts = corpus.metadata['streams'].get('signals')
@@ -82,11 +92,6 @@ class PhysioNetwork:
   rate: float
 
   def create(self, sizes, *, rngs):
-    if self.config.widths[-1] != sizes.width:
-      raise ValueError(
-        f'modalities.physio.widths end in {self.config.widths[-1]}, must end in '
-        f'model.width, {sizes.width}'
-      )
     return _Signals(self, sizes, rngs=rngs)
 
 
