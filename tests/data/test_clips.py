@@ -16,15 +16,16 @@ from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 
 
-def _trial(count, rate=5.0, invalid=(), trial_id='s01_trial01'):
+def _trial(count, rate=5.0, invalid=()):
   valid = np.ones(count, bool)
   valid[list(invalid)] = False
-  return types.SimpleNamespace(
-    trial_id=trial_id,
-    streams={
-      'video': Frames((np.arange(count) / rate).astype(np.float32), valid, 0, rate)
-    },
-  )
+  times = (np.arange(count) / rate).astype(np.float32)
+  video = Frames(times, valid, first_chunk=0, rate=rate)
+  return types.SimpleNamespace(trial_id='s01_trial01', streams={'video': video})
+
+
+def _video(*args, **kwargs):
+  return _trial(*args, **kwargs).streams['video']
 
 
 class _NumberedFrames:
@@ -42,7 +43,7 @@ class _NumberedFrames:
 def test_clips_of_a_deap_trial():
   # 60 s at 25 Hz; clips of 61 frames (2.44 s), one every 2.56 s: 23 of them.
   layout = ClipLayout(frames=16, stride=4, spacing=2.56, tubelet=2)
-  numbers, times, valid = lay_clips(_trial(1500, 25.0).streams['video'], layout)
+  numbers, times, valid = lay_clips(_video(1500, 25.0), layout)
   assert layout.span == 61 and layout.slots == 8
   assert numbers.shape == (23, 16)
   assert numbers[0, 0] == 0 and numbers[-1, -1] == 1499
@@ -59,7 +60,7 @@ def test_clips_of_a_deap_trial():
 @settings(deadline=None)
 def test_clips_span_any_trial(count, stride, spacing, halves):
   layout = ClipLayout(frames=2 * halves, stride=stride, spacing=spacing, tubelet=2)
-  numbers, times, valid = lay_clips(_trial(count).streams['video'], layout)
+  numbers, times, valid = lay_clips(_video(count), layout)
   assert numbers.shape == (max(1, round(count / 5 / spacing)), 2 * halves)
   assert numbers.min() == 0 and numbers.max() < count
   starts = numbers[:, 0]
@@ -75,7 +76,7 @@ def test_clips_span_any_trial(count, stride, spacing, halves):
 
 def test_a_short_video_repeats_its_last_frame_and_says_so():
   layout = ClipLayout(frames=8, stride=2, spacing=1.0, tubelet=2)
-  numbers, times, valid = lay_clips(_trial(7).streams['video'], layout)
+  numbers, times, valid = lay_clips(_video(7), layout)
   np.testing.assert_array_equal(numbers, [[0, 2, 4, 6, 6, 6, 6, 6]])
   np.testing.assert_array_equal(valid, [True, True, False, False])
   np.testing.assert_allclose(times, [0.2, 1.0, 1.2, 1.2], rtol=1e-6)
@@ -83,7 +84,7 @@ def test_a_short_video_repeats_its_last_frame_and_says_so():
 
 def test_a_slot_is_valid_only_with_a_face_in_all_its_frames():
   layout = ClipLayout(frames=4, stride=1, spacing=0.8, tubelet=2)
-  numbers, _, valid = lay_clips(_trial(8, invalid=[1, 6, 7]).streams['video'], layout)
+  numbers, _, valid = lay_clips(_video(8, invalid=[1, 6, 7]), layout)
   np.testing.assert_array_equal(numbers, [[0, 1, 2, 3], [4, 5, 6, 7]])
   np.testing.assert_array_equal(valid, [False, True, True, False])
 
@@ -176,9 +177,9 @@ def test_a_trial_with_too_few_frames_is_named():
     match=r'numbers: s01_trial01 has 4 frames, a clip of '
     r'4 frames 2 apart needs 5; leave it out',
   ):
-    _source([_trial(5, trial_id='s01_trial02'), _trial(4)])
+    _source([_trial(5), _trial(4)])
   with pytest.raises(InputError, match=r'4 frames \(2 such trials\)'):
-    _source([_trial(4), _trial(0, trial_id='s01_trial02')])
+    _source([_trial(4), _trial(0)])
 
 
 def test_masks_that_do_not_fit_are_found_at_once():

@@ -50,7 +50,15 @@ def _trial(
 class _Frames:
   """A corpus whose frames hold their number."""
 
-  metadata = {'streams': {'signals': {'rate': _RATE, 'channels': ('eda', 'ppg')}}}
+  def __init__(self, has_video=True):
+    self.has_video = has_video
+    self.metadata = {
+      'frame_size': 2,
+      'streams': {
+        'signals': {'rate': _RATE, 'channels': ('eda', 'ppg')},
+        'video': {'rate': _FRAME_RATE},
+      },
+    }
 
   def frames(self, trial, numbers):
     return (
@@ -85,7 +93,7 @@ def _write_tokens(folder, trials, width=3):
   tokens = {}
   for trial in trials:
     rng = np.random.default_rng(trial.trial + 100)
-    count = round(len(trial.streams['video'].times) / _FRAME_RATE / _LAYOUT.spacing)
+    count = round(len(trial.frame_times) / _FRAME_RATE / _LAYOUT.spacing)
     tokens[trial.trial] = rng.normal(
       trial.trial, [1, 2, 5][:width], (count * _LAYOUT.slots, width)
     ).astype(np.float32)
@@ -344,12 +352,14 @@ def test_features_that_are_missing_or_do_not_fit(tmp_path):
 
 def test_a_corpus_without_video():
   trial = _trial(1, 6, frames=0)
-  example = _source([trial], modalities={'physio': Physio()})[0]
+  corpus = _Frames(has_video=False)
+  del corpus.metadata['streams']['video']
+  example = _source([trial], corpus=corpus, modalities={'physio': Physio()})[0]
   assert set(example) == {'physio/values', 'physio/valid', 'label', 'weight', 'trial'}
 
 
 def test_sources_can_go_to_other_processes(trials, features):
-  corpus = types.SimpleNamespace(metadata=_Frames.metadata)
+  corpus = types.SimpleNamespace(has_video=True, metadata=_Frames().metadata)
   source = _source(trials, corpus=corpus, features=features[0])
   example = pickle.loads(pickle.dumps(source))[1]
   np.testing.assert_array_equal(example['video/tokens'], source[1]['video/tokens'])
@@ -446,3 +456,39 @@ def test_without_a_face_at_the_onset_the_recording_is_the_reference():
 def test_a_window_that_is_neither_whole_nor_random():
   with pytest.raises(InputError, match="windows: 'sliding' is none of whole, random"):
     InputConfig(windows='sliding')
+
+
+@pytest.mark.parametrize('cached', [False, True])
+def test_a_stream_that_a_trial_lacks_is_a_mask(trials, features, cached):
+  """Of equal shapes, nothing of it valid; and no file of its tokens is looked for."""
+  whole, folder = trials[1], features[0] if cached else None
+  lacking = [
+    dataclasses.replace(
+      whole,
+      trial_id=f'without_{name}',
+      streams={other: x for other, x in whole.streams.items() if other != name},
+    )
+    for name in ('signals', 'video')
+  ]
+  encoding = Encoding(types.SimpleNamespace(feature_width=3), folder)
+  modalities = {'physio': Physio(), 'video': Video()}
+  if cached:
+    (folder / 'without_signals.npy').write_bytes(
+      (folder / f'{whole.trial_id}.npy').read_bytes()
+    )
+  source = TrialExamples(
+    _Frames(), [whole, *lacking], _OPTIONS, modalities, Binary(), encoding
+  )
+  full, deaf, blind = (source[i] for i in range(3))
+  for example, name, other in ((deaf, 'physio', 'video'), (blind, 'video', 'physio')):
+    assert {k: (v.shape, v.dtype) for k, v in example.items()} == {
+      k: (v.shape, v.dtype) for k, v in full.items()
+    }
+    assert full[f'{name}/valid'].any() and not example[f'{name}/valid'].any()
+    for array, x in example.items():
+      if array.startswith(f'{other}/'):
+        np.testing.assert_array_equal(x, full[array], err_msg=array)
+  if cached:  # it has no part in the scale
+    squares, counts = token_squares(source, 'video/tokens')
+    assert counts[2] == 0 < counts[0] and not squares[2].any()
+    assert np.isfinite(pooled_scale(squares, counts)).all()

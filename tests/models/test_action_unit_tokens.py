@@ -50,7 +50,8 @@ def _series(units):
 
 def _source(trials, options=_OPTIONS, modalities=None):
   corpus = types.SimpleNamespace(
-    metadata={'streams': {'signals': {'rate': 8.0, 'channels': ('eda',)}}}
+    has_video=False,
+    metadata={'streams': {'signals': {'rate': 8.0, 'channels': ('eda',)}}},
   )
   return TrialExamples(corpus, trials, options, modalities or _UNITS, Binary())
 
