@@ -125,7 +125,8 @@ def copy(seed, copied):
       )
   if copied:
     a, b = rng.choice(4, 2, replace=False) * 4 + rng.integers(0, 4, 2)
-    late = trials[a].signals[round(rng.uniform(0, 20) * SIGNAL_RATE) :]
+    late = trials[a].streams['signals'].values
+    late = late[round(rng.uniform(0, 20) * SIGNAL_RATE) :]
     late = late * rng.uniform(0.5, 2) + rng.normal(0, 1)
     late = late + 0.005 * late.std(0) * rng.normal(size=late.shape)
     trials[b] = dataclasses.replace(

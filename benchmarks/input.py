@@ -50,7 +50,7 @@ class Decoded:
 
   def __init__(self, path, corpus, seek):
     self.name, self._path, self._seek = path.name, str(path), seek
-    self._times = corpus.trials[0].frame_times
+    self._times = corpus.trials[0].streams['video'].times
 
   def frames(self, trial, numbers):
     """Frames nearest to the stored ones' times: uint8 [n, height, width, 3]."""
@@ -127,7 +127,7 @@ def describe(path, corpus):
   trial = corpus.trials[0]
   height, width = corpus.frames(trial, [0]).shape[1:3]
   stored = sum(f.stat().st_size for f in corpus.directory.glob('*frames*'))
-  count = len(trial.frame_times)
+  count = len(trial.streams['video'].times)
   print(
     f'stored: {count} frames, {width}x{height}, {RATE:g} a second, JPEG quality '
     f'{JPEG_QUALITY}, {stored / count / 1e3:.1f} kB a frame'
@@ -201,8 +201,8 @@ def cost(source, count):
 
 def agreement(sequence, seek, trial, clips=4):
   """The share of frames that seeking gets right."""
-  same = []
-  for start in np.linspace(0, len(trial.frame_times) - 61, clips + 2).astype(int)[1:-1]:
+  same, last = [], len(trial.streams['video'].times) - 61
+  for start in np.linspace(0, last, clips + 2).astype(int)[1:-1]:
     numbers = start + 4 * np.arange(16)
     wanted = sequence.frames(trial, numbers)
     try:

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
-from mvp_jax.raw.openface import ActionUnits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,10 +66,6 @@ class Frames:
     return len(self.times) / self.rate
 
 
-_NO_FRAMES = Frames(np.zeros(0, np.float32), np.zeros(0, bool), 0, 1.0)
-_NO_SERIES = Series(np.zeros((0, 0), np.float32), np.zeros((0, 0), bool), (), 1.0)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trial:
   """One trial: a subject watching one stimulus. Time zero is its onset.
@@ -92,39 +87,6 @@ class Trial:
   streams: dict[str, Series | Frames]
   group: str = ''
   session: str = ''
-
-  # until all readers use streams
-  @property
-  def signals(self):
-    return self.streams.get('signals', _NO_SERIES).values
-
-  @property
-  def signals_valid(self):
-    return self.streams.get('signals', _NO_SERIES).valid
-
-  @property
-  def frame_times(self):
-    return self.streams.get('video', _NO_FRAMES).times
-
-  @property
-  def frame_valid(self):
-    return self.streams.get('video', _NO_FRAMES).valid
-
-  @property
-  def first_chunk(self):
-    return self.streams.get('video', _NO_FRAMES).first_chunk
-
-  @property
-  def action_units(self):
-    found = self.streams.get('action_units')
-    if found is None:
-      return None
-    return ActionUnits(
-      found.times,
-      found.values[:, :17],
-      found.values[:, 17:] > 0.5,
-      found.valid.all(1),
-    )
 
 
 class PreparedCorpus:
@@ -154,15 +116,6 @@ class PreparedCorpus:
     self.title = self.metadata['title']
     streams = self.metadata['streams']
     self.trials = [_trial(x, streams) for x in builder.as_data_source('trials')]
-    # until all readers use streams
-    signals, video = streams.get('signals', {}), streams.get('video', {})
-    self.has_video = 'video' in streams
-    self.metadata |= {
-      'channels': signals.get('channels') or [],
-      'units': signals.get('units') or [],
-      'signal_rate': signals.get('rate'),
-      'frame_rate': video.get('rate'),
-    }
 
   def __reduce__(self):  # reader processes open the files themselves
     return PreparedCorpus, (self.directory,)

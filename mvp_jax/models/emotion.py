@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from mvp_jax.models import layers
-from mvp_jax.models.fusion import Tokens, find, make_fusion
+from mvp_jax.models.fusion import Tokens, find
 from mvp_jax.models.physio import masked_mean
 
 
@@ -111,7 +111,9 @@ class EmotionModel(nnx.Module):
     widths: tuple[int, ...] = (sizes.width,)
     if len(config.networks) > 1:
       names = tuple(name for name, _ in config.networks)
-      self.fusion = make_fusion(sizes, names, sizes.block, rngs=rngs, dtype=dtype)
+      self.fusion = find(sizes.fusion)(
+        sizes, names, sizes.block, rngs=rngs, dtype=dtype
+      )
       widths = self.fusion.widths
     if config.target.level == 'frame':
       widths = (sizes.width,)

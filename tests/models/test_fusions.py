@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from mvp_jax.models import layers
-from mvp_jax.models.fusion import FUSIONS, Sides, Tokens, find, make_fusion, register
+from mvp_jax.models.fusion import FUSIONS, Sides, Tokens, find, register
 from mvp_jax.targets import Binary
 
 _B, _L, _D = 2, 4, 6
@@ -40,7 +40,7 @@ def _make(fusion, names, **changes):
       sizes.width, 2, 12, rngs=rngs, dtype=jnp.float32, dropout=0.5, cross=cross
     )
 
-  return make_fusion(sizes, names, block, rngs=nnx.Rngs(0), dtype=jnp.float32)
+  return find(fusion)(sizes, names, block, rngs=nnx.Rngs(0), dtype=jnp.float32)
 
 
 @functools.cache
@@ -120,7 +120,7 @@ def _through(module, physio, video, attended):
   """What `_Segments` gives, with `attended` in NumPy."""
   end = [max(t.times[t.valid[b]].max() for t in (physio, video)) for b in range(_B)]
   (p, there), (v, here) = _segments(physio, end), _segments(video, end)
-  kernel, bias = module.out.kernel[...], module.out.bias[...]
+  kernel, bias = (np.asarray(x[...]) for x in (module.out.kernel, module.out.bias))
   pooled = []
   for b in range(_B):
     both = np.concatenate(attended(p[b], v[b], there[b], here[b]), axis=1)

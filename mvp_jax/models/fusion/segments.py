@@ -9,7 +9,7 @@ modalities.
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,10 @@ from jaxtyping import Array, Bool, Float
 
 from mvp_jax.models import layers
 from mvp_jax.models.fusion.base import (
-  Base,
+  DType,
   Fused,
+  Fusion,
   MakeBlock,
-  Names,
   RandomKey,
   Sizes,
   Tokens,
@@ -34,7 +34,7 @@ Mask = Bool[Array, 'B L']
 Segments = Float[Array, 'B L D']
 
 
-class Segmented(Base):
+class Segmented(Fusion):
   """What both share: L segments, the same for all modalities.
 
   An example is cut into `segments` equal spans from time zero to the last valid token
@@ -44,29 +44,13 @@ class Segmented(Base):
   is what is pooled.
   """
 
-  def __init__(
-    self,
-    sizes: Sizes,
-    names: Names,
-    block: MakeBlock,
-    *,
-    rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ) -> None:
-    super().__init__(names, sizes.width)
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
     self.segments = sizes.segments
     self.out = layers.linear(
-      len(names) * sizes.width, sizes.width, rngs=rngs, dtype=dtype
+      len(self.names) * sizes.width, sizes.width, rngs=rngs, dtype=dtype
     )
 
-  def __call__(
-    self,
-    tokens: Mapping[str, Tokens],
-    key: RandomKey | None = None,
-    want_attention: bool = False,
-  ) -> Fused:
-    """As `Fusion`, with nothing to look at."""
-    taken = self.take(tokens)
+  def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
     end = functools.reduce(jnp.maximum, [_last(t) for t in taken])
     cut, valid = zip(*(self._cut(t, end) for t in taken), strict=True)
     x = self.out(jnp.concatenate(self.attend(cut, valid), axis=-1))
@@ -102,18 +86,11 @@ class Vanilla(Segmented):
   mean over all others present is added; with none, nothing.
   """
 
-  def __init__(
-    self,
-    sizes: Sizes,
-    names: Names,
-    block: MakeBlock,
-    *,
-    rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ) -> None:
-    super().__init__(sizes, names, block, rngs=rngs, dtype=dtype)
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    super().build(sizes, block, rngs, dtype)
     self.correlations = nnx.List(
-      _matrix(rngs, sizes.width, sizes.width) for _ in itertools.combinations(names, 2)
+      _matrix(rngs, sizes.width, sizes.width)
+      for _ in itertools.combinations(self.names, 2)
     )
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
@@ -145,25 +122,17 @@ class Joint(Segmented):
 
   hidden = 32
 
-  def __init__(
-    self,
-    sizes: Sizes,
-    names: Names,
-    block: MakeBlock,
-    *,
-    rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ) -> None:
-    super().__init__(sizes, names, block, rngs=rngs, dtype=dtype)
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    super().build(sizes, block, rngs, dtype)
     segments = sizes.segments
     self.weights = nnx.List(
       nnx.Dict(
         joint=_matrix(rngs, segments, segments),
         own=_matrix(rngs, self.hidden, segments),
-        correlated=_matrix(rngs, self.hidden, len(names) * sizes.width),
+        correlated=_matrix(rngs, self.hidden, len(self.names) * sizes.width),
         back=_matrix(rngs, self.hidden, segments),
       )
-      for _ in names
+      for _ in self.names
     )
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:

@@ -487,17 +487,17 @@ def test_action_units_without_any_video(twin, corpus, tmp_path):
     np.testing.assert_array_equal(valid, np.repeat(told.valid[:, None], 35, 1))
     assert set(trial['streams']) == {'signals', 'action_units'}
     assert trial['streams']['signals']['values'].shape == (7680, 2)
-  units = PreparedCorpus(directory).trials[3].action_units
+  units = PreparedCorpus(directory).trials[3].streams['action_units']
   np.testing.assert_array_equal(
-    units.intensities, trials[3]['streams']['action_units']['values'][:, :17]
+    units.values[:, :17], trials[3]['streams']['action_units']['values'][:, :17]
   )
-  assert units.presences.dtype == bool and len(units.times) == 120
+  assert np.isin(units.values[:, 17:], (0, 1)).all() and len(units.times) == 120
   row = read_account(directory / 'account.csv')[0]
   assert row['au_frames'] == '120' and 60 < int(row['au_valid']) <= 120
   # Without them nothing of it is stored, and subjects without video are there.
   plain = prepare('deap', corpus, tmp_path / 'data', streams=('signals',), workers=1)
   assert 'action_units' not in PreparedCorpus(plain).metadata['streams']
-  assert PreparedCorpus(plain).trials[0].action_units is None
+  assert 'action_units' not in PreparedCorpus(plain).trials[0].streams
 
 
 def test_action_units_that_cannot_be_used_are_named(corpus, tmp_path):

@@ -87,8 +87,10 @@ def test_frames_are_of_the_trial(prepared, twin):
   corpus = PreparedCorpus(prepared)
   assert [t.subject % 1000 for t in corpus.trials] == [1, 1, 2, 2]
   for trial, row in zip(corpus.trials, rows_of(twin), strict=True):
-    np.testing.assert_allclose(trial.frame_times, np.arange(32) / 4, atol=1e-4)
-    assert trial.frame_valid.mean() > 0.9
+    np.testing.assert_allclose(
+      trial.streams['video'].times, np.arange(32) / 4, atol=1e-4
+    )
+    assert trial.streams['video'].valid.mean() > 0.9
     reader = cv2.VideoCapture(str(twin / row['video']))
     images = [reader.read()[1][:, :, ::-1] for _ in range(32)]
     crops = corpus.frames(trial, [0, 31])
@@ -156,7 +158,7 @@ def test_signals_alone(folder, tmp_path):
   corpus = PreparedCorpus(directory)
   assert not corpus.has('video')
   assert corpus.metadata['streams']['signals']['channels'] == ['ppg']
-  assert [t.signals.shape for t in corpus.trials] == [(8 * 32, 1)] * 4
+  assert [t.streams['signals'].values.shape for t in corpus.trials] == [(8 * 32, 1)] * 4
   trials = EmotionTrials(
     corpus, corpus.trials, EmotionInput(max_seconds=8.0), ('physio',)
   )
@@ -172,9 +174,9 @@ def test_video_alone(folder, tmp_path):
     row['eda_unit'] = ''
   rewrite(folder, rows)
   corpus = PreparedCorpus(prepare('recordings', folder, tmp_path / 'data', **FIELDS))
-  assert corpus.metadata['streams']['signals']['channels'] == [] and corpus.has_video
-  assert [len(t.frame_times) for t in corpus.trials] == [32] * 4
-  assert not any(t.signals_valid.any() for t in corpus.trials)
+  assert corpus.metadata['streams']['signals']['channels'] == [] and corpus.has('video')
+  assert [len(t.streams['video'].times) for t in corpus.trials] == [32] * 4
+  assert not any('signals' in t.streams for t in corpus.trials)
   options = EmotionInput(max_seconds=8.0)
   assert 'frames' in EmotionTrials(corpus, corpus.trials, options, ('video',))[0]
   with pytest.raises(InputError, match='no trial has signals'):
@@ -229,12 +231,12 @@ def test_the_account_tells_of_faces_and_of_each_channel(folder, tmp_path):
   assert [row['ppg_valid'] for row in account] == ['1.0', '0.0', '1.0', '1.0']
   assert account[1]['ppg_flags'].endswith('masked: flat (always 3.25)')
   first, second = PreparedCorpus(directory).trials[:2]
-  assert second.signals_valid.all(0).tolist() == [True, False]
-  assert not second.signals[:, 1].any()
+  assert second.streams['signals'].valid.all(0).tolist() == [True, False]
+  assert not second.streams['signals'].values[:, 1].any()
   # Cleaned with what lies around the trial: no step at its ends.
   raw = np.loadtxt(folder / rows[0]['signals'], delimiter=',', skiprows=1)[384:, 1]
-  assert abs(first.signals[:, 1].mean()) < 0.1 * raw.std()
-  assert np.corrcoef(first.signals[:, 1], raw)[0, 1] > 0.9
+  assert abs(first.streams['signals'].values[:, 1].mean()) < 0.1 * raw.std()
+  assert np.corrcoef(first.streams['signals'].values[:, 1], raw)[0, 1] > 0.9
 
 
 def test_rows_that_cannot_be_read_stop_everything(folder, tmp_path):
@@ -300,8 +302,9 @@ def test_action_units_instead_of_video(folder, twin, tmp_path):
   corpus = PreparedCorpus(prepare('recordings', folder, tmp_path / 'data', **fields))
   for trial, row in zip(corpus.trials, rows, strict=True):
     told = read_openface(twin / row['openface'])
-    np.testing.assert_array_equal(trial.action_units.intensities, told.intensities)
-    np.testing.assert_allclose(trial.action_units.times, np.arange(32) / 4, atol=1e-3)
+    units = trial.streams['action_units']
+    np.testing.assert_array_equal(units.values[:, :17], told.intensities)
+    np.testing.assert_allclose(units.times, np.arange(32) / 4, atol=1e-3)
   source = EmotionTrials(
     corpus, corpus.trials, EmotionInput(max_seconds=8.0), video_backbone='au'
   )
@@ -319,7 +322,8 @@ def test_action_units_instead_of_video(folder, twin, tmp_path):
   # Where they are not asked for, a row need not name any.
   fields['streams'] = ('signals',)
   found = PreparedCorpus(prepare('recordings', folder, tmp_path / 'data', **fields))
-  assert found.trials[0].action_units is None and found.trials[1].action_units
+  assert 'action_units' not in found.trials[0].streams
+  assert 'action_units' in found.trials[1].streams
   rewrite(folder, [{k: v for k, v in row.items() if k != 'openface'} for row in rows])
   with pytest.raises(InputError, match='no row names a CSV of OpenFace'):
     prepare(

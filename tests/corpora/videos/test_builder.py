@@ -119,10 +119,11 @@ def test_each_file_is_a_trial_and_folders_are_subjects(corpus):
     (3, 1),
     (4, 1),
   ]
-  assert corpus.name == 'videos' and corpus.has_video
+  assert corpus.name == 'videos' and corpus.has('video')
   assert corpus.metadata['synthetic'] is False
   trial = corpus.trials[0]
-  assert trial.ratings == {} and len(trial.signals) == 0 and trial.frame_valid.all()
+  assert trial.ratings == {} and 'signals' not in trial.streams
+  assert trial.streams['video'].valid.all()
 
 
 def test_frames_are_resized_turned_and_made_square(corpus):
@@ -147,14 +148,14 @@ def test_frames_show_the_right_moment(corpus):
     (4, [n // 2 for n in range(16)]),
   ):
     trial = corpus.trials[trial]
-    assert len(trial.frame_times) == len(numbers)
+    assert len(trial.streams['video'].times) == len(numbers)
     images = corpus.frames(trial, range(len(numbers)))
     wanted = np.array([10 + 6 * n for n in numbers])
     near = np.abs([_bar(image).mean() for image in images] - wanted)
     # The webm's times are whole milliseconds, so neighbours may take turns.
     assert (near < (9 if trial.subject == 4 else 4)).all()
   np.testing.assert_allclose(
-    corpus.trials[1].frame_times, np.arange(10) / 10, atol=1e-5
+    corpus.trials[1].streams['video'].times, np.arange(10) / 10, atol=1e-5
   )
 
 
