@@ -124,10 +124,9 @@ def _question(workdir, question, variants, rows, facts, synthetic):
   target, names = base.target, [variant.name for variant in variants]
   chosen, dropped, same = _chosen(question, variants, rows, facts)
   results = evaluate(chosen, target, main=names[0])
-  header, table = (
-    ['', *(f'{one.target}{part}' for one in results for part in ('', ': difference'))],
-    [],
-  )
+  parts = ('', ': difference')
+  header = ['', *(f'{one.target}{part}' for one in results for part in parts)]
+  table = []
   for name in (*names, *results[0].baselines):
     row = [target.called(name)]
     for one in results:
@@ -139,16 +138,12 @@ def _question(workdir, question, variants, rows, facts, synthetic):
     table.append(row)
   write_table(workdir / 'tables', question, header, table)
   yield Heading(question)
-  yield Table(
-    header,
-    [[shown(cell) for cell in row] for row in table],
-    muted=frozenset(range(len(names), len(table))),
-  )
+  muted = frozenset(range(len(names), len(table)))
+  yield Table(header, [list(map(shown, row)) for row in table], muted=muted)
+  ceiling = base.get('ceiling', dict) if same else None
   yield picture(
     question,
-    score_figures.scores(
-      results, base.get('ceiling', dict) if same else None, synthetic
-    ),
+    score_figures.scores(results, ceiling, synthetic),
     'Bars: 95 % intervals over subjects. Open circles: baselines.',
   )
   one = results[0]
@@ -174,12 +169,9 @@ def _crops(workdir, question, variants, synthetic):
     first.setdefault(config.get('data', {}).get('crop'), variant)
   if len(first) < 2:
     return
-  found = crops.common(
-    {
-      variant.name: crops.read(workdir / 'runs' / variant.run / crops.FILE)
-      for variant in first.values()
-    }
-  )
+  runs = workdir / 'runs'
+  found = {x.name: crops.read(runs / x.run / crops.FILE) for x in first.values()}
+  found = crops.common(found)
   if not all(found.values()):
     yield Paragraph(
       f'Pictures of the crops: absent, no frame is in {crops.FILE} of all variants.'

@@ -5,7 +5,6 @@ the attention), a resumed run and a report made anew choose the same. What a fig
 shows of them lies in cases/, a file for each trial.
 """
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import streams
+from mvp_jax.evaluation.files import read_arrays
 from mvp_jax.evaluation.predictions import Prediction
 from mvp_jax.evaluation.results import in_order
 from mvp_jax.files import atomic_write
@@ -180,15 +180,9 @@ def read(file):
 
   Raises InputError if an array is missing or its shape disagrees with the rest.
   """
-  try:
-    with file.open('rb') as opened, np.load(opened, allow_pickle=False) as archive:
-      arrays = dict(archive)
-  except FileNotFoundError:
+  arrays = read_arrays(file)
+  if arrays is None:
     return None
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise InputError(
-      f'{file}: cannot be read ({error}); delete it or rerun the job'
-    ) from None
   groups = [group for group in _OPTIONAL if arrays.keys() & set(group)]
   for name in [*_SIGNALS, *(name for group in groups for name in group)]:
     if name not in arrays:

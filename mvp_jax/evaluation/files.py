@@ -4,6 +4,7 @@ import contextlib
 import csv
 import itertools
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,22 @@ def read_json(path: Path) -> dict | None:
   if not isinstance(value, dict):
     raise InputError(f'{path}: a JSON object is expected; rerun the job')
   return value
+
+
+def read_arrays(path: Path, make=dict):
+  """What `make` makes of the arrays in an .npz file; None if there is no such file.
+
+  Raises InputError if the file is damaged.
+  """
+  try:
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
+      return make(arrays)
+  except FileNotFoundError:
+    return None
+  except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    raise InputError(
+      f'{path}: cannot be read ({error}); delete it or rerun the job'
+    ) from None
 
 
 def read_whole_predictions(workdir: Path, target: Target | None = None) -> list:
@@ -130,11 +147,7 @@ def read_curves(path: Path) -> tuple[dict, int] | None:
       unreadable += bool(line.strip())
   for splits in curves.values():
     for split, losses in splits.items():
-      steps = sorted(losses)
-      splits[split] = (
-        np.array(steps, float),
-        np.array([losses[step] for step in steps], float),
-      )
+      splits[split] = tuple(np.array(sorted(losses.items()), float).T)
   return curves, unreadable
 
 

@@ -50,15 +50,17 @@ def _write(path, corpus, workers):
     workers,
     'handcrafted features',
   )
-  columns = list(dict.fromkeys(name for row in rows for name in row))
-  values = np.array([[row.get(name, np.nan) for name in columns] for row in rows])
+  values, names = as_table(rows)
+  ids = np.array([t.trial_id for t in trials])
   with atomic_write(path) as part:
-    np.savez(
-      part,
-      values=values.reshape(len(rows), len(columns)),
-      names=np.array(columns, str),
-      ids=np.array([t.trial_id for t in trials]),
-    )
+    np.savez(part, values=values, names=np.array(names, str), ids=ids)
+
+
+def as_table(rows):
+  """Features of `features_of`: float64 [rows, features], NaN if none; their names."""
+  names = list(dict.fromkeys(name for row in rows for name in row))
+  values = np.array([[row.get(name, np.nan) for name in names] for row in rows])
+  return values.reshape(len(rows), len(names)), names
 
 
 def features_of(pieces, workers=None, what='features'):

@@ -81,12 +81,8 @@ def score_rows(
   ]
   best = ceiling_scores(ceiling, result)
   if any(key in best for key in columns):
-    rows.append(
-      [
-        result.definition.called(CEILING),
-        *(best.get(key, math.nan) for key in columns),
-      ]
-    )
+    known = [best.get(key, math.nan) for key in columns]
+    rows.append([result.definition.called(CEILING), *known])
   return rows
 
 
@@ -110,12 +106,7 @@ def summary_table(results: Sequence[TargetResult], ceiling: dict | None = None) 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
   """Lines of a table of text for a terminal; the first row is its header."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  lines = [
-    '  '.join(
-      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-    ).rstrip()
-    for row in rows
-  ]
+  lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
   return [lines[0], '-' * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
 
 
@@ -132,11 +123,7 @@ def reading(result: TargetResult, ceiling: dict | None = None) -> list[str]:
   if not result.models:
     return sentences
   main, headline = result.models[0], result.definition.headline
-  gains = {
-    b: difference[headline]
-    for (a, b), difference in result.differences.items()
-    if a == main
-  }
+  gains = {b: x[headline] for (a, b), x in result.differences.items() if a == main}
   sentences += [
     _against_model(result, main, b, gains[b]) for b in result.models if b in gains
   ]
@@ -210,8 +197,8 @@ def _verb(result, gain):
 
 
 def _against_model(result, a, b, gain):
-  by = f': {_by(gain)}' if not gain.shown else f' by {_by(gain)}'
-  return f'{a} {_verb(result, gain)} {b}{by}.'
+  by = ' by' if gain.shown else ':'
+  return f'{a} {_verb(result, gain)} {b}{by} {_by(gain)}.'
 
 
 def _against_baselines(result, gains):
