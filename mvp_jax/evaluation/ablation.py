@@ -31,12 +31,8 @@ class Variant:
 def write_ablation(workdir, variants):
   """Writes the report; returns the path of report.html.
 
-  Args:
-    workdir: the ablation's, with runs/.
-    variants: {question: list of Variant}; the first is what others are compared with.
-
-  Raises:
-    InputError: predictions of a run are missing or damaged.
+  `workdir` has runs/. `variants` are {question: list of Variant}; the first is what
+  others are compared with. Raises InputError if predictions are missing or damaged.
   """
   workdir, rows, facts = Path(workdir), {}, {}
   for variant in (v for of_question in variants.values() for v in of_question):
@@ -79,9 +75,8 @@ def _origin(facts, runs, synthetic):
 def _chosen(question, variants, rows, facts):
   """Rows of the variants under their names, and of the first one's chance.
 
-  Returns:
-    Those of the trials that all have, how many are left out, and whether all
-    variants have the same labels and folds.
+  Those of the trials that all have, how many are left out, and whether all variants
+  have the same labels and folds.
   """
   first = variants[0]
   target = facts[first.run].target
@@ -98,12 +93,9 @@ def _chosen(question, variants, rows, facts):
     if row.model == variant.model
   ]
   known = {row.trial_key for row in chosen if row.model == first.name}
-  chance = {
-    one.source or key for key, one in target.known_baselines.items() if one.chance
-  }
-  chosen += [
-    row for row in rows[first.run] if row.model in chance and row.trial_key in known
-  ]
+  chance = {x.source or key for key, x in target.known_baselines.items() if x.chance}
+  also = [row for row in rows[first.run] if row.model in chance]
+  chosen += [row for row in also if row.trial_key in known]
   chosen, dropped = common_trials(chosen)
   if not chosen:
     raise InputError(

@@ -64,8 +64,9 @@ def write_page(corpus, path):
     for row in rows
     if row['outcome'] == 'ok' and (text := _flags(row, channels))
   }
+  synthetic = Banner('SYNTHETIC', 'These are computer-made faces and signals.')
   blocks = [
-    *_origin(corpus),
+    *[synthetic] * bool(corpus.metadata.get('synthetic')),
     *_totals(corpus, rows, channels, flagged),
     *_dropped(rows),
     *_subjects(rows, channels, flagged),
@@ -114,11 +115,6 @@ def _flags(row, channels):
 def _number(row, name):
   """A number of the account, NaN where it has none."""
   return float(row.get(name) or 'nan')
-
-
-def _origin(corpus):
-  if corpus.metadata.get('synthetic'):
-    yield Banner('SYNTHETIC', 'These are computer-made faces and signals.')
 
 
 def _totals(corpus, rows, channels, flagged):
@@ -296,10 +292,9 @@ def _card(corpus, trial, row, channels, flags):
 
 def _size(card):
   """About how many bytes a card takes in the page."""
+  jpegs = sum(len(jpeg) * 4 // 3 for jpeg in card.jpegs)
   return (
-    400
-    + sum(len(jpeg) * 4 // 3 for jpeg in card.jpegs)
-    + sum(len(sketch.lines) + 250 + 60 * len(sketch.spans) for sketch in card.sketches)
+    400 + jpegs + sum(len(x.lines) + 250 + 60 * len(x.spans) for x in card.sketches)
   )
 
 

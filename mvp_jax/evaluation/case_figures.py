@@ -24,13 +24,8 @@ def cases(chosen, found, synthetic) -> Figure:
   """Right cases on the left, wrong ones on the right, each over the time of its trial.
 
   Faces, signals, attention, and the attention of each moment of the video. Where
-  there is nothing valid it is grey.
-
-  Args:
-    chosen: `cases.Cases` of a target.
-    found: for each Prediction of it, right ones first, what `cases.read` gives, or
-      None.
-    synthetic: whether to say so in the corner.
+  there is nothing valid it is grey. `found` has what `cases.read` gives, or None, for
+  each Prediction of the `cases.Cases` chosen, right ones first.
   """
   columns = [
     list(zip(chosen.right, found, strict=False)),
@@ -85,17 +80,10 @@ def marginal(arrays) -> np.ndarray:
 def _kinds(found):
   """What is drawn of each trial, from the top: what any of them has."""
   known = [arrays for arrays in found if arrays]
-  channels = list(
-    dict.fromkeys(str(name) for arrays in known for name in arrays['channels'])
-  )[:_MAX_CHANNELS]
-  faces, weights = (
-    any(name in arrays for arrays in known) for name in ('faces', 'weights')
-  )
-  return (
-    ['face'] * faces
-    + [f'signal {name}' for name in channels]
-    + ['attention', 'marginal'] * weights
-  ) or ['nothing']
+  channels = dict.fromkeys(f'signal {name}' for x in known for name in x['channels'])
+  faces, weights = (any(name in x for x in known) for name in ('faces', 'weights'))
+  kinds = [*['face'] * faces, *list(channels)[:_MAX_CHANNELS]]
+  return kinds + ['attention', 'marginal'] * weights or ['nothing']
 
 
 def _most(found):

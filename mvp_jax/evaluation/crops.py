@@ -47,12 +47,8 @@ def write(path, corpus):
     images.append(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))
     seconds.append(times[len(times) // 2])
   with atomic_write(path) as part:
-    np.savez_compressed(
-      part,
-      trial_ids=np.array([trial.trial_id for trial in trials]),
-      seconds=np.array(seconds),
-      images=np.stack(images),
-    )
+    ids = np.array([trial.trial_id for trial in trials])
+    np.savez_compressed(part, trial_ids=ids, seconds=np.array(seconds), images=images)
 
 
 def read(path):

@@ -222,10 +222,8 @@ def _html(block):
     case Paragraph(text):
       return f'<p>{e(text)}</p>'
     case Banner(title, text):
-      return (
-        f'<div class="banner" role="note"><strong>{e(title)}</strong>'
-        f'<p>{e(text)}</p></div>'
-      )
+      said = f'<strong>{e(title)}</strong><p>{e(text)}</p>'
+      return f'<div class="banner" role="note">{said}</div>'
     case Bullets(items):
       return '<ul>' + ''.join(f'<li>{e(item)}</li>' for item in items) + '</ul>'
     case Table():

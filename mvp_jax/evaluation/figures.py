@@ -138,12 +138,7 @@ def courses(rows: Sequence[Track], models: Sequence[str], synthetic: bool) -> Fi
   """Ratings and predictions over time of the main model's best and worst trials.
 
   A row of panels for each rating: the trial with the least error, that in the
-  middle, and that with the most.
-
-  Args:
-    rows: of all models.
-    models: whom to draw, the main one first.
-    synthetic: whether to mark the figure.
+  middle, and that with the most. `models` are those to draw, the main one first.
   """
   ratings = list(dict.fromkeys(row.target for row in rows))
   seed, hues = min(row.seed for row in rows), colours(models)

@@ -76,27 +76,18 @@ def read_whole_predictions(workdir: Path, target: Target | None = None) -> list:
       '; delete it or rerun the job'
     ) from None
   config = read_json(workdir / 'config.json') or {}
+  seeds = _seeds(config) or sorted({row.seed for row in predictions})
+  ratings = target.ratings if target else ()
+  ratings = ratings or dict.fromkeys(row.target for row in predictions)
   wanted = [
-    (seed, target, *trial)
-    for seed, target, trial in itertools.product(
-      _seeds(config) or sorted({row.seed for row in predictions}),
-      (target and target.ratings) or dict.fromkeys(row.target for row in predictions),
-      sorted(tested),
-    )
+    (*x, *trial) for *x, trial in itertools.product(seeds, ratings, sorted(tested))
   ]
   there = {(row.seed, row.target, row.subject, row.trial) for row in predictions}
   missing = [key for key in wanted if key not in there]
-  for keys, what in (
-    (
-      missing,
-      'was tested, as account.csv and run.json say, but has no row of any model',
-    ),
-    (
-      sorted(there.difference(wanted)),
-      'is there, but account.csv and run.json of this run do not say '
-      'that it was tested',
-    ),
-  ):
+  untold = 'account.csv and run.json of this run do not say that it was tested'
+  lost = 'was tested, as account.csv and run.json say, but has no row of any model'
+  more = sorted(there.difference(wanted))
+  for keys, what in (missing, lost), (more, f'is there, but {untold}'):
     if keys:
       seed, target, subject, trial = keys[0]
       more = f' ({len(keys)} such)' if len(keys) > 1 else ''

@@ -16,6 +16,7 @@ import numpy as np
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import streams
 from mvp_jax.evaluation.handcrafted import as_table, features_of
+from mvp_jax.evaluation.statistics import RESAMPLES, drawn_anew
 from mvp_jax.evaluation.summary import aligned
 from mvp_jax.files import atomic_write
 from mvp_jax.targets.binary_baselines import classic_baselines, classify
@@ -26,7 +27,6 @@ WINDOW_SECONDS = 15.0
 HONEST, TRIALS = 'trials of other subjects', 'other trials of the same subjects'
 HONEST_WINDOWS = 'windows of other subjects'
 WINDOWS = 'other windows of the same trials'
-_RESAMPLES = 2000
 _TITLE = (
   'LEAK METER: what wrong splits would have claimed. These are no scores: '
   'never report them.'
@@ -75,14 +75,7 @@ def of_predictions(split, predictions, models):
 
 
 def classic_trials(folds, trials, features, seed=0):
-  """Classic models on the leaking folds of `splits.deal_trials`: list of Told.
-
-  Args:
-    folds: list of Fold.
-    trials: list of Trial.
-    features: float [trials, features].
-    seed: of the inner folds.
-  """
+  """Classic models on the leaking folds of `splits.deal_trials`: list of Told."""
   of = {trial.trial_id: trial for trial in trials}
   each = np.arange(len(trials))  # C is chosen across persons' trials, too
   return [
@@ -122,13 +115,9 @@ def _cut(series, length):
 
 
 def classic_windows(folds, trials, features, index, numbers, seed=0):
-  """Classic models on windows: by the folds, and shuffled: list of Told.
+  """Classic models on windows: by honest folds, and shuffled: list of Told.
 
-  Args:
-    folds: list of Fold, the honest ones.
-    trials: list of Trial.
-    features, index, numbers: of `windows_of`.
-    seed: of the shuffle and the inner folds.
+  `features`, `index` and `numbers` are those of `windows_of`.
   """
   places = {trial.trial_id: i for i, trial in enumerate(trials)}
   subjects = np.array([trial.subject for trial in trials])[index]
@@ -154,15 +143,10 @@ def classic_windows(folds, trials, features, index, numbers, seed=0):
 
 
 def inflation(rows, seed=0):
-  """By how much wrong splits inflate macro-F1.
+  """By how much wrong splits inflate macro-F1, of a list of Told.
 
-  Args:
-    rows: list of Told.
-    seed: of the bootstrap over subjects.
-
-  Returns:
-    list of dicts, for each target, model and wrong split: target, model, split,
-    honest and claimed macro-F1, inflation, and its 95 % interval low and high.
+  A list of dicts, for each target, model and wrong split: target, model, split,
+  honest and claimed macro-F1, inflation, and its 95 % interval low and high.
   """
   counts = {}
   subjects = {s: i for i, s in enumerate(sorted({row.subject for row in rows}))}
@@ -171,8 +155,7 @@ def inflation(rows, seed=0):
       (row.target, row.model, row.split), np.zeros((len(subjects), 4))
     )
     table[subjects[row.subject], 2 * row.label + decide(row.score)] += 1
-  shares = np.full(len(subjects), 1 / len(subjects))
-  drawn = np.random.default_rng(seed).multinomial(len(subjects), shares, _RESAMPLES)
+  drawn = drawn_anew(len(subjects), RESAMPLES, seed)
   found = []
   for target, model, split in counts:
     honest = {TRIALS: HONEST, WINDOWS: HONEST_WINDOWS}.get(split)

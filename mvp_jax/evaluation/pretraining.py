@@ -32,23 +32,23 @@ def write_report(workdir: Path) -> Path:
     *_origin(synthetic),
     *_data(run, workdir),
     Heading('Learning curve'),
-    *(
-      [
-        picture(
-          'learning_curves',
-          figures.learning_curves(curves[0], synthetic),
-          'Mean squared error of the normalised pixels of hidden tokens; a '
-          'network that knows nothing but their mean scores 1.',
-        )
-      ]
-      if curves and curves[0]
-      else [Paragraph('Absent: no losses were logged.')]
-    ),
+    _curve(curves, synthetic),
     *_reconstructions(workdir / 'reconstructions', synthetic),
     *_speed(read_speed(workdir / 'metrics.jsonl')),
     *_how(run, config),
   ]
   return save(workdir, 'VideoMAE pre-training', blocks)
+
+
+def _curve(curves, synthetic):
+  if not curves or not curves[0]:
+    return Paragraph('Absent: no losses were logged.')
+  return picture(
+    'learning_curves',
+    figures.learning_curves(curves[0], synthetic),
+    'Mean squared error of the normalised pixels of hidden tokens; a '
+    'network that knows nothing but their mean scores 1.',
+  )
 
 
 def _origin(synthetic):
@@ -100,9 +100,7 @@ def _reconstructions(folder, synthetic):
 def reconstructions(clips, synthetic) -> Figure:
   """Clips as rows; their frames as they are, as the encoder sees them, restored.
 
-  Args:
-    clips: uint8 [clips, 3, frames, H, W, 3].
-    synthetic: whether to mark the figure.
+  `clips` are uint8 [clips, 3, frames, H, W, 3].
   """
   count, ways, frames = clips.shape[:3]
   figure = figures.blank(1.15 * count + 0.4, synthetic)

@@ -254,30 +254,23 @@ def data(workdir, predictions, facts, synthetic):
 
 def account(workdir):
   if (workdir / 'account.html').exists():
-    yield Link(
-      'Every trial as it was prepared, and what was lost and why: account.html',
-      'account.html',
-    )
+    told = 'Every trial as it was prepared, and what was lost and why: account.html'
+    yield Link(told, 'account.html')
 
 
 def encoder(predictions, facts):
   encoder = facts.get('encoder', dict)
   if not encoder:
-    yield Paragraph(
-      'Absent from run.json: what the video encoder was trained on is not known.'
-    )
+    told = 'Absent from run.json: what the video encoder was trained on is not known.'
+    yield Paragraph(told)
     return
-  shown = dict(encoder)
-  if isinstance(shown.get('people'), list):
-    shown['people'] = len(shown['people'])
-  yield Table(
-    ['video encoder', ''],
-    [
-      [words(key), _ranges(value) if key == 'trained_on_subjects' else text(value)]
-      for key, value in shown.items()
-    ],
-    text_columns=2,
-  )
+  shown = {key: text(value) for key, value in encoder.items()}
+  if isinstance(people := encoder.get('people'), list):
+    shown['people'] = text(len(people))
+  if 'trained_on_subjects' in shown:
+    shown['trained_on_subjects'] = _ranges(encoder['trained_on_subjects'])
+  rows = [[words(key), value] for key, value in shown.items()]
+  yield Table(['video encoder', ''], rows, text_columns=2)
   checks = facts.audit[1] if facts.audit else []
   told = [check for check in checks if check.get('name') == 'encoder']
   if told:  # by the identities of people, which numbers do not tell

@@ -16,14 +16,7 @@ _JPEG_QUALITY = 60
 def signal_sketches(name, values, valid, rate):
   """Draws a channel over the trial; of a beating one also some seconds closer.
 
-  Args:
-    name: of the channel.
-    values: float32 [time].
-    valid: bool [time].
-    rate: Hz.
-
-  Returns:
-    list of Sketch: where it is not valid it is shaded.
+  A list of Sketch of `values`, float32 [time]; shaded where not `valid`, bool [time].
   """
   seconds = len(values) / rate
   if not valid.any():

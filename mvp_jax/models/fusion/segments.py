@@ -67,14 +67,10 @@ class Segmented(Fusion):
     """Means of the segments [B, L, D], and bool [B, L]: those with a valid token."""
     place = (tokens.times / jnp.maximum(end, 1e-3) * self.segments).astype(jnp.int32)
     place = jnp.clip(place, 0, self.segments - 1)
-    member = jax.nn.one_hot(place, self.segments, dtype=tokens.x.dtype) * tokens.valid[
-      ..., None
-    ].astype(tokens.x.dtype)
-    count = member.sum(1)
-    means = (
-      jnp.einsum('bnl,bnd->bld', member, tokens.x) / jnp.maximum(count, 1)[..., None]
-    )
-    return means, count > 0
+    valid = tokens.valid[..., None].astype(tokens.x.dtype)
+    member = jax.nn.one_hot(place, self.segments, dtype=tokens.x.dtype) * valid
+    count, total = member.sum(1), jnp.einsum('bnl,bnd->bld', member, tokens.x)
+    return total / jnp.maximum(count, 1)[..., None], count > 0
 
 
 @register('vanilla')
@@ -88,10 +84,8 @@ class Vanilla(Segmented):
 
   def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
     super().build(sizes, block, rngs, dtype)
-    self.correlations = nnx.List(
-      _matrix(rngs, sizes.width, sizes.width)
-      for _ in itertools.combinations(self.names, 2)
-    )
+    pairs, width = itertools.combinations(self.names, 2), sizes.width
+    self.correlations = nnx.List(_matrix(rngs, width, width) for _ in pairs)
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
     added = [jnp.zeros_like(segments) for segments in x]
@@ -104,10 +98,8 @@ class Vanilla(Segmented):
         there = valid[other].any(1)[:, None, None].astype(x[i].dtype)
         added[one] += there * jnp.einsum('blm,bld->bmd', over, x[one])
         others[one] += there
-    return [
-      jnp.tanh(segments + a / jnp.maximum(count, 1))
-      for segments, a, count in zip(x, added, others, strict=True)
-    ]
+    parts = zip(x, added, others, strict=True)
+    return [jnp.tanh(own + a / jnp.maximum(count, 1)) for own, a, count in parts]
 
 
 @register('joint')
@@ -142,9 +134,8 @@ class Joint(Segmented):
       w = {name: weight[...].astype(x.dtype) for name, weight in weights.items()}
       c = jnp.einsum('bld,lm,bme->bde', x, w['joint'], joint)
       c = jnp.tanh(c / joint.shape[-1] ** 0.5)
-      h = jnp.einsum('kl,bld->bkd', w['own'], x) + jnp.einsum(
-        'ke,bde->bkd', w['correlated'], c
-      )
+      h = jnp.einsum('kl,bld->bkd', w['own'], x)
+      h += jnp.einsum('ke,bde->bkd', w['correlated'], c)
       return x + jnp.einsum('kl,bkd->bld', w['back'], jax.nn.relu(h))
 
     return [attended(*pair) for pair in zip(x, self.weights, strict=True)]
