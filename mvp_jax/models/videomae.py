@@ -223,9 +223,7 @@ class Encoder(nnx.Module):
     self.stack = layers.Stack(
       block, config.depth, drop_path=config.drop_path, rngs=rngs, remat=config.remat
     )
-    self.norm = None
-    if final_norm:
-      self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
+    self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype) if final_norm else None
 
   def __call__(
     self, frames: Frames, visible: Visible | None = None, key: Key = None
