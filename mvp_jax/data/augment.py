@@ -52,17 +52,7 @@ class AugmentConfig:
 
 
 def augment(frames, size, rng, config):
-  """A training view of a clip.
-
-  Args:
-    frames: uint8 [T, H, W, 3].
-    size: pixels, of the view.
-    rng: np.random.Generator.
-    config: AugmentConfig.
-
-  Returns:
-    uint8 [T, size, size, 3].
-  """
+  """A training view of a clip: uint8 [T, H, W, 3] -> [T, size, size, 3]."""
   frames = rand_augment(frames, rng, config)
   frames = random_resized_crop(frames, size, rng, config)
   if rng.random() < config.flip:
@@ -83,15 +73,11 @@ def rand_augment(frames, rng, config):
   for name in (list(OPERATIONS)[i] for i in chosen):
     if rng.random() >= config.probability:
       continue
-    magnitude = float(
-      np.clip(rng.normal(config.magnitude, config.magnitude_std), 0, _MAX_MAGNITUDE)
-    )
+    magnitude = rng.normal(config.magnitude, config.magnitude_std)
+    share = float(np.clip(magnitude, 0, _MAX_MAGNITUDE)) / _MAX_MAGNITUDE
     sign = rng.choice((-1, 1))
-    if images is None:
-      images = [Image.fromarray(frame) for frame in frames]
-    images = [
-      OPERATIONS[name](image, magnitude / _MAX_MAGNITUDE, sign) for image in images
-    ]
+    images = images or [Image.fromarray(frame) for frame in frames]
+    images = [OPERATIONS[name](image, share, sign) for image in images]
   return frames if images is None else np.stack([np.asarray(x) for x in images])
 
 
@@ -100,13 +86,17 @@ def _rotate(image, share, sign):
 
 
 def _affine(image, *matrix):
-  return image.transform(
-    image.size,
-    Image.Transform.AFFINE,
-    matrix,
-    Image.Resampling.BICUBIC,
-    fillcolor=_GREY,
-  )
+  how, resampling = Image.Transform.AFFINE, Image.Resampling.BICUBIC
+  return image.transform(image.size, how, matrix, resampling, fillcolor=_GREY)
+
+
+def _shear(image, share, sign, x=0.0, y=0.0):
+  return _affine(image, 1, sign * share * x, 0, sign * share * y, 1, 0)
+
+
+def _translate(image, share, sign, x=0.0, y=0.0):
+  width, height = image.size
+  return _affine(image, 1, 0, sign * share * x * width, 0, 1, sign * share * y * height)
 
 
 def _solarize_add(image, share, _):
@@ -132,18 +122,10 @@ OPERATIONS = {
   'contrast': functools.partial(_enhance, ImageEnhance.Contrast),
   'brightness': functools.partial(_enhance, ImageEnhance.Brightness),
   'sharpness': functools.partial(_enhance, ImageEnhance.Sharpness),
-  'shear_x': lambda image, share, sign: _affine(
-    image, 1, sign * share * 0.3, 0, 0, 1, 0
-  ),
-  'shear_y': lambda image, share, sign: _affine(
-    image, 1, 0, 0, sign * share * 0.3, 1, 0
-  ),
-  'translate_x': lambda image, share, sign: _affine(
-    image, 1, 0, sign * share * 0.45 * image.size[0], 0, 1, 0
-  ),
-  'translate_y': lambda image, share, sign: _affine(
-    image, 1, 0, 0, 0, 1, sign * share * 0.45 * image.size[1]
-  ),
+  'shear_x': functools.partial(_shear, x=0.3),
+  'shear_y': functools.partial(_shear, y=0.3),
+  'translate_x': functools.partial(_translate, x=0.45),
+  'translate_y': functools.partial(_translate, y=0.45),
 }
 
 
@@ -175,14 +157,8 @@ def resize(frames, size):
   """Bilinear: uint8 [T, H, W, 3] -> [T, size, size, 3]."""
   if frames.shape[1:3] == (size, size):
     return frames
-  return np.stack(
-    [
-      cv2.resize(
-        np.ascontiguousarray(frame), (size, size), interpolation=cv2.INTER_LINEAR
-      )
-      for frame in frames
-    ]
-  )
+  frames = np.ascontiguousarray(frames)
+  return np.stack([cv2.resize(frame, (size, size)) for frame in frames])
 
 
 def erase(frames, rng):
@@ -211,24 +187,15 @@ def three_crops(frames, size):
 
   On square frames, where these would be one and the same, windows of 7/8 of the
   frame (224 of 256 pixels, the usual margin in tests) from left to right, halfway
-  up.
-
-  Args:
-    frames: uint8 [T, H, W, 3].
-    size: pixels, of the crops.
-
-  Returns:
-    A list of three, uint8 [T, size, size, 3].
+  up. Returns a list of three, uint8 [T, size, size, 3].
   """
   height, width = frames.shape[1:3]
   side = min(height, width) if height != width else round(height * 7 / 8)
   down, right = (height - side) / 2, (width - side) / 2
   crops = []
   for place in (0, 1, 2):
-    top, left = (
-      (round(down * place), round(right))
-      if height > width
-      else (round(down), round(right * place))
-    )
+    tall = height > width
+    top = round(down * place if tall else down)
+    left = round(right if tall else right * place)
     crops.append(resize(frames[:, top : top + side, left : left + side], size))
   return crops

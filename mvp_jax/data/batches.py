@@ -49,25 +49,20 @@ def training_batches(
     raise InputError('there are no examples to train on')
   rows = process_rows(batch_size) if rows is None else rows
   examples = _examples(rows, batch_size, views)
-  data = source
-  if not isinstance(source, grain.MapDataset):
-    data = grain.MapDataset.source(source)
-  data = _endless(data, seed)
+  known = isinstance(source, grain.MapDataset)
+  data = _endless(source if known else grain.MapDataset.source(source), seed)
   if read is not None:  # its random numbers hang on the place in the endless order
     data = data.random_map(read)
-  data = grain.MapDataset.source(
-    _Batches(data, examples, batch_size // views, views, start)
-  )
+  batches = _Batches(data, examples, batch_size // views, views, start)
   # Whole batches are what the threads and workers hand over: cheaper than single
   # examples, and the order does not depend on their number.
-  data = data.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
+  reading = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+  data = grain.MapDataset.source(batches).to_iter_dataset(reading)
   if workers:
     if not flags.FLAGS.is_parsed():  # Grain reads them; in a notebook nobody has
       flags.FLAGS.mark_as_parsed()
-    data = data.mp_prefetch(
-      grain.MultiprocessingOptions(num_workers=workers),
-      worker_init_fn=_belong_to_the_reader,
-    )
+    options = grain.MultiprocessingOptions(num_workers=workers)
+    data = data.mp_prefetch(options, worker_init_fn=_belong_to_the_reader)
   return data
 
 
@@ -77,12 +72,7 @@ def _endless(data, seed):
 
 
 def training_order(items, batch_size, seed, start=0):
-  """Yields lists of items, endless: the order that `training_batches` reads them in.
-
-  Args:
-    items: sequence, such as row numbers.
-    batch_size, seed, start: as for `training_batches`.
-  """
+  """Yields lists of items, endless: the order that `training_batches` reads them in."""
   data = _endless(grain.MapDataset.source(items), seed)
   for first in itertools.count(start * batch_size, batch_size):
     yield [data[first + i] for i in range(batch_size)]

@@ -13,7 +13,6 @@ class _Clips:
 
   Args:
     corpus: PreparedCorpus with video.
-    trials: list of Trial.
     options: examples.InputConfig; the spacing of its clips plays no part.
     size: pixels, of the clips.
     target: targets.Target of whole trials.

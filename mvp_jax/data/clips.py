@@ -47,11 +47,7 @@ def clip_frames(start, count, layout):
 
 
 def lay_clips(video, layout):
-  """Lays clips evenly over the whole video.
-
-  Args:
-    video: data.trials.Frames.
-    layout: ClipLayout.
+  """Lays clips evenly over a whole video, a data.trials.Frames.
 
   Returns:
     frames: int [clips, frames], frame numbers.
@@ -75,18 +71,9 @@ class RandomClips:
   A Grain source of (trial, part) pairs: each epoch sees `per_trial` clips of
   every trial, one from each of as many equal parts, so that all of it is seen.
 
-  Args:
-    corpus: Corpus with video.
-    trials: list of Trial.
-    layout: ClipLayout; its spacing plays no part.
-    size: of the model's input, pixels.
-    patch: of a token, pixels.
-    masks: MaskConfig.
-    views: ViewConfig.
-    per_trial: clips of each trial in an epoch.
-
-  Raises:
-    InputError: a trial has too few frames, or the masks do not fit the tokens.
+  The spacing of the layout plays no part; `size` of the model's input and `patch` of a
+  token are in pixels. Raises InputError if a trial has too few frames, or the masks do
+  not fit the tokens.
   """
 
   def __init__(self, corpus, trials, layout, *, size, patch, masks, views, per_trial):
@@ -115,10 +102,6 @@ class RandomClips:
   def read(self, item, rng):
     """Draws the place, the views and their masks.
 
-    Args:
-      item: (trial, part).
-      rng: np.random.Generator; Grain's, of this example and epoch.
-
     Returns:
       dict: frames uint8 [frames, size, size, 3], visible int32 [V], masked int32
       [M] and weight. With several views of a clip, all have these as first axis.
@@ -145,12 +128,7 @@ def mix(sources, weights, seed):
 
   Whatever their lengths, the first n examples hold each source's share of n, give
   or take one for each source; a small source comes round more often. Grain rounds
-  weights down to hundredths of the smallest.
-
-  Args:
-    sources: RandomClips, with equal sizes, masks and views.
-    weights: their shares, positive numbers of any sum.
-    seed: of order, places, views and masks.
+  weights, which are positive numbers of any sum, down to hundredths of the smallest.
 
   Returns:
     grain.MapDataset of examples, as `RandomClips.read` gives them; endless, and to
@@ -165,23 +143,16 @@ def mix(sources, weights, seed):
       f'weights: {tuple(weights)} are not one positive number for each '
       f'of {len(sources)} sources'
     )
-  if (
-    len({(s.layout.frames, s.size, s.grid, s.masks, s.views.repeats) for s in sources})
-    != 1
-  ):
+  alike = {(s.layout.frames, s.size, s.grid, s.masks, s.views.repeats) for s in sources}
+  if len(alike) != 1:
     raise InputError(
       'sources to be mixed need the same frames a clip, size, patch, masks and repeats'
     )
   for source in sources:
     if not len(source):
       raise InputError(f'{source.corpus.name}: no trials to mix in')
-  seeds = np.random.SeedSequence(seed).generate_state(len(sources))
-  endless = [
-    grain.MapDataset.source(source)
-    .seed(int(own))
-    .shuffle()
-    .repeat()
-    .random_map(source.read)
-    for source, own in zip(sources, seeds, strict=True)
-  ]
+  seeds, endless = np.random.SeedSequence(seed).generate_state(len(sources)), []
+  for source, own in zip(sources, seeds, strict=True):
+    data = grain.MapDataset.source(source).seed(int(own)).shuffle().repeat()
+    endless.append(data.random_map(source.read))
   return grain.MapDataset.mix(endless, [float(w) for w in weights])

@@ -57,8 +57,9 @@ class TrialExamples:
   """
 
   def __init__(self, corpus, trials, options, modalities, target, encoding=None):
-    self.corpus, self.trials, self.options = corpus, trials, options
-    self.modalities, self.target, self.encoding = modalities, target, encoding
+    self._given = corpus, options, modalities, target, encoding
+    self.trials, self.options, self.target = trials, options, target
+    self.modalities = modalities
     target.check(trials)
     self.labels, self.scales = target.fixed(), {}
     windows = trial_windows(trials, options.max_seconds, options.last_seconds)
@@ -69,27 +70,13 @@ class TrialExamples:
     }
 
   def __reduce__(self):  # reader processes open the files themselves
-    return _again, (
-      (
-        self.corpus,
-        self.trials,
-        self.options,
-        self.modalities,
-        self.target,
-        self.encoding,
-      ),
-      self.labels,
-      self.scales,
-    )
+    return _again, (self._given, self.trials, self.labels, self.scales)
 
   @property
   def scaled(self):
     """Names of the arrays that are divided by what is fitted on training trials."""
-    return tuple(
-      f'{name}/{inputs.scaled}'
-      for name, inputs in self._inputs.items()
-      if inputs.scaled
-    )
+    inputs = self._inputs.items()
+    return tuple(f'{name}/{own.scaled}' for name, own in inputs if own.scaled)
 
   def rows(self, ids):
     """Which examples are of trials of some ids: a tuple of their numbers."""
@@ -130,17 +117,14 @@ class TrialExamples:
 
   def labels_of(self, fitted, ids):
     """The labels of all trials, stacked; zero for trials that are not of these ids."""
-    here = set(self.rows(ids))
-    found = [self.label(i, fitted) if i in here else None for i in range(len(self))]
-    nothing = {
-      name: np.zeros_like(x) for name, x in next(x for x in found if x).items()
-    }
-    found = [x or nothing for x in found]
+    known = {i: self.label(i, fitted) for i in self.rows(ids)}
+    nothing = {k: np.zeros_like(x) for k, x in next(iter(known.values())).items()}
+    found = [known.get(i, nothing) for i in range(len(self))]
     return {name: np.stack([x[name] for x in found]) for name in nothing}
 
 
-def _again(given, labels, scales):
-  examples = TrialExamples(*given)
+def _again(given, trials, labels, scales):
+  examples = TrialExamples(given[0], trials, *given[1:])
   examples.labels, examples.scales = labels, scales
   return examples
 
@@ -148,13 +132,8 @@ def _again(given, labels, scales):
 def token_squares(examples, name):
   """What each trial adds to `pooled_scale`, which takes any choice of them.
 
-  Args:
-    examples: TrialExamples without scales.
-    name: of an array of tokens, one of `examples.scaled`.
-
-  Returns:
-    Squares of its tokens around their mean, float64 [trials, D], and the number of its
-    valid tokens [trials].
+  Of TrialExamples without scales and one of their `scaled` arrays of tokens: squares
+  around the mean of a trial, float64 [trials, D], and numbers of valid tokens [trials].
   """
   squares, counts = [], []
   for index in range(len(examples)):
@@ -170,8 +149,7 @@ def token_squares(examples, name):
 def pooled_scale(squares, counts):
   """The deviation of tokens around their trial's mean: float32 [D].
 
-  Args:
-    squares, counts: of `token_squares`, of training trials only.
+  `squares` and `counts` are of `token_squares`, of training trials only.
   """
   if not counts.sum():
     raise InputError(

@@ -41,8 +41,7 @@ class MaskConfig:
 def mask_sizes(slots, height, width, config):
   """How many tokens of each clip are visible and masked: (V, M).
 
-  Raises:
-    InputError: the ratio hides nothing or everything, or nothing is left to restore.
+  Raises InputError if the ratio hides nothing or everything, or restores nothing.
   """
   units = np.prod(_units(slots, height * width, config.kind))
   hidden = int(config.ratio * units)
@@ -78,12 +77,6 @@ def draw_masks(rng, slots, height, width, config):
   tube masks and a multiple of four slots their number is the same for any draw
   (hidden places * slots * share); otherwise it is the least that any draw gives,
   and what a draw has beyond that is dropped at random.
-
-  Args:
-    rng: np.random.Generator.
-    slots: temporal positions of a clip.
-    height, width: spatial positions of a slot, in patches.
-    config: MaskConfig.
 
   Returns:
     int32 [V] visible and int32 [M] masked token numbers, both ascending; their

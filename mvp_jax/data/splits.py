@@ -19,6 +19,7 @@ PROTOCOLS = {
   'stimuli': ('stimulus',),
   'subjects_x_stimuli': ('subject', 'stimulus'),
 }
+_PLURALS = {'subject': 'subjects', 'stimulus': 'stimuli'}
 SIDES = ('train', 'validation', 'test')
 _DEALS = 200
 
@@ -64,10 +65,8 @@ def reserve(subjects, count, seed):
       f'encoder.subjects: cannot set {count} of {len(subjects)} subjects aside'
     )
   order = np.random.default_rng((seed, 0)).permutation(len(subjects))
-  return (
-    tuple(sorted(subjects[i] for i in order[:count])),
-    tuple(sorted(subjects[i] for i in order[count:])),
-  )
+  parts = order[:count], order[count:]
+  return tuple(tuple(sorted(subjects[i] for i in part)) for part in parts)
 
 
 def make_folds(
@@ -80,10 +79,9 @@ def make_folds(
   validation=1,
   seed=0,
 ):
-  """Splits trials into folds; each trial is tested exactly once.
+  """Splits trials into folds, a list of Fold; each trial is tested exactly once.
 
   Args:
-    trials: list of Trial.
     protocol: one of `PROTOCOLS`. 'subjects' and 'stimuli' deal these into `folds`
       groups with like strata of the target; under 'subjects_x_stimuli' each of `folds`
       groups of subjects meets each of `stimulus_folds` groups of stimuli, and what
@@ -94,34 +92,23 @@ def make_folds(
     validation: subjects (for 'stimuli': stimuli) taken from those left to train on.
     seed: of the assignment.
 
-  Returns:
-    list of Fold.
-
   Raises:
     InputError: that is not possible, or nothing could be learnt in a fold.
   """
   if protocol not in PROTOCOLS:
-    raise InputError(
-      f'evaluation.protocol: {protocol!r} is none of '
-      f'{", ".join(PROTOCOLS)}'
-      + (
-        '; none of these corpora has an official split'
-        if protocol == 'official'
-        else ''
-      )
-    )
+    known = ', '.join(PROTOCOLS)
+    if protocol == 'official':
+      known += '; none of these corpora has an official split'
+    raise InputError(f'evaluation.protocol: {protocol!r} is none of {known}')
   _check_trials(trials, PROTOCOLS[protocol], protocol)
   target.check(trials)
   rng = np.random.default_rng((seed, 1))
   if protocol == 'leave_one_subject_out':
     folds = len({trial.subject for trial in trials})
   new = PROTOCOLS[protocol]
-  counts = {
-    'subject': ('folds', folds),
-    'stimulus': ('folds', folds)
-    if new == ('stimulus',)
-    else ('stimulus_folds', stimulus_folds),
-  }
+  counts = {'subject': ('folds', folds), 'stimulus': ('folds', folds)}
+  if 'subject' in new:
+    counts['stimulus'] = 'stimulus_folds', stimulus_folds
   strata = target.strata(trials)
   groups = [_deal(trials, what, *counts[what], strata, rng) for what in new]
   result = []
@@ -148,10 +135,8 @@ def deal_trials(trials, folds, validation, seed, *, target):
   result = []
   for fold, test in enumerate(groups):
     rest = rng.permutation(np.setdiff1d(np.arange(len(trials)), test))
-    sides = [
-      [trials[i] for i in sorted(side)]
-      for side in (rest[watched:], rest[:watched], test)
-    ]
+    sides = rest[watched:], rest[:watched], test
+    sides = [[trials[i] for i in sorted(side)] for side in sides]
     result.append(_fold(fold, sides, trials, target))
   return result
 
@@ -188,43 +173,35 @@ def _check_trials(trials, new, protocol):
 def _deal(trials, attribute, setting, count, strata, rng):
   """Deals the subjects or stimuli of some trials into `count` groups.
 
-  `setting` names `count` to people. The groups' sizes differ by one at most; of many
-  random deals the one is taken over whose groups `strata` [trials, k] are most even.
-
-  Returns:
-    list of sets.
+  `setting` names `count` to people. The groups, sets, differ in size by one at most. Of
+  many random deals it takes the one over whose groups `strata` [trials, k] are evenest.
   """
   of_trial = [getattr(trial, attribute) for trial in trials]
   names, index = np.unique(of_trial, return_inverse=True)
   if not 2 <= count <= len(names):
-    plural = {'subject': 'subjects', 'stimulus': 'stimuli'}[attribute]
+    plural = _PLURALS[attribute]
     raise InputError(
       f'evaluation.{setting}: {count} folds of {len(names)} {plural} '
       f'are not possible; use 2 up to the number of {plural}'
     )
   excess = np.zeros((len(names), strata.shape[1]))
   np.add.at(excess, index, strata - strata.mean(0))
+
+  def unevenness(groups):
+    return sum(np.square(excess[group].sum(0)).sum() for group in groups)
+
   deals = (np.array_split(rng.permutation(len(names)), count) for _ in range(_DEALS))
-  best = min(
-    deals,
-    key=lambda groups: sum(np.square(excess[group].sum(0)).sum() for group in groups),
-  )
+  best = min(deals, key=unevenness)
   return [set(names[group].tolist()) for group in best]
 
 
 def _hold_back(rest, attribute, count, rng):
-  """Takes the trials of `count` subjects or stimuli to validate on.
-
-  Returns:
-    (trials left to train on, trials to validate on).
-  """
+  """Splits trials into those to train on and those of `count` subjects or stimuli."""
   names = rng.permutation(sorted({getattr(trial, attribute) for trial in rest}))
   if not 0 <= count < len(names):
-    plural = {'subject': 'subjects', 'stimulus': 'stimuli'}[attribute]
     raise InputError(
-      f'evaluation.validation_subjects: {count} of the {len(names)} '
-      f'training {plural} is not possible; one at least must be left '
-      'to train on'
+      f'evaluation.validation_subjects: {count} of the {len(names)} training '
+      f'{_PLURALS[attribute]} is not possible; one at least must be left to train on'
     )
   watched = set(names[:count].tolist())
   return (

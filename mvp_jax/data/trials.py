@@ -114,9 +114,8 @@ class PreparedCorpus:
         f'{self.directory}: prepared by an older version; prepare it anew'
       )
     self.title = self.metadata['title']
-    self.trials = [
-      _trial(x, self.metadata['streams']) for x in builder.as_data_source('trials')
-    ]
+    streams = self.metadata['streams']
+    self.trials = [_trial(x, streams) for x in builder.as_data_source('trials')]
 
   def __reduce__(self):  # reader processes open the files themselves
     return PreparedCorpus, (self.directory,)
@@ -149,14 +148,8 @@ class PreparedCorpus:
   def frames(self, trial, numbers, flag=cv2.IMREAD_COLOR_RGB, stream='video'):
     """Reads and decodes some frames, touching only the chunks that hold them.
 
-    Args:
-      trial: Trial.
-      numbers: int sequence [n], frame numbers within the trial.
-      flag: of `cv2.imdecode`.
-      stream: the name of a frame stream.
-
-    Returns:
-      uint8 [n, height, width, 3], RGB; all frames of a trial have one size.
+    `numbers` [n] count within the trial; `flag` is of `cv2.imdecode`. Returns uint8 [n,
+    height, width, 3], RGB; all frames of a trial have one size.
     """
     per_chunk = self.metadata['chunk']
     first, read = trial.streams[stream].first_chunk, self._chunks[stream]
@@ -178,8 +171,7 @@ class PreparedCorpus:
   def small_frames(self, trial, numbers, stream='video'):
     """The same frames in grey, an eighth as wide and high, decoded as such: quickly.
 
-    Returns:
-      list of uint8 [height / 8, width / 8].
+    A list of uint8 [height / 8, width / 8].
     """
     return list(self.frames(trial, numbers, cv2.IMREAD_REDUCED_GRAYSCALE_8, stream))
 
@@ -211,18 +203,11 @@ def _trial(x, streams):
 
 def _stream(x, facts):
   """A Series or Frames; None where the trial has none of it."""
+  times = np.asarray(x['times'], np.float32) if 'times' in x else None
+  valid, rate = np.asarray(x['valid'], bool), facts['rate']
   if facts['kind'] == 'frames':
-    times, valid = np.asarray(x['times'], np.float32), np.asarray(x['valid'], bool)
-    return (
-      Frames(times, valid, int(x['first_chunk']), facts['rate']) if len(times) else None
-    )
+    return Frames(times, valid, int(x['first_chunk']), rate) if len(times) else None
   values, channels = np.asarray(x['values'], np.float32), tuple(facts['channels'] or ())
   if not len(values) or not channels:
     return None
-  return Series(
-    values,
-    np.asarray(x['valid'], bool),
-    channels,
-    facts['rate'],
-    np.asarray(x['times'], np.float32) if facts['rate'] is None else None,
-  )
+  return Series(values, valid, channels, rate, times)

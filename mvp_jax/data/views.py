@@ -6,6 +6,7 @@ same in every frame, and resizes it to the model's size. There is no colour jitt
 
 import dataclasses
 import functools
+import itertools
 
 import cv2
 import numpy as np
@@ -45,15 +46,8 @@ def crops(height, width, size, scales):
 
   As `GroupMultiScaleCrop` of the reference: the sides are scales of the shorter
   side, next to each other in the list at most; a shape has thirteen places, some
-  of which coincide where it fills the frame.
-
-  Args:
-    height, width: of the frame, pixels.
-    size: of the model's input, pixels.
-    scales: tuple of shares, from large to small.
-
-  Returns:
-    list of lists of (top, left, height, width).
+  of which coincide where it fills the frame. A place is (top, left, height, width), in
+  pixels.
   """
   sides = [int(min(height, width) * scale) for scale in scales]
   sides = [
@@ -70,23 +64,14 @@ def crops(height, width, size, scales):
 
 # (row, column) in quarters of the room: corners, middles of the sides, the centre,
 # and the centres of the quarters.
-_PLACES = [(i, j) for i in (0, 2, 4) for j in (0, 2, 4)] + [
-  (i, j) for i in (1, 3) for j in (1, 3)
+_PLACES = [
+  *itertools.product((0, 2, 4), repeat=2),
+  *itertools.product((1, 3), repeat=2),
 ]
 
 
 def draw_view(rng, frames, size, config):
-  """Draws one view of a clip.
-
-  Args:
-    rng: np.random.Generator.
-    frames: uint8 [frames, height, width, 3].
-    size: of the view, pixels.
-    config: ViewConfig.
-
-  Returns:
-    uint8 [frames, size, size, 3].
-  """
+  """Draws one view of a clip: uint8 [T, height, width, 3] -> [T, size, size, 3]."""
   flip = rng.random() < config.flip
   shapes = crops(*frames.shape[1:3], size, config.scales)
   places = shapes[rng.integers(len(shapes))]

@@ -25,8 +25,7 @@ class Window:
 def trial_windows(trials, max_seconds, last_seconds=0.0):
   """The part in use of each trial: all of it, or the last seconds.
 
-  Raises:
-    InputError: a trial lasts longer than `max_seconds`, which sequences are padded to.
+  Raises InputError if one lasts longer than `max_seconds`, which are padded to.
   """
   windows = []
   for trial in trials:
@@ -42,13 +41,9 @@ def trial_windows(trials, max_seconds, last_seconds=0.0):
 
 
 def random_start(rng, count, span, part, parts):
-  """First frame of a clip somewhere in one of `parts` equal parts of a video.
+  """First frame of a clip in `part`, from 0, of `parts` equal ones of a video.
 
-  Args:
-    rng: np.random.Generator.
-    count: frames of the video.
-    span: frames from the clip's first to its last.
-    part: which part, from 0.
+  `count` are the frames of the video, `span` those from the clip's first to its last.
   """
   last = max(count - span, 0)
   low, high = (round(last * p / parts) for p in (part, part + 1))

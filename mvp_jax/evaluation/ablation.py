@@ -31,12 +31,8 @@ class Variant:
 def write_ablation(workdir, variants):
   """Writes the report; returns the path of report.html.
 
-  Args:
-    workdir: the ablation's, with runs/.
-    variants: {question: list of Variant}; the first is what others are compared with.
-
-  Raises:
-    InputError: predictions of a run are missing or damaged.
+  `workdir` has runs/. `variants` are {question: list of Variant}; the first is what
+  others are compared with. Raises InputError if predictions are missing or damaged.
   """
   workdir, rows, facts = Path(workdir), {}, {}
   for variant in (v for of_question in variants.values() for v in of_question):
@@ -79,9 +75,8 @@ def _origin(facts, runs, synthetic):
 def _chosen(question, variants, rows, facts):
   """Rows of the variants under their names, and of the first one's chance.
 
-  Returns:
-    Those of the trials that all have, how many are left out, and whether all
-    variants have the same labels and folds.
+  Those of the trials that all have, how many are left out, and whether all variants
+  have the same labels and folds.
   """
   first = variants[0]
   target = facts[first.run].target
@@ -98,12 +93,9 @@ def _chosen(question, variants, rows, facts):
     if row.model == variant.model
   ]
   known = {row.trial_key for row in chosen if row.model == first.name}
-  chance = {
-    one.source or key for key, one in target.known_baselines.items() if one.chance
-  }
-  chosen += [
-    row for row in rows[first.run] if row.model in chance and row.trial_key in known
-  ]
+  chance = {x.source or key for key, x in target.known_baselines.items() if x.chance}
+  also = [row for row in rows[first.run] if row.model in chance]
+  chosen += [row for row in also if row.trial_key in known]
   chosen, dropped = common_trials(chosen)
   if not chosen:
     raise InputError(
@@ -124,10 +116,9 @@ def _question(workdir, question, variants, rows, facts, synthetic):
   target, names = base.target, [variant.name for variant in variants]
   chosen, dropped, same = _chosen(question, variants, rows, facts)
   results = evaluate(chosen, target, main=names[0])
-  header, table = (
-    ['', *(f'{one.target}{part}' for one in results for part in ('', ': difference'))],
-    [],
-  )
+  parts = ('', ': difference')
+  header = ['', *(f'{one.target}{part}' for one in results for part in parts)]
+  table = []
   for name in (*names, *results[0].baselines):
     row = [target.called(name)]
     for one in results:
@@ -139,16 +130,12 @@ def _question(workdir, question, variants, rows, facts, synthetic):
     table.append(row)
   write_table(workdir / 'tables', question, header, table)
   yield Heading(question)
-  yield Table(
-    header,
-    [[shown(cell) for cell in row] for row in table],
-    muted=frozenset(range(len(names), len(table))),
-  )
+  muted = frozenset(range(len(names), len(table)))
+  yield Table(header, [list(map(shown, row)) for row in table], muted=muted)
+  ceiling = base.get('ceiling', dict) if same else None
   yield picture(
     question,
-    score_figures.scores(
-      results, base.get('ceiling', dict) if same else None, synthetic
-    ),
+    score_figures.scores(results, ceiling, synthetic),
     'Bars: 95 % intervals over subjects. Open circles: baselines.',
   )
   one = results[0]
@@ -174,12 +161,9 @@ def _crops(workdir, question, variants, synthetic):
     first.setdefault(config.get('data', {}).get('crop'), variant)
   if len(first) < 2:
     return
-  found = crops.common(
-    {
-      variant.name: crops.read(workdir / 'runs' / variant.run / crops.FILE)
-      for variant in first.values()
-    }
-  )
+  runs = workdir / 'runs'
+  found = {x.name: crops.read(runs / x.run / crops.FILE) for x in first.values()}
+  found = crops.common(found)
   if not all(found.values()):
     yield Paragraph(
       f'Pictures of the crops: absent, no frame is in {crops.FILE} of all variants.'

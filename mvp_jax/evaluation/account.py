@@ -8,6 +8,7 @@ signals of trials, those with a flag first. It is one file that needs no network
 """
 
 import argparse
+import collections
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from mvp_jax.evaluation.document import (
   Paragraph,
   Table,
   to_html,
+  words,
 )
 from mvp_jax.files import atomic_write
 from mvp_jax.outcomes import DROP_CODES
@@ -62,17 +64,17 @@ def write_page(corpus, path):
     for row in rows
     if row['outcome'] == 'ok' and (text := _flags(row, channels))
   }
+  synthetic = Banner('SYNTHETIC', 'These are computer-made faces and signals.')
   blocks = [
-    *_origin(corpus),
+    *[synthetic] * bool(corpus.metadata.get('synthetic')),
     *_totals(corpus, rows, channels, flagged),
     *_dropped(rows),
     *_subjects(rows, channels, flagged),
     *_trials(corpus, rows, channels, flagged),
   ]
+  title = f'{corpus.title}: what went in, what came out'
   with atomic_write(Path(path)) as part:
-    part.write_text(
-      to_html(f'{corpus.title}: what went in, what came out', blocks), 'utf-8'
-    )
+    part.write_text(to_html(title, blocks), 'utf-8')
   return Path(path)
 
 
@@ -87,21 +89,12 @@ class _Channel(NamedTuple):
 
 def _channels(corpus):
   """{name: _Channel} of all series that are sampled at a rate."""
-  return {
-    name: _Channel(stream, column, facts['rate'], unit)
-    for stream, facts in streams.series(corpus, regular=True).items()
-    for column, (name, unit) in enumerate(
-      zip(
-        facts['channels'],
-        facts.get('units') or [''] * len(facts['channels']),
-        strict=True,
-      )
-    )
-  }
-
-
-def _words(name):
-  return name.replace('_', ' ')
+  found = {}
+  for stream, facts in streams.series(corpus, regular=True).items():
+    units = facts.get('units') or [''] * len(facts['channels'])
+    for column, name in enumerate(facts['channels']):
+      found[name] = _Channel(stream, column, facts['rate'], units[column])
+  return found
 
 
 def _flags(row, channels):
@@ -124,11 +117,6 @@ def _number(row, name):
   return float(row.get(name) or 'nan')
 
 
-def _origin(corpus):
-  if corpus.metadata.get('synthetic'):
-    yield Banner('SYNTHETIC', 'These are computer-made faces and signals.')
-
-
 def _totals(corpus, rows, channels, flagged):
   metadata = corpus.metadata
   dropped = sum(row['outcome'] != 'ok' for row in rows)
@@ -140,34 +128,22 @@ def _totals(corpus, rows, channels, flagged):
   facts = []
   for name, stream in streams.frames(corpus).items():
     frames = sum(len(t.streams[name].times) for t in corpus.trials if name in t.streams)
-    rate = stream['rate']
-    facts.append(
-      [
-        _words(name),
-        f'{frames:,} frames at {rate:g} a second, '
-        f'{frames / rate / 3600:.2f} hours; {metadata["frame_size"]} pixels'
-        + (f', crop {metadata["crop"]}' if metadata.get('crop') else ''),
-      ]
-    )
-  shares = [_number(row, 'face_share') for row in rows]
-  if np.isfinite(shares).any():
-    facts.append(
-      [
-        'face',
-        f'in {np.nanmean(shares):.1%} of the frames of a trial, '
-        f'{np.nanmin(shares):.1%} of the worst',
-      ]
-    )
+    rate, size = stream['rate'], metadata['frame_size']
+    told = f'{frames:,} frames at {rate:g} a second, {frames / rate / 3600:.2f} hours'
+    crop = f', crop {metadata["crop"]}' if metadata.get('crop') else ''
+    facts.append([words(name), f'{told}; {size} pixels{crop}'])
+  if (mean := _mean(rows, 'face_share')) != '-':
+    worst = _mean(rows, 'face_share', np.nanmin)
+    facts.append(['face', f'in {mean} of the frames of a trial, {worst} of the worst'])
   for name in streams.series(corpus, regular=False):
     valid = [t.streams[name].valid.all(1) for t in corpus.trials if name in t.streams]
     measured = np.concatenate(valid) if valid else np.zeros(0)
     if len(measured):
-      facts.append(
-        [_words(name), f'{len(measured):,} rows, {measured.mean():.1%} valid']
-      )
+      told = f'{len(measured):,} rows, {measured.mean():.1%} valid'
+      facts.append([words(name), told])
   for name, channel in channels.items():
-    valid = [_number(row, f'{name}_valid') for row in rows]
-    told = f', {np.nanmean(valid):.1%} valid' if np.isfinite(valid).any() else ''
+    valid = _mean(rows, f'{name}_valid')
+    told = f', {valid} valid' if valid != '-' else ''
     facts.append([name, f'{channel.rate:g} Hz, {channel.unit}{told}'])
   if channels:
     facts.append(['signals', 'cleaned' if metadata.get('clean') else 'as recorded'])
@@ -181,27 +157,19 @@ def _dropped(rows):
   if not dropped:
     yield Paragraph('Nothing was dropped.')
     return
-  codes = sorted({row['outcome'] for row in dropped})
+  counts = collections.Counter(row['outcome'] for row in dropped)
   yield Table(
     ['why', 'trials'],
-    [
-      [
-        f'{code}: {DROP_CODES.get(code, "?")}',
-        str(sum(row['outcome'] == code for row in dropped)),
-      ]
-      for code in codes
-    ],
+    [[f'{x}: {DROP_CODES.get(x, "?")}', str(n)] for x, n in sorted(counts.items())],
   )
-  yield Table(
-    ['trial', 'reason'],
-    [
-      [row['trial_id'], f'{row["outcome"]}: {row["reason"]}']
-      for row in dropped[:_MAX_ROWS]
-    ],
-    text_columns=2,
-  )
-  if len(dropped) > _MAX_ROWS:
-    yield Paragraph(f'The first {_MAX_ROWS} of {len(dropped)}; account.csv has all.')
+  rows = [[row['trial_id'], f'{row["outcome"]}: {row["reason"]}'] for row in dropped]
+  yield from _first(['trial', 'reason'], rows, text_columns=2)
+
+
+def _first(header, rows, text_columns=1):
+  yield Table(header, rows[:_MAX_ROWS], text_columns)
+  if len(rows) > _MAX_ROWS:
+    yield Paragraph(f'The first {_MAX_ROWS} of {len(rows)}; account.csv has all.')
 
 
 def _subjects(rows, channels, flagged):
@@ -213,13 +181,13 @@ def _subjects(rows, channels, flagged):
   table = []
   for subject, own in groups.items():
     kept = [row for row in own if row['outcome'] == 'ok']
-    codes = [row['outcome'] for row in own if row['outcome'] != 'ok']
-    dropped = ', '.join(f'{codes.count(code)} {code}' for code in sorted(set(codes)))
+    codes = collections.Counter(row['outcome'] for row in own)
+    dropped = [f'{n} {code}' for code, n in sorted(codes.items()) if code != 'ok']
     cells = [
       own[0].get('subject_name') or subject,
       str(len(own)),
       str(len(kept)),
-      dropped or '-',
+      ', '.join(dropped) or '-',
       str(sum(row['trial_id'] in flagged for row in kept)),
     ]
     if has_face:
@@ -232,9 +200,7 @@ def _subjects(rows, channels, flagged):
   header += ['face', 'lowest'] if has_face else []
   for name in channels:
     header += [f'{name} valid', 'flagged']
-  yield Table(header, table[:_MAX_ROWS])
-  if len(table) > _MAX_ROWS:
-    yield Paragraph(f'The first {_MAX_ROWS} of {len(table)}; account.csv has all.')
+  yield from _first(header, table)
   parts = ['In, out: trials.']
   if has_face:
     parts.append('Face: mean share of frames with one, and that of the worst trial.')
@@ -257,17 +223,12 @@ def _trials(corpus, rows, channels, flagged):
   cards, size = {}, 0
   order = _order(corpus.trials, flagged)
   for trial in order:
-    card = _card(
-      corpus,
-      trial,
-      by_id.get(trial.trial_id, {}),
-      channels,
-      flagged.get(trial.trial_id, ''),
-    )
+    name = trial.trial_id
+    card = _card(corpus, trial, by_id.get(name, {}), channels, flagged.get(name, ''))
     size += _size(card)
     if cards and size > _MAX_BYTES:
       break
-    cards[trial.trial_id] = card
+    cards[name] = card
   said = f'All {len(order)} are shown'
   if len(cards) < len(order):
     said = (
@@ -331,10 +292,9 @@ def _card(corpus, trial, row, channels, flags):
 
 def _size(card):
   """About how many bytes a card takes in the page."""
+  jpegs = sum(len(jpeg) * 4 // 3 for jpeg in card.jpegs)
   return (
-    400
-    + sum(len(jpeg) * 4 // 3 for jpeg in card.jpegs)
-    + sum(len(sketch.lines) + 250 + 60 * len(sketch.spans) for sketch in card.sketches)
+    400 + jpegs + sum(len(x.lines) + 250 + 60 * len(x.spans) for x in card.sketches)
   )
 
 

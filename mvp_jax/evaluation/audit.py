@@ -4,7 +4,9 @@ Checks are made before training where that can be known; what is fitted later is
 by `fitted` as it happens. run.json holds the result, a failed audit prints no scores.
 """
 
+import collections
 import dataclasses
+import itertools
 
 from mvp_jax.data.splits import PROTOCOLS, SIDES
 from mvp_jax.errors import InputError
@@ -27,9 +29,9 @@ def check_folds(folds, trials, protocol, standardise=None, choices=1):
 
   Args:
     folds: list of data.splits.Fold.
-    trials: list of Trial, all of those that are to be tested.
+    trials: all that are to be tested.
     protocol: one of data.splits.PROTOCOLS.
-    standardise: as in data.emotion.EmotionInput; None where it plays no part.
+    standardise: as in modalities.Physio; None where it plays no part.
     choices: models of a training among which the validation trials choose.
 
   Returns:
@@ -37,6 +39,7 @@ def check_folds(folds, trials, protocol, standardise=None, choices=1):
   """
   of = {trial.trial_id: trial for trial in trials}
   new = PROTOCOLS[protocol]
+  selected = f'choose one of {choices} settings' if choices > 1 else 'select nothing'
   return [
     _trials(folds, of),
     *(
@@ -46,9 +49,8 @@ def check_folds(folds, trials, protocol, standardise=None, choices=1):
     Check(
       'selection',
       True,
-      'validation trials are apart from test trials and '
-      + (f'choose one of {choices} settings' if choices > 1 else 'select nothing')
-      + ': there is no early stopping, the last step is taken',
+      f'validation trials are apart from test trials and {selected}: there is no early '
+      'stopping, the last step is taken',
     ),
     _normalisers(standardise, 'stimulus' in new, protocol),
   ]
@@ -62,11 +64,8 @@ def check_content(corpus, folds, trials):
   Returns:
     list of Check.
   """
-  found = content.copies(corpus)
-  aside = {trial.trial_id for trial in corpus.trials} - {
-    trial.trial_id for trial in trials
-  }
-  checks = []
+  found, checks = content.copies(corpus), []
+  aside = {t.trial_id for t in corpus.trials} - {t.trial_id for t in trials}
   for kind in corpus.metadata['streams']:
     if not any(kind in trial.streams for trial in corpus.trials):
       continue
@@ -79,18 +78,14 @@ def check_content(corpus, folds, trials):
           shift = f' (shifted by {copy.shift:g} s)' if copy.shift else ''
           bad.append(f'{copy.first} and {copy.second}{shift}')
           break
-    checks.append(
-      Check(
-        f'content: {kind}',
-        not bad,
-        f'the same {words} in training and test: {_some(bad)}'
-        if bad
-        else f'no test trial holds {words} that are also trained on, not even shifted; '
-        f'{len(found)} copies in all'
-        if found
-        else f'no two of {len(corpus.trials)} trials hold the same {words}',
-      )
-    )
+    if bad:
+      told = f'the same {words} in training and test: {_some(bad)}'
+    elif found:
+      told = f'no test trial holds {words} that are also trained on, not even shifted; '
+      told += f'{len(found)} copies in all'
+    else:
+      told = f'no two of {len(corpus.trials)} trials hold the same {words}'
+    checks.append(Check(f'content: {kind}', not bad, told))
   return checks
 
 
@@ -102,55 +97,35 @@ def check_encoder(record, corpus, tested, allowed):
 
   Args:
     record: of the encoder: `people`, a list of identities; None = random weights.
-    corpus: PreparedCorpus.
     tested: numbers of the subjects in the folds.
     allowed: as config.evaluation.allow_encoder_overlap.
   """
   name = 'encoder'
   if record is None:
-    return Check(
-      name,
-      True,
-      'random weights; at most trained in each fold, on its training trials alone',
-    )
+    told = 'random weights; at most trained in each fold, on its training trials alone'
+    return Check(name, True, told)
   people = corpus.metadata.get('people') or {}
   if record.get('imported_from') or not record.get('people'):
     return Check(name, True, 'imported: whom it was pre-trained on is not known here')
   known = frozenset(record['people'])
   seen = [s for s in sorted(tested) if known.intersection(people.get(str(s), ()))]
   if seen:
-    accepted = '; accepted by evaluation.allow_encoder_overlap' if allowed else ''
-    return Check(
-      name,
-      allowed,
-      f'was pre-trained on test subjects {_some(seen)}, without labels'
-      + (
-        accepted
-        or '; pre-train on others, or accept it with '
-        '--config.evaluation.allow_encoder_overlap=True (the report will say so)'
-      ),
-    )
+    told = f'was pre-trained on test subjects {_some(seen)}, without labels; '
+    if allowed:
+      return Check(name, allowed, f'{told}accepted by evaluation.allow_encoder_overlap')
+    told += 'pre-train on others, or accept it with '
+    told += '--config.evaluation.allow_encoder_overlap=True (the report will say so)'
+    return Check(name, allowed, told)
   nameless = [s for s in sorted(tested) if not people.get(str(s))]
-  return Check(
-    name,
-    True,
-    'pre-trained on no test subject'
-    + (f'; whether on {_some(nameless)} is not known' if nameless else ''),
-  )
+  more = f'; whether on {_some(nameless)} is not known' if nameless else ''
+  return Check(name, True, f'pre-trained on no test subject{more}')
 
 
 def fitted(facts, fold, what, trials, values=None):
   """Notes in run.json's facts on whom something was fitted, and checks it.
 
-  Args:
-    facts: dict, with 'folds'.
-    fold: data.splits.Fold.
-    what: a name, such as 'video scale'.
-    trials: list of Trial, or of their ids.
-    values: what to note beside it, JSON-able.
-
-  Raises:
-    InputError: some of them are not to train on.
+  `what` is a name, such as 'video scale'; `trials` are Trials or their ids; `values` go
+  beside it. Raises InputError if some trials are not to train on.
   """
   ids = {getattr(trial, 'trial_id', trial) for trial in trials}
   # A subject that is not trained on may have a threshold of its own labels.
@@ -161,16 +136,9 @@ def fitted(facts, fold, what, trials, values=None):
       f'audit: {what} of fold {fold.fold} saw {_some(wrong)}, which '
       'is not among its training trials; no scores are given'
     )
+  on = 'each subject for itself' if own else 'training trials'
   noted = facts['folds'][fold.fold].setdefault('fitted', {})
-  noted[what] = {
-    'on': 'nothing'
-    if not ids
-    else 'each subject for itself'
-    if own
-    else 'training trials',
-    'trials': len(ids),
-    **(values or {}),
-  }
+  noted[what] = {'on': on if ids else 'nothing', 'trials': len(ids), **(values or {})}
 
 
 def report(checks, before=None):
@@ -185,72 +153,46 @@ def report(checks, before=None):
 
 def stop_if_failed(audit):
   """Raises InputError, one line, if a check of `report` has failed."""
-  failed = [
-    f'{check["name"]}: {check["detail"]}'
-    for check in audit['checks']
-    if not check['passed']
-  ]
+  failed = [f'{x["name"]}: {x["detail"]}' for x in audit['checks'] if not x['passed']]
   if failed:
     raise InputError(f'audit: {"; ".join(failed)}; repair it: no scores are given')
 
 
 def _trials(folds, of):
-  bad, tested = [], {}
+  bad = []
   for fold in folds:
     sides = [set(getattr(fold, side)) for side in SIDES]
-    for i, a in enumerate(sides):
-      for b in sides[i + 1 :]:
-        bad += [f'{name} is on two sides of fold {fold.fold}' for name in sorted(a & b)]
-    for name in fold.test:
-      tested[name] = tested.get(name, 0) + 1
-  bad += [
-    f'{name} is tested {tested.get(name, 0)} times'
-    for name in of
-    if tested.get(name, 0) != 1
-  ]
+    for a, b in itertools.combinations(sides, 2):
+      bad += [f'{name} is on two sides of fold {fold.fold}' for name in sorted(a & b)]
+  tested = collections.Counter(name for fold in folds for name in fold.test)
+  bad += [f'{name} is tested {tested[name]} times' for name in of if tested[name] != 1]
   bad += [f'{name} is not in the corpus' for name in tested if name not in of]
-  return Check(
-    'trials',
-    not bad,
-    _some(bad)
-    if bad
-    else f'each of {len(of)} trials is tested once, and on one side of its fold; '
-    'windows and clips are cut from whole trials after the split',
+  good = (
+    f'each of {len(of)} trials is tested once, and on one side of its fold; '
+    'windows and clips are cut from whole trials after the split'
   )
+  return Check('trials', not bad, _some(bad) or good)
 
 
 def _apart(folds, of, attribute, name, wanted, protocol):
   if not wanted:
-    return Check(
-      name,
-      True,
-      f'shared between training and test: protocol '
-      f'{protocol!r} does not keep them apart',
-    )
+    told = f'protocol {protocol!r} does not keep them apart'
+    return Check(name, True, f'shared between training and test: {told}')
   bad = []
   for fold in folds:
     train, validation, test = (
-      {getattr(of[name], attribute) for name in getattr(fold, side) if name in of}
+      {name: getattr(of[name], attribute) for name in getattr(fold, side) if name in of}
       for side in SIDES
     )
-    shared = test & (train | validation)
+    shared = set(test.values()) & {*train.values(), *validation.values()}
     if shared:
-      trials = [
-        name
-        for name in fold.test
-        if name in of and getattr(of[name], attribute) in shared
-      ]
+      trials = [name for name, value in test.items() if value in shared]
       bad.append(
         f'fold {fold.fold} tests {attribute} {_some(sorted(shared))} that it '
         f'also trains or validates on ({_some(trials)})'
       )
-  return Check(
-    name,
-    not bad,
-    _some(bad)
-    if bad
-    else f'no {attribute} is tested in a fold that trains or validates on it',
-  )
+  good = f'no {attribute} is tested in a fold that trains or validates on it'
+  return Check(name, not bad, _some(bad) or good)
 
 
 def _normalisers(standardise, stimuli_apart, protocol):
@@ -261,10 +203,7 @@ def _normalisers(standardise, stimuli_apart, protocol):
       "input.standardise 'subject' takes means over training and test "
       f"trials together under protocol {protocol!r}; use 'trial'",
     )
-  signals = {
-    'subject': 'signals by their own subject, ',
-    'trial': 'signals by their own trial, ',
-  }.get(standardise, '')
+  signals = f'signals by their own {standardise}, ' if standardise else ''
   return Check(
     'normalisers',
     True,

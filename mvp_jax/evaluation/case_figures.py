@@ -6,24 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 
-from mvp_jax.evaluation.figures import (
-  BLUE,
-  GREY,
-  INK,
-  ORANGE,
-  STYLE,
-  blank,
-  short,
-)
+from mvp_jax.evaluation.figures import BLUE, GREY, INK, ORANGE, STYLE, blank, short
 from mvp_jax.evaluation.summary import number
 
 _NOT_VALID = '#e3e6ea'
 _MAX_CHANNELS = 4  # drawn
-_HEIGHTS = {
-  'face': 0.5,
-  'attention': 0.95,
-  'marginal': 0.5,
-}  # inches; signals: as below
+_HEIGHTS = {'face': 0.5, 'attention': 0.95, 'marginal': 0.5}  # inches; signals: below
 _SIGNAL = 0.55
 _GAP = 0.1  # below a case
 _FACE_INCHES = 0.44
@@ -36,13 +24,8 @@ def cases(chosen, found, synthetic) -> Figure:
   """Right cases on the left, wrong ones on the right, each over the time of its trial.
 
   Faces, signals, attention, and the attention of each moment of the video. Where
-  there is nothing valid it is grey.
-
-  Args:
-    chosen: `cases.Cases` of a target.
-    found: for each Prediction of it, right ones first, what `cases.read` gives, or
-      None.
-    synthetic: whether to say so in the corner.
+  there is nothing valid it is grey. `found` has what `cases.read` gives, or None, for
+  each Prediction of the `cases.Cases` chosen, right ones first.
   """
   columns = [
     list(zip(chosen.right, found, strict=False)),
@@ -55,30 +38,20 @@ def cases(chosen, found, synthetic) -> Figure:
   figure = blank(rows * (sum(heights) + 0.77) + 0.35, synthetic)
   figure.get_layout_engine().set(h_pad=0.02, hspace=0.01)
   one = (*chosen.right, *chosen.wrong)[0]
-  figure.suptitle(
-    f'{short(one.target)}, {short(one.model)}',
-    x=0.005,
-    ha='left',
-    fontsize=10.5,
-    fontweight='bold',
-  )
+  title = f'{short(one.target)}, {short(one.model)}'
+  figure.suptitle(title, x=0.005, ha='left', fontsize=10.5, fontweight='bold')
   grid = figure.add_gridspec(
     rows * len(heights), 3, height_ratios=heights * rows, width_ratios=[30, 30, 0.6]
   )
   top, bar = _most(found), None
-  for column, (of_column, colour) in enumerate(
-    zip(columns, (BLUE, ORANGE), strict=True)
-  ):
+  for column, of_column in enumerate(columns):
     for place, (row, arrays) in enumerate(of_column):
       axes = []
       for i in range(len(kinds)):
-        axes.append(
-          figure.add_subplot(
-            grid[place * len(heights) + i, column], sharex=axes[0] if axes else None
-          )
-        )
+        where = grid[place * len(heights) + i, column]
+        axes.append(figure.add_subplot(where, sharex=axes[0] if axes else None))
       mesh = _case(axes, kinds, arrays or {}, top)
-      _title(axes[0], row, arrays, column == 0, colour)
+      _title(axes[0], row, arrays, column == 0)
       if column:
         for axis in axes:
           axis.set_ylabel('')
@@ -107,39 +80,28 @@ def marginal(arrays) -> np.ndarray:
 def _kinds(found):
   """What is drawn of each trial, from the top: what any of them has."""
   known = [arrays for arrays in found if arrays]
-  channels = list(
-    dict.fromkeys(str(name) for arrays in known for name in arrays['channels'])
-  )[:_MAX_CHANNELS]
-  faces, weights = (
-    any(name in arrays for arrays in known) for name in ('faces', 'weights')
-  )
-  return (
-    ['face'] * faces
-    + [f'signal {name}' for name in channels]
-    + ['attention', 'marginal'] * weights
-  ) or ['nothing']
+  channels = dict.fromkeys(f'signal {name}' for x in known for name in x['channels'])
+  faces, weights = (any(name in x for x in known) for name in ('faces', 'weights'))
+  kinds = [*['face'] * faces, *list(channels)[:_MAX_CHANNELS]]
+  return kinds + ['attention', 'marginal'] * weights or ['nothing']
 
 
 def _most(found):
   """The highest attention of all, relative to even attention."""
+  known = [arrays for arrays in found if arrays and 'weights' in arrays]
   return max(
-    (
-      float(arrays['weights'].max() * arrays['key_valid'].sum())
-      for arrays in found
-      if arrays and 'weights' in arrays
-    ),
-    default=1.0,
+    (float(x['weights'].max() * x['key_valid'].sum()) for x in known), default=1.0
   )
 
 
-def _title(axis, row, arrays, right, colour):
+def _title(axis, row, arrays, right):
   about = f'subject {row.subject}, trial {row.trial}, stimulus {short(row.stimulus)}'
   if arrays:
     about = f'{short(arrays["trial_id"])}: {about}'
   axis.set_title(
     f'{"Right" if right else "WRONG"}: p(high) = {number(row.score, 2)}, '
     f'rated {row.rating:.3g}, {"high" if row.label else "low"}',
-    color=colour,
+    color=BLUE if right else ORANGE,
     pad=16,
   )
   axis.annotate(
@@ -170,15 +132,8 @@ def _case(axes, kinds, arrays, top):
     else:
       axis.set_yticks([])
       axis.grid(False)
-      axis.text(
-        0.5,
-        0.5,
-        'none' if arrays else 'not kept',
-        color=GREY,
-        ha='center',
-        va='center',
-        transform=axis.transAxes,
-      )
+      text, style = 'none' if arrays else 'not kept', {'ha': 'center', 'va': 'center'}
+      axis.text(0.5, 0.5, text, color=GREY, transform=axis.transAxes, **style)
   axes[0].set_xlim(0, _end(arrays))
   return mesh
 
@@ -197,15 +152,8 @@ def _end(arrays):
 def _faces(axis, arrays):
   for image, time in zip(arrays['faces'], arrays['face_times'], strict=True):
     box = OffsetImage(image, zoom=72 * _FACE_INCHES / max(image.shape[:2]))
-    axis.add_artist(
-      AnnotationBbox(
-        box,
-        (float(time), 0.5),
-        frameon=False,
-        pad=0,
-        xycoords=('data', 'axes fraction'),
-      )
-    )
+    style = {'frameon': False, 'pad': 0, 'xycoords': ('data', 'axes fraction')}
+    axis.add_artist(AnnotationBbox(box, (float(time), 0.5), **style))
   axis.set_yticks([])
   axis.grid(False)
   axis.spines[:].set_visible(False)
@@ -218,15 +166,8 @@ def _signal(axis, arrays, channel):
   valid = arrays['signals_valid'][:, channel].astype(bool)
   times = np.arange(len(values)) / float(arrays['signal_rate'])
   axis.plot(times, np.where(valid, values, np.nan), color=INK, linewidth=0.6)
-  axis.fill_between(
-    times,
-    0,
-    1,
-    where=~valid,
-    color=_NOT_VALID,
-    linewidth=0,
-    transform=axis.get_xaxis_transform(),
-  )
+  style = {'color': _NOT_VALID, 'linewidth': 0, 'transform': axis.get_xaxis_transform()}
+  axis.fill_between(times, 0, 1, where=~valid, **style)
   if valid.any():
     low, high = np.quantile(values[valid], [0.002, 0.998])
     margin = 0.08 * (high - low) or 1.0
@@ -246,27 +187,13 @@ def _attention(axis, arrays, top):
   axis.grid(False)
   axis.set_ylabel('asked\nat (s)')
   axis.yaxis.set_major_locator(MaxNLocator(3))
-  return axis.pcolormesh(
-    arrays['key_times'],
-    arrays['query_times'],
-    shown,
-    shading='nearest',
-    cmap='viridis',
-    vmin=0,
-    vmax=top,
-    rasterized=True,
-  )
+  x, y = arrays['key_times'], arrays['query_times']
+  style = {'shading': 'nearest', 'cmap': 'viridis', 'rasterized': True}
+  return axis.pcolormesh(x, y, shown, vmin=0, vmax=top, **style)
 
 
 def _marginal(axis, arrays):
-  axis.plot(
-    arrays['key_times'],
-    marginal(arrays),
-    color=INK,
-    marker='.',
-    markersize=3,
-    linewidth=0.8,
-  )
+  style = {'color': INK, 'marker': '.', 'markersize': 3, 'linewidth': 0.8}
+  axis.plot(arrays['key_times'], marginal(arrays), **style)
   axis.axhline(1, color=INK, linestyle='--', linewidth=0.7)
-  axis.set_ylim(bottom=0)
-  axis.set_ylabel('mean\n(x even)')
+  axis.set(ylim=(0, None), ylabel='mean\n(x even)')

@@ -5,15 +5,16 @@ the attention), a resumed run and a report made anew choose the same. What a fig
 shows of them lies in cases/, a file for each trial.
 """
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from mvp_jax.data.trials import Series
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import streams
+from mvp_jax.evaluation.files import read_arrays
 from mvp_jax.evaluation.predictions import Prediction
 from mvp_jax.evaluation.results import in_order
 from mvp_jax.files import atomic_write
@@ -48,6 +49,9 @@ _OPTIONAL = (
 )
 
 
+_NO_SERIES = Series(np.zeros((0, 0), np.float32), np.zeros((0, 0), bool), (), 1.0)
+
+
 class Cases(NamedTuple):
   """What is chosen for a target."""
 
@@ -58,16 +62,8 @@ class Cases(NamedTuple):
 def choose(predictions, target, main=None):
   """Chooses by `RULE` among the main model's trials of the first seed.
 
-  Those of all folds are among those of each fold.
-
-  Args:
-    predictions: list of Prediction.
-    target: the Target.
-    main: the main model; None = the first.
-
-  Returns:
-    {rating: Cases}, empty without a trained model, or where no prediction is right
-    or wrong.
+  Those of all folds are among those of each fold. Returns {rating: Cases}, empty
+  without a trained model, or where no prediction is right or wrong.
   """
   models, _ = in_order((row.model for row in predictions), target, main)
   if not models or target.is_right(predictions[0]) is None:
@@ -100,8 +96,6 @@ def write(folder, corpus, chosen, attention):
   """Writes the files of the chosen trials, and deletes others.
 
   Args:
-    folder: pathlib.Path.
-    corpus: Corpus.
     chosen: of `choose`, trials of this corpus.
     attention: {(subject, trial): arrays weights [Q, K], the mean over layers and
       heads, query_times, query_valid [Q], key_times, key_valid [K]}, of those
@@ -112,46 +106,37 @@ def write(folder, corpus, chosen, attention):
   for row in rows_of(chosen):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
+    arrays = _shown(corpus, trial)
+    arrays |= _coarse(attention.get((row.subject, row.trial), {}))
     with atomic_write(path(folder, row)) as part:
-      np.savez_compressed(
-        part,
-        **_shown(corpus, trial),
-        **_coarse(attention.get((row.subject, row.trial), {})),
-      )
+      np.savez_compressed(part, **arrays)
   for other in set(folder.glob('*.npz')) - written:
     other.unlink()
 
 
 def _shown(corpus, trial):
   """Arrays of the first series and the first frames of a trial."""
-  own = {
-    name: facts
-    for name, facts in streams.series(corpus, regular=True).items()
-    if name in trial.streams
-  }
-  name = next(iter(own), None)
-  shown = trial.streams.get(name)
-  units = (own[name].get('units') if name else None) or [''] * len(
-    shown.channels if shown else ()
-  )
+  known = streams.series(corpus, regular=True)
+  name = next((name for name in known if name in trial.streams), None)
+  shown = trial.streams.get(name, _NO_SERIES)
+  units = known.get(name, {}).get('units') or [''] * len(shown.channels)
   arrays = {
     'trial_id': trial.trial_id,
-    'signals': shown.values if shown else np.zeros((0, 0), np.float32),
-    'signals_valid': shown.valid if shown else np.zeros((0, 0), bool),
-    'signal_rate': shown.rate if shown else 1.0,
-    'channels': np.array(shown.channels if shown else (), str),
+    'signals': shown.values,
+    'signals_valid': shown.valid,
+    'signal_rate': shown.rate,
+    'channels': np.array(shown.channels, str),
     'units': np.array(units, str),
   }
   name = streams.pictured(corpus, trial)
   if name is not None:
     times = trial.streams[name].times
     numbers = np.unique(((np.arange(_FACES) + 0.5) / _FACES * len(times)).astype(int))
-    arrays['faces'] = np.stack(
-      [
-        cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        for image in corpus.frames(trial, numbers, stream=name)
-      ]
-    )
+    images = corpus.frames(trial, numbers, stream=name)
+    small = [
+      cv2.resize(x, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for x in images
+    ]
+    arrays['faces'] = np.stack(small)
     arrays['face_times'] = times[numbers]
   return arrays
 
@@ -180,15 +165,9 @@ def read(file):
 
   Raises InputError if an array is missing or its shape disagrees with the rest.
   """
-  try:
-    with file.open('rb') as opened, np.load(opened, allow_pickle=False) as archive:
-      arrays = dict(archive)
-  except FileNotFoundError:
+  arrays = read_arrays(file)
+  if arrays is None:
     return None
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise InputError(
-      f'{file}: cannot be read ({error}); delete it or rerun the job'
-    ) from None
   groups = [group for group in _OPTIONAL if arrays.keys() & set(group)]
   for name in [*_SIGNALS, *(name for group in groups for name in group)]:
     if name not in arrays:

@@ -59,13 +59,12 @@ def copies(corpus):
     list of Copy.
   """
   path = corpus.directory.parent / 'content' / f'copies{_VERSION}.json'
-  hosts.on_main(
-    lambda: (
-      None
-      if path.exists()
-      else write_json(path, [dataclasses.asdict(copy) for copy in _search(corpus)])
-    )
-  )
+
+  def write():
+    if not path.exists():
+      write_json(path, [dataclasses.asdict(copy) for copy in _search(corpus)])
+
+  hosts.on_main(write)
   return [Copy(**fields) for fields in json.loads(path.read_text())]
 
 
@@ -99,10 +98,8 @@ def _courses(corpus):
   for name, facts in streams.frames(corpus).items():
     step = max(1, round(facts['rate'] / _FRAME_RATE))
     rate = facts['rate'] / step
-    with Progress(
-      len(corpus.trials), f'fingerprints of {name}', 'trial', 0, hosts.console()
-    ) as progress:
-      courses = []
+    what, courses = f'fingerprints of {name}', []
+    with Progress(len(corpus.trials), what, 'trial', 0, hosts.console()) as progress:
       for trial in corpus.trials:
         courses.append(_frame_course(corpus, trial, name, step))
         progress.update()
@@ -126,11 +123,7 @@ def _frame_course(corpus, trial, stream, step):
 
 
 def frame_patterns(image):
-  """What a frame looks like, but for its brightness: float32 [8].
-
-  Args:
-    image: uint8 [height, width], grey.
-  """
+  """What a grey frame, uint8 [H, W], looks like but for its brightness: float32 [8]."""
   small = cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA).astype(np.float32)
   low = cv2.dct(small)
   return low[(0, 1, 1, 2, 0, 2, 1, 2), (1, 0, 1, 0, 2, 1, 2, 2)]
@@ -139,12 +132,8 @@ def frame_patterns(image):
 def fingerprint(course, rate, band):
   """Bits of a course: int8 [time at 4 times the upper end of the band, k], -1 or 1.
 
-  Zero where the course does not move or is too short.
-
-  Args:
-    course: float [time, k].
-    rate: Hz.
-    band: (lowest, highest) Hz that counts.
+  Zero where the course, float [time, k] at `rate` Hz, does not move or is too short.
+  `band` is the lowest and highest Hz that count.
   """
   course = np.asarray(course, np.float64)
   seconds = len(course) / rate
@@ -171,13 +160,8 @@ def fingerprint(course, rate, band):
 def equal_pairs(prints, rate, least):
   """Pairs of fingerprints that agree at some shift.
 
-  Args:
-    prints: list of int8 [time, k].
-    rate: Hz.
-    least: agreement from which on a pair counts.
-
-  Returns:
-    list of (i, j, shift in seconds, agreement), i < j.
+  `prints` are int8 [time, k] at `rate` Hz. Returns a list of (i, j, shift in seconds,
+  agreement), i < j, of those that agree `least` or more.
   """
   lengths = np.array([len(x) for x in prints])
   if len(prints) < 2 or not lengths.max():
@@ -204,15 +188,9 @@ def equal_pairs(prints, rate, least):
       top = agreement[np.arange(len(block)), best]
       # A course is later than another by a shift, in the order of the transform.
       shifts = np.where(best <= size // 2, best, best - size) / rate
-      found += [
-        (
-          int(i),
-          int(block[n]),
-          round(float(shifts[n]), 2),
-          round(float(min(top[n], 1)), 3),
-        )
-        for n in np.flatnonzero(top >= least)
-      ]
+      for n in np.flatnonzero(top >= least):
+        shift, agreed = round(float(shifts[n]), 2), round(float(min(top[n], 1)), 3)
+        found.append((int(i), int(block[n]), shift, agreed))
   return found
 
 

@@ -1,6 +1,5 @@
 """What a crop shows: a frame of some persons, so that crops can be compared."""
 
-import zipfile
 from typing import NamedTuple
 
 import cv2
@@ -8,9 +7,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from mvp_jax.errors import InputError
 from mvp_jax.evaluation import streams
 from mvp_jax.evaluation.figures import STYLE, blank, short
+from mvp_jax.evaluation.files import read_arrays
 from mvp_jax.files import atomic_write
 
 FILE = 'crops.npz'
@@ -48,12 +47,8 @@ def write(path, corpus):
     images.append(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))
     seconds.append(times[len(times) // 2])
   with atomic_write(path) as part:
-    np.savez_compressed(
-      part,
-      trial_ids=np.array([trial.trial_id for trial in trials]),
-      seconds=np.array(seconds),
-      images=np.stack(images),
-    )
+    ids = np.array([trial.trial_id for trial in trials])
+    np.savez_compressed(part, trial_ids=ids, seconds=np.array(seconds), images=images)
 
 
 def read(path):
@@ -61,20 +56,12 @@ def read(path):
 
   Raises InputError if the file is damaged.
   """
-  try:
-    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
-      return [
-        Crop(str(name), float(seconds), image)
-        for name, seconds, image in zip(
-          arrays['trial_ids'], arrays['seconds'], arrays['images'], strict=True
-        )
-      ]
-  except FileNotFoundError:
-    return []
-  except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise InputError(
-      f'{path}: cannot be read ({error}); delete it or rerun the job'
-    ) from None
+
+  def crops_of(arrays):
+    rows = zip(*(arrays[x] for x in ('trial_ids', 'seconds', 'images')), strict=True)
+    return [Crop(str(name), float(seconds), image) for name, seconds, image in rows]
+
+  return read_arrays(path, crops_of) or []
 
 
 def common(crops):
@@ -97,20 +84,8 @@ def figure(crops, synthetic) -> Figure:
     for axes, crop in zip(row, own, strict=False):
       axes.imshow(crop.image)
       if place == 0:
-        axes.set_title(
-          f'{short(crop.trial_id)}\n{crop.seconds:.0f} s',
-          fontsize=7.5,
-          fontweight='normal',
-          loc='center',
-        )
-    row[0].text(
-      -0.08,
-      0.5,
-      short(name),
-      rotation=90,
-      ha='right',
-      va='center',
-      fontsize=8.5,
-      transform=row[0].transAxes,
-    )
+        title = f'{short(crop.trial_id)}\n{crop.seconds:.0f} s'
+        axes.set_title(title, fontsize=7.5, fontweight='normal', loc='center')
+    style = {'rotation': 90, 'ha': 'right', 'va': 'center', 'fontsize': 8.5}
+    row[0].text(-0.08, 0.5, short(name), transform=row[0].transAxes, **style)
   return drawn

@@ -5,42 +5,37 @@ escaped here and nowhere else.
 """
 
 import base64
-import dataclasses
 import html
 import io
 import re
+from typing import NamedTuple
 
 from PIL import Image
 
 _QUALITY = 90  # of pictures in the page; a third of the size of the PNG
 
 
-@dataclasses.dataclass(frozen=True)
-class Heading:
+class Heading(NamedTuple):
   text: str
   level: int = 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Paragraph:
+class Paragraph(NamedTuple):
   text: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Banner:
+class Banner(NamedTuple):
   """Something that must not be overlooked."""
 
   title: str
   text: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Bullets:
+class Bullets(NamedTuple):
   items: list[str]
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
   """Cells of text; the first `text_columns` are aligned left, the rest right.
 
   Rows in `muted` stand back: they are there to compare with.
@@ -52,8 +47,7 @@ class Table:
   muted: frozenset[int] = frozenset()
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
   """A PNG; `name` is its file name without suffix. The page has it as WebP."""
 
   name: str
@@ -61,24 +55,21 @@ class Picture:
   png: bytes
 
 
-@dataclasses.dataclass(frozen=True)
-class Folded:
+class Folded(NamedTuple):
   """Long preformatted text that opens on demand."""
 
   title: str
   text: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
   """A line that leads to another file beside the page, `target`."""
 
   text: str
   target: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Sketch:
+class Sketch(NamedTuple):
   """A small line drawing, `width` x `height` units, stretched to the place there is.
 
   `lines` is SVG path data; `spans` are (from, to) along x that are shaded.
@@ -91,8 +82,7 @@ class Sketch:
   spans: list[tuple[float, float]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
   """One of many alike: lines of text, JPEGs side by side, sketches below."""
 
   title: str
@@ -102,15 +92,13 @@ class Card:
   flagged: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Cards:
+class Cards(NamedTuple):
   """Cards side by side, as many as there is room for. Markdown has their texts."""
 
   cards: list[Card]
 
 
-@dataclasses.dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
   """Blocks that open on demand."""
 
   title: str
@@ -221,6 +209,11 @@ def to_markdown(title: str, blocks: list, folder: str) -> str:
   return '\n\n'.join(parts) + '\n'
 
 
+def words(key) -> str:
+  """A key of a JSON file, or the name of a stream, for people."""
+  return str(key).replace('_', ' ')
+
+
 def _html(block):
   e = html.escape
   match block:
@@ -229,10 +222,8 @@ def _html(block):
     case Paragraph(text):
       return f'<p>{e(text)}</p>'
     case Banner(title, text):
-      return (
-        f'<div class="banner" role="note"><strong>{e(title)}</strong>'
-        f'<p>{e(text)}</p></div>'
-      )
+      said = f'<strong>{e(title)}</strong><p>{e(text)}</p>'
+      return f'<div class="banner" role="note">{said}</div>'
     case Bullets(items):
       return '<ul>' + ''.join(f'<li>{e(item)}</li>' for item in items) + '</ul>'
     case Table():
@@ -292,18 +283,17 @@ def _html_sketch(sketch):
 
 
 def _html_table(table):
+  text, muted = ' class="text"', ' class="muted"'
 
   def cells(tag, row):
-    kinds = [' class="text"' if i < table.text_columns else '' for i in range(len(row))]
     return ''.join(
-      f'<{tag}{kind}>{html.escape(cell)}</{tag}>'
-      for kind, cell in zip(kinds, row, strict=True)
+      f'<{tag}{text if i < table.text_columns else ""}>{html.escape(cell)}</{tag}>'
+      for i, cell in enumerate(row)
     )
 
-  kinds = [' class="muted"' if i in table.muted else '' for i in range(len(table.rows))]
   rows = ''.join(
-    f'<tr{kind}>{cells("td", row)}</tr>'
-    for kind, row in zip(kinds, table.rows, strict=True)
+    f'<tr{muted if i in table.muted else ""}>{cells("td", row)}</tr>'
+    for i, row in enumerate(table.rows)
   )
   return (
     f'<div class="scroll"><table><thead><tr>{cells("th", table.header)}</tr>'
@@ -330,20 +320,15 @@ def _markdown(block, folder):
       return '\n'.join(f'- {_md(item)}' for item in items)
     case Table(header, rows, text_columns):
       rule = ['---' if i < text_columns else '---:' for i in range(len(header))]
-      lines = [
-        [_md(cell) for cell in header],
-        rule,
-        *([_md(cell) for cell in row] for row in rows),
-      ]
+      lines = [map(_md, header), rule, *(map(_md, row) for row in rows)]
       return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
     case Picture(name, caption):
       return f'![{_md(name)}]({folder}/{name}.png)\n\n{_md(caption)}'
     case Link(text, target):
       return f'[{_md(text)}]({target})'
     case Cards(cards):
-      return '\n'.join(
-        f'- {_md("; ".join([card.title, *card.lines]))}' for card in cards
-      )
+      texts = ('; '.join([card.title, *card.lines]) for card in cards)
+      return '\n'.join(f'- {_md(text)}' for text in texts)
     case Folded(title, text):
       code = '\n'.join(f'    {line}' for line in text.splitlines())
       return f'<details><summary>{_md(title)}</summary>\n\n{code}\n\n</details>'

@@ -4,6 +4,7 @@ Every function takes `synthetic`: if true, the figure says so in its corner.
 """
 
 import io
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -42,6 +43,7 @@ STYLE = {
   'figure.facecolor': 'white',
   'lines.linewidth': 1.6,
 }
+DASHED = {'linestyle': '--', 'linewidth': 1}
 _MAX_NAME = 20  # characters
 
 
@@ -62,11 +64,7 @@ def labels(
   figure = blank(0.4 + 2.3 * len(targets), synthetic)
   panels = figure.subplots(len(targets), 2, squeeze=False)
   for (left, right), target in zip(panels, targets, strict=True):
-    trials = {
-      (row.dataset, row.subject, row.trial): row
-      for row in predictions
-      if row.target == target
-    }.values()
+    trials = {row.place: row for row in predictions if row.target == target}.values()
     ratings = np.array([row.rating for row in trials])
     label = np.array([row.label for row in trials])
     left.hist(
@@ -77,40 +75,23 @@ def labels(
       label=['low', 'high'],
     )
     if threshold is not None:
-      left.axvline(
-        threshold,
-        color=INK,
-        linestyle='--',
-        linewidth=1,
-        label=f'threshold {threshold:g}',
-      )
+      left.axvline(threshold, color=INK, label=f'threshold {threshold:g}', **DASHED)
     left.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    left.set_title(f'{short(target)}: ratings')
-    left.set_ylabel('trials')
-    left.set_xlabel('rating')
+    left.set(title=f'{short(target)}: ratings', ylabel='trials', xlabel='rating')
     legend_above(left)
 
-    persons = sorted({(row.dataset, row.subject) for row in trials})
+    persons = sorted({row.place[:2] for row in trials})
     share = [
-      np.mean([row.label for row in trials if (row.dataset, row.subject) == person])
+      np.mean([row.label for row in trials if row.place[:2] == person])
       for person in persons
     ]
     right.bar(range(len(persons)), share, color=BLUE, width=0.75)
-    right.axhline(
-      label.mean(),
-      color=INK,
-      linestyle='--',
-      linewidth=1,
-      label=f'all trials: {label.mean():.2f}',
-    )
-    right.set_xticks(
-      range(len(persons)),
-      [str(subject) for _, subject in persons],
-      fontsize=min(9, max(4, 200 / len(persons))),
-    )
-    right.set_ylim(0, 1)
+    mean = label.mean()
+    right.axhline(mean, color=INK, label=f'all trials: {mean:.2f}', **DASHED)
+    size = min(9, max(4, 200 / len(persons)))
+    right.set_xticks(range(len(persons)), [str(x) for _, x in persons], fontsize=size)
+    right.set(ylim=(0, 1), xlabel='subject')
     right.set_title(f'{short(target)}: share of high by subject')
-    right.set_xlabel('subject')
     legend_above(right)
   return figure
 
@@ -142,16 +123,12 @@ def learning_curves(
       if len(members) > 1:
         for x, y in members:
           axes.plot(x, y, color=hue, linewidth=0.7, alpha=0.4)
-        axes.fill_between(
-          steps, mean - deviation, mean + deviation, color=hue, alpha=0.18, linewidth=0
-        )
-      axes.plot(
-        steps, mean, color=hue, label=split, marker='.' if len(steps) == 1 else None
-      )
+        low, high = mean - deviation, mean + deviation
+        axes.fill_between(steps, low, high, color=hue, alpha=0.18, linewidth=0)
+      marker = '.' if len(steps) == 1 else None
+      axes.plot(steps, mean, color=hue, label=split, marker=marker)
     many = f' ({len(runs)} runs)' if len(runs) > 1 else ''
-    axes.set_title(short(name) + many)
-    axes.set_xlabel('step')
-    axes.set_ylabel('loss')
+    axes.set(title=short(name) + many, xlabel='step', ylabel='loss')
     axes.legend(fontsize=8)
   return figure
 
@@ -161,37 +138,26 @@ def courses(rows: Sequence[Track], models: Sequence[str], synthetic: bool) -> Fi
   """Ratings and predictions over time of the main model's best and worst trials.
 
   A row of panels for each rating: the trial with the least error, that in the
-  middle, and that with the most.
-
-  Args:
-    rows: of all models.
-    models: whom to draw, the main one first.
-    synthetic: whether to mark the figure.
+  middle, and that with the most. `models` are those to draw, the main one first.
   """
   ratings = list(dict.fromkeys(row.target for row in rows))
   seed, hues = min(row.seed for row in rows), colours(models)
   figure = blank(0.5 + 1.9 * len(ratings), synthetic)
   panels = figure.subplots(len(ratings), 3, squeeze=False)
   for line, rating in zip(panels, ratings, strict=True):
-    own = {
-      (row.model, row.place): row
-      for row in rows
-      if (row.target, row.seed) == (rating, seed)
-    }
+    of_rating = [row for row in rows if (row.target, row.seed) == (rating, seed)]
+    own = {(row.model, row.place): row for row in of_rating}
     trials = sorted(
       (row for (model, _), row in own.items() if model == models[0]),
       key=lambda row: np.mean((row.predictions - row.ratings) ** 2),
     )
-    for axes, at, what in zip(
-      line, (0, len(trials) // 2, -1), ('least', 'middle', 'most'), strict=True
-    ):
+    places = {'least': 0, 'middle': len(trials) // 2, 'most': -1}
+    for axes, (what, at) in zip(line, places.items(), strict=True):
       shown = trials[at]
       axes.plot(shown.times, shown.ratings, color=INK, label='rated')
       for model in models:
-        row = own[model, shown.place]
-        axes.plot(
-          row.times, row.predictions, color=hues[model], linewidth=1, label=short(model)
-        )
+        row, style = own[model, shown.place], {'color': hues[model], 'linewidth': 1}
+        axes.plot(row.times, row.predictions, label=short(model), **style)
       axes.set_title(f'{what} error: subject {shown.subject}, trial {shown.trial}')
       axes.set_xlabel('seconds')
     line[0].set_ylabel(short(rating))
@@ -244,9 +210,7 @@ def in_two_lines(name):
 
 def colours(names) -> dict:
   """A colour for each of some models, the main one first."""
-  return {
-    name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(dict.fromkeys(names))
-  }
+  return dict(zip(dict.fromkeys(names), itertools.cycle(_COLOURS), strict=False))
 
 
 def picture(name, figure, caption) -> Picture:
@@ -261,14 +225,6 @@ def blank(height, synthetic):
   if synthetic:
     margin = 0.22 / height
     figure.get_layout_engine().set(rect=(0, margin, 1, 1 - margin))
-    figure.text(
-      0.995,
-      0.05 / height,
-      'SYNTHETIC',
-      color='#a32a00',
-      ha='right',
-      va='bottom',
-      fontsize=10,
-      fontweight='bold',
-    )
+    style = {'color': '#a32a00', 'fontsize': 10, 'fontweight': 'bold'}
+    figure.text(0.995, 0.05 / height, 'SYNTHETIC', ha='right', va='bottom', **style)
   return figure

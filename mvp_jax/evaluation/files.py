@@ -4,6 +4,7 @@ import contextlib
 import csv
 import itertools
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,22 @@ def read_json(path: Path) -> dict | None:
   if not isinstance(value, dict):
     raise InputError(f'{path}: a JSON object is expected; rerun the job')
   return value
+
+
+def read_arrays(path: Path, make=dict):
+  """What `make` makes of the arrays in an .npz file; None if there is no such file.
+
+  Raises InputError if the file is damaged.
+  """
+  try:
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
+      return make(arrays)
+  except FileNotFoundError:
+    return None
+  except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    raise InputError(
+      f'{path}: cannot be read ({error}); delete it or rerun the job'
+    ) from None
 
 
 def read_whole_predictions(workdir: Path, target: Target | None = None) -> list:
@@ -59,27 +76,18 @@ def read_whole_predictions(workdir: Path, target: Target | None = None) -> list:
       '; delete it or rerun the job'
     ) from None
   config = read_json(workdir / 'config.json') or {}
+  seeds = _seeds(config) or sorted({row.seed for row in predictions})
+  ratings = target.ratings if target else ()
+  ratings = ratings or dict.fromkeys(row.target for row in predictions)
   wanted = [
-    (seed, target, *trial)
-    for seed, target, trial in itertools.product(
-      _seeds(config) or sorted({row.seed for row in predictions}),
-      (target and target.ratings) or dict.fromkeys(row.target for row in predictions),
-      sorted(tested),
-    )
+    (*x, *trial) for *x, trial in itertools.product(seeds, ratings, sorted(tested))
   ]
   there = {(row.seed, row.target, row.subject, row.trial) for row in predictions}
   missing = [key for key in wanted if key not in there]
-  for keys, what in (
-    (
-      missing,
-      'was tested, as account.csv and run.json say, but has no row of any model',
-    ),
-    (
-      sorted(there.difference(wanted)),
-      'is there, but account.csv and run.json of this run do not say '
-      'that it was tested',
-    ),
-  ):
+  untold = 'account.csv and run.json of this run do not say that it was tested'
+  lost = 'was tested, as account.csv and run.json say, but has no row of any model'
+  more = sorted(there.difference(wanted))
+  for keys, what in (missing, lost), (more, f'is there, but {untold}'):
     if keys:
       seed, target, subject, trial = keys[0]
       more = f' ({len(keys)} such)' if len(keys) > 1 else ''
@@ -130,11 +138,7 @@ def read_curves(path: Path) -> tuple[dict, int] | None:
       unreadable += bool(line.strip())
   for splits in curves.values():
     for split, losses in splits.items():
-      steps = sorted(losses)
-      splits[split] = (
-        np.array(steps, float),
-        np.array([losses[step] for step in steps], float),
-      )
+      splits[split] = tuple(np.array(sorted(losses.items()), float).T)
   return curves, unreadable
 
 

@@ -21,14 +21,8 @@ def feature_table(corpus, trials, workers=None):
 
   They are worked out for all trials of the corpus, and kept beside the prepared data.
 
-  Args:
-    corpus: Corpus.
-    trials: list of Trial: those wanted.
-    workers: processes; None = as many as there are processors.
-
-  Returns:
-    (float64 [trials, features], NaN where not defined; their names). There is no
-    column for what no trial has.
+  Returns those of `trials`, float64 [trials, features], NaN where not defined, and
+  their names, without what no trial has. `workers` None = as many as processors.
   """
   path = corpus.directory.parent / 'handcrafted' / f'features{_VERSION}.npz'
   hosts.on_main(lambda: None if path.exists() else _write(path, corpus, workers))
@@ -45,30 +39,25 @@ def feature_table(corpus, trials, workers=None):
 
 def _write(path, corpus, workers):
   trials, names = corpus.trials, streams.series(corpus)
-  rows = features_of(
-    [[t.streams[name] for name in names if name in t.streams] for t in trials],
-    workers,
-    'handcrafted features',
-  )
-  columns = list(dict.fromkeys(name for row in rows for name in row))
-  values = np.array([[row.get(name, np.nan) for name in columns] for row in rows])
+  pieces = [[t.streams[name] for name in names if name in t.streams] for t in trials]
+  values, names = as_table(features_of(pieces, workers, 'handcrafted features'))
+  ids = np.array([t.trial_id for t in trials])
   with atomic_write(path) as part:
-    np.savez(
-      part,
-      values=values.reshape(len(rows), len(columns)),
-      names=np.array(columns, str),
-      ids=np.array([t.trial_id for t in trials]),
-    )
+    np.savez(part, values=values, names=np.array(names, str), ids=ids)
+
+
+def as_table(rows):
+  """Features of `features_of`: float64 [rows, features], NaN if none; their names."""
+  names = list(dict.fromkeys(name for row in rows for name in row))
+  values = np.array([[row.get(name, np.nan) for name in names] for row in rows])
+  return values.reshape(len(rows), len(names)), names
 
 
 def features_of(pieces, workers=None, what='features'):
   """The features of trials or windows: list of dicts, name -> float.
 
-  Args:
-    pieces: a list of Series for each of them. Channels that nothing is known of have
-      no features.
-    workers: processes; None = as many as there are processors.
-    what: for the progress display.
+  `pieces` has a list of Series for each of them. Channels that nothing is known of have
+  no features. `what` is for the progress display.
   """
   tasks = [(piece,) for piece in pieces]
   with Progress(len(tasks), what, 'trial', 0, hosts.console()) as progress:

@@ -15,7 +15,8 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import streams
-from mvp_jax.evaluation.handcrafted import features_of
+from mvp_jax.evaluation.handcrafted import as_table, features_of
+from mvp_jax.evaluation.statistics import RESAMPLES, drawn_anew
 from mvp_jax.evaluation.summary import aligned
 from mvp_jax.files import atomic_write
 from mvp_jax.targets.binary_baselines import classic_baselines, classify
@@ -26,7 +27,6 @@ WINDOW_SECONDS = 15.0
 HONEST, TRIALS = 'trials of other subjects', 'other trials of the same subjects'
 HONEST_WINDOWS = 'windows of other subjects'
 WINDOWS = 'other windows of the same trials'
-_RESAMPLES = 2000
 _TITLE = (
   'LEAK METER: what wrong splits would have claimed. These are no scores: '
   'never report them.'
@@ -75,14 +75,7 @@ def of_predictions(split, predictions, models):
 
 
 def classic_trials(folds, trials, features, seed=0):
-  """Classic models on the leaking folds of `splits.deal_trials`: list of Told.
-
-  Args:
-    folds: list of Fold.
-    trials: list of Trial.
-    features: float [trials, features].
-    seed: of the inner folds.
-  """
+  """Classic models on the leaking folds of `splits.deal_trials`: list of Told."""
   of = {trial.trial_id: trial for trial in trials}
   each = np.arange(len(trials))  # C is chosen across persons' trials, too
   return [
@@ -104,33 +97,27 @@ def windows_of(corpus, trials, workers=None):
   pieces, places = [], []
   for i, trial in enumerate(trials):
     own = [trial.streams[name] for name in names if name in trial.streams]
-    lengths = [round(WINDOW_SECONDS * one.rate) for one in own]
-    counts = [len(one.values) // n for one, n in zip(own, lengths, strict=True)]
-    for number in range(min(counts, default=0)):
-      pieces.append(
-        [
-          dataclasses.replace(one, values=one.values[part], valid=one.valid[part])
-          for one, n in zip(own, lengths, strict=True)
-          for part in [slice(number * n, (number + 1) * n)]
-        ]
-      )
+    cut = [_cut(one, round(WINDOW_SECONDS * one.rate)) for one in own]
+    for number, parts in enumerate(zip(*cut, strict=False)):
+      pieces.append(list(parts))
       places.append((i, number))
-  rows = features_of(pieces, workers, 'features of windows')
-  columns = dict.fromkeys(name for row in rows for name in row)
-  values = np.array([[row.get(x, np.nan) for x in columns] for row in rows])
-  values = values.reshape(len(rows), len(columns))
+  values, _ = as_table(features_of(pieces, workers, 'features of windows'))
   index, numbers = np.array(places, int).reshape(-1, 2).T
   return values[:, np.isfinite(values).any(0)], index, numbers
 
 
-def classic_windows(folds, trials, features, index, numbers, seed=0):
-  """Classic models on windows: by the folds, and shuffled: list of Told.
+def _cut(series, length):
+  """A Series in whole pieces of a length."""
+  starts = range(0, len(series.values) - length + 1, length)
+  for part in (slice(start, start + length) for start in starts):
+    values, valid = series.values[part], series.valid[part]
+    yield dataclasses.replace(series, values=values, valid=valid)
 
-  Args:
-    folds: list of Fold, the honest ones.
-    trials: list of Trial.
-    features, index, numbers: of `windows_of`.
-    seed: of the shuffle and the inner folds.
+
+def classic_windows(folds, trials, features, index, numbers, seed=0):
+  """Classic models on windows: by honest folds, and shuffled: list of Told.
+
+  `features`, `index` and `numbers` are those of `windows_of`.
   """
   places = {trial.trial_id: i for i, trial in enumerate(trials)}
   subjects = np.array([trial.subject for trial in trials])[index]
@@ -138,9 +125,7 @@ def classic_windows(folds, trials, features, index, numbers, seed=0):
   parts = np.array_split(np.random.default_rng((seed, 3)).permutation(each), len(folds))
   found = []
   for fold, part in zip(folds, parts, strict=True):
-    labels = np.array([fold.target.label(trial)[0] for trial in trials]).astype(int)[
-      index
-    ]
+    labels = np.array([fold.target.label(trial)[0] for trial in trials], int)[index]
     train, test = (
       np.flatnonzero(np.isin(index, [places[name] for name in side]))
       for side in (fold.train, fold.test)
@@ -149,30 +134,19 @@ def classic_windows(folds, trials, features, index, numbers, seed=0):
       (HONEST_WINDOWS, train, test, subjects),
       (WINDOWS, np.setdiff1d(each, part), part, each),
     ):
-      scores = classify(
-        features[learnt], labels[learnt], groups[learnt], features[asked], seed
-      )
-      found += [
-        row
-        for model, of_model in scores.items()
-        for i, score in zip(asked, of_model, strict=True)
-        for row in told(
-          split, model, trials[index[i]], fold.target, score, int(numbers[i])
-        )
-      ]
+      training = features[learnt], labels[learnt], groups[learnt]
+      for model, scores in classify(*training, features[asked], seed).items():
+        for i, score in zip(asked, scores, strict=True):
+          trial, number = trials[index[i]], int(numbers[i])
+          found += told(split, model, trial, fold.target, score, number)
   return found
 
 
 def inflation(rows, seed=0):
-  """By how much wrong splits inflate macro-F1.
+  """By how much wrong splits inflate macro-F1, of a list of Told.
 
-  Args:
-    rows: list of Told.
-    seed: of the bootstrap over subjects.
-
-  Returns:
-    list of dicts, for each target, model and wrong split: target, model, split,
-    honest and claimed macro-F1, inflation, and its 95 % interval low and high.
+  A list of dicts, for each target, model and wrong split: target, model, split,
+  honest and claimed macro-F1, inflation, and its 95 % interval low and high.
   """
   counts = {}
   subjects = {s: i for i, s in enumerate(sorted({row.subject for row in rows}))}
@@ -181,47 +155,28 @@ def inflation(rows, seed=0):
       (row.target, row.model, row.split), np.zeros((len(subjects), 4))
     )
     table[subjects[row.subject], 2 * row.label + decide(row.score)] += 1
-  drawn = np.random.default_rng(seed).multinomial(
-    len(subjects), np.full(len(subjects), 1 / len(subjects)), _RESAMPLES
-  )
+  drawn = drawn_anew(len(subjects), RESAMPLES, seed)
   found = []
   for target, model, split in counts:
     honest = {TRIALS: HONEST, WINDOWS: HONEST_WINDOWS}.get(split)
     if (target, model, honest) in counts:
       a, b = counts[target, model, honest], counts[target, model, split]
-      low, high = np.quantile(
-        _macro_f1(drawn @ b) - _macro_f1(drawn @ a), [0.025, 0.975]
-      )
+      gains = _macro_f1(drawn @ b) - _macro_f1(drawn @ a)
+      low, high = np.quantile(gains, [0.025, 0.975]).tolist()
       fair, claimed = float(_macro_f1(a.sum(0))), float(_macro_f1(b.sum(0)))
-      found.append(
-        {
-          'target': target,
-          'model': model,
-          'split': split,
-          'honest': fair,
-          'claimed': claimed,
-          'inflation': claimed - fair,
-          'low': float(low),
-          'high': float(high),
-        }
-      )
+      row = {'target': target, 'model': model, 'split': split, 'honest': fair}
+      gain = {'inflation': claimed - fair, 'low': low, 'high': high}
+      found.append(row | {'claimed': claimed} | gain)
   return found
 
 
 def table(found):
   """What `inflation` found as text for a terminal."""
   rows = [('target', 'model', 'tested on', 'honest', 'claimed', 'inflation')]
-  rows += [
-    (
-      x['target'],
-      x['model'],
-      x['split'],
-      f'{x["honest"]:.3f}',
-      f'{x["claimed"]:.3f}',
-      f'{x["inflation"]:+.3f} [{x["low"]:.3f}, {x["high"]:.3f}]',
-    )
-    for x in found
-  ]
+  for x in found:
+    scores = f'{x["honest"]:.3f}', f'{x["claimed"]:.3f}'
+    gain = f'{x["inflation"]:+.3f} [{x["low"]:.3f}, {x["high"]:.3f}]'
+    rows.append((x['target'], x['model'], x['split'], *scores, gain))
   return '\n'.join([_TITLE, *aligned(rows), ''])
 
 

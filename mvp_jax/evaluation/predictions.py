@@ -99,12 +99,9 @@ def told(
   """What a model says of one trial as rows, one for each rating.
 
   Args:
-    target: the Target.
     fold: data.splits.Fold.
     seed: of the training.
     dataset: the corpus' name.
-    trial: Trial.
-    model: name of the model.
     predicted: of `Target.predict`: [ratings], or [L, ratings] in time.
     ratings: [ratings] on the scale of the ratings, where `predicted` is not; or None.
     seconds: that a padded trial lasts, for level 'frame'.
@@ -113,27 +110,18 @@ def told(
     list of Prediction or, for level 'frame', of Track.
   """
   predicted = np.asarray(predicted)
+  stimulus = 'none' if trial.stimulus is None else str(trial.stimulus)
   label, weight = fold.target.label(trial, seconds)
   rows = []
   for i, name in enumerate(target.ratings):
-    key = (
-      dataset,
-      trial.subject,
-      trial.trial,
-      'none' if trial.stimulus is None else str(trial.stimulus),
-      fold.fold,
-      seed,
-      model,
-      name,
-    )
+    key = dataset, trial.subject, trial.trial, stimulus, fold.fold, seed, model, name
     if target.level == 'frame':
       here = np.asarray(weight) > 0
       times = target.times(len(label))[here]
       rows.append(Track(*key, times, label[here, i], predicted[: len(label)][here, i]))
     else:
-      fields = target.fields(
-        label[i], predicted[i], None if ratings is None else ratings[i]
-      )
+      rating = None if ratings is None else ratings[i]
+      fields = target.fields(label[i], predicted[i], rating)
       rows.append(Prediction(*key, round(trial.ratings[name], 4), **fields))
   return rows
 
@@ -184,10 +172,8 @@ def write_predictions(path: Path, predictions: Iterable, target: Target | None =
     # NumPy scalars would be written in their own way, float32 with fewer digits.
     if target.level == 'frame':
       key = [_plain(name, getattr(row, name)) for name in _KEY]
-      for moment in zip(
-        *(getattr(row, x).tolist() for x in _TRACK.values()), strict=True
-      ):
-        writer.writerow([*key, *moment])
+      course = [getattr(row, x).tolist() for x in _TRACK.values()]
+      writer.writerows([*key, *moment] for moment in zip(*course, strict=True))
     else:
       writer.writerow([_plain(name, getattr(row, name)) for name in columns])
   with atomic_write(path) as part:
@@ -204,9 +190,7 @@ def _tracks(values, lines):
   for fields, line in zip(values, lines, strict=True):
     key = tuple(fields[name] for name in _KEY)
     groups.setdefault(key, (line, []))[1].append([fields[x] for x in _TRACK])
-  tracks = [
-    Track(*key, *np.array(moments, float).T) for key, (_, moments) in groups.items()
-  ]
+  tracks = [Track(*key, *np.array(x, float).T) for key, (_, x) in groups.items()]
   return tracks, [line for line, _ in groups.values()]
 
 
@@ -248,9 +232,10 @@ def check(
         fail(f'{name} is {text!r}, which is empty or not printable')
     if row.model in target.reserved:
       fail(f'the model name {row.model} is kept for the report; use another')
-    _check_moments(row, fail) if moments else _check_values(
-      row, predictions, target, fail
-    )
+    if moments:
+      _check_moments(row, fail)
+    else:
+      _check_values(row, predictions, target, fail)
     key = row.trial_key
     if (key, row.model) in seen:
       fail('this trial, target and model is there twice')
@@ -322,10 +307,10 @@ def _check_header(header, level, where):
   twice = sorted({name for name in header if header.count(name) > 1})
   for what, names in (('unknown', unknown), ('missing', missing), ('twice', twice)):
     if names:
+      more = f' ({_OPTIONAL} may be absent)' if _OPTIONAL in columns else ''
       raise InputError(
         f'{where}: columns {", ".join(map(repr, names))} {what}; '
-        f'expected {",".join(columns)}'
-        + (f' ({_OPTIONAL} may be absent)' if _OPTIONAL in columns else '')
+        f'expected {",".join(columns)}{more}'
       )
 
 

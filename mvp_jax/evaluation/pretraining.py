@@ -19,39 +19,36 @@ from mvp_jax.evaluation.document import (
 from mvp_jax.evaluation.figures import picture
 from mvp_jax.evaluation.files import read_curves, read_json, read_speed
 from mvp_jax.evaluation.report import save
-from mvp_jax.evaluation.run_sections import text, words
+from mvp_jax.evaluation.run_sections import key_table, text
 
 
 def write_report(workdir: Path) -> Path:
   """Writes report.html, report.md and figures/ of a pre-training work directory."""
   run = read_json(workdir / 'run.json') or {}
   config = read_json(workdir / 'config.json')
-  curves, speed = (
-    read_curves(workdir / 'metrics.jsonl'),
-    read_speed(workdir / 'metrics.jsonl'),
-  )
+  curves = read_curves(workdir / 'metrics.jsonl')
   synthetic = bool(run.get('synthetic'))
   blocks = [
     *_origin(synthetic),
     *_data(run, workdir),
     Heading('Learning curve'),
-    *(
-      [
-        picture(
-          'learning_curves',
-          figures.learning_curves(curves[0], synthetic),
-          'Mean squared error of the normalised pixels of hidden tokens; a '
-          'network that knows nothing but their mean scores 1.',
-        )
-      ]
-      if curves and curves[0]
-      else [Paragraph('Absent: no losses were logged.')]
-    ),
+    _curve(curves, synthetic),
     *_reconstructions(workdir / 'reconstructions', synthetic),
-    *_speed(speed),
+    *_speed(read_speed(workdir / 'metrics.jsonl')),
     *_how(run, config),
   ]
   return save(workdir, 'VideoMAE pre-training', blocks)
+
+
+def _curve(curves, synthetic):
+  if not curves or not curves[0]:
+    return Paragraph('Absent: no losses were logged.')
+  return picture(
+    'learning_curves',
+    figures.learning_curves(curves[0], synthetic),
+    'Mean squared error of the normalised pixels of hidden tokens; a '
+    'network that knows nothing but their mean scores 1.',
+  )
 
 
 def _origin(synthetic):
@@ -103,17 +100,14 @@ def _reconstructions(folder, synthetic):
 def reconstructions(clips, synthetic) -> Figure:
   """Clips as rows; their frames as they are, as the encoder sees them, restored.
 
-  Args:
-    clips: uint8 [clips, 3, frames, H, W, 3].
-    synthetic: whether to mark the figure.
+  `clips` are uint8 [clips, 3, frames, H, W, 3].
   """
   count, ways, frames = clips.shape[:3]
   figure = figures.blank(1.15 * count + 0.4, synthetic)
   panels = figure.subplots(count, ways, squeeze=False)
   for number, (row, clip) in enumerate(zip(panels, clips, strict=True)):
-    for axes, way, name in zip(
-      row, clip, ('frames', 'visible', 'restored'), strict=True
-    ):
+    names = ('frames', 'visible', 'restored')
+    for axes, way, name in zip(row, clip, names, strict=True):
       axes.imshow(np.concatenate(list(way), axis=1), interpolation='nearest')
       axes.set_axis_off()
       if number == 0:
@@ -135,13 +129,7 @@ def _speed(speed):
   yield Table(
     ['', 'median', 'least', 'most'],
     [
-      [
-        name,
-        *(
-          f'{factor * x:.3g}'
-          for x in (np.median(speed[key]), min(speed[key]), max(speed[key]))
-        ),
-      ]
+      [name, *(f'{factor * of(speed[key]):.3g}' for of in (np.median, min, max))]
       for key, (name, factor) in units.items()
       if key in speed
     ],
@@ -162,9 +150,6 @@ def _how(run, config):
     text_columns=2,
   )
   for name in ('parameters', 'seconds', 'versions'):
-    yield Table(
-      [name, ''],
-      [[words(key), text(value)] for key, value in run.get(name, {}).items()],
-    )
+    yield key_table(name, run.get(name, {}))
   if config is not None:
     yield Folded('Config', json.dumps(config, indent=2))

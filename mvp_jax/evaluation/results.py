@@ -1,6 +1,7 @@
 """Scores, intervals and paired tests of named models, from their predictions alone."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -164,11 +165,10 @@ class _Rating:
       name: target.sums(name, self.rows[name], self.subjects, parts, len(self.persons))
       for name in self.names
     }
+    nothing = np.zeros(len(target.scores))
     self.offsets = {
-      name: np.mean(
-        [x.offset + np.zeros(len(target.scores)) for x in self.sums[name]], axis=0
-      )
-      for name in self.names
+      name: np.mean([x.offset + nothing for x in sums], axis=0)
+      for name, sums in self.sums.items()
     }
 
   def everyone(self):
@@ -190,11 +190,12 @@ class _Rating:
     ]
     contributed = {
       name: statistics.contributions(
-        lambda weights, name=name: self.of(name, weights), len(self.persons)
+        functools.partial(self.of, name), len(self.persons)
       )
       for name in names
     }
     values = {name: self.of(name, self.everyone())[0] for name in names}
+    everyone, alone = self.everyone(), np.eye(len(self.persons))
     calibrations = {name: target.calibration(name, self.rows[name]) for name in names}
     confusions = {name: target.confusion(self.rows[name]) for name in self.models}
     return TargetResult(
@@ -216,14 +217,12 @@ class _Rating:
       },
       differences=_differences(pairs, values, contributed, list(target.scores), seed),
       by_seed={
-        name: np.concatenate([x.scores(self.everyone()) for x in self.sums[name]])
-        for name in names
+        name: np.concatenate([x.scores(everyone) for x in sums])
+        for name, sums in self.sums.items()
       },
       by_subject={
-        name: _mean_of_finite(
-          [x.scores(np.eye(len(self.persons))) for x in self.sums[name]]
-        )
-        for name in names
+        name: _mean_of_finite([x.scores(alone) for x in sums])
+        for name, sums in self.sums.items()
       },
       calibrations={k: x for k, x in calibrations.items() if x is not None},
       confusions={k: x for k, x in confusions.items() if x is not None},
@@ -240,21 +239,15 @@ class _Rating:
       for i, key in enumerate(scores)
     }
     if len(self.persons) > 1:
-      drawn = (
-        statistics.bootstrap(
-          lambda weights: np.mean([x.cheap(weights) for x in self.sums[name]], 0),
-          len(self.persons),
-          resamples,
-          seed,
-        )
-        + self.offsets[name][: len(cheap)]
-      )
-      for key, low, high in zip(
-        cheap, *statistics.percentile_interval(drawn), strict=True
-      ):
-        found[key] = dataclasses.replace(
-          found[key], bootstrap_low=float(low), bootstrap_high=float(high)
-        )
+
+      def score(weights):
+        return np.mean([x.cheap(weights) for x in self.sums[name]], 0)
+
+      drawn = statistics.bootstrap(score, len(self.persons), resamples, seed)
+      ends = statistics.percentile_interval(drawn + self.offsets[name][: len(cheap)])
+      for key, low, high in zip(cheap, *np.array(ends).tolist(), strict=True):
+        bounds = {'bootstrap_low': low, 'bootstrap_high': high}
+        found[key] = dataclasses.replace(found[key], **bounds)
     return found
 
   def _fold_scores(self):
@@ -298,9 +291,6 @@ def _differences(pairs, values, contributed, scores, seed):
 
 def _mean_of_finite(tables):
   """Mean over the seeds in which there is a score; NaN where there is none."""
-  tables = np.stack(tables)
   known = np.isfinite(tables)
-  number = known.sum(0)
-  return np.where(
-    number, np.where(known, tables, 0).sum(0) / np.maximum(number, 1), np.nan
-  )
+  number, total = known.sum(0), np.where(known, tables, 0).sum(0)
+  return np.where(number, total / np.maximum(number, 1), np.nan)

@@ -12,12 +12,15 @@ from mvp_jax.evaluation.document import (
   Paragraph,
   Section,
   Table,
+  words,
 )
 from mvp_jax.evaluation.figures import picture
 from mvp_jax.evaluation.results import in_order
 from mvp_jax.evaluation.statistics import Difference
 from mvp_jax.evaluation.summary import interval, number
 from mvp_jax.targets import Binary, Target, from_dict
+
+_SIDES = ('train_subjects', 'validation_subjects', 'test_subjects')  # of a fold
 
 
 class Facts:
@@ -75,13 +78,8 @@ def audit_failed(facts):
     'Test trials are known to the training, '
     'so that any score would be too good. Repair what failed and rerun.',
   )
-  yield Bullets(
-    [
-      f'{text(c.get("name"))}: {text(c.get("detail"))}'
-      for c in checks
-      if not c.get('passed')
-    ]
-  )
+  failed = [c for c in checks if not c.get('passed')]
+  yield Bullets([f'{text(c.get("name"))}: {text(c.get("detail"))}' for c in failed])
   yield _checks(checks)
 
 
@@ -114,14 +112,8 @@ def audit_section(facts):
 
 
 def _checks(checks):
-  return Table(
-    ['check', 'passed', 'what was found'],
-    [
-      [text(c.get('name')), text(c.get('passed')), text(c.get('detail'))]
-      for c in checks
-    ],
-    text_columns=3,
-  )
+  rows = [[text(c.get(key)) for key in ('name', 'passed', 'detail')] for c in checks]
+  return Table(['check', 'passed', 'what was found'], rows, text_columns=3)
 
 
 def meaning(facts):
@@ -133,44 +125,30 @@ def meaning(facts):
 
 def leak_meter(facts):
   """What wrong splits would have claimed; a warning, not a result."""
-  keys = 'honest', 'claimed', 'inflation', 'low', 'high'
-  found = [
-    row
-    for row in _objects(facts.get('leak_meter', list))
-    if all(isinstance(row.get(key), float) for key in keys)
-  ]
-  rows = [
-    [
-      *(text(row.get(key)) for key in ('target', 'model', 'split')),
-      number(row['honest']),
-      number(row['claimed']),
-      interval(Difference(row['inflation'], row['low'], row['high']), sign=True),
-    ]
-    for row in found
-  ]
+  keys, rows = ('honest', 'claimed', 'inflation', 'low', 'high'), []
+  for row in _objects(facts.get('leak_meter', list)):
+    values = [row.get(key) for key in keys]
+    if all(isinstance(value, float) for value in values):
+      honest, claimed, *gain = values
+      names = [text(row.get(key)) for key in ('target', 'model', 'split')]
+      gain = interval(Difference(*gain), sign=True)
+      rows.append([*names, number(honest), number(claimed), gain])
   if rows:
-    yield Section(
-      'Leak meter: what wrong splits would have claimed',
-      [
-        Banner(
-          'NOT RESULTS',
-          'The same model under splits that leak, to show by how '
-          'much they inflate the score. Never report these.',
-        ),
-        Table(
-          ['target', 'model', 'tested on', 'honest', 'claimed', 'inflation'],
-          rows,
-          text_columns=3,
-        ),
-      ],
+    banner = Banner(
+      'NOT RESULTS',
+      'The same model under splits that leak, to show by how '
+      'much they inflate the score. Never report these.',
     )
+    header = ['target', 'model', 'tested on', 'honest', 'claimed', 'inflation']
+    title = 'Leak meter: what wrong splits would have claimed'
+    yield Section(title, [banner, Table(header, rows, text_columns=3)])
 
 
 def folds(results, predictions, facts):
   blocks = []
   for result in results:
     many = result.seeds > 1
-    target, composed = result.definition, result.composition
+    target, composed = result.definition, result.composition or ()
     # Chance by another score than the headline says nothing here.
     names = [
       name
@@ -178,29 +156,14 @@ def folds(results, predictions, facts):
       if name in result.models
       or target.known_baselines[name].chance in ('', target.headline)
     ]
-    blocks.append(
-      Table(
-        [
-          f'{result.target}: fold',
-          *(['seed'] if many else []),
-          'subjects',
-          'trials',
-          *([composed[0]] if composed else []),
-          *map(target.called, names),
-        ],
-        [
-          [
-            str(fold.fold),
-            *([str(fold.seed)] if many else []),
-            str(fold.subjects),
-            str(fold.trials),
-            *([number(fold.composition[1])] if composed else []),
-            *(number(fold.headline[name]) for name in names),
-          ]
-          for fold in result.folds
-        ],
-      )
-    )
+    counts = ['fold', *['seed'] * many, 'subjects', 'trials']
+    rows = [[str(getattr(fold, x)) for x in counts] for fold in result.folds]
+    for row, fold in zip(rows, result.folds, strict=True):
+      row += [number(fold.composition[1])] if composed else []
+      row += [number(fold.headline[name]) for name in names]
+    header = [*counts, *composed[:1], *map(target.called, names)]
+    header[0] = f'{result.target}: fold'
+    blocks.append(Table(header, rows))
   name = results[0].headline_name
   blocks.append(
     Paragraph(f'{name[0].upper()}{name[1:]} of the held-out trials of each fold.')
@@ -212,31 +175,20 @@ def _sides(predictions, facts):
   tested = {}
   for row in predictions:
     tested.setdefault(row.fold, set()).add(row.subject)
-  folds = [
-    fold
-    for fold in _objects(facts.get('folds', list))
-    if isinstance(fold.get('fold'), int)
-  ]
+  folds = _objects(facts.get('folds', list))
+  folds = [fold for fold in folds if isinstance(fold.get('fold'), int)]
   if not folds:
-    yield Table(
-      ['fold', 'test subjects'],
-      [[str(fold), _ranges(subjects)] for fold, subjects in sorted(tested.items())],
-      text_columns=2,
-    )
+    rows = [[str(fold), _ranges(subjects)] for fold, subjects in sorted(tested.items())]
+    yield Table(['fold', 'test subjects'], rows, text_columns=2)
     yield Paragraph(
       'The training and validation subjects of the folds are absent '
       'from run.json, so subject independence is not checked here.'
     )
     return
-  parts = ('train_subjects', 'validation_subjects', 'test_subjects')
-  yield Table(
-    ['fold', 'training', 'validation', 'test'],
-    [
-      [str(fold['fold']), *(_ranges(fold.get(part)) for part in parts)]
-      for fold in folds
-    ],
-    text_columns=4,
-  )
+  rows = [
+    [str(fold['fold']), *(_ranges(fold.get(x)) for x in _SIDES)] for fold in folds
+  ]
+  yield Table(['fold', 'training', 'validation', 'test'], rows, text_columns=4)
   if not facts.audit:
     yield Paragraph(_independence(folds, tested))
   listed = {subject for fold in folds for subject in _items(fold.get('test_subjects'))}
@@ -248,12 +200,8 @@ def _sides(predictions, facts):
 def _independence(folds, tested):
   faults, listed = [], {fold['fold'] for fold in folds}
   for fold in folds:
-    train, validation, test = (
-      set(_items(fold.get(part)))
-      for part in ('train_subjects', 'validation_subjects', 'test_subjects')
-    )
-    test |= tested.get(fold['fold'], set())
-    shared = test & (train | validation)
+    train, validation, test = (set(_items(fold.get(side))) for side in _SIDES)
+    shared = (test | tested.get(fold['fold'], set())) & (train | validation)
     if shared:
       faults.append(
         f'fold {fold["fold"]} tests on subjects {_ranges(shared)}, '
@@ -292,46 +240,37 @@ def truth(predictions, facts, synthetic):
 def data(workdir, predictions, facts, synthetic):
   yield from truth(predictions, facts, synthetic)
   rows = []
-  for key, name in (('trials_in', 'trials in'), ('trials_out', 'trials out')):
+  for key in ('trials_in', 'trials_out'):
     value = facts.get(key, int)
-    rows.append([name, 'absent from run.json' if value is None else str(value)])
+    rows.append([words(key), 'absent from run.json' if value is None else str(value)])
   dropped = facts.get('dropped', dict)
-  if dropped is None:
-    rows.append(['dropped', 'absent from run.json'])
-  elif dropped:
+  if dropped:
     rows += [[f'dropped: {code}', text(value)] for code, value in dropped.items()]
   else:
-    rows.append(['dropped', 'none'])
+    rows.append(['dropped', 'absent from run.json' if dropped is None else 'none'])
   yield Table(['account', ''], rows, text_columns=2)
   yield from account(workdir)
 
 
 def account(workdir):
   if (workdir / 'account.html').exists():
-    yield Link(
-      'Every trial as it was prepared, and what was dropped and why: account.html',
-      'account.html',
-    )
+    told = 'Every trial as it was prepared, and what was dropped and why: account.html'
+    yield Link(told, 'account.html')
 
 
 def encoder(predictions, facts):
   encoder = facts.get('encoder', dict)
   if not encoder:
-    yield Paragraph(
-      'Absent from run.json: what the video encoder was trained on is not known.'
-    )
+    told = 'Absent from run.json: what the video encoder was trained on is not known.'
+    yield Paragraph(told)
     return
-  shown = dict(encoder)
-  if isinstance(shown.get('people'), list):
-    shown['people'] = len(shown['people'])
-  yield Table(
-    ['video encoder', ''],
-    [
-      [words(key), _ranges(value) if key == 'trained_on_subjects' else text(value)]
-      for key, value in shown.items()
-    ],
-    text_columns=2,
-  )
+  shown = {key: text(value) for key, value in encoder.items()}
+  if isinstance(people := encoder.get('people'), list):
+    shown['people'] = text(len(people))
+  if 'trained_on_subjects' in shown:
+    shown['trained_on_subjects'] = _ranges(encoder['trained_on_subjects'])
+  rows = [[words(key), value] for key, value in shown.items()]
+  yield Table(['video encoder', ''], rows, text_columns=2)
   checks = facts.audit[1] if facts.audit else []
   told = [check for check in checks if check.get('name') == 'encoder']
   if told:  # by the identities of people, which numbers do not tell
@@ -405,36 +344,22 @@ def success_and_failure(workdir, predictions, facts, synthetic):
 
 
 def how(predictions, facts, config):
-  seconds, versions = facts.get('seconds', dict), facts.get('versions', dict)
-  parameters = facts.get('parameters', dict)
-  rows = [
-    ['seeds', _ranges({row.seed for row in predictions})],
-    *(
-      [key, facts.get(key, str) or 'absent from run.json'] for key in ('git', 'device')
-    ),
-  ]
+  rows = [['seeds', _ranges({row.seed for row in predictions})]]
+  for key in ('git', 'device'):
+    rows.append([key, facts.get(key, str) or 'absent from run.json'])
   yield Table(['run', ''], rows, text_columns=2)
   if chosen := facts.get('chosen', dict):
-    yield Table(
-      ['chosen on the validation trials', 'loss'],
-      [
-        [name, text(found.get('validation_loss'))]
-        for name, found in chosen.items()
-        if isinstance(found, dict)
-      ],
-    )
-  for name, table in (('parameters', parameters), ('seconds', seconds)):
-    if table:
-      yield Table(
-        [name, ''], [[words(key), text(value)] for key, value in table.items()]
-      )
+    found = {name: x for name, x in chosen.items() if isinstance(x, dict)}
+    rows = [[name, text(x.get('validation_loss'))] for name, x in found.items()]
+    yield Table(['chosen on the validation trials', 'loss'], rows)
+  for name in ('parameters', 'seconds'):
+    if table := facts.get(name, dict):
+      yield key_table(name, table)
     else:
       yield Paragraph(f'{name.capitalize()}: absent from run.json.')
-  if versions:
-    yield Folded(
-      'Package versions',
-      '\n'.join(f'{key} {text(value)}' for key, value in versions.items()),
-    )
+  if versions := facts.get('versions', dict):
+    lines = '\n'.join(f'{key} {text(value)}' for key, value in versions.items())
+    yield Folded('Package versions', lines)
   else:
     yield Paragraph('Package versions: absent from run.json.')
   if config is None:
@@ -443,18 +368,18 @@ def how(predictions, facts, config):
     yield Folded('Config', json.dumps(config, indent=2))
 
 
+def key_table(name, values):
+  """A table of an object of a JSON file."""
+  return Table([name, ''], [[words(key), text(x)] for key, x in values.items()])
+
+
+def _items(value, kind=int | str):
+  """Those of a list that are of a kind; none where it is no list."""
+  return [x for x in value if isinstance(x, kind)] if isinstance(value, list) else []
+
+
 def _objects(value):
-  return (
-    [item for item in value if isinstance(item, dict)]
-    if isinstance(value, list)
-    else []
-  )
-
-
-def _items(value):
-  if not isinstance(value, list):
-    return []
-  return [item for item in value if isinstance(item, int | str)]
+  return _items(value, dict)
 
 
 def _ranges(numbers):
@@ -486,8 +411,3 @@ def text(value):
     case None:
       return 'none'
   return str(value)
-
-
-def words(key):
-  """A key of a JSON file for people."""
-  return str(key).replace('_', ' ')

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mvp_jax.evaluation.figures import (
+  DASHED,
   GREY,
   INK,
   STYLE,
@@ -25,13 +26,8 @@ _MARKERS = 'osD^vPX*'
 def _limits(result, margin=0.0):
   """The scale of the headline score, as far as it has ends or is used."""
   score = result.definition.scores[result.definition.headline]
-  drawn = [
-    x
-    for of in result.scores.values()
-    for one in [of[result.definition.headline]]
-    for x in (one.value, one.low, one.high)
-    if np.isfinite(x)
-  ]
+  shown = [of[result.definition.headline] for of in result.scores.values()]
+  drawn = [x for one in shown for x in (one.value, one.low, one.high) if np.isfinite(x)]
   low, high = min([*drawn, 0.0]), max([*drawn, 1e-6])
   low = max(low, score.low) if score.low < 0 else score.low
   high = score.high if np.isfinite(score.high) else 1.05 * high
@@ -50,48 +46,29 @@ def scores(
     headline, hues = result.definition.headline, colours(result.models)
     for y, name in enumerate(result.everyone):
       score, hue = result.scores[name][headline], hues.get(name, GREY)
-      axes.plot(
-        [score.low, score.high],
-        [y, y],
-        color=hue,
-        linewidth=3,
-        alpha=0.45,
-        solid_capstyle='round',
-      )
-      axes.plot(
-        score.value,
-        y,
-        'o',
-        color=hue,
-        markersize=7,
-        markerfacecolor='white' if name in result.baselines else hue,
-      )
+      bar = {'linewidth': 3, 'alpha': 0.45, 'solid_capstyle': 'round'}
+      axes.plot([score.low, score.high], [y, y], color=hue, **bar)
+      inside = 'white' if name in result.baselines else hue
+      axes.plot(score.value, y, 'o', color=hue, markersize=7, markerfacecolor=inside)
       if result.seeds > 1:
-        of_seeds = result.by_seed[name][:, result.place(headline)]
-        axes.plot(
-          of_seeds,
-          np.full(len(of_seeds), y + 0.28),
-          '|',
-          color=hue,
-          markersize=6,
-        )
+        x = result.by_seed[name][:, result.place(headline)]
+        axes.plot(x, np.full(len(x), y + 0.28), '|', color=hue, markersize=6)
     best = ceiling_scores(ceiling, result).get(headline)
     if best is not None:
-      axes.axvline(best, color=INK, linestyle='--', linewidth=1)
+      axes.axvline(best, color=INK, **DASHED)
       axes.annotate(
         'best possible',
         (best, 1),
         xycoords=('data', 'axes fraction'),
         xytext=(0, 3),
         textcoords='offset points',
+        fontsize=8,
         ha='center',
         va='bottom',
-        fontsize=8,
       )
     names = [in_two_lines(result.definition.called(name)) for name in result.everyone]
     axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(*_limits(result))
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=_limits(result))
     axes.set_xlabel(f'{result.headline_name}, 95 % interval over subjects')
     axes.set_title(short(result.target))
   return figure
@@ -111,40 +88,23 @@ def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
     both = ~np.array(result.one_sided)[order]
     for i, name in enumerate(names):
       y = result.by_subject[name][order, at]
-      style = {
-        'linestyle': 'none',
-        'marker': _MARKERS[i % len(_MARKERS)],
-        'color': hues.get(name, GREY),
-        'markersize': 6,
-      }
+      style = {'linestyle': 'none', 'markersize': 6, 'color': hues.get(name, GREY)}
+      style['marker'] = _MARKERS[i % len(_MARKERS)]
       axes.plot(x[both], y[both], label=short(target.called(name)), **style)
       axes.plot(x[~both], y[~both], markerfacecolor='white', **style)
     for b in result.references:
       if target.known_baselines[b].chance == target.headline:
-        axes.axhline(
-          result.scores[b][target.headline].value,
-          color=GREY,
-          linestyle='--',
-          linewidth=1,
-          label=f'{target.called(b)}, all',
-        )
+        value = result.scores[b][target.headline].value
+        axes.axhline(value, color=GREY, label=f'{target.called(b)}, all', **DASHED)
     several = len({dataset for dataset, _ in result.persons}) > 1
-    axes.set_xticks(
-      x,
-      [
-        f'{result.persons[i][0]} {result.persons[i][1]}'
-        if several
-        else str(result.persons[i][1])
-        for i in order
-      ],
-      fontsize=min(9, max(4, 300 / len(order))),
-      rotation=90 * several,
-    )
+    # With several corpora their names too.
+    ticks = [' '.join(map(str, result.persons[i][not several :])) for i in order]
+    size = min(9, max(4, 300 / len(order)))
+    axes.set_xticks(x, ticks, fontsize=size, rotation=90 * several)
     known = np.concatenate([result.by_subject[name][:, at] for name in names])
     low, high = _limits(result, 0.03)
-    axes.set_ylim(*(np.nanmin([low, *known]), np.nanmax([high, *known])))
-    axes.set_ylabel(result.headline_name)
-    axes.set_xlabel('subject')
+    axes.set_ylim(np.nanmin([low, *known]), np.nanmax([high, *known]))
+    axes.set(ylabel=result.headline_name, xlabel='subject')
     axes.set_title(f'{short(result.target)}: by subject')
     legend_above(axes, columns=len(names) + 1)
   return figure
@@ -156,40 +116,24 @@ def calibration(results: Sequence[TargetResult], synthetic: bool) -> Figure:
   figure = blank(0.4 + 3.0 * len(results), synthetic)
   panels = figure.subplots(len(results), 2, squeeze=False)
   for (left, right), result in zip(panels, results, strict=True):
-    left.plot([0, 1], [0, 1], color=GREY, linestyle='--', linewidth=1)
+    left.plot([0, 1], [0, 1], color=GREY, **DASHED)
     hues = colours(result.models)
     for i, name in enumerate(result.models or list(result.calibrations)[:1]):
-      hue = hues.get(name, GREY)
       curve = result.calibrations[name]
-      score = result.scores[name]
-      left.plot(
-        curve.probability,
-        curve.share,
-        color=hue,
-        marker=_MARKERS[i % len(_MARKERS)],
-        markersize=5,
-        label=short(
-          f'{result.definition.called(name)} {number(score["ece"].value, 2)}'
-        ),
-      )
-      right.plot(
-        curve.coverage,
-        curve.risk,
-        color=hue,
-        label=short(
-          f'{result.definition.called(name)} {number(score["aurc"].value, 2)}'
-        ),
-      )
-    left.set_xlim(-0.02, 1.02)
-    left.set_ylim(-0.02, 1.02)
-    left.set_xlabel('probability of high')
-    left.set_ylabel('share of high')
+      marker = {'marker': _MARKERS[i % len(_MARKERS)], 'markersize': 5}
+      for axes, key, x, y, style in (
+        (left, 'ece', curve.probability, curve.share, marker),
+        (right, 'aurc', curve.coverage, curve.risk, {}),
+      ):
+        value = number(result.scores[name][key].value, 2)
+        label = short(f'{result.definition.called(name)} {value}')
+        axes.plot(x, y, color=hues.get(name, GREY), label=label, **style)
+    left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    left.set(xlabel='probability of high', ylabel='share of high')
     left.set_title(f'{short(result.target)}: reliability (ECE)')
     left.legend(fontsize=8, loc='upper left')
-    right.set_xlim(0, 1.02)
-    right.set_ylim(bottom=0)
+    right.set(xlim=(0, 1.02), ylim=(0, None), ylabel='share of them wrong')
     right.set_xlabel('share of trials answered, the surest first')
-    right.set_ylabel('share of them wrong')
     right.set_title(f'{short(result.target)}: abstention (area)')
     right.legend(fontsize=8)
   return figure
@@ -208,20 +152,14 @@ def confusions(results: Sequence[TargetResult], synthetic: bool) -> Figure:
       share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
       axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
       for i, j in np.ndindex(2, 2):
-        axes.text(
-          j,
-          i,
-          f'{counts[i, j]}\n{100 * share[i, j]:.0f} %',
-          ha='center',
-          va='center',
-          color='white' if share[i, j] > 0.6 else INK,
-        )
+        text = f'{counts[i, j]}\n{100 * share[i, j]:.0f} %'
+        hue = 'white' if share[i, j] > 0.6 else INK
+        axes.text(j, i, text, ha='center', va='center', color=hue)
       axes.set_xticks([0, 1], ['low', 'high'])
       axes.set_yticks([0, 1], ['low', 'high'])
       axes.grid(False)
       axes.spines[:].set_visible(False)
       axes.tick_params(length=0)
       axes.set_title(f'{short(result.target)}: {short(model)}', loc='center')
-      axes.set_xlabel('predicted')
-      axes.set_ylabel('rated')
+      axes.set(xlabel='predicted', ylabel='rated')
   return figure

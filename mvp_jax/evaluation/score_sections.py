@@ -1,5 +1,7 @@
 """The report's sections on scores, and the same as files of tables/."""
 
+import math
+
 from mvp_jax.evaluation import score_figures, summary, tables
 from mvp_jax.evaluation.document import Bullets, Heading, Paragraph, Section, Table
 from mvp_jax.evaluation.figures import picture
@@ -55,15 +57,10 @@ def scores(results, ceiling, synthetic):
   more = [key for key in target.cheap if key not in target.short]
   if more:
     names = ', '.join(summary.score_names(results[0], more))
-    yield Section(
-      f'More scores: {names}',
-      [
-        *(
-          _score_table(one, ceiling, [x for x in more if one.has(x)]) for one in results
-        ),
-        Paragraph(target.notes),
-      ],
-    )
+    blocks = [
+      _score_table(one, ceiling, list(filter(one.has, more))) for one in results
+    ]
+    yield Section(f'More scores: {names}', [*blocks, Paragraph(target.notes)])
   if any(one.seeds > 1 for one in results):
     yield Section('Spread over seeds', list(_seeds(results)))
 
@@ -79,31 +76,19 @@ def _table(one, header, rows, text_columns=1):
 
 
 def _score_table(one, ceiling, columns):
-  return _table(
-    one,
-    summary.score_names(one, columns),
-    summary.score_rows(one, ceiling, columns),
-  )
+  names = summary.score_names(one, columns)
+  return _table(one, names, summary.score_rows(one, ceiling, columns))
 
 
 def _seeds(results):
   for one in results:
     columns = [key for key in one.definition.short if one.has(key)]
     at = [one.place(key) for key in columns]
-    yield _table(
-      one,
-      summary.score_names(one, columns),
-      [
-        [
-          one.definition.called(name),
-          *(
-            f'{summary.number(x.mean())} ± {summary.number(x.std(ddof=1))}'
-            for x in one.by_seed[name][:, at].T
-          ),
-        ]
-        for name in one.everyone
-      ],
-    )
+    rows = [[one.definition.called(name)] for name in one.everyone]
+    for row, name in zip(rows, one.everyone, strict=True):
+      for x in one.by_seed[name][:, at].T:
+        row.append(f'{summary.number(x.mean())} ± {summary.number(x.std(ddof=1))}')
+    yield _table(one, summary.score_names(one, columns), rows)
   yield Paragraph(
     'Mean ± standard deviation of the seeds. It tells of training '
     'anew, and of folds dealt anew; the intervals above tell of other '
@@ -123,23 +108,14 @@ def comparisons(results):
     if not one.differences:
       continue
     names = [f'difference of {name}' for name in summary.score_names(one, compared)]
-    yield Table(
-      [one.target, 'against', names[0], 'p', 'p corrected', *names[1:]],
-      [
-        [
-          target.called(a),
-          target.called(b),
-          summary.interval(gain[target.headline], sign=True),
-          *(_p(p) for p in (gain[target.headline].p, gain[target.headline].corrected)),
-          *(summary.interval(gain[key], sign=True) for key in compared[1:]),
-        ]
-        for (a, b), gain in one.differences.items()
-      ],
-      text_columns=2,
-      muted=frozenset(
-        i for i, (_, b) in enumerate(one.differences) if b in one.baselines
-      ),
-    )
+    header = [one.target, 'against', names[0], 'p', 'p corrected', *names[1:]]
+    rows = []
+    for (a, b), gain in one.differences.items():
+      main, *more = (summary.interval(gain[key], sign=True) for key in compared)
+      p = map(_p, (gain[target.headline].p, gain[target.headline].corrected))
+      rows.append([target.called(a), target.called(b), main, *p, *more])
+    muted = {i for i, (_, b) in enumerate(one.differences) if b in one.baselines}
+    yield Table(header, rows, 2, frozenset(muted))
   if not any(one.differences for one in results):
     yield Paragraph('There is one model and nothing to compare it with.')
     return
@@ -158,14 +134,11 @@ def _p(p):
 def subjects(results, synthetic):
   """The headline score of each subject, as a figure."""
   yield Heading('Subjects')
-  constant = [
-    f'{one.target} {sum(one.one_sided)}' for one in results if any(one.one_sided)
-  ]
-  note = (
-    f' Open marks: {results[0].definition.one_sided_note} ({", ".join(constant)}).'
-    if constant
-    else ''
-  )
+  open_marks = [f'{x.target} {sum(x.one_sided)}' for x in results if any(x.one_sided)]
+  note = ''
+  if open_marks:
+    what = results[0].definition.one_sided_note
+    note = f' Open marks: {what} ({", ".join(open_marks)}).'
   yield picture(
     'subjects',
     score_figures.subjects(results, synthetic),
@@ -186,20 +159,15 @@ def calibration(results, synthetic):
     'a model is surest of, if it may pass over the others.',
   )
   for one in results:
-    columns = ('ece', 'aurc')
-    yield _table(
-      one,
-      [*summary.score_names(one, columns), 'ECE if calibrated'],
-      [
-        [
-          one.definition.called(name),
-          *(one.scores[name][key] for key in columns),
-          one.calibrations[name].floor,
-        ]
-        for name in one.everyone
-        if name in one.calibrations
-      ],
-    )
+    header = [*summary.score_names(one, ('ece', 'aurc')), 'ECE if calibrated']
+    rows = [
+      [*row, one.calibrations[name].floor]
+      for name, row in zip(
+        one.everyone, summary.score_rows(one, None, ('ece', 'aurc')), strict=True
+      )
+      if name in one.calibrations
+    ]
+    yield _table(one, header, rows)
   yield Paragraph(
     'ECE: expected calibration error, mean of |share of high - probability| over the '
     'bins. It is above 0 by chance alone: the last column tells how far, on average, '
@@ -211,16 +179,9 @@ def calibration(results, synthetic):
 def confusions(results, synthetic):
   """Truth by prediction, where there are classes."""
   if any(one.confusions for one in results):
-    yield Section(
-      'Confusions',
-      [
-        picture(
-          'confusions',
-          score_figures.confusions(results, synthetic),
-          'Trials by rated and predicted class; percentages are of the row.',
-        )
-      ],
-    )
+    figure = score_figures.confusions(results, synthetic)
+    caption = 'Trials by rated and predicted class; percentages are of the row.'
+    yield Section('Confusions', [picture('confusions', figure, caption)])
 
 
 def write_tables(folder, results, ceiling=None):
@@ -228,78 +189,58 @@ def write_tables(folder, results, ceiling=None):
   target = results[0].definition
   scored = [key for key in target.scores if any(one.has(key) for one in results)]
   names = summary.score_names(results[0], scored)
-  table = {
-    'scores': (
-      ['target', 'model', *names],
-      [
-        [one.target, *row]
+  each = [(one, name) for one in results for name in one.everyone]
+
+  def values(one, row):
+    return [float(row[one.place(key)]) for key in scored]
+
+  best = [(one, summary.ceiling_scores(ceiling, one)) for one in results]
+  rows = {
+    'scores': [
+      *(
+        [one.target, *x]
         for one in results
-        for row in summary.score_rows(one, columns=scored)
+        for x in summary.score_rows(one, None, scored)
+      ),
+      *(
+        [one.target, target.called(CEILING), *(top.get(x, math.nan) for x in scored)]
+        for one, top in best
+        if top
+      ),
+    ],
+    'comparisons': [
+      [one.target, target.called(a), target.called(b), *(gain[x] for x in scored)]
+      for one in results
+      for (a, b), gain in one.differences.items()
+    ],
+    'intervals': [
+      [
+        *(one.target, target.called(name), target.scores[key].name, found),
+        Estimate(found.value, found.bootstrap_low, found.bootstrap_high),
       ]
-      + [
-        [
-          one.target,
-          target.called(CEILING),
-          *(best.get(x, float('nan')) for x in scored),
-        ]
-        for one in results
-        if (best := summary.ceiling_scores(ceiling, one))
-      ],
-    ),
-    'comparisons': (
-      ['target', 'model', 'compared with', *names],
-      [
-        [one.target, target.called(a), target.called(b), *(gain[x] for x in scored)]
-        for one in results
-        for (a, b), gain in one.differences.items()
-      ],
-    ),
-    'intervals': (
-      ['target', 'model', 'score', 't interval', 'bootstrap'],
-      [
-        [
-          one.target,
-          target.called(name),
-          target.scores[key].name,
-          found,
-          Estimate(found.value, found.bootstrap_low, found.bootstrap_high),
-        ]
-        for one in results
-        for name in one.everyone
-        for key in target.cheap
-        if one.has(key)
-        for found in [one.scores[name][key]]
-      ],
-    ),
-    'subjects': (
-      ['target', 'dataset', 'subject', 'model', *names],
-      [
-        [
-          one.target,
-          dataset,
-          str(subject),
-          target.called(name),
-          *(float(one.by_subject[name][i, one.place(key)]) for key in scored),
-        ]
-        for one in results
-        for i, (dataset, subject) in enumerate(one.persons)
-        for name in one.everyone
-      ],
-    ),
-    'seeds': (
-      ['target', 'model', 'seed', *names],
-      [
-        [
-          one.target,
-          target.called(name),
-          str(seed),
-          *(float(values[one.place(key)]) for key in scored),
-        ]
-        for one in results
-        for name in one.everyone
-        for seed, values in zip(one.seed_numbers, one.by_seed[name], strict=True)
-      ],
-    ),
+      for one, name in each
+      for key, found in one.scores[name].items()
+      if key in target.cheap and one.has(key)
+    ],
+    'subjects': [
+      [one.target, dataset, str(subject), target.called(name)]
+      + values(one, one.by_subject[name][i])
+      for one in results
+      for i, (dataset, subject) in enumerate(one.persons)
+      for name in one.everyone
+    ],
+    'seeds': [
+      [one.target, target.called(name), str(seed), *values(one, row)]
+      for one, name in each
+      for seed, row in zip(one.seed_numbers, one.by_seed[name], strict=True)
+    ],
   }
-  for name, (header, rows) in table.items():
-    tables.write_table(folder, name, header, rows)
+  headers = {
+    'scores': ['model', *names],
+    'comparisons': ['model', 'compared with', *names],
+    'intervals': ['model', 'score', 't interval', 'bootstrap'],
+    'subjects': ['dataset', 'subject', 'model', *names],
+    'seeds': ['model', 'seed', *names],
+  }
+  for name, header in headers.items():
+    tables.write_table(folder, name, ['target', *header], rows[name])

@@ -16,42 +16,23 @@ _JPEG_QUALITY = 60
 def signal_sketches(name, values, valid, rate):
   """Draws a channel over the trial; of a beating one also some seconds closer.
 
-  Args:
-    name: of the channel.
-    values: float32 [time].
-    valid: bool [time].
-    rate: Hz.
-
-  Returns:
-    list of Sketch: where it is not valid it is shaded.
+  A list of Sketch of `values`, float32 [time]; shaded where not `valid`, bool [time].
   """
   seconds = len(values) / rate
   if not valid.any():
-    return [
-      Sketch(
-        f'{name}: nothing valid in {seconds:.0f} s', _WIDTH, _HEIGHT, '', [(0, _WIDTH)]
-      )
-    ]
+    label = f'{name}: nothing valid in {seconds:.0f} s'
+    return [Sketch(label, _WIDTH, _HEIGHT, '', [(0, _WIDTH)])]
   low, high = np.quantile(values[valid], [0.002, 0.998])
   beating = kind(name) in _BEATING
   label = f'{name}: {low:.3g} to {high:.3g}, {seconds:.0f} s'
-  sketches = [
-    Sketch(
-      label, _WIDTH, _HEIGHT, _lines(values, valid, low, high, beating), shaded(valid)
-    )
-  ]
+  lines = _lines(values, valid, low, high, beating)
+  sketches = [Sketch(label, _WIDTH, _HEIGHT, lines, shaded(valid))]
   length = round(_EXCERPT_SECONDS * rate)
   if beating and len(values) > 2 * length:
     part = _longest(valid, length)
-    sketches.append(
-      Sketch(
-        f'{_EXCERPT_SECONDS:.0f} s of it from {part.start / rate:.0f} s on',
-        _WIDTH,
-        _HEIGHT,
-        _lines(values[part], valid[part], low, high, peaks=True),
-        shaded(valid[part]),
-      )
-    )
+    label = f'{_EXCERPT_SECONDS:.0f} s of it from {part.start / rate:.0f} s on'
+    lines = _lines(values[part], valid[part], low, high, peaks=True)
+    sketches.append(Sketch(label, _WIDTH, _HEIGHT, lines, shaded(valid[part])))
   return sketches
 
 
@@ -65,13 +46,8 @@ def shaded(valid):
 
 def face_sketch(valid):
   """When a face is seen in the video: bool [frames]."""
-  return Sketch(
-    f'face seen in {valid.mean():.0%} of {len(valid)} frames',
-    _WIDTH,
-    8,
-    '',
-    shaded(valid),
-  )
+  label = f'face seen in {valid.mean():.0%} of {len(valid)} frames'
+  return Sketch(label, _WIDTH, 8, '', shaded(valid))
 
 
 def thumbnail(image):
@@ -79,9 +55,8 @@ def thumbnail(image):
   scale = _SIDE / min(image.shape[:2])
   size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
   small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-  _, jpeg = cv2.imencode(
-    '.jpg', small[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
-  )
+  quality = cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY
+  _, jpeg = cv2.imencode('.jpg', small[:, :, ::-1], quality)
   return jpeg.tobytes()
 
 
@@ -112,10 +87,8 @@ def _lines(values, valid, low, high, filled=False, peaks=False):
     keep = known > 0
     top, bottom = (edge[keep].round().astype(int) for edge in (top, bottom))
     bottom = np.maximum(bottom, top + 1)
-    return ''.join(
-      f'M{a} {b}V{c}'
-      for a, b, c in zip(x[keep].tolist(), top.tolist(), bottom.tolist(), strict=True)
-    )
+    columns = zip(x[keep].tolist(), top.tolist(), bottom.tolist(), strict=True)
+    return ''.join(f'M{a} {b}V{c}' for a, b, c in columns)
   if peaks and valid.any():
     middle = np.median(y[valid])
     path = np.where(middle - top > bottom - middle, top, bottom)
@@ -123,9 +96,7 @@ def _lines(values, valid, low, high, filled=False, peaks=False):
   else:
     path = np.add.reduceat(np.where(valid, y, 0), edges[:-1]) / np.maximum(known, 1)
   text, pen = [], None
-  for a, b, n in zip(
-    x.tolist(), path.round().astype(int).tolist(), known.tolist(), strict=True
-  ):
+  for a, b, n in np.stack([x, path.round(), known], 1).astype(int).tolist():
     if n:
       text.append(f'M{a} {b}' if pen is None else f'l{a - pen[0]} {b - pen[1]}')
     pen = (a, b) if n else None

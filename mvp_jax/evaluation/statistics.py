@@ -80,11 +80,8 @@ def t_interval(contributed) -> tuple[np.ndarray, np.ndarray]:
   subjects = len(contributed)
   if subjects < 2:
     return (np.full(contributed.shape[1:], np.nan),) * 2
-  half = (
-    stats.t.ppf((1 + LEVEL) / 2, subjects - 1)
-    * contributed.std(0, ddof=1)
-    / math.sqrt(subjects)
-  )
+  quantile = stats.t.ppf((1 + LEVEL) / 2, subjects - 1)
+  half = quantile * contributed.std(0, ddof=1) / math.sqrt(subjects)
   return contributed.mean(0) - half, contributed.mean(0) + half
 
 
@@ -92,10 +89,14 @@ def bootstrap(
   score: Callable, subjects: int, resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
   """`score` (see `contributions`) of subjects drawn anew: [resamples, ...]."""
-  drawn = np.random.default_rng(seed).multinomial(
-    subjects, np.full(subjects, 1 / subjects), resamples
-  )
-  return score(drawn.astype(float))
+  return score(drawn_anew(subjects, resamples, seed))
+
+
+def drawn_anew(subjects: int, resamples: int, seed: int) -> np.ndarray:
+  """How often each subject is drawn: float [resamples, subjects]."""
+  shares = np.full(subjects, 1 / subjects)
+  rng = np.random.default_rng(seed)
+  return rng.multinomial(subjects, shares, resamples).astype(float)
 
 
 def percentile_interval(drawn) -> tuple[np.ndarray, np.ndarray]:

@@ -19,9 +19,7 @@ def number(value: float, digits: int = 3, sign: bool = False) -> str:
   return re.sub(r'^([+-]?)0\.', r'\1.', text)
 
 
-def interval(
-  estimate: Estimate | Difference, digits: int = 3, sign: bool = False
-) -> str:
+def interval(estimate, digits: int = 3, sign: bool = False) -> str:
   """A score with its interval: `.881 [.853, .905]`, or without where none is.
 
   `sign` marks a difference by a plus, `+.310 [.262, .355]`.
@@ -81,12 +79,8 @@ def score_rows(
   ]
   best = ceiling_scores(ceiling, result)
   if any(key in best for key in columns):
-    rows.append(
-      [
-        result.definition.called(CEILING),
-        *(best.get(key, math.nan) for key in columns),
-      ]
-    )
+    known = [best.get(key, math.nan) for key in columns]
+    rows.append([result.definition.called(CEILING), *known])
   return rows
 
 
@@ -110,12 +104,7 @@ def summary_table(results: Sequence[TargetResult], ceiling: dict | None = None) 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
   """Lines of a table of text for a terminal; the first row is its header."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  lines = [
-    '  '.join(
-      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-    ).rstrip()
-    for row in rows
-  ]
+  lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
   return [lines[0], '-' * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
 
 
@@ -132,11 +121,7 @@ def reading(result: TargetResult, ceiling: dict | None = None) -> list[str]:
   if not result.models:
     return sentences
   main, headline = result.models[0], result.definition.headline
-  gains = {
-    b: difference[headline]
-    for (a, b), difference in result.differences.items()
-    if a == main
-  }
+  gains = {b: x[headline] for (a, b), x in result.differences.items() if a == main}
   sentences += [
     _against_model(result, main, b, gains[b]) for b in result.models if b in gains
   ]
@@ -155,17 +140,15 @@ def caution(results: Sequence[TargetResult]) -> str | None:
       'There is only one test subject: nothing can be said of others, so there '
       'are no intervals.'
     )
+  few = f'There are only {subjects} test subjects:'
   comparisons = max(len(result.differences) for result in results)
   if comparisons and 2 / 2**subjects * comparisons >= 1 - LEVEL:
     return (
-      f'There are only {subjects} test subjects: with {comparisons} comparisons '
-      'not even the clearest difference can be shown. Test more subjects, or '
-      'compare fewer models.'
+      f'{few} with {comparisons} comparisons not even the clearest difference can be '
+      'shown. Test more subjects, or compare fewer models.'
     )
   if subjects < _FEW_SUBJECTS:
-    return (
-      f'There are only {subjects} test subjects: only large differences can be shown.'
-    )
+    return f'{few} only large differences can be shown.'
   return None
 
 
@@ -173,8 +156,8 @@ def _against_chance(result, model):
   """How a model does against the baselines that know nothing."""
   target = result.definition
   headline, known = target.headline, target.known_baselines
-  name = target.scores[headline].name
-  text = f'{model}: {name} {interval(result.scores[model][headline], 2)}'
+  score = interval(result.scores[model][headline], 2)
+  text = f'{model}: {result.headline_name} {score}'
   chance = [b for b in result.references if (model, b) in result.differences]
   first = next((b for b in chance if known[b].chance == headline), None)
   if first is None:
@@ -210,21 +193,18 @@ def _verb(result, gain):
 
 
 def _against_model(result, a, b, gain):
-  by = f': {_by(gain)}' if not gain.shown else f' by {_by(gain)}'
-  return f'{a} {_verb(result, gain)} {b}{by}.'
+  by = ' by' if gain.shown else ':'
+  return f'{a} {_verb(result, gain)} {b}{by} {_by(gain)}.'
 
 
 def _against_baselines(result, gains):
   """One sentence on the main model against the baselines that are no mere chance."""
-  headline = result.definition.headline
   groups = {'beats': [], 'is not shown to differ from': [], 'is worse than': []}
   for b in result.baselines:
     if b not in result.references and b in gains:
-      groups[_verb(result, gains[b])].append(
-        f'{result.definition.called(b)} ({result.definition.scores[headline].name} '
-        f'{number(result.scores[b][headline].value, 2)}, '
-        f'difference {interval(gains[b], 2, True)})'
-      )
+      value = number(result.scores[b][result.definition.headline].value, 2)
+      told = f'{result.headline_name} {value}, difference {interval(gains[b], 2, True)}'
+      groups[_verb(result, gains[b])].append(f'{result.definition.called(b)} ({told})')
   said = [f'{verb} {", ".join(names)}' for verb, names in groups.items() if names]
   if not said:
     return []
@@ -237,13 +217,10 @@ def _by(gain):
 
 
 def _against_ceiling(result, model, best):
-  headline, target = result.definition.headline, result.definition
-  score = result.scores[model][headline]
-  text = (
-    f'The best possible {target.scores[headline].name} on this twin is '
-    f'{number(best, 2)}; {model} '
-  )
-  lower = target.scores[headline].lower_is_better
+  headline = result.definition.headline
+  score, name = result.scores[model][headline], result.headline_name
+  text = f'The best possible {name} on this twin is {number(best, 2)}; {model} '
+  lower = result.definition.scores[headline].lower_is_better
   above, below = ('below', 'above') if lower else ('above', 'below')
   beyond, short = score.low > best, score.high < best
   if lower:

@@ -11,27 +11,18 @@ from mvp_jax.evaluation.summary import shown
 from mvp_jax.files import atomic_write
 
 _TEX = str.maketrans(
-  {
-    '\\': r'\textbackslash{}',
-    '{': r'\{',
-    '}': r'\}',
-    '&': r'\&',
-    '%': r'\%',
-    '$': r'\$',
-    '#': r'\#',
-    '_': r'\_',
-    '~': r'\textasciitilde{}',
-    '^': r'\textasciicircum{}',
-    '−': '$-$',
-    '±': r'$\pm$',
-    '–': '--',
-    '…': r'\dots{}',
-    '<': '$<$',
-    '>': '$>$',
-    '|': '$|$',
-    '\u00a0': '~',
-  }
+  {c: rf'\{c}' for c in '{}&%$#_'}
+  | {c: f'${c}$' for c in '<>|'}
+  | {'\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}'}
+  | {'−': '$-$', '±': r'$\pm$', '–': '--', '…': r'\dots{}', '\u00a0': '~'}
 )
+# In CSV a cell of these becomes several columns: what is added to the header, and what
+# stands below it.
+_ESTIMATE = {'': 'value', 'low': 'low', 'high': 'high'}
+_PARTS = {
+  Estimate: _ESTIMATE,
+  Difference: _ESTIMATE | {'p': 'p', 'p holm': 'corrected'},
+}
 
 
 def write_table(
@@ -43,37 +34,24 @@ def write_table(
   In CSV a column of the latter becomes several: `x`, `x low`, `x high` and, of a
   Difference, `x p` and `x p holm`; numbers have all their digits.
   """
-  for suffix, content in (
-    ('.csv', to_csv(header, rows)),
-    ('.tex', to_latex(header, rows)),
-  ):
+  for suffix, form in {'.csv': to_csv, '.tex': to_latex}.items():
     with atomic_write(Path(folder) / f'{name}{suffix}') as part:
-      part.write_text(content, 'utf-8', newline='')
+      part.write_text(form(header, rows), 'utf-8', newline='')
 
 
 def to_csv(header, rows) -> str:
   """See `write_table`."""
   parts = [
-    max((_parts(row[i]) for row in rows), key=len, default=('',))
+    max((_PARTS.get(type(row[i]), {'': ''}) for row in rows), key=len, default={'': ''})
     for i in range(len(header))
   ]
   text = io.StringIO(newline='')
   writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(
-    [
-      f'{name} {part}'.rstrip()
-      for name, of in zip(header, parts, strict=True)
-      for part in of
-    ]
-  )
+  columns = list(zip(header, parts, strict=True))
+  writer.writerow([f'{name} {part}'.rstrip() for name, of in columns for part in of])
   for row in rows:
-    writer.writerow(
-      [
-        value
-        for cell, of in zip(row, parts, strict=True)
-        for value in _values(cell, len(of))
-      ]
-    )
+    cells = zip(row, parts, strict=True)
+    writer.writerow([x for cell, of in cells for x in _values(cell, len(of))])
   return text.getvalue()
 
 
@@ -102,22 +80,9 @@ def _tex_row(cells):
   )
 
 
-def _parts(cell):
-  match cell:
-    case Estimate():
-      return ('', 'low', 'high')
-    case Difference():
-      return ('', 'low', 'high', 'p', 'p holm')
-  return ('',)
-
-
 def _values(cell, length):
-  match cell:
-    case Estimate():
-      values = [cell.value, cell.low, cell.high]
-    case Difference():
-      values = [cell.value, cell.low, cell.high, cell.p, cell.corrected]
-    case _:
-      values = [cell]
+  values = [cell]
+  if type(cell) in _PARTS:
+    values = [getattr(cell, name) for name in _PARTS[type(cell)].values()]
   values += [''] * (length - len(values))
   return ['' if isinstance(x, float) and math.isnan(x) else x for x in values]

@@ -7,7 +7,7 @@ kernel for TPU. All agree to rounding, gradients included.
 Shapes: B batch, H heads, N queries, M keys, K = width of a head.
 """
 
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +22,14 @@ _LANES = 128  # of a TPU: sequences and heads are padded to multiples of it
 _SPLASH_KEYS = 512  # the kernel does not help shorter sequences
 
 
+Query: TypeAlias = Float[Array, 'B H N K']
+Keys: TypeAlias = Float[Array, 'B H M K']  # and values
+Valid: TypeAlias = Bool[Array, 'B M'] | None
+
+
 def attend(
-  query: Float[Array, 'B H N K'],
-  key: Float[Array, 'B H M K'],
-  value: Float[Array, 'B H M K'],
-  valid: Bool[Array, 'B M'] | None = None,
-  how: str | None = None,
-) -> Float[Array, 'B H N K']:
+  query: Query, key: Keys, value: Keys, valid: Valid = None, how: str | None = None
+) -> Query:
   """Softmax attention; a query whose keys are all invalid gets zeros.
 
   Args:
@@ -44,14 +45,10 @@ def attend(
   return plain(query, key, value, valid)[0]
 
 
-def _choose(query: Float[Array, 'B H N K'], key: Float[Array, 'B H M K']) -> str:
+def _choose(query: Query, key: Keys) -> str:
   backend, width = jax.default_backend(), query.shape[-1]
-  if (
-    backend == 'gpu'
-    and query.dtype == jnp.bfloat16
-    and width % 8 == 0
-    and width <= _CUDNN_WIDTH
-  ):
+  fits = width % 8 == 0 and width <= _CUDNN_WIDTH
+  if backend == 'gpu' and query.dtype == jnp.bfloat16 and fits:
     return 'cudnn'
   if backend == 'tpu' and key.shape[2] >= _SPLASH_KEYS:
     return 'splash'
@@ -59,23 +56,16 @@ def _choose(query: Float[Array, 'B H N K'], key: Float[Array, 'B H M K']) -> str
 
 
 def plain(
-  query: Float[Array, 'B H N K'],
-  key: Float[Array, 'B H M K'],
-  value: Float[Array, 'B H M K'],
-  valid: Bool[Array, 'B M'] | None = None,
-) -> tuple[Float[Array, 'B H N K'], Float[Array, 'B H N M']]:
+  query: Query, key: Keys, value: Keys, valid: Valid = None
+) -> tuple[Query, Float[Array, 'B H N M']]:
   """As `attend`; returns the output and the weights in float32.
 
   It divides by the sum after the product with the values: fewer operations, and on
   CPU markedly faster than normalising the scores.
   """
-  scale = query.shape[-1] ** -0.5
-  scores = jnp.einsum(
-    'bhnk,bhmk->bhnm',
-    query * scale,
-    key,
-    preferred_element_type=jnp.float32,
-  )
+  query = query * query.shape[-1] ** -0.5
+  wide = {'preferred_element_type': jnp.float32}
+  scores = jnp.einsum('bhnk,bhmk->bhnm', query, key, **wide)
   if valid is not None:
     scores = jnp.where(valid[:, None, None, :], scores, -1e30)
   scores = scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True))
@@ -84,40 +74,26 @@ def plain(
     weights = jnp.where(valid[:, None, None, :], weights, 0)
   total = weights.sum(-1, keepdims=True)
   total = jnp.where(total > 0, total, 1)
-  out = jnp.einsum(
-    'bhnm,bhmk->bhnk',
-    weights.astype(value.dtype),
-    value,
-    preferred_element_type=jnp.float32,
-  )
+  out = jnp.einsum('bhnm,bhmk->bhnk', weights.astype(value.dtype), value, **wide)
   return (out / total).astype(value.dtype), weights / total
 
 
 def _cudnn(
-  query: Float[Array, 'B H N K'],
-  key: Float[Array, 'B H M K'],
-  value: Float[Array, 'B H M K'],
-  valid: Bool[Array, 'B M'] | None,
+  query: Query,
+  key: Keys,
+  value: Keys,
+  valid: Valid,
   implementation: Literal['xla', 'cudnn'] = 'cudnn',
-) -> Float[Array, 'B H N K']:
+) -> Query:
   mask = None if valid is None else valid[:, None, None, :]
-  out = jax.nn.dot_product_attention(  # it wants [B, N, H, K]
-    query.swapaxes(1, 2),
-    key.swapaxes(1, 2),
-    value.swapaxes(1, 2),
-    mask=mask,
-    implementation=implementation,
-  )
+  q, k, v = (x.swapaxes(1, 2) for x in (query, key, value))  # it wants [B, N, H, K]
+  out = jax.nn.dot_product_attention(q, k, v, mask=mask, implementation=implementation)
   return _zero_if_none_valid(out.swapaxes(1, 2), valid)
 
 
 def _splash(
-  query: Float[Array, 'B H N K'],
-  key: Float[Array, 'B H M K'],
-  value: Float[Array, 'B H M K'],
-  valid: Bool[Array, 'B M'] | None,
-  interpret: bool = False,
-) -> Float[Array, 'B H N K']:
+  query: Query, key: Keys, value: Keys, valid: Valid, interpret: bool = False
+) -> Query:
   width = query.shape[-1]
   query, queries = _pad(query * width**-0.5), query.shape[2]
   key, keys = _pad(key), key.shape[2]
@@ -127,25 +103,19 @@ def _splash(
   hidden = jnp.pad(~valid, ((0, 0), (0, key.shape[2] - keys)), constant_values=True)
 
   def run(query: Array, key: Array, value: Array, hidden: Array) -> Array:
-    heads = query.shape[1]
-    mask = splash_ops.splash_attention_mask.MultiHeadMask(
-      [splash_ops.splash_attention_mask.FullMask((query.shape[2], key.shape[2]))]
-      * heads
-    )
-    q_block, kv_block = _block(query.shape[2]), _block(key.shape[2])
+    masks = splash_ops.splash_attention_mask
+    full = masks.FullMask((query.shape[2], key.shape[2]))
+    mask = masks.MultiHeadMask([full] * query.shape[1])
+    blocks: dict[str, Any] = {}
+    for pass_ in ('', '_dkv', '_dq'):  # forward, and the two backward
+      blocks[f'block_q{pass_}'] = _block(query.shape[2])
+      blocks[f'block_kv{pass_}'] = _block(key.shape[2])
     kernel = splash_ops.splash_attention_kernel.make_splash_mha(
       mask,
       head_shards=1,
       q_seq_shards=1,
       interpret=interpret,
-      block_sizes=splash_ops.splash_attention_kernel.BlockSizes(
-        block_q=q_block,
-        block_kv=kv_block,
-        block_q_dkv=q_block,
-        block_kv_dkv=kv_block,
-        block_q_dq=q_block,
-        block_kv_dq=kv_block,
-      ),
+      block_sizes=splash_ops.splash_attention_kernel.BlockSizes(**blocks),
     )
     segments = splash_ops.splash_attention_kernel.SegmentIds(
       q=jnp.zeros((query.shape[0], query.shape[2]), jnp.int32),
@@ -166,11 +136,9 @@ def _splash(
   return _zero_if_none_valid(out, valid)
 
 
-def _pad(x: Float[Array, 'B H N K']) -> Float[Array, 'B H N_padded K_padded']:
+def _pad(x: Query) -> Float[Array, 'B H N_padded K_padded']:
   """Zero-pads the sequence and the width of the heads."""
-  return jnp.pad(
-    x, ((0, 0), (0, 0), (0, -x.shape[2] % _LANES), (0, -x.shape[3] % _LANES))
-  )
+  return jnp.pad(x, ((0, 0), (0, 0), *((0, -n % _LANES) for n in x.shape[2:])))
 
 
 def _block(length: int) -> int:
@@ -178,9 +146,7 @@ def _block(length: int) -> int:
   return max(b for b in range(_LANES, 513, _LANES) if length % b == 0)
 
 
-def _zero_if_none_valid(
-  out: Float[Array, 'B H N K'], valid: Bool[Array, 'B M'] | None
-) -> Float[Array, 'B H N K']:
+def _zero_if_none_valid(out: Query, valid: Valid) -> Query:
   if valid is None:
     return out
   return jnp.where(valid.any(1)[:, None, None, None], out, 0).astype(out.dtype)

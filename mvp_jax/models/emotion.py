@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from mvp_jax.models import layers
-from mvp_jax.models.fusion import Tokens, find, make_fusion
+from mvp_jax.models.fusion import Tokens, find
 from mvp_jax.models.physio import masked_mean
 
 
@@ -47,15 +47,7 @@ class ModelSizes:
 
   def block(self, rngs: nnx.Rngs, cross: bool = False) -> layers.Block:
     """A transformer block of these sizes."""
-    return layers.Block(
-      self.width,
-      self.heads,
-      self.mlp_width,
-      rngs=rngs,
-      dtype=jnp.dtype(self.dtype),
-      dropout=self.dropout,
-      cross=cross,
-    )
+    return layers.blocks(self.width, self, jnp.dtype(self.dtype), cross)(rngs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +103,9 @@ class EmotionModel(nnx.Module):
     widths: tuple[int, ...] = (sizes.width,)
     if len(config.networks) > 1:
       names = tuple(name for name, _ in config.networks)
-      self.fusion = make_fusion(sizes, names, sizes.block, rngs=rngs, dtype=dtype)
+      self.fusion = find(sizes.fusion)(
+        sizes, names, sizes.block, rngs=rngs, dtype=dtype
+      )
       widths = self.fusion.widths
     if config.target.level == 'frame':
       widths = (sizes.width,)
@@ -137,37 +131,26 @@ class EmotionModel(nnx.Module):
     keys = _keys(config.names, key)
     tokens = {}
     for name, _ in config.networks:
-      arrays = {
-        array.removeprefix(f'{name}/'): x
-        for array, x in batch.items()
-        if array.startswith(f'{name}/')
-      }
+      start = f'{name}/'
+      own = {k: x for k, x in batch.items() if k.startswith(start)}
+      arrays = {k.removeprefix(start): x for k, x in own.items()}
       tokens[name] = self.modalities[name](arrays, keys[name])
-    seen, present = {}, None
+    seen: dict[str, Any] = {}
+    present = None
     if len(tokens) > 1:
       fused = self.fusion(tokens, keys['fusion'], want_attention)
-      pooled, sequence, seen, present = (
-        fused.pooled,
-        fused.sequence,
-        fused.seen,
-        fused.present,
-      )
+      pooled, sequence, seen, present = fused
     else:
       (sequence,) = tokens.values()
       pooled = [masked_mean(sequence.x, sequence.valid)]
     if config.target.level == 'frame':
-      return at_times(
-        self.heads[0](sequence.x, keys['heads']), sequence, config.label_times
-      ), seen
-    head_keys: Any = [keys['heads']]
+      found = self.heads[0](sequence.x, keys['heads'])
+      return at_times(found, sequence, config.label_times), seen
+    head_keys: Any = [keys['heads']] * len(pooled)
     if len(pooled) > 1 and key is not None:
       head_keys = jax.random.split(keys['heads'], len(pooled))
-    outputs = [
-      head(x, head_key)
-      for head, x, head_key in zip(
-        self.heads, pooled, [*head_keys] * (len(pooled) // len(head_keys)), strict=True
-      )
-    ]
+    heads = zip(self.heads, pooled, head_keys, strict=True)
+    outputs = [head(x, head_key) for head, x, head_key in heads]
     return config.target.combine(outputs, present), seen
 
 

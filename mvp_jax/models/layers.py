@@ -9,6 +9,7 @@ H heads, K = D / H.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,10 +90,7 @@ def drop_path(
 ) -> Float[Array, 'B ...']:
   """Zeroes whole examples of a residual branch (stochastic depth).
 
-  Args:
-    x: the branch.
-    rate: probability, a number or a scalar array (it differs between layers).
-    key: random key, or None to drop nothing.
+  `rate` may be a scalar array (it differs between layers); `key=None` drops nothing.
   """
   if key is None:
     return x
@@ -105,9 +103,7 @@ def sincos_1d(
 ) -> Float[Array, '... {width}']:
   """Fixed position embeddings as in VideoMAE: sin in even, cos in odd columns.
 
-  Args:
-    positions: not necessarily integers.
-    width: even number of columns.
+  Positions need not be integers; `width` is even.
   """
   positions = jnp.asarray(positions, jnp.float32)
   waves = 10000 ** (np.arange(0, width, 2, dtype=np.float64) / width)
@@ -140,12 +136,8 @@ class Attention(nnx.Module):
     def split(y: Float[Array, 'B N D']) -> Float[Array, 'B H N K']:
       return y.reshape(*y.shape[:2], self.heads, -1).swapaxes(1, 2)
 
-    inputs = (
-      split(self.query(x)),
-      split(self.key(context)),
-      split(self.value(context)),
-      valid,
-    )
+    keys = split(self.key(context)), split(self.value(context))
+    inputs = (split(self.query(x)), *keys, valid)
     y, weights = plain(*inputs) if want_weights else (attend(*inputs), None)
     return self.out(y.swapaxes(1, 2).reshape(x.shape)), weights
 
@@ -188,12 +180,10 @@ class Block(nnx.Module):
     """Returns the output and the attention weights, or None in their place.
 
     Args:
-      x: tokens.
-      context: what they attend to; None for x itself.
+      context: what the tokens attend to; None for x itself.
       valid: which keys may be attended to; None for all.
       drop_path_rate: probability to skip a branch, see `drop_path`.
       key: random key, or None for no dropout.
-      want_weights: whether to return the attention weights.
     """
     keys = (None,) * 4 if key is None else jax.random.split(key, 4)
     y = self.norm1(x)
@@ -207,6 +197,14 @@ class Block(nnx.Module):
     y = self.down(gelu(self.up(self.norm2(x))))
     x = x + drop_path(dropout(y, self.dropout, keys[2]), drop_path_rate, keys[3])
     return split_batch(x), weights
+
+
+def blocks(
+  width: int, config: Any, dtype: DTypeLike, cross: bool = False
+) -> Callable[[nnx.Rngs], Block]:
+  """Makes blocks of a config's `heads`, `mlp_width` and `dropout`."""
+  sizes, rate = (width, config.heads, config.mlp_width), config.dropout
+  return lambda rngs: Block(*sizes, rngs=rngs, dtype=dtype, dropout=rate, cross=cross)
 
 
 class Stack(nnx.Module):
@@ -256,9 +254,6 @@ class Stack(nnx.Module):
     # XLA for CPU copies everything that a loop keeps for its backward pass, twice: a
     # quarter of a step. (With remat, adjacent equal layers could be merged.)
     mesh = current_mesh()
-    unroll = (
-      jax.default_backend() == 'cpu'
-      and self.remat == 'none'
-      and (mesh is None or mesh.size == 1)
-    )
+    alone = mesh is None or mesh.size == 1
+    unroll = alone and jax.default_backend() == 'cpu' and self.remat == 'none'
     return jax.lax.scan(run, x, (params, rates, keys), unroll=unroll)

@@ -105,32 +105,16 @@ class PhysioTransformer(nnx.Module):
   ):
     self.config, self.rate = config, rate
     widths = (channels, *config.widths)
-    self.convs = nnx.List(
-      Conv(widths[i], widths[i + 1], kernel, stride, rngs=rngs, dtype=dtype)
-      for i, (kernel, stride) in enumerate(
-        zip(config.kernels, config.strides, strict=True)
-      )
-    )
-    self.stack = layers.Stack(
-      lambda rngs: layers.Block(
-        widths[-1],
-        config.heads,
-        config.mlp_width,
-        rngs=rngs,
-        dtype=dtype,
-        dropout=config.dropout,
-      ),
-      config.depth,
-      rngs=rngs,
-      remat=remat,
-    )
+    sizes = zip(widths, config.widths, config.kernels, config.strides, strict=False)
+    self.convs = nnx.List(Conv(*size, rngs=rngs, dtype=dtype) for size in sizes)
+    block = layers.blocks(widths[-1], config, dtype)
+    self.stack = layers.Stack(block, config.depth, rngs=rngs, remat=remat)
 
   def times(self, samples: int) -> Float[np.ndarray, 'N']:
     """Seconds of the tokens' centres."""
-    count = -(-samples // self.config.stride)
-    return ((np.arange(count) + 0.5) * self.config.stride / self.rate).astype(
-      np.float32
-    )
+    stride = self.config.stride
+    times = (np.arange(-(-samples // stride)) + 0.5) * stride / self.rate
+    return times.astype(np.float32)
 
   def __call__(
     self,
@@ -150,11 +134,7 @@ class PhysioTransformer(nnx.Module):
 def time_positions(
   seconds: Float[ArrayLike, '*batch N'], width: int, dtype: DTypeLike
 ) -> Float[Array, '*batch N {width}']:
-  """Sin-cos embeddings of times, on one clock for video and signals.
-
-  Args:
-    seconds: since the stimulus onset; a tenth of a second is one position.
-  """
+  """Sin-cos embeddings of seconds since the onset, a tenth of which is one position."""
   return layers.sincos_1d(jnp.asarray(seconds) * 10, width).astype(dtype)
 
 
@@ -163,10 +143,6 @@ def masked_mean(
 ) -> Float[Array, 'B D']:
   """Mean over the valid tokens in float32, zero if there are none."""
   weights = valid.astype(jnp.float32)
-  total = jnp.einsum(
-    'bnd,bn->bd',
-    x.astype(jnp.float32),
-    weights,
-    precision=jax.lax.Precision.HIGHEST,
-  )
+  exact = jax.lax.Precision.HIGHEST
+  total = jnp.einsum('bnd,bn->bd', x.astype(jnp.float32), weights, precision=exact)
   return total / jnp.maximum(weights.sum(-1, keepdims=True), 1)

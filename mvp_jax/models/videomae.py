@@ -10,7 +10,7 @@ colour). Tokens run over time, then rows, then columns.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,10 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, Shaped
 from mvp_jax.models import layers
 from mvp_jax.models.partition import split_batch
 
+Frames: TypeAlias = Num[Array, 'B T H W 3']  # uint8, or float in [0, 1]
+Visible: TypeAlias = Int[Array, 'B V']
+Masked: TypeAlias = Int[Array, 'B M']
+Key: TypeAlias = PRNGKeyArray | None
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # What the decoder predicts of a hidden token: its pixels, normalised to mean 0 and
@@ -134,19 +138,10 @@ def preset(name: str, **changes: Any) -> VideoMAEConfig:
   """
   if name not in _PRESETS:
     raise ValueError(f'size: one of {", ".join(PRESETS)}; it is {name!r}')
-  fields = (
-    'width',
-    'depth',
-    'heads',
-    'mlp_width',
-    'decoder_width',
-    'decoder_depth',
-    'decoder_heads',
-  )
+  names = [field.name for field in dataclasses.fields(VideoMAEConfig)]
   patch = {'patch': 14} if name == 'g' else {}
-  return VideoMAEConfig(
-    **dict(zip(fields, _PRESETS[name], strict=True)) | patch | changes
-  )
+  sizes = dict(zip(names, _PRESETS[name], strict=False))  # the first fields
+  return VideoMAEConfig(**sizes | patch | changes)
 
 
 def patchify(
@@ -187,9 +182,9 @@ def to_unit(pixels: Num[Array, '...']) -> Float[Array, '...']:
 
 def normalise_pixels(tokens: Float[Array, 'B N P']) -> Float[Array, 'B N P']:
   """Normalises pixels in [0, 1] by the mean and deviation of ImageNet."""
-  repeat = tokens.shape[-1] // 3
-  mean = np.tile(np.asarray(IMAGENET_MEAN, np.float32), (1, 1, repeat))
-  std = np.tile(np.asarray(IMAGENET_STD, np.float32), (1, 1, repeat))
+  repeats = 1, 1, tokens.shape[-1] // 3
+  ends = np.array([IMAGENET_MEAN, IMAGENET_STD], np.float32)
+  mean, std = (np.tile(x, repeats) for x in ends)
   return (tokens - mean) / std
 
 
@@ -218,37 +213,22 @@ class Encoder(nnx.Module):
   def __init__(
     self, config: VideoMAEConfig, *, rngs: nnx.Rngs, final_norm: bool = True
   ):
-    dtype = jnp.dtype(config.dtype)
+    width, dtype = config.width, jnp.dtype(config.dtype)
+
+    def block(rngs: nnx.Rngs) -> layers.Block:
+      return layers.Block(width, config.heads, config.mlp_width, rngs=rngs, dtype=dtype)
+
     self.config = config
-    self.embed = layers.linear(
-      config.pixels_per_token, config.width, rngs=rngs, dtype=dtype
-    )
+    self.embed = layers.linear(config.pixels_per_token, width, rngs=rngs, dtype=dtype)
     self.stack = layers.Stack(
-      lambda rngs: layers.Block(
-        config.width, config.heads, config.mlp_width, rngs=rngs, dtype=dtype
-      ),
-      config.depth,
-      rngs=rngs,
-      drop_path=config.drop_path,
-      remat=config.remat,
+      block, config.depth, drop_path=config.drop_path, rngs=rngs, remat=config.remat
     )
-    self.norm = (
-      layers.layer_norm(config.width, rngs=rngs, dtype=dtype) if final_norm else None
-    )
+    self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype) if final_norm else None
 
   def __call__(
-    self,
-    frames: Num[Array, 'B T H W 3'],
-    visible: Int[Array, 'B V'] | None = None,
-    key: PRNGKeyArray | None = None,
+    self, frames: Frames, visible: Visible | None = None, key: Key = None
   ) -> Float[Array, 'B V D']:
-    """Encodes the visible tokens, or all of them.
-
-    Args:
-      frames: uint8 or float in [0, 1].
-      visible: token numbers; None for all.
-      key: random key for drop path, or None.
-    """
+    """Encodes the visible tokens, by their numbers, or all; `key` is for drop path."""
     tokens = patchify(frames, self.config)
     positions = layers.sincos_1d(np.arange(tokens.shape[1]), self.config.width)
     positions = jnp.broadcast_to(positions, (tokens.shape[0], *positions.shape))
@@ -260,7 +240,7 @@ class Encoder(nnx.Module):
     return x if self.norm is None else self.norm(x)
 
   def features(
-    self, frames: Num[Array, 'B T H W 3'], key: PRNGKeyArray | None = None
+    self, frames: Frames, key: Key = None
   ) -> Float[Array, 'B slots feature_width']:
     """One vector per temporal slot.
 
@@ -302,11 +282,7 @@ class VideoMAE(nnx.Module):
     )
 
   def __call__(
-    self,
-    frames: Num[Array, 'B T H W 3'],
-    visible: Int[Array, 'B V'],
-    masked: Int[Array, 'B M'],
-    key: PRNGKeyArray | None = None,
+    self, frames: Frames, visible: Visible, masked: Masked, key: Key = None
   ) -> Float[Array, 'B M P']:
     """Predicts the masked tokens' pixels, see `TARGETS`."""
     seen = split_batch(self.to_decoder(self.encoder(frames, visible, key)))
@@ -318,11 +294,7 @@ class VideoMAE(nnx.Module):
     return split_batch(self.to_pixels(self.decoder_norm(x[:, -hidden.shape[1] :])))
 
   def loss(
-    self,
-    frames: Num[Array, 'B T H W 3'],
-    visible: Int[Array, 'B V'],
-    masked: Int[Array, 'B M'],
-    key: PRNGKeyArray | None = None,
+    self, frames: Frames, visible: Visible, masked: Masked, key: Key = None
   ) -> Float[Array, 'B']:
     """Mean squared error over the masked tokens of each clip, in float32."""
     predicted = self(frames, visible, masked, key).astype(jnp.float32)
@@ -353,15 +325,8 @@ class VideoClassifier(nnx.Module):
     self.head = layers.linear(config.width, outputs, rngs=rngs, dtype=jnp.float32)
     self.head.kernel[...] = self.head.kernel[...] * head_scale
 
-  def __call__(
-    self, frames: Num[Array, 'B T H W 3'], key: PRNGKeyArray | None = None
-  ) -> Float[Array, 'B outputs']:
-    """Logits of clips, in float32.
-
-    Args:
-      frames: uint8 or float in [0, 1].
-      key: random key for dropout and drop path, or None.
-    """
+  def __call__(self, frames: Frames, key: Key = None) -> Float[Array, 'B outputs']:
+    """Logits of clips, in float32; `key` is for dropout and drop path."""
     keys = (None, None) if key is None else jax.random.split(key)
     x = self.encoder(frames, key=keys[0]).astype(jnp.float32)
     x = layers.dropout(self.norm(x.mean(1)), self.dropout, keys[1])

@@ -60,11 +60,8 @@ def from_dict(described) -> Target:
     raise InputError(f'target: {described!r} has no kind')
   cls = find(described['kind'])
   known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-  settings = {
-    name: tuple(value) if isinstance(value, list) else value
-    for name, value in described.items()
-    if name != 'kind'
-  }
+  settings = {k: tuple(x) if isinstance(x, list) else x for k, x in described.items()}
+  del settings['kind']
   if unknown := sorted(set(settings) - known):
     raise InputError(
       f'target.{unknown[0]}: no such setting of {cls.kind}; '

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import flax
 import jax.numpy as jnp
@@ -53,9 +53,7 @@ class Baseline(NamedTuple):
 
   name: str  # in tables
   note: str  # what it is, a sentence
-  source: str = (
-    ''  # the model in the predictions that it is worked out from, if another
-  )
+  source: str = ''  # the model of the predictions that it comes from, if another
   # The score in which a model has to exceed it to be better than chance; '' if the
   # baseline is more than chance.
   chance: str = ''
@@ -83,14 +81,11 @@ class Sums(Protocol):
 
   def scores(self, weights: np.ndarray) -> np.ndarray:
     """All scores for weights [R, S] of the subjects: [R, scores], NaN where none."""
-    ...
 
   def cheap(self, weights: np.ndarray) -> np.ndarray:
     """Those with `Score.bootstrap` alone, which come first: [R, cheap scores]."""
-    ...
 
 
-@runtime_checkable
 class Fitted(Protocol):
   """A target as it is in one fold: with its thresholds or its scale."""
 
@@ -103,11 +98,9 @@ class Fitted(Protocol):
     Level 'trial': [K] and []. Level 'frame': [L, K] and [L], L = round(seconds *
     rate), at `Target.times`, with weight 0 after the end and where nothing is rated.
     """
-    ...
 
   def describe(self) -> dict:
     """For run.json."""
-    ...
 
 
 class Target(Protocol):
@@ -151,7 +144,6 @@ class Target(Protocol):
 
   def fit(self, train: Sequence, others: Sequence = ()) -> Fitted:
     """Fits it on the training trials of a fold; `others` also need labels."""
-    ...
 
   def strata(self, trials: Sequence) -> np.ndarray:
     """float [trials, k]: what the dealing of folds evens out between them."""
@@ -168,7 +160,6 @@ class Target(Protocol):
 
   def smoothed(self, label: Float[Array, '*b k'], smoothing) -> Float[Array, '*b k']:
     """Labels less sure by `smoothing`, where they are classes."""
-    del smoothing
     return label
 
   def loss(
@@ -178,7 +169,6 @@ class Target(Protocol):
     weight: Float[Array, '*b'],
   ) -> dict[str, clu_metrics.Metric]:
     """Metrics as sums; 'loss' is what training minimises."""
-    ...
 
   def combine(self, outputs: Sequence, present: Sequence | None = None):
     """One output of those of several heads or views, each [B, K].
@@ -200,7 +190,6 @@ class Target(Protocol):
 
   def fields(self, label, predicted, rating=None) -> dict:
     """Fields of a Prediction of one rating: `label`, `score`, `predicted_rating`."""
-    del label, rating
     return {'label': None, 'score': None, 'predicted_rating': float(predicted)}
 
   def fault(self, row) -> str:
@@ -215,11 +204,9 @@ class Target(Protocol):
     """What models have to beat, of a fold's test trials.
 
     Args:
-      fold: data.splits.Fold.
       trials: list of Trial, of all folds.
       features: float [trials, features], handcrafted, NaN where not defined; or None.
       groups: int [trials], which belong together (subjects, or stimuli).
-      seed: of what is drawn at random.
     """
     return []
 
@@ -231,9 +218,7 @@ class Target(Protocol):
       rows: of one rating, all seeds.
       subjects: int [rows], 0 to `number` - 1.
       parts: list of bool [rows], the rows of each seed (or fold).
-      number: how many subjects there are.
     """
-    ...
 
   def composition(self, rows: Sequence) -> tuple[str, float] | None:
     """What the held-out trials are like, a name and a share, or None."""
@@ -274,9 +259,8 @@ class Target(Protocol):
   @property
   def reserved(self) -> frozenset[str]:
     """Names of the report's own rows, which no model may have."""
-    return frozenset(
-      {CEILING} | {key for key, one in self.known_baselines.items() if one.source}
-    )
+    own = (key for key, one in self.known_baselines.items() if one.source)
+    return frozenset({CEILING, *own})
 
   @property
   def sources(self) -> frozenset[str]:
@@ -287,8 +271,7 @@ class Target(Protocol):
     """How a model or baseline is called in tables."""
     if model == CEILING:
       return 'best possible'
-    known = self.known_baselines.get(model)
-    return known.name if known else model
+    return self.known_baselines[model].name if model in self.known_baselines else model
 
   def gain(self, score: str, difference: float) -> float:
     """A difference of a score, above 0 where it is for the better."""
@@ -302,9 +285,7 @@ class Target(Protocol):
 def check_ratings(trials, ratings):
   """Raises InputError if a trial lacks a rating, or a rating is never given."""
   for name in ratings:
-    missing = [
-      trial for trial in trials if not np.isfinite(trial.ratings.get(name, np.nan))
-    ]
+    missing = [t for t in trials if not np.isfinite(t.ratings.get(name, np.nan))]
     if len(missing) == len(trials) > 1 and name in trials[0].ratings:
       raise InputError(
         f'target.ratings: no trial has a rating {name!r}, all '

@@ -40,13 +40,9 @@ class Thresholds:
 
   def label(self, trial, seconds=None):
     """float32 [ratings]: 1 where high; and its weight, float32 []."""
-    del seconds
     values = self.own[trial.subject] if self.values is None else self.values
-    high = [
-      trial.ratings[name] > value
-      for name, value in zip(self.ratings, values, strict=True)
-    ]
-    return np.array(high, np.float32), np.float32(1)
+    high = np.array([trial.ratings[name] for name in self.ratings]) > values
+    return high.astype(np.float32), np.float32(1)
 
   def describe(self):
     """For run.json: the thresholds of each rating, and from whose ratings."""
@@ -148,25 +144,12 @@ class Binary(Target):
     over its training trials where it has some, so that no rating of a test trial
     decides on a label that is trained on; over all its trials where it has none. A
     test trial's label then rests on other ratings of that subject, its input does
-    not.
-
-    Args:
-      train: list of Trial.
-      others: list of Trial: all others that need labels.
-
-    Raises:
-      InputError: a subject's ratings do not part around their median.
+    not. Raises InputError if a subject's ratings do not part around their median.
     """
-    fixed = self.fixed()
-    if fixed is not None:
+    if (fixed := self.fixed()) is not None:
       return fixed
     if self.threshold == 'median':
-      return Thresholds(
-        self.ratings,
-        values=self._medians(train),
-        subjects=_subjects(train),
-        trials=_ids(train),
-      )
+      return Thresholds(self.ratings, self._medians(train), {}, *_whose(train))
     by_subject = {}
     for trial in train:
       by_subject.setdefault(trial.subject, []).append(trial)
@@ -176,18 +159,11 @@ class Binary(Target):
     for subject, trials in by_subject.items():
       self._check_parted(subject, trials, own[subject])
     used = [trial for trials in by_subject.values() for trial in trials]
-    return Thresholds(
-      self.ratings,
-      own=dict(sorted(own.items())),
-      subjects=_subjects(used),
-      trials=_ids(used),
-    )
+    return Thresholds(self.ratings, None, dict(sorted(own.items())), *_whose(used))
 
   def _medians(self, trials):
-    return tuple(
-      float(np.median([trial.ratings[name] for trial in trials]))
-      for name in self.ratings
-    )
+    given = np.array([[t.ratings[name] for name in self.ratings] for t in trials])
+    return tuple(np.median(given, axis=0).tolist())
 
   def _check_parted(self, subject, trials, medians):
     for name, median in zip(self.ratings, medians, strict=True):
@@ -256,13 +232,12 @@ class Binary(Target):
     if len(outputs) == 1:
       return outputs[0]
     counted = 1.0 if present is None else jnp.stack(present)[..., None].astype(float)
-    high, low = (
-      jax.nn.logsumexp(
-        jnp.stack([jax.nn.log_sigmoid(sign * x) for x in outputs]), axis=0, b=counted
-      )
-      for sign in (1, -1)
-    )
-    return high - low
+
+    def log_sum(sign):
+      logs = jnp.stack([jax.nn.log_sigmoid(sign * x) for x in outputs])
+      return jax.nn.logsumexp(logs, axis=0, b=counted)
+
+    return log_sum(1) - log_sum(-1)
 
   def predict(self, outputs: Float[Array, 'b k']) -> Float[Array, 'b k']:
     """The probability of high."""
@@ -292,30 +267,16 @@ class Binary(Target):
     return said
 
   def sums(self, name, rows, subjects, parts, number):
-    labels, scores = _labels(rows), _scores(rows)
-    folds = np.array([row.fold for row in rows])
-    bins = equal_bins(scores)
-    said = self._said(name, scores)
-    rated = bool(rows) and rows[0].predicted_rating is not None
+    labels, scores = _column(rows, 'label'), _column(rows, 'score')
+    trials = [labels, scores, subjects, _column(rows, 'fold')]
+    more = {'predicted': self._said(name, scores), 'bins': equal_bins(scores)}
+    if rows and rows[0].predicted_rating is not None:
+      more['ratings'] = _column(rows, 'rating')
+      more['predicted_ratings'] = _column(rows, 'predicted_rating')
     found = []
     for part in parts:
-      ratings = predicted = None
-      if rated:
-        ratings, predicted = (
-          np.array([getattr(row, field) for row in rows])[part]
-          for field in ('rating', 'predicted_rating')
-        )
-      one = binary_scores.sums(
-        labels[part],
-        scores[part],
-        subjects[part],
-        folds[part],
-        number,
-        predicted=said[part],
-        ratings=ratings,
-        predicted_ratings=predicted,
-        bins=bins[part],
-      )
+      of_part = {key: x[part] for key, x in more.items()}
+      one = binary_scores.sums(*(x[part] for x in trials), number, **of_part)
       if name == 'coin':
         one = _exact(one, labels[part], scores[part], number)
       found.append(one)
@@ -326,7 +287,7 @@ class Binary(Target):
     return scores if name == 'coin' else decide(scores).astype(float)
 
   def composition(self, rows):
-    return 'share of high', float(_labels(rows).mean())
+    return 'share of high', float(_column(rows, 'label').mean())
 
   def one_sided(self, rows):
     return len({row.label for row in rows}) < 2
@@ -334,11 +295,12 @@ class Binary(Target):
   def calibration(self, name, rows):
     if name == 'majority':
       return None
-    labels, scores = _labels(rows), _scores(rows)
+    labels, scores = _column(rows, 'label'), _column(rows, 'score')
     return calibrate(labels, scores, np.abs(labels - self._said(name, scores)))
 
   def confusion(self, rows):
-    counts = binary_scores.confusion(_labels(rows), decide(_scores(rows)))
+    said = decide(_column(rows, 'score'))
+    counts = binary_scores.confusion(_column(rows, 'label'), said)
     return counts.reshape(2, 2).astype(int)
 
   def is_right(self, row):
@@ -350,9 +312,6 @@ class Binary(Target):
     return f'High is a rating above {self.threshold:g}.'
 
 
-BASELINES = tuple(Binary.known_baselines)
-
-
 def _exact(sums, labels, probabilities, number):
   """Sums of a coin whose scores of all subjects are their exact expectations."""
   found = sums.scores(np.ones((1, number)))[0]
@@ -362,17 +321,11 @@ def _exact(sums, labels, probabilities, number):
   return dataclasses.replace(sums, offset=offset)
 
 
-def _labels(rows):
-  return np.array([row.label for row in rows])
+def _column(rows, name):
+  return np.array([getattr(row, name) for row in rows])
 
 
-def _scores(rows):
-  return np.array([row.score for row in rows])
-
-
-def _subjects(trials):
-  return tuple(sorted({trial.subject for trial in trials}))
-
-
-def _ids(trials):
-  return tuple(trial.trial_id for trial in trials)
+def _whose(trials):
+  """The subjects and the ids of some trials."""
+  subjects = tuple(sorted({trial.subject for trial in trials}))
+  return subjects, tuple(trial.trial_id for trial in trials)

@@ -28,14 +28,10 @@ _INNER_FOLDS = 4
 def simple_baselines(fold, trials):
   """Says what ratings alone predict of a fold's test trials: list of Said.
 
-  Args:
-    fold: data.splits.Fold.
-    trials: list of Trial, all of those in the folds.
+  `trials` are all of those in the folds.
   """
-  train, test = (
-    [trial for trial in trials if trial.trial_id in frozenset(side)]
-    for side in (fold.train, fold.test)
-  )
+  sides = frozenset(fold.train), frozenset(fold.test)
+  train, test = ([t for t in trials if t.trial_id in side] for side in sides)
   prior, mean = _average(train, fold.target)
   by_stimulus, by_subject, said = {}, {}, []
   for trial in train:
@@ -45,15 +41,12 @@ def simple_baselines(fold, trials):
   for trial in test:
     said.append(Said(CLASS_PRIOR, trial.trial_id, prior, mean))
     if trial.stimulus is not None:
-      alike = by_stimulus.get(trial.stimulus, [])
-      said.append(
-        Said(STIMULUS_MEAN, trial.trial_id, *_average(alike, fold.target, prior, mean))
-      )
+      alike = _average(by_stimulus.get(trial.stimulus), fold.target, prior, mean)
+      said.append(Said(STIMULUS_MEAN, trial.trial_id, *alike))
     if fold.target.values is not None:  # else half of each subject's are high
       others = [t for t in by_subject[trial.subject] if t is not trial]
-      said.append(
-        Said(SUBJECT_MEAN, trial.trial_id, *_average(others, fold.target, prior, mean))
-      )
+      others = _average(others, fold.target, prior, mean)
+      said.append(Said(SUBJECT_MEAN, trial.trial_id, *others))
   return said
 
 
@@ -61,14 +54,10 @@ def _average(trials, fitted, prior=None, mean=None):
   """Shares of high, with the prior as one trial more, and mean ratings."""
   if not trials:
     return prior, mean
-  high = sum(fitted.label(trial)[0].astype(float) for trial in trials)
-  if prior is None:
-    share = high / len(trials)
-  else:
-    share = (high + prior) / (len(trials) + 1)
-  return share, np.mean(
-    [[t.ratings[name] for name in fitted.ratings] for t in trials], axis=0
-  )
+  high, number = sum(fitted.label(t)[0].astype(float) for t in trials), len(trials)
+  share = high / number if prior is None else (high + prior) / (number + 1)
+  ratings = [[t.ratings[name] for name in fitted.ratings] for t in trials]
+  return share, np.mean(ratings, axis=0)
 
 
 def classic_baselines(fold, trials, features, groups, seed=0):
@@ -80,8 +69,6 @@ def classic_baselines(fold, trials, features, groups, seed=0):
   calibrated probability.
 
   Args:
-    fold: data.splits.Fold.
-    trials: list of Trial.
     features: float [trials, features], NaN where not defined.
     groups: int [trials], which belong together (subjects, or stimuli).
     seed: of the inner folds.
@@ -118,17 +105,13 @@ def classify(train, labels, groups, test, seed=0):
 
 
 def _classify(train, labels, groups, test, seed):
-  scores = {}
-  inner = [
-    (*standardised(train[a], train[b]), a, b) for a, b in inner_folds(groups, seed)
-  ]
+  scores, folds = {}, inner_folds(groups, seed)
+  inner = [(*standardised(train[a], train[b]), a, b) for a, b in folds]
   x, x_test = standardised(train, test)
   for name in CLASSIC:
-    columns = []
-    for y in labels.T:
-      cost = _best_cost(name, inner, y)
-      columns.append(_sigmoid(_fitted(name, cost, x, y).decision_function(x_test)))
-    scores[name] = np.stack(columns, 1)
+    models = [_fitted(name, _best_cost(name, inner, y), x, y) for y in labels.T]
+    margins = np.stack([model.decision_function(x_test) for model in models], 1)
+    scores[name] = 1 / (1 + np.exp(-np.clip(margins, -500, 500)))
   return scores
 
 
@@ -139,9 +122,8 @@ def standardised(train, test):
     median = np.nan_to_num(np.nanmedian(train, axis=0))
   filled = [np.where(np.isfinite(x), x, median) for x in (train, test)]
   mean, std = filled[0].mean(0), filled[0].std(0)
-  return [
-    (x - mean) / np.where(std > 1e-12 * (1 + abs(mean)), std, np.inf) for x in filled
-  ]
+  std = np.where(std > 1e-12 * (1 + abs(mean)), std, np.inf)
+  return [(x - mean) / std for x in filled]
 
 
 def inner_folds(groups, seed=0):
@@ -181,7 +163,3 @@ def _fitted(name, cost, x, y):
   if name == 'svm':
     return SVC(C=cost, class_weight='balanced').fit(x, y)
   return LogisticRegression(C=cost, class_weight='balanced', max_iter=5000).fit(x, y)
-
-
-def _sigmoid(margin):
-  return 1 / (1 + np.exp(-np.clip(margin, -500, 500)))

@@ -173,19 +173,16 @@ def sums(
   labels, scores = np.asarray(labels, float), np.asarray(scores, float)
   said = np.asarray(decide(scores) if predicted is None else predicted, float)
   wins, pairs = winning_pairs(labels, scores, subjects, folds, number)
-  of_ratings = (
-    None
-    if predicted_ratings is None
-    else moments(ratings, predicted_ratings, subjects, number)
-  )
+  of_ratings = None
+  if predicted_ratings is not None:
+    of_ratings = moments(ratings, predicted_ratings, subjects, number)
   bins = equal_bins(scores) if bins is None else bins
   surest, group = np.unique(-np.maximum(scores, 1 - scores), return_inverse=True)
   error = np.abs(labels - said)
 
   def table(columns, width, values):
-    return np.bincount(subjects * width + columns, values, number * width).reshape(
-      number, width
-    )
+    found = np.bincount(subjects * width + columns, values, number * width)
+    return found.reshape(number, width)
 
   return BinarySums(
     subject_counts(labels, said, subjects, number),

@@ -93,7 +93,7 @@ def _write_tokens(folder, trials, width=3):
   tokens = {}
   for trial in trials:
     rng = np.random.default_rng(trial.trial + 100)
-    count = round(len(trial.frame_times) / _FRAME_RATE / _LAYOUT.spacing)
+    count = round(len(trial.streams['video'].times) / _FRAME_RATE / _LAYOUT.spacing)
     tokens[trial.trial] = rng.normal(
       trial.trial, [1, 2, 5][:width], (count * _LAYOUT.slots, width)
     ).astype(np.float32)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from mvp_jax.models import layers
-from mvp_jax.models.fusion import FUSIONS, Sides, Tokens, find, make_fusion, register
+from mvp_jax.models.fusion import FUSIONS, Sides, Tokens, find, register
 from mvp_jax.targets import Binary
 
 _B, _L, _D = 2, 4, 6
@@ -40,7 +40,7 @@ def _make(fusion, names, **changes):
       sizes.width, 2, 12, rngs=rngs, dtype=jnp.float32, dropout=0.5, cross=cross
     )
 
-  return make_fusion(sizes, names, block, rngs=nnx.Rngs(0), dtype=jnp.float32)
+  return find(fusion)(sizes, names, block, rngs=nnx.Rngs(0), dtype=jnp.float32)
 
 
 @functools.cache

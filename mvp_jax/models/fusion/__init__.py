@@ -1,7 +1,7 @@
 """Ways to bring any number of modalities together, for EmotionModel and its ablation.
 
 `cross` is MVP's (arXiv 2501.03103); the others are what it is compared with. A new
-one is a class as `Fusion` describes, under `@register('its name')`.
+one is a subclass of `Fusion`, under `@register('its name')`.
 """
 
 from mvp_jax.models.fusion import cross, one_sequence, pooled, segments  # noqa: F401
@@ -12,7 +12,6 @@ from mvp_jax.models.fusion.base import (
   Sides,
   Tokens,
   find,
-  make_fusion,
   register,
 )
 
@@ -23,6 +22,5 @@ __all__ = [
   'Sides',
   'Tokens',
   'find',
-  'make_fusion',
   'register',
 ]

@@ -5,7 +5,7 @@ Shapes: B examples, N tokens, D width.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mvp_jax.models import layers
 
-Names = Sequence[str]  # of modalities, in order
+DType: TypeAlias = jnp.dtype
 RandomKey = Key[Array, '']
 MakeBlock = Callable[..., layers.Block]  # (rngs, cross=False)
 
@@ -67,12 +67,17 @@ class Sizes(Protocol):
   def remat(self) -> str: ...  # one of layers.REMAT
 
 
-class Fusion(Protocol):
-  """An nnx.Module that brings the tokens of named modalities together.
+class Fusion(nnx.Module):
+  """Brings the tokens of named modalities together.
 
-  Each example may lack any of the modalities. What tokens hold where they are not
-  valid never changes the result, not even NaN; neither does how many of these there
-  are, beyond rounding. All is finite also where every modality is absent.
+  A new one makes its parameters in `build` and fuses in `fuse`. Each example may lack
+  any of the modalities. What tokens hold where they are not valid never changes the
+  result, not even NaN; neither does how many of these there are, beyond rounding. All
+  is finite also where every modality is absent.
+
+  Args:
+    names: of the modalities, in their order.
+    block: function (rngs, cross=False) that makes a transformer block.
   """
 
   widths: tuple[int, ...]  # of the pooled vectors: one head each
@@ -80,12 +85,17 @@ class Fusion(Protocol):
   def __init__(
     self,
     sizes: Sizes,
-    names: Names,
+    names: Sequence[str],
     block: MakeBlock,
     *,
     rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ): ...
+    dtype: DType,
+  ) -> None:
+    self.names, self.widths = tuple(names), (sizes.width,)
+    self.build(sizes, block, rngs, dtype)
+
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    """Makes what is learnt, if anything, and sets `widths` where there are others."""
 
   def __call__(
     self,
@@ -100,18 +110,7 @@ class Fusion(Protocol):
       key: random key for dropout, or None for none.
       want_attention: add to `seen` what of the attention can be looked at.
     """
-    ...
-
-
-class Base(nnx.Module):
-  """What all fusions here share: names, widths, and clean tokens in order."""
-
-  def __init__(self, names: Names, *widths: int) -> None:
-    self.names, self.widths = tuple(names), widths
-
-  def take(self, tokens: Mapping[str, Tokens]) -> list[Tokens]:
-    """The modalities in order, zero where invalid, with times [B, N]."""
-    return [
+    clean = [
       Tokens(
         jnp.where(t.valid[..., None], t.x, 0),
         t.valid,
@@ -119,6 +118,11 @@ class Base(nnx.Module):
       )
       for t in (tokens[name] for name in self.names)
     ]
+    return self.fuse(clean, key, want_attention)
+
+  def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
+    """As the call, of tokens in order, zero where invalid, with times [B, N]."""
+    raise NotImplementedError
 
 
 def kinds(rngs: nnx.Rngs, count: int, width: int) -> nnx.Param:
@@ -160,19 +164,3 @@ def find(name: str) -> type[Fusion]:
   if name not in FUSIONS:
     raise ValueError(f'fusion {name!r} is none of {", ".join(FUSIONS)}')
   return FUSIONS[name]
-
-
-def make_fusion(
-  sizes: Sizes,
-  names: Names,
-  block: MakeBlock,
-  *,
-  rngs: nnx.Rngs,
-  dtype: jnp.dtype,
-) -> Fusion:
-  """The fusion that `sizes` names, of the modalities `names`, in their order.
-
-  Args:
-    block: function (rngs, cross=False) that makes a transformer block.
-  """
-  return find(sizes.fusion)(sizes, names, block, rngs=rngs, dtype=dtype)

@@ -3,7 +3,6 @@
 Shapes: B examples, N query tokens, M context tokens (keys), D width.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,10 +10,10 @@ from flax import nnx
 
 from mvp_jax.models import layers
 from mvp_jax.models.fusion.base import (
-  Base,
+  DType,
   Fused,
+  Fusion,
   MakeBlock,
-  Names,
   RandomKey,
   Sides,
   Sizes,
@@ -28,7 +27,7 @@ from mvp_jax.models.physio import masked_mean
 
 
 @register('cross')
-class Cross(Base):
+class Cross(Fusion):
   """The first modality's tokens ask all others' tokens (MVP, section 3).
 
   With several others, a learnt vector added to their tokens tells them apart. A
@@ -42,16 +41,7 @@ class Cross(Base):
   with what the layers added to their mean.
   """
 
-  def __init__(
-    self,
-    sizes: Sizes,
-    names: Names,
-    block: MakeBlock,
-    *,
-    rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ) -> None:
-    super().__init__(names, sizes.width)
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
     self.query, self.context = self._sides()
     self.stack = layers.Stack(
       lambda rngs: block(rngs, cross=True), sizes.depth, rngs=rngs, remat=sizes.remat
@@ -63,19 +53,14 @@ class Cross(Base):
     """The name of the query modality and those of the context."""
     return self.names[0], self.names[1:] or self.names
 
-  def __call__(
-    self,
-    tokens: Mapping[str, Tokens],
-    key: RandomKey | None = None,
-    want_attention: bool = False,
-  ) -> Fused:
-    """As `Fusion`. If asked for, `seen` has
+  def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
+    """If asked for, `seen` has
 
     attention: float32 [depth, B, heads, N, M];
     query_valid, key_valid: bool [B, N], [B, M]; query_times, key_times: seconds;
     sides: the names.
     """
-    by_name = dict(zip(self.names, self.take(tokens), strict=True))
+    by_name = dict(zip(self.names, taken, strict=True))
     query, several = by_name[self.query], [by_name[name] for name in self.context]
     if self.kinds is not None:
       several = add_kinds(several, self.kinds)
@@ -87,7 +72,7 @@ class Cross(Base):
       context.x,
       context.valid,
       key,
-      want_attention,
+      look,
     )
     pooled = masked_mean(x, jnp.where(asked, query.valid, context.present[:, None]))
     added = (pooled - mean)[:, None].astype(context.x.dtype)

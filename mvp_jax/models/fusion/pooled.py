@@ -4,7 +4,6 @@ Shapes: B examples, D width, M modalities.
 """
 
 import functools
-from collections.abc import Mapping
 from typing import TypeAlias
 
 import jax.numpy as jnp
@@ -12,10 +11,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from mvp_jax.models.fusion.base import (
-  Base,
+  DType,
   Fused,
+  Fusion,
   MakeBlock,
-  Names,
   RandomKey,
   Sizes,
   Tokens,
@@ -27,36 +26,15 @@ from mvp_jax.models.physio import masked_mean
 Vectors: TypeAlias = list[Float[Array, 'B _']]
 
 
-class Pooled(Base):
+class Pooled(Fusion):
   """What these fusions share: the means; zero where the modality is absent.
 
   The sequence is the tokens of all modalities as they came.
   """
 
-  def __init__(
-    self,
-    sizes: Sizes,
-    names: Names,
-    block: MakeBlock,
-    *,
-    rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ) -> None:
-    super().__init__(names, *self._widths(sizes.width, len(names)))
-
-  def __call__(
-    self,
-    tokens: Mapping[str, Tokens],
-    key: RandomKey | None = None,
-    want_attention: bool = False,
-  ) -> Fused:
-    """As `Fusion`, with nothing to look at."""
-    taken = self.take(tokens)
+  def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
     pooled = self._pool([masked_mean(t.x, t.valid) for t in taken])
     return Fused(pooled, one_after_another(taken), {}, self._present(taken))
-
-  def _widths(self, width: int, count: int) -> tuple[int, ...]:
-    return (width,)
 
   def _pool(self, means: Vectors) -> Vectors:
     raise NotImplementedError
@@ -69,8 +47,8 @@ class Pooled(Base):
 class ConcatMid(Pooled):
   """The means side by side, M * D wide."""
 
-  def _widths(self, width: int, count: int) -> tuple[int, ...]:
-    return (count * width,)
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    self.widths = (len(self.names) * sizes.width,)
 
   def _pool(self, means: Vectors) -> Vectors:
     return [jnp.concatenate(means, axis=-1)]
@@ -91,8 +69,8 @@ class Late(Pooled):
   Where every modality is absent all of them count.
   """
 
-  def _widths(self, width: int, count: int) -> tuple[int, ...]:
-    return (width,) * count
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    self.widths = (sizes.width,) * len(self.names)
 
   def _pool(self, means: Vectors) -> Vectors:
     return means

@@ -9,7 +9,7 @@ modalities.
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,10 @@ from jaxtyping import Array, Bool, Float
 
 from mvp_jax.models import layers
 from mvp_jax.models.fusion.base import (
-  Base,
+  DType,
   Fused,
+  Fusion,
   MakeBlock,
-  Names,
   RandomKey,
   Sizes,
   Tokens,
@@ -34,7 +34,7 @@ Mask = Bool[Array, 'B L']
 Segments = Float[Array, 'B L D']
 
 
-class Segmented(Base):
+class Segmented(Fusion):
   """What both share: L segments, the same for all modalities.
 
   An example is cut into `segments` equal spans from time zero to the last valid token
@@ -44,29 +44,13 @@ class Segmented(Base):
   is what is pooled.
   """
 
-  def __init__(
-    self,
-    sizes: Sizes,
-    names: Names,
-    block: MakeBlock,
-    *,
-    rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ) -> None:
-    super().__init__(names, sizes.width)
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
     self.segments = sizes.segments
     self.out = layers.linear(
-      len(names) * sizes.width, sizes.width, rngs=rngs, dtype=dtype
+      len(self.names) * sizes.width, sizes.width, rngs=rngs, dtype=dtype
     )
 
-  def __call__(
-    self,
-    tokens: Mapping[str, Tokens],
-    key: RandomKey | None = None,
-    want_attention: bool = False,
-  ) -> Fused:
-    """As `Fusion`, with nothing to look at."""
-    taken = self.take(tokens)
+  def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
     end = functools.reduce(jnp.maximum, [_last(t) for t in taken])
     cut, valid = zip(*(self._cut(t, end) for t in taken), strict=True)
     x = self.out(jnp.concatenate(self.attend(cut, valid), axis=-1))
@@ -83,14 +67,10 @@ class Segmented(Base):
     """Means of the segments [B, L, D], and bool [B, L]: those with a valid token."""
     place = (tokens.times / jnp.maximum(end, 1e-3) * self.segments).astype(jnp.int32)
     place = jnp.clip(place, 0, self.segments - 1)
-    member = jax.nn.one_hot(place, self.segments, dtype=tokens.x.dtype) * tokens.valid[
-      ..., None
-    ].astype(tokens.x.dtype)
-    count = member.sum(1)
-    means = (
-      jnp.einsum('bnl,bnd->bld', member, tokens.x) / jnp.maximum(count, 1)[..., None]
-    )
-    return means, count > 0
+    valid = tokens.valid[..., None].astype(tokens.x.dtype)
+    member = jax.nn.one_hot(place, self.segments, dtype=tokens.x.dtype) * valid
+    count, total = member.sum(1), jnp.einsum('bnl,bnd->bld', member, tokens.x)
+    return total / jnp.maximum(count, 1)[..., None], count > 0
 
 
 @register('vanilla')
@@ -102,19 +82,10 @@ class Vanilla(Segmented):
   mean over all others present is added; with none, nothing.
   """
 
-  def __init__(
-    self,
-    sizes: Sizes,
-    names: Names,
-    block: MakeBlock,
-    *,
-    rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ) -> None:
-    super().__init__(sizes, names, block, rngs=rngs, dtype=dtype)
-    self.correlations = nnx.List(
-      _matrix(rngs, sizes.width, sizes.width) for _ in itertools.combinations(names, 2)
-    )
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    super().build(sizes, block, rngs, dtype)
+    pairs, width = itertools.combinations(self.names, 2), sizes.width
+    self.correlations = nnx.List(_matrix(rngs, width, width) for _ in pairs)
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
     added = [jnp.zeros_like(segments) for segments in x]
@@ -127,10 +98,8 @@ class Vanilla(Segmented):
         there = valid[other].any(1)[:, None, None].astype(x[i].dtype)
         added[one] += there * jnp.einsum('blm,bld->bmd', over, x[one])
         others[one] += there
-    return [
-      jnp.tanh(segments + a / jnp.maximum(count, 1))
-      for segments, a, count in zip(x, added, others, strict=True)
-    ]
+    parts = zip(x, added, others, strict=True)
+    return [jnp.tanh(own + a / jnp.maximum(count, 1)) for own, a, count in parts]
 
 
 @register('joint')
@@ -145,25 +114,17 @@ class Joint(Segmented):
 
   hidden = 32
 
-  def __init__(
-    self,
-    sizes: Sizes,
-    names: Names,
-    block: MakeBlock,
-    *,
-    rngs: nnx.Rngs,
-    dtype: jnp.dtype,
-  ) -> None:
-    super().__init__(sizes, names, block, rngs=rngs, dtype=dtype)
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    super().build(sizes, block, rngs, dtype)
     segments = sizes.segments
     self.weights = nnx.List(
       nnx.Dict(
         joint=_matrix(rngs, segments, segments),
         own=_matrix(rngs, self.hidden, segments),
-        correlated=_matrix(rngs, self.hidden, len(names) * sizes.width),
+        correlated=_matrix(rngs, self.hidden, len(self.names) * sizes.width),
         back=_matrix(rngs, self.hidden, segments),
       )
-      for _ in names
+      for _ in self.names
     )
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
@@ -173,9 +134,8 @@ class Joint(Segmented):
       w = {name: weight[...].astype(x.dtype) for name, weight in weights.items()}
       c = jnp.einsum('bld,lm,bme->bde', x, w['joint'], joint)
       c = jnp.tanh(c / joint.shape[-1] ** 0.5)
-      h = jnp.einsum('kl,bld->bkd', w['own'], x) + jnp.einsum(
-        'ke,bde->bkd', w['correlated'], c
-      )
+      h = jnp.einsum('kl,bld->bkd', w['own'], x)
+      h += jnp.einsum('ke,bde->bkd', w['correlated'], c)
       return x + jnp.einsum('kl,bkd->bld', w['back'], jax.nn.relu(h))
 
     return [attended(*pair) for pair in zip(x, self.weights, strict=True)]

@@ -76,13 +76,10 @@ class ActionUnits(Centred):
 
 
 def unit_tokens(units, rate, count):
-  """Means of action units over equal stretches of time: a few tokens a second.
+  """Means of action units over equal stretches of time: `rate` tokens a second.
 
-  Args:
-    units: data.trials.Series of a trial, 35 channels: 17 intensities (0 to 5) and 18
-      presences.
-    rate: tokens a second.
-    count: how many; the k-th is of k / rate to (k + 1) / rate.
+  `units` are a Series of 35 channels: 17 intensities (0 to 5) and 18 presences. The
+  k-th of `count` tokens is of k / rate to (k + 1) / rate.
 
   Returns:
     dict: units float32 [count, 35], the mean intensities and the share of measurements
@@ -119,19 +116,8 @@ class ActionUnitTransformer(nnx.Module):
   def __init__(self, config, sizes, *, rngs):
     dtype, width = jnp.dtype(sizes.dtype), sizes.width
     self.embed = layers.linear(UNITS, width, rngs=rngs, dtype=dtype)
-    self.stack = layers.Stack(
-      lambda rngs: layers.Block(
-        width,
-        config.heads,
-        config.mlp_width,
-        rngs=rngs,
-        dtype=dtype,
-        dropout=config.dropout,
-      ),
-      config.depth,
-      rngs=rngs,
-      remat=sizes.remat,
-    )
+    block = layers.blocks(width, config, dtype)
+    self.stack = layers.Stack(block, config.depth, rngs=rngs, remat=sizes.remat)
 
   def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
     valid, times = arrays['valid'], arrays['times']

@@ -1,7 +1,6 @@
 """Raw body signals, all channels together, through a convolutional transformer."""
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -97,13 +96,9 @@ class PhysioNetwork:
 
 class _Signals(nnx.Module):
   def __init__(self, network, sizes, *, rngs):
+    given, dtype = (network.config, network.channels, network.rate), sizes.dtype
     self.transformer = PhysioTransformer(
-      network.config,
-      network.channels,
-      network.rate,
-      rngs=rngs,
-      dtype=jnp.dtype(sizes.dtype),
-      remat=sizes.remat,
+      *given, rngs=rngs, dtype=jnp.dtype(dtype), remat=sizes.remat
     )
 
   def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
@@ -114,13 +109,8 @@ class _Signals(nnx.Module):
 def standardise(x, valid, moments=None):
   """Each channel minus its mean over its deviation, over its valid samples.
 
-  Args:
-    x: float32 [samples, channels].
-    valid: bool [samples, channels].
-    moments: mean and deviation, each float64 [channels]; None = its own.
-
-  Returns:
-    float32 [samples, channels], zero where invalid.
+  Float32 [samples, channels], as `x`; zero where not `valid`, bool of the same shape.
+  `moments` are mean and deviation, each float64 [channels]; None = its own.
   """
   mean, std = signal_moments([x], [valid]) if moments is None else moments
   centred = np.where(valid, x - mean, 0)
@@ -128,14 +118,9 @@ def standardise(x, valid, moments=None):
 
 
 def signal_moments(signals, valid):
-  """Mean and deviation of each channel over the valid samples of some trials.
+  """Mean and deviation, float64 [channels], over the valid samples of some trials.
 
-  Args:
-    signals: list of float32 [samples, channels].
-    valid: list of bool [samples, channels].
-
-  Returns:
-    (float64 [channels], float64 [channels]).
+  `signals` and `valid` are lists of float32 and bool [samples, channels].
   """
   pairs = list(zip(signals, valid, strict=True))
   count = np.maximum(sum(good.sum(0) for _, good in pairs), 1)
@@ -147,8 +132,3 @@ def signal_moments(signals, valid):
 def pad(x, length):
   """Pads the first axis with zeros to `length`."""
   return np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1))
-
-
-def token_count(seconds, rate):
-  """Tokens of `seconds` at `rate` a second, the last one maybe cut."""
-  return math.ceil(seconds * rate)

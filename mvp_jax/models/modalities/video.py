@@ -85,12 +85,11 @@ class Video(Centred):
         'reference': pad(self.reference(valid, times), length),
       }
       if video is _NOTHING:  # this trial has none
-        shape = (
-          (length, encoding.backbone.feature_width)
-          if features
-          else (clips, options.clips.frames, *[corpus.metadata['frame_size']] * 2, 3)
-        )
-        items.append(functools.partial(_without, fixed, shape, bool(features)))
+        size = corpus.metadata.get('frame_size')
+        what = 'frames', (clips, options.clips.frames, size, size, 3), np.uint8
+        if features:
+          what = 'tokens', (length, encoding.backbone.feature_width), np.float32
+        items.append(functools.partial(_without, fixed, *what))
       elif features:
         # Opened once, here: NumPy parses the headers with Python's `ast`, which in
         # Python 3.11 may fail when several threads do so.
@@ -103,11 +102,8 @@ class Video(Centred):
     return Inputs(items, 'tokens' if features else None)
 
   def network(self, metadata, encoding):
-    return VideoNetwork(
-      self,
-      encoding.backbone.feature_width,
-      None if encoding.features else encoding.backbone,
-    )
+    backbone = None if encoding.features else encoding.backbone
+    return VideoNetwork(self, encoding.backbone.feature_width, backbone)
 
 
 def open_tokens(folder, trial, count):
@@ -131,10 +127,8 @@ def _with_tokens(fixed, tokens, length):
   return {'tokens': pad(np.asarray(tokens, np.float32), length), **fixed}
 
 
-def _without(fixed, shape, encoded):
-  if encoded:
-    return {'tokens': np.zeros(shape, np.float32), **fixed}
-  return {'frames': np.zeros(shape, np.uint8), **fixed}
+def _without(fixed, name, shape, kind):
+  return {name: np.zeros(shape, kind), **fixed}
 
 
 def _with_frames(fixed, corpus, trial, numbers, clips):
@@ -159,12 +153,9 @@ class _FaceVideo(nnx.Module):
   def __init__(self, network, sizes, *, rngs):
     dtype = jnp.dtype(sizes.dtype)
     self.encoder = network.backbone.create(rngs=rngs) if network.backbone else None
-    self.embed = layers.linear(
-      network.feature_width, sizes.width, rngs=rngs, dtype=dtype
-    )
-    self.stack = layers.Stack(
-      sizes.block, network.config.depth, rngs=rngs, remat=sizes.remat
-    )
+    width, depth = network.feature_width, network.config.depth
+    self.embed = layers.linear(width, sizes.width, rngs=rngs, dtype=dtype)
+    self.stack = layers.Stack(sizes.block, depth, rngs=rngs, remat=sizes.remat)
 
   def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
     valid, times = arrays['valid'], arrays['times']
