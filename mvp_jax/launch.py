@@ -93,9 +93,8 @@ def _run(argv):
   logging.set_verbosity(logging.WARNING)
   import jax  # after the flags: --help stays quick
 
-  from mvp_jax import jobs
+  from mvp_jax import hosts, jobs
   from mvp_jax.config import resolve
-  from mvp_jax.training import hosts
   from mvp_jax.training.host_memory import keep_freed_memory
 
   given = flags.FLAGS

@@ -10,10 +10,10 @@ import socket
 import subprocess
 from pathlib import Path
 
+from mvp_jax import hosts
 from mvp_jax.config import to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.files import write_json
-from mvp_jax.training import hosts
 
 _PACKAGES = (
   'jax',

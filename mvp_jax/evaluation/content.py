@@ -20,10 +20,10 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+from mvp_jax import hosts
 from mvp_jax.evaluation import streams
 from mvp_jax.files import write_json
 from mvp_jax.progress import Progress
-from mvp_jax.training import hosts
 
 _VERSION = 2
 # From it on two recordings are one, by what is compared. Of 12,000 pairs of trials of

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mvp_jax import hosts
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import streams
 from mvp_jax.files import atomic_write
@@ -9,7 +10,6 @@ from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.raw.features import au_features, trial_features
 from mvp_jax.raw.openface import CHANNELS, INTENSITIES
-from mvp_jax.training import hosts
 
 _INTENSITIES = CHANNELS[: len(INTENSITIES)]
 _VERSION = 2  # of the features: another one has other files

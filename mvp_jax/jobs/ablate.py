@@ -17,11 +17,11 @@ import dataclasses
 import json
 from pathlib import Path
 
+from mvp_jax import hosts
 from mvp_jax.config import Config, parse, to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.ablation import Variant, write_ablation
 from mvp_jax.jobs import train
-from mvp_jax.training import hosts
 from mvp_jax.workdir import claim, in_use
 
 

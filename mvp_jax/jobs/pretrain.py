@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mvp_jax import corpora
+from mvp_jax import corpora, hosts
 from mvp_jax.data.splits import reserve
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account
@@ -18,7 +18,6 @@ from mvp_jax.evaluation.pretraining import write_report
 from mvp_jax.files import write_json
 from mvp_jax.jobs import stages
 from mvp_jax.training import encoder as encoders
-from mvp_jax.training import hosts
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.overview import parameter_table
 from mvp_jax.training.pretrain import RUN, first_view, pretrain

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mvp_jax import corpora
+from mvp_jax import corpora, hosts
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
@@ -24,7 +24,6 @@ from mvp_jax.prepare import load_builder, prepare
 from mvp_jax.prepare.account import read_account
 from mvp_jax.targets.binary_baselines import CLASSIC
 from mvp_jax.training import encoder as encoders
-from mvp_jax.training import hosts
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.pretrain import pretrain
 from mvp_jax.training.sharding import check_batch

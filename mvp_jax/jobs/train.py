@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mvp_jax import hosts
 from mvp_jax.data.batches import evaluation_batches
 from mvp_jax.data.clip_examples import LaidClips, TrainingClips
 from mvp_jax.data.examples import TrialExamples, pooled_scale, token_squares
@@ -27,7 +28,7 @@ from mvp_jax.jobs import stages
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import encoder as encoders
-from mvp_jax.training import hosts
+from mvp_jax.training import sharding
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.overview import parameter_table
@@ -421,7 +422,7 @@ def _look(task, variables, test, wanted, mesh):
   ids = [t.trial_id for t in test.trials if (t.subject, t.trial) in wanted]
   test = test.select(ids, test.labels, test.scales)
   look, found = forward(task, mesh, 'attention'), {}
-  local = hosts.batch_rows(mesh.size, mesh)
+  local = sharding.batch_rows(mesh.size, mesh)
   for first, batch in enumerate(evaluation_batches(test, mesh.size, local)):
     seen = jax.device_get(look(variables, put_batch(batch, mesh)))
     if 'attention' not in seen:  # only cross-attention has it

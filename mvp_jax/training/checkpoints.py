@@ -15,9 +15,9 @@ import sys
 import jax
 import orbax.checkpoint as ocp
 
+from mvp_jax import hosts
 from mvp_jax.errors import InputError, Stopped, TrainingError
 from mvp_jax.files import write_json
-from mvp_jax.training import hosts
 from mvp_jax.training.sharding import path_string
 from mvp_jax.training.state import like, merged
 

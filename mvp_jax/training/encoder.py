@@ -8,6 +8,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 
+from mvp_jax import hosts
 from mvp_jax.data.clips import RandomClips, lay_clips
 from mvp_jax.data.masks import MaskConfig, mask_sizes
 from mvp_jax.data.views import ViewConfig
@@ -15,7 +16,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.models.videomae import VideoMAEConfig, preset
 from mvp_jax.progress import Progress
-from mvp_jax.training import hosts, sharding
+from mvp_jax.training import sharding
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
@@ -397,7 +398,7 @@ def cache_features(
     return
   todo = [trials[i] for i in missing]
   run = forward(FrameFeatures(backbone), mesh, 'features')
-  rows = hosts.batch_rows(batch_size, mesh)
+  rows = sharding.batch_rows(batch_size, mesh)
 
   def compute(clips):  # list of [frames, H, W, 3]
     padded = np.stack(clips + [clips[-1]] * (batch_size - len(clips)))

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import jax
 
+from mvp_jax import hosts
 from mvp_jax.errors import InputError, Stopped, TrainingError
 from mvp_jax.progress import Progress
-from mvp_jax.training import hosts, sharding
+from mvp_jax.training import sharding
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.speed import Speed

@@ -20,9 +20,10 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from mvp_jax import hosts
 from mvp_jax.data.batches import training_order
 from mvp_jax.errors import InputError
-from mvp_jax.training import hosts, sharding
+from mvp_jax.training import sharding
 from mvp_jax.training.loop import check_finite, check_stream, last_step, train
 from mvp_jax.training.state import (
   add,

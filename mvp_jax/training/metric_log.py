@@ -8,7 +8,7 @@ import time
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from mvp_jax.training import hosts
+from mvp_jax import hosts
 
 
 def _open_lines(path):

@@ -5,10 +5,11 @@ import json
 
 import numpy as np
 
+from mvp_jax import hosts
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.clips import mix
 from mvp_jax.files import write_json
-from mvp_jax.training import hosts
+from mvp_jax.training import sharding
 from mvp_jax.training.encoder import RECORD
 from mvp_jax.training.loop import fit
 
@@ -50,8 +51,8 @@ def pretrain(
     The record, a dict.
   """
   config = settings.train
-  rows = hosts.batch_rows(config.batch_size, mesh)
-  watched = hosts.batch_rows(config.batch_size, mesh)
+  rows = sharding.batch_rows(config.batch_size, mesh)
+  watched = sharding.batch_rows(config.batch_size, mesh)
   if len(sources) > 1:
     stream = mix(sources, weights or tuple(float(len(s)) for s in sources), seed)
   else:

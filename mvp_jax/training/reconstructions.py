@@ -9,9 +9,10 @@ visible tokens.
 
 import numpy as np
 
+from mvp_jax import hosts
 from mvp_jax.files import atomic_write
 from mvp_jax.models.videomae import patchify, unpatchify
-from mvp_jax.training import hosts, sharding
+from mvp_jax.training import sharding
 from mvp_jax.training.pretrain import first_view
 from mvp_jax.training.state import forward
 
@@ -84,7 +85,7 @@ class Reconstructions:
     batch = self._batch()
     ways = sharding.batch_ways(self._mesh)  # padded to a multiple of it
     rows = np.resize(np.arange(self._count), -(-self._count // ways) * ways)
-    own = hosts.batch_rows(len(rows), self._mesh)
+    own = sharding.batch_rows(len(rows), self._mesh)
     padded = {name: x[rows[own]] for name, x in batch.items()}
     predicted = np.asarray(
       forward(self._task, self._mesh, 'predictions')(

@@ -190,3 +190,12 @@ def put_batch(batch, mesh):
     name: jax.make_array_from_process_local_data(sharding, x)
     for name, x in batch.items()
   }
+
+
+def batch_rows(batch_size, mesh):
+  """The rows of a batch that this process's devices hold, ascending."""
+  check_batch(batch_size, mesh, 'batch_size')
+  where = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+  return sorted(
+    {row for (index,) in where.values() for row in range(*index.indices(batch_size))}
+  )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mvp_jax.data.batches import evaluation_batches, training_batches
-from mvp_jax.training import hosts
+from mvp_jax.training import sharding
 from mvp_jax.training.loop import fit
 from mvp_jax.training.sharding import put_batch
 from mvp_jax.training.state import forward, init_state
@@ -42,8 +42,8 @@ def fit_and_score(
   """
   train, validation, test = sides
   begin = start and start(init_state(task, config.optimiser, mesh, seed).variables)
-  rows = hosts.batch_rows(config.batch_size, mesh)
-  asked = hosts.batch_rows(batch_size, mesh)
+  rows = sharding.batch_rows(config.batch_size, mesh)
+  asked = sharding.batch_rows(batch_size, mesh)
   params = fit(
     task,
     lambda start: training_batches(

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from mvp_jax import hosts
 from mvp_jax.data.batches import training_batches
 from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.errors import InputError, Stopped, TrainingError
 from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.targets import Mean
-from mvp_jax.training import hosts
+from mvp_jax.training import sharding
 from mvp_jax.training.loop import TrainConfig, fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
@@ -138,7 +139,7 @@ def run(
   )
   hosts.check_same('config', {'seed': seed, 'steps': steps})
   mesh = make_mesh(MeshConfig(fsdp=fsdp))
-  rows = hosts.batch_rows(BATCH, mesh)
+  rows = sharding.batch_rows(BATCH, mesh)
 
   def batches(start):
     source = Clips() if video else Points()

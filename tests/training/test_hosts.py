@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from mvp_jax import hosts
 from mvp_jax.errors import InputError
-from mvp_jax.training import hosts
+from mvp_jax.training import sharding
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from tests.training.test_resume import metrics_of
 
@@ -141,7 +142,7 @@ def test_a_folder_that_is_not_shared(monkeypatch):
 @pytest.mark.parametrize('sizes', [(8, 1, 1), (2, 2, 2), (1, 1, 8)])
 def test_alone_all_rows_are_ours(sizes):
   mesh = make_mesh(MeshConfig(*sizes))
-  assert hosts.batch_rows(16, mesh) == list(range(16))
+  assert sharding.batch_rows(16, mesh) == list(range(16))
   if sizes[0] == 8:
     with pytest.raises(InputError, match='batch of 12 cannot be divided'):
-      hosts.batch_rows(12, mesh)
+      sharding.batch_rows(12, mesh)

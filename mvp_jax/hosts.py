@@ -23,7 +23,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from mvp_jax.errors import InputError
-from mvp_jax.training import sharding
 
 AGAIN = 'run the same command again to go on from the last checkpoint'
 _CONNECT_SECONDS = 300  # how long to wait for the others to start
@@ -220,15 +219,6 @@ def check_shared(folder):
       f'{folder}: processes {blind} do not see what process 0 wrote '
       'there; give a folder that all hosts share'
     )
-
-
-def batch_rows(batch_size, mesh):
-  """The rows of a batch that this process's devices hold, ascending."""
-  sharding.check_batch(batch_size, mesh, 'batch_size')
-  where = sharding.batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
-  return sorted(
-    {row for (index,) in where.values() for row in range(*index.indices(batch_size))}
-  )
 
 
 class StopRequest:
