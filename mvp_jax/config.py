@@ -150,9 +150,7 @@ class Config:
   )
   modalities: dict = _sections(
     modalities.find,
-    lambda: {
-      name: modalities.find(name)() for name in ('physio', 'video', 'action_units')
-    },
+    lambda: {name: one() for name, one in modalities.MODALITIES.items()},
   )
   # What each model reads: modalities, the first of which asks in cross-attention.
   models: dict = dataclasses.field(
