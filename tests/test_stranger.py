@@ -76,7 +76,9 @@ def write_toy(root, spec, workers=None):
       path.parent.mkdir(parents=True, exist_ok=True)
       np.savez(
         path,
-        breath=np.stack([breath, rng.normal(size=breath.shape)], 1),
+        breath=np.stack(
+          [breath + rng.normal(0, 0.15, breath.shape), rng.normal(size=breath.shape)], 1
+        ),
         strain=strain(np.arange(_SECONDS * _STRAIN_RATE) / _STRAIN_RATE),
         light=strain(np.arange(_SECONDS * _FRAME_RATE) / _FRAME_RATE),
       )

@@ -58,9 +58,9 @@ def _jobs(root, spec):
   alone = [
     subject
     for subject in subjects
-    if subject not in grouped and spec.has(subject, (long or LONG)[0])
+    if long and subject not in grouped and spec.has(subject, long[0])
   ]
-  for number, subject in enumerate(alone if long else (), start=1):
+  for number, subject in enumerate(alone, start=1):
     folder = root / f'Exp2_L{number:02}_Indiv_N{subject:02}_face'
     jobs += [
       (_write_alone, folder / f'P{subject}_{stimulus}_face.mov', (subject, stimulus))
