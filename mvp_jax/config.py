@@ -251,8 +251,12 @@ def merge(changes, tree, kept=(), prefix=''):
       tree[key] = value
 
 
-def parse(tree, cls=Config, where='config', around=None):
-  """Turns a nested dict into `cls`. Raises InputError naming the field."""
+def parse(tree, cls=Config, where='config', around=None, default=None):
+  """Turns a nested dict into `cls`. Raises InputError naming the field.
+
+  What the dict leaves out is as in `default`, an instance of `cls`; None: the class'
+  defaults. A section that is given in part keeps the rest of its own default.
+  """
   if not isinstance(tree, dict):
     raise InputError(f'{where}: expected a section, got {tree!r}')
   fields = {f.name: f for f in dataclasses.fields(cls)}
@@ -277,18 +281,22 @@ def parse(tree, cls=Config, where='config', around=None):
         part: parse(own, _found(find, f'{here}.{part}', part), f'{here}.{part}', around)
         for part, own in tree.get(name, {}).items()
       }
+    elif dataclasses.is_dataclass(hints[name]):
+      before = _default(field) if default is None else getattr(default, name)
+      values[name] = parse(tree.get(name, {}), hints[name], here, around, before)
     elif name in tree:
-      values[name] = _value(tree[name], hints[name], here, around)
-    elif dataclasses.is_dataclass(hints[name]) and _has_sections(hints[name]):
-      values[name] = parse({}, hints[name], here, around)
+      values[name] = _value(tree[name], hints[name], here)
   try:
-    return cls(**values)
+    return cls(**values) if default is None else dataclasses.replace(default, **values)
   except (InputError, ValueError) as error:  # a dataclass's own check
     raise InputError(f'{where}: {error}') from error
 
 
-def _has_sections(cls):
-  return any('find' in field.metadata for field in dataclasses.fields(cls))
+def _default(field):
+  """What a field is where nothing is given."""
+  if field.default is not dataclasses.MISSING:
+    return field.default
+  return field.default_factory()
 
 
 def _found(find, where, *given):
@@ -298,15 +306,13 @@ def _found(find, where, *given):
     raise InputError(f'{where}: {error}') from error
 
 
-def _value(value, wanted, where, around=None):
+def _value(value, wanted, where):
   if wanted is Any or wanted is tuple:
     return value
   if wanted is dict:
     if not isinstance(value, dict):
       raise InputError(f'{where}: expected a section, got {value!r}')
     return value
-  if dataclasses.is_dataclass(wanted):
-    return parse(value, wanted, where, around)
   if isinstance(wanted, types.UnionType):
     kinds = typing.get_args(wanted)
     if type(value) in kinds and not isinstance(value, str):

@@ -99,11 +99,39 @@ def test_small_is_for_real_data_too_and_words_can_be_joined():
   assert small.encoder.size == 'tiny' and small.data.frame_size == 64
   assert small.model.width == small.modalities['physio'].widths[-1] == 64
   assert small.train.optimiser.steps < _parse(real).train.optimiser.steps
+  assert small.train.optimiser.clip_norm == _parse(real).train.optimiser.clip_norm
+  assert small.encoder.train.optimiser.beta2 == 0.95
   # What is right for a twin alone is not in it.
   assert small.encoder.noise_floor == 1e-6 and small.evaluation.folds == 6
   both = _parse(real, 'leaky,action_units,small')
   assert both.twin.variant == 'leaky' and both.encoder.size == 'tiny'
   assert both.models['video'] == 'action_units'
+
+
+def test_a_section_given_in_part_keeps_the_rest_of_its_default():
+  """Not that of its class: the recipes of encoder and fusion differ."""
+  whole = Config(dataset='deap')
+  tree = {'dataset': 'deap', 'train': {'batch_size': 8, 'optimiser': {'steps': 7}}}
+  tree['encoder'] = {'train': {'batch_size': 128}}
+  found = parse(tree)
+  assert found.train == dataclasses.replace(
+    whole.train,
+    batch_size=8,
+    optimiser=dataclasses.replace(whole.train.optimiser, steps=7),
+  )
+  assert found.train.optimiser.clip_norm == 1.0
+  assert found.encoder.train == dataclasses.replace(whole.encoder.train, batch_size=128)
+  assert found.encoder.train.optimiser.beta2 == 0.95
+
+
+def test_the_recipe_of_pre_training_is_videomae_s():
+  config = _get_config(file=_FILE.with_name('videomae_pretrain.py'))
+  config.pretrain.sources = ('deap:DIR',)
+  train = parse(resolve(config)).encoder.train
+  optimiser = train.optimiser
+  assert (optimiser.beta1, optimiser.beta2, optimiser.weight_decay) == (0.9, 0.95, 0.05)
+  assert optimiser.learning_rate == 1.5e-4 * train.batch_size / 256
+  assert train.workers == 8 and train.validate_every == 0
 
 
 def test_a_word_that_is_none_is_one_line_that_lists_them():
