@@ -106,8 +106,8 @@ def sincos_1d(
   Positions need not be integers; `width` is even.
   """
   positions = jnp.asarray(positions, jnp.float32)
-  waves = 10000 ** (np.arange(0, width, 2, dtype=np.float64) / width)
-  angles = positions[..., None] / waves.reshape((1,) * positions.ndim + (-1,))
+  waves = np.float32(10000 ** (np.arange(0, width, 2, dtype=np.float64) / width))
+  angles = positions[..., None] / jnp.expand_dims(waves, range(positions.ndim))
   pairs = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1)
   return pairs.reshape(*positions.shape, width).astype(jnp.float32)
 
@@ -136,8 +136,8 @@ class Attention(nnx.Module):
     def split(y: Float[Array, 'B N D']) -> Float[Array, 'B H N K']:
       return y.reshape(*y.shape[:2], self.heads, -1).swapaxes(1, 2)
 
-    keys = split(self.key(context)), split(self.value(context))
-    inputs = (split(self.query(x)), *keys, valid)
+    query = split(self.query(x))
+    inputs = (query, split(self.key(context)), split(self.value(context)), valid)
     y, weights = plain(*inputs) if want_weights else (attend(*inputs), None)
     return self.out(y.swapaxes(1, 2).reshape(x.shape)), weights
 

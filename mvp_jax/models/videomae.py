@@ -182,9 +182,11 @@ def to_unit(pixels: Num[Array, '...']) -> Float[Array, '...']:
 
 def normalise_pixels(tokens: Float[Array, 'B N P']) -> Float[Array, 'B N P']:
   """Normalises pixels in [0, 1] by the mean and deviation of ImageNet."""
-  repeats = 1, 1, tokens.shape[-1] // 3
-  ends = np.array([IMAGENET_MEAN, IMAGENET_STD], np.float32)
-  mean, std = (np.tile(x, repeats) for x in ends)
+  repeats = tokens.shape[-1] // 3
+  mean, std = (
+    jnp.expand_dims(np.tile(np.float32(x), repeats), (0, 1))
+    for x in (IMAGENET_MEAN, IMAGENET_STD)
+  )
   return (tokens - mean) / std
 
 
