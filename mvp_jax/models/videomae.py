@@ -184,7 +184,7 @@ def normalise_pixels(tokens: Float[Array, 'B N P']) -> Float[Array, 'B N P']:
   """Normalises pixels in [0, 1] by the mean and deviation of ImageNet."""
   repeats = tokens.shape[-1] // 3
   mean, std = (
-    jnp.expand_dims(np.tile(np.float32(x), repeats), (0, 1))
+    jnp.expand_dims(np.tile(np.array(x, np.float32), repeats), (0, 1))
     for x in (IMAGENET_MEAN, IMAGENET_STD)
   )
   return (tokens - mean) / std
