@@ -10,25 +10,12 @@ from flax import nnx
 
 from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.models import videomae
-
-SMALL = videomae.VideoMAEConfig(
-  width=48,
-  depth=2,
-  heads=4,
-  mlp_width=96,
-  decoder_width=24,
-  decoder_depth=2,
-  decoder_heads=2,
-  frames=4,
-  size=48,
-  tubelet=2,
-  patch=16,
-)
+from tests.weights.tiny import TINY
 
 
 @functools.cache
 def make():
-  return nnx.jit(lambda: videomae.VideoMAE(SMALL, rngs=nnx.Rngs(0)))()
+  return nnx.jit(lambda: videomae.VideoMAE(TINY, rngs=nnx.Rngs(0)))()
 
 
 def clips(config, batch=2, seed=0):
@@ -47,19 +34,19 @@ def masks(config, batch=2, ratio=0.6):
 
 
 def test_tokens_run_over_time_rows_columns_and_pixels_likewise():
-  video = clips(SMALL, 1)
-  tokens = videomae.patchify(video, SMALL)
-  assert tokens.shape == (1, SMALL.tokens, SMALL.pixels_per_token)
+  video = clips(TINY, 1)
+  tokens = videomae.patchify(video, TINY)
+  assert tokens.shape == (1, TINY.tokens, TINY.pixels_per_token)
   slot, row, column = 1, 2, 0
   token = tokens[0, slot * 9 + row * 3 + column].reshape(2, 16, 16, 3)
   np.testing.assert_array_equal(token, video[0, 2:4, 32:48, 0:16])
-  np.testing.assert_array_equal(videomae.unpatchify(tokens, SMALL), video)
+  np.testing.assert_array_equal(videomae.unpatchify(tokens, TINY), video)
 
 
 def test_target_is_normalised_per_token_and_colour_with_the_unbiased_deviation():
-  pixels = np.random.default_rng(0).random((2, 3, SMALL.pixels_per_token), np.float32)
+  pixels = np.random.default_rng(0).random((2, 3, TINY.pixels_per_token), np.float32)
   for floor in (1e-6, 0.05):
-    config = dataclasses.replace(SMALL, noise_floor=floor)
+    config = dataclasses.replace(TINY, noise_floor=floor)
     target = np.asarray(videomae.reconstruction_target(pixels, config))
     for colour in range(3):
       x = pixels[1, 2, colour::3].astype(np.float64)
@@ -69,7 +56,7 @@ def test_target_is_normalised_per_token_and_colour_with_the_unbiased_deviation()
 
 def test_uint8_and_unit_floats_are_the_same_video():
   model = make().encoder
-  video = clips(SMALL)
+  video = clips(TINY)
   np.testing.assert_allclose(
     model(video), model(video.astype(np.float32) / 255), atol=1e-5
   )
@@ -77,12 +64,12 @@ def test_uint8_and_unit_floats_are_the_same_video():
 
 def test_hidden_pixels_do_not_reach_the_encoder_and_the_loss_sees_only_them():
   model = make()
-  visible, masked = masks(SMALL)
-  video = clips(SMALL)
-  tokens = np.array(videomae.patchify(video, SMALL))
+  visible, masked = masks(TINY)
+  video = clips(TINY)
+  tokens = np.array(videomae.patchify(video, TINY))
   for example, hidden in zip(tokens, masked, strict=True):
     example[hidden] = 7
-  blind = np.asarray(videomae.unpatchify(tokens, SMALL))
+  blind = np.asarray(videomae.unpatchify(tokens, TINY))
   np.testing.assert_array_equal(
     model.encoder(video, visible), model.encoder(blind, visible)
   )
@@ -92,21 +79,21 @@ def test_hidden_pixels_do_not_reach_the_encoder_and_the_loss_sees_only_them():
   predicted = np.asarray(model(video, visible, masked))
   hidden = (
     np.take_along_axis(
-      np.asarray(videomae.patchify(video, SMALL)), masked[..., None], 1
+      np.asarray(videomae.patchify(video, TINY)), masked[..., None], 1
     ).astype(np.float32)
     / 255
   )
-  target = videomae.reconstruction_target(hidden, SMALL)
+  target = videomae.reconstruction_target(hidden, TINY)
   expected = ((predicted - target) ** 2).mean((1, 2))
   np.testing.assert_allclose(model.loss(video, visible, masked), expected, rtol=1e-5)
 
 
 def test_features_are_means_over_regions():
   model = make().encoder
-  video = clips(SMALL)
+  video = clips(TINY)
   tokens = np.asarray(model(video)).reshape(2, 2, 9, 48)
   np.testing.assert_allclose(model.features(video), tokens.mean(2), atol=1e-5)
-  config = dataclasses.replace(SMALL, size=64, feature_grid=2)
+  config = dataclasses.replace(TINY, size=64, feature_grid=2)
   model = nnx.jit(lambda: videomae.Encoder(config, rngs=nnx.Rngs(0)))()
   video = clips(config)
   tokens = np.asarray(model(video)).reshape(2, 2, 4, 4, 48)
@@ -143,7 +130,7 @@ def test_frames_that_tubelets_do_not_divide_are_refused():
 
 
 def test_remat_changes_no_gradient():
-  video, (visible, masked) = clips(SMALL), masks(SMALL)
+  video, (visible, masked) = clips(TINY), masks(TINY)
   grads = []
   for remat in ('none', 'linear', 'full'):
     config = videomae.preset('tiny', frames=4, size=48, remat=remat)

@@ -318,7 +318,10 @@ def test_action_units_instead_of_video(folder, twin, tmp_path):
   for trial, row in zip(corpus.trials, rows, strict=True):
     told = read_openface(twin / row['openface'])
     units = trial.streams['action_units']
-    np.testing.assert_array_equal(units.values[:, :17], told.intensities)
+    assert units.values.shape == (32, 35)
+    np.testing.assert_array_equal(
+      units.values, np.hstack([told.intensities, told.presences])
+    )
     np.testing.assert_allclose(units.times, np.arange(32) / 4, atol=1e-3)
   example = _examples(corpus, 'action_units', 'physio')[0]
   assert example['action_units/units'].shape[1] == 35 and 'physio/values' in example
