@@ -21,7 +21,7 @@ class Table:
   notes: list
 
 
-def read_table(path, known):
+def read_table(path, known, also=lambda name: False):
   """Reads a CSV with a header; comma, semicolon or tab between the cells.
 
   Blank rows are passed over, and case and spaces around names do not count.
@@ -29,6 +29,7 @@ def read_table(path, known):
   Args:
     path: Path.
     known: the columns that mean something. Others are told in `notes`.
+    also: function of a name: whether it means something, too.
 
   Raises:
     InputError: it can't be read, a column comes twice or looks misspelt, a row has
@@ -60,7 +61,7 @@ def read_table(path, known):
   while columns and not columns[-1]:
     columns.pop()
   notes = []
-  _check_names(path, columns, known, notes)
+  _check_names(path, columns, known, also, notes)
   rows = []
   for number, cells in lines[1:]:
     if len(cells) > len(columns) and not any(cells[len(columns) :]):
@@ -71,7 +72,7 @@ def read_table(path, known):
         f'{len(columns)} columns; put text that holds {delimiter!r} in quotes'
       )
     rows.append((number, dict(zip(columns, cells, strict=False))))
-  return Table(tuple(name for name in columns if name in known), rows, notes)
+  return Table(tuple(x for x in columns if x in known or also(x)), rows, notes)
 
 
 def _text(path):
@@ -96,14 +97,14 @@ def _text(path):
   return text
 
 
-def _check_names(path, columns, known, notes):
+def _check_names(path, columns, known, also, notes):
   for i, name in enumerate(columns):
     where = f'{path}: row 1, column {name or i + 1}'
     if not name:
       raise InputError(f'{where}: the header is blank; name it or leave it out')
     if columns.index(name) < i:
       raise InputError(f'{where}: it is there twice; leave one out')
-    if name in known:
+    if name in known or also(name):
       continue
     near = difflib.get_close_matches(name, known, 1, 0.85)
     if near and near[0] not in columns:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.cleaning import kind
 
 AS_RECORDED = 'as recorded'
 # Of each channel: the unit it is stored in, then {unit: function to it}.
@@ -33,7 +34,7 @@ _BELIEVABLE = {('eda', 'microsiemens'): (0.005, 200.0), ('temp', 'celsius'): (5,
 def convert(name, channel, unit=''):
   """A signal_files.Channel in the unit that it is stored in.
 
-  `name` is 'eda', 'ecg', 'ppg', 'resp', 'temp' or 'emg', `unit` as the manifest says;
+  `name` is that of the channel, such as 'emg_left', `unit` as the manifest says;
   '' = as the file says, and if it is silent: microsiemens for EDA, degrees Celsius for
   temperature, else as recorded. EDA given as resistance becomes conductance, NaN where
   that is impossible. Raises Dropped, bad_signal, for a unit that it can't have.
@@ -49,9 +50,9 @@ def convert(name, channel, unit=''):
     .replace('ohms', 'ohm')
     .replace(' ', '')
   )
-  stored, factors, silent, known = _UNITS.get(name, (AS_RECORDED, {}, '', ''))
+  stored, factors, silent, known = _UNITS.get(kind(name), (AS_RECORDED, {}, '', ''))
   word, values = word or silent, channel.values
-  if name == 'eda' and word in _OHM:
+  if kind(name) == 'eda' and word in _OHM:
     good = np.isfinite(values) & (values > 0)
     values = np.where(good, _OHM[word] / np.where(good, values, 1), np.nan)
     return dataclasses.replace(channel, values=values, unit=stored)
@@ -66,7 +67,7 @@ def convert(name, channel, unit=''):
 
 def implausible(name, unit, values):
   """Says in a few words why values can't be in that unit, or ''."""
-  low, high = _BELIEVABLE.get((name, unit), (-np.inf, np.inf))
+  low, high = _BELIEVABLE.get((kind(name), unit), (-np.inf, np.inf))
   middle = float(np.nanmedian(values))
   if low <= middle <= high:
     return ''

@@ -22,8 +22,8 @@ CHANNELS = {
   'temp': (39, 'as recorded'),
   'heog': (32, 'microvolt'),
   'veog': (33, 'microvolt'),
-  'zemg': (34, 'microvolt'),
-  'temg': (35, 'microvolt'),
+  'emg_zygomaticus': (34, 'microvolt'),
+  'emg_trapezius': (35, 'microvolt'),
 }
 
 

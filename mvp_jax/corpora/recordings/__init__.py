@@ -10,7 +10,7 @@ import numpy as np
 from mvp_jax.corpora import Array, Corpus, Stream, Twin, register
 from mvp_jax.corpora.corpus import some
 from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS, NOTES
-from mvp_jax.corpora.recordings.manifest import CHANNELS, RATINGS, SCALE
+from mvp_jax.corpora.recordings.manifest import KINDS, RATINGS, SCALE, is_channel
 from mvp_jax.corpora.recordings.trials import NO_CHANNELS, RecordingTrials
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
 from mvp_jax.raw.channels import MEASURES
@@ -50,10 +50,11 @@ class Recordings(Corpus):
 
   def rules(self, wanted):
     chosen, rate = wanted.channels, wanted.settings.signal_rate
-    known = ', '.join(CHANNELS)
+    known = ', '.join(KINDS)
     return {
-      f'channels: some of {known}, each once; none of all, or none': (
-        chosen in ((), NO_CHANNELS) or some(chosen, CHANNELS)
+      f'channels: some of {known}, also with more behind (emg_left), each once; none of '
+      'all, or none': (
+        chosen in ((), NO_CHANNELS) or some(chosen, filter(is_channel, chosen))
       ),
       'signal_rate: 1 to 2000 Hz': 1 <= rate <= 2000,
     }

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from mvp_jax.corpora.recordings import trials as recordings
 from mvp_jax.corpora.recordings.manifest import (
-  CHANNELS,
+  KINDS,
   Manifest,
   Problem,
+  is_channel,
   read_manifest,
 )
 from mvp_jax.errors import InputError
@@ -73,7 +74,7 @@ def check(path, channels=(), video=None, action_units=False):
     for recording in sorted(manifest.recordings, key=lambda r: r.row):
       _check_row(recording, report)
       progress.update()
-  columns = list(CHANNELS)
+  columns = manifest.channels
   report.problems.sort(
     key=lambda p: (p.row, columns.index(p.column) if p.column in columns else -1)
   )
@@ -179,11 +180,13 @@ def main(argv=None):
   args = parser.parse_args(argv)
   try:
     channels = tuple(filter(None, args.channels.split(',')))
-    unknown = set(channels) - {*CHANNELS, *recordings.NO_CHANNELS}
+    unknown = [
+      c for c in channels if not is_channel(c) and (c,) != recordings.NO_CHANNELS
+    ]
     if unknown:
       raise InputError(
         f'--channels: no channel {", ".join(sorted(unknown))}; there '
-        f'are {", ".join(CHANNELS)}'
+        f'are {", ".join(KINDS)}, also with more behind: emg_left'
       )
     report = check(args.manifest, channels, args.video, args.action_units)
   except InputError as error:

@@ -12,16 +12,19 @@ import zlib
 from pathlib import Path
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.table import read_table
 
-# Channels and the unit in which they are stored.
-CHANNELS = {
+# Kinds of channels and the unit in which they are stored. A channel is called after its
+# kind, or that and more if there are several: emg, emg_corrugator, emg_zygomaticus.
+KINDS = {
   'eda': 'microsiemens',
   'ecg': 'millivolt',
   'ppg': 'as recorded',
   'resp': 'as recorded',
   'temp': 'celsius',
   'emg': 'millivolt',
+  'other': 'as recorded',
 }
 RATINGS = ('valence', 'arousal', 'dominance', 'liking', 'familiarity')
 SCALE = 1.0, 9.0  # of stored ratings, whatever was asked for
@@ -31,8 +34,8 @@ _PARTS = ('file', 'rate', 'unit')  # as in eda_file, eda_rate, eda_unit
 _COLUMNS = (
   *('subject', 'trial', 'stimulus', 'duration', 'video', 'video_onset'),
   *('signals', 'signals_onset', 'rate', 'time'),
-  *CHANNELS,
-  *(f'{channel}_{part}' for channel in CHANNELS for part in _PARTS),
+  *KINDS,
+  *(f'{kind}_{part}' for kind in KINDS for part in _PARTS),
   *RATINGS,
   *('rating_min', 'rating_max', 'openface', 'openface_face'),
 )
@@ -105,9 +108,8 @@ class Manifest:
 
   @property
   def channels(self):
-    """The channels that any row names, in the order of `CHANNELS`."""
-    named = {channel for r in self.recordings for channel in r.channels}
-    return tuple(channel for channel in CHANNELS if channel in named)
+    """The channels that any row names, those of a kind together."""
+    return in_order(channel for r in self.recordings for channel in r.channels)
 
   def require(self):
     """Raises InputError if a row can't be read; all others can be prepared."""
@@ -125,6 +127,18 @@ def safe(name):
   return re.sub(r'[^\w.-]+', '-', name).strip('.-') or 'x'
 
 
+def is_channel(name):
+  """Whether a column of this name would say where a channel is."""
+  parts = name.split('_')
+  return parts[0] in KINDS and name.isidentifier() and parts[-1] not in ('', *_PARTS)
+
+
+def in_order(channels):
+  """Different names of channels, those of a kind together: a tuple."""
+  kinds = list(KINDS)
+  return tuple(sorted(dict.fromkeys(channels), key=lambda c: kinds.index(kind(c))))
+
+
 def read_manifest(path):
   """Reads a manifest: the CSV, or the `manifest.csv` of a folder.
 
@@ -134,14 +148,15 @@ def read_manifest(path):
   """
   path = Path(path)
   path = path / FILE if path.is_dir() else path
-  table = read_table(path, _COLUMNS)
+  table = read_table(path, _COLUMNS, lambda name: is_channel(_channel_of(name)))
   if 'subject' not in table.columns:
     raise InputError(
       f'{path}: no column subject (it has '
       f'{", ".join(table.columns)}); say who was recorded'
     )
-  if not {'video', 'signals', 'openface', *(f'{c}_file' for c in CHANNELS)} & set(
-    table.columns
+  if not any(
+    column in ('video', 'signals', 'openface') or column.endswith('_file')
+    for column in table.columns
   ):
     raise InputError(f'{path}: no column video and no column signals; name the files')
   problems, recordings = [], []
@@ -169,6 +184,7 @@ class _Reader:
 
   def __init__(self, path, columns, problems):
     self._folder, self._columns, self._problems = path.parent, columns, problems
+    self._channels = in_order(filter(is_channel, columns))
 
   def read(self, number, cells):
     self._row, self._cells = number, cells
@@ -176,7 +192,7 @@ class _Reader:
       self._wrong(
         'subject', f'blank, or over {_MAX_NAME} characters; say who was recorded'
       )
-    channels = {c: self._source(c) for c in CHANNELS if self._text(c)}
+    channels = {c: self._source(c) for c in self._channels if self._text(c)}
     self._unused_parts()
     video, openface = self._path('video'), self._path('openface')
     if video is None and openface is None and not channels:
@@ -217,15 +233,14 @@ class _Reader:
     )
 
   def _unused_parts(self):
-    for channel in CHANNELS:
-      for part in _PARTS:
-        if self._text(f'{channel}_{part}') and not self._text(channel):
-          self._wrong(
-            channel,
-            f'blank, but {channel}_{part} is given; say which '
-            'column of the file it is (name, or number from 1)',
-          )
-          break
+    for column in self._columns:
+      channel = _channel_of(column)
+      if channel != column and self._text(column) and not self._text(channel):
+        self._wrong(
+          channel,
+          f'blank, but {column} is given; say which '
+          'column of the file it is (name, or number from 1)',
+        )
 
   def _ratings(self):
     ratings = dict.fromkeys(RATINGS, math.nan)
@@ -311,6 +326,12 @@ class _Reader:
     problem = Problem(self._row, column, code, text)
     if problem not in self._problems:
       self._problems.append(problem)
+
+
+def _channel_of(column):
+  """The channel that a column is about: 'emg_left_rate' -> 'emg_left'."""
+  channel, _, part = column.rpartition('_')
+  return channel if part in _PARTS and is_channel(channel) else column
 
 
 def _numbered(found, problems):
