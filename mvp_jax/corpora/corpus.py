@@ -43,6 +43,8 @@ class Stream:
     rate: Hz; None = irregular: each value has its time.
     channels: names of a row's numbers; None = known only when the files are read.
     units: one for each channel.
+    before: seconds before the onset that are stored, too: the baseline of a trial. A
+      trial that has less of it begins with what is not valid.
     optional: stored where there is some, even if it was not asked for; trials without
       it stay.
   """
@@ -51,6 +53,7 @@ class Stream:
   rate: float | None = None
   channels: tuple[str, ...] | None = ()
   units: tuple[str, ...] = ()
+  before: float = 0.0
   optional: bool = False
 
 
@@ -256,8 +259,9 @@ class Source:
 
     Returns:
       dict of `ratings`, `streams` (the series only: {name: {'values' [n, channels],
-      'valid' [n, channels] or [n], 'times' [n] if irregular}}) and the corpus'
-      extras. What is left out is blank.
+      'valid' [n, channels] or [n], 'times' [n] if irregular, and, if there is a
+      baseline, 'before' and 'before_valid' like them}}) and the corpus' extras. What
+      is left out is blank.
     """
     raise NotImplementedError
 

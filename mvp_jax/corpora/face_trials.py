@@ -20,6 +20,8 @@ FIELDS = {
 }
 _SIGNAL_WORKERS = 4  # each holds a file of 100 MB and more, up to three times over
 NOTES = {  # of several corpora's versions
+  '4.0.0': 'What was before the onset is part of the stream, with its validity. Of an '
+  'EMG the envelope is kept.',
   '3.0.0': 'Named streams, each with its validity.',
   '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
   'quality is told of each channel.',
@@ -28,11 +30,18 @@ NOTES = {  # of several corpora's versions
 ACTION_UNITS = Stream(channels=UNITS, units=('0 to 5',) * 17 + ('0 or 1',) * 18)
 
 
-def face_streams(rate, channels, units):
-  """Signals, a face video and action units; the signals are stored in any case."""
+def face_streams(rate, channels, units, before):
+  """Signals, a face video and action units; the signals are stored in any case.
+
+  `before` are the seconds of the signals before the onset.
+  """
   return {
     'signals': Stream(
-      rate=rate, channels=tuple(channels), units=tuple(units), optional=True
+      rate=rate,
+      channels=tuple(channels),
+      units=tuple(units),
+      before=before,
+      optional=True,
     ),
     'video': Stream('frames'),
     'action_units': ACTION_UNITS,
@@ -40,12 +49,8 @@ def face_streams(rate, channels, units):
 
 
 def signal_extras(wanted):
-  """What is stored of signals beside the stream: quality, and what was before."""
-  channels = len(wanted.channels)
-  return {
-    'signal_quality': Array((channels, len(MEASURES)), np.float32),
-    'baseline': Array((None, channels), np.float32),
-  }
+  """What is stored of signals beside the stream: their quality."""
+  return {'signal_quality': Array((len(wanted.channels), len(MEASURES)), np.float32)}
 
 
 class FaceTrials(Source):
@@ -123,13 +128,18 @@ class FaceTrials(Source):
 
   def stored(self, trial, values, valid, quality, onset):
     """What is stored of signals [time, channel] from before the onset on, and units."""
-    streams = {'signals': {'values': values[onset:], 'valid': valid[onset:]}}
+    signals = {
+      'values': values[onset:],
+      'valid': valid[onset:],
+      'before': values[:onset],
+      'before_valid': valid[:onset],
+    }
+    streams = {'signals': signals}
     if self.tree.openface is not None:
       streams['action_units'] = load_units(self.directory, trial.trial_id)
     return {
       'streams': streams,
       'signal_quality': quality,
-      'baseline': values[:onset],
     }
 
   def frames(self, outcome, stream):

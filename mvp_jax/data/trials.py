@@ -10,6 +10,8 @@ import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
 
+_LEAST_BASELINE = 0.5  # of what is stored of it
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Series:
@@ -21,6 +23,9 @@ class Series:
     channels: their names.
     rate: Hz; None = irregular, with `times`.
     times: float32 [n], seconds; None = n / rate.
+    before: float32 [m, channels], what was measured up to the onset, the baseline, if
+      anything, 0 where not valid.
+    before_valid: bool [m, channels].
   """
 
   values: np.ndarray
@@ -28,6 +33,21 @@ class Series:
   channels: tuple[str, ...]
   rate: float | None = None
   times: np.ndarray | None = None
+  before: np.ndarray | None = None
+  before_valid: np.ndarray | None = None
+
+  @property
+  def baseline(self):
+    """float64 [channels]: the mean before the onset, NaN where little is known of it.
+
+    It is known where at least half of what is stored was measured.
+    """
+    if self.before is None:
+      return np.full(len(self.channels), np.nan)
+    share = self.before_valid.mean(0)
+    total = np.where(self.before_valid, self.before, 0).sum(0, dtype=np.float64)
+    count = np.maximum(self.before_valid.sum(0), 1)
+    return np.where(share >= _LEAST_BASELINE, total / count, np.nan)
 
   @property
   def clock(self):
@@ -210,4 +230,8 @@ def _stream(x, facts):
   values, channels = np.asarray(x['values'], np.float32), tuple(facts['channels'] or ())
   if not len(values) or not channels:
     return None
-  return Series(values, valid, channels, rate, times)
+  before = np.asarray(x.get('before', ()), np.float32)
+  if not len(before) or before.ndim != 2 or before.shape[1] != len(channels):
+    return Series(values, valid, channels, rate, times)
+  before_valid = np.asarray(x['before_valid'], bool)
+  return Series(values, valid, channels, rate, times, before, before_valid)

@@ -12,7 +12,7 @@ from mvp_jax.raw.features import au_features, trial_features
 from mvp_jax.raw.openface import CHANNELS, INTENSITIES
 
 _INTENSITIES = CHANNELS[: len(INTENSITIES)]
-_VERSION = 2  # of the features: another one has other files
+_VERSION = 3  # of the features: another one has other files
 _FEW = 40  # trials, for which no processes are started
 
 
@@ -72,7 +72,10 @@ def _features(piece):
   found = {}
   for one in piece:
     if one.rate is not None and one.values.size:
-      found |= trial_features(one.values, one.rate, one.channels, one.valid)
+      before = None
+      if one.before is not None:
+        before = np.where(one.before_valid, one.before, np.nan)
+      found |= trial_features(one.values, one.rate, one.channels, one.valid, before)
     if set(_INTENSITIES) <= set(one.channels):
       columns = [one.channels.index(name) for name in _INTENSITIES]
       found |= au_features(one.values[:, columns], one.valid[:, columns].all(1))

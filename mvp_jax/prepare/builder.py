@@ -279,7 +279,11 @@ def _stream_spec(stream):
   return {
     'values': Array(shape, np.float32),
     'valid': Array(shape, np.bool_),
-    **({'times': Array((None,), np.float32)} if stream.rate is None else {}),
+    **(
+      {'times': Array((None,), np.float32)}
+      if stream.rate is None
+      else {'before': Array(shape, np.float32), 'before_valid': Array(shape, np.bool_)}
+    ),
   }
 
 
@@ -302,13 +306,17 @@ def _series(streams):
   """With a validity for each number, and zeros where it says no."""
   found = {}
   for name, stream in streams.items():
-    values, valid = np.asarray(stream['values']), np.asarray(stream['valid'])
-    if valid.ndim == 1:
-      valid = np.broadcast_to(valid[:, None], values.shape)
-    found[name] = stream | {
-      'values': np.where(valid, values, 0).astype(np.float32),
-      'valid': np.ascontiguousarray(valid),
-    }
+    found[name] = dict(stream)
+    for part, known in (('values', 'valid'), ('before', 'before_valid')):
+      if part not in stream:
+        continue
+      values, valid = np.asarray(stream[part]), np.asarray(stream[known])
+      if valid.ndim == 1:
+        valid = np.broadcast_to(valid[:, None], values.shape)
+      found[name] |= {
+        part: np.where(valid, values, 0).astype(np.float32),
+        known: np.ascontiguousarray(valid),
+      }
   return found
 
 

@@ -1,7 +1,7 @@
 """Cleans body signals: hum of the mains, wander of the baseline, noise.
 
 Filters run both ways and delay nothing. What a channel is, its name says up to the
-first underscore: ecg, ecg_left, ppg, eda, resp, temp; others stay as they are.
+first underscore: ecg, ecg_left, ppg, eda, resp, temp, emg; others stay as they are.
 """
 
 import numpy as np
@@ -18,6 +18,13 @@ BANDS = {
   'resp': (0.05, 3.0),
   'temp': (0.0, 1.0),
 }
+# Of an EMG the envelope is kept: what a muscle does is told by the size of its
+# interference pattern, above 20 Hz (van Boxtel, Psychophysiology 38, 2001), and that
+# changes slowly.
+_EMG_FROM, _ENVELOPE_TO = 20.0, 5.0  # Hz
+# Of the deviation: what has less above 20 Hz is an envelope already. Raw facial EMG at
+# 100 Hz has 0.05 to 1 of it there, its envelope less than 1e-3.
+_ENVELOPED = 5e-3
 _MAINS = (50.0, 60.0)  # Hz
 _LINE_RATIO = 5.0  # of power at the mains to that beside it: a hum
 _LEAST_SECONDS = 2.0
@@ -32,8 +39,9 @@ def clean(values, rate, channel):
   """Cleans one channel, float [time], NaN where there is no measurement.
 
   Returns:
-    float64 [time]: NaN where gaps are too long to be bridged. A signal of an
-    unknown kind, or shorter than two seconds, comes back with its gaps bridged.
+    float64 [time]: NaN where gaps are too long to be bridged. Of an EMG it is the
+    envelope, in the same unit and never negative. A signal of an unknown kind, or
+    shorter than two seconds, comes back with its gaps bridged.
   """
   filled, valid = bridge_gaps(np.asarray(values, np.float64), rate)
   if not valid.any():
@@ -41,11 +49,24 @@ def clean(values, rate, channel):
   signal = np.interp(
     np.arange(len(filled)), np.flatnonzero(valid), filled[valid].astype(np.float64)
   )
-  if kind(channel) in BANDS and len(signal) >= _LEAST_SECONDS * rate:
+  if kind(channel) == 'emg' and len(signal) >= _LEAST_SECONDS * rate:
+    signal = _envelope(signal, rate)
+  elif kind(channel) in BANDS and len(signal) >= _LEAST_SECONDS * rate:
     for line in hums(signal, rate):
       signal = _both_ways(tf2sos(*iirnotch(line, line, fs=rate)), signal, rate)
     signal = _band(signal, rate, *BANDS[kind(channel)])
   return np.where(valid, signal, np.nan)
+
+
+def _envelope(signal, rate):
+  """The mean rectified amplitude of an EMG, smoothed; an envelope stays one."""
+  if rate > 2.5 * _EMG_FROM:
+    fast = _band(signal, rate, _EMG_FROM, np.inf)
+    if signal.min() < 0 or fast.std() > _ENVELOPED * signal.std():
+      for line in hums(fast, rate):
+        fast = _both_ways(tf2sos(*iirnotch(line, line, fs=rate)), fast, rate)
+      signal = abs(fast)
+  return np.maximum(_band(abs(signal), rate, 0.0, _ENVELOPE_TO), 0)
 
 
 def hums(values, rate):

@@ -36,7 +36,13 @@ FEATURES = {
   ),
   'resp': ('rate', 'rate_std', 'amplitude'),  # breaths a minute
   'temp': ('level', 'level_slope'),  # per minute
+  # Logarithms of the envelope: of its mean, its 90th percentile, its mean from 2 to 8 s
+  # after the onset; and the deviation of its logarithm.
+  'emg': ('level', 'peak', 'early', 'std'),
 }
+# Features that are also told as a change since the baseline, before the onset:
+# 'eda_level_change'. Between people the levels differ by skin, gel and electrode.
+CHANGES = {'eda': ('level',), 'temp': ('level',), 'emg': ('level', 'peak', 'early')}
 AU_STATISTICS = ('mean', 'std', 'max', 'share')  # `share` of frames at 1 or above
 
 _INTERVALS = (0.3, 2.0)  # seconds, of a heart: 200 to 30 beats a minute
@@ -46,6 +52,8 @@ _LEAST_INTERVALS = 5
 _LEAST_SECONDS = 5.0
 _LARGEST = 1e30  # Powers of larger numbers would leave the range of floats.
 _LEAST_RESPONSE = 0.01  # microsiemens
+_EARLY = (2.0, 8.0)  # seconds after the onset, when faces answer most
+_LEAST_ENVELOPE = 0.01  # of its mean, below which the logarithm tells nothing
 _AU_PRESENT = 1.0  # of OpenFace's intensities, 0 to 5: 'A trace'
 
 
@@ -54,11 +62,14 @@ def feature_names(channels):
   return [
     f'{channel}_{name}'
     for channel in channels
-    for name in FEATURES.get(kind(channel), ())
+    for name in (
+      *FEATURES.get(kind(channel), ()),
+      *(f'{name}_change' for name in CHANGES.get(kind(channel), ())),
+    )
   ]
 
 
-def trial_features(signals, rate, channels, valid=None):
+def trial_features(signals, rate, channels, valid=None, before=None):
   """The features of one trial.
 
   Args:
@@ -66,6 +77,7 @@ def trial_features(signals, rate, channels, valid=None):
     rate: Hz.
     channels: names, such as 'eda', 'ecg_left'; others than of `FEATURES` have none.
     valid: bool [time, channel], where there was a measurement; NaN is none either.
+    before: float [time, channel], the baseline, NaN where there is no measurement.
 
   Returns:
     dict: each of `feature_names(channels)` -> float, NaN where not defined.
@@ -74,11 +86,15 @@ def trial_features(signals, rate, channels, valid=None):
   if valid is not None:
     signals[~np.asarray(valid, bool)] = np.nan
   signals[~(abs(signals) < _LARGEST)] = np.nan
+  if before is None:
+    before = np.zeros((0, len(channels)))
+  before = np.where(abs(before) < _LARGEST, before, np.nan)
   found = dict.fromkeys(feature_names(channels), float('nan'))
-  for channel, values in zip(channels, signals.T, strict=True):
+  for channel, values, earlier in zip(channels, signals.T, before.T, strict=True):
     if kind(channel) in FEATURES and _usable(values, rate):
       with _quiet():
         features = _OF[kind(channel)](values, rate, channel)
+        features |= _changes(features, values, rate, channel, earlier)
       found |= {
         f'{channel}_{name}': float(value)
         for name, value in features.items()
@@ -251,7 +267,31 @@ def _temp(values, rate, channel):
   }
 
 
-_OF = {'ecg': _ecg, 'ppg': _ppg, 'eda': _eda, 'resp': _resp, 'temp': _temp}
+def _emg(values, rate, channel):
+  wave = clean(values, rate, channel)
+  early = wave[round(_EARLY[0] * rate) : round(_EARLY[1] * rate)]
+  floor = _LEAST_ENVELOPE * np.nanmean(wave)
+  return {
+    'level': np.log(np.nanmean(wave)),
+    'peak': np.log(np.nanquantile(wave, 0.9)),
+    'early': np.log(np.nanmean(early)),
+    'std': np.nanstd(np.log(np.maximum(wave, floor))),
+  }
+
+
+def _changes(features, values, rate, channel, before):
+  """Of `CHANGES`: what is told of the trial, less the level at rest."""
+  names = CHANGES.get(kind(channel), ())
+  if not names or np.isfinite(before).sum() < max(1, len(before) / 2):
+    return {}
+  # In one piece, so that no filter has to settle at the onset.
+  wave = clean(np.concatenate([before, values]), rate, channel)[: len(before)]
+  rest = np.nanmean(wave)
+  rest = np.log(rest) if kind(channel) == 'emg' else rest
+  return {f'{name}_change': features[name] - rest for name in names if name in features}
+
+
+_OF = {'emg': _emg, 'ecg': _ecg, 'ppg': _ppg, 'eda': _eda, 'resp': _resp, 'temp': _temp}
 
 
 def _moments(values, rate, channel):

@@ -156,6 +156,7 @@ def test_from_the_twin_to_named_streams(twin, tmp_path, monkeypatch):
   assert metadata['settings'] == {'seat': 'any', 'scale': 2}
   assert metadata['streams']['breath'] == {
     'kind': 'series',
+    'before': 0.0,
     'rate': _RATE,
     'channels': ['chest', 'belly'],
     'units': ['V', 'V'],

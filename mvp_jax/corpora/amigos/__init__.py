@@ -55,7 +55,7 @@ class Amigos(Corpus):
   published = {'valence': '.66 ± .04', 'arousal': '.58 ± .06'}
   always = ('signals',)
   twin = Twin(AmigosSpec, write_amigos_twin)
-  version = '3.0.0'
+  version = '4.0.0'
   notes = NOTES
   download = (
     'Ask for AMIGOS at its home page, download the preprocessed data (MATLAB) and '
@@ -91,7 +91,7 @@ class Amigos(Corpus):
 
   def streams(self, wanted):
     units = [CHANNELS[name][1] for name in wanted.channels]
-    return face_streams(tree.SIGNAL_RATE, wanted.channels, units)
+    return face_streams(tree.SIGNAL_RATE, wanted.channels, units, tree.BASELINE_SECONDS)
 
   def extras(self, wanted):
     return signal_extras(wanted) | {

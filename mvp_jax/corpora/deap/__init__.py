@@ -39,7 +39,7 @@ class Deap(Corpus):
   published = {'valence': '.61', 'arousal': '.55'}
   always = ('signals',)
   twin = Twin(TwinSpec, write_deap_twin)
-  version = '3.0.0'
+  version = '4.0.0'
   notes = {
     **NOTES,
     '2.0.0': 'Faces are tracked and cut out more steadily. Signals are cleaned; '
@@ -63,7 +63,8 @@ class Deap(Corpus):
 
   def streams(self, wanted):
     units = [CHANNELS[name][1] for name in wanted.channels]
-    return face_streams(tree.SIGNAL_RATE, wanted.channels, units)
+    before = tree.BASELINE_SAMPLES / tree.SIGNAL_RATE
+    return face_streams(tree.SIGNAL_RATE, wanted.channels, units, before)
 
   def extras(self, wanted):
     source = {'video': str, 'signals': str, 'row': np.int32}

@@ -19,9 +19,16 @@ from mvp_jax.synthetic.spec import TwinSpec
 
 @dataclasses.dataclass(frozen=True)
 class RecordingsSettings:
-  """What only own recordings have: the rate of the stored signals in Hz."""
+  """What only own recordings have.
+
+  Attributes:
+    signal_rate: Hz, of the stored signals.
+    baseline_seconds: of the signals that are stored from before the onset, where the
+      files begin earlier.
+  """
 
   signal_rate: float = 128.0
+  baseline_seconds: float = 2.0
 
 
 class Recordings(Corpus):
@@ -38,7 +45,7 @@ class Recordings(Corpus):
   ratings = dict.fromkeys(RATINGS, SCALE)
   always = ('signals',)
   twin = Twin(TwinSpec, write_recordings_twin)
-  version = '3.0.0'
+  version = '4.0.0'
   notes = NOTES
   download = (
     'Put a manifest.csv into manual_dir; docs/recordings.md says what is in it.'
@@ -49,21 +56,24 @@ class Recordings(Corpus):
   }
 
   def rules(self, wanted):
-    chosen, rate = wanted.channels, wanted.settings.signal_rate
+    chosen, own = wanted.channels, wanted.settings
     known = ', '.join(KINDS)
     return {
-      f'channels: some of {known}, also with more behind (emg_left), each once; none of '
-      'all, or none': (
+      f'channels: some of {known}, also with more behind (emg_left), each once; none '
+      'of all, or none': (
         chosen in ((), NO_CHANNELS) or some(chosen, filter(is_channel, chosen))
       ),
-      'signal_rate: 1 to 2000 Hz': 1 <= rate <= 2000,
+      'signal_rate: 1 to 2000 Hz': 1 <= own.signal_rate <= 2000,
+      'baseline_seconds: 0 to 60': 0 <= own.baseline_seconds <= 60,
     }
 
   def streams(self, wanted):
     # Channels and their units are known when the manifest has been read.
-    rate = wanted.settings.signal_rate
+    own = wanted.settings
     return {
-      'signals': Stream(rate=rate, channels=None),
+      'signals': Stream(
+        rate=own.signal_rate, channels=None, before=own.baseline_seconds
+      ),
       'video': Stream('frames'),
       'action_units': dataclasses.replace(ACTION_UNITS, optional=True),
     }

@@ -19,6 +19,7 @@ from mvp_jax.outcomes import Dropped, Outcome
 from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw import units
 from mvp_jax.raw.action_units import as_stream, on_clock, require_faces
+from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.face import crop_scale
 from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.frames import (
@@ -35,6 +36,7 @@ from mvp_jax.raw.signal_files import read_channel
 from mvp_jax.raw.video_times import packet_times
 from mvp_jax.tasks import Task, load_result, run_tasks
 
+_SIGNALS = ('values', 'valid', 'before', 'before_valid')
 NO_CHANNELS = ('none',)  # where the signals, though there, are not wanted
 _MIN_SECONDS = 1.0
 _SETTLING_SECONDS = 5.0  # on either side of a trial, for the filters
@@ -48,11 +50,12 @@ def channels_in_use(manifest, wanted):
   return tuple(wanted) or manifest.channels
 
 
-def prepare_signals(recording, channels, rate, clean, video, must_have_units=False):
-  """All of a trial but its frames.
+def prepare_signals(recording, channels, settings, clean, video, must_have_units=False):
+  """All of a trial but its frames; `settings` are RecordingsSettings.
 
   Returns:
-    dict: what `channels.prepare` returns, units [channel], seconds, and the action
+    dict: what `channels.prepare` returns, before and before_valid [time, channel] like
+    values and valid, units [channel], seconds, and the action
     units as `action_units.on_clock` gives them.
 
   Raises:
@@ -77,7 +80,7 @@ def prepare_signals(recording, channels, rate, clean, video, must_have_units=Fal
     with _at(recording, 'openface'):
       require_faces(recording.openface, trial_units)
   return {
-    **_stored(recording, found, judged, seconds, rate, clean),
+    **_stored(recording, found, judged, seconds, settings, clean),
     'seconds': np.array(seconds),
     'units': np.array([channel.unit for channel in found.values()], np.str_),
     **trial_units,
@@ -108,25 +111,38 @@ def problem_of(recording, name, judged):
   return judged.problem and f'{source.file}: {source.column}: {judged.problem}'
 
 
-def _stored(recording, found, judged, seconds, rate, clean):
-  """The channels at the rate of all."""
-  length = round(seconds * rate)
+def _stored(recording, found, judged, seconds, settings, clean):
+  """The channels at the rate of all, from before the onset on."""
+  rate = settings.signal_rate
+  length, before = (round(x * rate) for x in (seconds, settings.baseline_seconds))
   if not found:
-    return raw_channels.none(length)
-  aside = round(_SETTLING_SECONDS * rate)
-  trial, filled = slice(aside, aside + length), []
+    return _parted(raw_channels.none(before + length), before)
+  aside, filled = before + round(_SETTLING_SECONDS * rate), []
   for name, channel in found.items():
     begin = onset(recording, channel)
+    near = _near(channel.times, begin, seconds, aside / rate + _SETTLING_SECONDS)
+    values, fast = judged[name].values[near], clean and kind(name) == 'emg'
+    if fast:  # It lies above what the rate of all keeps, its envelope does not.
+      values = raw_channels.clean(values, channel.rate, name)
     values, valid = resample(
-      *_around(judged[name].values, channel.times, begin, seconds),
-      rate,
-      length + 2 * aside,
-      begin - aside / rate,
+      values, channel.times[near], rate, length + 2 * aside, begin - aside / rate
     )
-    values, good = raw_channels.fill(np.where(valid, values, np.nan), rate, name, clean)
-    valid = (valid & good)[trial]
-    filled.append((np.where(valid, values[trial], 0), valid))
-  return raw_channels.stored(filled, list(judged.values()))
+    values, good = raw_channels.fill(
+      np.where(valid, values, np.nan), rate, name, clean and not fast
+    )
+    # The filter of another rate may swing below the zero of an envelope.
+    values, valid = np.maximum(values, 0) if fast else values, valid & good
+    trial = slice(aside - before, aside + length)
+    filled.append((np.where(valid, values, 0)[trial], valid[trial]))
+  return _parted(raw_channels.stored(filled, list(judged.values())), before)
+
+
+def _parted(stored, before):
+  """What `channels.stored` gives, parted at the onset."""
+  parts = {}
+  for name, own in (('values', 'before'), ('valid', 'before_valid')):
+    parts |= {name: stored[name][before:], own: stored[name][:before]}
+  return stored | parts
 
 
 def channel_of(recording, name):
@@ -259,11 +275,9 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
   return ends[first]
 
 
-def _around(values, times, begin, seconds):
-  """The trial's samples and some before and after, for the filter to settle."""
-  margin = 2 * _SETTLING_SECONDS
-  near = (times >= begin - margin) & (times <= begin + seconds + margin)
-  return values[near], times[near]
+def _near(times, begin, seconds, margin):
+  """The trial's samples and some before and after, for filters to settle."""
+  return (times >= begin - margin) & (times <= begin + seconds + margin)
 
 
 def _frames(path, spec):
@@ -376,7 +390,7 @@ class RecordingTrials(Source):
     todo = [r for r in self.trials if r.row not in problems]
     options = (
       self.channels,
-      wanted.settings.signal_rate,
+      wanted.settings,
       wanted.clean,
       wanted.faces is not None,
       'action_units' in wanted.streams,
@@ -467,7 +481,7 @@ class RecordingTrials(Source):
         'streams': {
           name: stream
           for name, stream in (
-            ('signals', {'values': arrays['values'], 'valid': arrays['valid']}),
+            ('signals', {name: arrays[name] for name in _SIGNALS}),
             ('action_units', as_stream(arrays)),
           )
           if name == 'action_units' or name in self.wanted.streams

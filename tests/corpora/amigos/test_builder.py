@@ -155,14 +155,19 @@ def test_every_trial_has_its_own_ratings_and_signals(name, request, twin):
       == trial['streams']['signals']['valid'].shape
       == (samples, 2)
     )
-    assert trial['baseline'].shape == (640, 2)
+    assert trial['streams']['signals']['before'].shape == (640, 2)
     np.testing.assert_allclose(
       trial['streams']['signals']['values'][:, 1], data[640:, 14], rtol=1e-5
     )
-    np.testing.assert_allclose(trial['baseline'][:, 1], data[:640, 14], rtol=1e-5)
+    np.testing.assert_allclose(
+      trial['streams']['signals']['before'][:, 1], data[:640, 14], rtol=1e-5
+    )
     good = np.isfinite(data[:, 16])
     eda = np.concatenate(
-      [trial['baseline'][:, 0], trial['streams']['signals']['values'][:, 0]]
+      [
+        trial['streams']['signals']['before'][:, 0],
+        trial['streams']['signals']['values'][:, 0],
+      ]
     )
     relative = np.nanmedian(1 / data[:, 16]) ** -1 / data[:, 16]
     np.testing.assert_allclose(eda[good], relative[good], rtol=1e-4)

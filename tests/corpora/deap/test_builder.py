@@ -89,7 +89,9 @@ def test_every_trial_has_its_own_ratings_and_signals(prepared, twin):
     np.testing.assert_allclose(
       trial['streams']['signals']['values'][:, 1], ppg[384:], rtol=1e-5
     )
-    np.testing.assert_allclose(trial['baseline'][:, 0], 1e6 / ohm[:384], rtol=1e-5)
+    np.testing.assert_allclose(
+      trial['streams']['signals']['before'][:, 0], 1e6 / ohm[:384], rtol=1e-5
+    )
 
 
 def test_the_order_trap(prepared, twin):

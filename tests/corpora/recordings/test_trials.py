@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.corpora import find
+from mvp_jax.corpora.recordings import RecordingsSettings
 from mvp_jax.corpora.recordings import trials as recordings
 from mvp_jax.corpora.recordings.manifest import read_manifest
 from mvp_jax.outcomes import Dropped
@@ -40,7 +41,7 @@ def prepared(manifest, channels=('eda',), **kwargs):
   return recordings.prepare_signals(
     recording,
     channels,
-    kwargs.pop('rate', RATE),
+    RecordingsSettings(kwargs.pop('rate', RATE), kwargs.pop('baseline', 2.0)),
     kwargs.pop('clean', False),
     kwargs.pop('video', False),
   )
@@ -48,7 +49,9 @@ def prepared(manifest, channels=('eda',), **kwargs):
 
 def reason(manifest, channels=('eda',), video=False):
   with pytest.raises(Dropped) as error:
-    recordings.prepare_signals(manifest.recordings[0], channels, RATE, True, video)
+    recordings.prepare_signals(
+      manifest.recordings[0], channels, RecordingsSettings(RATE), True, video
+    )
   assert '\n' not in error.value.reason
   return error.value.code, error.value.reason
 
