@@ -153,6 +153,7 @@ def pooled_scale(squares, counts):
   """
   if not counts.sum():
     raise InputError(
-      'the training trials have no frame with a face; look at account.csv'
+      'the training trials have no frame with a face, or no valid signal; look at '
+      'account.csv'
     )
   return np.maximum(np.sqrt(squares.sum(0) / counts.sum()), 1e-6).astype(np.float32)

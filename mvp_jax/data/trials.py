@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
 
-_LEAST_BASELINE = 0.5  # of what is stored of it
+LEAST_BASELINE = 0.5  # the share of a stored baseline that must have been measured
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,19 +35,6 @@ class Series:
   times: np.ndarray | None = None
   before: np.ndarray | None = None
   before_valid: np.ndarray | None = None
-
-  @property
-  def baseline(self):
-    """float64 [channels]: the mean before the onset, NaN where little is known of it.
-
-    It is known where at least half of what is stored was measured.
-    """
-    if self.before is None:
-      return np.full(len(self.channels), np.nan)
-    share = self.before_valid.mean(0)
-    total = np.where(self.before_valid, self.before, 0).sum(0, dtype=np.float64)
-    count = np.maximum(self.before_valid.sum(0), 1)
-    return np.where(share >= _LEAST_BASELINE, total / count, np.nan)
 
   @property
   def clock(self):

@@ -249,15 +249,7 @@ class _Job:
     """All folds and seeds as one program, see `training.many`."""
     config, facts = self.config, place.facts
     runs, grid = self._runs(folds), config.evaluation.grid.points()
-    squares = {name: token_squares(examples, name) for name in examples.scaled}
-    scales = {}  # by fold
-    for fold in folds:
-      train = list(examples.rows(fold.train))
-      scales[fold.fold] = {
-        name: pooled_scale(*(x[train] for x in of)) for name, of in squares.items()
-      }
-      for name in squares:
-        audit.fitted(facts, fold, f'scale of {name}', fold.train)
+    scales = _scales(examples, folds, facts)
     members = [
       Member(
         '/'.join(
@@ -317,8 +309,12 @@ class _Job:
       for name, modality in examples.modalities.items()
       if modality.encoded
     ]
+    scales = _scales(examples, folds, place.facts)
     for fold, seed in self._runs(folds):
-      sides = [examples.select(getattr(fold, side), fold.target) for side in SIDES]
+      sides = [
+        examples.select(getattr(fold, side), fold.target, scales[fold.fold])
+        for side in SIDES
+      ]
 
       def start(fresh):
         for path in paths:
@@ -379,6 +375,20 @@ class _Job:
     )
     _count(place, model, variables)
     return variables, scores
+
+
+def _scales(examples, folds, facts):
+  """{fold: {array: float32 [D]}}: what arrays are divided by, of training trials."""
+  squares = {name: token_squares(examples, name) for name in examples.scaled}
+  scales = {}
+  for fold in folds:
+    train = list(examples.rows(fold.train))
+    scales[fold.fold] = {
+      name: pooled_scale(*(x[train] for x in of)) for name, of in squares.items()
+    }
+    for name in squares:
+      audit.fitted(facts, fold, f'scale of {name}', fold.train)
+  return scales
 
 
 def _count(place, model, variables):

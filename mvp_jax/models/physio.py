@@ -98,12 +98,14 @@ class PhysioTransformer(nnx.Module):
     config: PhysioConfig,
     channels: int,
     rate: float,
+    lead: int = 0,
     *,
     rngs: nnx.Rngs,
     dtype: DTypeLike,
     remat: str = 'none',
   ):
-    self.config, self.rate = config, rate
+    """`lead` samples, of whole tokens, come before time zero."""
+    self.config, self.rate, self.lead = config, rate, lead
     widths = (channels, *config.widths)
     sizes = zip(widths, config.widths, config.kernels, config.strides, strict=False)
     self.convs = nnx.List(Conv(*size, rngs=rngs, dtype=dtype) for size in sizes)
@@ -113,8 +115,8 @@ class PhysioTransformer(nnx.Module):
   def times(self, samples: int) -> Float[np.ndarray, 'N']:
     """Seconds of the tokens' centres."""
     stride = self.config.stride
-    times = (np.arange(-(-samples // stride)) + 0.5) * stride / self.rate
-    return times.astype(np.float32)
+    times = (np.arange(-(-samples // stride)) + 0.5) * stride - self.lead
+    return (times / self.rate).astype(np.float32)
 
   def __call__(
     self,

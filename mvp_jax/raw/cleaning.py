@@ -21,7 +21,12 @@ BANDS = {
 # Of an EMG the envelope is kept: what a muscle does is told by the size of its
 # interference pattern, above 20 Hz (van Boxtel, Psychophysiology 38, 2001), and that
 # changes slowly.
-_EMG_FROM, _ENVELOPE_TO = 20.0, 5.0  # Hz
+# Not up to half of the rate, where the mains lie if that is 100 or 120 Hz: of 296
+# trials of real facial EMG at 100 Hz, plain features of 20-50 Hz tell films of happy
+# from films of angry faces with AUROC .63, those of 20-45 Hz with .70.
+_EMG, _ENVELOPE_TO = (20.0, 450.0), 10.0  # Hz
+_HIGHEST = 0.45  # of the rate
+_LEAST_ENVELOPE = 0.01  # of its mean
 # Of the deviation: what has less above 20 Hz is an envelope already. Raw facial EMG at
 # 100 Hz has 0.05 to 1 of it there, its envelope less than 1e-3.
 _ENVELOPED = 5e-3
@@ -60,13 +65,24 @@ def clean(values, rate, channel):
 
 def _envelope(signal, rate):
   """The mean rectified amplitude of an EMG, smoothed; an envelope stays one."""
-  if rate > 2.5 * _EMG_FROM:
-    fast = _band(signal, rate, _EMG_FROM, np.inf)
+  low, high = _EMG[0], min(_EMG[1], _HIGHEST * rate)
+  if low < 0.8 * high:
+    band = butter(4, (low, high), 'bandpass', fs=rate, output='sos')
+    fast = _both_ways(band, signal, rate)
     if signal.min() < 0 or fast.std() > _ENVELOPED * signal.std():
       for line in hums(fast, rate):
         fast = _both_ways(tf2sos(*iirnotch(line, line, fs=rate)), fast, rate)
       signal = abs(fast)
   return np.maximum(_band(abs(signal), rate, 0.0, _ENVELOPE_TO), 0)
+
+
+def log_envelope(wave, mean):
+  """Logarithm of EMGs' envelopes, float [time, ...], NaN where that is NaN.
+
+  Muscles of different people, under different electrodes, differ by factors. `mean` is
+  that of each; below a hundredth of it a logarithm tells of noise alone.
+  """
+  return np.log(np.maximum(wave, _LEAST_ENVELOPE * mean + 1e-30))
 
 
 def hums(values, rate):

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from mvp_jax.raw.cleaning import clean, kind
+from mvp_jax.raw.cleaning import clean, kind, log_envelope
 from mvp_jax.raw.openface import INTENSITIES
 from mvp_jax.raw.signals import bridge_gaps
 
@@ -36,13 +36,14 @@ FEATURES = {
   ),
   'resp': ('rate', 'rate_std', 'amplitude'),  # breaths a minute
   'temp': ('level', 'level_slope'),  # per minute
-  # Logarithms of the envelope: of its mean, its 90th percentile, its mean from 2 to 8 s
-  # after the onset; and the deviation of its logarithm.
-  'emg': ('level', 'peak', 'early', 'std'),
+  # Means of the logarithm of the envelope over thirds of the trial. Of real facial EMG
+  # (296 trials, 6 folds of people) their changes tell happy from angry with AUROC .73;
+  # mean, 90th percentile and mean from 2 to 8 s with .69.
+  'emg': ('first', 'middle', 'last'),
 }
 # Features that are also told as a change since the baseline, before the onset:
 # 'eda_level_change'. Between people the levels differ by skin, gel and electrode.
-CHANGES = {'eda': ('level',), 'temp': ('level',), 'emg': ('level', 'peak', 'early')}
+CHANGES = {'eda': ('level',), 'temp': ('level',), 'emg': FEATURES['emg']}
 AU_STATISTICS = ('mean', 'std', 'max', 'share')  # `share` of frames at 1 or above
 
 _INTERVALS = (0.3, 2.0)  # seconds, of a heart: 200 to 30 beats a minute
@@ -52,8 +53,6 @@ _LEAST_INTERVALS = 5
 _LEAST_SECONDS = 5.0
 _LARGEST = 1e30  # Powers of larger numbers would leave the range of floats.
 _LEAST_RESPONSE = 0.01  # microsiemens
-_EARLY = (2.0, 8.0)  # seconds after the onset, when faces answer most
-_LEAST_ENVELOPE = 0.01  # of its mean, below which the logarithm tells nothing
 _AU_PRESENT = 1.0  # of OpenFace's intensities, 0 to 5: 'A trace'
 
 
@@ -269,14 +268,9 @@ def _temp(values, rate, channel):
 
 def _emg(values, rate, channel):
   wave = clean(values, rate, channel)
-  early = wave[round(_EARLY[0] * rate) : round(_EARLY[1] * rate)]
-  floor = _LEAST_ENVELOPE * np.nanmean(wave)
-  return {
-    'level': np.log(np.nanmean(wave)),
-    'peak': np.log(np.nanquantile(wave, 0.9)),
-    'early': np.log(np.nanmean(early)),
-    'std': np.nanstd(np.log(np.maximum(wave, floor))),
-  }
+  logs = log_envelope(wave, np.nanmean(wave))
+  thirds = np.array_split(logs, len(FEATURES['emg']))
+  return dict(zip(FEATURES['emg'], map(np.nanmean, thirds), strict=True))
 
 
 def _changes(features, values, rate, channel, before):
@@ -285,9 +279,10 @@ def _changes(features, values, rate, channel, before):
   if not names or np.isfinite(before).sum() < max(1, len(before) / 2):
     return {}
   # In one piece, so that no filter has to settle at the onset.
-  wave = clean(np.concatenate([before, values]), rate, channel)[: len(before)]
-  rest = np.nanmean(wave)
-  rest = np.log(rest) if kind(channel) == 'emg' else rest
+  wave = clean(np.concatenate([before, values]), rate, channel)
+  if kind(channel) == 'emg':
+    wave = log_envelope(wave, np.nanmean(wave))
+  rest = np.nanmean(wave[: len(before)])
   return {f'{name}_change': features[name] - rest for name in names if name in features}
 
 

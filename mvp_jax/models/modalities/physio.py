@@ -1,6 +1,13 @@
-"""Raw body signals, all channels together, through a convolutional transformer."""
+"""Raw body signals, all channels together, through a convolutional transformer.
+
+Each channel comes in twice. Its shape is standardised within the trial; its level is
+what it is above the baseline before the onset (or the trial's mean, where there is
+none), in units of the training trials' deviation: what standardising takes away. Of an
+EMG's envelope both are logarithmic.
+"""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -8,12 +15,15 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from mvp_jax.data.trials import LEAST_BASELINE
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import Tokens
 from mvp_jax.models.modalities import Inputs, register
 from mvp_jax.models.physio import PhysioConfig, PhysioTransformer
+from mvp_jax.raw.cleaning import kind, log_envelope
 
 _STANDARDISE = ('trial', 'subject')
+_LARGEST_LEVEL = 4.0  # deviations: what is further off, an artefact say, is drawn in
 
 
 @register('physio')
@@ -25,6 +35,8 @@ class Physio(PhysioConfig):
   # level of a trial against the subject's others. No statistic is shared between
   # subjects, so none goes from those tested to those trained on.
   standardise: str = 'trial'
+  levels: bool = True  # also the level of each channel over its baseline
+  baseline: bool = True  # the transformer reads what was before the onset, too
 
   streams: ClassVar[tuple[str, ...]] = ('signals',)
   encoded: ClassVar[bool] = False
@@ -48,47 +60,72 @@ class Physio(PhysioConfig):
       )
 
   def inputs(self, corpus, windows, options, encoding=None):
-    """values float32 [S, C], standardised, zero where invalid; valid bool [S]."""
+    """Arrays of S samples, from the baseline on, zero where invalid.
+
+    values float32 [S, C], the shapes; levels float32 [S, C]; valid bool [S].
+    """
     facts = corpus.metadata['streams'].get('signals')
     series = [window.trial.streams.get('signals') for window in windows]
     if not facts or not any(one is not None and one.valid.any() for one in series):
       raise InputError(
         'evaluation.models: no trial has signals; leave out fusion and physio'
       )
-    rate, channels = facts['rate'], len(facts['channels'])
-    nothing = np.zeros((0, channels), np.float32)
-    found = [
-      (nothing, nothing.astype(bool)) if one is None else (one.values, one.valid)
-      for one in series
-    ]
+    rate, logs = facts['rate'], _logarithmic(facts['channels'], corpus.metadata)
+    found = [_courses(one, len(logs), logs) for one in series]
     subjects = [window.trial.subject for window in windows]
-    length = round(options.max_seconds * rate)
+    lead, length = self.lead(facts), round(options.max_seconds * rate)
     moments = {}
     if self.standardise == 'subject':
       for subject in set(subjects):
         own = [x for x, whose in zip(found, subjects, strict=True) if whose == subject]
-        moments[subject] = signal_moments(*zip(*own, strict=True))
+        moments[subject] = signal_moments([x[0] for x in own], [x[1] for x in own])
     items = []
-    for window, (x, valid) in zip(windows, found, strict=True):
+    for window, (x, valid, before, before_valid) in zip(windows, found, strict=True):
       good = valid.copy()
       good[: round(window.start * rate)] = False
-      values = standardise(x, good, moments.get(window.trial.subject))[:length]
-      valid = good.any(1)[:length]
-      items.append({'values': pad(values, length), 'valid': pad(valid, length)})
-    return Inputs(items)
+      own = moments.get(window.trial.subject) or signal_moments([x], [good])
+
+      def laid(after, earlier):
+        """From `lead` samples before the onset on, padded to the length."""
+        earlier = earlier[len(earlier) - min(lead, len(earlier)) :]
+        earlier = np.pad(earlier, [(lead - len(earlier), 0), (0, 0)])
+        return np.concatenate([earlier, pad(after[:length], length)])
+
+      known = laid(good, before_valid)
+      item = {
+        'values': standardise(laid(x, before), known, own),
+        'valid': known.any(1),
+      }
+      if self.levels:
+        share = before_valid.mean(0) if len(before) else np.zeros(len(logs))
+        rest, _ = signal_moments([before], [before_valid])
+        rest = np.where(share >= LEAST_BASELINE, rest, signal_moments([x], [good])[0])
+        levels = np.where(known, laid(x, before) - rest, 0)
+        item['levels'] = levels.astype(np.float32)
+      items.append(item)
+    return Inputs(items, 'levels' if self.levels else None)
+
+  def lead(self, facts):
+    """Samples that are read before the onset: of whole tokens."""
+    if not self.baseline:
+      return 0
+    return math.ceil(facts['before'] * facts['rate'] / self.stride) * self.stride
 
   def network(self, metadata, encoding=None):
     facts = metadata['streams']['signals']
-    return PhysioNetwork(self, len(facts['channels']), float(facts['rate']))
+    return PhysioNetwork(
+      self, len(facts['channels']), float(facts['rate']), self.lead(facts)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class PhysioNetwork:
-  """Makes the network for `channels` at `rate` Hz."""
+  """Makes the network for `channels` at `rate` Hz, from `lead` samples before on."""
 
   config: Physio
   channels: int
   rate: float
+  lead: int = 0
 
   def create(self, sizes, *, rngs):
     return _Signals(self, sizes, rngs=rngs)
@@ -96,14 +133,50 @@ class PhysioNetwork:
 
 class _Signals(nnx.Module):
   def __init__(self, network, sizes, *, rngs):
-    given, dtype = (network.config, network.channels, network.rate), sizes.dtype
+    config, self.lead = network.config, network.lead // network.config.stride
     self.transformer = PhysioTransformer(
-      *given, rngs=rngs, dtype=jnp.dtype(dtype), remat=sizes.remat
+      config,
+      network.channels * (2 if config.levels else 1),
+      network.rate,
+      network.lead,
+      rngs=rngs,
+      dtype=jnp.dtype(sizes.dtype),
+      remat=sizes.remat,
     )
 
   def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
-    x, valid = self.transformer(arrays['values'], arrays['valid'], key)
-    return Tokens(x, valid, self.transformer.times(arrays['values'].shape[1]))
+    """Tokens of the trial; those of the baseline have been read by them."""
+    signals = arrays['values']
+    if 'levels' in arrays:
+      levels = _LARGEST_LEVEL * jnp.tanh(arrays['levels'] / _LARGEST_LEVEL)
+      signals = jnp.concatenate([signals, levels], axis=-1)
+    x, valid = self.transformer(signals, arrays['valid'], key)
+    times = self.transformer.times(signals.shape[1])
+    return Tokens(*(part[:, self.lead :] for part in (x, valid)), times[self.lead :])
+
+
+def _logarithmic(channels, metadata):
+  """bool [C]: which channels are envelopes."""
+  return np.array([kind(name) == 'emg' and metadata['clean'] for name in channels])
+
+
+def _courses(series, channels, logs):
+  """Values and validity of the trial and of what was before; `logs`: of envelopes."""
+  if series is None:
+    nothing = np.zeros((0, channels), np.float32)
+    return nothing, nothing.astype(bool), nothing, nothing.astype(bool)
+  before, before_valid = series.before, series.before_valid
+  if before is None:
+    before, before_valid = series.values[:0], series.valid[:0]
+  values, valid = series.values, series.valid
+  if logs.any():
+    both = np.concatenate([before, values]).astype(np.float64)
+    known = np.concatenate([before_valid, valid])
+    mean, _ = signal_moments([both], [known])
+    wave = log_envelope(both, mean)
+    both = np.where(logs & known, wave, both).astype(np.float32)
+    before, values = both[: len(before)], both[len(before) :]
+  return values, valid, before, before_valid
 
 
 def standardise(x, valid, moments=None):
