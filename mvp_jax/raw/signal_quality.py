@@ -1,4 +1,4 @@
-"""Says how good a channel is: missing, flat, clipped, out of range, no pulse, no contact.
+"""Says how good a channel is: missing, flat, clipped, without a pulse or contact, ...
 
 `benchmarks/quality.py` counts false alarms on recordings, and faults that are found.
 """
@@ -19,10 +19,10 @@ FLAT_SECONDS = 1.0  # A value held so long was not measured, in a fast signal.
 _BEATING = ('ecg', 'ppg')
 _FAST = (*_BEATING, 'emg')
 _MOVING = ('eda', 'emg', 'resp')  # Within half a minute they change.
-_CLIP_SAMPLES = 3  # in a row at the extreme
-# A crest that is rounded to steps falls by up to 4 on either side within half of its own
-# width, if it is a parabola; by up to 8 in 296 real trials of EDA, rounded in five ways.
-# One that is cut off by h falls by 3 h.
+_CLIP_SAMPLES = {'emg': 1}  # in a row at the extreme; others: 3, a crest may have two
+# A crest that is rounded to steps falls by up to 4 of them on either side within half
+# of its own width, if it is a parabola; by up to 8 in 296 real trials of EDA, rounded
+# in five ways. One that is cut off by h falls by 3 h.
 _CLIP_STEPS = 8.0
 NO_CONTACT = 0.05  # microsiemens. Real people have 3.7 and more, a loose electrode .01.
 # EDA of real people moves by at least .008 microsiemens in ten seconds, .017 in 18.
@@ -85,7 +85,7 @@ def quality(values, rate, channel, unit=''):
   what = kind(channel), unit.lower()
   low, high = RANGES.get(what, (-np.inf, np.inf))
   flat = _flat(measured, _runs(measured), rate, channel)
-  clipped = _clipped(measured) & ~flat
+  clipped = _clipped(measured, _CLIP_SAMPLES.get(kind(channel), 3)) & ~flat
   return Quality(
     missing=float(1 - good.mean()),
     flat=float(flat.mean()),
@@ -132,16 +132,17 @@ def _runs(values):
 
 
 def _step(values):
-  """The least step between distinct values, which is the sensor's; 0 if there is one."""
+  """The least step between distinct values, as of the sensor; 0 if there is one."""
   return np.diff(np.unique(values)).min(initial=np.inf) if np.ptp(values) else 0.0
 
 
-def _clipped(measured):
+def _clipped(measured, least):
   """Where it stands at an extreme that it would have gone beyond: bool [time].
 
   A slow signal of few steps also stands at its extremes, and so does one that repeats
   each of its samples. But it comes and goes in single steps; one that is cut off comes
-  and goes steeply.
+  and goes steeply, on both sides, or twice as steeply where the recording ends.
+  Runs of fewer than `least` samples are none.
   """
   edges = np.flatnonzero(np.diff(measured, prepend=np.nan, append=np.nan))
   starts, lengths = edges[:-1], np.diff(edges)
@@ -149,12 +150,13 @@ def _clipped(measured):
   fall, last = _CLIP_STEPS * _step(measured), len(measured) - 1
   clipped = np.zeros(len(measured), bool)
   extremes = measured.min(), measured.max()
-  at = np.isin(measured[starts], extremes) & (lengths >= _CLIP_SAMPLES * held)
+  at = np.isin(measured[starts], extremes) & (lengths >= least * held)
   for start, length in zip(starts[at].tolist(), lengths[at].tolist(), strict=True):
-    beside = int((length / held - 1) // 2 * held)
+    beside = max(1, int((length / held - 1) // 2 * held))
     before, after = max(start - beside, 0), min(start + length - 1 + beside, last)
     sides = [i for i in (before, after) if not start <= i < start + length]
-    if sides and np.abs(measured[sides] - measured[start]).min() > fall:
+    falls = np.abs(measured[sides] - measured[start])
+    if sides and falls.min() * len(sides) > 2 * fall:
       clipped[start : start + length] = True
   return clipped
 
