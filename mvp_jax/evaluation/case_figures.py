@@ -194,7 +194,7 @@ def _attention(axis, arrays, top):
     _cells(arrays[f'{side}_times'][arrays[f'{side}_valid'].astype(bool)])
     for side in ('key', 'query')
   )
-  shown = np.ma.masked_all((len(y) - 1, len(x) - 1))
+  shown = np.ma.array(np.zeros((len(y) - 1, len(x) - 1)), mask=True)
   shown[::2, ::2] = relative[np.ix_(queries, keys)]
   style = {'shading': 'flat', 'cmap': 'viridis', 'rasterized': True}
   return axis.pcolormesh(x, y, shown, vmin=0, vmax=top, **style)
