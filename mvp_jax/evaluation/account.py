@@ -43,13 +43,17 @@ _THUMBNAILS = (1 / 6, 1 / 2, 5 / 6)  # of a trial's frames
 _MAX_ROWS = 500  # of a table
 _FLAGS = (
   'missing: over 20 % of its samples are no measurement',
-  'flat: it holds one value, a second long (ECG, PPG) or 30 (others), for over 20 % of '
-  'what was measured',
-  'clipped: it stands at its highest or lowest value for over 2 %',
+  'flat: it holds one value, a second long (ECG, PPG, EMG) or 30 (others), for over '
+  '20 % of what was measured',
+  'clipped: it is cut off at its highest or lowest value for over 2 %',
   'out_of_range: over 2 % are beyond what its unit allows a living body; most often '
   'the unit is another',
   'no_pulse: in over half of its pieces of 10 s nothing comes back at the pace of a '
   'heart (ECG, PPG)',
+  'no_contact: over half of it is below .05 microsiemens (EDA), as with an electrode '
+  'that is off',
+  'still: in over half of its pieces of 30 s it moves by less than .005 microsiemens '
+  '(EDA), or by no more than one step of the sensor (EDA, EMG, breath)',
   'masked: the channel is left out of this trial, for over 20 % of it is missing or '
   'flat',
 )

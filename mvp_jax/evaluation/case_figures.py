@@ -87,11 +87,15 @@ def _kinds(found):
 
 
 def _most(found):
-  """The highest attention of all, relative to even attention."""
-  known = [arrays for arrays in found if arrays and 'weights' in arrays]
-  return max(
-    (float(x['weights'].max() * x['key_valid'].sum()) for x in known), default=1.0
-  )
+  """The highest attention of all valid moments, relative to even attention."""
+  known = [_relative(arrays) for arrays in found if arrays and 'weights' in arrays]
+  return max((float(x.max()) for x in known if x.size), default=1.0)
+
+
+def _relative(arrays):
+  """Attention [valid queries, valid keys], relative to even attention."""
+  queries, keys = arrays['query_valid'].astype(bool), arrays['key_valid'].astype(bool)
+  return arrays['weights'][np.ix_(queries, keys)].astype(float) * keys.sum()
 
 
 def _title(axis, row, arrays, right):
@@ -179,21 +183,45 @@ def _signal(axis, arrays, channel):
 
 
 def _attention(axis, arrays, top):
-  queries, keys = arrays['query_valid'].astype(bool), arrays['key_valid'].astype(bool)
-  shown = np.ma.array(
-    arrays['weights'] * keys.sum(), mask=~(queries[:, None] & keys[None, :])
-  )
   axis.set_facecolor(_NOT_VALID)
   axis.grid(False)
   axis.set_ylabel('asked\nat (s)')
   axis.yaxis.set_major_locator(MaxNLocator(3))
-  x, y = arrays['key_times'], arrays['query_times']
-  style = {'shading': 'nearest', 'cmap': 'viridis', 'rasterized': True}
+  relative = _relative(arrays)
+  if not relative.size:
+    return None
+  (x, keys), (y, queries) = (
+    _cells(arrays[f'{side}_times'][arrays[f'{side}_valid'].astype(bool)])
+    for side in ('key', 'query')
+  )
+  shown = np.ma.array(np.zeros((len(y) - 1, len(x) - 1)), mask=True)
+  shown[::2, ::2] = relative[np.ix_(queries, keys)]
+  style = {'shading': 'flat', 'cmap': 'viridis', 'rasterized': True}
   return axis.pcolormesh(x, y, shown, vmin=0, vmax=top, **style)
 
 
+def _cells(times):
+  """Cells around moments [n], at any times, of which padding is none.
+
+  Returns:
+    (edges of cells [2 n], the moments in the order of time [n]). The first cell is of
+    the first moment, the second the gap after it, which has no width if the next one
+    follows at the usual distance, and so on.
+  """
+  order = np.argsort(times, kind='stable')
+  times = times[order].astype(float)
+  apart = np.diff(times)
+  half = np.median(apart[apart > 0]) / 2 if apart.any() else 0.5
+  ends = np.stack([times - half, times + half], 1)
+  middle = (times[1:] + times[:-1]) / 2
+  ends[1:, 0] = np.maximum(ends[1:, 0], middle)
+  ends[:-1, 1] = np.minimum(ends[:-1, 1], middle)
+  return ends.ravel(), order
+
+
 def _marginal(axis, arrays):
+  order = np.argsort(arrays['key_times'], kind='stable')
   style = {'color': INK, 'marker': '.', 'markersize': 3, 'linewidth': 0.8}
-  axis.plot(arrays['key_times'], marginal(arrays), **style)
+  axis.plot(arrays['key_times'][order], marginal(arrays)[order], **style)
   axis.axhline(1, color=INK, linestyle='--', linewidth=0.7)
   axis.set(ylim=(0, None), ylabel='mean\n(x even)')

@@ -9,20 +9,21 @@ missing says so. Where the leak audit has failed there are no scores.
 import argparse
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import files, run_sections, score_sections
+from mvp_jax.evaluation import files, run_sections, score_sections, summary
 from mvp_jax.evaluation.document import (
   Heading,
+  Paragraph,
   Section,
   pictures,
   to_html,
   to_markdown,
 )
 from mvp_jax.evaluation.results import TargetResult, evaluate
-from mvp_jax.evaluation.summary import summary_table
 from mvp_jax.files import atomic_write
 
 _FIGURES, _TABLES = 'figures', 'tables'
@@ -33,7 +34,7 @@ class Report(NamedTuple):
 
   path: Path  # of the HTML
   results: list[TargetResult]  # none where the leak audit has failed
-  summary: str  # the main table as text for a terminal
+  summary: str  # its opening and the main table, as text for a terminal
 
 
 def write_report(workdir: Path) -> Report:
@@ -63,7 +64,10 @@ def write_report(workdir: Path) -> Report:
   curves = files.read_curves(workdir / 'metrics.jsonl')
   results = evaluate(predictions, facts.target, facts.main)
   ceiling = facts.get('ceiling', dict)
+  dataset = ', '.join(dict.fromkeys(row.dataset.upper() for row in predictions))
+  opening = summary.opening(results, dataset, facts.get('synthetic', bool))
   blocks = [
+    Paragraph(opening),
     *run_sections.origin(run, facts, synthetic),
     *run_sections.tested(results, facts),
     *score_sections.result(results, ceiling, synthetic),
@@ -89,9 +93,9 @@ def write_report(workdir: Path) -> Report:
     Section('How it was made', list(run_sections.how(predictions, facts, config))),
   ]
   score_sections.write_tables(workdir / _TABLES, results, ceiling)
-  dataset = ', '.join(dict.fromkeys(row.dataset.upper() for row in predictions))
   path = save(workdir, f'{dataset}: {title}', blocks)
-  return Report(path, results, summary_table(results, ceiling))
+  told = f'{textwrap.fill(opening, 88)}\n\n{summary.summary_table(results, ceiling)}'
+  return Report(path, results, told)
 
 
 def save(workdir, title, blocks):

@@ -33,7 +33,8 @@ class TargetResult:
   `differences` hold, by pair (a, b), a minus b: the main model against each other
   one, the other models against the baselines of chance; p is corrected for these
   pairs. `by_seed` [seeds, scores] and `by_subject` [persons, scores] are by model or
-  baseline; `one_sided` tells which persons can't show the headline score in full.
+  baseline; `one_sided` tells which persons can't show the headline score in full,
+  `one_answers` by model that it says nearly the same of all trials.
   `calibrations` and `confusions` (integer [2, 2], truth by prediction, low first)
   are empty where the target has none.
   """
@@ -53,6 +54,7 @@ class TargetResult:
   by_subject: dict[str, np.ndarray]
   calibrations: dict[str, Calibration]
   confusions: dict[str, np.ndarray]
+  one_answers: dict[str, str]
   folds: tuple[FoldScores, ...]
 
   @property
@@ -72,6 +74,13 @@ class TargetResult:
   def references(self) -> tuple[str, ...]:
     """The baselines of chance."""
     return tuple(b for b in self.baselines if self.definition.known_baselines[b].chance)
+
+  @property
+  def chance(self) -> str | None:
+    """The baseline that is chance by the headline score, if there is one."""
+    known = self.definition.known_baselines
+    own = (b for b in self.references if known[b].chance == self.definition.headline)
+    return next(own, None)
 
   @property
   def headline_name(self) -> str:
@@ -198,6 +207,7 @@ class _Rating:
     everyone, alone = self.everyone(), np.eye(len(self.persons))
     calibrations = {name: target.calibration(name, self.rows[name]) for name in names}
     confusions = {name: target.confusion(self.rows[name]) for name in self.models}
+    one_answers = {name: target.one_answer(self.rows[name]) for name in self.models}
     return TargetResult(
       definition=target,
       target=self.target,
@@ -226,6 +236,7 @@ class _Rating:
       },
       calibrations={k: x for k, x in calibrations.items() if x is not None},
       confusions={k: x for k, x in confusions.items() if x is not None},
+      one_answers={k: x for k, x in one_answers.items() if x},
       folds=tuple(self._fold_scores()),
     )
 

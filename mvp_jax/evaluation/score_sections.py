@@ -3,7 +3,14 @@
 import math
 
 from mvp_jax.evaluation import score_figures, summary, tables
-from mvp_jax.evaluation.document import Bullets, Heading, Paragraph, Section, Table
+from mvp_jax.evaluation.document import (
+  Banner,
+  Bullets,
+  Heading,
+  Paragraph,
+  Section,
+  Table,
+)
 from mvp_jax.evaluation.figures import picture
 from mvp_jax.evaluation.statistics import Estimate
 from mvp_jax.targets import CEILING
@@ -22,6 +29,8 @@ def result(results, ceiling, synthetic):
   for one in results:
     yield Heading(one.target, level=3)
     yield Paragraph(f'{summary.counts_line(one)}.')
+    if said := summary.warnings(one):
+      yield Banner('WARNING', ' '.join(said))
     yield Bullets(summary.reading(one, ceiling))
   if caution := summary.caution(results):
     yield Paragraph(caution)

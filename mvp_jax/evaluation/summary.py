@@ -97,7 +97,8 @@ def summary_table(results: Sequence[TargetResult], ceiling: dict | None = None) 
       [result.target, *score_names(result, result.definition.short)],
       *([shown(cell) for cell in row] for row in score_rows(result, ceiling)),
     ]
-    lines += [f'{result.target}: {counts_line(result)}', *aligned(rows), '']
+    lines += [f'{result.target}: {counts_line(result)}', *aligned(rows)]
+    lines += [*(f'WARNING, {result.target}: {x}' for x in warnings(result)), '']
   return '\n'.join(lines)
 
 
@@ -132,6 +133,151 @@ def reading(result: TargetResult, ceiling: dict | None = None) -> list[str]:
   return sentences
 
 
+def opening(results: Sequence[TargetResult], whom: str, synthetic: bool | None) -> str:
+  """The first paragraph: what was asked, of whom, what came out, and one caveat.
+
+  Args:
+    whom: the corpus, as people call it.
+    synthetic: None if that is not known.
+  """
+  people, trials = (
+    max(getattr(x, of) for x in results) for of in ('subjects', 'trials')
+  )
+  told = [
+    f'How well can {_listed([x.target for x in results])} be predicted for trials that '
+    f'were not trained on? Tested: {trials} trials of {people} '
+    + ('computer-made ' if synthetic else '')
+    + ('subject' if people == 1 else 'subjects')
+    + f' of {whom}.',
+    *map(_in_plain_words, results),
+    f'Keep in mind: {_caveat(results, synthetic)}',
+  ]
+  if warned := [result.target for result in results if warnings(result)]:
+    told.append(f'There are WARNINGS, see the results of {_listed(warned)}.')
+  return ' '.join(x.strip() for x in told)
+
+
+def _listed(names):
+  *others, last = names
+  return f'{", ".join(others)} and {last}' if others else last
+
+
+def _in_plain_words(result):
+  """What the best model reaches, against chance and the simple baselines."""
+  target, headline = result.definition, result.definition.headline
+  values = {n: result.scores[n][headline].value for n in result.everyone}
+  rank = {n: target.gain(headline, values[n]) for n in result.models}
+  rank = {n: x for n, x in rank.items() if math.isfinite(x)}
+  if not rank:
+    return f'Of {result.target} no trained model has a score.'
+  best = max(rank, key=rank.__getitem__)
+  score, scale = result.scores[best][headline], target.scores[headline]
+  perfect = scale.low if scale.lower_is_better else scale.high
+  about = [] if math.isnan(score.low) else [f'95 % interval {_span(score)}']
+  about += [f'{perfect:g} is perfect'] * math.isfinite(perfect)
+  many = len(result.models) > 1
+  text = f'{result.target[:1].upper()}{result.target[1:]}: '
+  text += f'the best of {len(result.models)} models, {best}, ' if many else f'{best} '
+  text += f'reaches {result.headline_name} {number(score.value, 2)}'
+  text += f' ({"; ".join(about)})' if about else ''
+  if (chance := result.chance) is None:
+    text += '; what chance would reach is not known'
+  else:
+    gain = result.differences[best, chance][headline]
+    text += f', where chance (the {target.called(chance)}) has '
+    text += f'{number(values[chance], 2)}: {_told(target, gain)}'
+  simple = [
+    f'{target.called(b)} {number(values[b], 2)}{_known(result, best, b)}'
+    for b in result.baselines
+    if b not in result.references
+  ]
+  return f'{text}. ' + (f'Simple baselines: {", ".join(simple)}.' if simple else '')
+
+
+def _known(result, model, baseline):
+  """How a baseline compares, where that was tested: words in brackets."""
+  known = result.differences.get((model, baseline))
+  if known is None or math.isnan(known[result.definition.headline].low):
+    return ''
+  words = {'beats': 'beaten', 'is worse than': 'BETTER'}
+  verb = _verb(result, known[result.definition.headline])
+  return f' ({words.get(verb, "no difference shown")})'
+
+
+def _told(target, gain):
+  if math.isnan(gain.low):
+    return 'with one subject nothing can be shown'
+  p = f'({p_value(gain.corrected)})'
+  if not gain.shown:
+    return f'it is not shown to be better than chance {p}'
+  better = target.gain(target.headline, gain.value) > 0
+  return f'it is {"better" if better else "WORSE"} than chance {p}'
+
+
+def _span(estimate):
+  return f'{number(estimate.low, 2)} to {number(estimate.high, 2)}'
+
+
+def _caveat(results, synthetic):
+  """What matters most when the results are passed on."""
+  if synthetic:
+    return (
+      'the data are computer-made with planted effects, so this tells that the method '
+      'works and nothing about people.'
+    )
+  if few := caution(results):
+    return few[:1].lower() + few[1:]
+  if synthetic is None:
+    return 'whether the data are from people or computer-made is not known.'
+  return (
+    'intervals tell of other people who do the same; other stimuli, other devices and '
+    'models trained anew may differ by more.'
+  )
+
+
+def warnings(result: TargetResult) -> list[str]:
+  """What is wrong with models: one answer to all, below chance, behind a rival.
+
+  They rest on single intervals, and are no claims as those of `reading`.
+  """
+  target = result.definition
+  rivals = [b for b in result.baselines if target.known_baselines[b].rival]
+  found = []
+  for model in result.models:
+    said = []
+    if model in result.one_answers:
+      said.append(result.one_answers[model])
+    if result.chance and (how := _behind(result, model, result.chance)):
+      said.append(f'lies below chance: {how}')
+    behind = [how for b in rivals if (how := _behind(result, model, b))]
+    if behind:
+      said.append(f'lies behind simpler models: {", ".join(behind)}')
+    if said:
+      found.append(f'{model} {"; it ".join(said)}.')
+  return found
+
+
+def _behind(result, model, other):
+  """How far a model is surely behind another by the headline score, or ''.
+
+  That is so where the interval of their difference is on one side of 0, or, where they
+  are not compared, that of the model's own score on one side of the other's.
+  """
+  target, headline = result.definition, result.definition.headline
+  score, its = (result.scores[name][headline] for name in (model, other))
+  gain = (result.differences.get((model, other)) or {}).get(headline)
+  ends = (
+    (gain.low, gain.high) if gain else (score.low - its.value, score.high - its.value)
+  )
+  if not all(target.gain(headline, end) < 0 for end in ends):
+    return ''
+  by = f', difference {interval(gain, 2, True)}' if gain else ''
+  return (
+    f'{result.headline_name} {interval(score, 2)} against {number(its.value, 2)} of '
+    f'{target.called(other)}{by}'
+  )
+
+
 def caution(results: Sequence[TargetResult]) -> str | None:
   """A warning where the subjects are too few for more than large differences."""
   subjects = min(result.subjects for result in results)
@@ -158,8 +304,7 @@ def _against_chance(result, model):
   headline, known = target.headline, target.known_baselines
   score = interval(result.scores[model][headline], 2)
   text = f'{model}: {result.headline_name} {score}'
-  chance = [b for b in result.references if (model, b) in result.differences]
-  first = next((b for b in chance if known[b].chance == headline), None)
+  chance, first = result.references, result.chance
   if first is None:
     needed = sorted({b.source or key for key, b in known.items() if b.chance})
     what = ' or '.join(needed).replace('_', ' ') or 'baseline'

@@ -1,6 +1,6 @@
 """From a recorded channel to a stored one: judged, cleaned, masked. For all corpora.
 
-Samples that are no measurement, or that a beating signal holds for a second, count as
+Samples that are no measurement, or that a fast signal holds for a second, count as
 missing. Short gaps are bridged and long ones masked (`signals.bridge_gaps`), and a
 channel that misses too much of a trial (`signals.MAX_UNUSABLE_SHARE`) is masked as a
 whole. All else that is odd is a flag, which informs and decides nothing.

@@ -58,6 +58,9 @@ class Baseline(NamedTuple):
   # baseline is more than chance.
   chance: str = ''
   phrase: str = ''  # in a sentence: 'that of always saying the majority class'
+  # Whether it reads the same recordings in a simple way, so that a model that is behind
+  # it gives cause for a warning.
+  rival: bool = False
 
 
 class Said(NamedTuple):
@@ -229,6 +232,13 @@ class Target(Protocol):
     return False
 
   one_sided_note: ClassVar[str] = ''
+
+  def one_answer(self, rows: Sequence) -> str:
+    """Says in a few words that a model says nearly the same of all trials, or ''.
+
+    `rows` are all of a model; where the truth is nearly the same as well, it is ''.
+    """
+    return ''
 
   def calibration(self, name: str, rows: Sequence):
     """A `calibration.Calibration` where predictions are probabilities, else None.

@@ -18,6 +18,8 @@ from mvp_jax.targets.binary_scores import SCORES, decide
 from mvp_jax.targets.calibration import calibrate, equal_bins
 
 THRESHOLDS = ('median', 'subject_median')  # or a number
+# A model that says the same of so many trials has not learnt to tell them apart.
+ONE_CLASS = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +101,9 @@ class Binary(Target):
       'logistic regression',
       'Logistic regression and SVM: handcrafted features of the signals (and action '
       'units).',
+      rival=True,
     ),
-    'svm': Baseline('SVM', ''),
+    'svm': Baseline('SVM', '', rival=True),
   }
   notes: ClassVar[str] = (
     'AUROC ranks only trials of the same fold: scores of two trained models are not '
@@ -292,6 +295,26 @@ class Binary(Target):
   def one_sided(self, rows):
     return len({row.label for row in rows}) < 2
 
+  def one_answer(self, rows):
+    said, labels = decide(_column(rows, 'score')), _column(rows, 'label') == 1
+    share, rated = said.mean(), labels.mean()
+    for name, mine, its in (('high', share, rated), ('low', 1 - share, 1 - rated)):
+      if mine >= ONE_CLASS > its:
+        return f'says {name} to {mine:.0%} of the trials, of which {its:.0%} are {name}'
+    # Each fold has a model of its own, and may have its own answer to all.
+    _, run = np.unique(
+      np.stack([_column(rows, 'seed'), _column(rows, 'fold')]),
+      axis=1,
+      return_inverse=True,
+    )
+    mine, its = (_most_frequent(x, run.ravel()) for x in (said, labels))
+    if mine >= ONE_CLASS > its:
+      return (
+        f'says one class to {mine:.0%} of the trials of a fold, not the same in all '
+        f'folds; {its:.0%} are of the one that is more frequent in theirs'
+      )
+    return ''
+
   def calibration(self, name, rows):
     if name == 'majority':
       return None
@@ -319,6 +342,12 @@ def _exact(sums, labels, probabilities, number):
   exact = np.array([known.get(key, x) for key, x in zip(SCORES, found, strict=True)])
   offset = np.where(np.isfinite(exact), exact - found, 0)
   return dataclasses.replace(sums, offset=offset)
+
+
+def _most_frequent(high, run):
+  """The share of the class that is more frequent in each run, over all runs."""
+  count, total = np.bincount(run, high), np.bincount(run)
+  return np.maximum(count, total - count).sum() / len(run)
 
 
 def _column(rows, name):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from matplotlib.collections import QuadMesh
 
 from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
@@ -222,6 +223,52 @@ def test_trials_may_lack_what_others_have():
   assert 'SYNTHETIC' in [text.get_text() for text in figure.texts]
   assert case_figures.cases(chosen, [nothing] * 4, False).axes
   figure.canvas.draw()
+
+
+def _meshes(figure):
+  return [
+    mesh
+    for axis in figure.axes
+    for mesh in axis.collections
+    if isinstance(mesh, QuadMesh) and axis.get_ylabel() != 'x even'
+  ]
+
+
+def test_padding_is_not_drawn():
+  """Shorter trials are padded: by moments at time 0, or at times after the end."""
+  plain, padded = generate_case(), generate_case()
+  keys, queries = padded['key_valid'], padded['query_valid']
+  padded['key_times'] = np.where(keys, padded['key_times'], 0.0)
+  padded['weights'] = np.where(
+    queries[:, None] & keys, padded['weights'], padded['weights'].max() * 50
+  )
+  chosen = cases.Cases([_row(1, 1, 1, 0.9)], [_row(2, 1, 1, 0.1)])
+  figure = case_figures.cases(chosen, [plain, padded], False)
+  figure.canvas.draw()
+  used = plain['weights'][np.ix_(queries, keys)] * keys.sum()
+  meshes = _meshes(figure)
+  assert len(meshes) == 2
+  for mesh in meshes:
+    x, y = np.moveaxis(mesh.get_coordinates(), -1, 0)
+    assert (np.diff(x, axis=1) >= 0).all() and (np.diff(y, axis=0) >= 0).all()
+    assert (x.min(), x.max()) == (0, 56) and (y.min(), y.max()) == (0, 58)
+    np.testing.assert_allclose(
+      np.sort(mesh.get_array().compressed()), np.sort(used, None)
+    )
+    assert mesh.get_clim() == (0, pytest.approx(used.max()))
+    assert mesh.axes.get_ylim() == (0, 58)
+
+
+def test_what_is_not_valid_within_a_trial_stays_empty():
+  case = generate_case()
+  case['key_valid'][10:15] = False  # 20 to 30 s
+  chosen = cases.Cases([_row(1, 1, 1, 0.9)], [])
+  (mesh,) = _meshes(case_figures.cases(chosen, [case], False))
+  x, shown = mesh.get_coordinates()[0, :, 0], mesh.get_array()
+  inside = (x[:-1] >= 20) & (x[1:] <= 30) & (np.diff(x) > 0)
+  assert np.diff(x)[inside].sum() == 10 and shown.mask[:, inside].all()
+  outside = (np.diff(x) > 0) & ~inside
+  assert not shown.mask[::2, outside].any()
 
 
 def test_marginal():

@@ -137,6 +137,30 @@ def test_long_names_beside_an_axis_are_told_apart():
   assert endless.count('\n') == 1 and len(endless) < 50 and endless.endswith('…')
 
 
+def test_the_report_opens_with_what_was_found_and_warns(workdir, predictions):
+  shutil.rmtree(workdir / 'cases')
+  write_predictions(
+    workdir / 'predictions.csv',
+    [
+      dataclasses.replace(row, score=0.9)
+      if (row.model, row.target) == ('physio', 'valence')
+      else row
+      for row in predictions
+    ],
+  )
+  page, markdown = made(workdir)
+  opening = 'How well can valence and arousal be predicted'
+  assert markdown.split('\n\n')[1].startswith(opening)
+  assert '</h1>\n<p>' + opening in (workdir / 'report.html').read_text()
+  told = report.write_report(workdir).summary
+  assert told.startswith(opening)
+  for text in (page.text, markdown, told):
+    assert text.count('WARNING') >= 2  # announced, and at the result
+    assert 'physio says high to 100% of the trials' in text
+  assert markdown.index('> **WARNING**') < markdown.index('### arousal')
+  assert 'says high to 100%' not in markdown[markdown.index('### arousal') :]
+
+
 AUDIT = {
   'passed': True,
   'checks': [{'name': 'trials', 'passed': True, 'detail': 'each of 160 trials once'}],

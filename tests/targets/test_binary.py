@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -168,3 +169,37 @@ def test_heads_and_views_are_combined_by_their_mean_probability():
     (each * shares[..., None]).sum(0),
     rtol=1e-5,
   )
+
+
+def _said(labels, high, fold=None):
+  """Rows with labels [n] of a model that says high [n], in folds [n]."""
+  fold = np.zeros(len(labels), int) if fold is None else fold
+  return [
+    SimpleNamespace(seed=0, fold=int(f), label=int(label), score=0.7 if x else 0.2)
+    for label, x, f in zip(labels, high, fold, strict=True)
+  ]
+
+
+def test_one_answer_to_nearly_all_trials_is_told():
+  target, labels = Binary(), np.arange(100) % 2
+  assert target.one_answer(_said(labels, labels)) == ''
+  few = np.arange(100) < 5
+  assert target.one_answer(_said(labels, ~few)) == (
+    'says high to 95% of the trials, of which 50% are high'
+  )
+  assert target.one_answer(_said(labels, few)).startswith('says low to 95% of the tri')
+  assert target.one_answer(_said(labels, np.arange(100) < 6)) == ''
+  assert target.one_answer(_said(few, few)) == ''  # the labels are so themselves
+
+
+def test_one_answer_to_all_trials_of_each_fold_is_told():
+  target, labels, fold = Binary(), np.arange(100) % 2, np.arange(100) // 25
+  said = fold % 2 == 1
+  said[0] = True
+  assert target.one_answer(_said(labels, said, fold)) == (
+    'says one class to 99% of the trials of a fold, not the same in all folds; '
+    '52% are of the one that is more frequent in theirs'
+  )
+  # Where each fold has one class, that is right; where a fold is one trial, nothing.
+  assert target.one_answer(_said(fold % 2, said, fold)) == ''
+  assert target.one_answer(_said(labels, said, np.arange(100))) == ''

@@ -309,6 +309,9 @@ def test_the_report_comes_out_whole(made, tmp_path):
   text = (tmp_path / 'report.md').read_text()
   for said in (
     'SYNTHETIC',
+    'Tested: 40 trials of 8 computer-made subjects of TOY. Valence: the best of 2 ',
+    'models, best, reaches CCC .',
+    '1 is perfect), where chance (the training mean) has .00: it is better than chance',
     '40 held-out trials of 8 subjects.',
     'best: CCC .',
     'above the training mean (.00) by +',

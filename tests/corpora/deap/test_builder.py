@@ -333,7 +333,7 @@ def test_what_cannot_be_used_is_masked_and_told(corpus, tmp_path):
   metadata = tfds.builder_from_directory(directory).info.metadata
   assert metadata['clean'] is True
   flat, missing = map(metadata['quality_measures'].index, ('flat', 'missing'))
-  assert first['signal_quality'].shape == (2, 5)
+  assert first['signal_quality'].shape == (2, len(metadata['quality_measures']))
   assert first['signal_quality'][1, flat] == 1
   assert second['signal_quality'][1, missing] == pytest.approx(600 / 7680)
   account = {r['trial_id']: r for r in read_account(directory / 'account.csv')}
