@@ -119,6 +119,7 @@ class EvaluationConfig:
   # What has the least loss on the validation trials is taken.
   grid: GridConfig = GridConfig()
   seeds: int = 1  # trainings of each fold: config.seed and those after it
+  ensemble: int = 1  # models of a training, whose mean prediction counts as one model's
   # Some of `config.models`; the others are compared to the first.
   models: tuple[str, ...] = ('fusion', 'physio', 'video')
   batch_size: int = 32
@@ -129,7 +130,7 @@ class EvaluationConfig:
   leak_meter: bool = False  # also what wrong splits would have claimed
 
   def __post_init__(self):
-    for name, least in (('seeds', 1), ('together', 0)):
+    for name, least in (('seeds', 1), ('ensemble', 1), ('together', 0)):
       if getattr(self, name) < least:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
 

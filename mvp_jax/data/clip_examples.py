@@ -4,6 +4,7 @@ import numpy as np
 
 from mvp_jax.data.augment import augment, three_crops
 from mvp_jax.data.clips import clip_frames
+from mvp_jax.data.examples import labelled
 from mvp_jax.data.windows import even_starts, random_start
 from mvp_jax.errors import InputError
 
@@ -30,10 +31,10 @@ class _Clips:
       )
     labels = labels or target.fixed()
     self.corpus, self.trials, self.options, self.size = corpus, trials, options, size
-    self._labels = [labels.label(trial)[0] for trial in trials] if labels else None
+    self._labels = [labelled(labels, trial) for trial in trials] if labels else None
 
   def _example(self, index, views):
-    label = {'label': self._labels[index]} if self._labels else {}
+    label = self._labels[index] if self._labels else {}
     return {'frames': np.stack(views), **label, 'weight': np.float32(1)}
 
   def _frames(self, trial, start):

@@ -109,11 +109,8 @@ class TrialExamples:
     return example
 
   def label(self, index, fitted):
-    """A trial's label by a Fitted: dict of `label` and, in time, `label_weight`."""
-    label, weight = fitted.label(self.trials[index], self.options.max_seconds)
-    if self.target.level == 'frame':
-      return {'label': label, 'label_weight': weight}
-    return {'label': label}
+    """A trial's label by a Fitted: `label`, and `label_weight` if it is an array."""
+    return labelled(fitted, self.trials[index], self.options.max_seconds)
 
   def labels_of(self, fitted, ids):
     """The labels of all trials, stacked; zero for trials that are not of these ids."""
@@ -121,6 +118,12 @@ class TrialExamples:
     nothing = {k: np.zeros_like(x) for k, x in next(iter(known.values())).items()}
     found = [known.get(i, nothing) for i in range(len(self))]
     return {name: np.stack([x[name] for x in found]) for name in nothing}
+
+
+def labelled(fitted, trial, seconds=None):
+  """The label of a trial by a Fitted, see `TrialExamples.label`."""
+  label, weight = fitted.label(trial, seconds)
+  return {'label': label} | ({'label_weight': weight} if np.ndim(weight) else {})
 
 
 def _again(given, trials, labels, scales):

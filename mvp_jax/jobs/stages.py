@@ -202,6 +202,8 @@ def split(config, corpus, workdir, facts):
   for fold in folds:
     fitted = fold.target
     audit.fitted(facts, fold, 'thresholds', fitted.trials, fitted.describe())
+    if getattr(fitted, 'shares', None) is not None:
+      audit.fitted(facts, fold, 'class weights', fold.train)
   standardised = {
     getattr(modality, 'standardise', None) for modality in modalities.values()
   }
@@ -305,16 +307,17 @@ def seeds(config):
   return range(config.seed, config.seed + config.evaluation.seeds)
 
 
-def run_seed(seed, fold):
-  """Of the parameters, dropout and order of one training."""
-  return seed * 1000 + fold.fold
+def run_seed(seed, fold, part=0):
+  """Of the parameters, dropout and order of one model; `part` of an ensemble."""
+  return seed * 1000 + fold.fold + part * 1_000_000
 
 
-def run_name(config, fold, seed, model):
-  """What one training is called in logs and among checkpoints."""
-  if config.evaluation.seeds == 1:
-    return f'fold{fold.fold}/{model}'
-  return f'fold{fold.fold}/seed{seed}/{model}'
+def run_name(config, fold, seed, model, part=0):
+  """What one model is called in logs and among checkpoints; `part` of an ensemble."""
+  words = [f'fold{fold.fold}']
+  words += [f'seed{seed}'] if config.evaluation.seeds > 1 else []
+  words += [f'part{part}'] if config.evaluation.ensemble > 1 else []
+  return '/'.join([*words, model])
 
 
 def rows(config, fold, seed, corpus, trial, model, scores, ratings=None):

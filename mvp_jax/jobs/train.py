@@ -10,6 +10,7 @@ of the video alone, which fine-tunes the encoder by VideoMAE's recipe (MVP, Figu
 """
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mvp_jax.data.batches import evaluation_batches
 from mvp_jax.data.clip_examples import LaidClips, TrainingClips
 from mvp_jax.data.examples import TrialExamples, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES, select
+from mvp_jax.data.windows import TOLERANCE
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
 from mvp_jax.files import atomic_write
@@ -83,6 +85,7 @@ def _check(config, mesh):
 
 def _run(config, workdir, mesh, facts):
   corpus = stages.corpus(config, workdir, facts)
+  config = _padded_to_the_longest(config, corpus)
   reserved, folds, trials = stages.split(config, corpus, workdir, facts)
   for model in config.evaluation.models:  # checks lengths and ratings, before long work
     if config.input.windows == 'whole':
@@ -109,6 +112,16 @@ def _run(config, workdir, mesh, facts):
       config, folds, corpus, trials, workdir, predictions, facts, train
     )
   stages.finish(config, workdir, predictions, facts, corpus, attention)
+
+
+def _padded_to_the_longest(config, corpus):
+  """Pads no further than the longest trial lasts: that changes the time alone."""
+  seconds = [s.seconds for trial in corpus.trials for s in trial.streams.values()]
+  longest = math.ceil(max(seconds, default=0.0) - TOLERANCE)
+  least = min(config.input.max_seconds, max(longest, 1.0))
+  return dataclasses.replace(
+    config, input=dataclasses.replace(config.input, max_seconds=least)
+  )
 
 
 def _size(corpus):
@@ -250,16 +263,17 @@ class _Job:
     config, facts = self.config, place.facts
     runs, grid = self._runs(folds), config.evaluation.grid.points()
     scales = _scales(examples, folds, facts)
+    parts = range(config.evaluation.ensemble)
     members = [
       Member(
         '/'.join(
           (
-            stages.run_name(config, fold, seed, model),
+            stages.run_name(config, fold, seed, model, part),
             *(f'{name}={value:g}' for name, value in point.items()),
           )
         ),
         f'fold{fold.fold}/{model}',
-        stages.run_seed(seed, fold),
+        stages.run_seed(seed, fold, part),
         examples.rows(fold.train),
         examples.rows(fold.validation),
         scales[fold.fold],
@@ -270,6 +284,7 @@ class _Job:
       )
       for fold, seed in runs
       for point in grid
+      for part in parts
     ]
     items = [examples[i] for i in range(len(examples))]
     models = Models(
@@ -290,17 +305,19 @@ class _Job:
     _count(place, model, models.one(variables, 0))
     chosen = _chosen(models, variables, members, len(runs), len(grid), config, facts)
     asked = [()] * len(members)
-    for (fold, _), number in zip(runs, chosen, strict=True):
-      asked[number] = examples.rows(fold.test)
+    for (fold, _), numbers in zip(runs, chosen, strict=True):
+      for number in numbers:
+        asked[number] = examples.rows(fold.test)
     scores = models.scores(variables, asked, config.evaluation.batch_size)
-    for (fold, seed), number in zip(runs, chosen, strict=True):
+    for (fold, seed), numbers in zip(runs, chosen, strict=True):
 
-      def look(wanted, fold=fold, number=number):
+      def look(wanted, fold=fold, number=numbers[0]):
         test = examples.select(fold.test, fold.target, scales[fold.fold])
         return _look(task, models.one(variables, number), test, wanted, self.mesh)
 
-      trials = [examples.trials[i] for i in asked[number]]
-      yield _Trained(fold, seed, trials, scores[number], look)
+      trials = [examples.trials[i] for i in asked[numbers[0]]]
+      mean = np.mean([scores[number] for number in numbers], axis=0)
+      yield _Trained(fold, seed, trials, mean, look)
 
   def _alone(self, model, folds, place, task, examples):
     """One training after another, the encoder in each."""
@@ -358,23 +375,27 @@ class _Job:
       yield _Trained(fold, seed, sides[-1].trials, scores, None)
 
   def _fit(self, model, fold, seed, place, task, sides, start, read=None):
-    config = self.config
-    name = stages.run_name(config, fold, seed, model)
-    variables, scores = fit_and_score(
-      task,
-      sides,
-      config.train,
-      config.evaluation.batch_size,
-      mesh=self.mesh,
-      seed=stages.run_seed(seed, fold),
-      run=name,
-      directory=place.workdir / 'checkpoints' / name,
-      log=place.log,
-      start=start,
-      read=read,
-    )
-    _count(place, model, variables)
-    return variables, scores
+    """The variables of the first model of an ensemble, and its mean scores."""
+    config, found = self.config, []
+    for part in range(config.evaluation.ensemble):
+      name = stages.run_name(config, fold, seed, model, part)
+      found.append(
+        fit_and_score(
+          task,
+          sides,
+          config.train,
+          config.evaluation.batch_size,
+          mesh=self.mesh,
+          seed=stages.run_seed(seed, fold, part),
+          run=name,
+          directory=place.workdir / 'checkpoints' / name,
+          log=place.log,
+          start=start,
+          read=read,
+        )
+      )
+    _count(place, model, found[0][0])
+    return found[0][0], np.mean([scores for _, scores in found], axis=0)
 
 
 def _scales(examples, folds, facts):
@@ -404,14 +425,19 @@ def _count(place, model, variables):
 
 
 def _chosen(models, variables, members, runs, points, config, facts):
-  """The number of each run's model: of the grid, the one that validates best."""
+  """The numbers of each run's models: of the grid, those that validate best."""
+  numbers = np.arange(len(members)).reshape(runs, points, -1)  # run, point, part
   if points == 1:
-    return list(range(runs))
+    return numbers[:, 0].tolist()
   losses = models.validation(variables, config.evaluation.batch_size)['loss']
-  best = np.argmin(losses.reshape(runs, points), axis=1)
-  chosen = [run * points + int(i) for run, i in enumerate(best)]
+  best = np.argmin(losses[numbers].mean(-1), axis=1)
+  chosen = [of_run[i].tolist() for of_run, i in zip(numbers, best, strict=True)]
   facts.setdefault('chosen', {}).update(
-    {members[i].run: {'validation_loss': float(losses[i])} for i in chosen}
+    {
+      members[i].run: {'validation_loss': float(losses[i])}
+      for of_run in chosen
+      for i in of_run
+    }
   )
   return chosen
 

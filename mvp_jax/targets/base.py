@@ -98,8 +98,9 @@ class Fitted(Protocol):
   def label(self, trial, seconds=None) -> tuple[np.ndarray, np.ndarray]:
     """The label of a Trial and its weight, both float32.
 
-    Level 'trial': [K] and []. Level 'frame': [L, K] and [L], L = round(seconds *
-    rate), at `Target.times`, with weight 0 after the end and where nothing is rated.
+    Level 'trial': [K], and [] or, of each rating, [K]. Level 'frame': [L, K] and [L],
+    L = round(seconds * rate), at `Target.times`, with weight 0 after the end and where
+    nothing is rated.
     """
 
   def describe(self) -> dict:
@@ -169,9 +170,12 @@ class Target(Protocol):
     self,
     outputs: Float[Array, '*b k'],
     label: Float[Array, '*b k'],
-    weight: Float[Array, '*b'],
+    weight: Float[Array, '*b'] | Float[Array, '*b k'],
   ) -> dict[str, clu_metrics.Metric]:
-    """Metrics as sums; 'loss' is what training minimises."""
+    """Metrics as sums; 'loss' is what training minimises.
+
+    `weight` is of each rating where the labels' weights are.
+    """
 
   def combine(self, outputs: Sequence, present: Sequence | None = None):
     """One output of those of several heads or views, each [B, K].

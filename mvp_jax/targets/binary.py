@@ -17,6 +17,7 @@ from mvp_jax.targets.binary_baselines import CLASS_PRIOR
 from mvp_jax.targets.binary_scores import SCORES, decide
 from mvp_jax.targets.calibration import calibrate, equal_bins
 
+_LEAST_SHARE = 0.05  # so that a few trials of a rare class don't outweigh all others
 THRESHOLDS = ('median', 'subject_median')  # or a number
 # A model that says the same of so many trials has not learnt to tell them apart.
 ONE_CLASS = 0.95
@@ -32,6 +33,8 @@ class Thresholds:
     own: subject -> one for each rating, where each has its own.
     subjects: those whose ratings they were taken from; none for a given number.
     trials: the ids of the trials that they were taken from.
+    shares: of high among the training trials, one for each rating; None = classes
+      weigh as they come.
   """
 
   ratings: tuple[str, ...]
@@ -39,12 +42,17 @@ class Thresholds:
   own: dict = dataclasses.field(default_factory=dict)
   subjects: tuple[int, ...] = ()
   trials: tuple[str, ...] = ()
+  shares: tuple[float, ...] | None = None
 
   def label(self, trial, seconds=None):
-    """float32 [ratings]: 1 where high; and its weight, float32 []."""
+    """float32 [ratings]: 1 where high; and its weight: float32 [ratings], or []."""
     values = self.own[trial.subject] if self.values is None else self.values
     high = np.array([trial.ratings[name] for name in self.ratings]) > values
-    return high.astype(np.float32), np.float32(1)
+    if self.shares is None:
+      return high.astype(np.float32), np.float32(1)
+    shares = np.clip(self.shares, _LEAST_SHARE, 1 - _LEAST_SHARE)
+    weight = np.where(high, 0.5 / shares, 0.5 / (1 - shares))
+    return high.astype(np.float32), weight.astype(np.float32)
 
   def describe(self):
     """For run.json: the thresholds of each rating, and from whose ratings."""
@@ -55,7 +63,8 @@ class Thresholds:
         name: {str(subject): values[i] for subject, values in self.own.items()}
         for i, name in enumerate(self.ratings)
       }
-    return {'thresholds': found, 'subjects': list(self.subjects)}
+    shares = {} if self.shares is None else {'shares_of_high': list(self.shares)}
+    return {'thresholds': found, 'subjects': list(self.subjects), **shares}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +75,8 @@ class Binary(Target):
     ratings: names of ratings.
     threshold: a rating above it is high: a number, 'median' of the training trials,
       or 'subject_median', each subject's own.
+    balanced: in training both classes weigh the same, as in the classic baselines. A
+      score is then the probability of high if half of all trials were.
   """
 
   kind: ClassVar[str] = 'binary'
@@ -117,6 +128,7 @@ class Binary(Target):
 
   ratings: tuple[str, ...] = ('valence', 'arousal')
   threshold: float | str = 5.0
+  balanced: bool = True
 
   def __post_init__(self):
     if isinstance(self.threshold, str):
@@ -149,6 +161,13 @@ class Binary(Target):
     test trial's label then rests on other ratings of that subject, its input does
     not. Raises InputError if a subject's ratings do not part around their median.
     """
+    fitted = self._thresholds(train, others)
+    if not self.balanced:
+      return fitted
+    shares = np.mean([fitted.label(trial)[0] for trial in train], axis=0, dtype=float)
+    return dataclasses.replace(fitted, shares=tuple(shares.tolist()))
+
+  def _thresholds(self, train, others):
     if (fixed := self.fixed()) is not None:
       return fixed
     if self.threshold == 'median':
@@ -220,13 +239,16 @@ class Binary(Target):
     self,
     outputs: Float[Array, 'b k'],
     label: Float[Array, 'b k'],
-    weight: Float[Array, ' b'],
+    weight: Float[Array, ' b'] | Float[Array, 'b k'],
   ) -> dict[str, Mean]:
-    """Cross-entropy of the logits, and the accuracy of each rating."""
-    loss = optax.sigmoid_binary_cross_entropy(outputs, label).mean(-1)
+    """Cross-entropy of the logits, and the accuracy of each rating, weighted."""
+    loss = optax.sigmoid_binary_cross_entropy(outputs, label)
     right = decide(self.predict(outputs)) == (label > 0.5)
+    if weight.ndim < label.ndim:
+      weight = weight[:, None]
+    weight = jnp.broadcast_to(weight, label.shape)
     return {'loss': Mean.of(loss, weight)} | {
-      f'accuracy_{name}': Mean.of(right[:, i].astype(jnp.float32), weight)
+      f'accuracy_{name}': Mean.of(right[:, i].astype(jnp.float32), weight[:, i])
       for i, name in enumerate(self.ratings)
     }
 

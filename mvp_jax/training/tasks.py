@@ -62,8 +62,9 @@ class FrameFeatures:
 class Emotion:
   """A target from whole trials. Batch: the inputs of `EmotionModel`, and labels.
 
-  `label` is float32 [B, K] and `weight` [B] the weight of each trial; for a target in
-  time, `label` is [B, L, K] and `label_weight` [B, L] the weight of each moment.
+  `label` is float32 [B, K] and `weight` [B] the weight of each trial; `label_weight`
+  [B, K], if it is there, that of each rating. For a target in time `label` is [B, L,
+  K] and `label_weight` [B, L] the weight of each moment.
   """
 
   model: EmotionConfig
@@ -74,9 +75,7 @@ class Emotion:
 
   def _metrics(self, model, batch, key, smoothing):
     outputs, _ = model(batch, key)
-    weight = batch['weight']
-    if self.model.target.level == 'frame':
-      weight = weight[:, None] * batch['label_weight']
+    weight = _weight(batch)
     label = self.model.target.smoothed(_label(batch), smoothing)
     return self.model.target.loss(outputs, label, weight)
 
@@ -160,10 +159,15 @@ class VideoEmotion:
     views = batch['frames'].shape[1]
     frames = to_unit(_flatten(batch['frames']))
     label, weight = (
-      jnp.repeat(x, views, axis=0) for x in (_label(batch), batch['weight'])
+      jnp.repeat(x, views, axis=0) for x in (_label(batch), _weight(batch))
     )
     label = self.target.smoothed(label, options.label_smoothing)
-    frames, label = mix(frames, label, mix_key, options)
+    if weight.ndim == label.ndim:  # those of what is mixed are mixed alike
+      both = jnp.concatenate([label, weight], axis=-1)
+      frames, both = mix(frames, both, mix_key, options)
+      label, weight = jnp.split(both, 2, axis=-1)
+    else:
+      frames, label = mix(frames, label, mix_key, options)
     # Only the loss: there is no accuracy on mixed labels.
     return {'loss': self.target.loss(model(frames, model_key), label, weight)['loss']}
 
@@ -186,7 +190,7 @@ class VideoEmotion:
     return self.target.predict(self._outputs(model, batch))
 
   def evaluate(self, model, batch):
-    return self.target.loss(self._outputs(model, batch), _label(batch), batch['weight'])
+    return self.target.loss(self._outputs(model, batch), _label(batch), _weight(batch))
 
 
 def _label(batch):
@@ -197,6 +201,14 @@ def _label(batch):
       'fold (a threshold that ratings decide on, say); give examples with its labels'
     )
   return batch['label']
+
+
+def _weight(batch):
+  """The weights of a batch's examples, or of their moments or ratings."""
+  weight = batch['weight']
+  if 'label_weight' in batch:
+    weight = weight[:, None] * batch['label_weight']
+  return weight
 
 
 def _flatten(x):

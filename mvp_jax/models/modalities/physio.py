@@ -10,11 +10,13 @@ import dataclasses
 import math
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from mvp_jax.data.augment_signals import SignalAugmentConfig, augment_signals
 from mvp_jax.data.trials import LEAST_BASELINE
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import Tokens
@@ -37,6 +39,7 @@ class Physio(PhysioConfig):
   standardise: str = 'trial'
   levels: bool = True  # also the level of each channel over its baseline
   baseline: bool = True  # the transformer reads what was before the onset, too
+  augment: SignalAugmentConfig = SignalAugmentConfig()
 
   streams: ClassVar[tuple[str, ...]] = ('signals',)
   encoded: ClassVar[bool] = False
@@ -134,6 +137,7 @@ class PhysioNetwork:
 class _Signals(nnx.Module):
   def __init__(self, network, sizes, *, rngs):
     config, self.lead = network.config, network.lead // network.config.stride
+    self.augment = config.augment
     self.transformer = PhysioTransformer(
       config,
       network.channels * (2 if config.levels else 1),
@@ -146,11 +150,16 @@ class _Signals(nnx.Module):
 
   def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
     """Tokens of the trial; those of the baseline have been read by them."""
-    signals = arrays['values']
-    if 'levels' in arrays:
-      levels = _LARGEST_LEVEL * jnp.tanh(arrays['levels'] / _LARGEST_LEVEL)
+    signals, levels, valid = arrays['values'], arrays.get('levels'), arrays['valid']
+    if key is not None:
+      own, key = jax.random.split(key)
+      signals, levels, valid = augment_signals(
+        signals, levels, valid, own, self.augment
+      )
+    if levels is not None:
+      levels = _LARGEST_LEVEL * jnp.tanh(levels / _LARGEST_LEVEL)
       signals = jnp.concatenate([signals, levels], axis=-1)
-    x, valid = self.transformer(signals, arrays['valid'], key)
+    x, valid = self.transformer(signals, valid, key)
     times = self.transformer.times(signals.shape[1])
     return Tokens(*(part[:, self.lead :] for part in (x, valid)), times[self.lead :])
 

@@ -1,0 +1,76 @@
+"""Augments body signals inside the training step: none of it touches a label.
+
+Shapes: B trials, S samples, C channels.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+
+@dataclasses.dataclass(frozen=True)
+class SignalAugmentConfig:
+  """How strongly each trial is changed, anew in every step; 0 = not at all."""
+
+  noise: float = 0.0  # deviation, of white noise over a standardised channel's
+  gain: float = 0.0  # deviation of the logarithm of a channel's size
+  drift: float = 0.0  # deviation of what is added to a channel's level
+  channel_dropout: float = 0.0  # probability that a channel is silent
+  crop: float = 0.0  # the largest share of a trial that is cut off, both ends together
+  shift: float = 0.0  # the largest shift in time, either way, as a share of the trial
+
+  def __post_init__(self):
+    for name, value in dataclasses.asdict(self).items():
+      most = float('inf') if name in ('noise', 'gain', 'drift') else 1.0
+      if not 0 <= value < most:
+        raise ValueError(f'{name} is {value}, must be at least 0 and below {most:g}')
+
+
+def augment_signals(
+  values: Float[Array, 'B S C'],
+  levels: Float[Array, 'B S C'] | None,
+  valid: Bool[Array, 'B S'],
+  key: PRNGKeyArray,
+  config: SignalAugmentConfig,
+):
+  """Other trials that could have been: values, levels and validity like the given.
+
+  Of a channel shape and level are changed alike. At least one channel stays.
+  """
+  batch, samples, channels = values.shape
+  keys = jax.random.split(key, 6)
+  if config.shift:
+    most = round(config.shift * samples)
+    by = jax.random.randint(keys[0], (batch,), -most, most + 1)
+    place = jnp.arange(samples) - by[:, None]
+    inside = (place >= 0) & (place < samples)
+    place = jnp.clip(place, 0, samples - 1)
+
+    def shifted(x):
+      return jnp.take_along_axis(x, place[..., None], axis=1)
+
+    values = shifted(values)
+    levels = None if levels is None else shifted(levels)
+    valid = jnp.take_along_axis(valid, place, axis=1) & inside
+  if config.crop:
+    ends = jax.random.uniform(keys[1], (2, batch, 1))
+    cut = config.crop * ends[0]
+    share = (jnp.arange(samples) + 0.5) / samples
+    valid &= (share >= cut * ends[1]) & (share < 1 - cut * (1 - ends[1]))
+  size = jnp.ones((batch, 1, channels), values.dtype)
+  if config.gain:
+    size *= jnp.exp(config.gain * jax.random.normal(keys[2], size.shape))
+  if config.channel_dropout:
+    draw = jax.random.uniform(keys[3], size.shape)
+    kept = (draw >= config.channel_dropout) | (draw == draw.max(-1, keepdims=True))
+    size *= kept
+  values = values * size
+  if config.noise:
+    values += config.noise * jax.random.normal(keys[4], values.shape) * (size > 0)
+  if levels is not None:
+    levels = levels * size
+    if config.drift:
+      levels += config.drift * jax.random.normal(keys[5], size.shape) * (size > 0)
+  return values, levels, valid
