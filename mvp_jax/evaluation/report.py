@@ -65,6 +65,7 @@ def write_report(workdir: Path) -> Report:
   ceiling = facts.get('ceiling', dict)
   blocks = [
     *run_sections.origin(run, facts, synthetic),
+    *run_sections.accepted(facts),
     *run_sections.tested(results, facts),
     *score_sections.result(results, ceiling, synthetic),
     *score_sections.scores(results, ceiling, synthetic),
@@ -91,7 +92,8 @@ def write_report(workdir: Path) -> Report:
   score_sections.write_tables(workdir / _TABLES, results, ceiling)
   dataset = ', '.join(dict.fromkeys(row.dataset.upper() for row in predictions))
   path = save(workdir, f'{dataset}: {title}', blocks)
-  return Report(path, results, summary_table(results, ceiling))
+  lines = [f'LEAK ACCEPTED: {line}' for line in run_sections.accepted_lines(facts)]
+  return Report(path, results, '\n'.join([*lines, summary_table(results, ceiling)]))
 
 
 def save(workdir, title, blocks):
