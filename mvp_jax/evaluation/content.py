@@ -153,7 +153,7 @@ def same_signals(courses, rate):
       agreed[i, j] = max(agreement, agreed.get((i, j), 0))
       tries.append((i, j, shift))
   found = {}
-  for (i, j, shift), nats in zip(tries, _weigh(exact, tries, fine), strict=True):
+  for (i, j, _), nats, shift in zip(tries, *_weigh(exact, tries, fine), strict=True):
     if nats >= max(LIMIT, found.get((i, j), (0,))[0]):
       found[i, j] = nats, shift
   copies = []
@@ -163,16 +163,16 @@ def same_signals(courses, rate):
   # Too plain is what could not be told from a copy of its own half.
   halves = [course[: max(least, len(course) // 2)] for course in exact]
   long = [i for i, half in enumerate(halves) if len(half) >= least]
-  able = _weigh(halves, [(i, i, 0.0) for i in long], fine) >= LIMIT
+  able = _weigh(halves, [(i, i, 0.0) for i in long], fine)[0] >= LIMIT
   return copies, sorted({*range(len(courses))} - {*np.array(long, int)[able].tolist()})
 
 
 def _weigh(courses, tries, rate):
-  """The evidence, float [n], that the second of two courses is the first, later.
+  """The evidence that the second of two courses is the first, and how much later.
 
-  `tries` are (i, j, shift in seconds).
+  `tries` are (i, j, shift in seconds). Returns nats [n] and seconds [n].
   """
-  found = np.zeros(len(tries))
+  found, more = np.zeros((2, len(tries)))
   late = [round(shift * rate) for *_, shift in tries]
   counts = np.array(
     [
@@ -191,8 +191,8 @@ def _weigh(courses, tries, rate):
       i, j, _ = tries[n]
       pair[0, row, : counts[n]] = courses[i][max(0, -late[n]) :][: counts[n]]
       pair[1, row, : counts[n]] = courses[j][max(0, late[n]) :][: counts[n]]
-    found[batch] = evidence(*pair, rate, counts[batch])
-  return found
+    found[batch], more[batch] = evidence(*pair, rate, counts[batch])
+  return found, (np.array(late) + more) / rate
 
 
 def _rivals(courses, looks, weights, i, j, shift, rate):
@@ -204,7 +204,7 @@ def _rivals(courses, looks, weights, i, j, shift, rate):
     tries += [(0, 1, at) for at in places if abs(at - shift) > _APART]
     places = _places(prints[i], prints[j][::-1], bits, roots, _RIVALS)
     tries += [(0, 2, at) for at in places]
-  return _weigh(pair, tries, rate).max(initial=0)
+  return _weigh(pair, tries, rate)[0].max(initial=0)
 
 
 def _standing_out(prints, rate, weights):

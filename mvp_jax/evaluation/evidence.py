@@ -13,10 +13,10 @@ import scipy.ndimage
 
 # From it on two courses are one. Over windows of 10 to 60 s of different people, and
 # of different times of one, see docs/evaluation.md, none passes it and `DISTINCT` both.
-LIMIT = 7.0
+LIMIT = 9.0
 # A recording fits at one place. A heart or a staircase of a slow drift also fits a
 # beat or a step further, or backwards: what fits there as well is no copy.
-DISTINCT = 1.5
+DISTINCT = 1.8
 _OCTAVES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0)  # Hz; the band of the fingerprints
 # What is unexplained of an octave counts from a quarter down (strangers' beats and
 # breaths explain three quarters of each other) to a ten-thousandth.
@@ -24,6 +24,8 @@ _LEAST_FIT, _FLOOR = 0.25, 1e-4
 _MOMENT = 0.25  # seconds that count as one moment: a sample of the slowest sensors
 _STILL = 1e-3  # of its range a course must move in a sample, or it stands still
 _TINY = 1e-30
+_STEPS = 6  # power of the share of time that a channel moves
+_BEATS = 1.5  # by how much less what beats tells: a person's beats are alike
 _SHIFTS = np.arange(-2, 2.01, 0.25)  # samples, about a shift found
 
 
@@ -43,7 +45,7 @@ def at_rate(course, rate, new):
 
 
 def evidence(first, second, rate, counts=None):
-  """What speaks for it that two courses are one, in nats: float [pairs].
+  """What speaks for it that two courses are one.
 
   They are laid over each other to a sample; their levels, scales, signs and what
   drifts evenly do not matter. Channels add up.
@@ -51,6 +53,9 @@ def evidence(first, second, rate, counts=None):
   Args:
     first, second: float32 [pairs, time, k] at `rate` Hz.
     counts: int [pairs], samples that count, from the first on; None = all.
+
+  Returns:
+    float [pairs] in nats, and by how many samples more the second is later: [pairs].
   """
   first, second = np.asarray(first), np.asarray(second)
   if counts is None:
@@ -76,16 +81,20 @@ def evidence(first, second, rate, counts=None):
   for f, r in zip(freedom, fits, strict=True):
     left = np.log((1 - np.clip(r * sign, 0, 1) ** 2 + _FLOOR) / _LEAST_FIT)
     nats -= 0.5 * f[:, None] * np.minimum(left, 0)
-  found = nats.sum(2).max(1)
+  found, best = nats.sum(2).max(1), nats.sum(2).argmax(1)
   # The others are too little even against a copy, whatever the moments.
   much = np.flatnonzero(found >= LIMIT / DISTINCT)
   if len(much):
     share = _moments(x[much], y[much], parts, size, counts[much], rate)
     moves = [_moving(courses[much], counts[much]) for courses in (first, second)]
-    weight = np.minimum(1, 2 * share) * np.minimum(*moves) ** 3
+    beats = _beating(x[much], hertz, rate, size) * _beating(y[much], hertz, rate, size)
+    weight = np.minimum(1, 2 * share) * np.minimum(*moves) ** _STEPS
+    weight /= 1 + _BEATS * beats
+    # By chance several channels find more than one.
+    weight /= np.sqrt(np.maximum(1, weight.sum(1, keepdims=True)))
     nats = nats[much] * weight[:, None]
-    found[much] = nats.sum(2).max(1)
-  return found
+    found[much], best[much] = nats.sum(2).max(1), nats.sum(2).argmax(1)
+  return found, _SHIFTS[best]
 
 
 def _moments(x, y, parts, size, counts, rate):
@@ -101,6 +110,16 @@ def _moments(x, y, parts, size, counts, rate):
   energy *= (np.arange(size) < counts[:, None])[..., None]
   most = counts[:, None] * (energy**2).sum(1)
   return energy.sum(1) ** 2 / (most + _TINY)
+
+
+def _beating(spectra, hertz, rate, size):
+  """How much what is quick in courses repeats after .4 to 1.5 s, 0 to 1: [pairs, k]."""
+  # Steeper than any drift, so that not the slowest alone counts.
+  steep = np.where(hertz >= _OCTAVES[3], hertz**2, 0)[:, None]
+  power = steep * abs(spectra) ** 2
+  again = scipy.fft.irfft(power, size, axis=1)
+  period = again[:, round(0.4 * rate) : round(1.5 * rate)].max(1)
+  return np.clip(period / (again[:, 0] + _TINY), 0, 1)
 
 
 def moving(course):
