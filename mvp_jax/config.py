@@ -127,6 +127,9 @@ class EvaluationConfig:
   # (on CPU: one). Changes no result.
   together: int = 0
   allow_encoder_overlap: bool = False  # test subjects seen in pre-training
+  # Copies that the audit found and that may count: 'content: signals' for all of a
+  # stream, 'content: signals/TRIAL_A+TRIAL_B' for two trials.
+  accept: tuple[str, ...] = ()
   leak_meter: bool = False  # also what wrong splits would have claimed
 
   def __post_init__(self):

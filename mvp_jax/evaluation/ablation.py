@@ -45,6 +45,7 @@ def write_ablation(workdir, variants):
   synthetic, dataset = bool(base.get('synthetic', bool)), base.get('dataset', str) or ''
   blocks = [
     *_origin(base, len(rows), synthetic),
+    *_accepted(facts),
     Heading('labels'),
     *run_sections.truth(next(iter(rows.values())), base, synthetic),
   ]
@@ -69,6 +70,19 @@ def _origin(facts, runs, synthetic):
     'with 95 % intervals over subjects. Differences are to the first row of a table, '
     'on the same trials, with the p of a paired test by subject, corrected for the '
     'comparisons of the table (Holm).'
+  )
+
+
+def _accepted(facts):
+  """What the audits of the runs found and the config accepts, once each."""
+  checks = {
+    check.get('name'): check
+    for of_run in facts.values()
+    for check in (of_run.audit or (True, ()))[1]
+    if check.get('accepted') is True
+  }
+  yield from run_sections.accepted(
+    Facts({'audit': {'passed': True, 'checks': list(checks.values())}})
   )
 
 

@@ -13,15 +13,20 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation import content
 
 _SHOWN = 3
+_CONTENT = 'content: '  # and the stream: the name of a check
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-  """What was looked for, whether all is well, and what was found: one line."""
+  """What was looked for, whether all is well, and what was found: one line.
+
+  What failed and is `accepted` by a setting has passed.
+  """
 
   name: str
   passed: bool
   detail: str
+  accepted: bool = False
 
 
 def check_folds(folds, trials, protocol, standardise=None, choices=1):
@@ -56,37 +61,107 @@ def check_folds(folds, trials, protocol, standardise=None, choices=1):
   ]
 
 
-def check_content(corpus, folds, trials):
+def check_content(corpus, folds, trials, accept=()):
   """Checks that no test trial holds a recording that is also on another side.
 
   The trials set aside to pre-train an encoder on count as another side in every fold.
 
+  Args:
+    accept: as config.evaluation.accept; what it names passes, and its detail says so.
+
   Returns:
     list of Check.
+
+  Raises:
+    InputError: `accept` names a check or a trial that there is not.
   """
+  streams = [
+    kind
+    for kind in corpus.metadata['streams']
+    if any(kind in trial.streams for trial in corpus.trials)
+  ]
+  accepted = _accepted(accept, streams, corpus.trials)
   found, checks = content.copies(corpus), []
   aside = {t.trial_id for t in corpus.trials} - {t.trial_id for t in trials}
-  for kind in corpus.metadata['streams']:
-    if not any(kind in trial.streams for trial in corpus.trials):
-      continue
-    bad, words = [], kind.replace('_', ' ')
+  for kind in streams:
+    name, bad, words = f'{_CONTENT}{kind}', [], kind.replace('_', ' ')
     for copy in (copy for copy in found if copy.stream == kind):
       pair = {copy.first, copy.second}
       for fold in folds:
         others = aside | set(fold.train) | set(fold.validation)
         if pair & set(fold.test) and pair & others:
-          shift = f' (shifted by {copy.shift:g} s)' if copy.shift else ''
-          bad.append(f'{copy.first} and {copy.second}{shift}')
+          bad.append(copy)
           break
+    allowed = accepted.get(kind, ())
+    left = [
+      copy
+      for copy in bad
+      if allowed is not None and {copy.first, copy.second} not in allowed
+    ]
     if bad:
-      told = f'the same {words} in training and test: {_some(bad)}'
+      shown = [*left, *(copy for copy in bad if copy not in left)]
+      told = f'the same {words} in training and test: {_some(map(_pair, shown))}'
+      told += _way_on(name, left) if left else '; accepted by evaluation.accept'
     elif found:
       told = f'no test trial holds {words} that are also trained on, not even shifted; '
       told += f'{len(found)} copies in all'
     else:
       told = f'no two of {len(corpus.trials)} trials hold the same {words}'
-    checks.append(Check(f'content: {kind}', not bad, told))
+    told += _untold(corpus, kind)
+    checks.append(Check(name, not left, told, bool(bad) and not left))
   return checks
+
+
+def _accepted(accept, streams, trials):
+  """{stream: list of {trial, trial}, or None for all} of config.evaluation.accept."""
+  names, ids = [_CONTENT + kind for kind in streams], {t.trial_id for t in trials}
+  found = {}
+  for item in accept:
+    name, of_two, pair = item.partition('/')
+    if name not in names:
+      raise InputError(
+        f'evaluation.accept: there is no check {name!r} to accept; there are '
+        f'{", ".join(names)}'
+      )
+    kind, pair = name.removeprefix(_CONTENT), pair.split('+')
+    if not of_two:
+      found[kind] = None
+      continue
+    wrong = [trial for trial in pair if trial not in ids]
+    if wrong or len(set(pair)) != 2:
+      what = f'no trial {wrong[0]!r}' if wrong else 'not two trials'
+      raise InputError(
+        f'evaluation.accept: {what} in {item!r}, give {name}/TRIAL_A+TRIAL_B; '
+        f'there are {_some(sorted(ids))}'
+      )
+    if found.setdefault(kind, []) is not None:
+      found[kind].append(set(pair))
+  return found
+
+
+def _pair(copy):
+  shift = f' (shifted by {copy.shift:g} s)' if copy.shift else ''
+  return f'{copy.first} and {copy.second}{shift}'
+
+
+def _way_on(name, copies):
+  """What to set for a check that found some copies to pass."""
+  pairs = ','.join(f'{name}/{copy.first}+{copy.second}' for copy in copies)
+  setting = pairs if len(copies) <= _SHOWN else name
+  return (
+    '; leave one of each out, or accept them with '
+    f"--config.evaluation.accept='{setting}' (the report will say so)"
+  )
+
+
+def _untold(corpus, kind):
+  """How many trials of a stream are too plain for copies to be told."""
+  if corpus.metadata['streams'][kind]['kind'] != 'series':
+    return ''
+  plain = content.untold(corpus).get(kind)
+  if not plain:
+    return ''
+  return f'; {len(plain)} trials vary too little for copies of them to be told'
 
 
 def check_encoder(record, corpus, tested, allowed):
@@ -112,10 +187,11 @@ def check_encoder(record, corpus, tested, allowed):
   if seen:
     told = f'was pre-trained on test subjects {_some(seen)}, without labels; '
     if allowed:
-      return Check(name, allowed, f'{told}accepted by evaluation.allow_encoder_overlap')
+      told += 'accepted by evaluation.allow_encoder_overlap'
+      return Check(name, True, told, accepted=True)
     told += 'pre-train on others, or accept it with '
     told += '--config.evaluation.allow_encoder_overlap=True (the report will say so)'
-    return Check(name, allowed, told)
+    return Check(name, False, told)
   nameless = [s for s in sorted(tested) if not people.get(str(s))]
   more = f'; whether on {_some(nameless)} is not known' if nameless else ''
   return Check(name, True, f'pre-trained on no test subject{more}')
@@ -212,6 +288,7 @@ def _normalisers(standardise, stimuli_apart, protocol):
 
 
 def _some(items):
+  items = list(items)
   shown = ', '.join(map(str, items[:_SHOWN]))
   more = len(items) - _SHOWN
   return f'{shown} and {more} more' if more > 0 else shown

@@ -4,10 +4,11 @@ A fingerprint is one bit a sample: the sign of a course after its spectrum has b
 flattened. What differs between recordings is then fine structure and noise, not the
 rhythm of a heart, the drift of a skin or the looks of a face: these are alike in all
 trials of a person, and are no copies. Two fingerprints are laid over each other at
-every shift; the share of equal bits, less that of the others, says whether they are one
-recording. (J. Haitsma and T. Kalker, "A Highly Robust Audio Fingerprinting System",
-ISMIR 2002, has such bits of sound; on correlating signs see J. H. Van Vleck and
-D. Middleton, Proc. IEEE 54(1), 1966.)
+every shift; the share of equal bits, less that of the others, says how alike they are.
+(J. Haitsma and T. Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002,
+has such bits of sound; on correlating signs see J. H. Van Vleck and D. Middleton,
+Proc. IEEE 54(1), 1966.) Films that agree are copies. Signals may agree because they
+are coarse: `evidence` takes a second look at those that agree most.
 """
 
 import dataclasses
@@ -22,22 +23,30 @@ import scipy.ndimage
 
 from mvp_jax import hosts
 from mvp_jax.evaluation import streams
+from mvp_jax.evaluation.evidence import DISTINCT, LIMIT, at_rate, evidence, moving
 from mvp_jax.files import write_json
 from mvp_jax.progress import Progress
 
-_VERSION = 2
-# From it on two recordings are one, by what is compared. Of 12,000 pairs of trials of
-# a twin none passes .21, .32 and .56; 10 s of one real face against the next 10 s have
-# .13. Copies shifted by seconds, brighter, coarser or in another crop have at least
-# .55, .67 (with noise of 1 % of the deviation) and .70.
-AGREEMENT = {'frames': 0.4, 'signals': 0.45, 'signal': 0.65}  # one channel alone
+_VERSION = 3
+# From it on two films are one. No pair of trials of a twin passes .21; 10 s of one real
+# face against the next 10 s have .13. Copies shifted by seconds, brighter, coarser or
+# in another crop have at least .55. Signals agree by how coarse they are, up to 1:
+# theirs is only where `evidence` looks.
+AGREEMENT = 0.4
 _LEAST_OVERLAP = 8.0  # seconds; and half of the shorter of the two
 _EDGE = 2.0  # seconds, over which a course fades in and out
 _SMOOTH = 0.3  # Hz, over which the spectrum is flattened
 _BAND = (0.2, 4.0)  # Hz, of signals
+_SLOW_BAND = (0.1, 1.0)  # what noise of 1 % leaves of a skin's conductance
 _BITS = 4  # per period of the upper end of the band, so that shifts are met closely
 _FRAME_RATE = 5.0  # of the frames looked at; or all, if they are fewer
 _BLOCK = 256  # trials compared at a time
+_BATCH = 64  # pairs that `evidence` looks at at a time
+_CANDIDATES = 5  # of each trial, looked at by `evidence`
+_SPREAD = 0.01  # of agreements, at least
+_RIVALS = 24  # peaks of agreement that a copy must stand out from
+_APART = 0.5  # seconds between two places, at least
+_CHANGES = 16  # of a series that has two trials to the bit, by no mere chance
 _PATTERNS = 8  # of the lowest of the cosine transform of a frame, without its mean
 
 
@@ -58,43 +67,43 @@ def copies(corpus):
   Returns:
     list of Copy.
   """
+  return [Copy(**fields) for fields in _found(corpus)['copies']]
+
+
+def untold(corpus):
+  """{stream: ids of the trials whose series is too plain to tell copies by}."""
+  return _found(corpus)['untold']
+
+
+def _found(corpus):
   path = corpus.directory.parent / 'content' / f'copies{_VERSION}.json'
 
   def write():
     if not path.exists():
-      write_json(path, [dataclasses.asdict(copy) for copy in _search(corpus)])
+      write_json(path, _search(corpus))
 
   hosts.on_main(write)
-  return [Copy(**fields) for fields in json.loads(path.read_text())]
+  return json.loads(path.read_text())
 
 
 def _search(corpus):
+  """The copies, and of each series the trials that are too plain to be told apart."""
   ids = [trial.trial_id for trial in corpus.trials]
-  found = []
-  for stream, courses, rate, band, least in _courses(corpus):
-    if rate is not None:
-      prints = [fingerprint(course, rate, band) for course in courses]
-      found += [
-        Copy(stream, ids[i], ids[j], shift, agreement)
-        for i, j, shift, agreement in equal_pairs(prints, _BITS * band[1], least)
-      ]
-    found += [Copy(stream, ids[i], ids[j], 0.0, 1.0) for i, j in _same_bytes(courses)]
-  return list({(c.stream, c.first, c.second): c for c in found}.values())
+  found, plain = {}, {}
 
+  def add(stream, pairs):
+    for i, j, shift, agreed in pairs:
+      found[stream, i, j] = Copy(stream, ids[i], ids[j], shift, agreed)
 
-def _courses(corpus):
-  """Yields what is compared of each stream.
-
-  Its name, a course [time, k] of each trial, Hz (None: it is only looked at whether
-  two are the same to the bit), the band that counts, and the least agreement.
-  """
   for name, facts in streams.series(corpus).items():
-    courses = [_series_course(trial.streams.get(name)) for trial in corpus.trials]
+    count = len(facts['channels'])
+    courses = [_series_course(t.streams.get(name), count) for t in corpus.trials]
     # A slow or irregular one has no fine structure to tell it by.
-    rate = facts['rate'] if (facts['rate'] or 0) >= 2 * _BAND[1] else None
-    least = AGREEMENT['signal' if len(facts['channels']) == 1 else 'signals']
-    if any(course.any() for course in courses):
-      yield name, courses, rate, _BAND, least
+    if (facts['rate'] or 0) >= 2 * _BAND[1]:
+      pairs, mute = same_signals(courses, facts['rate'])
+      plain[name] = [ids[i] for i in mute if len(courses[i])]
+      add(name, pairs)
+    add(name, _same_bytes(courses, _CHANGES))
   for name, facts in streams.frames(corpus).items():
     step = max(1, round(facts['rate'] / _FRAME_RATE))
     rate = facts['rate'] / step
@@ -103,13 +112,135 @@ def _courses(corpus):
       for trial in corpus.trials:
         courses.append(_frame_course(corpus, trial, name, step))
         progress.update()
-    yield name, courses, rate, (_BAND[0], 0.25 * rate), AGREEMENT['frames']
+    add(name, same_films(courses, rate))
+    add(name, _same_bytes(courses))
+  copies = [dataclasses.asdict(copy) for copy in found.values()]
+  return {'copies': copies, 'untold': plain}
 
 
-def _series_course(series):
+def same_films(courses, rate):
+  """As `same_signals`, of `frame_patterns` [time, 8] at `rate` Hz; the pairs alone."""
+  band = (_BAND[0], 0.25 * rate)
+  prints = [fingerprint(course, rate, band) for course in courses]
+  return equal_pairs(prints, _BITS * band[1], AGREEMENT)
+
+
+def same_signals(courses, rate):
+  """Pairs of signals that are one recording, and those that are too plain to tell.
+
+  Candidates are, for each, the few others that it agrees with most against what both
+  agree with all: coarse signals agree with each other anyhow. What of them is a copy
+  `evidence` decides.
+
+  Args:
+    courses: float [time, k] each, at `rate` Hz.
+
+  Returns:
+    list of (i, j, shift in seconds, agreement), i < j, and list of i.
+  """
+  fine = _BITS * _BAND[1]
+  level = [course - course[:1] for course in courses]
+  exact = [at_rate(course, rate, fine) for course in level]
+  least = round(_LEAST_OVERLAP * fine)
+  looks = []
+  for band in (_BAND, _SLOW_BAND):
+    prints = [fingerprint(course, rate, band) for course in courses]
+    looks.append((prints, _BITS * band[1]))
+  weights = np.array([moving(course) for course in exact]) ** 3
+  tries, agreed = [], {}
+  for prints, bits in looks:
+    for i, j, shift, agreement in _standing_out(prints, bits, weights):
+      agreed[i, j] = max(agreement, agreed.get((i, j), 0))
+      tries.append((i, j, shift))
+  found = {}
+  for (i, j, _), nats, shift in zip(tries, *_weigh(exact, tries, fine), strict=True):
+    if nats >= max(LIMIT, found.get((i, j), (0,))[0]):
+      found[i, j] = nats, shift
+  copies = []
+  for (i, j), (nats, shift) in sorted(found.items()):
+    if nats >= DISTINCT * _rivals(exact, looks, weights, i, j, shift, fine):
+      copies.append((i, j, round(float(shift), 2), round(agreed[i, j], 3)))
+  # Too plain is what could not be told from a copy of its own half.
+  halves = [course[: max(least, len(course) // 2)] for course in exact]
+  long = [i for i, half in enumerate(halves) if len(half) >= least]
+  able = _weigh(halves, [(i, i, 0.0) for i in long], fine)[0] >= LIMIT
+  return copies, sorted({*range(len(courses))} - {*np.array(long, int)[able].tolist()})
+
+
+def _weigh(courses, tries, rate):
+  """The evidence that the second of two courses is the first, and how much later.
+
+  `tries` are (i, j, shift in seconds). Returns nats [n] and seconds [n].
+  """
+  found, more = np.zeros((2, len(tries)))
+  late = [round(shift * rate) for *_, shift in tries]
+  counts = np.array(
+    [
+      min(len(courses[i]) - max(0, -n), len(courses[j]) - max(0, n))
+      for (i, j, _), n in zip(tries, late, strict=True)
+    ],
+    int,
+  )
+  order = np.argsort(counts, kind='stable')
+  for start in range(0, len(order), _BATCH):
+    batch = order[start : start + _BATCH]
+    size = scipy.fft.next_fast_len(int(counts[batch].max()), real=True)
+    shape = (2, len(batch), size, courses[0].shape[1])
+    pair = np.zeros(shape, np.float32)
+    for row, n in enumerate(batch):
+      i, j, _ = tries[n]
+      pair[0, row, : counts[n]] = courses[i][max(0, -late[n]) :][: counts[n]]
+      pair[1, row, : counts[n]] = courses[j][max(0, late[n]) :][: counts[n]]
+    found[batch], more[batch] = evidence(*pair, rate, counts[batch])
+  return found, (np.array(late) + more) / rate
+
+
+def _rivals(courses, looks, weights, i, j, shift, rate):
+  """The most evidence that two courses have elsewhere, or one of them backwards."""
+  pair, roots = [courses[i], courses[j], courses[j][::-1]], weights[[i, j]]
+  tries = []
+  for prints, bits in looks:
+    places = _places(prints[i], prints[j], bits, roots, _RIVALS)
+    tries += [(0, 1, at) for at in places if abs(at - shift) > _APART]
+    places = _places(prints[i], prints[j][::-1], bits, roots, _RIVALS)
+    tries += [(0, 2, at) for at in places]
+  return _weigh(pair, tries, rate)[0].max(initial=0)
+
+
+def _standing_out(prints, rate, weights):
+  """(i, j, shift, agreement), i < j, of the few that stand out most for each."""
+  count = len(prints)
+  agreed, shifts = np.full((2, count, count), np.nan, np.float32)
+  for i, others, shift, top in _agreements(prints, rate, weights):
+    agreed[i, others] = agreed[others, i] = top
+    shifts[i, others] = shift
+  there = np.isfinite(agreed).any(1)
+  if not there.any():
+    return []
+  agreed[~there] = 0
+  usual = np.nanmedian(agreed, 1)
+  spread = np.nanmedian(abs(agreed - usual[:, None]), 1) + _SPREAD
+  above = (agreed - usual) / spread
+  above = np.where(np.isfinite(shifts), above + above.T, -np.inf)
+  above = np.maximum(above, above.T)
+  few = np.argsort(-above, 1)[:, :_CANDIDATES]
+  pairs = {tuple(sorted((i, int(j)))) for i, row in enumerate(few) for j in row}
+  return [
+    (i, j, float(shifts[i, j]), float(agreed[i, j]))
+    for i, j in sorted(pairs)
+    if np.isfinite(shifts[i, j])
+  ]
+
+
+def _series_course(series, channels):
+  """Values [time, k], with lines where there is no measurement."""
   if series is None:
-    return np.zeros((0, 1))
-  return np.where(series.valid, series.values, 0)
+    return np.zeros((0, channels))
+  course, times = np.where(series.valid, series.values, 0), np.arange(len(series.valid))
+  for k, good in enumerate(series.valid.T):
+    if good.any() and not good.all():
+      course[:, k] = np.interp(times, times[good], course[good, k])
+  return course
 
 
 def _frame_course(corpus, trial, stream, step):
@@ -157,41 +288,75 @@ def fingerprint(course, rate, band):
   return np.where(moves, bits, 0).astype(np.int8)
 
 
-def equal_pairs(prints, rate, least):
+def equal_pairs(prints, rate, least, weights=None):
   """Pairs of fingerprints that agree at some shift.
 
-  `prints` are int8 [time, k] at `rate` Hz. Returns a list of (i, j, shift in seconds,
+  `prints` are int8 [time, k] at `rate` Hz; `weights`, float [n, k], say how much the
+  channels of each count (None: equally). Returns a list of (i, j, shift in seconds,
   agreement), i < j, of those that agree `least` or more.
   """
+  found = []
+  for i, others, shifts, top in _agreements(prints, rate, weights):
+    for n in np.flatnonzero(top >= least):
+      shift, agreed = round(float(shifts[n]), 2), round(float(top[n]), 3)
+      found.append((i, int(others[n]), shift, agreed))
+  return found
+
+
+def _agreements(prints, rate, weights=None):
+  """Yields i, some j > i [n], and at what shift, seconds, they agree how much [n]."""
   lengths = np.array([len(x) for x in prints])
   if len(prints) < 2 or not lengths.max():
-    return []
+    return
   size = scipy.fft.next_fast_len(2 * int(lengths.max()), real=True)
-  spectra = np.stack(
-    [scipy.fft.rfft(x.astype(np.float32), size, axis=0).T for x in prints]
-  )
-  moving = np.array([abs(x).any(0) for x in prints])  # [n, k]
-  there = moving.any(1)
-  found = []
+  spectra, counts = _spectra(prints, size, weights)
+  there = counts.any(1)
   for i in np.flatnonzero(there):
     others = i + 1 + np.flatnonzero(there[i + 1 :])
     for start in range(0, len(others), _BLOCK):
       block = others[start : start + _BLOCK]
       product = (spectra[i].conj() * spectra[block]).sum(1)
       # Turned over, a recording is the same one still.
-      agreement = abs(scipy.fft.irfft(product, size, axis=-1, workers=-1))
+      agreement = scipy.fft.irfft(product, size, axis=-1, workers=-1)
+      np.abs(agreement, out=agreement)
       kinds, which = np.unique(lengths[block], return_inverse=True)
       over = np.stack([_weights(int(lengths[i]), int(n), size, rate) for n in kinds])
       agreement *= over[which] if len(kinds) > 1 else over
-      agreement /= np.maximum((moving[i] & moving[block]).sum(1), 1)[:, None]
       best = agreement.argmax(1)
       top = agreement[np.arange(len(block)), best]
+      top /= np.maximum(counts[block] @ counts[i], 1e-6)
       # A course is later than another by a shift, in the order of the transform.
       shifts = np.where(best <= size // 2, best, best - size) / rate
-      for n in np.flatnonzero(top >= least):
-        shift, agreed = round(float(shifts[n]), 2), round(float(min(top[n], 1)), 3)
-        found.append((int(i), int(block[n]), shift, agreed))
-  return found
+      yield int(i), block, shifts, np.minimum(top, 1)
+
+
+def _spectra(prints, size, weights):
+  """Spectra of weighed fingerprints, complex64 [n, k, size], and the roots [n, k].
+
+  The agreement of two is a mean over channels, weighed by the roots of both.
+  """
+  moving = np.array([abs(x).any(0) for x in prints], np.float32)
+  roots = moving if weights is None else moving * np.sqrt(weights, dtype=np.float32)
+  spectra = [
+    scipy.fft.rfft(x * root, size, axis=0).T
+    for x, root in zip(prints, roots, strict=True)
+  ]
+  return np.stack(spectra), roots
+
+
+def _places(first, second, rate, weights, count):
+  """Shifts, in seconds, at which two fingerprints agree most, the best first."""
+  size = scipy.fft.next_fast_len(2 * max(len(first), len(second)), real=True)
+  (a, b), _ = _spectra([first, second], size, weights)
+  agreement = abs(scipy.fft.irfft((a.conj() * b).sum(0), size))
+  agreement *= _weights(len(first), len(second), size, rate)
+  peaks = np.flatnonzero(
+    (agreement > 0)
+    & (agreement >= np.roll(agreement, 1))
+    & (agreement >= np.roll(agreement, -1))
+  )
+  peaks = peaks[np.argsort(-agreement[peaks])][:count]
+  return np.where(peaks <= size // 2, peaks, peaks - size) / rate
 
 
 @functools.lru_cache(4096)
@@ -206,12 +371,16 @@ def _weights(first, second, size, rate):
   return np.where(overlap >= enough, 1 / np.maximum(overlap, 1), 0).astype(np.float32)
 
 
-def _same_bytes(courses):
-  """Pairs that are equal to the bit, as of pictures that do not move."""
+def _same_bytes(courses, changes=0):
+  """Pairs that are equal to the bit, as of pictures that do not move.
+
+  As `equal_pairs` has them; of courses that change at least `changes` times.
+  """
   first, pairs = {}, []
   for j, course in enumerate(courses):
-    if course.any():
+    changed = (np.diff(course, axis=0) != 0).any(1).sum()
+    if course.any() and changed >= changes:
       i = first.setdefault(hashlib.sha256(course.tobytes()).digest(), j)
       if i != j:
-        pairs.append((i, j))
+        pairs.append((i, j, 0.0, 1.0))
   return pairs

@@ -67,6 +67,7 @@ def write_report(workdir: Path) -> Report:
   dataset = ', '.join(dict.fromkeys(row.dataset.upper() for row in predictions))
   opening = summary.opening(results, dataset, facts.get('synthetic', bool))
   blocks = [
+    *run_sections.accepted(facts),
     Paragraph(opening),
     *run_sections.origin(run, facts, synthetic),
     *run_sections.tested(results, facts),
@@ -94,8 +95,9 @@ def write_report(workdir: Path) -> Report:
   ]
   score_sections.write_tables(workdir / _TABLES, results, ceiling)
   path = save(workdir, f'{dataset}: {title}', blocks)
-  told = f'{textwrap.fill(opening, 88)}\n\n{summary.summary_table(results, ceiling)}'
-  return Report(path, results, told)
+  lines = [f'LEAK ACCEPTED: {line}' for line in run_sections.accepted_lines(facts)]
+  lines += [textwrap.fill(opening, 88), '', summary.summary_table(results, ceiling)]
+  return Report(path, results, '\n'.join(lines))
 
 
 def save(workdir, title, blocks):

@@ -70,6 +70,27 @@ def origin(run, facts, synthetic):
     )
 
 
+def accepted(facts):
+  """What the audit found and a setting accepted, before anything else is said."""
+  found = accepted_lines(facts)
+  if found:
+    yield Banner(
+      'LEAK ACCEPTED',
+      'The leak audit found that test trials are known to the training, and the '
+      'config accepts it: scores may be too good. ' + ' '.join(found),
+    )
+
+
+def accepted_lines(facts):
+  """A sentence for each check that has passed only because a setting accepts it."""
+  checks = facts.audit[1] if facts.audit else []
+  return [
+    f'{text(check.get("name"))}: {text(check.get("detail"))}.'
+    for check in checks
+    if check.get('accepted') is True
+  ]
+
+
 def audit_failed(facts):
   """What stands in place of all scores."""
   checks = facts.audit[1]
@@ -100,7 +121,9 @@ def tested(results, facts):
   if given is not None and left is not None:
     said.append(f'{given - left} of {given} trials dropped in preparation. ')
   if facts.audit:
-    said.append(f'Leak audit: passed ({len(facts.audit[1])} checks).')
+    count = len(accepted_lines(facts))
+    more = f', {count} only since the config accepts what was found' if count else ''
+    said.append(f'Leak audit: passed ({len(facts.audit[1])} checks{more}).')
   else:
     said.append('Leak audit: none in run.json.')
   yield Paragraph(''.join(said))
@@ -108,7 +131,8 @@ def tested(results, facts):
 
 def audit_section(facts):
   if facts.audit:
-    yield Section('Leak audit: passed', [_checks(facts.audit[1])])
+    by = ', as accepted' if accepted_lines(facts) else ''
+    yield Section(f'Leak audit: passed{by}', [_checks(facts.audit[1])])
 
 
 def _checks(checks):

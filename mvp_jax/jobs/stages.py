@@ -215,7 +215,7 @@ def split(config, corpus, workdir, facts):
       'subject' if 'subject' in standardised else 'trial',
       len(evaluation.grid.points()),
     )
-    checks += audit.check_content(corpus, folds, trials)
+    checks += audit.check_content(corpus, folds, trials, evaluation.accept)
   conclude(workdir, facts, checks)
   return reserved, folds, trials
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_means_over_training_and_test_trials_of_a_subject():
   assert not _failed(audit.check_folds(folds, _TRIALS, 'subjects', 'subject'))
 
 
-def _content(monkeypatch, folds, *pairs, trials=_TRIALS):
+def _content(monkeypatch, folds, *pairs, trials=_TRIALS, accept=()):
   monkeypatch.setattr(
     content,
     'copies',
@@ -90,7 +91,7 @@ def _content(monkeypatch, folds, *pairs, trials=_TRIALS):
   )
   seen = [dataclasses.replace(t, streams={'video': frames(9, 5.0)}) for t in _TRIALS]
   corpus = MemoryCorpus(seen, frames={})
-  (check,) = audit.check_content(corpus, folds, trials)
+  (check,) = audit.check_content(corpus, folds, trials, accept)
   return check
 
 
@@ -104,6 +105,44 @@ def test_the_same_recording_in_training_and_test(monkeypatch):
   assert not check.passed and check.name == 'content: video'
   assert f'{leak[0]} and {leak[1]} (shifted by 1.5 s)' in check.detail
   assert _content(monkeypatch, folds).passed
+
+
+def test_a_copy_may_be_accepted_by_name(monkeypatch):
+  folds = make_folds(_TRIALS, folds=4, validation=0)
+  (a, b, *_), (c, d, *_) = (sorted(f.test) for f in folds[:2])
+  check = _content(monkeypatch, folds, (a, c), (b, d))
+  both = f'content: video/{a}+{c},content: video/{b}+{d}'
+  assert f"--config.evaluation.accept='{both}'" in check.detail
+  assert not check.passed and not check.accepted
+  for accept in (both.split(','), ['content: video']):
+    check = _content(monkeypatch, folds, (a, c), (b, d), accept=accept)
+    assert check.passed and check.accepted
+    assert f'{a} and {c}' in check.detail
+    assert check.detail.endswith('accepted by evaluation.accept')
+  # Either order; what is not named still fails, and is named first.
+  check = _content(
+    monkeypatch, folds, (a, c), (b, d), accept=[f'content: video/{c}+{a}']
+  )
+  assert not check.passed and f'training and test: {b} and {d}' in check.detail
+  assert f"accept='content: video/{b}+{d}'" in check.detail
+  check = _content(monkeypatch, folds, accept=['content: video'])
+  assert check.passed and not check.accepted
+
+
+@pytest.mark.parametrize(
+  ('accept', 'told'),
+  [
+    ('content: sound', "no check 'content: sound' to accept; there are content: video"),
+    ('video', "no check 'video'"),
+    ('content: video/s01_trial01+x', "no trial 'x' in 'content: video/s01_trial01+x'"),
+    ('content: video/s01_trial01', 'not two trials in'),
+  ],
+)
+def test_what_is_accepted_must_be_there(monkeypatch, accept, told):
+  folds = make_folds(_TRIALS, folds=4, validation=0)
+  with pytest.raises(InputError, match=re.escape(told)) as error:
+    _content(monkeypatch, folds, accept=(accept,))
+  assert '\n' not in str(error.value)
 
 
 def test_a_test_recording_that_the_encoder_was_pre_trained_on(monkeypatch):
@@ -124,7 +163,7 @@ def test_who_pre_trained_the_encoder():
   check = audit.check_encoder(record, corpus, {2, 3}, False)
   assert not check.passed and 'was pre-trained on test subjects 2,' in check.detail
   check = audit.check_encoder(record, corpus, {2, 3}, True)
-  assert check.passed and 'accepted by' in check.detail
+  assert check.passed and check.accepted and 'accepted by' in check.detail
   assert 'not known' in audit.check_encoder({'people': []}, corpus, {2}, False).detail
   imported = {'imported_from': 'x.pth'}
   assert 'not known' in audit.check_encoder(imported, corpus, {2}, False).detail

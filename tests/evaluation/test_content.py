@@ -8,14 +8,16 @@ import pytest
 import scipy.signal
 
 from mvp_jax.evaluation.content import (
-  AGREEMENT,
   copies,
   equal_pairs,
   fingerprint,
   frame_patterns,
+  same_signals,
+  untold,
 )
+from mvp_jax.raw.resample import resample
 from mvp_jax.synthetic.signals import SIGNAL_RATE
-from tests.data.tiny_trials import frames
+from tests.data.tiny_trials import frames, series
 from tests.evaluation.memory import MemoryCorpus, twin
 
 _RATE, _BAND = float(SIGNAL_RATE), (0.2, 4.0)
@@ -26,18 +28,9 @@ def trials():
   return twin(subjects=3, trials=4)
 
 
-def _agreement(a, b, rate=_RATE):
-  ((_, _, shift, agreement),) = equal_pairs(
-    [fingerprint(x, rate, _BAND) for x in (a, b)], 16.0, -1
-  )
-  return shift, agreement
-
-
 def test_no_two_trials_of_a_twin_are_one(trials):
-  prints = [fingerprint(t.streams['signals'].values, _RATE, _BAND) for t in trials]
-  pairs = equal_pairs(prints, 16.0, -1)
-  assert len(pairs) == 12 * 11 / 2
-  assert max(agreement for *_, agreement in pairs) < AGREEMENT['signals']
+  found, plain = same_signals([t.streams['signals'].values for t in trials], _RATE)
+  assert found == [] and plain == []
 
 
 @pytest.mark.parametrize(
@@ -53,9 +46,92 @@ def test_no_two_trials_of_a_twin_are_one(trials):
 def test_a_changed_and_shifted_copy_is_found(trials, change):
   for trial in trials[:3]:
     late = change(trial.streams['signals'].values[650:].astype(float))
-    shift, agreement = _agreement(trial.streams['signals'].values, late)
+    ((_, _, shift, _),), _ = same_signals(
+      [trial.streams['signals'].values, late], _RATE
+    )
     assert shift == pytest.approx(-650 / _RATE, abs=0.07)
-    assert agreement > AGREEMENT['signals']
+
+
+def _coarse(seconds, step, drift, noise, seed):
+  """A sensor of 4 Hz that rounds to `step`, at the rate of a model's input."""
+  rng = np.random.default_rng(seed)
+  walk = np.cumsum(rng.normal(drift, noise, seconds * 4)) + rng.normal(0, 1)
+  return _at_128(np.round(walk / step) * step, seconds)
+
+
+def _at_128(values, seconds):
+  times = np.arange(len(values)) * seconds / len(values)
+  even, _ = resample(values, times, _RATE, round((seconds - 0.25) * _RATE))
+  return even[:, None].astype(float)
+
+
+def test_coarse_signals_of_different_people_are_no_copies():
+  # 13 or so values in 30 s: more than half of their fingerprints' bits are equal.
+  drifts = [_coarse(30, 0.02, 0.002 + 0.0002 * k, 0.0005, k) for k in range(24)]
+  prints = [fingerprint(x, _RATE, _BAND) for x in drifts]
+  assert max(agreement for *_, agreement in equal_pairs(prints, 16.0, -1)) > 0.6
+  found, plain = same_signals(drifts, _RATE)
+  assert found == [] and len(plain) > 12
+  walks = [_coarse(30, 0.001, 0.0, 0.004, k) for k in range(24)]
+  found, plain = same_signals(walks, _RATE)
+  assert found == [] and plain == []
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_copies_of_a_coarse_signal_are_found_however_changed(seed):
+  rng = np.random.default_rng(seed)
+  walks = [_coarse(30, 0.001, 0.0, 0.004, 100 * seed + k) for k in range(12)]
+  x, start = walks[3], rng.uniform(0, 12)
+  changed = {
+    'scaled': -rng.uniform(0.2, 5) * x + 3,
+    'between samples': np.interp(
+      np.arange(start, 29, 1 / _RATE), np.arange(len(x)) / _RATE, x[:, 0]
+    )[:, None],
+    'cropped': x[300:-400],
+    'noisy': x + rng.normal(0, 0.01 * x.std(), x.shape),
+    'rounded': np.round(x / (0.02 * x.std())) * (0.02 * x.std()),
+    'at another rate': _at_128(x[::10, 0], 29.75),
+  }
+  for name, copy in changed.items():
+    found, _ = same_signals([*walks, copy], _RATE)
+    assert [pair[:2] for pair in found] == [(3, 12)], name
+
+
+def test_a_heart_that_fits_a_beat_later_is_no_copy():
+  beat = np.exp(-(((np.arange(128) - 40) / 6.0) ** 2))
+  rng = np.random.default_rng(0)
+  hearts = [
+    np.tile(beat, 30)[:, None] + rng.normal(0, 0.02, (30 * 128, 1)) for _ in range(4)
+  ]
+  assert same_signals(hearts, _RATE)[0] == []
+
+
+def test_one_telling_channel_among_coarse_ones_is_enough():
+  plain = [_coarse(30, 0.02, 0.002, 0.0005, k) for k in range(8)]
+  fine = [_coarse(30, 0.001, 0.0, 0.004, 50 + k) for k in range(8)]
+  both = [np.concatenate(pair, axis=1) for pair in zip(plain, fine, strict=True)]
+  both.append(2 * both[5][256:])
+  found, mute = same_signals(both, _RATE)
+  assert [pair[:2] for pair in found] == [(5, 8)] and mute == []
+
+
+def test_signals_that_stand_still_are_told_from_nothing_and_gaps_are_no_signal(
+  tmp_path,
+):
+  trials = twin(4, 1, seconds=20)
+  still = np.full((20 * 128, 2), 33.4, np.float32)
+  for k in (0, 1):
+    trials[k] = dataclasses.replace(
+      trials[k], streams={'signals': series(still, SIGNAL_RATE)}
+    )
+  gap = np.ones(still.shape, bool)
+  gap[512:1024] = False
+  for k in (2, 3):
+    stream = dataclasses.replace(trials[k].streams['signals'], valid=gap)
+    trials[k] = dataclasses.replace(trials[k], streams={'signals': stream})
+  corpus = MemoryCorpus(trials, tmp_path / 'x/1.0.0')
+  assert copies(corpus) == []
+  assert untold(corpus) == {'signals': [trials[0].trial_id, trials[1].trial_id]}
 
 
 def test_agreement_is_of_the_samples_that_overlap():

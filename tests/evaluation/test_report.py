@@ -200,6 +200,25 @@ def test_audit_protocol_and_leak_meter_are_shown(workdir):
   assert 'Checked: no fold tests on a subject' not in page.text  # the audit does
 
 
+def test_what_was_accepted_stands_before_all_scores(workdir):
+  shutil.rmtree(workdir / 'cases')
+  check = {
+    'name': 'content: signals',
+    'passed': True,
+    'accepted': True,
+    'detail': 's01_trial01 and s02_trial07; accepted by evaluation.accept',
+  }
+  audit = {'passed': True, 'checks': [*AUDIT['checks'], check]}
+  rewrite_run(workdir, audit=audit)
+  page, markdown = made(workdir)
+  for text in (page.text, markdown):
+    assert text.index('LEAK ACCEPTED') < text.index('macro-F1')
+    assert 's01_trial01 and s02_trial07; accepted by evaluation.accept' in text
+    assert '2 checks, 1 only since the config accepts what was found' in text
+  summary = report.write_report(workdir).summary
+  assert summary.startswith('LEAK ACCEPTED: content: signals: s01_trial01 and')
+
+
 def test_a_failed_audit_prints_no_scores(workdir, predictions):
   shutil.rmtree(workdir / 'cases')
   report.write_report(workdir)

@@ -29,6 +29,7 @@ PHYSIO = Physio(
   heads=2,
   mlp_width=32,
   dropout=0.0,
+  levels=False,
 )
 NAMES = ('physio', 'action_units')
 UNITS = 'action_units/units'

@@ -32,6 +32,7 @@ PHYSIO = Physio(
   heads=2,
   mlp_width=32,
   dropout=0.5,
+  levels=False,
 )
 ENCODER = VideoMAEConfig(width=12, depth=1, heads=2, mlp_width=24, frames=4, size=32)
 NAMES = ('physio', 'video')

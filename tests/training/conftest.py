@@ -37,6 +37,7 @@ def emotion():
     heads=2,
     mlp_width=16,
     dropout=0.1,
+    levels=False,
   )
   networks = (
     ('physio', PhysioNetwork(physio, channels=2, rate=8.0)),
