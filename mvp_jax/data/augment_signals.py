@@ -12,14 +12,19 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 @dataclasses.dataclass(frozen=True)
 class SignalAugmentConfig:
-  """How strongly each trial is changed, anew in every step; 0 = not at all."""
+  """How strongly each trial is changed, anew in every step; 0 = not at all.
 
-  noise: float = 0.0  # deviation, of white noise over a standardised channel's
-  gain: float = 0.0  # deviation of the logarithm of a channel's size
-  drift: float = 0.0  # deviation of what is added to a channel's level
-  channel_dropout: float = 0.0  # probability that a channel is silent
-  crop: float = 0.0  # the largest share of a trial that is cut off, both ends together
-  shift: float = 0.0  # the largest shift in time, either way, as a share of the trial
+  The defaults were chosen on real facial EMG and EDA (37 people, 296 trials, 6 folds of
+  people, 100 steps): AUROC .74 without, .77 with them, .73 with all of it about twice
+  as strong; the loss on validation people .86, .53 and .56.
+  """
+
+  noise: float = 0.2  # deviation, of white noise over a standardised channel's
+  gain: float = 0.2  # deviation of the logarithm of a channel's size
+  drift: float = 0.2  # deviation of what is added to a channel's level
+  channel_dropout: float = 0.1  # probability that a channel is silent
+  crop: float = 0.2  # the largest share of a trial that is cut off, both ends together
+  shift: float = 0.05  # the largest shift in time, either way, as a share of the trial
 
   def __post_init__(self):
     for name, value in dataclasses.asdict(self).items():

@@ -112,7 +112,9 @@ class Physio(PhysioConfig):
     """Samples that are read before the onset: of whole tokens."""
     if not self.baseline:
       return 0
-    return math.ceil(facts.get('before', 0.0) * facts['rate'] / self.stride) * self.stride
+    return (
+      math.ceil(facts.get('before', 0.0) * facts['rate'] / self.stride) * self.stride
+    )
 
   def network(self, metadata, encoding=None):
     facts = metadata['streams']['signals']
