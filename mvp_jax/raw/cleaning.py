@@ -27,9 +27,10 @@ BANDS = {
 _EMG, _ENVELOPE_TO = (20.0, 450.0), 10.0  # Hz
 _HIGHEST = 0.45  # of the rate
 _LEAST_ENVELOPE = 0.01  # of its mean
-# Of the deviation: what has less above 20 Hz is an envelope already. Raw facial EMG at
-# 100 Hz has 0.05 to 1 of it there, its envelope less than 1e-3.
-_ENVELOPED = 5e-3
+# What is never negative and has less of its deviation from 20 Hz on is an envelope
+# already. Of 148 pieces of real facial EMG at 100 Hz raw ones have .045 or more, their
+# envelopes at most .022 once they are stored at 128 Hz.
+_ENVELOPED = 0.032
 _MAINS = (50.0, 60.0)  # Hz
 _LINE_RATIO = 5.0  # of power at the mains to that beside it: a hum
 _LEAST_SECONDS = 2.0
@@ -73,7 +74,10 @@ def _envelope(signal, rate):
       for line in hums(fast, rate):
         fast = _both_ways(tf2sos(*iirnotch(line, line, fs=rate)), fast, rate)
       signal = abs(fast)
-  return np.maximum(_band(abs(signal), rate, 0.0, _ENVELOPE_TO), 0)
+  if _ENVELOPE_TO < _HIGHEST * rate:
+    slow = butter(4, _ENVELOPE_TO, fs=rate, output='sos')
+    signal = _both_ways(slow, abs(signal), rate)
+  return np.maximum(signal, 0)
 
 
 def log_envelope(wave, mean):

@@ -50,12 +50,13 @@ def _trial(
 class _Frames:
   """A corpus whose frames hold their number."""
 
-  def __init__(self, has_video=True):
+  def __init__(self, has_video=True, before=0.0):
     self.has_video = has_video
     self.metadata = {
       'frame_size': 2,
+      'clean': True,
       'streams': {
-        'signals': {'rate': _RATE, 'channels': ('eda', 'ppg')},
+        'signals': {'rate': _RATE, 'channels': ('eda', 'ppg'), 'before': before},
         'video': {'rate': _FRAME_RATE},
       },
     }
@@ -84,7 +85,7 @@ def _scaled(trials, scale, **kwargs):
 
 def _scale(source):
   """The scale of tokens, as training fits it."""
-  (name,) = source.scaled
+  (name,) = (x for x in source.scaled if x.startswith('video'))
   return pooled_scale(*token_squares(source, name))
 
 
@@ -333,7 +334,9 @@ def test_selected_subjects_are_the_same_examples_scaled(trials, features):
 def test_no_face_in_any_training_trial(tmp_path):
   trial = _trial(1, 6, face=np.zeros(30, bool))
   _write_tokens(tmp_path, [trial])
-  with pytest.raises(InputError, match=r'no frame with a face; look at account\.csv'):
+  with pytest.raises(
+    InputError, match=r'no frame with a face, or no valid signal; look at account\.csv'
+  ):
     _scale(_source([trial], features=tmp_path))
 
 
@@ -355,7 +358,8 @@ def test_a_corpus_without_video():
   corpus = _Frames(has_video=False)
   del corpus.metadata['streams']['video']
   example = _source([trial], corpus=corpus, modalities={'physio': Physio()})[0]
-  assert set(example) == {'physio/values', 'physio/valid', 'label', 'weight', 'trial'}
+  own = {'physio/values', 'physio/levels', 'physio/valid'}
+  assert set(example) == {*own, 'label', 'weight', 'trial'}
 
 
 def test_sources_can_go_to_other_processes(trials, features):
@@ -492,3 +496,34 @@ def test_a_stream_that_a_trial_lacks_is_a_mask(trials, features, cached):
     squares, counts = token_squares(source, 'video/tokens')
     assert counts[2] == 0 < counts[0] and not squares[2].any()
     assert np.isfinite(pooled_scale(squares, counts)).all()
+
+
+def test_levels_count_from_the_baseline_and_shapes_from_the_trial():
+  trial = _trial(1, 5)
+  series = trial.streams['signals']
+  before = np.array([[3.0, 1.0]] * 6 + [[5.0, 9.0]] * 2, np.float32)
+  known = np.ones_like(before, bool)
+  known[:, 1] = [False] * 6 + [True] * 2  # a quarter of it: no reference
+  own = dataclasses.replace(series, before=before, before_valid=known)
+  trial.streams['signals'] = own
+  corpus = _Frames(before=8 / _RATE)
+  physio = Physio(widths=(8, 64), kernels=(4, 4), strides=(2, 2), depth=1)
+  example = _source([trial], corpus=corpus, modalities={'physio': physio})[0]
+  levels, valid = example['physio/levels'], series.valid
+  np.testing.assert_allclose(levels[:8, 0], before[:, 0] - 3.5)
+  after = levels[8 : 8 + len(valid)]
+  np.testing.assert_allclose(
+    after[valid[:, 0], 0], series.values[valid[:, 0], 0] - 3.5, rtol=1e-5, atol=1e-5
+  )
+  own = series.values[valid[:, 1], 1]
+  np.testing.assert_allclose(
+    after[valid[:, 1], 1], own - own.mean(), rtol=1e-4, atol=1e-5
+  )
+  assert not levels[:6, 1].any() and not after[~valid].any()
+  expected = standardise(series.values, valid)
+  np.testing.assert_allclose(example['physio/values'][8 : 8 + len(valid)], expected)
+  assert example['physio/valid'][:8].all()
+  without = dataclasses.replace(physio, baseline=False, levels=False)
+  plain = _source([trial], corpus=corpus, modalities={'physio': without})[0]
+  assert 'physio/levels' not in plain
+  np.testing.assert_array_equal(plain['physio/values'][: len(valid)], expected)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
 from mvp_jax.raw import features
+from mvp_jax.raw.cleaning import clean
 from mvp_jax.raw.features import au_features, beats, feature_names, trial_features
 from mvp_jax.synthetic import signals
 from mvp_jax.synthetic.spec import TwinSpec
@@ -29,13 +31,12 @@ def bodies():
 
 @pytest.fixture(scope='module')
 def found(bodies):
+  all_columns = [
+    np.column_stack([body.eda, body.ppg, body.ecg, body.respiration]) for body in bodies
+  ]
   return [
-    trial_features(
-      np.column_stack([body.eda, body.ppg, body.ecg, body.respiration])[ONSET:],
-      RATE,
-      CHANNELS,
-    )
-    for body in bodies
+    trial_features(columns[ONSET:], RATE, CHANNELS, before=columns[:ONSET])
+    for columns in all_columns
   ]
 
 
@@ -48,11 +49,8 @@ def test_names_are_fixed_and_everything_is_found(found):
 
 def test_a_rate_may_be_a_float(bodies, found):
   body = bodies[0]
-  again = trial_features(
-    np.column_stack([body.eda, body.ppg, body.ecg, body.respiration])[ONSET:],
-    float(RATE),
-    CHANNELS,
-  )
+  columns = np.column_stack([body.eda, body.ppg, body.ecg, body.respiration])
+  again = trial_features(columns[ONSET:], float(RATE), CHANNELS, before=columns[:ONSET])
   assert again == found[0]
 
 
@@ -162,9 +160,9 @@ def _bad(length):
 
 @pytest.mark.parametrize('length', [0, 1, 2, 3, 50, 700, 3000])
 def test_odd_signals_give_every_name_and_no_error(length):
-  channels = ('eda', 'ppg', 'ecg', 'resp', 'temp', 'zemg')
+  channels = ('eda', 'ppg', 'ecg', 'resp', 'temp', 'emg_left', 'other')
   for name, values in _bad(length).items() if length else {'': np.zeros(0)}.items():
-    found = trial_features(np.column_stack([values] * 6), RATE, channels)
+    found = trial_features(np.column_stack([values] * 7), RATE, channels)
     assert list(found) == feature_names(channels), name
     assert not any(math.isinf(value) for value in found.values()), name
   if length < 5 * RATE:
@@ -182,7 +180,7 @@ _SAMPLES = st.one_of(
   rate=st.sampled_from([4.0, 25.0, 64.0, 128.3]),
   seed=st.integers(0, 99),
   noise=st.sampled_from([0.0, 1e-9, 0.1, 10.0]),
-  channel=st.sampled_from(['eda', 'ppg', 'ecg_left', 'resp', 'temp']),
+  channel=st.sampled_from(['eda', 'ppg', 'ecg_left', 'resp', 'temp', 'emg_left']),
 )
 @settings(max_examples=40, deadline=None)
 def test_wild_signals(block, times, rate, seed, noise, channel):
@@ -215,3 +213,37 @@ def test_action_units():
   assert found['au12_max'] == 4 and found['au12_share'] == pytest.approx(6 / 8)
   assert math.isnan(found['au01_mean']) and found['au45_max'] == 0
   assert all(map(math.isnan, au_features(np.zeros((0, 17))).values()))
+
+
+def test_a_muscle_is_told_by_thirds_and_over_its_baseline():
+  rng, times = np.random.default_rng(0), np.arange(20 * RATE) / RATE
+  # At rest 2 s, then twice, four times and eight times as strong, 6 s each.
+  size = 0.01 * 2.0 ** np.floor(np.maximum(times - 2, -1) / 6 + 1)
+  noise = signal.sosfiltfilt(
+    signal.butter(4, (20, 50), 'bandpass', fs=RATE, output='sos'),
+    rng.standard_normal(len(times)),
+  )
+  raw, onset = (size * noise)[:, None], 2 * RATE
+  found = trial_features(raw[onset:], RATE, ['emg_left'], before=raw[:onset])
+  changes = [found[f'emg_left_{name}_change'] for name in ('first', 'middle', 'last')]
+  np.testing.assert_allclose(changes, np.log([2, 4, 8]), atol=0.25)
+  # The envelope, as it is stored, tells the same as what was recorded.
+  stored = clean(raw[:, 0], RATE, 'emg_left')[:, None]
+  again = trial_features(stored[onset:], RATE, ['emg_left'], before=stored[:onset])
+  for name, value in found.items():
+    assert again[name] == pytest.approx(value, abs=0.1), name
+  # A gain of the amplifier moves the levels, not what has changed since the baseline.
+  louder = trial_features(9 * raw[onset:], RATE, ['emg_left'], before=9 * raw[:onset])
+  assert louder['emg_left_last_change'] == pytest.approx(changes[2])
+  assert louder['emg_left_last'] == pytest.approx(found['emg_left_last'] + np.log(9))
+
+
+def test_changes_need_half_of_a_baseline():
+  values = 5 + 0.01 * np.arange(20 * RATE)[:, None] / RATE
+  before = np.full((2 * RATE, 1), 4.0)
+  found = trial_features(values, RATE, ['eda'], before=before)
+  assert found['eda_level_change'] == pytest.approx(found['eda_level'] - 4, abs=0.02)
+  before[: RATE + 1] = np.nan
+  for less in (before, before[:0], None):
+    found = trial_features(values, RATE, ['eda'], before=less)
+    assert math.isnan(found['eda_level_change']) and found['eda_level'] > 5

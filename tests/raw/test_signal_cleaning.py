@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.signal as sps
 
 from mvp_jax.raw.cleaning import clean, hums
 from mvp_jax.raw.signal_quality import quality
@@ -62,7 +63,7 @@ def test_levels_are_kept_where_they_mean_something():
 def test_gaps_and_unknown_channels():
   values = _sine(1.1)
   values[1000:1050] = values[4000:4400] = np.nan
-  for channel in ('ppg', 'zemg'):
+  for channel in ('ppg', 'other_grip'):
     cleaned = clean(values, RATE, channel)
     np.testing.assert_array_equal(
       np.flatnonzero(np.isnan(cleaned)), np.arange(4000, 4400)
@@ -120,3 +121,22 @@ def test_shares():
   found = quality(values, RATE, 'resp')
   assert found.missing == pytest.approx(0.25)
   assert found.no_pulse == found.flat == found.out_of_range == 0
+
+
+@pytest.mark.parametrize(('rate', 'mains'), [(100, 50.0), (128, 60.0), (1000, 50.0)])
+def test_of_an_emg_the_envelope_is_kept_whatever_the_mains(rate, mains):
+  times = np.arange(30 * rate) / rate
+  size = 1 + 0.8 * np.sin(2 * np.pi * 0.3 * times)
+  band = sps.butter(4, (22, 0.42 * rate), 'bandpass', fs=rate, output='sos')
+  muscle = sps.sosfiltfilt(band, np.random.default_rng(0).standard_normal(len(times)))
+  hum = 3 * muscle.std() * np.sin(2 * np.pi * mains * times + 0.4)
+  drift = 5 * muscle.std() * np.sin(2 * np.pi * 0.1 * times)
+  found = clean(size * muscle + hum + drift + 7, rate, 'emg_left')
+  assert (found >= 0).all()
+  slow = sps.butter(2, 1.0, fs=rate, output='sos')
+  inner = slice(2 * rate, -2 * rate)
+  assert np.corrcoef(sps.sosfiltfilt(slow, found)[inner], size[inner])[0, 1] > 0.95
+  # An envelope stays one.
+  again = clean(found, rate, 'emg_left')
+  assert np.corrcoef(again[inner], found[inner])[0, 1] > 0.98
+  assert again.mean() == pytest.approx(found.mean(), rel=0.02)
