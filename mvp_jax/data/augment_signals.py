@@ -7,6 +7,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 
@@ -49,7 +50,7 @@ def augment_signals(
   if config.shift:
     most = round(config.shift * samples)
     by = jax.random.randint(keys[0], (batch,), -most, most + 1)
-    place = jnp.arange(samples) - by[:, None]
+    place = jnp.arange(samples)[None] - by[:, None]
     inside = (place >= 0) & (place < samples)
     place = jnp.clip(place, 0, samples - 1)
 
@@ -62,7 +63,7 @@ def augment_signals(
   if config.crop:
     ends = jax.random.uniform(keys[1], (2, batch, 1))
     cut = config.crop * ends[0]
-    share = (jnp.arange(samples) + 0.5) / samples
+    share = ((np.arange(samples, dtype=np.float32) + 0.5) / samples)[None]
     valid &= (share >= cut * ends[1]) & (share < 1 - cut * (1 - ends[1]))
   size = jnp.ones((batch, 1, channels), values.dtype)
   if config.gain:
@@ -70,12 +71,15 @@ def augment_signals(
   if config.channel_dropout:
     draw = jax.random.uniform(keys[3], size.shape)
     kept = (draw >= config.channel_dropout) | (draw == draw.max(-1, keepdims=True))
-    size *= kept
+    size *= kept.astype(size.dtype)
+  there = (size > 0).astype(size.dtype)
   values = values * size
   if config.noise:
-    values += config.noise * jax.random.normal(keys[4], values.shape) * (size > 0)
+    noise = jax.random.normal(keys[4], values.shape, values.dtype)
+    values += config.noise * noise * there
   if levels is not None:
     levels = levels * size
     if config.drift:
-      levels += config.drift * jax.random.normal(keys[5], size.shape) * (size > 0)
+      drift = jax.random.normal(keys[5], size.shape, levels.dtype)
+      levels += config.drift * drift * there
   return values, levels, valid

@@ -37,6 +37,13 @@ class Series:
   before_valid: np.ndarray | None = None
 
   @property
+  def has_baseline(self):
+    """bool [channels]: whether enough of the baseline was measured to count from it."""
+    if self.before is None or not len(self.before):
+      return np.zeros(len(self.channels), bool)
+    return self.before_valid.mean(0) >= LEAST_BASELINE
+
+  @property
   def clock(self):
     """When each row was measured: float [n], seconds."""
     if self.times is not None:

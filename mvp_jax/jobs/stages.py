@@ -15,13 +15,14 @@ from mvp_jax import corpora, hosts
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
+from mvp_jax.evaluation import account, audit, cases, crops, leak_meter, streams
 from mvp_jax.evaluation.handcrafted import feature_table
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.files import write_json
 from mvp_jax.prepare import load_builder, prepare
 from mvp_jax.prepare.account import read_account
+from mvp_jax.raw.features import feature_names
 from mvp_jax.targets.binary_baselines import CLASSIC
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training.metric_log import MetricLog
@@ -165,6 +166,26 @@ def corpus(config, workdir, facts):
       )
       account.write_page(found, workdir / account.PAGE)
       crops.write(workdir / crops.FILE, found)
+  facts['without_baseline'] = _without_baseline(found)
+  for name, count in facts['without_baseline'].items():
+    if count and hosts.is_main():
+      asked = found.metadata['streams'][name]['before']
+      print(
+        f'{name}: {count} of {len(found.trials)} trials have less than half of the '
+        f'{asked:g} s before their onset that are asked for: there, levels count from '
+        "the trial's own mean",
+        flush=True,
+      )
+  return found
+
+
+def _without_baseline(corpus):
+  """{series stream: trials in which a channel has too little of the baseline}."""
+  found = {}
+  for name, facts in streams.series(corpus).items():
+    if facts.get('before'):
+      own = [t.streams[name] for t in corpus.trials if name in t.streams]
+      found[name] = sum(not one.has_baseline.all() for one in own)
   return found
 
 
@@ -346,6 +367,13 @@ def baselines(config, folds, corpus, trials, facts):
     by = 'stimulus' if config.evaluation.protocol == 'stimuli' else 'subject'
     groups = np.array([getattr(trial, by) for trial in trials])
     facts['handcrafted_features'] = names
+    plain = _plain_channels(corpus)
+    if plain and hosts.is_main():
+      print(
+        f'no handcrafted features are known of {", ".join(plain)}: networks read it, '
+        'the classic baselines do not',
+        flush=True,
+      )
     found = []
     for fold in folds:
       said = config.target.baselines(fold, trials, features, groups, config.seed)
@@ -360,6 +388,16 @@ def baselines(config, folds, corpus, trials, facts):
         )
       ]
   return found
+
+
+def _plain_channels(corpus):
+  """Channels at a rate of which nothing handcrafted is known."""
+  return [
+    channel
+    for facts in streams.series(corpus, regular=True).values()
+    for channel in facts['channels']
+    if not feature_names([channel])
+  ]
 
 
 def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, train):

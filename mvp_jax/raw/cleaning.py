@@ -74,7 +74,7 @@ def _envelope(signal, rate):
       for line in hums(fast, rate):
         fast = _both_ways(tf2sos(*iirnotch(line, line, fs=rate)), fast, rate)
       signal = abs(fast)
-  if _ENVELOPE_TO < _HIGHEST * rate:
+  if _HIGHEST * rate > _ENVELOPE_TO:
     slow = butter(4, _ENVELOPE_TO, fs=rate, output='sos')
     signal = _both_ways(slow, abs(signal), rate)
   return np.maximum(signal, 0)

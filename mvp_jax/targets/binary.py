@@ -162,7 +162,7 @@ class Binary(Target):
     not. Raises InputError if a subject's ratings do not part around their median.
     """
     fitted = self._thresholds(train, others)
-    if not self.balanced:
+    if not self.balanced or not train:
       return fitted
     shares = np.mean([fitted.label(trial)[0] for trial in train], axis=0, dtype=float)
     return dataclasses.replace(fitted, shares=tuple(shares.tolist()))

@@ -5,8 +5,11 @@ import math
 import pickle
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_sample_weight
 
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.predictions import Prediction
@@ -203,3 +206,31 @@ def test_one_answer_to_all_trials_of_each_fold_is_told():
   # Where each fold has one class, that is right; where a fold is one trial, nothing.
   assert target.one_answer(_said(fold % 2, said, fold)) == ''
   assert target.one_answer(_said(labels, said, np.arange(100))) == ''
+
+
+def test_both_classes_weigh_the_same_in_training():
+  trials = [
+    SimpleNamespace(subject=1, ratings={'valence': valence, 'arousal': arousal})
+    for valence, arousal in ((8, 1), (8, 7), (8, 7), (2, 7))
+  ]
+  fitted = Binary().fit(trials)
+  assert fitted.shares == (0.75, 0.75)
+  labels, weights = map(np.array, zip(*(fitted.label(t) for t in trials), strict=True))
+  for label, weight in zip(labels.T, weights.T, strict=True):
+    assert weight[label == 1].sum() == pytest.approx(weight[label == 0].sum())
+    assert weight.sum() == pytest.approx(len(trials))
+  # The loss is that of scikit-learn with balanced classes.
+  logits = np.array([[0.3, -1.0], [2.0, 0.1], [-0.4, 0.5], [1.5, 0.2]], np.float32)
+  found = Binary().loss(jnp.array(logits), jnp.array(labels), jnp.array(weights))
+  expected = [
+    log_loss(
+      label,
+      1 / (1 + np.exp(-column.astype(float))),
+      sample_weight=compute_sample_weight('balanced', label),
+    )
+    for label, column in zip(labels.T, logits.T, strict=True)
+  ]
+  np.testing.assert_allclose(found['loss'].compute(), np.mean(expected), rtol=1e-5)
+  plain = Binary(balanced=False).fit(trials)
+  assert plain.shares is None and plain.label(trials[0])[1] == 1
+  assert fitted.describe()['shares_of_high'] == [0.75, 0.75]

@@ -17,7 +17,6 @@ from flax import nnx
 from jaxtyping import Array
 
 from mvp_jax.data.augment_signals import SignalAugmentConfig, augment_signals
-from mvp_jax.data.trials import LEAST_BASELINE
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import Tokens
 from mvp_jax.models.modalities import Inputs, register
@@ -100,9 +99,11 @@ class Physio(PhysioConfig):
         'valid': known.any(1),
       }
       if self.levels:
-        share = before_valid.mean(0) if len(before) else np.zeros(len(logs))
-        rest, _ = signal_moments([before], [before_valid])
-        rest = np.where(share >= LEAST_BASELINE, rest, signal_moments([x], [good])[0])
+        rest, mean = signal_moments([before], [before_valid])[0], own[0]
+        if self.standardise != 'trial':
+          mean, _ = signal_moments([x], [good])
+        one = window.trial.streams.get('signals')
+        rest = np.where(one is not None and one.has_baseline, rest, mean)
         levels = np.where(known, laid(x, before) - rest, 0)
         item['levels'] = levels.astype(np.float32)
       items.append(item)
@@ -162,8 +163,8 @@ class _Signals(nnx.Module):
       levels = _LARGEST_LEVEL * jnp.tanh(levels / _LARGEST_LEVEL)
       signals = jnp.concatenate([signals, levels], axis=-1)
     x, valid = self.transformer(signals, valid, key)
-    times = self.transformer.times(signals.shape[1])
-    return Tokens(*(part[:, self.lead :] for part in (x, valid)), times[self.lead :])
+    times, lead = self.transformer.times(signals.shape[1]), self.lead
+    return Tokens(x[:, lead:], valid[:, lead:], times[lead:])
 
 
 def _logarithmic(channels, metadata):

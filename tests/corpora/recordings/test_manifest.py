@@ -260,3 +260,23 @@ def test_files_that_are_no_table(tmp_path):
   for name in ('other.csv', 'book.xlsx'):
     with pytest.raises(InputError, match='no such file|spreadsheet'):
       read_manifest(tmp_path / name)
+
+
+def test_several_channels_of_a_kind_and_free_ones(manifest):
+  header = [
+    *HEADER,
+    'emg_left',
+    'EMG_right',
+    'emg_right_rate',
+    'other_grip',
+    'eda_note',
+  ]
+  row = [*ROWS[0], 'L', 'R', '1000', 'Force', '']
+  (recording,) = manifest([row], header).recordings
+  assert list(recording.channels) == ['eda', 'emg_left', 'emg_right', 'other_grip']
+  assert recording.channels['emg_right'].rate == 1000
+  assert recording.channels['emg_left'].rate == 128
+  found = manifest([row], header)
+  assert found.channels == ('eda', 'emg_left', 'emg_right', 'other_grip')
+  (problem,) = manifest([[*row[:-4], '', *row[-3:]]], header).problems
+  assert problem.column == 'emg_right' and 'emg_right_rate is given' in str(problem)

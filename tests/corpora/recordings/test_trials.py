@@ -408,3 +408,34 @@ def test_action_units_are_cut_to_the_trial(tmp_path, film):
   del row['video'], row['duration']
   found = prepared(write_manifest(tmp_path, [row]), ())
   assert len(found['au_times']) == 100
+
+
+@pytest.mark.parametrize(('begins', 'known'), [(7, 1.0), (1, 0.5), (0, 0.0)])
+def test_what_was_before_the_onset_is_kept_as_far_as_it_was_recorded(
+  tmp_path, begins, known
+):
+  name = write_signals(tmp_path / 'a.csv', 100, EDA=ramp(30, 100, begins))
+  row = {'subject': 'A', 'signals': name, 'rate': 100, 'eda': 'EDA'}
+  row |= {'signals_onset': begins, 'duration': 10}
+  found = prepared(write_manifest(tmp_path, [row]))
+  assert found['before'].shape == found['before_valid'].shape == (2 * RATE, 1)
+  assert found['before_valid'].mean() == pytest.approx(known, abs=0.02)
+  inner = found['before'][:-4][found['before_valid'][:-4]]
+  np.testing.assert_allclose(inner, 2, atol=0.2)
+  assert found['values'][8:].min() > 7.5 and found['valid'].all()
+  nothing = prepared(write_manifest(tmp_path, [row]), baseline=0.0)
+  assert nothing['before'].shape == (0, 1)
+  np.testing.assert_allclose(nothing['values'], found['values'], atol=1e-4)
+
+
+def test_an_emg_is_stored_as_its_envelope_which_its_rate_can_hold(tmp_path):
+  rng, times = np.random.default_rng(0), np.arange(20 * 1000) / 1000
+  muscle = np.where(times < 10, 1.0, 4.0) * rng.standard_normal(len(times))
+  name = write_signals(tmp_path / 'a.csv', 1000, EMG=muscle)
+  row = {'subject': 'A', 'signals': name, 'rate': 1000, 'emg_left': 'EMG'}
+  manifest = write_manifest(tmp_path, [row])
+  found = prepared(manifest, ['emg_left'], clean=True)['values'][:, 0]
+  early, late = found[: int(9 * RATE)].mean(), found[int(11 * RATE) :].mean()
+  # All of 20 to 450 Hz counts: nothing of it is left in raw samples at 32 Hz.
+  assert late / early == pytest.approx(4, rel=0.1) and early > 0.6
+  assert found.min() >= 0
