@@ -182,17 +182,26 @@ def same_signals(courses, rate):
 def _exact(courses, rate):
   """Of courses that are one to the last digits: {(i, j): (shift, agreement)}."""
   every = exact.step(rate)
-  few = [exact.bends(course, rate)[::every] for course in courses]
-  signs = [np.sign(bent).astype(np.int8) for bent in few]
-  # What is seldom bent agrees in that.
-  bent = np.array([abs(x).mean(0) if len(x) else np.zeros(x.shape[1]) for x in signs])
-  same, rate_few = {}, rate / every
-  for i, j, shift, agreement in equal_pairs(signs, rate_few, _ALIKE, bent, exact.LEAST):
-    if exact.alike(few[i], few[j], shift, rate_few):
-      pair = (exact.bends(courses[n], rate) for n in (i, j))
-      good, late = exact.is_same(*pair, shift, rate)
-      if good:
-        same[i, j] = late, agreement
+  coarse_rate = rate / every
+  few, signs = [], []
+  for course in courses:
+    bent = exact.bends(course, rate)
+    telling = exact.levels(bent, rate) > exact.LEVELS / 2
+    few.append(bent[::every])
+    signs.append((np.sign(few[-1]) * telling).astype(np.int8))
+  # How much each channel and all together would agree with themselves.
+  share = np.array([abs(x).sum(0) / max(1, len(x)) for x in signs])
+  own = np.sqrt((share**2).sum(1) / np.maximum(share.sum(1), 1e-6))
+  same = {}
+  for i, others, shifts, top in _agreements(signs, coarse_rate, share, exact.LEAST):
+    agreed = np.minimum(top / np.maximum(own[i] * own[others], 1e-6), 1)
+    for n in np.flatnonzero(agreed >= _ALIKE):
+      j, shift = int(others[n]), shifts[n]
+      if exact.alike(few[i], few[j], shift, coarse_rate):
+        pair = (exact.bends(courses[m], rate) for m in (i, j))
+        good, late = exact.is_same(*pair, shift, rate)
+        if good:
+          same[i, j] = late, float(agreed[n])
   return same
 
 
@@ -317,15 +326,15 @@ def fingerprint(course, rate, band):
   return np.where(moves, bits, 0).astype(np.int8)
 
 
-def equal_pairs(prints, rate, least, weights=None, overlap=_LEAST_OVERLAP):
+def equal_pairs(prints, rate, least, weights=None):
   """Pairs of fingerprints that agree at some shift.
 
   `prints` are int8 [time, k] at `rate` Hz; `weights`, float [n, k], say how much the
-  channels of each count (None: equally); `overlap` seconds are needed. Returns a list
-  of (i, j, shift in seconds, agreement), i < j, of those that agree `least` or more.
+  channels of each count (None: equally). Returns a list of (i, j, shift in seconds,
+  agreement), i < j, of those that agree `least` or more.
   """
   found = []
-  for i, others, shifts, top in _agreements(prints, rate, weights, overlap):
+  for i, others, shifts, top in _agreements(prints, rate, weights):
     for n in np.flatnonzero(top >= least):
       shift, agreed = round(float(shifts[n]), 2), round(float(top[n]), 3)
       found.append((i, int(others[n]), shift, agreed))

@@ -14,10 +14,10 @@ import scipy.ndimage
 
 # Of the variance, at most, what a fit may leave. Copies that are later by a fraction
 # of a sample leave up to .00003, other recordings with enough levels .019 or more.
-LEFT = 5e-4
+LEFT = 2e-4
 # Hundredths of the largest bend that occur, seen four times a second: drifts of two
 # people in coarse steps, which may fit to the bit, have up to 5.
-LEVELS = 8
+LEVELS = 10
 # At any other place at least this is left, or it is a tone or a pattern that repeats.
 # Copies leave .11 or more there.
 _ELSEWHERE = 0.03
