@@ -42,7 +42,7 @@ _BITS = 4  # per period of the upper end of the band, so that shifts are met clo
 _FRAME_RATE = 5.0  # of the frames looked at; or all, if they are fewer
 _BLOCK = 256  # trials compared at a time
 _BATCH = 64  # pairs that `evidence` looks at at a time
-_ALIKE = 0.65  # of the signs of bends, from which on `exact` looks at a pair
+_ALIKE = 0.6  # of the signs of bends, from which on `exact` looks at a pair
 _CANDIDATES = 5  # of each trial, looked at by `evidence`
 _SPREAD = 0.01  # of agreements, at least
 _RIVALS = 24  # peaks of agreement that a copy must stand out from
@@ -131,7 +131,7 @@ def same_signals(courses, rate):
 
   Candidates are, for each, the few others that it agrees with most against what both
   agree with all: coarse signals agree with each other anyhow. What of them is a copy
-  `evidence` decides.
+  `evidence` decides. What is equal to the last digits is one whatever its evidence.
 
   Args:
     courses: float [time, k] each, at `rate` Hz.
