@@ -23,7 +23,7 @@ LEVELS = 10
 # At any other place at least this is left, or it is a tone or a pattern that repeats.
 # Copies leave .11 or more there.
 _ELSEWHERE = 0.03
-_SCREEN = 0.5  # is left at most at a sixteenth of a second, to look more closely
+_SCREEN = 0.1  # is left at most at a sixteenth of a second (copies: .032)
 _RATE = 16.0  # Hz, of the first look
 _BEND = 0.125  # seconds between the three values that make a bend
 _EDGE = 1.0  # seconds at both ends, where filters have not settled
