@@ -22,12 +22,12 @@ import scipy.fft
 import scipy.ndimage
 
 from mvp_jax import hosts
-from mvp_jax.evaluation import streams
+from mvp_jax.evaluation import exact, streams
 from mvp_jax.evaluation.evidence import DISTINCT, LIMIT, at_rate, evidence, moving
 from mvp_jax.files import write_json
 from mvp_jax.progress import Progress
 
-_VERSION = 3
+_VERSION = 4
 # From it on two films are one. No pair of trials of a twin passes .21; 10 s of one real
 # face against the next 10 s have .13. Copies shifted by seconds, brighter, coarser or
 # in another crop have at least .55. Signals agree by how coarse they are, up to 1:
@@ -42,6 +42,7 @@ _BITS = 4  # per period of the upper end of the band, so that shifts are met clo
 _FRAME_RATE = 5.0  # of the frames looked at; or all, if they are fewer
 _BLOCK = 256  # trials compared at a time
 _BATCH = 64  # pairs that `evidence` looks at at a time
+_ALIKE = 0.6  # of the signs of bends, from which on `exact` looks at a pair
 _CANDIDATES = 5  # of each trial, looked at by `evidence`
 _SPREAD = 0.01  # of agreements, at least
 _RIVALS = 24  # peaks of agreement that a copy must stand out from
@@ -130,7 +131,7 @@ def same_signals(courses, rate):
 
   Candidates are, for each, the few others that it agrees with most against what both
   agree with all: coarse signals agree with each other anyhow. What of them is a copy
-  `evidence` decides.
+  `evidence` decides. What is equal to the last digits is one whatever its evidence.
 
   Args:
     courses: float [time, k] each, at `rate` Hz.
@@ -140,31 +141,68 @@ def same_signals(courses, rate):
   """
   fine = _BITS * _BAND[1]
   level = [course - course[:1] for course in courses]
-  exact = [at_rate(course, rate, fine) for course in level]
+  slow = [at_rate(course, rate, fine) for course in level]
   least = round(_LEAST_OVERLAP * fine)
   looks = []
   for band in (_BAND, _SLOW_BAND):
     prints = [fingerprint(course, rate, band) for course in courses]
     looks.append((prints, _BITS * band[1]))
-  weights = np.array([moving(course) for course in exact]) ** 3
+  weights = np.array([moving(course) for course in slow]) ** 3
   tries, agreed = [], {}
   for prints, bits in looks:
     for i, j, shift, agreement in _standing_out(prints, bits, weights):
       agreed[i, j] = max(agreement, agreed.get((i, j), 0))
       tries.append((i, j, shift))
+  nats, shifts = _weigh(slow, tries, fine)
+  same = _exact(courses, rate)  # {(i, j): (shift, agreement)}
   found = {}
-  for (i, j, _), nats, shift in zip(tries, *_weigh(exact, tries, fine), strict=True):
-    if nats >= max(LIMIT, found.get((i, j), (0,))[0]):
-      found[i, j] = nats, shift
-  copies = []
-  for (i, j), (nats, shift) in sorted(found.items()):
-    if nats >= DISTINCT * _rivals(exact, looks, weights, i, j, shift, fine):
-      copies.append((i, j, round(float(shift), 2), round(agreed[i, j], 3)))
+  for (i, j, _), weight, shift in zip(tries, nats, shifts, strict=True):
+    if (i, j) not in same and weight >= max(LIMIT, found.get((i, j), (0,))[0]):
+      found[i, j] = weight, shift
+  for (i, j), (weight, shift) in found.items():
+    if weight >= DISTINCT * _rivals(slow, looks, weights, i, j, shift, fine):
+      same[i, j] = float(shift), agreed[i, j]
+  copies = [
+    (i, j, round(shift, 2), round(agreement, 3))
+    for (i, j), (shift, agreement) in sorted(same.items())
+  ]
   # Too plain is what could not be told from a copy of its own half.
-  halves = [course[: max(least, len(course) // 2)] for course in exact]
+  halves = [course[: max(least, len(course) // 2)] for course in slow]
   long = [i for i, half in enumerate(halves) if len(half) >= least]
   able = _weigh(halves, [(i, i, 0.0) for i in long], fine)[0] >= LIMIT
-  return copies, sorted({*range(len(courses))} - {*np.array(long, int)[able].tolist()})
+  told = {*np.array(long, int)[able].tolist()}
+  for i in {*long} - told:
+    bent = exact.bends(courses[i], rate)
+    half = exact.bends(courses[i][: round(len(halves[i]) / fine * rate)], rate)
+    if exact.is_same(bent, half, 0.0, rate)[0]:
+      told.add(i)
+  return copies, sorted({*range(len(courses))} - told)
+
+
+def _exact(courses, rate):
+  """Of courses that are one to the last digits: {(i, j): (shift, agreement)}."""
+  every = exact.step(rate)
+  coarse_rate = rate / every
+  few, signs = [], []
+  for course in courses:
+    bent = exact.bends(course, rate)
+    telling = exact.levels(bent, rate) > exact.LEVELS / 2
+    few.append(bent[::every])
+    signs.append((np.sign(few[-1]) * telling).astype(np.int8))
+  # How much each channel and all together would agree with themselves.
+  share = np.array([abs(x).sum(0) / max(1, len(x)) for x in signs])
+  own = np.sqrt((share**2).sum(1) / np.maximum(share.sum(1), 1e-6))
+  same = {}
+  for i, others, shifts, top in _agreements(signs, coarse_rate, share, exact.LEAST):
+    agreed = np.minimum(top / np.maximum(own[i] * own[others], 1e-6), 1)
+    for n in np.flatnonzero(agreed >= _ALIKE):
+      j, shift = int(others[n]), shifts[n]
+      if exact.alike(few[i], few[j], shift, coarse_rate):
+        pair = (exact.bends(courses[m], rate) for m in (i, j))
+        good, late = exact.is_same(*pair, shift, rate)
+        if good:
+          same[i, j] = late, float(agreed[n])
+  return same
 
 
 def _weigh(courses, tries, rate):
@@ -303,7 +341,7 @@ def equal_pairs(prints, rate, least, weights=None):
   return found
 
 
-def _agreements(prints, rate, weights=None):
+def _agreements(prints, rate, weights=None, overlap=_LEAST_OVERLAP):
   """Yields i, some j > i [n], and at what shift, seconds, they agree how much [n]."""
   lengths = np.array([len(x) for x in prints])
   if len(prints) < 2 or not lengths.max():
@@ -315,12 +353,13 @@ def _agreements(prints, rate, weights=None):
     others = i + 1 + np.flatnonzero(there[i + 1 :])
     for start in range(0, len(others), _BLOCK):
       block = others[start : start + _BLOCK]
-      product = (spectra[i].conj() * spectra[block]).sum(1)
+      product = np.einsum('kf,nkf->nf', spectra[i].conj(), spectra[block])
       # Turned over, a recording is the same one still.
       agreement = scipy.fft.irfft(product, size, axis=-1, workers=-1)
       np.abs(agreement, out=agreement)
       kinds, which = np.unique(lengths[block], return_inverse=True)
-      over = np.stack([_weights(int(lengths[i]), int(n), size, rate) for n in kinds])
+      least = overlap * rate
+      over = np.stack([_weights(int(lengths[i]), int(n), size, least) for n in kinds])
       agreement *= over[which] if len(kinds) > 1 else over
       best = agreement.argmax(1)
       top = agreement[np.arange(len(block)), best]
@@ -349,7 +388,7 @@ def _places(first, second, rate, weights, count):
   size = scipy.fft.next_fast_len(2 * max(len(first), len(second)), real=True)
   (a, b), _ = _spectra([first, second], size, weights)
   agreement = abs(scipy.fft.irfft((a.conj() * b).sum(0), size))
-  agreement *= _weights(len(first), len(second), size, rate)
+  agreement *= _weights(len(first), len(second), size, _LEAST_OVERLAP * rate)
   peaks = np.flatnonzero(
     (agreement > 0)
     & (agreement >= np.roll(agreement, 1))
@@ -360,14 +399,14 @@ def _places(first, second, rate, weights, count):
 
 
 @functools.lru_cache(4096)
-def _weights(first, second, size, rate):
+def _weights(first, second, size, least):
   """One over the samples in which two courses overlap, for each shift: float32.
 
-  Zero where that is too few.
+  Zero where that is less than `least` or half of the shorter.
   """
   lags = scipy.fft.fftfreq(size, 1 / size)
   overlap = np.minimum(first, second - lags) - np.maximum(0, -lags)
-  enough = max(_LEAST_OVERLAP * rate, min(first, second) / 2)
+  enough = max(least, min(first, second) / 2)
   return np.where(overlap >= enough, 1 / np.maximum(overlap, 1), 0).astype(np.float32)
 
 
