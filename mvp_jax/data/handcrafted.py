@@ -3,8 +3,8 @@
 import numpy as np
 
 from mvp_jax import hosts
+from mvp_jax.data import streams
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import streams
 from mvp_jax.files import atomic_write
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
