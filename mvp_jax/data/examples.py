@@ -53,7 +53,7 @@ class TrialExamples:
 
   Attributes:
     labels: targets.Fitted, or None: examples then have no labels.
-    scales: {array: float32 [D]} that arrays are divided by.
+    scales: {array: what `rescaled` takes}, of arrays that are scaled or standardised.
   """
 
   def __init__(self, corpus, trials, options, modalities, target, encoding=None):
@@ -77,6 +77,17 @@ class TrialExamples:
     """Names of the arrays that are divided by what is fitted on training trials."""
     inputs = self._inputs.items()
     return tuple(f'{name}/{own.scaled}' for name, own in inputs if own.scaled)
+
+  @property
+  def standardised(self):
+    """Names of those of which each number is standardised by it."""
+    inputs = self._inputs.items()
+    return tuple(f'{name}/{x.standardised}' for name, x in inputs if x.standardised)
+
+  def stacked(self, name):
+    """An array of all trials, [trials, ...], as it is before scaling."""
+    modality, _, array = name.partition('/')
+    return np.stack([self._inputs[modality][i][array] for i in range(len(self))])
 
   def rows(self, ids):
     """Which examples are of trials of some ids: a tuple of their numbers."""
@@ -105,7 +116,7 @@ class TrialExamples:
       for array, x in inputs[index].items():
         example[f'{name}/{array}'] = x
     for name, scale in self.scales.items():
-      example[name] = example[name] / scale
+      example[name] = rescaled(example[name], scale)
     return example
 
   def label(self, index, fitted):
@@ -130,6 +141,21 @@ def _again(given, trials, labels, scales):
   examples = TrialExamples(given[0], trials, *given[1:])
   examples.labels, examples.scales = labels, scales
   return examples
+
+
+def rescaled(x, scale):
+  """An array over a scale; of a pair, mean and deviation, minus the mean first.
+
+  Each is float32, of the last axes of `x`.
+  """
+  if isinstance(scale, tuple):
+    mean, scale = scale
+    x = x - _aligned(mean, x)
+  return x / _aligned(scale, x)
+
+
+def _aligned(scale, x):
+  return scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape)
 
 
 def token_squares(examples, name):
@@ -160,3 +186,34 @@ def pooled_scale(squares, counts):
       'account.csv'
     )
   return np.maximum(np.sqrt(squares.sum(0) / counts.sum()), 1e-6).astype(np.float32)
+
+
+def moments(values, name):
+  """Mean and deviation of each number over trials: two float32 [...].
+
+  Args:
+    values: float [trials, ...], of training trials only, NaN where not known.
+    name: of the array, for the message.
+
+  Of a number that no trial has the mean is NaN: it is then known of no other trial. Of
+  one that is the same in all the deviation is infinite: it is then zero everywhere.
+
+  Raises:
+    InputError: no trial has any number.
+  """
+  values = np.asarray(values, np.float64)
+  known = np.isfinite(values)
+  if not known.any():
+    raise InputError(
+      f'{name}: the training trials have none of it; look at account.csv'
+    )
+  count = known.sum(0)
+  mean = np.where(known, values, 0).sum(0) / np.maximum(count, 1)
+  squares = (np.where(known, values - mean, 0) ** 2).sum(0)
+  deviation = np.sqrt(squares / np.maximum(count, 1))
+  # Beyond the rounding of float32.
+  varies = deviation > np.maximum(1e-6 * abs(mean), np.finfo(np.float32).tiny)
+  return (
+    np.where(count, mean, np.nan).astype(np.float32),
+    np.where(varies, deviation, np.inf).astype(np.float32),
+  )

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mvp_jax.data import streams
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import sketches, streams
+from mvp_jax.evaluation import sketches
 from mvp_jax.evaluation.document import (
   Banner,
   Bullets,

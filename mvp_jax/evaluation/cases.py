@@ -11,9 +11,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from mvp_jax.data import streams
 from mvp_jax.data.trials import Series
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import streams
 from mvp_jax.evaluation.files import read_arrays
 from mvp_jax.evaluation.predictions import Prediction
 from mvp_jax.evaluation.results import in_order

@@ -22,7 +22,8 @@ import scipy.fft
 import scipy.ndimage
 
 from mvp_jax import hosts
-from mvp_jax.evaluation import exact, streams
+from mvp_jax.data import streams
+from mvp_jax.evaluation import exact
 from mvp_jax.evaluation.evidence import DISTINCT, LIMIT, at_rate, evidence, moving
 from mvp_jax.files import write_json
 from mvp_jax.progress import Progress

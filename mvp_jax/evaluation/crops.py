@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from mvp_jax.evaluation import streams
+from mvp_jax.data import streams
 from mvp_jax.evaluation.figures import STYLE, blank, short
 from mvp_jax.evaluation.files import read_arrays
 from mvp_jax.files import atomic_write

@@ -13,9 +13,9 @@ import dataclasses
 
 import numpy as np
 
+from mvp_jax.data import streams
+from mvp_jax.data.handcrafted import as_table, features_of
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import streams
-from mvp_jax.evaluation.handcrafted import as_table, features_of
 from mvp_jax.evaluation.statistics import RESAMPLES, drawn_anew
 from mvp_jax.evaluation.summary import aligned
 from mvp_jax.files import atomic_write

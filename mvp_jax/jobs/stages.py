@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from mvp_jax import corpora, hosts
+from mvp_jax.data import streams
+from mvp_jax.data.handcrafted import feature_table
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import account, audit, cases, crops, leak_meter, streams
-from mvp_jax.evaluation.handcrafted import feature_table
+from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.files import write_json

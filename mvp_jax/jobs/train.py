@@ -20,7 +20,7 @@ import numpy as np
 from mvp_jax import hosts
 from mvp_jax.data.batches import evaluation_batches
 from mvp_jax.data.clip_examples import LaidClips, TrainingClips
-from mvp_jax.data.examples import TrialExamples, pooled_scale, token_squares
+from mvp_jax.data.examples import TrialExamples, moments, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES, select
 from mvp_jax.data.windows import TOLERANCE
 from mvp_jax.errors import InputError
@@ -399,16 +399,19 @@ class _Job:
 
 
 def _scales(examples, folds, facts):
-  """{fold: {array: float32 [D]}}: what arrays are divided by, of training trials."""
+  """{fold: {array: what `examples.rescaled` takes}}, of training trials."""
   squares = {name: token_squares(examples, name) for name in examples.scaled}
+  values = {name: examples.stacked(name) for name in examples.standardised}
   scales = {}
   for fold in folds:
     train = list(examples.rows(fold.train))
     scales[fold.fold] = {
       name: pooled_scale(*(x[train] for x in of)) for name, of in squares.items()
-    }
+    } | {name: moments(x[train], name) for name, x in values.items()}
     for name in squares:
       audit.fitted(facts, fold, f'scale of {name}', fold.train)
+    for name in values:
+      audit.fitted(facts, fold, f'mean and deviation of {name}', fold.train)
   return scales
 
 

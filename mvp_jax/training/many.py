@@ -22,6 +22,7 @@ from jax.sharding import PartitionSpec as P
 
 from mvp_jax import hosts
 from mvp_jax.data.batches import training_order
+from mvp_jax.data.examples import rescaled
 from mvp_jax.errors import InputError
 from mvp_jax.training import sharding
 from mvp_jax.training.loop import check_finite, check_stream, last_step, train
@@ -45,7 +46,7 @@ class Member:
   seed: int  # of its parameters, dropout and order of examples
   train: tuple[int, ...]  # rows
   validation: tuple[int, ...] = ()  # rows
-  # Divisors by name of array: float32 [D] for an array [trials, ..., D].
+  # By name of an array [trials, ..., D], what `examples.rescaled` takes.
   scale: dict = dataclasses.field(default_factory=dict)
   # Arrays [trials, ...] instead of the shared ones: labels by another threshold.
   own: dict = dataclasses.field(default_factory=dict)
@@ -375,12 +376,7 @@ def _digest(members):
 def _examples(data, own, rows):
   """A model's batch."""
   batch = {name: x[rows] for name, x in {**data, **own['own']}.items()}
-  return batch | {name: _divide(batch[name], x) for name, x in own['scale'].items()}
-
-
-def _divide(x, scale):
-  """Divides x by a scale of its last axes."""
-  return x / scale.reshape((1,) * (x.ndim - scale.ndim) + scale.shape)
+  return batch | {name: rescaled(batch[name], x) for name, x in own['scale'].items()}
 
 
 def _spread(one, mesh, together, out):

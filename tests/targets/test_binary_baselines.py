@@ -12,10 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from mvp_jax.data import splits
+from mvp_jax.data import handcrafted, splits
+from mvp_jax.data.handcrafted import feature_table
 from mvp_jax.data.splits import select
-from mvp_jax.evaluation import handcrafted
-from mvp_jax.evaluation.handcrafted import feature_table
 from mvp_jax.raw.features import trial_features
 from mvp_jax.targets import Binary
 from mvp_jax.targets.binary_baselines import (

@@ -96,7 +96,9 @@ class _Alone:
 
   def __init__(self, member, rows):
     self.rows = rows
-    tokens = _DATA['video/tokens'] / member.scale['video/tokens']
+    scale, tokens = member.scale['video/tokens'], _DATA['video/tokens']
+    mean, deviation = scale if isinstance(scale, tuple) else (np.float32(0), scale)
+    tokens = (tokens - mean) / deviation
     self.data = {**_DATA, **member.own, 'video/tokens': tokens}
 
   def __len__(self):
@@ -192,6 +194,28 @@ def test_each_gets_what_it_would_get_alone(one_device, together, tmp_path):
   metrics = _metrics(folder)
   assert len(metrics) == 3 * 8 + 2 * 3  # of steps; of validations
   _assert_as_alone(_PLANE, one_device, tmp_path, _CONFIG, params, scores, metrics)
+
+
+def test_means_are_taken_off_where_there_are_some(one_device, tmp_path):
+  """Of each number of an array, and each member its own."""
+  rng = np.random.default_rng(0)
+  members = [
+    dataclasses.replace(
+      member,
+      scale={
+        'video/tokens': (
+          rng.normal(size=(6, 4)).astype(np.float32),
+          rng.uniform(1, 2, (6, 4)).astype(np.float32),
+        )
+      },
+    )
+    for member in _MEMBERS
+  ]
+  folder = tmp_path / 'together'
+  outcome = _outcome(*_fit(_PLANE, one_device, folder, members=members))
+  _assert_as_alone(
+    _PLANE, one_device, tmp_path, _CONFIG, *outcome, _metrics(folder), members
+  )
 
 
 @pytest.mark.parametrize(

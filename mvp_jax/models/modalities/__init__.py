@@ -69,17 +69,21 @@ class Inputs:
     items: list of dicts, or of functions without arguments that give them.
     scaled: name of the array that is divided by what is fitted on training trials, see
       `examples.pooled_scale`, or None.
+    standardised: name of the array whose every number is standardised by what is fitted
+      on training trials, see `examples.moments`, or None. NaN where not known.
   """
 
-  def __init__(self, items: list, scaled: str | None = None):
-    self.items, self.scaled = items, scaled
+  def __init__(
+    self, items: list, scaled: str | None = None, standardised: str | None = None
+  ):
+    self.items, self.scaled, self.standardised = items, scaled, standardised
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     item = self.items[index]
     return item() if callable(item) else item
 
   def take(self, rows) -> 'Inputs':
-    return Inputs([self.items[i] for i in rows], self.scaled)
+    return Inputs([self.items[i] for i in rows], self.scaled, self.standardised)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,5 +117,5 @@ def find(name: str) -> type[Modality]:
   return MODALITIES[name]
 
 
-for _name in ('physio', 'video', 'action_units'):
+for _name in ('physio', 'video', 'action_units', 'handcrafted'):
   importlib.import_module(f'{__name__}.{_name}')

@@ -1,14 +1,21 @@
 """Handcrafted features of all trials of a corpus, worked out once."""
 
+import multiprocessing
+
 import numpy as np
 
 from mvp_jax import hosts
+from mvp_jax.data import streams
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import streams
 from mvp_jax.files import atomic_write
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
-from mvp_jax.raw.features import au_features, trial_features
+from mvp_jax.raw.features import (
+  au_features,
+  au_names,
+  feature_names,
+  trial_features,
+)
 from mvp_jax.raw.openface import CHANNELS, INTENSITIES
 
 _INTENSITIES = CHANNELS[: len(INTENSITIES)]
@@ -25,7 +32,9 @@ def feature_table(corpus, trials, workers=None):
   their names, without what no trial has. `workers` None = as many as processors.
   """
   path = corpus.directory.parent / 'handcrafted' / f'features{_VERSION}.npz'
-  hosts.on_main(lambda: None if path.exists() else _write(path, corpus, workers))
+  # A process that only reads examples finds the file, and leaves JAX alone.
+  if multiprocessing.parent_process() is None or not path.exists():
+    hosts.on_main(lambda: None if path.exists() else _write(path, corpus, workers))
   try:
     with np.load(path, allow_pickle=False) as arrays:
       values, names = arrays['values'], arrays['names'].tolist()
@@ -35,6 +44,21 @@ def feature_table(corpus, trials, workers=None):
   values = values[[rows[trial.trial_id] for trial in trials]]
   there = np.isfinite(values).any(0)
   return values[:, there], [n for n, good in zip(names, there, strict=True) if good]
+
+
+def channel_features(metadata):
+  """The features that trials can have, by channel: {channel: list of names}.
+
+  `metadata` is of a PreparedCorpus. Action units are channels, such as 'au12'.
+  """
+  found = {}
+  for facts in metadata['streams'].values():
+    if facts['kind'] == 'series':
+      if facts['rate'] is not None:
+        found |= {name: feature_names([name]) for name in facts['channels']}
+      if set(_INTENSITIES) <= set(facts['channels']):
+        found |= {f'au{unit:02d}': au_names([unit]) for unit in INTENSITIES}
+  return {channel: names for channel, names in found.items() if names}
 
 
 def _write(path, corpus, workers):
