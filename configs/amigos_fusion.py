@@ -31,6 +31,7 @@ EMBEDDED = {
   'encoder': {
     'masks': {'ratio': 0.75},
     'views': {'repeats': 1},
+    'noise_floor': 0.05,  # drawn skin is all noise
     'train': {
       'batch_size': 16,
       'checkpoint_every': 160,

@@ -36,6 +36,7 @@ EMBEDDED = {
     'subjects': 2,
     'masks': {'ratio': 0.75},
     'views': {'repeats': 1},
+    'noise_floor': 0.05,  # drawn skin is all noise
     'train': {
       'batch_size': 16,
       'checkpoint_every': 160,
