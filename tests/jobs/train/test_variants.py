@@ -12,6 +12,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation import cases
 from mvp_jax.evaluation.leak_meter import TRIALS
 from mvp_jax.evaluation.predictions import read_predictions
+from mvp_jax.jobs import stages
 from mvp_jax.jobs import train as job
 from mvp_jax.targets import Binary
 from mvp_jax.training.optimiser import OptimiserConfig
@@ -264,3 +265,26 @@ def test_a_grid_that_cannot_choose(config, run, tmp_path):
       running.changed(config, evaluation={'grid': grid}, encoder={'finetune': True}),
       tmp_path,
     )
+
+
+def test_an_ensemble_is_the_mean_of_its_models(config, run, tmp_path):
+  def scores(name, **evaluation):
+    own = running.changed(config, evaluation={'models': ('physio',), **evaluation})
+    run(own, tmp_path / name)
+    return {
+      (p['target'], p['subject'], p['trial'], p['seed']): float(p['score'])
+      for p in running.predictions(tmp_path / name)
+      if p['model'] == 'physio'
+    }
+
+  found = scores('both', ensemble=2)
+  alone, seed = [], stages.run_seed
+  for part in (0, 1):  # each of its models by itself
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(stages, 'run_seed', lambda x, fold, _, own=part: seed(x, fold, own))
+      alone.append(scores(f'part{part}'))
+  first, second = alone
+  assert found.keys() == first.keys() == second.keys()
+  assert first != second
+  for key, score in found.items():
+    assert score == pytest.approx((first[key] + second[key]) / 2, abs=1e-5)
