@@ -71,6 +71,7 @@ def make_data(config, subjects, width, modalities):
   if 'physio' in modalities:
     data |= {
       'physio/values': rng.standard_normal((n, _SECONDS * _RATE, 2), np.float32),
+      'physio/levels': rng.standard_normal((n, _SECONDS * _RATE, 2), np.float32),
       'physio/valid': np.ones((n, _SECONDS * _RATE), bool),
     }
   if 'video' in modalities:

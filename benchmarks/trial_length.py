@@ -54,6 +54,7 @@ def measure(config, seconds, steps):
   examples = sharding.put_batch(
     {
       'physio/values': rng.standard_normal((batch, samples, 2), np.float32),
+      'physio/levels': rng.standard_normal((batch, samples, 2), np.float32),
       'physio/valid': np.ones((batch, samples), bool),
       'video/tokens': rng.standard_normal((batch, tokens, width), np.float32),
       'video/valid': np.ones((batch, tokens), bool),
