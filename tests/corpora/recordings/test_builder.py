@@ -176,7 +176,8 @@ def test_signals_alone(folder, tmp_path):
   assert not corpus.has('video')
   assert corpus.metadata['streams']['signals']['channels'] == ['ppg']
   assert [t.streams['signals'].values.shape for t in corpus.trials] == [(8 * 32, 1)] * 4
-  assert _examples(corpus, 'physio')[0]['physio/values'].shape == (256, 1)
+  example = _examples(corpus, 'physio')[0]['physio/values']
+  assert example.shape == ((2 + 8) * 32, 1)  # 2 s of baseline
 
 
 def test_video_alone(folder, tmp_path):
