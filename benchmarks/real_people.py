@@ -1,12 +1,13 @@
 """What the default model finds in real people: network against plain features.
 
   python benchmarks/real_people.py FOLDER [--ratings valence] [--models physio]
-      [--seeds 5] [--null] [--set NAME=VALUE ...]
+      [--seeds 5] [--null DRAW] [--set NAME=VALUE ...]
 
 FOLDER holds a manifest.csv with labels. Trains and tests the small preset of
 configs/recordings_fusion.py on folds of people, and prints how well each model and
-baseline does, with 95 % intervals over people. With `--null` the ratings of each person
-are dealt anew among that person's trials first: then there is nothing to be found.
+baseline does, with 95 % intervals over people. With `--null DRAW`, a number, the
+ratings of each person are dealt anew among that person's trials first: then there is
+nothing to be found.
 Takes minutes; everything goes to a temporary folder, or to `--work`, where a stopped
 run goes on.
 """
@@ -29,7 +30,7 @@ from mvp_jax.jobs import train
 _SHOWN = ('macro-F1', 'AUROC', 'ECE')
 
 
-def dealt_anew(folder, ratings, target):
+def dealt_anew(folder, ratings, target, draw):
   """A copy of the folder, its ratings permuted within persons: its path."""
   target.mkdir(parents=True, exist_ok=True)
   for path in folder.iterdir():
@@ -37,7 +38,7 @@ def dealt_anew(folder, ratings, target):
       os.symlink(path.absolute(), target / path.name)
   with (folder / 'manifest.csv').open(newline='') as file:
     rows = list(csv.DictReader(file))
-  rng = np.random.default_rng(0)
+  rng = np.random.default_rng(draw)
   for subject in dict.fromkeys(row['subject'] for row in rows):
     own = [row for row in rows if row['subject'] == subject]
     given = [[row[name] for name in ratings] for row in own]
@@ -56,14 +57,14 @@ def main():
   parser.add_argument('--ratings', default='valence')
   parser.add_argument('--models', default='physio')
   parser.add_argument('--seeds', type=int, default=5)
-  parser.add_argument('--null', action='store_true')
+  parser.add_argument('--null', type=int)
   parser.add_argument('--work', type=pathlib.Path)
   parser.add_argument('--set', nargs='*', default=[], metavar='NAME=VALUE')
   given = parser.parse_args()
   work = given.work or pathlib.Path(tempfile.mkdtemp())
   ratings, folder = given.ratings.split(','), given.folder
-  if given.null:
-    folder = dealt_anew(folder, ratings, work / 'null')
+  if given.null is not None:
+    folder = dealt_anew(folder, ratings, work / 'null', given.null)
   config = recordings_fusion.get_config('small')
   config.data.manual_dir, config.data.data_dir = str(folder), str(work / 'data')
   config.target.ratings = tuple(ratings)

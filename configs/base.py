@@ -78,7 +78,7 @@ def get_config(dataset, words='', *, changes=None, embedded=None, presets=None):
     dataset: one of corpora.CORPORA.
     words: of `PRESETS`, separated by commas: what is given after the config file.
     changes: nested dict: of the experiment.
-    embedded: nested dict: of the run without data, beside `SMALL`.
+    embedded: nested dict: of the run without data, beside the preset `small`.
     presets: of `PRESETS`, if the experiment has others.
 
   Returns:
@@ -96,7 +96,7 @@ def get_config(dataset, words='', *, changes=None, embedded=None, presets=None):
     merge(presets[word], tree)
   config = config_dict(parse(tree))
   without_data: dict = {}
-  merge(SMALL, without_data)
+  merge(presets['small'], without_data)
   merge(embedded or {}, without_data)
   # What is asked for after the file is asked for without data, too.
   config.embedded = without_data

@@ -93,6 +93,21 @@ class RandomClips:
         'the stride, or prepare with a higher frame_rate'
       )
 
+  @property
+  def repeats(self):
+    """Views of a clip."""
+    return self.views.repeats
+
+  @property
+  def alike(self):
+    """What sources that are mixed must have in common."""
+    return self.layout.frames, self.size, self.grid, self.masks, self.repeats
+
+  @property
+  def facts(self):
+    """What the record of a pre-training says of its examples."""
+    return {'stride': self.layout.stride}
+
   def __len__(self):
     return len(self.trials) * self.per_trial
 
@@ -123,8 +138,15 @@ class RandomClips:
     return {name: np.stack([view[name] for view in views]) for name in views[0]}
 
 
+def first_view(source, example):
+  """An example of one view, the first of several."""
+  if source.repeats == 1:
+    return example
+  return {name: x[0] for name, x in example.items()}
+
+
 def mix(sources, weights, seed):
-  """Mixes several sources of clips, each in its own random order without end.
+  """Mixes several sources of examples, each in its own random order without end.
 
   Whatever their lengths, the first n examples hold each source's share of n, give
   or take one for each source; a small source comes round more often. Grain rounds
@@ -143,8 +165,7 @@ def mix(sources, weights, seed):
       f'weights: {tuple(weights)} are not one positive number for each '
       f'of {len(sources)} sources'
     )
-  alike = {(s.layout.frames, s.size, s.grid, s.masks, s.views.repeats) for s in sources}
-  if len(alike) != 1:
+  if len({source.alike for source in sources}) != 1:
     raise InputError(
       'sources to be mixed need the same frames a clip, size, patch, masks and repeats'
     )

@@ -164,8 +164,8 @@ def _untold(corpus, kind):
   return f'; {len(plain)} trials vary too little for copies of them to be told'
 
 
-def check_encoder(record, corpus, tested, allowed):
-  """Says what is known of those whom the video encoder was pre-trained on: a Check.
+def check_encoder(record, corpus, tested, allowed, name='encoder'):
+  """Says what is known of those whom an encoder was pre-trained on: a Check.
 
   People are told apart by the identities of their recordings: a corpus has those of
   each subject in `metadata['people']`, a record those of all whom it was trained on.
@@ -174,8 +174,8 @@ def check_encoder(record, corpus, tested, allowed):
     record: of the encoder: `people`, a list of identities; None = random weights.
     tested: numbers of the subjects in the folds.
     allowed: as config.evaluation.allow_encoder_overlap.
+    name: of the check; 'encoder' is that of the video.
   """
-  name = 'encoder'
   if record is None:
     told = 'random weights; at most trained in each fold, on its training trials alone'
     return Check(name, True, told)

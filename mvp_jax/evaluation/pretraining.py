@@ -21,6 +21,8 @@ from mvp_jax.evaluation.files import read_curves, read_json, read_speed
 from mvp_jax.evaluation.report import save
 from mvp_jax.evaluation.run_sections import key_table, text
 
+_STRETCH = 20.0  # seconds of a signal in a figure
+
 
 def write_report(workdir: Path) -> Path:
   """Writes report.html, report.md and figures/ of a pre-training work directory."""
@@ -28,26 +30,28 @@ def write_report(workdir: Path) -> Path:
   config = read_json(workdir / 'config.json')
   curves = read_curves(workdir / 'metrics.jsonl')
   synthetic = bool(run.get('synthetic'))
+  signals = ((config or {}).get('encoder') or {}).get('kind') == 'physio'
   blocks = [
     *_origin(synthetic),
     *_data(run, workdir),
     Heading('Learning curve'),
-    _curve(curves, synthetic),
+    _curve(curves, synthetic, signals),
     *_reconstructions(workdir / 'reconstructions', synthetic),
     *_speed(read_speed(workdir / 'metrics.jsonl')),
     *_how(run, config),
   ]
-  return save(workdir, 'VideoMAE pre-training', blocks)
+  return save(workdir, f'{"Signal" if signals else "VideoMAE"} pre-training', blocks)
 
 
-def _curve(curves, synthetic):
+def _curve(curves, synthetic, signals):
   if not curves or not curves[0]:
     return Paragraph('Absent: no losses were logged.')
   return picture(
     'learning_curves',
     figures.learning_curves(curves[0], synthetic),
-    'Mean squared error of the normalised pixels of hidden tokens; a '
-    'network that knows nothing but their mean scores 1.',
+    f'Mean squared error of {"standardised signals" if signals else "the pixels"} that '
+    f'{"were hidden" if signals else "hidden tokens have, normalised"}; a network that '
+    'knows nothing but their mean scores 1.',
   )
 
 
@@ -56,7 +60,7 @@ def _origin(synthetic):
     yield Banner(
       'SYNTHETIC',
       'At least one source is a computer-made twin of a '
-      'corpus. What the encoder has learnt here are drawn faces.',
+      'corpus. What the encoder has learnt here is made up.',
     )
 
 
@@ -64,11 +68,11 @@ def _data(run, workdir):
   sources = run.get('sources') or []
   yield Heading('Data')
   yield Table(
-    ['source', 'subjects', 'trials', 'clips an epoch', 'fingerprint'],
+    ['source', 'subjects', 'trials', 'examples an epoch', 'fingerprint'],
     [
       [
         str(s['dataset']),
-        *(text(s[key]) for key in ('subjects', 'trials', 'clips_an_epoch')),
+        *(text(s[key]) for key in ('subjects', 'trials', 'examples_an_epoch')),
         str(s['fingerprint']),
       ]
       for s in sources
@@ -84,8 +88,18 @@ def _reconstructions(folder, synthetic):
   if not paths:
     yield Paragraph('Absent: none were drawn (train.inspect_every).')
     return
-  with np.load(paths[-1]) as arrays:
-    clips, step = arrays['clips'], int(arrays['step'])
+  with np.load(paths[-1]) as file:
+    arrays = dict(file)
+  step = int(arrays['step'])
+  if 'clips' not in arrays:
+    yield picture(
+      'reconstructions',
+      restored_signals(arrays, synthetic),
+      f'After step {step}: a stretch of an example of each channel, standardised. What '
+      'was hidden is shaded; the line in colour is what the network made of it.',
+    )
+    return
+  clips = arrays['clips']
   yield picture(
     'reconstructions',
     reconstructions(clips, synthetic),
@@ -112,6 +126,35 @@ def reconstructions(clips, synthetic) -> Figure:
       axes.set_axis_off()
       if number == 0:
         axes.set_title(name)
+  return figure
+
+
+@matplotlib.rc_context(figures.STYLE)
+def restored_signals(arrays, synthetic) -> Figure:
+  """Each channel of an example: what was there, what was hidden, what was filled in.
+
+  `arrays` are of `MaskedBodySignals.drawn`.
+  """
+  names, rate = [str(name) for name in arrays['channels']], float(arrays['rate'])
+  seconds = np.arange(arrays['values'].shape[1]) / rate - int(arrays['lead']) / rate
+  shown = slice(0, max(round(_STRETCH * rate), 1))
+  figure = figures.blank(1.1 * len(names) + 0.5, synthetic)
+  panels = figure.subplots(len(names), 1, squeeze=False, sharex=True)[:, 0]
+  for number, (name, axes) in enumerate(zip(names, panels, strict=True)):
+    # The first example that has the channel.
+    there = np.any(arrays['values'][..., number] != 0, axis=1)
+    example = int(np.argmax(there))
+    hidden = arrays['hidden'][example][shown]
+    known = arrays['values'][example, shown, number]
+    filled = np.where(hidden, arrays['restored'][example, shown, number], np.nan)
+    x = seconds[shown]
+    axes.fill_between(
+      x, 0, 1, where=hidden, transform=axes.get_xaxis_transform(), color='0.9'
+    )
+    axes.plot(x, known, color=figures.GREY, linewidth=0.8)
+    axes.plot(x, filled, color='#2166ac', linewidth=1.2)
+    axes.set_ylabel(name)
+  panels[-1].set_xlabel('seconds since the onset')
   return figure
 
 

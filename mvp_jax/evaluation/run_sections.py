@@ -283,19 +283,18 @@ def account(workdir):
 
 
 def encoder(predictions, facts):
+  checks = facts.audit[1] if facts.audit else []
+  for name, record in (facts.get('pretrained', dict) or {}).items():
+    yield _record(f'pre-trained {name}', record)
+    for check in checks:
+      if check.get('name') == f'{name} pre-training':
+        yield Paragraph(f'Leak audit: {text(check.get("detail"))}.')
   encoder = facts.get('encoder', dict)
   if not encoder:
     told = 'Absent from run.json: what the video encoder was trained on is not known.'
     yield Paragraph(told)
     return
-  shown = {key: text(value) for key, value in encoder.items()}
-  if isinstance(people := encoder.get('people'), list):
-    shown['people'] = text(len(people))
-  if 'trained_on_subjects' in shown:
-    shown['trained_on_subjects'] = _ranges(encoder['trained_on_subjects'])
-  rows = [[words(key), value] for key, value in shown.items()]
-  yield Table(['video encoder', ''], rows, text_columns=2)
-  checks = facts.audit[1] if facts.audit else []
+  yield _record('video encoder', encoder)
   told = [check for check in checks if check.get('name') == 'encoder']
   if told:  # by the identities of people, which numbers do not tell
     yield Paragraph(f'Leak audit: {text(told[0].get("detail"))}.')
@@ -311,6 +310,17 @@ def encoder(predictions, facts):
     if shared
     else 'Checked: no test subject is among those that the encoder was trained on.'
   )
+
+
+def _record(title, record):
+  """A table of what an encoder is and has seen."""
+  shown = {key: text(value) for key, value in record.items()}
+  if isinstance(people := record.get('people'), list):
+    shown['people'] = text(len(people))
+  if 'trained_on_subjects' in shown:
+    shown['trained_on_subjects'] = _ranges(record['trained_on_subjects'])
+  rows = [[words(key), value] for key, value in shown.items()]
+  return Table([title, ''], rows, text_columns=2)
 
 
 def learning(curves, synthetic, models=()):

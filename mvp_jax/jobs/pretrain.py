@@ -1,7 +1,8 @@
-"""The job 'pretrain': a video encoder, pre-trained on any number of corpora.
+"""The job 'pretrain': an encoder, pre-trained without labels on any number of corpora.
 
-Its work directory is an encoder for the other jobs: give it to them as
-`--config.encoder.checkpoint`. Killed, it goes on from the last checkpoint.
+Of video (`encoder.kind='videomae'`) or of body signals (`'physio'`). Its work directory
+is an encoder for the other jobs: give it to them as `--config.encoder.checkpoint`, or
+as `--config.modalities.physio.checkpoint`. Killed, it goes on from the last checkpoint.
 """
 
 import shutil
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 
 from mvp_jax import corpora, hosts
+from mvp_jax.data.clips import first_view
 from mvp_jax.data.splits import reserve
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account
@@ -20,7 +22,7 @@ from mvp_jax.jobs import stages
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.overview import parameter_table
-from mvp_jax.training.pretrain import RUN, first_view, pretrain
+from mvp_jax.training.pretrain import RUN, pretrain
 from mvp_jax.training.reconstructions import Reconstructions
 from mvp_jax.training.sharding import (
   batch_sharding,
@@ -33,8 +35,7 @@ from mvp_jax.training.state import abstract_state, init_state
 from mvp_jax.workdir import FINGERPRINT, check_source
 
 SHARDINGS = 'shardings.txt'
-_SHOWN = 4  # clips in the reconstructions
-_STREAMS = ('video',)
+_SHOWN = 4  # examples in the reconstructions
 
 
 def run(config, workdir):
@@ -45,9 +46,9 @@ def run(config, workdir):
   """
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
-  backbone = _check(config, mesh)
+  _check(config, mesh)
   with stages.begun(config, workdir) as facts:
-    _run(config, backbone, workdir, mesh, facts)
+    _run(config, workdir, mesh, facts)
 
 
 def _sources(config):
@@ -57,11 +58,11 @@ def _sources(config):
 
 
 def _check(config, mesh):
-  """Validates everything up front; returns the backbone."""
+  """Validates everything up front."""
   settings = config.encoder
   if not settings.pretrains:
     raise InputError(f'config.encoder.kind: {settings.kind!r} has no pre-training')
-  backbone = stages.backbone(config)
+  stages.backbone(config)
   check_batch(
     settings.train.batch_size,
     mesh,
@@ -89,10 +90,9 @@ def _check(config, mesh):
       f'config.pretrain.weights: {len(weights)} weights for '
       f'{len(config.pretrain.sources)} sources; give one each or none'
     )
-  return backbone
 
 
-def _run(config, backbone, workdir, mesh, facts):
+def _run(config, workdir, mesh, facts):
   settings = config.encoder
   with stages.timed('data', facts):
     found = prepared(config, facts)
@@ -100,6 +100,7 @@ def _run(config, backbone, workdir, mesh, facts):
   facts[FINGERPRINT] = '+'.join(c.metadata['fingerprint'] for c in found)
   facts['synthetic'] = any(c.metadata['synthetic'] for c in found)
   check_source(workdir, facts[FINGERPRINT])
+  backbone = stages.backbone(config, found)
   sources, held_out = _clips(config, backbone, found)
   facts['sources'] = [
     {
@@ -107,7 +108,7 @@ def _run(config, backbone, workdir, mesh, facts):
       'fingerprint': c.metadata['fingerprint'],
       'subjects': len({t.subject for t in s.trials}),
       'trials': len(s.trials),
-      'clips_an_epoch': len(s),
+      'examples_an_epoch': len(s),
     }
     for c, s in zip(found, sources, strict=True)
   ]
@@ -162,10 +163,10 @@ def _say(settings, sources, state, mesh, workdir):
     f'{describe(placed, mesh)}\n\n{parameter_table(state.params)}\n'
   )
   clips = sum(map(len, sources))
-  epoch = clips * settings.views.repeats / settings.train.batch_size
+  epoch = clips * sources[0].repeats / settings.train.batch_size
   print(
     f'{totals(placed, mesh)}\nwhere each array lives: {workdir / SHARDINGS}\n'
-    f'{len(sources)} sources, {clips} clips an epoch of {epoch:.1f} steps; '
+    f'{len(sources)} sources, {clips} examples an epoch of {epoch:.1f} steps; '
     f'{settings.train.optimiser.steps / epoch:.1f} epochs',
     flush=True,
   )
@@ -178,7 +179,7 @@ def prepared(config, facts):
       config,
       name,
       facts,
-      _STREAMS,
+      config.encoder.streams,
       Path(folder) if folder else None,
       None if name == config.dataset else corpora.find(name).Settings(),
     )
@@ -194,12 +195,14 @@ def _clips(config, backbone, found):
     trials = [
       t
       for t in corpus.trials
-      if 'video' in t.streams and (not wanted or not named or t.subject in wanted)
+      if {*config.encoder.streams} <= {*t.streams}
+      and (not wanted or not named or t.subject in wanted)
     ]
     if not trials:
       raise InputError(
-        f'config.pretrain.subjects: {corpus.name} has no video of '
-        f'{", ".join(map(str, wanted))}'
+        f'config.pretrain.subjects: {corpus.name} has no '
+        f'{" and ".join(config.encoder.streams)} of '
+        f'{", ".join(map(str, wanted)) or "anybody"}'
       )
     aside, _ = reserve(
       [t.subject for t in trials], config.pretrain.held_out, config.seed

@@ -5,6 +5,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from pathlib import Path
 
@@ -98,6 +99,8 @@ def check(config, mesh):
         f'config.evaluation.models: {model!r} is none of {", ".join(config.models)}'
       )
   check_corpus(config, config.dataset, _streams(config))
+  for modality in _pretrained(config).values():
+    modality.check_start(encoders.read_record(Path(modality.checkpoint)))
   train = [('train', config.train), ('evaluation', config.evaluation)]
   if encoded(config):
     backbone(config)
@@ -106,6 +109,15 @@ def check(config, mesh):
   for field, settings in train:
     parts = getattr(settings, 'accumulate', 1)
     check_batch(settings.batch_size, mesh, f'config.{field}.batch_size', parts)
+
+
+def _pretrained(config):
+  """The evaluated modalities that start from a pre-training of their own."""
+  return {
+    name: modality
+    for name, modality in evaluated_modalities(config).items()
+    if getattr(modality, 'checkpoint', '')
+  }
 
 
 def check_corpus(config, name, streams, own=None):
@@ -120,21 +132,22 @@ def check_corpus(config, name, streams, own=None):
     raise InputError(f'config.data: {error}') from error
 
 
-def backbone(config, frame_size=None):
-  """The encoder's network sizes; the checkpoint, if one is given, is checked."""
+def backbone(config, found=()):
+  """The encoder's network for prepared corpora, if there are any yet.
+
+  Or None, see `EncoderConfig.network`. The checkpoint, if one is given, is checked.
+  """
   try:
-    found = config.encoder.backbone(
-      config.input.clips, frame_size or config.data.frame_size
-    )
+    network = config.encoder.network(config, found)
   except InputError as error:
     raise InputError(f'config.{error}') from error
   except ValueError as error:
     raise InputError(
       f'config: {error}; see input.clips, data.frame_size and encoder.patch'
     ) from error
-  if config.encoder.checkpoint:
-    encoders.check(found, Path(config.encoder.checkpoint))
-  return found
+  if config.encoder.checkpoint and network is not None:
+    encoders.check(network, Path(config.encoder.checkpoint))
+  return network
 
 
 def _streams(config):
@@ -257,7 +270,7 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
     The backbone (see `models.backbones`), and its variables, a nested dict.
   """
   settings = config.encoder
-  network = backbone(config, corpus.metadata['frame_size'])
+  network = backbone(config, [corpus])
   noted = {'kind': settings.kind, 'model': dataclasses.asdict(network)}
   if not settings.pretrained:
     facts['encoder'] = {
@@ -285,6 +298,35 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
     workdir, facts, [audit.check_encoder(record, corpus, test_subjects, allowed)]
   )
   return network, variables
+
+
+def pretrained_modalities(config, corpus, test_subjects, mesh, workdir, facts):
+  """Loads what modalities start from, and checks whom it has seen.
+
+  Returns:
+    {name: function of the modality's random variables -> those to start from}.
+  """
+  starts = {}
+  for name, modality in _pretrained(config).items():
+    directory = Path(modality.checkpoint)
+    record = encoders.read_record(directory)
+    (stream,) = modality.streams
+    channels = corpus.metadata['streams'][stream]['channels']
+    modality.check_start(record, corpus.metadata['streams'][stream])
+    variables = jax.device_get(encoders.read_variables(directory, mesh)['encoder'])
+    starts[name] = functools.partial(
+      modality.started,
+      pretrained=variables,
+      known=record['model']['channels'],
+      channels=channels,
+    )
+    facts.setdefault('pretrained', {})[name] = {'source': str(directory), **record}
+    allowed = config.evaluation.allow_encoder_overlap
+    check = audit.check_encoder(
+      record, corpus, test_subjects, allowed, f'{name} pre-training'
+    )
+    conclude(workdir, facts, [check])
+  return starts
 
 
 def pretrained(config, corpus, subjects, network, mesh, facts):

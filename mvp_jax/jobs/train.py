@@ -93,8 +93,11 @@ def _run(config, workdir, mesh, facts):
     else:
       LaidClips(corpus, trials, config.input, _size(corpus), config.target)
   encoding, start = _encoding(config, corpus, reserved, trials, mesh, workdir, facts)
+  starts = stages.pretrained_modalities(
+    config, corpus, {t.subject for t in trials}, mesh, workdir, facts
+  )
   predictions = stages.baselines(config, folds, corpus, trials, facts)
-  job = _Job(config, mesh, corpus, trials, encoding, start)
+  job = _Job(config, mesh, corpus, trials, encoding, start, starts)
 
   with stages.timed('training', facts), MetricLog(workdir) as log:
     attention = {}
@@ -209,6 +212,7 @@ class _Job:
   trials: list
   encoding: Any
   start: Any  # the encoder's variables
+  starts: dict  # by modality: its pre-trained variables from random ones
 
   def train(self, model, folds, place):
     """Trains a model on all folds and seeds: rows of predictions."""
@@ -255,6 +259,13 @@ class _Job:
       )
     )
 
+  def _started(self, fresh):
+    """A model's random variables, but for what was pre-trained."""
+    for name, start in self.starts.items():
+      if name in fresh['modalities']:
+        fresh = _placed(fresh, ('modalities', name), start(fresh['modalities'][name]))
+    return fresh
+
   def _runs(self, folds):
     return [(fold, seed) for seed in stages.seeds(self.config) for fold in folds]
 
@@ -294,6 +305,7 @@ class _Job:
       config.train,
       self.mesh,
       config.evaluation.together,
+      self._started if self.starts else None,
     )
     del items
     variables = models.fit(
@@ -336,7 +348,7 @@ class _Job:
       def start(fresh):
         for path in paths:
           fresh = _placed(fresh, path, self.start)
-        return fresh
+        return self._started(fresh)
 
       variables, scores = self._fit(model, fold, seed, place, task, sides, start)
 

@@ -50,8 +50,7 @@ class EncoderConfig:
 
   A kind of encoder is a subclass with `kind` and `backbone`, see `register`. One that
   is pre-trained here also has `pretrains`, `clips`, `task`, and the settings `train`
-  (a TrainConfig) and `views` (a ViewConfig); the model of its task holds the backbone
-  as `encoder`.
+  (a TrainConfig); the model of its task holds the backbone as `encoder`.
   """
 
   pretrained: bool = True  # False: random weights, all else equal
@@ -62,6 +61,7 @@ class EncoderConfig:
 
   kind: ClassVar[str]
   pretrains: ClassVar[bool] = False  # whether there is a pre-training of this kind
+  streams: ClassVar[tuple[str, ...]] = ('video',)  # that it is pre-trained on
   # Settings that only matter after pre-training.
   only_use: ClassVar[tuple[str, ...]] = (
     'pretrained',
@@ -105,8 +105,17 @@ class EncoderConfig:
     """
     raise NotImplementedError
 
+  def network(self, config, found=()):
+    """The backbone for a Config and its prepared corpora.
+
+    Without these, before they are prepared, that of the settings alone; None if they do
+    not say it. Raises as `backbone`.
+    """
+    size = found[0].metadata['frame_size'] if found else config.data.frame_size
+    return self.backbone(config.input.clips, size)
+
   def clips(self, corpus, trials, layout, backbone):
-    """Random clips of some trials to pre-train on: a Grain source, see RandomClips."""
+    """Examples of some trials to pre-train on: a Grain source, see RandomClips."""
     raise NotImplementedError
 
   def task(self, backbone):
@@ -249,12 +258,12 @@ def load(config, mesh, path):
       _imported(source, config, report),
       str(report),
     )
-  params, said = _variables(path, mesh)['encoder'], ''
+  params, said = read_variables(path, mesh)['encoder'], ''
   imported = isinstance(config, VideoMAEConfig) and 'norm' not in params
   if imported:  # as a classifier
     params = {**params, 'norm': _put(init()['norm'], mesh)}
     said = f'{path}: has no final norm; it starts as scale 1 and bias 0'
-  return params, _record(path), said
+  return params, read_record(path), said
 
 
 def check(config, path):
@@ -271,7 +280,7 @@ def check(config, path):
     check_sizes(open_source(path), config)
     return
   found, wanted = (
-    _record(path)['model'],
+    read_record(path)['model'],
     json.loads(json.dumps(dataclasses.asdict(config))),
   )
   if found.keys() != wanted.keys():
@@ -301,11 +310,14 @@ def is_folder(path):
 
 def read(directory, mesh):
   """All parameters of an encoder folder, its record, and the VideoMAEConfig."""
-  record = _record(directory)
-  return _variables(directory, mesh), record, VideoMAEConfig(**record['model'])
+  record = read_record(directory)
+  if 'patch' not in record['model']:
+    raise InputError(f'{directory}: is no VideoMAE encoder')
+  return read_variables(directory, mesh), record, VideoMAEConfig(**record['model'])
 
 
-def _variables(directory, mesh):
+def read_variables(directory, mesh):
+  """All variables of an encoder folder, a nested dict."""
   with Checkpoints(directory / 'checkpoints') as checkpoints:
     there = checkpoints.abstract_params()
     return checkpoints.restore_params(
@@ -317,7 +329,10 @@ def _variables(directory, mesh):
     )
 
 
-def _record(directory):
+def read_record(directory):
+  """What an encoder folder says of its encoder. Raises InputError."""
+  if not is_folder(directory):
+    raise InputError(f'{directory}: is no work directory of a finished pre-training')
   record = json.loads((directory / RECORD).read_text())
   if 'people' not in record:
     raise InputError(

@@ -31,6 +31,7 @@ from mvp_jax.training.state import (
   build_model,
   computed,
   fresh_state,
+  like,
   step_function,
 )
 
@@ -67,12 +68,14 @@ class Models:
     config: TrainConfig; `workers` is ignored.
     mesh: of `sharding.make_mesh`; its axes do not matter.
     together: models that a device runs at a time; 0 = `at_a_time`.
+    start: function of one model's random variables that gives those to start from; None
+      = these.
 
   Raises:
     InputError: a member has nothing to train on; `accumulate` can't divide a batch.
   """
 
-  def __init__(self, task, data, members, config, mesh, together=0):
+  def __init__(self, task, data, members, config, mesh, together=0, start=None):
     for member in members:
       if not member.train:
         raise InputError(f'{member.run}: there are no examples to train on')
@@ -82,7 +85,7 @@ class Models:
         f'train.accumulate, {config.accumulate}'
       )
     self.task, self._members, self._config = task, members, config
-    self._mesh = mesh
+    self._mesh, self._start = mesh, start
     self._split = NamedSharding(mesh, P(sharding.AXES))
     self._data = {name: _put(x, sharding.replicated(mesh)) for name, x in data.items()}
     share = -(-len(members) // mesh.size)
@@ -129,6 +132,18 @@ class Models:
       Stopped: SIGTERM was received; the step was finished and saved.
     """
     return train(_Side(self, run, directory, log, batch_size)).evaluated
+
+  def _started(self, state):
+    """The initial state of all models, from `start` on."""
+    if self._start is None:
+      return state
+    start = jax.jit(jax.vmap(self._start), out_shardings=self._split)
+    begun = start(state.variables)
+    return dataclasses.replace(
+      state,
+      params=like(state.params, begun),
+      model_state=like(state.model_state, begun),
+    )
 
   def _where_saved(self):
     even = len(self._members) % self._mesh.size == 0
@@ -227,7 +242,7 @@ class _Side:
     if done is None:
       seeds = np.array([m.seed for m in models._members], np.uint32)[models._places]
       fresh = _fresh(models.task, config.optimiser, models._mesh)
-      return fresh(_put(seeds, models._split)), 0
+      return models._started(fresh(_put(seeds, models._split))), 0
     where = models._where_saved()
     one = jax.eval_shape(lambda: fresh_state(models.task, config.optimiser, 0))
     state, before = checkpoints.restore(

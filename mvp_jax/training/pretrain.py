@@ -1,4 +1,4 @@
-"""Self-supervised pre-training of a video encoder, and its record."""
+"""Self-supervised pre-training of an encoder, and its record."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ import numpy as np
 
 from mvp_jax import hosts
 from mvp_jax.data.batches import evaluation_batches, training_batches
-from mvp_jax.data.clips import mix
+from mvp_jax.data.clips import first_view, mix
 from mvp_jax.files import write_json
 from mvp_jax.training import sharding
 from mvp_jax.training.encoder import RECORD
@@ -37,7 +37,7 @@ def pretrain(
   Args:
     settings: training.encoder.EncoderConfig.
     backbone: of `settings.backbone`.
-    sources: list of clips of `settings.clips`, each of one corpus.
+    sources: list of examples of `settings.clips`, each of one corpus.
     mesh: device mesh.
     seed: of parameters, order, places, views and masks.
     directory: pathlib.Path.
@@ -65,7 +65,7 @@ def pretrain(
       seed,
       config.workers,
       getattr(stream, 'read', None),
-      views=settings.views.repeats,
+      views=sources[0].repeats,
       start=start,
       rows=rows,
     )
@@ -80,7 +80,7 @@ def pretrain(
     directory=directory / 'checkpoints',
     log=log,
     validation=(
-      lambda: evaluation_batches(FixedClips(held_out), config.batch_size, watched)
+      lambda: evaluation_batches(FixedExamples(held_out), config.batch_size, watched)
     )
     if held_out
     else None,
@@ -110,15 +110,15 @@ def record(settings, backbone, sources, seed):
     'people': sorted(people),
     'trials': len(trials),
     'seed': seed,
-    'stride': sources[0].layout.stride,
+    **sources[0].facts,
     'encoder': {'kind': settings.kind, **dataclasses.asdict(settings)},
     'model': dataclasses.asdict(backbone),
   }
   return json.loads(json.dumps(facts))
 
 
-class FixedClips:
-  """Clips that never change: position, view and mask depend on the index alone."""
+class FixedExamples:
+  """Examples that never change: place, view and mask depend on the index alone."""
 
   def __init__(self, sources):
     self._items = [(source, i) for source in sources for i in range(len(source))]
@@ -129,10 +129,3 @@ class FixedClips:
   def __getitem__(self, number):
     source, index = self._items[number]
     return first_view(source, source.read(source[index], np.random.default_rng(number)))
-
-
-def first_view(source, example):
-  """An example of one view, the first of several."""
-  if source.views.repeats == 1:
-    return example
-  return {name: x[0] for name, x in example.items()}

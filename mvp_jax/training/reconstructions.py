@@ -1,6 +1,6 @@
-"""Pictures of what a VideoMAE reconstructs, drawn without using the answer.
+"""What a pre-trained network makes of examples, drawn without using the answer.
 
-By default the network predicts the pixels of each hidden token normalised by their mean
+By default VideoMAE predicts the pixels of each hidden token normalised by their mean
 and deviation. Drawing them takes a mean and a deviation, and those of the hidden token
 itself would leak the answer into the picture: a blurred copy of a frame that the
 network has not seen. Here all hidden tokens of a clip get the mean and deviation of its
@@ -10,10 +10,10 @@ visible tokens.
 import numpy as np
 
 from mvp_jax import hosts
+from mvp_jax.data.clips import first_view
 from mvp_jax.files import atomic_write
 from mvp_jax.models.videomae import patchify, unpatchify
 from mvp_jax.training import sharding
-from mvp_jax.training.pretrain import first_view
 from mvp_jax.training.state import forward
 
 
@@ -51,16 +51,16 @@ def draw(frames, visible, masked, predicted, config):
 
 
 class Reconstructions:
-  """Draws the same clips at every call; `loop.fit` takes it as `inspect`.
+  """Draws the same examples at every call; `loop.fit` takes it as `inspect`.
 
-  Writes `reconstructions/step_<n>.npz` (frames `[clips, 3, shown, H, W, 3]`: original,
-  seen, restored) and a picture for TensorBoard.
+  Writes `reconstructions/step_<n>.npz`, what the task's `drawn` gives; and of clips a
+  picture for TensorBoard.
 
   Args:
-    task: MaskedVideo.
+    task: has `predictions` and `drawn`.
     mesh: device mesh.
-    sources: list of RandomClips, from which clips are taken in turn.
-    count: how many clips.
+    sources: of `EncoderConfig.clips`, from which examples are taken in turn.
+    count: how many examples.
     workdir: pathlib.Path.
     log: MetricLog.
     run: name of the run in the log.
@@ -72,7 +72,7 @@ class Reconstructions:
     self._sources, self._count = sources, count
 
   def _batch(self):
-    """The clips, the same in every call and every process."""
+    """The examples, the same in every call and every process."""
     examples = []
     for number in range(self._count):
       source = self._sources[number % len(self._sources)]
@@ -94,22 +94,27 @@ class Reconstructions:
     )[: self._count]
     if not hosts.is_main():
       return
-    config = self._task.model
-    shown = np.linspace(0, config.frames - 1, 4).round().astype(int)
-    clips = []
-    for i in range(self._count):
-      seen, restored = draw(
-        batch['frames'][i],
-        batch['visible'][i],
-        batch['masked'][i],
-        predicted[i],
-        config,
-      )
-      clips.append([batch['frames'][i][shown], seen[shown], restored[shown]])
-    clips = np.array(clips)
+    arrays = self._task.drawn(batch, predicted)
     with atomic_write(self._directory / f'step_{step}.npz') as part:
-      np.savez_compressed(part, clips=clips, step=step)
-    self._log.write_image(self._run, 'reconstructions', step, sheet(clips))
+      np.savez_compressed(part, step=step, **arrays)
+    if 'clips' in arrays:
+      picture = sheet(arrays['clips'])
+      self._log.write_image(self._run, 'reconstructions', step, picture)
+
+
+def drawn_clips(batch, predicted, config):
+  """Some frames of clips: uint8 [clips, 3, shown, H, W, 3], see `draw`.
+
+  One after another the original, what was seen, and what was restored.
+  """
+  shown = np.linspace(0, config.frames - 1, 4).round().astype(int)
+  clips = []
+  for frames, visible, masked, found in zip(
+    batch['frames'], batch['visible'], batch['masked'], predicted, strict=True
+  ):
+    seen, restored = draw(frames, visible, masked, found, config)
+    clips.append([frames[shown], seen[shown], restored[shown]])
+  return np.array(clips)
 
 
 def sheet(clips):

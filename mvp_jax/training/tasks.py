@@ -1,17 +1,20 @@
-"""Training tasks: masked video, emotion from clips, emotion from whole trials."""
+"""Training tasks: masked video, masked signals, emotion from clips or whole trials."""
 
 import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.models.emotion import EmotionConfig, EmotionModel
+from mvp_jax.models.masked_signals import MaskedSignals, SignalBackbone
 from mvp_jax.models.videomae import VideoClassifier, VideoMAE, VideoMAEConfig, to_unit
 from mvp_jax.targets.base import Mean
 from mvp_jax.training.flops import classifier_flops, pretraining_flops
 from mvp_jax.training.mixing import mix
+from mvp_jax.training.reconstructions import drawn_clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,41 @@ class MaskedVideo:
     """Pixels of the masked tokens, see `videomae.TARGETS`: float32 [B, M, P]."""
     predicted = model(batch['frames'], batch['visible'], batch['masked'])
     return predicted.astype(jnp.float32)
+
+  def drawn(self, batch, predicted):
+    """Arrays of a picture of what was predicted."""
+    return {'clips': drawn_clips(batch, predicted, self.model)}
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedBodySignals:
+  """Pre-training of the physio transformer. Batch: see `data.masked_signals`."""
+
+  model: SignalBackbone
+
+  def create(self, rngs):
+    return MaskedSignals(self.model, rngs=rngs)
+
+  def loss(self, model, batch, key):
+    return {'loss': model.loss(batch, key)}
+
+  def evaluate(self, model, batch):
+    return self.loss(model, batch, None)
+
+  def predictions(self, model, batch):
+    """Signals as the network believes them to be: float32 [B, S, C]."""
+    return model(batch)
+
+  def drawn(self, batch, predicted):
+    """Arrays of a picture of what was predicted."""
+    return {
+      'values': batch['values'],
+      'hidden': batch['hidden'],
+      'restored': predicted,
+      'channels': np.array(self.model.channels),
+      'rate': self.model.rate,
+      'lead': self.model.lead,
+    }
 
 
 @dataclasses.dataclass(frozen=True)

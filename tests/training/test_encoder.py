@@ -417,7 +417,7 @@ def test_held_out_clips_are_watched(pretrained, masked_video, one_device, tmp_pa
   evaluate = forward(masked_video, one_device, 'evaluate')
   losses = []
   for i in range(4):
-    clip = pretrain.FixedClips([source])[i]
+    clip = pretrain.FixedExamples([source])[i]
     batch = {name: np.stack([x] * BATCH) for name, x in clip.items()}
     losses.append(float(evaluate(variables, batch)['loss'].compute()))
   assert found[8] == pytest.approx(np.mean(losses), rel=1e-5)
@@ -434,7 +434,7 @@ def test_fixed_clips_are_the_same_in_every_pass(masked_video, repeats):
   sources = [
     _clips(masked_video, _Corpus(), subjects, settings) for subjects in ((1, 2), (5,))
   ]
-  fixed = pretrain.FixedClips(sources)
+  fixed = pretrain.FixedExamples(sources)
   assert len(fixed) == 9
   passes = [[fixed[i] for i in range(9)] for _ in range(2)]
   for one, other in zip(*passes, strict=True):

@@ -4,6 +4,9 @@ Each channel comes in twice. Its shape is standardised within the trial; its lev
 what it is above the baseline before the onset (or the trial's mean, where there is
 none), in units of the training trials' deviation: what standardising takes away. Of an
 EMG's envelope both are logarithmic.
+
+The transformer starts at random, or from one that was pre-trained on any signals (see
+`models.masked_signals`): what it knows of a channel, it knows by the channel's name.
 """
 
 import dataclasses
@@ -24,6 +27,8 @@ from mvp_jax.models.physio import PhysioConfig, PhysioTransformer
 from mvp_jax.raw.cleaning import kind, log_envelope
 
 _STANDARDISE = ('trial', 'subject')
+# What a pre-trained transformer must share with its user.
+_SIZES = ('widths', 'kernels', 'strides', 'depth', 'heads', 'mlp_width', 'levels')
 _LARGEST_LEVEL = 4.0  # deviations: what is further off, an artefact say, is drawn in
 
 
@@ -39,6 +44,7 @@ class Physio(PhysioConfig):
   levels: bool = True  # also the level of each channel over its baseline
   baseline: bool = True  # the transformer reads what was before the onset, too
   augment: SignalAugmentConfig = SignalAugmentConfig()
+  checkpoint: str = ''  # work directory of a pre-training; empty = random weights
 
   streams: ClassVar[tuple[str, ...]] = ('signals',)
   encoded: ClassVar[bool] = False
@@ -117,6 +123,75 @@ class Physio(PhysioConfig):
       math.ceil(facts.get('before', 0.0) * facts['rate'] / self.stride) * self.stride
     )
 
+  def check_start(self, record, facts=None):
+    """Raises InputError if a pre-trained transformer does not fit.
+
+    Args:
+      record: of the pre-training.
+      facts: of the stream that is to be read; None: not known yet.
+    """
+    where, model = f'{self.checkpoint}: ', record['model']
+    if 'physio' not in model:
+      raise InputError(
+        f'{where}was not pre-trained on signals; give the work directory of '
+        'configs/physio_pretrain.py'
+      )
+    wrong = [
+      f'{name} {_listed(model["physio"][name])} (here {_listed(getattr(self, name))})'
+      for name in _SIZES
+      if _listed(model['physio'][name]) != _listed(getattr(self, name))
+    ]
+    if wrong:
+      raise InputError(
+        f'{where}was pre-trained with {", ".join(wrong)}; set modalities.physio alike'
+      )
+    if facts is None:
+      return
+    if model['rate'] != facts['rate']:
+      raise InputError(
+        f'{where}was pre-trained on signals of {model["rate"]:g} Hz, these are stored '
+        f'at {facts["rate"]:g} Hz; prepare both at one rate'
+      )
+    if not set(model['channels']) & set(facts['channels']):
+      raise InputError(
+        f'{where}was pre-trained on {", ".join(model["channels"])}, and none of these '
+        f'is here ({", ".join(facts["channels"])})'
+      )
+
+  def started(self, fresh, pretrained, known, channels):
+    """Variables of the network that start from a pre-trained one.
+
+    Args:
+      fresh: random ones, a nested dict.
+      pretrained: those of the pre-trained network, likewise.
+      known: names of the channels that it has seen.
+      channels: names of the channels here; new ones keep what `fresh` has of them.
+    """
+    sides = 2 if self.levels else 1
+    first = fresh['transformer']['convs'][0]['weight']
+    of = pretrained['transformer']['convs'][0]['weight']
+    rows = [
+      (
+        side * len(channels) + channels.index(name),
+        side * len(known) + known.index(name),
+      )
+      for side in range(sides)
+      for name in channels
+      if name in known
+    ]
+    here, there = (list(numbers) for numbers in zip(*rows, strict=True))
+    kernel = first['kernel'].reshape(self.kernels[0], sides * len(channels), -1)
+    old = of['kernel'].reshape(self.kernels[0], sides * len(known), -1)
+    kernel = kernel.at[:, np.array(here)].set(old[:, np.array(there)])
+    convs = {
+      **pretrained['transformer']['convs'],
+      0: {
+        **pretrained['transformer']['convs'][0],
+        'weight': {**of, 'kernel': kernel.reshape(first['kernel'].shape)},
+      },
+    }
+    return {'transformer': {**pretrained['transformer'], 'convs': convs}}
+
   def network(self, metadata, encoding=None):
     facts = metadata['streams']['signals']
     return PhysioNetwork(
@@ -133,11 +208,13 @@ class PhysioNetwork:
   rate: float
   lead: int = 0
 
-  def create(self, sizes, *, rngs):
-    return _Signals(self, sizes, rngs=rngs)
+  def create(self, sizes, *, rngs) -> 'Signals':
+    return Signals(self, sizes, rngs=rngs)
 
 
-class _Signals(nnx.Module):
+class Signals(nnx.Module):
+  """From shapes and levels to tokens."""
+
   def __init__(self, network, sizes, *, rngs):
     config, self.lead = network.config, network.lead // network.config.stride
     self.augment = config.augment
@@ -159,12 +236,20 @@ class _Signals(nnx.Module):
       signals, levels, valid = augment_signals(
         signals, levels, valid, own, self.augment
       )
+    x, valid = self.read(signals, levels, valid, key)
+    times, lead = self.transformer.times(signals.shape[1]), self.lead
+    return Tokens(x[:, lead:], valid[:, lead:], times[lead:])
+
+  def read(self, signals, levels, valid, key=None):
+    """Tokens from the baseline on, and which are valid: [B, N, D], bool [B, N]."""
     if levels is not None:
       levels = _LARGEST_LEVEL * jnp.tanh(levels / _LARGEST_LEVEL)
       signals = jnp.concatenate([signals, levels], axis=-1)
-    x, valid = self.transformer(signals, valid, key)
-    times, lead = self.transformer.times(signals.shape[1]), self.lead
-    return Tokens(x[:, lead:], valid[:, lead:], times[lead:])
+    return self.transformer(signals, valid, key)
+
+
+def _listed(value):
+  return list(value) if isinstance(value, tuple | list) else value
 
 
 def _logarithmic(channels, metadata):
