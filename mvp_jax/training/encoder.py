@@ -320,13 +320,24 @@ def read_variables(directory, mesh):
   """All variables of an encoder folder, a nested dict."""
   with Checkpoints(directory / 'checkpoints') as checkpoints:
     there = checkpoints.abstract_params()
-    return checkpoints.restore_params(
-      jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-        there,
-        sharding.shardings(there, mesh),
+    return _numbered(
+      checkpoints.restore_params(
+        jax.tree.map(
+          lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+          there,
+          sharding.shardings(there, mesh),
+        )
       )
     )
+
+
+def _numbered(tree):
+  """Places in lists as numbers, as NNX has them: a checkpoint makes texts of them."""
+  if not isinstance(tree, dict):
+    return tree
+  return {
+    int(name) if str(name).isdigit() else name: _numbered(x) for name, x in tree.items()
+  }
 
 
 def read_record(directory):

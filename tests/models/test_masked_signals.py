@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from mvp_jax.errors import InputError
-from mvp_jax.models.masked_signals import MaskedSignals, SignalBackbone
+from mvp_jax.models.masked_signals import SignalBackbone
 from mvp_jax.models.modalities.physio import Physio
 from mvp_jax.training.state import build_model, init_variables
 from mvp_jax.training.tasks import MaskedBodySignals
