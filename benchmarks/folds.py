@@ -125,7 +125,7 @@ def alone(task, data, member, test, config, mesh, folder, log):
     run=member.run,
     directory=folder / 'checkpoints' / member.run,
     log=log,
-  )[1]
+  )[1][len(member.validation) :]
 
 
 class Clock:

@@ -92,16 +92,26 @@ class GridConfig:
 
   learning_rate: tuple[float, ...] = ()
   weight_decay: tuple[float, ...] = ()
+  steps: tuple[int, ...] = ()  # each a training of its own
 
   def __post_init__(self):
     for name, values in dataclasses.asdict(self).items():
       if len(set(values)) < len(values) or any(not x >= 0 for x in values):
         raise ValueError(f'{name} is {values}, must be different numbers, none below 0')
+    if 0 in self.steps:
+      raise ValueError(f'steps is {self.steps}, must be at least 1')
+
+  @property
+  def size(self):
+    """How many settings are tried."""
+    return len(self.points()) * max(len(self.steps), 1)
 
   def points(self):
-    """Dicts of those that are there, every combination; one that is empty if none."""
+    """Dicts of those that are there but steps: every combination, or an empty one."""
     tried = {
-      name: values for name, values in dataclasses.asdict(self).items() if values
+      name: values
+      for name, values in dataclasses.asdict(self).items()
+      if values and name != 'steps'
     }
     return [
       dict(zip(tried, point, strict=True))
@@ -119,6 +129,8 @@ class EvaluationConfig:
   validation_subjects: int = 1  # (or stimuli) of those left to train on
   # What has the least loss on the validation trials is taken.
   grid: GridConfig = GridConfig()
+  # Networks' probabilities are made as sure as they are right on validation trials.
+  temperature: bool = True
   seeds: int = 1  # trainings of each fold: config.seed and those after it
   ensemble: int = 1  # models of a training, whose mean prediction counts as one model's
   # Some of `config.models`; the others are compared to the first.

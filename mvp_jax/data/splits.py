@@ -30,7 +30,7 @@ class Fold:
 
   fold: int
   train: tuple[str, ...]
-  validation: tuple[str, ...]  # watched for curves, never selected on
+  validation: tuple[str, ...]  # watched; a grid and a temperature go by them
   test: tuple[str, ...]
   target: Any  # targets.Fitted: its labels
 

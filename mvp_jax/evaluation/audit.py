@@ -197,22 +197,25 @@ def check_encoder(record, corpus, tested, allowed, name='encoder'):
   return Check(name, True, f'pre-trained on no test subject{more}')
 
 
-def fitted(facts, fold, what, trials, values=None):
+def fitted(facts, fold, what, trials, values=None, validation=False):
   """Notes in run.json's facts on whom something was fitted, and checks it.
 
   `what` is a name, such as 'video scale'; `trials` are Trials or their ids; `values` go
-  beside it. Raises InputError if some trials are not to train on.
+  beside it. Raises InputError if some trials are not to train on, or if `validation`
+  not to validate on.
   """
   ids = {getattr(trial, 'trial_id', trial) for trial in trials}
   # A subject that is not trained on may have a threshold of its own labels.
   own = what == 'thresholds' and bool(getattr(fold.target, 'own', None))
-  wrong = sorted(ids - set(fold.train)) if not own else []
+  side = 'validation' if validation else 'training'
+  known = set(fold.validation if validation else fold.train)
+  wrong = sorted(ids - known) if not own else []
   if wrong:
     raise InputError(
       f'audit: {what} of fold {fold.fold} saw {_some(wrong)}, which '
-      'is not among its training trials; no scores are given'
+      f'is not among its {side} trials; no scores are given'
     )
-  on = 'each subject for itself' if own else 'training trials'
+  on = 'each subject for itself' if own else f'{side} trials'
   noted = facts['folds'][fold.fold].setdefault('fitted', {})
   noted[what] = {'on': on if ids else 'nothing', 'trials': len(ids), **(values or {})}
 

@@ -248,7 +248,7 @@ def split(config, corpus, workdir, facts):
       trials,
       evaluation.protocol,
       'subject' if 'subject' in standardised else 'trial',
-      len(evaluation.grid.points()),
+      evaluation.grid.size,
     )
     checks += audit.check_content(corpus, folds, trials, evaluation.accept)
   conclude(workdir, facts, checks)

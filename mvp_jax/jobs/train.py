@@ -69,7 +69,7 @@ def _check(config, mesh):
       raise InputError(
         "config.input.windows: 'random' clips have no labels in time; use 'whole'"
       )
-  if config.evaluation.grid.points() != [{}]:
+  if config.evaluation.grid.size > 1:
     if config.encoder.finetune or config.input.windows == 'random':
       raise InputError(
         'config.evaluation.grid: only where encoder.finetune is False and '
@@ -272,14 +272,69 @@ class _Job:
   def _together(self, model, folds, place, task, examples):
     """All folds and seeds as one program, see `training.many`."""
     config, facts = self.config, place.facts
-    runs, grid = self._runs(folds), config.evaluation.grid.points()
+    runs, grid = self._runs(folds), config.evaluation.grid
     scales = _scales(examples, folds, facts)
-    parts = range(config.evaluation.ensemble)
-    members = [
+    items = [examples[i] for i in range(len(examples))]
+    data = {name: np.stack([x[name] for x in items]) for name in items[0]}
+    del items
+    lengths = grid.steps or (config.train.optimiser.steps,)
+    tried = []  # of each length: members, their Models, variables
+    for steps in lengths:
+      words = [f'steps={steps}'] if grid.steps else []
+      members = self._members(model, runs, examples, scales, words)
+      optimiser = dataclasses.replace(config.train.optimiser, steps=steps)
+      models = Models(
+        task,
+        data,
+        members,
+        dataclasses.replace(config.train, optimiser=optimiser),
+        self.mesh,
+        config.evaluation.together,
+        self._started if self.starts else None,
+      )
+      variables = models.fit(
+        run=' '.join([model, *words]),
+        directory=place.workdir.joinpath('checkpoints', model, *words),
+        log=place.log,
+        batch_size=config.evaluation.batch_size,
+      )
+      tried.append((members, models, variables))
+    _count(place, model, models.one(variables, 0))
+    chosen = _chosen(tried, len(runs), len(grid.points()), config, facts)
+    asked = [[()] * len(members) for members, _, _ in tried]
+    for (fold, _), (length, numbers) in zip(runs, chosen, strict=True):
+      for number in numbers:
+        asked[length][number] = examples.rows(fold.validation) + examples.rows(
+          fold.test
+        )
+    scores = [
+      models.scores(variables, rows, config.evaluation.batch_size)
+      if any(rows)
+      else None
+      for rows, (_, models, variables) in zip(asked, tried, strict=True)
+    ]
+    for (fold, seed), (length, numbers) in zip(runs, chosen, strict=True):
+      _, models, variables = tried[length]
+
+      def look(
+        wanted, fold=fold, number=numbers[0], models=models, variables=variables
+      ):
+        test = examples.select(fold.test, fold.target, scales[fold.fold])
+        return _look(task, models.one(variables, number), test, wanted, self.mesh)
+
+      trials = [examples.trials[i] for i in asked[length][numbers[0]]]
+      mean = np.mean([scores[length][number] for number in numbers], axis=0)
+      yield self._trained(model, fold, seed, place, trials, mean, look)
+
+  def _members(self, model, runs, examples, scales, words):
+    """A Member of each run, point of the grid and part of an ensemble, in order."""
+    evaluation = self.config.evaluation
+    return [
       Member(
         '/'.join(
           (
-            stages.run_name(config, fold, seed, model, part),
+            stages.run_name(self.config, fold, seed, model, part),
+            *words,
             *(f'{name}={value:g}' for name, value in point.items()),
           )
         ),
@@ -294,42 +349,24 @@ class _Job:
         point,
       )
       for fold, seed in runs
-      for point in grid
-      for part in parts
+      for point in evaluation.grid.points()
+      for part in range(evaluation.ensemble)
     ]
-    items = [examples[i] for i in range(len(examples))]
-    models = Models(
-      task,
-      {name: np.stack([x[name] for x in items]) for name in items[0]},
-      members,
-      config.train,
-      self.mesh,
-      config.evaluation.together,
-      self._started if self.starts else None,
-    )
-    del items
-    variables = models.fit(
-      run=model,
-      directory=place.workdir / 'checkpoints' / model,
-      log=place.log,
-      batch_size=config.evaluation.batch_size,
-    )
-    _count(place, model, models.one(variables, 0))
-    chosen = _chosen(models, variables, members, len(runs), len(grid), config, facts)
-    asked = [()] * len(members)
-    for (fold, _), numbers in zip(runs, chosen, strict=True):
-      for number in numbers:
-        asked[number] = examples.rows(fold.test)
-    scores = models.scores(variables, asked, config.evaluation.batch_size)
-    for (fold, seed), numbers in zip(runs, chosen, strict=True):
 
-      def look(wanted, fold=fold, number=numbers[0]):
-        test = examples.select(fold.test, fold.target, scales[fold.fold])
-        return _look(task, models.one(variables, number), test, wanted, self.mesh)
-
-      trials = [examples.trials[i] for i in asked[numbers[0]]]
-      mean = np.mean([scores[number] for number in numbers], axis=0)
-      yield _Trained(fold, seed, trials, mean, look)
+  def _trained(self, model, fold, seed, place, trials, scores, look):
+    """A _Trained of `trials`, those to validate on first, and all their scores."""
+    count = len(fold.validation)
+    known, tested = scores[:count], scores[count:]
+    target, value = self.config.target, None
+    if self.config.evaluation.temperature:
+      value = target.temperature(fold.target, trials[:count], known)
+    if value is not None:
+      name = stages.run_name(self.config, fold, seed, model)
+      place.facts.setdefault('temperatures', {})[name] = round(value, 3)
+      what = f'temperature of {model}'
+      audit.fitted(place.facts, fold, what, trials[:count], validation=True)
+      tested = target.tempered(tested, value)
+    return _Trained(fold, seed, trials[count:], tested, look)
 
   def _alone(self, model, folds, place, task, examples):
     """One training after another, the encoder in each."""
@@ -355,7 +392,8 @@ class _Job:
       def look(wanted, test=sides[-1], variables=variables):
         return _look(task, variables, test, wanted, self.mesh)
 
-      yield _Trained(fold, seed, sides[-1].trials, scores, look)
+      trials = [*sides[1].trials, *sides[2].trials]
+      yield self._trained(model, fold, seed, place, trials, scores, look)
 
   def _on_clips(self, model, folds, place):
     """As `_alone`, on random clips; tested on clips laid over each trial."""
@@ -384,10 +422,14 @@ class _Job:
         return _placed(fresh, ('encoder',), kept)
 
       _, scores = self._fit(model, fold, seed, place, task, sides, start, sides[0].read)
-      yield _Trained(fold, seed, sides[-1].trials, scores, None)
+      trials = [*sides[1].trials, *sides[2].trials]
+      yield self._trained(model, fold, seed, place, trials, scores, None)
 
   def _fit(self, model, fold, seed, place, task, sides, start, read=None):
-    """The variables of the first model of an ensemble, and its mean scores."""
+    """The variables of the first model of an ensemble, and mean scores of all.
+
+    Scores are those of the validation trials, then those of the test trials.
+    """
     config, found = self.config, []
     for part in range(config.evaluation.ensemble):
       name = stages.run_name(config, fold, seed, model, part)
@@ -439,21 +481,32 @@ def _count(place, model, variables):
   known[model] = count
 
 
-def _chosen(models, variables, members, runs, points, config, facts):
-  """The numbers of each run's models: of the grid, those that validate best."""
-  numbers = np.arange(len(members)).reshape(runs, points, -1)  # run, point, part
-  if points == 1:
-    return numbers[:, 0].tolist()
-  losses = models.validation(variables, config.evaluation.batch_size)['loss']
-  best = np.argmin(losses[numbers].mean(-1), axis=1)
-  chosen = [of_run[i].tolist() for of_run, i in zip(numbers, best, strict=True)]
-  facts.setdefault('chosen', {}).update(
-    {
-      members[i].run: {'validation_loss': float(losses[i])}
-      for of_run in chosen
-      for i in of_run
-    }
+def _chosen(tried, runs, points, config, facts):
+  """Which of the models that were tried each run takes: those that validate best.
+
+  Args:
+    tried: list of (members, Models, variables), one for each number of steps.
+
+  Returns:
+    list of (number in `tried`, numbers of members: the parts of an ensemble).
+  """
+  numbers = np.arange(len(tried[0][0])).reshape(runs, points, -1)  # run, point, part
+  if points == len(tried) == 1:
+    return [(0, of_run.tolist()) for of_run in numbers[:, 0]]
+  batch_size = config.evaluation.batch_size
+  losses = np.stack(
+    [models.validation(variables, batch_size)['loss'] for _, models, variables in tried]
   )
+  chosen, noted = [], facts.setdefault('chosen', {})
+  for of_run in numbers:
+    loss = losses[:, of_run].mean(-1)  # length, point
+    length, point = np.unravel_index(np.argmin(loss), loss.shape)
+    parts = of_run[point].tolist()
+    chosen.append((int(length), parts))
+    noted |= {
+      tried[length][0][i].run: {'validation_loss': float(losses[length, i])}
+      for i in parts
+    }
   return chosen
 
 

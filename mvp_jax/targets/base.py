@@ -195,6 +195,18 @@ class Target(Protocol):
 
   # --- Evaluation
 
+  def temperature(self, fitted: Fitted, trials: Sequence, scores) -> float | None:
+    """What makes predictions of some validation trials as sure as they are right.
+
+    `scores` are the predictions of `trials`. None where predictions are no
+    probabilities, or there are no trials.
+    """
+    return None
+
+  def tempered(self, scores, temperature: float):
+    """Predictions at a temperature that `temperature` gave."""
+    return scores
+
   def fields(self, label, predicted, rating=None) -> dict:
     """Fields of a Prediction of one rating: `label`, `score`, `predicted_rating`."""
     return {'label': None, 'score': None, 'predicted_rating': float(predicted)}

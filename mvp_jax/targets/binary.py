@@ -15,7 +15,7 @@ from mvp_jax.targets import binary_baselines, binary_scores
 from mvp_jax.targets.base import Baseline, Mean, Target, check_ratings
 from mvp_jax.targets.binary_baselines import CLASS_PRIOR
 from mvp_jax.targets.binary_scores import SCORES, decide
-from mvp_jax.targets.calibration import calibrate, equal_bins
+from mvp_jax.targets.calibration import calibrate, equal_bins, temperature, tempered
 
 _LEAST_SHARE = 0.05  # so that a few trials of a rare class don't outweigh all others
 THRESHOLDS = ('median', 'subject_median')  # or a number
@@ -269,6 +269,17 @@ class Binary(Target):
     return jax.nn.sigmoid(outputs)
 
   # --- Evaluation
+
+  def temperature(self, fitted, trials, scores):
+    if not len(trials):
+      return None
+    labels, weights = zip(*(fitted.label(trial) for trial in trials), strict=True)
+    labels = np.stack(labels)
+    weights = np.stack([np.broadcast_to(x, labels.shape[1:]) for x in weights])
+    return temperature(labels, scores, weights)
+
+  def tempered(self, scores, temperature):
+    return tempered(scores, temperature)
 
   def fields(self, label, predicted, rating=None):
     return {

@@ -5,6 +5,9 @@ probability of high; the mean over trials of |share of high - mean probability| 
 their bin. Bins of equal mass rather than of equal width, whose outer ones are all
 but empty here (Nixon et al., Measuring calibration in deep learning, 2019).
 
+Temperature: one number that the logits of a model are divided by, so that it is as sure
+as it is right (Guo et al., On calibration of modern neural networks, 2017).
+
 Risk-coverage: of the trials that a model is surest of, the share that it gets wrong,
 against how many it answers (Geifman and El-Yaniv, 2017).
 """
@@ -12,9 +15,14 @@ against how many it answers (Geifman and El-Yaniv, 2017).
 import dataclasses
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
 
 BINS = 10
 _DRAWS = 200
+# Deviation of the logarithm of temperatures that are believed without trials.
+_SPREAD = 0.5
+_LARGEST = 1.5  # of its size: from a fifth to four and a half times as sure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +40,32 @@ class Calibration:
   coverage: np.ndarray
   risk: np.ndarray
   floor: float
+
+
+def temperature(labels, scores, weights=1.0) -> float:
+  """The most likely temperature of some probabilities of high, given a prior around 1.
+
+  `labels` are 0 or 1, `scores` probabilities, `weights` those of the trials: [n] each.
+  The prior keeps few trials from making a model sure of what it can't know.
+  """
+  labels, logits = np.asarray(labels, float), _logits(scores)
+
+  def cost(log):
+    z = logits * np.exp(-log)
+    loss = np.logaddexp(0, z) - labels * z
+    return (weights * loss).sum() + 0.5 * (log / _SPREAD) ** 2
+
+  bounds = (-_LARGEST, _LARGEST)
+  return float(np.exp(minimize_scalar(cost, bounds=bounds, method='bounded').x))
+
+
+def tempered(scores, value) -> np.ndarray:
+  """Probabilities of high at another temperature: decisions at .5 stay."""
+  return expit(_logits(scores) / value).astype(np.float32)
+
+
+def _logits(scores):
+  return logit(np.clip(np.asarray(scores, float), 1e-7, 1 - 1e-7))
 
 
 def calibrate(labels, scores, wrong, draws=_DRAWS) -> Calibration:

@@ -23,7 +23,7 @@ def fit_and_score(
   start=None,
   read=None,
 ):
-  """Trains a model with `loop.fit`, and returns its scores of the test examples.
+  """Trains a model with `loop.fit`, and returns its scores of other examples.
 
   Args:
     task: see `state.Task`; must have `scores`.
@@ -35,7 +35,7 @@ def fit_and_score(
     read: as for `training_batches`.
 
   Returns:
-    (variables, scores float32 [test examples, ...]).
+    (variables, scores float32 [examples, ...] of validation, then of test).
 
   Raises:
     See `fit`.
@@ -61,8 +61,13 @@ def fit_and_score(
     else None,
   )
   ask = forward(task, mesh, 'scores')
-  scores = [
-    np.asarray(ask(params, put_batch(batch, mesh)))
-    for batch in evaluation_batches(test, batch_size, asked)
-  ]
-  return params, np.concatenate(scores)[: len(test)]  # without padding
+
+  def scores(source):
+    found = [
+      np.asarray(ask(params, put_batch(batch, mesh)))
+      for batch in evaluation_batches(source, batch_size, asked)
+    ]
+    return np.concatenate(found)[: len(source)]  # without padding
+
+  sources = [source for source in (validation, test) if len(source)]
+  return params, np.concatenate([scores(source) for source in sources])

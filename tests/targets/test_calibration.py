@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.special
 from scipy import integrate
 from sklearn.calibration import calibration_curve
 
@@ -76,3 +77,32 @@ def test_area_of_equal_confidence_is_the_error_rate():
   sums = metrics.sums(labels, np.full(5, 0.5), one, one, 1)
   found = sums.scores(np.ones((1, 1)))[0, list(metrics.SCORES).index('aurc')]
   assert found == pytest.approx(2 / 5)
+
+
+def test_a_temperature_undoes_a_wrong_sureness():
+  rng = np.random.default_rng(0)
+  logits = rng.normal(0, 1.5, 4000)
+  labels = rng.random(4000) < scipy.special.expit(logits)
+  for factor in (0.5, 1.0, 3.0):
+    scores = scipy.special.expit(factor * logits)
+    found = calibration.temperature(labels, scores)
+    assert found == pytest.approx(factor, rel=0.1)
+    np.testing.assert_allclose(
+      calibration.tempered(scores, found),
+      scipy.special.expit(factor / found * logits),
+      atol=2e-3,  # a score of 1e-7 is as sure as it gets
+    )
+
+
+def test_few_trials_hardly_move_a_temperature():
+  labels, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.2, 0.8, 0.3])
+  assert 0.5 < calibration.temperature(labels, scores) < 1  # all are right: surer
+  wrong = calibration.temperature(1 - labels, scores)
+  assert 1 < wrong < 3
+  # The most likely one, by trying all.
+  logs = np.linspace(-1.5, 1.5, 3001)
+  z = scipy.special.logit(scores) / np.exp(logs)[:, None]
+  loss = -np.log(np.where(labels == 1, scipy.special.expit(z), scipy.special.expit(-z)))
+  cost = loss.sum(1) + 0.5 * (logs / 0.5) ** 2
+  found = calibration.temperature(labels, scores)
+  assert np.log(found) == pytest.approx(logs[np.argmin(cost)], abs=2e-3)

@@ -253,6 +253,61 @@ def test_validation_trials_choose_among_a_grid(config, run, tmp_path):
   )
 
 
+def test_validation_trials_choose_when_to_stop(config, run, tmp_path):
+  def physio(folder, steps, grid=()):
+    optimiser = OptimiserConfig(learning_rate=1e-2, steps=steps, warmup_steps=1)
+    own = running.changed(
+      config,
+      evaluation={'models': ('physio',), 'grid': GridConfig(steps=grid)},
+      train={'optimiser': optimiser, 'validate_every': 1},
+    )
+    run(own, folder)
+    rows = [row for row in running.predictions(folder) if row['model'] == 'physio']
+    losses = {
+      row['run']: row['loss']
+      for row in running.metrics(folder)
+      if row['split'] == 'validation' and row['step'] == steps
+    }
+    return rows, losses
+
+  lengths = (2, 5)
+  found, _ = physio(tmp_path / 'grid', 9, lengths)
+  single = [physio(tmp_path / str(steps), steps) for steps in lengths]
+  chosen = running.facts(tmp_path / 'grid')['chosen']
+  assert len(chosen) == 2
+  for fold in range(2):
+    name = f'fold{fold}/physio'
+    losses = [of_one[name] for _, of_one in single]
+    best = int(np.argmin(losses))
+    noted = chosen[f'{name}/steps={lengths[best]}']
+    assert noted['validation_loss'] == pytest.approx(losses[best], rel=1e-4)
+    scores, wanted = (
+      [float(row['score']) for row in rows if row['fold'] == str(fold)]
+      for rows in (found, single[best][0])
+    )
+    np.testing.assert_allclose(scores, wanted, rtol=1e-3)
+
+
+def test_a_temperature_is_fitted_on_validation_trials(config, run, tmp_path):
+  def physio(folder, temperature):
+    evaluation = {'models': ('physio',), 'temperature': temperature}
+    run(running.changed(config, evaluation=evaluation), folder)
+    rows = running.predictions(folder)
+    scores = [float(row['score']) for row in rows if row['model'] == 'physio']
+    folds = [int(row['fold']) for row in rows if row['model'] == 'physio']
+    return np.array(scores), np.array(folds), running.facts(folder)
+
+  before, folds, facts = physio(tmp_path / 'as it is', False)
+  assert 'temperatures' not in facts
+  after, _, facts = physio(tmp_path / 'fitted', True)
+  for fold in range(2):
+    value = facts['temperatures'][f'fold{fold}/physio']
+    logits = [np.log(x / (1 - x))[folds == fold] for x in (before, after)]
+    np.testing.assert_allclose(logits[1] * value, logits[0], rtol=2e-3, atol=1e-4)
+    noted = facts['folds'][fold]['fitted']['temperature of physio']
+    assert noted['on'] == 'validation trials' and noted['trials'] == 4
+
+
 def test_a_grid_that_cannot_choose(config, run, tmp_path):
   grid = GridConfig(weight_decay=(0.0, 0.1))
   with pytest.raises(InputError, match='validation_subjects is 0'):
@@ -269,7 +324,8 @@ def test_a_grid_that_cannot_choose(config, run, tmp_path):
 
 def test_an_ensemble_is_the_mean_of_its_models(config, run, tmp_path):
   def scores(name, **evaluation):
-    own = running.changed(config, evaluation={'models': ('physio',), **evaluation})
+    evaluation |= {'models': ('physio',), 'temperature': False}
+    own = running.changed(config, evaluation=evaluation)
     run(own, tmp_path / name)
     return {
       (p['target'], p['subject'], p['trial'], p['seed']): float(p['score'])
