@@ -1,0 +1,236 @@
+"""When each frame of a video is shown, as its decoder tells or its packets alone."""
+
+import collections
+
+import numpy as np
+
+MAX_JUMP_SECONDS = 60.0
+_REWIND_SECONDS = 1.0
+_LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
+_LATE_SECONDS = 0.1  # Of sound before the picture; less is a codec's running-in.
+# FFmpeg makes up the presentation times of these, and wrongly where the codec
+# reorders frames. Their packets lie in slots of equal length, some of them empty.
+_SLOTTED = ('avi', 'mxf')
+_NO_TIMES = 0x80  # AVFMT_NOTIMESTAMPS: an elementary stream, without any clock.
+_MOST_REORDERED = 32  # Packets by which a codec can hold a frame back.
+_MISTAKEN = 2.5  # A header's rate is not believed if it is so many times off.
+
+
+class Timeline:
+  """From the timestamps of frames, in the order of showing, to times that advance.
+
+  Frames without a timestamp follow their predecessor at the video's rate, and time
+  never runs backwards. Where the timestamps begin anew, another recording was joined
+  on, and follows at once.
+
+  Args:
+    step: seconds from one frame to the next where nothing else is known.
+
+  Attributes:
+    joined: when another recording begins, a list of seconds.
+    zero: the timestamp of time zero, seconds.
+  """
+
+  def __init__(self, step):
+    self.joined, self.zero = [], 0.0
+    self._step, self._start, self._last = step, 0.0, None
+
+  def place(self, stamp, begin=0.0):
+    """The time of the next frame.
+
+    Args:
+      stamp: its timestamp in seconds, or None.
+      begin: the time of the first frame; of others it does not count.
+
+    Raises:
+      ValueError: it jumps by more than `MAX_JUMP_SECONDS`.
+    """
+    if self._last is None:
+      self._last = begin
+      self._start = self.zero = -begin if stamp is None else stamp - begin
+      return begin
+    time = self._last + self._step
+    if stamp is not None:
+      own = stamp - self._start
+      if own > self._last:
+        time = own
+      elif self._last - own > _REWIND_SECONDS:
+        self._start = stamp - time
+        self.joined.append(time)
+      else:
+        # A little later than the last, and those to come can catch up.
+        time = self._last + _LATE_STEP * self._step
+    if time - self._last > MAX_JUMP_SECONDS:
+      raise ValueError(f'its timestamps jump by {time - self._last:.0f} s')
+    self._last = time
+    return time
+
+
+class Clock:
+  """The times of a video's frames, in seconds.
+
+  Time zero is the first frame that can be decoded or, where the picture is late, the
+  begin of the sound, as players count.
+
+  The decoder tells the clock of every packet that it takes (`feed`), and of the first
+  frame (`begin`). Then it asks for the time of each frame (`of_frame`); who does not
+  decode asks for those of all that lie in the packets (`of_packets`). They are the
+  same.
+
+  Args:
+    stream: of PyAV.
+    packets: some of the first, which tell the rate if the header does not.
+
+  Attributes:
+    rate: frames per second.
+
+  Raises:
+    ValueError: there is no rate, or timestamps jump by more than
+      `MAX_JUMP_SECONDS`.
+  """
+
+  def __init__(self, stream, packets):
+    container = stream.container
+    self._codec, self._unit = stream.codec_context, float(stream.time_base)
+    self._bare = bool(container.format.flags & _NO_TIMES)
+    self._slotted = container.format.name in _SLOTTED
+    self.rate = _counted_rate(stream) if self._bare else _rate(stream, packets)
+    self._timeline = Timeline(1 / self.rate)
+    self._sound = min(
+      (
+        float(sound.start_time * sound.time_base)
+        for sound in container.streams.audio
+        if sound.start_time is not None
+      ),
+      default=None,
+    )
+    self._opening = []  # What `_stamp` gives for the packets that the first frame takes.
+    self._slots = collections.deque(maxlen=_MOST_REORDERED)
+    self._first, self._depth, self._flushed, self._late = None, None, 0, None
+
+  @property
+  def zero(self):
+    """When the file's own clock shows at time zero, seconds."""
+    return self._timeline.zero
+
+  @property
+  def notes(self):
+    """What a person should know of the times, a list of texts."""
+    notes = []
+    if self._bare:
+      notes.append(
+        f'no clock in it: frames are counted, {self.rate:g} a second as its header says'
+      )
+    if self._late:
+      notes.append(f'the picture begins {self._late:.1f} s after the sound')
+    if self._timeline.joined:
+      told = ', '.join(f'{time:.1f}' for time in self._timeline.joined[:5])
+      notes.append(f'joined files: its timestamps begin anew at {told} s')
+    return notes
+
+  def feed(self, packet):
+    """Takes a packet that was not found damaged, in the order of the file."""
+    stamp = self._stamp(packet)
+    if stamp and self._depth is None:
+      self._opening.append(stamp)
+
+  def begin(self, frame):
+    """Takes the first frame, before any is asked for."""
+    self._first, self._depth = frame.pts, self._codec.reorder_depth
+
+  def flush(self):
+    """All packets were taken; another of the frames held back comes out."""
+    self._flushed += 1
+
+  def of_frame(self, frame):
+    """When a frame is shown; to be asked in the order in which the decoder gives them."""
+    stamp = None
+    if self._slotted:
+      # The codec holds frames back: one comes with the packet in whose slot it is
+      # shown, or later if the codec has found out that it must hold back more.
+      place = self._flushed - 1 - (self._codec.reorder_depth - self._depth)
+      stamp = self._slots[place] if -len(self._slots) <= place < 0 else None
+    elif not self._bare:
+      stamp = frame.pts
+    return self._place(stamp)
+
+  def of_packets(self, packets):
+    """When each frame is shown: float64 [frames].
+
+    `packets`: all that follow the first frame. Those that come before the first frame
+    that can be decoded show nothing.
+    """
+    stamps = self._opening + [x for x in map(self._stamp, packets) if x]
+    if self._bare:
+      shown = [None] * len(stamps)
+    elif self._slotted:
+      taken = len(self._opening) - 1
+      shown = [slot for slot, _ in stamps[taken:]] + [None] * min(taken, self._depth)
+    else:
+      shown = self._in_order(stamps)
+    return np.array([self._place(stamp) for stamp in shown])
+
+  def _stamp(self, packet):
+    """(when it is shown, in the stream's unit, whether it is a key frame), or None."""
+    if not packet.size or packet.is_discard:
+      return None
+    if not self._slotted:
+      return packet.pts, packet.is_keyframe
+    slot, before = packet.dts, self._slots[-1] if self._slots else None
+    if before is not None and (slot is None or slot <= before):
+      slot = before + 1 / (self.rate * self._unit)
+    self._slots.append(slot or 0)
+    return self._slots[-1], packet.is_keyframe
+
+  def _in_order(self, stamps):
+    """What `_stamp` gives for packets as times alone, in the order of showing."""
+    parts, latest = [[]], -np.inf
+    for pts, key in stamps:
+      if key and pts is not None and pts < latest - _REWIND_SECONDS / self._unit:
+        parts.append([])
+        latest = pts
+      latest = latest if pts is None else max(latest, pts)
+      # One without a time is shown after the one before it.
+      parts[-1].append((parts[-1][-1][0] if pts is None and parts[-1] else pts, pts))
+    shown = [
+      pts
+      for part in parts
+      for _, pts in sorted(part, key=lambda pair: -np.inf if pair[0] is None else pair[0])
+    ]
+    if self._first is None:
+      return shown
+    known = (k for k, pts in enumerate(shown) if pts is not None and pts >= self._first)
+    return shown[next(known, 0) :]
+
+  def _place(self, stamp):
+    if stamp is None:
+      return self._timeline.place(None)
+    stamp *= self._unit
+    if self._late is None:
+      held = self._depth / self.rate if self._slotted else 0.0
+      late = 0.0 if self._sound is None else stamp - held - self._sound
+      self._late = late if late > _LATE_SECONDS else 0.0
+    return self._timeline.place(stamp, self._late)
+
+
+def _counted_rate(stream):
+  rate = stream.codec_context.framerate
+  if not rate:
+    raise ValueError(
+      'an elementary stream, which has no clock, and this one states no frame rate; '
+      'give it both: ffmpeg -framerate RATE -i IN OUT.mp4'
+    )
+  return float(rate)
+
+
+def _rate(stream, packets):
+  """Frames per second: of the header, unless the first packets say otherwise."""
+  stated = float(stream.average_rate or stream.guessed_rate or 0)
+  stamps = sorted({p.pts for p in packets if p.size and p.pts is not None})
+  if len(stamps) > 2:
+    seen = 1 / float(np.median(np.diff(stamps)) * stream.time_base)
+    if not seen / _MISTAKEN < stated < seen * _MISTAKEN:
+      return seen
+  if not stated:
+    raise ValueError('no frame rate in the video stream')
+  return stated
