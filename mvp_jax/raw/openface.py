@@ -51,10 +51,10 @@ def read_openface(path, frame_times=None, face=None, between=None):
 
   Args:
     path: the CSV.
-    frame_times: float [frames], seconds of all frames of the video, of which row `frame`
-      k belongs to the k-th; or a function that gives them for the CSV's last `frame`
-      (`video_times.VideoTimes.numbered`). Without it OpenFace's timestamps count, which
-      older versions make up.
+    frame_times: float [frames], seconds of all frames of the video; row `frame` k
+      belongs to the k-th. Or a function that gives them for the last `frame` of the
+      CSV (`video_times.VideoTimes.numbered`). Without it OpenFace's timestamps count,
+      which older versions make up.
     face: the face_id wanted; None = that with most valid rows (of equal ones the
       largest).
     between: instead of `face`, for people who sit side by side: left and right pixel

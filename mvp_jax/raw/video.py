@@ -143,6 +143,7 @@ class Video:
         frames = packet.decode()
       except av.InvalidDataError:
         self.broken += 1
+        self.clock.miss(packet)
         continue
       self.clock.feed(packet)
       for frame in frames:

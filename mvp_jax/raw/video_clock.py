@@ -69,13 +69,13 @@ class Timeline:
 class Clock:
   """The times of a video's frames, in seconds.
 
-  Time zero is the first frame that can be decoded or, where the picture is late, the
-  begin of the sound, as players count.
+  Time zero is the first frame that can be decoded; where a damaged key frame, or the
+  sound, comes before it, that is, as players count.
 
-  The decoder tells the clock of every packet that it takes (`feed`), and of the first
-  frame (`begin`). Then it asks for the time of each frame (`of_frame`); who does not
-  decode asks for those of all that lie in the packets (`of_packets`). They are the
-  same.
+  The decoder tells the clock of every packet that it takes (`feed`) or finds damaged
+  (`miss`), and of the first frame (`begin`). Then it asks for the time of each frame
+  (`of_frame`); who does not decode asks for those of all that lie in the packets
+  (`of_packets`). They are the same.
 
   Args:
     stream: of PyAV.
@@ -104,7 +104,8 @@ class Clock:
       ),
       default=None,
     )
-    self._opening = []  # What `_stamp` gives for the packets that the first frame takes.
+    self._opening = []  # of `_stamp`, for the packets that the first frame takes
+    self._missed = None  # when the first damaged key frame is shown, seconds
     self._slots = collections.deque(maxlen=_MOST_REORDERED)
     self._first, self._depth, self._flushed, self._late = None, None, 0, None
 
@@ -134,6 +135,12 @@ class Clock:
     if stamp and self._depth is None:
       self._opening.append(stamp)
 
+  def miss(self, packet):
+    """Takes a packet that is damaged."""
+    if self._depth is None and packet.is_keyframe and self._missed is None:
+      stamp = packet.dts if self._slotted else packet.pts
+      self._missed = None if stamp is None else stamp * self._unit
+
   def begin(self, frame):
     """Takes the first frame, before any is asked for."""
     self._first, self._depth = frame.pts, self._codec.reorder_depth
@@ -143,7 +150,7 @@ class Clock:
     self._flushed += 1
 
   def of_frame(self, frame):
-    """When a frame is shown; to be asked in the order in which the decoder gives them."""
+    """When a frame is shown; asked in the order in which the decoder gives them."""
     stamp = None
     if self._slotted:
       # The codec holds frames back: one comes with the packet in whose slot it is
@@ -195,7 +202,9 @@ class Clock:
     shown = [
       pts
       for part in parts
-      for _, pts in sorted(part, key=lambda pair: -np.inf if pair[0] is None else pair[0])
+      for _, pts in sorted(
+        part, key=lambda pair: -np.inf if pair[0] is None else pair[0]
+      )
     ]
     if self._first is None:
       return shown
@@ -207,10 +216,12 @@ class Clock:
       return self._timeline.place(None)
     stamp *= self._unit
     if self._late is None:
-      held = self._depth / self.rate if self._slotted else 0.0
-      late = 0.0 if self._sound is None else stamp - held - self._sound
+      first = stamp - (self._depth / self.rate if self._slotted else 0.0)
+      missing = 0.0 if self._missed is None else first - self._missed
+      late = 0.0 if self._sound is None else first - self._sound
       self._late = late if late > _LATE_SECONDS else 0.0
-    return self._timeline.place(stamp, self._late)
+      return self._timeline.place(stamp, max(0.0, missing, self._late))
+    return self._timeline.place(stamp)
 
 
 def _counted_rate(stream):

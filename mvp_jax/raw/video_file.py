@@ -1,4 +1,4 @@
-"""Opens a video file, chooses the stream that is its video, and sees that it is whole."""
+"""Opens a video file and chooses its stream; sees that no second file follows."""
 
 import collections
 from pathlib import Path
