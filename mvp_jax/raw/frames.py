@@ -26,6 +26,8 @@ _MAX_SIDES = 16.0  # The longer over the shorter side of a picture.
 # Pictures beyond full HD are made smaller before they wait to be cut: a face
 # that is stored with a few hundred pixels loses nothing by it.
 _WAITING_PIXELS = 1920 * 1088
+# One detection more than is looked ahead, which confirms the last of those.
+_WAITING_SECONDS = face.LOOKAHEAD_SECONDS + 1 / face.DETECTIONS_PER_SECOND
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ def face_frames(path, spec, seconds=None, onset=0.0):
   """Decodes a video, follows the face and cuts it out at a steady rate.
 
   The one way from a video to what models read, in preparation and in use. One
-  pass; memory does not grow with the video: a second and a half of frames wait
+  pass; memory does not grow with the video: two seconds of frames wait
   to be cut out, and the JPEGs lie in a temporary file once they are many.
 
   Args:
@@ -282,7 +284,7 @@ class _Cutter:
         threads=1,
       )
     self._waiting.append((time, frame))
-    while self._waiting[0][0] + face.LOOKAHEAD_SECONDS <= time:
+    while self._waiting[0][0] + _WAITING_SECONDS <= time:
       self._cut(*self._waiting.popleft())
 
   def flush(self):

@@ -6,6 +6,7 @@ import numpy as np
 
 MAX_JUMP_SECONDS = 60.0
 _REWIND_SECONDS = 1.0
+_DIGITS = 9  # Of seconds, lest 0.7 - 0.2 be a little less than 0.5.
 _LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
 _LATE_SECONDS = 0.1  # Of sound before the picture; less is a codec's running-in.
 # FFmpeg makes up the presentation times of these, and wrongly where the codec
@@ -51,7 +52,7 @@ class Timeline:
       return begin
     time = self._last + self._step
     if stamp is not None:
-      own = stamp - self._start
+      own = round(stamp - self._start, _DIGITS)
       if own > self._last:
         time = own
       elif self._last - own > _REWIND_SECONDS:
