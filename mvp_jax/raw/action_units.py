@@ -106,8 +106,8 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
     dict, see `on_clock`.
 
   Raises:
-    Dropped: missing_openface, broken_openface, length_mismatch, or no_face where hardly
-      any frame is a measurement.
+    Dropped: missing_openface, broken_openface, length_mismatch, no_face where hardly
+      any frame is a measurement, or broken_video where its frames cannot be counted.
   """
   between = None
   if region is not None:

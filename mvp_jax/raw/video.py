@@ -115,6 +115,7 @@ class Video:
     return times
 
   def timed(self):
+    """Yields (seconds, av.VideoFrame as stored), interlaced or not."""
     size = None
     for frame in self._frames:
       size = size or (frame.width, frame.height)

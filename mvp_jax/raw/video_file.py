@@ -6,6 +6,14 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
+# Of several files joined byte by byte FFmpeg reads only the first in these containers:
+# where their signature lies, how it begins, and how long it is. ISO/IEC 14496-12 (a
+# box's type and brand behind its size), FLV, ASF.
+_READ_ONCE = (
+  (4, b'ftyp', 8),
+  (0, b'FLV\x01', 9),
+  (0, bytes.fromhex('3026b2758e66cf11'), 16),
+)
 _FULL_SHARE = 0.1  # A cover, or pictures now and then, have fewer of the packets.
 # A title in Latin-1 must not cost a video. PyAV 19 reads such by itself.
 _METADATA = {'metadata_errors': 'replace'} if int(av.__version__[:2]) < 19 else {}
@@ -66,8 +74,8 @@ def _packets_of(path):
 def require_whole(path, end):
   """Sees that no second video follows what was read.
 
-  Two files that were joined byte by byte are one video in some containers; of others
-  FFmpeg reads the first and keeps silent.
+  Two files that were joined byte by byte are one video in most containers; of others
+  (`_READ_ONCE`) FFmpeg reads the first and keeps silent.
 
   Args:
     path: the file.
@@ -79,10 +87,11 @@ def require_whole(path, end):
   if not end:
     return
   with Path(path).open('rb') as file:
-    head = file.read(14)
-    # How every file of its kind begins: with the type and brand of ISO/IEC 14496-12
-    # behind a size, or with a signature.
-    skipped, length = (4, 8) if head[4:8] == b'ftyp' else (0, 14)
+    head = file.read(16)
+    known = (k for k in _READ_ONCE if head[k[0] :].startswith(k[1]))
+    skipped, _, length = next(known, (0, b'', 0))
+    if not length:
+      return
     sign = head[skipped:][:length]
     place, before = max(end, len(head)), b''
     file.seek(place)
