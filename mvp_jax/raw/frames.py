@@ -221,14 +221,7 @@ def _check_shape(info):
 
 
 def _check_length(path, video):
-  # Trimming leaves frames in a file that are not to be shown, and recorders drop some:
-  # then its duration says so, hence both must speak for a truncated file.
-  promises = []
-  if video.info.frames:
-    promises.append((video.info.frames - video.count - video.broken) / video.info.rate)
-  if video.info.promised:
-    promises.append(video.info.promised - video.clock.zero - video.seconds)
-  if promises and min(promises) > MAX_LENGTH_DIFFERENCE:
+  if video.missing > MAX_LENGTH_DIFFERENCE:
     told = (
       f'{video.count} of {video.info.frames} frames'
       if video.info.frames

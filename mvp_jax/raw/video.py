@@ -16,6 +16,7 @@ from mvp_jax.raw.video_file import open_video, require_whole
 
 _ROUNDING = 1e-6
 _LOOK_AHEAD = 32  # Packets that tell the rate.
+_TOLD_SECONDS = 0.5  # By which a video may be shorter than its header says, unsaid.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Video:
   clock of `video_clock.Clock`. Packets that cannot be decoded are passed over and
   counted. After the iteration `count`, `broken` and `seconds` hold what was decoded,
   what was not, and when it ends. `packet_times` gives the same times without
-  decoding. `notes`: what a person should know of the video, a list of texts.
+  decoding.
 
   Raises:
     av.FFmpegError: not a video, or it cannot be read on.
@@ -98,9 +99,24 @@ class Video:
     self._container.close()
 
   @property
+  def missing(self):
+    """How many seconds fewer were read than the header promises; 0 if it does not."""
+    # Trimming leaves frames in a file that are not to be shown, recorders drop some:
+    # then its duration says so, hence both must speak.
+    promises = []
+    if self.info.frames:
+      promises.append((self.info.frames - self.count - self.broken) / self.info.rate)
+    if self.info.promised:
+      promises.append(self.info.promised - self.clock.zero - self.seconds)
+    return max(0.0, min(promises, default=0.0))
+
+  @property
   def notes(self):
-    fields = ['interlaced, made into whole pictures (bwdif)'] * self._interlaced
-    return fields + self.clock.notes
+    """What a person should know of the video once it was read, a list of texts."""
+    notes = ['interlaced, made into whole pictures (bwdif)'] * self._interlaced
+    if self.missing > _TOLD_SECONDS:
+      notes.append(f'it ends {self.missing:.1f} s before its header says')
+    return notes + self.clock.notes
 
   def __iter__(self):
     return deinterlaced(self.timed())

@@ -234,6 +234,7 @@ def test_all_tell_the_times_that_were_written(tmp_path, name):
   assert video.info.rate == pytest.approx(rate, rel=1e-4)
   assert video.seconds == pytest.approx(times[-1] + 1 / rate, abs=1.5e-3)
   notes = ' '.join(video.notes)
+  assert 'header says' not in notes.replace('as its header says', '')
   assert ('no clock in it: frames are counted, 25 a second' in notes) == (
     name.startswith('bare')
   )
