@@ -149,6 +149,8 @@ class Video:
   def _read(self, packets):
     end = 0
     for packet in packets:
+      if not packet.size and packet.dts is not None:
+        continue  # The frame before it goes on; decoders take it for the end.
       if packet.size and packet.pos is not None and not packet.is_discard:
         end = max(end, packet.pos + packet.size)
       yield packet

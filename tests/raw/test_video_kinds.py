@@ -395,6 +395,22 @@ def test_damage_further_on_costs_no_number(tmp_path):
   np.testing.assert_allclose(trial_units(table, path, 1.6)['au_times'], good, atol=1e-5)
 
 
+def test_an_empty_packet_shows_nothing(tmp_path):
+  times = write(tmp_path / 'a.mkv', **(KINDS['ffv1.mkv'] | INTRA))
+  path = tmp_path / 'b.nut'
+  with av.open(str(tmp_path / 'a.mkv')) as source, av.open(str(path), 'w') as sink:
+    stream = sink.add_stream_from_template(source.streams.video[0])
+    for number, packet in enumerate(source.demux(video=0)):
+      if number in (10, 11):
+        empty = av.Packet(b'')
+        empty.pts, empty.dts = packet.pts, packet.dts
+        packet, empty.time_base = empty, packet.time_base
+      if number < COUNT:
+        packet.stream = stream
+        sink.mux(packet)
+  agree(path, np.delete(times, [10, 11]), np.delete(np.arange(COUNT), [10, 11]))
+
+
 def test_a_colon_in_the_name(tmp_path, monkeypatch):
   times = write(tmp_path / 'a.mp4', **KINDS['h264.mp4'])
   (tmp_path / 'a.mp4').rename(tmp_path / 'http:12:30.mp4')
