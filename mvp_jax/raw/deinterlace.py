@@ -45,10 +45,9 @@ def _graph(frame):
     format=frame.format,
     time_base=fractions.Fraction(1, 25),
   )
-  comb = graph.add('bwdif', 'mode=send_frame:deint=interlaced:threads=1')
-  source.link_to(comb)
-  comb.link_to(sink := graph.add('buffersink'))
-  assert sink is not None
+  whole = graph.add('bwdif', 'mode=send_frame:deint=interlaced:threads=1')
+  source.link_to(whole)
+  whole.link_to(graph.add('buffersink'))
   graph.configure()
   return graph
 

@@ -51,6 +51,7 @@ def write(
   container_options=None,
   sound=0,
   cover=False,
+  title='',
   **attributes,
 ):
   """Writes frames `numbers`, at number / rate or `stamps` (ms): their seconds.
@@ -62,6 +63,7 @@ def write(
   with av.open(
     str(path), 'w', format=kind, options=container_options or {}
   ) as container:
+    container.metadata['title'] = title
     if cover:
       still = container.add_stream('mjpeg', rate=1)
       still.height, still.width, still.pix_fmt = 2 * HEIGHT, 2 * WIDTH, 'yuvj420p'
@@ -360,6 +362,36 @@ def test_a_cover_is_not_the_video(tmp_path, name):
   times = write(tmp_path / name, cover=True, **KINDS[name])
   video = agree(tmp_path / name, times)
   assert (video.info.height, video.info.width) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv', 'a.mov'])
+def test_a_preview_beside_it_is_not_the_video(tmp_path, name):
+  path, unit = tmp_path / name, fractions.Fraction(1, RATE)
+  with av.open(str(path), 'w') as container:
+    streams = [container.add_stream('libx264', rate=RATE) for _ in range(2)]
+    for part, stream in enumerate(streams, 1):
+      stream.height, stream.width, stream.pix_fmt = 24 * part, 32 * part, 'yuv420p'
+    for number in range(COUNT):
+      for part, stream in enumerate(streams, 1):
+        image = np.full((24 * part, 32 * part, 3), level(number) // part, np.uint8)
+        frame = av.VideoFrame.from_ndarray(image, 'rgb24')
+        frame.pts, frame.time_base = number, unit
+        # The preview has every second frame.
+        if part == 2 or number % 2 == 0:
+          container.mux(stream.encode(frame))
+    for stream in streams:
+      container.mux(stream.encode())
+  times, _, video = told(path)
+  assert (video.info.height, video.info.width) == (48, 64)
+  np.testing.assert_allclose(times, np.arange(COUNT) / RATE, atol=1.1e-3)
+
+
+@pytest.mark.parametrize('name', ['h264.mp4', 'h264.mov', 'h264.mkv', 'mpeg4.avi'])
+def test_a_title_in_latin_1(tmp_path, name):
+  path = tmp_path / name
+  times = write(path, title='Gefuehle', **KINDS[name])
+  path.write_bytes(path.read_bytes().replace(b'Gefuehle', b'Gef\xfchle '))
+  agree(path, times)
 
 
 @pytest.mark.parametrize(
