@@ -6,6 +6,7 @@ import numpy as np
 
 MAX_JUMP_SECONDS = 60.0
 _REWIND_SECONDS = 1.0
+_LATE_FRAMES = 5  # So many timestamps that do not advance are not worth a word.
 _DIGITS = 9  # Of seconds, lest 0.7 - 0.2 be a little less than 0.5.
 _LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
 _LATE_SECONDS = 0.1  # Of sound before the picture; less is a codec's running-in.
@@ -29,19 +30,22 @@ class Timeline:
 
   Attributes:
     joined: when another recording begins, a list of seconds.
+    late: how many frames came later than their timestamp says.
     zero: the timestamp of time zero, seconds.
   """
 
   def __init__(self, step):
-    self.joined, self.zero = [], 0.0
+    self.joined, self.late, self.zero = [], 0, 0.0
     self._step, self._start, self._last = step, 0.0, None
+    self._first = None  # timestamp of this recording
 
-  def place(self, stamp, begin=0.0):
+  def place(self, stamp, begin=0.0, key=False):
     """The time of the next frame.
 
     Args:
       stamp: its timestamp in seconds, or None.
       begin: the time of the first frame; of others it does not count.
+      key: whether it is a key frame, with which a recording can begin.
 
     Raises:
       ValueError: it jumps by more than `MAX_JUMP_SECONDS`.
@@ -49,22 +53,36 @@ class Timeline:
     if self._last is None:
       self._last = begin
       self._start = self.zero = -begin if stamp is None else stamp - begin
+      self._first = stamp
       return begin
     time = self._last + self._step
     if stamp is not None:
       own = round(stamp - self._start, _DIGITS)
       if own > self._last:
         time = own
-      elif self._last - own > _REWIND_SECONDS:
-        self._start = stamp - time
+      elif begins_anew(stamp, key, self._first, self._last + self._start, self._step):
+        self._start, self._first = stamp - time, stamp
         self.joined.append(time)
       else:
         # A little later than the last, and those to come can catch up.
+        self.late += 1
         time = self._last + _LATE_STEP * self._step
     if time - self._last > MAX_JUMP_SECONDS:
       raise ValueError(f'its timestamps jump by {time - self._last:.0f} s')
     self._last = time
     return time
+
+
+def begins_anew(stamp, key, first, latest, step):
+  """Whether a frame that comes too late begins another recording.
+
+  Far too late it does; as a key frame also where it is as early as the first frame.
+  Timestamps `stamp`, of the `first` and of the `latest` frame so far, and the `step`
+  from one to the next, in seconds.
+  """
+  return latest - stamp > _REWIND_SECONDS or (
+    key and first is not None and stamp < first + step / 2
+  )
 
 
 class Clock:
@@ -128,6 +146,8 @@ class Clock:
     if self._timeline.joined:
       told = ', '.join(f'{time:.1f}' for time in self._timeline.joined[:5])
       notes.append(f'joined files: its timestamps begin anew at {told} s')
+    if self._timeline.late > _LATE_FRAMES:
+      notes.append(f'the timestamps of {self._timeline.late} frames do not advance')
     return notes
 
   def feed(self, packet):
@@ -152,15 +172,15 @@ class Clock:
 
   def of_frame(self, frame):
     """When a frame is shown; asked in the order in which the decoder gives them."""
-    stamp = None
+    stamp, key = None, False
     if self._slotted:
       # The codec holds frames back: one comes with the packet in whose slot it is
       # shown, or later if the codec has found out that it must hold back more.
       place = self._flushed - 1 - (self._codec.reorder_depth - self._depth)
       stamp = self._slots[place] if -len(self._slots) <= place < 0 else None
     elif not self._bare:
-      stamp = frame.pts
-    return self._place(stamp)
+      stamp, key = frame.pts, frame.key_frame
+    return self._place(stamp, key)
 
   def of_packets(self, packets):
     """When each frame is shown: float64 [frames].
@@ -170,13 +190,14 @@ class Clock:
     """
     stamps = self._opening + [x for x in map(self._stamp, packets) if x]
     if self._bare:
-      shown = [None] * len(stamps)
+      shown = [(None, False)] * len(stamps)
     elif self._slotted:
       taken = len(self._opening) - 1
-      shown = [slot for slot, _ in stamps[taken:]] + [None] * min(taken, self._depth)
+      held = min(taken, self._depth)
+      shown = [(slot, False) for slot, _ in stamps[taken:]] + [(None, False)] * held
     else:
       shown = self._in_order(stamps)
-    return np.array([self._place(stamp) for stamp in shown])
+    return np.array([self._place(*stamp) for stamp in shown])
 
   def _stamp(self, packet):
     """(when it is shown, in the stream's unit, whether it is a key frame), or None."""
@@ -191,28 +212,29 @@ class Clock:
     return self._slots[-1], packet.is_keyframe
 
   def _in_order(self, stamps):
-    """What `_stamp` gives for packets as times alone, in the order of showing."""
-    parts, latest = [[]], -np.inf
+    """What `_stamp` gives for packets, in the order of showing."""
+    parts, first, latest = [[]], None, -np.inf
     for pts, key in stamps:
-      if key and pts is not None and pts < latest - _REWIND_SECONDS / self._unit:
-        parts.append([])
-        latest = pts
-      latest = latest if pts is None else max(latest, pts)
+      if pts is not None:
+        seconds = pts * self._unit
+        if key and begins_anew(seconds, key, first, latest, 1 / self.rate):
+          parts.append([])
+          first, latest = None, -np.inf
+        first, latest = seconds if first is None else first, max(latest, seconds)
       # One without a time is shown after the one before it.
-      parts[-1].append((parts[-1][-1][0] if pts is None and parts[-1] else pts, pts))
+      order = latest if pts is None else seconds
+      parts[-1].append((order, pts, key))
     shown = [
-      pts
-      for part in parts
-      for _, pts in sorted(
-        part, key=lambda pair: -np.inf if pair[0] is None else pair[0]
-      )
+      (pts, key) for part in parts for _, pts, key in sorted(part, key=lambda x: x[0])
     ]
     if self._first is None:
       return shown
-    known = (k for k, pts in enumerate(shown) if pts is not None and pts >= self._first)
+    known = (
+      k for k, (pts, _) in enumerate(shown) if pts is not None and pts >= self._first
+    )
     return shown[next(known, 0) :]
 
-  def _place(self, stamp):
+  def _place(self, stamp, key):
     if stamp is None:
       return self._timeline.place(None)
     stamp *= self._unit
@@ -222,7 +244,7 @@ class Clock:
       late = 0.0 if self._sound is None else first - self._sound
       self._late = late if late > _LATE_SECONDS else 0.0
       return self._timeline.place(stamp, max(0.0, missing, self._late))
-    return self._timeline.place(stamp)
+    return self._timeline.place(stamp, key=key)
 
 
 def _counted_rate(stream):

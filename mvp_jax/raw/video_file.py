@@ -6,11 +6,12 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-# Of several files joined byte by byte FFmpeg reads only the first in these containers:
-# where their signature lies, how it begins, and how long it is. ISO/IEC 14496-12 (a
-# box's type and brand behind its size), FLV, ASF.
-_READ_ONCE = (
+# Of several files joined byte by byte FFmpeg reads only the first in these containers,
+# of Matroska two: where their signature lies, how it begins, and how long it is.
+# ISO/IEC 14496-12 (a box's type and brand behind its size), Matroska, FLV, ASF.
+_FIRST_ONLY = (
   (4, b'ftyp', 8),
+  (0, bytes.fromhex('1a45dfa3'), 4),
   (0, b'FLV\x01', 9),
   (0, bytes.fromhex('3026b2758e66cf11'), 16),
 )
@@ -74,8 +75,8 @@ def _packets_of(path):
 def require_whole(path, end):
   """Sees that no second video follows what was read.
 
-  Two files that were joined byte by byte are one video in most containers; of others
-  (`_READ_ONCE`) FFmpeg reads the first and keeps silent.
+  Files that were joined byte by byte are one video in most containers; of others
+  (`_FIRST_ONLY`) FFmpeg leaves the rest out and keeps silent.
 
   Args:
     path: the file.
@@ -88,7 +89,7 @@ def require_whole(path, end):
     return
   with Path(path).open('rb') as file:
     head = file.read(16)
-    known = (k for k in _READ_ONCE if head[k[0] :].startswith(k[1]))
+    known = (k for k in _FIRST_ONLY if head[k[0] :].startswith(k[1]))
     skipped, _, length = next(known, (0, b'', 0))
     if not length:
       return
@@ -100,9 +101,9 @@ def require_whole(path, end):
       if found >= 0:
         begin = place - len(before) + found - skipped
         raise ValueError(
-          f'two files joined byte by byte, of which the second cannot be read; part '
-          f'them (head -c {begin} IN > A, tail -c +{begin + 1} IN > B) and join A and '
-          'B with ffmpeg -f concat'
+          f'files joined byte by byte, of which what follows byte {begin} cannot be '
+          f'read; part them (head -c {begin} IN > A, tail -c +{begin + 1} IN > B) and '
+          'join A and B with ffmpeg -f concat'
         )
       place += len(part)
       before = part[-len(sign) :]
