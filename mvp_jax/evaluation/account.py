@@ -114,6 +114,8 @@ def _flags(row, channels):
     said.append(f'face in {share:.0%} of the frames')
   if _number(row, 'broken_packets') > 0:
     said.append(f'{row["broken_packets"]} damaged packets in the video')
+  if row.get('video_notes'):
+    said.append(row['video_notes'])
   return '; '.join(said)
 
 

@@ -16,7 +16,7 @@ from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
 from mvp_jax.raw.openface import INTENSITIES, PRESENCES, ActionUnits, read_openface
 from mvp_jax.raw.video import Video
-from mvp_jax.raw.video_times import packet_times
+from mvp_jax.raw.video_times import video_times
 from mvp_jax.tasks import Task, load_result, run_tasks
 
 FOLDER = 'openface'  # in the corpus' own, if none is named
@@ -106,8 +106,8 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
     dict, see `on_clock`.
 
   Raises:
-    Dropped: missing_openface, broken_openface, length_mismatch, or no_face where hardly
-      any frame is a measurement.
+    Dropped: missing_openface, broken_openface, length_mismatch, no_face where hardly
+      any frame is a measurement, or broken_video where its frames cannot be counted.
   """
   between = None
   if region is not None:
@@ -116,7 +116,7 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
   frame_times = None
   if video.is_file():
     with contextlib.suppress(Dropped):  # OpenFace could read it
-      frame_times = packet_times(video)
+      frame_times = video_times(video).numbered
   found = read_openface(csv, frame_times, between=between)
   last = found.times[-1] - onset
   if abs(last - seconds) > MAX_LENGTH_DIFFERENCE:

@@ -26,6 +26,8 @@ _MAX_SIDES = 16.0  # The longer over the shorter side of a picture.
 # Pictures beyond full HD are made smaller before they wait to be cut: a face
 # that is stored with a few hundred pixels loses nothing by it.
 _WAITING_PIXELS = 1920 * 1088
+# One detection more than is looked ahead, which confirms the last of those.
+_WAITING_SECONDS = face.LOOKAHEAD_SECONDS + 1 / face.DETECTIONS_PER_SECOND
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ def face_frames(path, spec, seconds=None, onset=0.0):
   """Decodes a video, follows the face and cuts it out at a steady rate.
 
   The one way from a video to what models read, in preparation and in use. One
-  pass; memory does not grow with the video: a second and a half of frames wait
+  pass; memory does not grow with the video: two seconds of frames wait
   to be cut out, and the JPEGs lie in a temporary file once they are many.
 
   Args:
@@ -85,7 +87,7 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     Dropped: missing_video, broken_video, length_mismatch or no_face.
   """
   end = math.inf if seconds is None else seconds
-  with _decoding(path) as video:
+  with reading(path) as video:
     cutter = _Cutter(video.info, spec)
     watched = _watched(video, cutter.tracker, onset)
     for time, frame in sample(watched, spec.rate, end):
@@ -96,7 +98,7 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     raise Dropped(
       'length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} s of signals'
     )
-  share = np.mean(cutter.valid)
+  share = np.mean(cutter.valid) if cutter.valid else 0.0
   if share < MIN_FACE_SHARE:
     raise Dropped('no_face', f'{path}: a face in {share:.1%} of the frames')
   found = {
@@ -114,7 +116,8 @@ def face_frames(path, spec, seconds=None, onset=0.0):
   )
   return found | {
     'info': video.info,
-    'quality': quality | {'broken_packets': video.broken},
+    'quality': quality
+    | {'broken_packets': video.broken, 'video_notes': '; '.join(video.notes)},
   }
 
 
@@ -132,13 +135,13 @@ def whole_frames(path, rate, short_side, least=1):
   Returns:
     dict: jpegs (sequence of bytes), times float32 [time] in seconds since the
     first frame, size int [2] = height, width of the stored frames, info
-    (VideoInfo).
+    (VideoInfo), quality (dict: what there is to say of the video).
 
   Raises:
     Dropped: missing_video, broken_video or too_short.
   """
   jpegs, times, before = Blobs(), [], None
-  with _decoding(path) as video:
+  with reading(path) as video:
     resizer = _Resizer(video.info, short_side)
     for time, frame in sample(video, rate, math.inf):
       jpegs.append(jpegs[-1] if frame is before else _jpeg(resizer(frame)))
@@ -155,6 +158,7 @@ def whole_frames(path, rate, short_side, least=1):
     'times': np.array(times, np.float32),
     'size': np.array(resizer.size),
     'info': video.info,
+    'quality': {'video_notes': '; '.join(video.notes)},
   }
 
 
@@ -183,8 +187,8 @@ class _Resizer:
 
 
 @contextlib.contextmanager
-def _decoding(path):
-  """Opens a video to be decoded to its end within the context.
+def reading(path):
+  """Opens a Video to be read to its end within the context, decoded or not.
 
   Raises:
     Dropped: it is not there, fails to decode, or ends before its header says.
@@ -200,9 +204,8 @@ def _decoding(path):
       finally:
         seconds = video.seconds
   except (av.FFmpegError, ValueError) as error:
-    raise Dropped(
-      'broken_video', f'{path}: decoding fails after {seconds:.1f} s ({error})'
-    ) from None
+    told = f'fails after {seconds:.1f} s' if seconds else 'cannot be read as a video'
+    raise Dropped('broken_video', f'{path}: {told} ({error})') from None
   if video.broken / video.info.rate > MAX_BROKEN_SECONDS:
     raise Dropped(
       'broken_video',
@@ -218,14 +221,7 @@ def _check_shape(info):
 
 
 def _check_length(path, video):
-  # Trimming leaves frames in a file that are not to be shown: then its duration
-  # says so, hence both must speak for a truncated file.
-  promises = []
-  if video.info.frames:
-    promises.append((video.info.frames - video.count - video.broken) / video.info.rate)
-  if video.info.promised:
-    promises.append(video.info.promised - video.seconds)
-  if promises and min(promises) > MAX_LENGTH_DIFFERENCE:
+  if video.missing > MAX_LENGTH_DIFFERENCE:
     told = (
       f'{video.count} of {video.info.frames} frames'
       if video.info.frames
@@ -281,7 +277,7 @@ class _Cutter:
         threads=1,
       )
     self._waiting.append((time, frame))
-    while self._waiting[0][0] + face.LOOKAHEAD_SECONDS <= time:
+    while self._waiting[0][0] + _WAITING_SECONDS <= time:
       self._cut(*self._waiting.popleft())
 
   def flush(self):

@@ -51,8 +51,9 @@ def read_openface(path, frame_times=None, face=None, between=None):
 
   Args:
     path: the CSV.
-    frame_times: float [frames], seconds of all frames of the video, as decoded here;
-      row `frame` k belongs to the k-th. Without it OpenFace's timestamps count,
+    frame_times: float [frames], seconds of all frames of the video; row `frame` k
+      belongs to the k-th. Or a function that gives them for the last `frame` of the
+      CSV (`video_times.VideoTimes.numbered`). Without it OpenFace's timestamps count,
       which older versions make up.
     face: the face_id wanted; None = that with most valid rows (of equal ones the
       largest).
@@ -86,6 +87,8 @@ def read_openface(path, frame_times=None, face=None, between=None):
       & (values[:, :17] <= 5).all(1)
     )
   last = int(frames.max())
+  if callable(frame_times):
+    frame_times = frame_times(last)
   if (
     frame_times is not None
     and last < len(frame_times)

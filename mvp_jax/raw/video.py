@@ -5,19 +5,18 @@ There is no seeking: on H.264 in AVI it lands on wrong frames.
 
 import dataclasses
 import itertools
-from pathlib import Path
+import math
 
 import av
 import numpy as np
-from av.stream import Disposition
 
-MAX_JUMP_SECONDS = 60.0
+from mvp_jax.raw.deinterlace import deinterlaced
+from mvp_jax.raw.video_clock import Clock
+from mvp_jax.raw.video_file import open_video, require_whole
+
 _ROUNDING = 1e-6
-_JITTER_FRAMES = 2.5  # By how many frames the order of packets may differ.
-_REWIND_SECONDS = 1.0
-# A title in Latin-1 must not cost a video. PyAV 19 reads such by itself.
-_METADATA = {'metadata_errors': 'replace'} if int(av.__version__[:2]) < 19 else {}
-_LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
+_LOOK_AHEAD = 32  # Packets that tell the rate.
+_TOLD_SECONDS = 0.5  # By which a video may be shorter than its header says, unsaid.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +42,8 @@ class VideoInfo:
 
   `rate` in frames per second. `width` and `height` of the upright picture in
   stored pixels, `pixel_aspect` = width / height of one of them as shown upright.
-  `frames` = how many the header promises, `promised` = how many seconds (0 if it
-  does not say).
+  `frames` = how many the header promises, `promised` = when they end on the file's own
+  clock, in seconds (0 if it does not say).
   """
 
   rate: float
@@ -57,38 +56,38 @@ class VideoInfo:
 
 
 class Video:
-  """A video file, to be iterated once: yields (seconds, av.VideoFrame as stored).
+  """A video file, to be read once, decoded or not.
 
-  Time zero is the first frame. Times come from the timestamps; frames without
-  one follow their predecessor at the file's rate, and time never runs backwards.
-  AVI has no presentation times, and those that FFmpeg makes up are wrong where
-  the codec reorders frames: there frames are counted, and the order of packets
-  only tells where some were dropped. Packets that cannot be decoded are passed
-  over and counted. After the iteration `count`, `broken` and `seconds` hold what
-  was decoded, what was not, and the length.
+  To iterate it yields (seconds, av.VideoFrame as stored, but deinterlaced), on the
+  clock of `video_clock.Clock`. Packets that cannot be decoded are passed over and
+  counted. After the iteration `count`, `broken` and `seconds` hold what was decoded,
+  what was not, and when it ends. `packet_times` gives the same times without
+  decoding.
 
   Raises:
     av.FFmpegError: not a video, or it cannot be read on.
-    ValueError: there is no picture in the file, its size changes on the way, or
-      timestamps jump by more than `MAX_JUMP_SECONDS`.
+    ValueError: there is no picture in the file, its size changes on the way, it has
+      no rate or jumps in time, or another video follows it in the file.
   """
 
   def __init__(self, path):
     self.count, self.broken, self.seconds = 0, 0, 0.0
-    # Nothing but files: a playlist must not make anyone go to the network.
-    self._container = av.open(
-      str(Path(path).absolute()), options={'protocol_whitelist': 'file'}, **_METADATA
-    )
+    self._path = path
+    self._container, self._stream = open_video(path)
     try:
-      self._counted = self._container.format.name == 'avi'
-      self._stream = _picture_stream(self._container)
       self._stream.codec_context.thread_count = 1
+      packets = self._container.demux(self._stream)
+      first_packets = list(itertools.islice(packets, _LOOK_AHEAD))
+      self.clock = Clock(self._stream, first_packets)
+      self._packets = self._read(itertools.chain(first_packets, packets))
       self._frames = self._decode()
       first = next(self._frames, None)
       if first is None:
         raise ValueError('no frame in it can be decoded')
+      self.clock.begin(first)
       self._frames = itertools.chain([first], self._frames)
-      self.info = _info(self._stream, first)
+      self.info = _info(self._stream, first, self.clock.rate)
+      self._interlaced = first.interlaced_frame
     except BaseException:
       self._container.close()
       raise
@@ -99,9 +98,41 @@ class Video:
   def __exit__(self, exc_type, exc, tb):
     self._container.close()
 
+  @property
+  def missing(self):
+    """How many seconds fewer were read than the header promises; 0 if it does not."""
+    # Trimming leaves frames in a file that are not to be shown, recorders drop some:
+    # then its duration says so, hence both must speak.
+    promises = []
+    if self.info.frames:
+      promises.append((self.info.frames - self.count - self.broken) / self.info.rate)
+    if self.info.promised:
+      promises.append(self.info.promised - self.clock.zero - self.seconds)
+    return max(0.0, min(promises, default=0.0))
+
+  @property
+  def notes(self):
+    """What a person should know of the video once it was read, a list of texts."""
+    notes = ['interlaced, made into whole pictures (bwdif)'] * self._interlaced
+    if self.missing > _TOLD_SECONDS:
+      notes.append(f'it ends {self.missing:.1f} s before its header says')
+    return notes + self.clock.notes
+
   def __iter__(self):
-    step, size = 1 / self.info.rate, None
-    start, last = None, -step
+    return deinterlaced(self.timed())
+
+  def packet_times(self):
+    """When each frame is shown, by the packets that follow the first: [frames].
+
+    Sets `count` and `seconds`, as if all of them could be decoded.
+    """
+    times = self.clock.of_packets(self._packets)
+    self.count, self.seconds = len(times), float(times[-1]) + 1 / self.info.rate
+    return times
+
+  def timed(self):
+    """Yields (seconds, av.VideoFrame as stored), interlaced or not."""
+    size = None
     for frame in self._frames:
       size = size or (frame.width, frame.height)
       if (frame.width, frame.height) != size:
@@ -109,77 +140,60 @@ class Video:
           f'the picture changes from {size[0]}x{size[1]} to '
           f'{frame.width}x{frame.height} pixels'
         )
-      stamp = frame.dts if self._counted else frame.pts
-      time = last + step
-      if stamp is not None:
-        stamp = float(stamp * frame.time_base)
-        start = stamp if start is None else start
-        if self._counted:
-          if stamp - start > last and abs(stamp - start - time) >= (
-            _JITTER_FRAMES * step
-          ):
-            time = stamp - start
-        elif stamp - start > last:
-          time = stamp - start
-        elif last - (stamp - start) > _REWIND_SECONDS:
-          start = stamp - time  # Another recording follows: its clock begins anew.
-        else:
-          # A little later than the last, and those to come can catch up.
-          time = last + _LATE_STEP * step
-      if self.count and time - last > MAX_JUMP_SECONDS:
-        raise ValueError(f'its timestamps jump by {time - last:.0f} s')
-      last = time
+      time = self.clock.of_frame(frame)
+      self._interlaced = self._interlaced or frame.interlaced_frame
       self.count += 1
-      self.seconds = time + step
+      self.seconds = time + 1 / self.info.rate
       yield time, frame
 
+  def _read(self, packets):
+    end = 0
+    for packet in packets:
+      if not packet.size and packet.dts is not None:
+        continue  # The frame before it goes on; decoders take it for the end.
+      if packet.size and packet.pos is not None and not packet.is_discard:
+        end = max(end, packet.pos + packet.size)
+      yield packet
+    require_whole(self._path, end)
+
   def _decode(self):
-    for packet in self._container.demux(self._stream):
+    for packet in self._packets:
       try:
         frames = packet.decode()
       except av.InvalidDataError:
         self.broken += 1
-      else:
-        yield from frames
+        self.clock.miss(packet)
+        continue
+      self.clock.feed(packet)
+      for frame in frames:
+        if not packet.size:
+          self.clock.flush()
+        yield frame
 
 
-def _picture_stream(container):
-  # A cover picture in a sound file, or a thumbnail, is no video.
-  still = Disposition.attached_pic | Disposition.timed_thumbnails
-  streams = [
-    stream for stream in container.streams.video if not stream.disposition & still
-  ]
-  if not streams:
-    raise ValueError('no video stream')
-  streams = [stream for stream in streams if stream.codec_context]
-  if not streams:
-    raise ValueError('a codec that is not known')
-  return max(streams, key=lambda stream: stream.width * stream.height)
-
-
-def _info(stream, frame):
-  rate = stream.average_rate or stream.guessed_rate
-  if not rate:
-    raise ValueError('no frame rate in the video stream')
+def _info(stream, frame, rate):
   orientation = _orientation(frame)
   width, height = frame.width, frame.height
   aspect = float(stream.sample_aspect_ratio or 1)
   if orientation.transposed:
     width, height, aspect = height, width, 1 / aspect
   return VideoInfo(
-    rate=float(rate),
+    rate=rate,
     width=width,
     height=height,
     pixel_aspect=aspect,
     frames=stream.frames,
-    promised=_promised(stream),
+    promised=_promised(stream, rate),
     orientation=orientation,
   )
 
 
-def _promised(stream):
-  if 'mov' in stream.container.format.name and stream.duration:
-    return float(stream.duration * stream.time_base)
+def _promised(stream, rate):
+  name = stream.container.format.name
+  if 'mov' in name and stream.duration:
+    return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+  if name == 'avi':
+    return stream.frames / rate
   # Matroska says it in a tag. What FFmpeg gives for others can be its own guess.
   tag = stream.metadata.get('DURATION', '')
   try:
@@ -210,11 +224,14 @@ def sample(frames, rate, seconds):
 
   Yields:
     (seconds, frame): the frame picked and its own time. A frame comes twice
-    where the video has fewer frames than wanted. The first frame comes always.
+    where the video has fewer frames than wanted. There is none of the time before
+    the first frame.
   """
   wanted, before, step = 0, None, 1 / rate
   for time, frame in frames:
-    if before is not None:
+    if before is None:
+      wanted = max(0, math.ceil(time * rate - 0.5))
+    else:
       step = time - before[0]
       while wanted / rate < min(seconds, before[0] + step / 2):
         yield before

@@ -1,44 +1,57 @@
-"""When the frames of a video are shown, of its packets alone."""
+"""When the frames of a video are shown, for who needs no pictures."""
 
-import av
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from mvp_jax.outcomes import Dropped
-from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE
+from mvp_jax.raw.frames import reading
 
 
-def packet_times(path):
-  """When each frame of a video is shown, of its packets alone.
+@dataclasses.dataclass(frozen=True)
+class VideoTimes:
+  """When the frames of a video are shown.
 
-  Returns float64 [frames], seconds since the first. Raises Dropped, broken_video.
+  Attributes:
+    path: of the video.
+    times: float64 [frames], seconds on its clock (`video_clock.Clock`).
+    seconds: when the last one ends.
+    notes: what a person should know of the video.
   """
-  try:
-    with av.open(str(path)) as container:
-      if not container.streams.video:
-        raise ValueError('no video stream')
-      stream = container.streams.video[0]
-      stamps = [
-        packet.pts if packet.pts is not None else packet.dts
-        for packet in container.demux(stream)
-        if packet.size
-      ]
-      rate, tick = stream.average_rate or stream.guessed_rate, stream.time_base
-      promised, counted = stream.frames, container.format.name == 'avi'
-    with av.open(str(path)) as container:
-      next(container.decode(video=0))
-  except StopIteration:
-    raise Dropped('broken_video', f'{path}: it holds no frame') from None
-  except (av.FFmpegError, ValueError, IndexError) as error:
-    raise Dropped(
-      'broken_video', f'{path}: not a video that can be read ({error})'
-    ) from None
-  if len(stamps) < 2 or not rate:
-    raise Dropped('broken_video', f'{path}: {len(stamps)} frames, no video')
-  if promised - len(stamps) > MAX_LENGTH_DIFFERENCE * rate:
-    raise Dropped(
-      'broken_video', f'{path}: truncated? It holds {len(stamps)} of {promised} frames'
-    )
-  if counted or None in stamps:
-    return np.arange(len(stamps)) / float(rate)
-  stamps = np.sort(np.array(stamps, np.float64)) * float(tick)
-  return stamps - stamps[0]
+
+  path: Path
+  times: np.ndarray
+  seconds: float
+  notes: Sequence[str]
+
+  def numbered(self, count):
+    """The times of the frames by number, of which another decoder has found `count`.
+
+    If that is how many packets there are, each is a frame. If not, some are damaged,
+    or hold none, and decoding tells which: this takes as long as playing at great
+    speed. Raises Dropped, broken_video.
+    """
+    return self.times if len(self.times) == count else decoded_times(self.path)
+
+
+def video_times(path):
+  """The VideoTimes of a file, of which only the first frame is decoded.
+
+  Raises Dropped: missing_video, broken_video.
+  """
+  with reading(path) as video:
+    times = video.packet_times()
+  if len(times) < 2:
+    raise Dropped('broken_video', f'{path}: {len(times)} frames, no video')
+  return VideoTimes(path, times, video.seconds, video.notes)
+
+
+def decoded_times(path):
+  """When each frame that can be decoded is shown: float64 [frames], seconds.
+
+  Raises Dropped: missing_video, broken_video.
+  """
+  with reading(path) as video:
+    return np.array([time for time, _ in video.timed()])

@@ -90,6 +90,7 @@ def row(name, outcome='ok', reason='', **facts):
     'ppg_flags': 'good',
     'face_share': '1.0',
     'broken_packets': '0',
+    'video_notes': '',
   } | facts
   if outcome != 'ok':
     facts = dict.fromkeys(facts, '')

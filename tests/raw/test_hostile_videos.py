@@ -328,6 +328,13 @@ def test_a_trimmed_video_is_no_truncated_one(tmp_path):
   assert len(whole_frames(path, RATE, HEIGHT)['jpegs']) == 15
 
 
+def test_a_video_a_little_shorter_than_its_header_says_is_told(tmp_path):
+  path = promise(write(tmp_path / 'a.avi'), COUNT + 12)
+  found = whole_frames(path, RATE, HEIGHT)
+  assert len(found['jpegs']) == COUNT
+  assert found['quality']['video_notes'] == 'it ends 1.2 s before its header says'
+
+
 def test_a_stream_that_begins_in_the_middle(tmp_path):
   path = write(tmp_path / 'a.ts', gop_size=10)
   content = path.read_bytes()

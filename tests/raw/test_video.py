@@ -1,9 +1,8 @@
-from fractions import Fraction
-
 import numpy as np
 import pytest
 
 from mvp_jax.raw.video import Video, luma, sample
+from mvp_jax.raw.video_clock import Timeline
 
 
 def grey(level):
@@ -56,36 +55,21 @@ def test_sample_of_nothing():
   assert list(sample(iter([]), 25.0, 60.0)) == []
 
 
-class Fake:
-  """Stands in for PyAV objects with the attributes given."""
-
-  def __init__(self, **attributes):
-    self.__dict__.update(attributes)
-
-
-def times_of(container, stamps):
-  """Times that Video gives frames with these timestamps, in 1/50 s."""
-  video = Video.__new__(Video)
-  stamp = 'dts' if container == 'avi' else 'pts'
-  frames = [
-    Fake(time_base=Fraction(1, 50), width=8, height=8, **{stamp: value})
-    for value in stamps
-  ]
-  video.info, video._frames = Fake(rate=50.0), iter(frames)
-  video._counted = container == 'avi'
-  video.count, video.seconds = 0, 0.0
-  return [time for time, _ in video]
+def times_of(stamps):
+  """The times of frames with these timestamps, in 1/50 s."""
+  timeline = Timeline(1 / 50)
+  return [timeline.place(None if x is None else x / 50) for x in stamps]
 
 
 def test_missing_and_backward_timestamps_are_counted():
-  times = times_of('mov', [25, None, 27, 27, 29, 40])
+  times = times_of([25, None, 27, 27, 29, 40])
   # The one that comes too late follows at once, and those to come catch up.
   np.testing.assert_allclose(times, np.array([0, 1, 2, 2.1, 4, 15]) / 50)
 
 
 def test_late_timestamps_do_not_push_the_rest():
   stamps = [0, 2, 2, *range(3, 200)]
-  times = times_of('mov', stamps)
+  times = times_of(stamps)
   np.testing.assert_allclose(times[10:], np.array(stamps[10:]) / 50)
   assert np.all(np.diff(times) > 0)
 
@@ -93,14 +77,22 @@ def test_late_timestamps_do_not_push_the_rest():
 def test_a_clock_that_begins_anew_is_followed():
   # Two recordings of a minute, one behind the other in one file.
   stamps = [*range(3000), *range(3000)]
-  np.testing.assert_allclose(times_of('mpegts', stamps), np.arange(6000) / 50)
+  np.testing.assert_allclose(times_of(stamps), np.arange(6000) / 50)
 
 
 def test_a_jump_of_hours_is_an_error():
   with pytest.raises(ValueError, match='jump by 7201 s'):
-    times_of('mov', [0, 1, 50 * 7201])
+    times_of([0, 1, 50 * 7201])
 
 
-def test_avi_is_counted_but_dropped_frames_are_seen():
-  times = times_of('avi', [2, 3, 6, 5, 6, 7, 30, 31, None])
-  np.testing.assert_allclose(times, np.array([0, 1, 2, 3, 4, 5, 28, 29, 30]) / 50)
+def test_dropped_frames_are_seen_one_by_one():
+  times = times_of([2, 3, 4, 5, 7, 9, 30, 31, None])
+  np.testing.assert_allclose(times, np.array([0, 1, 2, 3, 5, 7, 28, 29, 30]) / 50)
+
+
+def test_the_time_before_the_first_frame_has_no_sample():
+  frames = [(3.0 + k / 25, k) for k in range(50)]
+  assert [k for _, k in sample(iter(frames), 25.0, 60.0)][:50] == list(range(50))
+  # A little after zero is as good as zero.
+  frames = [(0.007 + k / 25, k) for k in range(50)]
+  assert [k for _, k in sample(iter(frames), 25.0, 60.0)][:50] == list(range(50))

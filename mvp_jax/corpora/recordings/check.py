@@ -31,7 +31,8 @@ from mvp_jax.progress import Progress
 class Report:
   """What was found. `problems` in the order of rows; `usable`: rows without any.
 
-  `masked`: lines on channels that can't be used in a trial which others save.
+  `masked`: lines on channels that can't be used in a trial which others save, and on
+  what is odd about a video.
   """
 
   manifest: Manifest
@@ -83,7 +84,7 @@ def check(path, channels=(), video=None, action_units=False):
 
 
 def _check_row(recording, report):
-  found, frame_times, before = {}, None, len(report.problems)
+  found, shown, before = {}, None, len(report.problems)
 
   def attempt(column, function, *args):
     try:
@@ -103,13 +104,18 @@ def _check_row(recording, report):
       found[name] = channel
       report.rates[name][round(channel.rate, 2)] += 1
   if report.video:
-    frame_times = attempt('video', recordings.video_times, recording)
-    if frame_times is not None:
-      rate = (len(frame_times) - 1) / frame_times[-1] if frame_times[-1] else 0
+    shown = attempt('video', recordings.video_times, recording)
+    if shown is not None:
+      rate = (len(shown.times) - 1) / (shown.times[-1] - shown.times[0])
       report.rates['video'][round(rate, 2)] += 1
+      report.masked += [
+        f'row {recording.row}, column video: {recording.video}: {note}'
+        for note in shown.notes
+      ]
   if recording.openface is not None or report.action_units:
-    attempt('openface', recordings.units_of, recording, frame_times)
-  if len(report.problems) == before and (found or frame_times is not None):
+    attempt('openface', recordings.units_of, recording, shown)
+  if len(report.problems) == before and (found or shown is not None):
+    frame_times = None if shown is None else shown.times
     seconds = attempt(
       'signals', recordings.trial_seconds, recording, found, frame_times
     )

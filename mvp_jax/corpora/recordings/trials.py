@@ -33,7 +33,7 @@ from mvp_jax.raw.frames import (
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.resample import resample
 from mvp_jax.raw.signal_files import read_channel
-from mvp_jax.raw.video_times import packet_times
+from mvp_jax.raw.video_times import video_times as times_of
 from mvp_jax.tasks import Task, load_result, run_tasks
 
 _SIGNALS = ('values', 'valid', 'before', 'before_valid')
@@ -62,16 +62,16 @@ def prepare_signals(recording, channels, settings, clean, video, must_have_units
     Dropped: a file is missing or broken, or what it holds cannot be used.
   """
   found = {name: channel_of(recording, name) for name in channels}
-  frame_times, action_units = None, None
+  shown, action_units = None, None
   if video or (recording.openface and recording.video and recording.video.is_file()):
-    frame_times = video_times(recording)
+    shown = video_times(recording)
   if recording.openface or must_have_units:
-    action_units = units_of(recording, frame_times)
+    action_units = units_of(recording, shown)
   seen = action_units is not None and (must_have_units or not found)
   seconds = trial_seconds(
     recording,
     found,
-    frame_times if video else action_units.times if seen else None,
+    shown.times if video else action_units.times if seen else None,
     'video' if video else 'openface',
   )
   judged = judge(recording, found, seconds)
@@ -198,7 +198,7 @@ def onset(recording, channel):
 
 
 def video_times(recording):
-  """When each frame of the video is shown, not decoding it: float64 [frames], seconds.
+  """When each frame of the video is shown: `raw.video_times.VideoTimes`.
 
   Raises:
     Dropped: missing_video, broken_video or length_mismatch.
@@ -212,13 +212,13 @@ def video_times(recording):
       )
     if not path.is_file():
       raise Dropped('missing_video', f'{path}: no such file')
-    times = packet_times(path)
-    left = times[-1] + times[-1] / max(1, len(times) - 1) - recording.video_onset
+    found = times_of(path)
+    left = found.seconds - recording.video_onset
     if left < _MIN_SECONDS:
       raise Dropped(
         'length_mismatch',
         f'{path}: video_onset {recording.video_onset:g} '
-        f'lies after its end, {times[-1]:.1f} s',
+        f'lies after its end, {found.seconds:.1f} s',
       )
     if recording.duration and left < recording.duration - MAX_LENGTH_DIFFERENCE:
       raise Dropped(
@@ -226,18 +226,23 @@ def video_times(recording):
         f'{path}: it ends {left:.1f} s after the onset, '
         f'duration is {recording.duration:g}',
       )
-  return times
+  return found
 
 
-def units_of(recording, frame_times):
-  """The ActionUnits of a trial. Raises Dropped, also if it names no OpenFace file."""
+def units_of(recording, shown):
+  """The ActionUnits of a trial, on the clock of its video if that is there.
+
+  `shown`: VideoTimes or None. Raises Dropped, also if it names no OpenFace file.
+  """
   with _at(recording, 'openface'):
     if recording.openface is None:
       raise Dropped(
         'missing_openface',
         'blank, while action units are to be used; name the CSV that OpenFace wrote',
       )
-    return read_openface(recording.openface, frame_times, recording.openface_face)
+    return read_openface(
+      recording.openface, shown and shown.numbered, recording.openface_face
+    )
 
 
 def trial_seconds(recording, channels, frame_times, shown='video'):
@@ -245,7 +250,7 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
 
   Args:
     channels: {name: Channel}.
-    frame_times: as of `video_times` or `ActionUnits`, or None without video.
+    frame_times: of VideoTimes or ActionUnits, or None without video.
     shown: the column that they are of.
 
   Raises:
@@ -255,7 +260,7 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
     name: channel.end - onset(recording, channel) for name, channel in channels.items()
   }
   if frame_times is not None:
-    step = frame_times[-1] / (len(frame_times) - 1)
+    step = (frame_times[-1] - frame_times[0]) / (len(frame_times) - 1)
     ends[shown] = frame_times[-1] + step - recording.video_onset
   if not ends:
     raise Dropped(
@@ -465,6 +470,7 @@ class RecordingTrials(Source):
       whole = frame_facts(self.directory / 'frames', _video_name(recording.video))
       facts |= quality | {
         'broken_packets': whole['broken_packets'],
+        'video_notes': whole['video_notes'],
         'frames': len(found['times']),
         'video_rate': rate,
         'bytes': sum(map(len, found['jpegs'])),

@@ -1,6 +1,7 @@
 import csv
 import re
 
+import av
 import numpy as np
 import pytest
 
@@ -315,6 +316,34 @@ def test_a_channel_that_others_save_is_a_note(rows, folder, capsys):
   assert '5 of them without a problem' in told
   assert main([str(path), '--no-video', '--channels=ppg']) == 1
   assert 'row 4, column ppg: ppg: ' in capsys.readouterr().out
+
+
+def test_what_is_odd_about_a_video_is_a_note_and_in_the_account(
+  rows, folder, capsys, tmp_path, draw_face
+):
+  with av.open(str(folder / 'film.h264'), 'w', format='h264') as container:
+    stream = container.add_stream('libx264', rate=5)
+    stream.height, stream.width, stream.pix_fmt = 96, 128, 'yuv420p'
+    image = av.VideoFrame.from_ndarray(draw_face(96, 128, 64, 48, 40), 'rgb24')
+    for _ in range(70):
+      image.pts = None
+      container.mux(stream.encode(image))
+    container.mux(stream.encode())
+  rows = [list(row) for row in rows]
+  rows[2][_COLUMNS.index('video')] = 'film.h264'
+  path = write_manifest(folder, rows)
+  assert main([str(path)]) == 0
+  note = 'no clock in it: frames are counted, 5 a second as its header says'
+  told = capsys.readouterr().out
+  assert re.search(
+    f'^note: row 4, column video: .*film.h264: {note}$', told, re.MULTILINE
+  )
+  assert 'video: 5 Hz (5)' in told
+  recordings = find('recordings')
+  wanted = recordings.want(signal_rate=16.0, frame_rate=5.0, frame_size=32)
+  outcomes = recordings.open(path, wanted).prepare(tmp_path, 1)
+  notes = {x.trial.row: x.facts['video_notes'] for x in outcomes}
+  assert notes == {2: '', 3: '', 4: note, 5: '', 6: ''}
 
 
 def test_the_command(rows, folder, capsys):
