@@ -324,8 +324,7 @@ def test_a_grid_that_cannot_choose(config, run, tmp_path):
 
 def test_an_ensemble_is_the_mean_of_its_models(config, run, tmp_path):
   def scores(name, **evaluation):
-    evaluation |= {'models': ('physio',), 'temperature': False}
-    own = running.changed(config, evaluation=evaluation)
+    own = running.changed(config, evaluation={'models': ('physio',), **evaluation})
     run(own, tmp_path / name)
     return {
       (p['target'], p['subject'], p['trial'], p['seed']): float(p['score'])
