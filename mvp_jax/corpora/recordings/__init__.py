@@ -11,7 +11,8 @@ from mvp_jax.corpora import Array, Corpus, Stream, Twin, register
 from mvp_jax.corpora.corpus import some
 from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS, NOTES
 from mvp_jax.corpora.recordings.manifest import KINDS, RATINGS, SCALE, is_channel
-from mvp_jax.corpora.recordings.trials import NO_CHANNELS, RecordingTrials
+from mvp_jax.corpora.recordings.source import RecordingTrials
+from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
 from mvp_jax.raw.channels import MEASURES
 from mvp_jax.synthetic.spec import TwinSpec

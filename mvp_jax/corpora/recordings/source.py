@@ -1,0 +1,272 @@
+"""The trials of a manifest as a source of prepared data: files, tasks, outcomes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mvp_jax.corpora.corpus import Source, identity, read_marker
+from mvp_jax.corpora.recordings.manifest import read_manifest
+from mvp_jax.corpora.recordings.trials import (
+  NO_CHANNELS,
+  channels_in_use,
+  prepare_signals,
+)
+from mvp_jax.errors import InputError
+from mvp_jax.outcomes import Dropped, Outcome
+from mvp_jax.raw import channels as raw_channels
+from mvp_jax.raw import units
+from mvp_jax.raw.action_units import as_stream
+from mvp_jax.raw.face import crop_scale
+from mvp_jax.raw.face_quality import face_quality
+from mvp_jax.raw.frames import (
+  MIN_FACE_SHARE,
+  face_frames,
+  frame_facts,
+  load_frames,
+  pack_frames,
+)
+from mvp_jax.tasks import Task, load_result, run_tasks
+
+_SIGNALS = ('values', 'valid', 'before', 'before_valid')
+
+
+class RecordingTrials(Source):
+  """The trials of a manifest.
+
+  Raises:
+    InputError: it cannot be read, or no row has what is wanted.
+  """
+
+  def __init__(self, manual_dir, wanted):
+    self.manifest, self.wanted = read_manifest(manual_dir), wanted
+    self.manifest.require()
+    _check_wanted(self.manifest, wanted)
+    self.trials = self.manifest.recordings
+    chosen = wanted.channels if 'signals' in wanted.streams else NO_CHANNELS
+    self.channels = channels_in_use(self.manifest, chosen)
+    self.marker = read_marker(self.manifest.path.parent)
+
+  @property
+  def fingerprint(self):
+    digest = hashlib.sha256(self.manifest.path.read_bytes())
+    digest.update(json.dumps(self.marker, sort_keys=True).encode())
+    for path in sorted({path for r in self.trials for path in _files(r)}):
+      sizes = [part.stat().st_size for part in _parts(path)]
+      digest.update(f'{path.name} {sizes}\n'.encode())
+    return digest.hexdigest()[:16]
+
+  def people(self):
+    """Of each subject, a name for each video and signal file."""
+    names = {}
+    for recording in self.trials:
+      found = names.setdefault(recording.subject, {})
+      for path in _files(recording):
+        if path != recording.openface:
+          found |= dict.fromkeys(map(identity, _parts(path)))
+    return {subject: list(found) for subject, found in names.items()}
+
+  def about(self, trial):
+    return {
+      'row': trial.row,
+      'subject_name': trial.subject_name,
+      'stimulus_name': trial.stimulus_name,
+    }
+
+  def metadata(self, outcomes):
+    return {
+      'channels': list(self.channels),
+      'units': _units(self.channels, outcomes),
+      'subjects': {r.subject_name: r.subject for r in self.trials},
+      'stimuli': {r.stimulus_name: r.stimulus for r in self.trials},
+    }
+
+  def prepare(self, directory, engine):
+    self.directory, wanted = directory, self.wanted
+    problems = {
+      p.row: Dropped(p.code, str(p))
+      for p in reversed(self.manifest.problems)
+      if p.code != 'manifest'
+    }
+    todo = [r for r in self.trials if r.row not in problems]
+    options = (
+      self.channels,
+      wanted.settings,
+      wanted.clean,
+      wanted.faces is not None,
+      'action_units' in wanted.streams,
+    )
+    tasks = [
+      Task(
+        r.trial_id,
+        (r, *options),
+        tuple(part for path in _files(r) for part in _parts(path)),
+      )
+      for r in todo
+    ]
+    drops = run_tasks(
+      prepare_signals, tasks, directory / 'signals', 'Signals', 'trials', engine
+    )
+    problems |= {r.row: drop for r, drop in zip(todo, drops, strict=True) if drop}
+    if wanted.faces is not None:
+      todo = [r for r in self.trials if r.row not in problems]
+      videos = list(dict.fromkeys(r.video for r in todo))
+      tasks = [
+        Task(_video_name(path), (path, wanted.faces), (path,)) for path in videos
+      ]
+      drops = run_tasks(
+        _frames, tasks, directory / 'frames', 'Face videos', 'videos', engine
+      )
+      drops = dict(zip(videos, drops, strict=True))
+      problems |= {
+        r.row: Dropped(
+          drops[r.video].code, f'row {r.row}, column video: {drops[r.video].reason}'
+        )
+        for r in todo
+        if drops[r.video]
+      }
+    return [self._outcome(r, problems.get(r.row)) for r in self.trials]
+
+  def _outcome(self, recording, problem):
+    if problem is not None:
+      return Outcome(recording, problem.code, problem.reason, {})
+    with load_result(self.directory / 'signals', recording.trial_id) as arrays:
+      facts = {
+        'seconds': float(arrays['seconds']),
+        'units': arrays['units'].tolist(),
+        'au_frames': len(arrays['au_valid']),
+        'au_valid': int(arrays['au_valid'].sum()),
+        **raw_channels.signal_facts(
+          self.channels,
+          arrays['valid'],
+          arrays['quality'],
+          arrays['masked'].tolist(),
+        ),
+      }
+    if self.wanted.faces is not None:
+      found = self._frames_of(recording, facts['seconds'])
+      if not len(found['valid']) or found['valid'].mean() < MIN_FACE_SHARE:
+        share = found['valid'].mean() if len(found['valid']) else 0
+        return Outcome(
+          recording,
+          'no_face',
+          f'row {recording.row}, column video: '
+          f"{recording.video}: a face in {share:.1%} of the trial's frames",
+          {},
+        )
+      rate, _, _, pixel_aspect = found['info'].tolist()
+      # Of this trial; what the video has besides is not.
+      quality = face_quality(
+        found['times'],
+        found['valid'],
+        found['boxes'],
+        pixel_aspect,
+        crop_scale(self.wanted.crop),
+      )
+      whole = frame_facts(self.directory / 'frames', _video_name(recording.video))
+      facts |= quality | {
+        'broken_packets': whole['broken_packets'],
+        'video_notes': whole['video_notes'],
+        'frames': len(found['times']),
+        'video_rate': rate,
+        'bytes': sum(map(len, found['jpegs'])),
+      }
+    return Outcome(recording, 'ok', '', facts)
+
+  def example(self, outcome):
+    trial = outcome.trial
+    with load_result(self.directory / 'signals', trial.trial_id) as arrays:
+      return {
+        'subject_name': trial.subject_name,
+        'stimulus_name': trial.stimulus_name,
+        'ratings': trial.ratings,
+        'streams': {
+          name: stream
+          for name, stream in (
+            ('signals', {name: arrays[name] for name in _SIGNALS}),
+            ('action_units', as_stream(arrays)),
+          )
+          if name == 'action_units' or name in self.wanted.streams
+        },
+        'signal_quality': arrays['quality'],
+        'source': {'row': trial.row, 'video': str(trial.video or '')},
+      }
+
+  def frames(self, outcome, stream):
+    return self._frames_of(outcome.trial, outcome.facts['seconds'])
+
+  def _frames_of(self, recording, seconds):
+    """As `frames.load_frames` gives them, cut out of the video, from the onset on."""
+    found = load_frames(self.directory / 'frames', _video_name(recording.video))
+    times = found['times'] - np.float32(recording.video_onset)
+    first, end = np.searchsorted(times, (-1e-3, seconds)).tolist()
+    return (
+      found
+      | {'times': times[first:end]}
+      | {name: found[name][first:end] for name in ('jpegs', 'valid', 'boxes')}
+    )
+
+
+def _check_wanted(manifest, wanted):
+  """Raises InputError if no row at all has what is asked for."""
+  missing = set(wanted.channels) - {*manifest.channels, *NO_CHANNELS}
+  if missing:
+    raise InputError(
+      f'{manifest.path}: no row names a column for {", ".join(sorted(missing))} (there '
+      f'are {", ".join(manifest.channels) or "no channels"}); correct '
+      'config.data.channels'
+    )
+  if wanted.faces is not None and not any(r.video for r in manifest.recordings):
+    raise InputError(
+      f'{manifest.path}: no row names a video; train on signals alone '
+      'with --config.evaluation.models=physio'
+    )
+  if 'action_units' in wanted.streams and not any(
+    r.openface for r in manifest.recordings
+  ):
+    raise InputError(
+      f'{manifest.path}: no row names a CSV of OpenFace in the column '
+      'openface (docs/action_units.md)'
+    )
+
+
+def _units(channels, outcomes):
+  """Each channel's unit, 'as recorded' if it is not the same in all trials."""
+  found = [set() for _ in channels]
+  for outcome in outcomes:
+    for own, unit in zip(found, outcome.facts.get('units', ()), strict=False):
+      own.add(unit)
+  return [own.pop() if len(own) == 1 else units.AS_RECORDED for own in found]
+
+
+def _frames(path, spec):
+  return pack_frames(face_frames(path, spec))
+
+
+def _video_name(path):
+  return f'{path.stem[:40]}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}'
+
+
+def _files(recording):
+  return [
+    path
+    for path in (
+      recording.video,
+      recording.openface,
+      *(source.file for source in recording.channels.values()),
+    )
+    if path is not None
+  ]
+
+
+def _parts(path):
+  """The files that a path stands for: of a folder, or of a WFDB record, several."""
+  path = Path(path)
+  if path.is_dir():
+    return tuple(sorted(path.glob('*.csv')))
+  if path.suffix == '.hea' or (
+    not path.exists() and path.with_name(path.name + '.hea').exists()
+  ):
+    return tuple(sorted(path.parent.glob(f'{path.stem}.*')))
+  return (path,) if path.exists() else ()
