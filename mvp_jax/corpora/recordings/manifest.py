@@ -8,9 +8,9 @@ so that all of it can be told at once; no file but the manifest is opened here.
 import dataclasses
 import math
 import re
-import zlib
 from pathlib import Path
 
+from mvp_jax.corpora.recordings.names import normal, people, stimuli
 from mvp_jax.errors import InputError
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.table import read_table
@@ -71,7 +71,8 @@ class Recording:
   """One trial, a row of the manifest. Onsets are seconds from the file's start, and
   `signals_onset` on the clock of its time column if that is given; None: the start.
 
-  `subject` and `stimulus` are numbers that stand for their names; `ratings` are on
+  `subject` and `stimulus` are numbers that stand for their names, which are in the
+  spelling that the manifest has first (see `names`); `ratings` are on
   the scale 1 to 9, NaN for a blank; `duration` None means to the end of the files.
   """
 
@@ -93,7 +94,10 @@ class Recording:
 
   @property
   def trial_id(self):
-    return f'{safe(self.subject_name)}_trial{self.trial:02d}'
+    name = safe(self.subject_name)
+    if normal(name) != normal(self.subject_name):  # a sign is lost that tells people
+      name += f'-{self.subject}'
+    return f'{name}_trial{self.trial:02d}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +170,7 @@ def read_manifest(path):
     fields = reader.read(number, cells)
     if not any(p.code == 'manifest' for p in problems[before:]):
       recordings.append(fields)
-  recordings = _numbered(recordings, problems)
+  recordings, spellings = _numbered(recordings, problems)
   _check_repeats(recordings, problems)
   bad = {p.row for p in problems if p.code == 'manifest'}
   recordings = sorted(
@@ -175,7 +179,11 @@ def read_manifest(path):
   order = {name: i for i, name in enumerate(_COLUMNS)}
   problems.sort(key=lambda p: (p.row, order.get(p.column, 0)))
   return Manifest(
-    path, len(table.rows), tuple(recordings), tuple(problems), tuple(table.notes)
+    path,
+    len(table.rows),
+    tuple(recordings),
+    tuple(problems),
+    (*table.notes, *spellings),
   )
 
 
@@ -335,15 +343,22 @@ def _channel_of(column):
 
 
 def _numbered(found, problems):
-  """Recordings with numbers for subjects, stimuli and, if none is given, trials."""
-  alike = dict(_alike([(f['row'], f['subject_name']) for f in found]))
-  problems.extend(
-    Problem(row, 'subject', 'manifest', text) for row, text in alike.items()
-  )
-  subjects = _numbers(
-    {f['subject_name'] for f in found if f['row'] not in alike}, 'subject'
-  )
-  stimuli = _numbers({f['stimulus_name'] for f in found} - {''}, 'stimulus')
+  """Recordings with numbers for subjects, stimuli and, if none is given, trials; and
+  lines on names that were spelt in several ways."""
+  who = people(f['subject_name'] for f in found)
+  shown = stimuli(f['stimulus_name'] for f in found if f['stimulus_name'])
+  row_of = {f['subject_name']: f['row'] for f in reversed(found)}
+  for f in found:
+    if other := who.alike.get(f['subject_name']):
+      problems.append(
+        Problem(
+          f['row'],
+          'subject',
+          'manifest',
+          f'{f["subject_name"]!r} looks like {other!r} of row {row_of[other]}; write '
+          'one person in one way, or they end up in training and test',
+        )
+      )
   without = [f for f in found if f['trial'] is None]
   if without and len(without) < len(found):
     problems.extend(
@@ -355,57 +370,22 @@ def _numbered(found, problems):
   counts = {}
   recordings = []
   for fields in found:
-    name = fields['subject_name']
+    name = who.first.get(fields['subject_name'], fields['subject_name'])
+    stimulus = shown.first.get(fields['stimulus_name'], '')
     counts[name] = counts.get(name, 0) + 1
     recordings.append(
       Recording(
         **fields
         | {
-          'subject': subjects.get(name, 0),
+          'subject': who.numbers.get(name, 0),
+          'subject_name': name,
           'trial': fields['trial'] or counts[name],
-          'stimulus': stimuli.get(fields['stimulus_name'], 0),
+          'stimulus': shown.numbers.get(stimulus, 0),
+          'stimulus_name': stimulus,
         }
       )
     )
-  return recordings
-
-
-def _numbers(names, what):
-  """{name: number}. Raises InputError if two names have one number."""
-  numbers = {name: _number(name) for name in names}
-  if len(set(numbers.values())) < len(numbers):
-    raise InputError(
-      f'column {what}: two of {", ".join(sorted(names))} have one number; rename one'
-    )
-  return numbers
-
-
-def _number(name):
-  """A name's number, the same in every manifest, for whom an encoder has seen is
-  known by number. That of P07 ends in 007."""
-  if re.fullmatch(r'[0-9]{1,9}', name):
-    return int(name)
-  match = re.fullmatch(r'(.*[^0-9])([0-9]{1,3})', name)
-  if not match:
-    return zlib.crc32(name.encode()) >> 1
-  return (zlib.crc32(match[1].encode()) % 2_000_000 + 1) * 1000 + int(match[2])
-
-
-def _alike(named):
-  """Yields (row, text) of subjects that are one person in two spellings."""
-  first = {}
-  for row, name in named:
-    key = re.sub(r'[\W_]+', '', name.casefold())
-    key = re.sub(r'0*(\d+)', r'\1', key)
-    before = first.setdefault(key, (row, name))
-    if before[1] != name:
-      yield (
-        row,
-        (
-          f'{name!r} looks like {before[1]!r} of row {before[0]}; write one '
-          'person in one way, or they end up in training and test'
-        ),
-      )
+  return recordings, [note for note in (who.note, shown.note) if note]
 
 
 def _check_repeats(recordings, problems):
