@@ -85,6 +85,7 @@ class Wanted:
       the crop's side over the face's.
     channels: of the stream 'signals'.
     clean: whether hum, baseline wander and noise are taken out of signals.
+    ratings: names of those that are trained on; a trial that lacks one is dropped.
     settings: the corpus' own, an instance of its `Settings`.
   """
 
@@ -94,6 +95,7 @@ class Wanted:
   crop: str = 'X'
   channels: tuple[str, ...] = ()
   clean: bool = True
+  ratings: tuple[str, ...] = ()
   settings: Any = NoSettings()
 
   @property

@@ -182,6 +182,7 @@ def prepared(config, facts):
       config.encoder.streams,
       Path(folder) if folder else None,
       None if name == config.dataset else corpora.find(name).Settings(),
+      rated=False,
     )
     for name, folder in _sources(config)
   ]

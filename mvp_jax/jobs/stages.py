@@ -512,7 +512,7 @@ def timed(stage, facts):
   facts['seconds'][stage] = round(before + time.monotonic() - start, 1)
 
 
-def _preparation(config, name, own=None):
+def _preparation(config, name, own=None, rated=True):
   """How a corpus is prepared: what `prepare` takes of its fields."""
   data = config.data
   own = data.corpus if own is None else own
@@ -524,18 +524,20 @@ def _preparation(config, name, own=None):
     'frame_size': data.frame_size,
     'crop': data.crop,
     'clean': data.clean,
+    'ratings': config.target.ratings if rated else (),
     **({'channels': data.channels} if data.channels and name == config.dataset else {}),
     **{f.name: getattr(own, f.name) for f in dataclasses.fields(own)},
   }
 
 
-def prepared_corpus(config, name, facts, streams, folder=None, own=None):
+def prepared_corpus(config, name, facts, streams, folder=None, own=None, rated=True):
   """Prepares a corpus, of the official files or of a twin: a PreparedCorpus.
 
   Args:
     streams: names of those wanted.
     folder: of the official files; None: that of the config, or of its twin.
     own: settings of the corpus, if not those of the config.
+    rated: whether every trial must have the ratings of the target.
   """
   data, known = config.data, corpora.find(name)
   manual_dir = folder or (Path(data.manual_dir) if data.manual_dir else None)
@@ -558,7 +560,7 @@ def prepared_corpus(config, name, facts, streams, folder=None, own=None):
             manual_dir,
             Path(data.data_dir) / 'prepared',
             streams=streams,
-            **_preparation(config, name, own),
+            **_preparation(config, name, own, rated),
           )
         )
       )

@@ -10,7 +10,8 @@ import numpy as np
 from mvp_jax.corpora import Array, Corpus, Stream, Twin, register
 from mvp_jax.corpora.corpus import some
 from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS, NOTES
-from mvp_jax.corpora.recordings.manifest import KINDS, RATINGS, SCALE, is_channel
+from mvp_jax.corpora.recordings.manifest import KINDS, is_channel
+from mvp_jax.corpora.recordings.ratings import RATINGS, REQUIRED, SCALE
 from mvp_jax.corpora.recordings.source import RecordingTrials
 from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
@@ -42,7 +43,7 @@ class Recordings(Corpus):
   name = 'recordings'
   title = 'manifest'
   Settings = RecordingsSettings
-  fields = FIELDS
+  fields = FIELDS | {'ratings': REQUIRED}
   ratings = dict.fromkeys(RATINGS, SCALE)
   always = ('signals',)
   twin = Twin(TwinSpec, write_recordings_twin)

@@ -11,6 +11,13 @@ import re
 from pathlib import Path
 
 from mvp_jax.corpora.recordings.names import normal, people, stimuli
+from mvp_jax.corpora.recordings.ratings import (
+  RATINGS,
+  REQUIRED,
+  SCALE,
+  Answers,
+  scaled,
+)
 from mvp_jax.errors import InputError
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.table import read_table
@@ -26,8 +33,6 @@ KINDS = {
   'emg': 'millivolt',
   'other': 'as recorded',
 }
-RATINGS = ('valence', 'arousal', 'dominance', 'liking', 'familiarity')
-SCALE = 1.0, 9.0  # of stored ratings, whatever was asked for
 FILE = 'manifest.csv'
 
 _PARTS = ('file', 'rate', 'unit')  # as in eda_file, eda_rate, eda_unit
@@ -37,8 +42,10 @@ _COLUMNS = (
   *KINDS,
   *(f'{kind}_{part}' for kind in KINDS for part in _PARTS),
   *RATINGS,
-  *('rating_min', 'rating_max', 'openface', 'openface_face'),
+  *(f'{name}_{end}' for name in ('rating', *RATINGS) for end in ('min', 'max')),
+  *('openface', 'openface_face'),
 )
+_ALL_SCALES = 'rating_min', 'rating_max'
 _MAX_NAME, _MAX_FILE_NAME = 60, 255
 _BLANK = ('', 'na', 'n/a', 'nan', 'none')
 
@@ -102,13 +109,16 @@ class Recording:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-  """A manifest. `recordings`: of the rows that can be read. `notes`: remarks."""
+  """A manifest. `recordings`: of the rows that can be read. `notes`: remarks.
+  `answers`: to each question that has any, as they were written.
+  """
 
   path: Path
   rows: int
   recordings: tuple[Recording, ...]
   problems: tuple[Problem, ...]
   notes: tuple[str, ...]
+  answers: tuple[Answers, ...] = ()
 
   @property
   def channels(self):
@@ -143,8 +153,11 @@ def in_order(channels):
   return tuple(sorted(dict.fromkeys(channels), key=lambda c: kinds.index(kind(c))))
 
 
-def read_manifest(path):
+def read_manifest(path, required=REQUIRED):
   """Reads a manifest: the CSV, or the `manifest.csv` of a folder.
+
+  A blank rating is a problem, missing_rating, if it is one of those `required` (of
+  which the manifest has a column).
 
   Raises:
     InputError: the file can't be read as a table, a needed column is missing, or
@@ -164,7 +177,7 @@ def read_manifest(path):
   ):
     raise InputError(f'{path}: no column video and no column signals; name the files')
   problems, recordings = [], []
-  reader = _Reader(path, table.columns, problems)
+  reader = _Reader(path, table.columns, required, problems)
   for number, cells in table.rows:
     before = len(problems)
     fields = reader.read(number, cells)
@@ -184,15 +197,22 @@ def read_manifest(path):
     tuple(recordings),
     tuple(problems),
     (*table.notes, *spellings),
+    reader.answers,
   )
 
 
 class _Reader:
   """Reads cells of rows into the fields of a Recording; collects problems."""
 
-  def __init__(self, path, columns, problems):
+  def __init__(self, path, columns, required, problems):
     self._folder, self._columns, self._problems = path.parent, columns, problems
     self._channels = in_order(filter(is_channel, columns))
+    self._required = required
+    self._answers = {name: Answers(name) for name in RATINGS}
+
+  @property
+  def answers(self):
+    return tuple(found for found in self._answers.values() if found.values)
 
   def read(self, number, cells):
     self._row, self._cells = number, cells
@@ -252,34 +272,42 @@ class _Reader:
 
   def _ratings(self):
     ratings = dict.fromkeys(RATINGS, math.nan)
-    given = {name: self._text(name) for name in RATINGS if name in self._columns}
-    rated = [name for name, text in given.items() if text.lower() not in _BLANK]
-    for name in given:
-      if name not in rated and name in ('valence', 'arousal'):
-        self._wrong(
-          name, 'blank; rate the trial, or go on without it', 'missing_rating'
-        )
-    low, high = self._scale() if rated else SCALE
-    for name in rated:
-      value = self._number(name, code='bad_rating')
-      if value is None or low is None:
+    for name in ratings:
+      if name not in self._columns:
         continue
+      if self._text(name).lower() in _BLANK:
+        if name in self._required:
+          self._wrong(
+            name, 'blank; rate the trial, or go on without it', 'missing_rating'
+          )
+        continue
+      value, scale = self._number(name, code='bad_rating'), self._scale(name)
+      if value is None or scale is None:
+        continue
+      (low, high), columns = scale, self._scale_columns(name) or _ALL_SCALES
       if not low <= value <= high:
         self._wrong(
           name,
           f'{value:g} is outside of {low:g} to {high:g} (columns '
-          'rating_min and rating_max, 1 and 9 without them)',
+          f'{columns[0]} and {columns[1]}, 1 and 9 without them)',
           'bad_rating',
         )
         continue
-      bottom, top = SCALE
-      ratings[name] = bottom + (top - bottom) * (value - low) / (high - low)
+      self._answers[name].add(value, scale, bool(self._scale_columns(name)))
+      ratings[name] = scaled(value, scale)
     return ratings
 
-  def _scale(self):
-    """The lowest and the highest possible answer; (None, None) if that is wrong."""
-    columns = 'rating_min', 'rating_max'
-    if not set(columns) & set(self._columns):
+  def _scale_columns(self, name):
+    """The two columns that tell a rating's scale in this row; () = there are none."""
+    own = f'{name}_min', f'{name}_max'
+    if any(map(self._text, own)):
+      return own
+    return _ALL_SCALES if set(_ALL_SCALES) & set(self._columns) else ()
+
+  def _scale(self, name):
+    """The lowest and the highest possible answer; None if that is wrong."""
+    columns = self._scale_columns(name)
+    if not columns:
       return SCALE
     for column in columns:
       if not self._text(column):
@@ -288,10 +316,10 @@ class _Reader:
         )
     low, high = (self._number(column) for column in columns)
     if low is None or high is None:
-      return None, None
+      return None
     if low >= high:
-      self._wrong('rating_max', f'{high:g} is not above rating_min, {low:g}')
-      return None, None
+      self._wrong(columns[1], f'{high:g} is not above {columns[0]}, {low:g}')
+      return None
     return low, high
 
   def _text(self, column):

@@ -40,7 +40,8 @@ class RecordingTrials(Source):
   """
 
   def __init__(self, manual_dir, wanted):
-    self.manifest, self.wanted = read_manifest(manual_dir), wanted
+    self.manifest = read_manifest(manual_dir, wanted.ratings)
+    self.wanted = wanted
     self.manifest.require()
     _check_wanted(self.manifest, wanted)
     self.trials = self.manifest.recordings
@@ -52,6 +53,9 @@ class RecordingTrials(Source):
   def fingerprint(self):
     digest = hashlib.sha256(self.manifest.path.read_bytes())
     digest.update(json.dumps(self.marker, sort_keys=True).encode())
+    # By what is trained on.
+    unrated = [p.row for p in self.manifest.problems if p.code == 'missing_rating']
+    digest.update(repr(unrated).encode() if unrated else b'')
     for path in sorted({path for r in self.trials for path in _files(r)}):
       sizes = [part.stat().st_size for part in _parts(path)]
       digest.update(f'{path.name} {sizes}\n'.encode())
