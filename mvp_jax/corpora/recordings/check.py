@@ -1,19 +1,24 @@
-"""Says what is wrong with a manifest and its files, before any long work.
+"""Says what is wrong with a manifest and its files, without preparing them.
 
-  python -m mvp_jax.corpora.recordings.check manifest.csv [--channels=eda,ppg]
-      [--no-video] [--action-units]
+  python -m mvp_jax check manifest.csv [--channels=eda,ppg] [--ratings=valence]
+      [--no-video] [--action-units] [--quick] [--workers=N]
 
-Opens every file and reads the signals, but decodes no video beyond its first frame;
-so a picture that is damaged further on, or shows no face, is found in preparation.
-Exit status: 0 nothing is wrong; 1 there are problems, each in a line of its own.
+Every file is read, every video decoded and its face looked for, by the functions that
+prepare them: what is said here is what becomes of each trial. With --quick videos are
+not decoded beyond their first frame, so that pictures damaged further on, or without
+a face, are not found.
+Exit status: 0 nothing is wrong, and no trial is lost in preparation; 1 there are
+problems, each in a line of its own.
 """
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections import Counter
 from pathlib import Path
 
+from mvp_jax.corpora import find
 from mvp_jax.corpora.recordings import trials as recordings
 from mvp_jax.corpora.recordings.manifest import (
   KINDS,
@@ -22,17 +27,22 @@ from mvp_jax.corpora.recordings.manifest import (
   is_channel,
   read_manifest,
 )
+from mvp_jax.corpora.recordings.ratings import RATINGS, REQUIRED
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
+from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
+from mvp_jax.raw.frames import face_frames
+
+_SIDE = 16  # pixels of the faces that are cut out, which nobody sees
 
 
 @dataclasses.dataclass
 class Report:
   """What was found. `problems` in the order of rows; `usable`: rows without any.
 
-  `masked`: lines on channels that can't be used in a trial which others save, and on
-  what is odd about a video.
+  `masked`: lines on channels that can't be used in a trial which others save.
+  `watched`: whether videos were decoded.
   """
 
   manifest: Manifest
@@ -42,22 +52,34 @@ class Report:
   usable: int
   seconds: list[float]  # of the trials whose length is known
   rates: dict[str, Counter]  # of each channel, and of the videos: {Hz: trials}
-  action_units: bool = False  # whether every trial must have them
   masked: list[str] = dataclasses.field(default_factory=list)
+  watched: bool = False
 
 
-def check(path, channels=(), video=None, action_units=False):
+def check(
+  path,
+  channels=(),
+  video=None,
+  action_units=False,
+  *,
+  ratings=REQUIRED,
+  watch=False,
+  workers=1,
+):
   """Checks a manifest (or the one in a folder) and all files that it names: Report.
 
   Args:
     channels: to be used; () = all that any row names.
     video: whether it is to be used; None = if any row names one.
     action_units: whether every trial must have them.
+    ratings: that every trial must have.
+    watch: whether videos are decoded beyond their first frame, and faces looked for.
+    workers: processes; None = one per processor.
 
   Raises:
     InputError: the manifest can't be read as a table.
   """
-  manifest = read_manifest(path)
+  manifest = read_manifest(path, ratings)
   channels = recordings.channels_in_use(manifest, channels)
   if video is None:
     video = any(r.video for r in manifest.recordings)
@@ -69,73 +91,96 @@ def check(path, channels=(), video=None, action_units=False):
     0,
     [],
     {name: Counter() for name in (*channels, *(['video'] * video))},
-    action_units,
+    watched=video and watch,
   )
-  with Progress(len(manifest.recordings), 'Checking', 'trials') as progress:
-    for recording in sorted(manifest.recordings, key=lambda r: r.row):
-      _check_row(recording, report)
-      progress.update()
+  wanted = find('recordings').want()
+  options = channels, wanted.settings, wanted.clean, video, action_units
+  rows = sorted(manifest.recordings, key=lambda r: r.row)
+  jobs = [(recording, *options) for recording in rows]
+  seconds = {}
+  for i, found in _parallel(_examine, jobs, 'Checking', 'trials', workers):
+    report.problems += [_problem(dropped) for dropped in found.problems]
+    for name, rate in found.rates.items():
+      report.rates[name][round(rate, 2)] += 1
+    seconds[i] = found.seconds
+    report.masked += [
+      f'row {rows[i].row}, column {name}: {text}; it is masked in this trial'
+      for name, text in found.masked.items()
+    ]
+  lost = {p.row for p in report.problems}
+  good = [(r, seconds[i]) for i, r in enumerate(rows) if r.row not in lost]
+  if report.watched:
+    report.problems += _watch_all(good, wanted.faces, workers)
+  lost = {p.row for p in report.problems}
+  report.seconds = [lasts for r, lasts in good if r.row not in lost]
   columns = manifest.channels
   report.problems.sort(
     key=lambda p: (p.row, columns.index(p.column) if p.column in columns else -1)
   )
-  report.usable = manifest.rows - len({p.row for p in report.problems})
+  report.masked.sort(key=lambda line: int(line.split()[1].rstrip(',')))
+  report.usable = manifest.rows - len(lost)
   return report
 
 
-def _check_row(recording, report):
-  found, shown, before = {}, None, len(report.problems)
+def _parallel(function, jobs, what, unit, workers):
+  """As `parallel_map`, with a display of progress."""
+  with Progress(len(jobs), what, unit) as progress:
+    for found in parallel_map(function, jobs, workers):
+      progress.update()
+      yield found
 
-  def attempt(column, function, *args):
+
+def _examine(*row):
+  """As `trials.examine`, without the signals, which would be sent between processes."""
+  return dataclasses.replace(recordings.examine(*row), arrays=None)
+
+
+def _watch_all(good, spec, workers):
+  """The problems that videos have: list of Problem.
+
+  `good` are (recording, seconds), `spec` is the FrameSpec that they are stored by.
+  """
+  jobs = [(path, spec) for path in dict.fromkeys(r.video for r, _ in good)]
+  watched, problems = {}, []
+  for i, found in _parallel(_watch, jobs, 'Looking at', 'videos', workers):
+    watched[jobs[i][0]] = found
+  for recording, seconds in good:
+    found = watched[recording.video]
+    if isinstance(found, Dropped):
+      problems.append(_problem(recordings.of_row(recording, found)))
+      continue
+    times, valid = found
     try:
-      return function(*args)
+      inside = recordings.of_trial(recording, times, seconds)
+      recordings.require_face(recording, valid[inside])
     except Dropped as dropped:
-      where = f'row {recording.row}, column '
-      if dropped.reason.startswith(where):
-        column, _, text = dropped.reason.removeprefix(where).partition(': ')
-      else:
-        text = dropped.reason
-      report.problems.append(Problem(recording.row, column, dropped.code, text))
-      return None
+      problems.append(_problem(dropped))
+  return problems
 
-  for name in report.channels:
-    channel = attempt(name, recordings.channel_of, recording, name)
-    if channel is not None:
-      found[name] = channel
-      report.rates[name][round(channel.rate, 2)] += 1
-  if report.video:
-    shown = attempt('video', recordings.video_times, recording)
-    if shown is not None:
-      rate = (len(shown.times) - 1) / (shown.times[-1] - shown.times[0])
-      report.rates['video'][round(rate, 2)] += 1
-      report.masked += [
-        f'row {recording.row}, column video: {recording.video}: {note}'
-        for note in shown.notes
-      ]
-  if recording.openface is not None or report.action_units:
-    attempt('openface', recordings.units_of, recording, shown)
-  if len(report.problems) == before and (found or shown is not None):
-    frame_times = None if shown is None else shown.times
-    seconds = attempt(
-      'signals', recordings.trial_seconds, recording, found, frame_times
-    )
-    if seconds is None:
-      return
-    judged = attempt('signals', recordings.judge, recording, found, seconds) or {}
-    for name, one in judged.items():
-      if text := recordings.problem_of(recording, name, one):
-        report.masked.append(
-          f'row {recording.row}, column {name}: {text}; it is masked in this trial'
-        )
-    if len(report.problems) == before:
-      report.seconds.append(seconds)
+
+def _watch(path, spec):
+  """Times of the stored frames of a video and whether each has a face; or Dropped."""
+  try:
+    found = face_frames(path, dataclasses.replace(spec, size=_SIDE))
+  except Dropped as dropped:
+    return dropped
+  return found['times'], found['valid']
+
+
+def _problem(dropped):
+  """The Problem that a Dropped tells of, whose reason begins with row and column."""
+  where = re.match(r'row (\d+), column (\w+): (.*)', dropped.reason, re.DOTALL)
+  return Problem(int(where[1]), where[2], dropped.code, where[3])
 
 
 def describe(report):
   """The report as text: a line for each problem, then the summary."""
   manifest = report.manifest
   lines = [str(problem) for problem in report.problems]
-  lines += [f'note: {note}' for note in (*manifest.notes, *report.masked)]
+  notes = [*manifest.notes, *(one.note for one in manifest.answers if one.note)]
+  if report.video and not report.watched:
+    notes.append('no video was decoded beyond its first frame (--quick)')
+  lines += [f'note: {note}' for note in (*notes, *report.masked)]
   subjects = Counter(r.subject_name for r in manifest.recordings)
   lines.append(
     f'{manifest.rows} rows, {report.usable} of them without a problem; '
@@ -157,6 +202,7 @@ def describe(report):
         else ''
       )
     )
+  lines += map(str, manifest.answers)
   for name, rates in report.rates.items():
     told = ', '.join(f'{rate:g} Hz ({n})' for rate, n in sorted(rates.items()))
     lines.append(f'{name}: {told or "nothing that can be used"}')
@@ -166,8 +212,8 @@ def describe(report):
 def main(argv=None):
   """Runs the command; returns the exit status."""
   parser = argparse.ArgumentParser(
-    'python -m mvp_jax.corpora.recordings.check',
-    description='Says what is wrong with a manifest.',
+    'python -m mvp_jax check',
+    description='Says what is wrong with a manifest and its files.',
   )
   parser.add_argument('manifest', type=Path, help='manifest.csv, or its folder')
   parser.add_argument('--channels', default='', help='eda,ppg: only these are used')
@@ -183,6 +229,15 @@ def main(argv=None):
     action='store_true',
     help='every trial must have them (video_backbone=au)',
   )
+  parser.add_argument(
+    '--ratings',
+    default=','.join(REQUIRED),
+    help='those that are trained on, which every trial must have',
+  )
+  parser.add_argument(
+    '--quick', action='store_true', help='videos are not decoded, no face looked for'
+  )
+  parser.add_argument('--workers', type=int, help='processes; else one per processor')
   args = parser.parse_args(argv)
   try:
     channels = tuple(filter(None, args.channels.split(',')))
@@ -194,7 +249,20 @@ def main(argv=None):
         f'--channels: no channel {", ".join(sorted(unknown))}; there '
         f'are {", ".join(KINDS)}, also with more behind: emg_left'
       )
-    report = check(args.manifest, channels, args.video, args.action_units)
+    ratings = tuple(filter(None, args.ratings.split(',')))
+    if unknown := sorted(set(ratings) - set(RATINGS)):
+      raise InputError(
+        f'--ratings: no rating {", ".join(unknown)}; there are {", ".join(RATINGS)}'
+      )
+    report = check(
+      args.manifest,
+      channels,
+      args.video,
+      args.action_units,
+      ratings=ratings,
+      watch=not args.quick,
+      workers=args.workers,
+    )
   except InputError as error:
     print(f'error: {error}', file=sys.stderr)
     return 1

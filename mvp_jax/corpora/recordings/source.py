@@ -11,7 +11,10 @@ from mvp_jax.corpora.recordings.manifest import read_manifest
 from mvp_jax.corpora.recordings.trials import (
   NO_CHANNELS,
   channels_in_use,
+  of_row,
+  of_trial,
   prepare_signals,
+  require_face,
 )
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped, Outcome
@@ -21,7 +24,6 @@ from mvp_jax.raw.action_units import as_stream
 from mvp_jax.raw.face import crop_scale
 from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.frames import (
-  MIN_FACE_SHARE,
   face_frames,
   frame_facts,
   load_frames,
@@ -123,13 +125,7 @@ class RecordingTrials(Source):
         _frames, tasks, directory / 'frames', 'Face videos', 'videos', engine
       )
       drops = dict(zip(videos, drops, strict=True))
-      problems |= {
-        r.row: Dropped(
-          drops[r.video].code, f'row {r.row}, column video: {drops[r.video].reason}'
-        )
-        for r in todo
-        if drops[r.video]
-      }
+      problems |= {r.row: of_row(r, drops[r.video]) for r in todo if drops[r.video]}
     return [self._outcome(r, problems.get(r.row)) for r in self.trials]
 
   def _outcome(self, recording, problem):
@@ -150,15 +146,10 @@ class RecordingTrials(Source):
       }
     if self.wanted.faces is not None:
       found = self._frames_of(recording, facts['seconds'])
-      if not len(found['valid']) or found['valid'].mean() < MIN_FACE_SHARE:
-        share = found['valid'].mean() if len(found['valid']) else 0
-        return Outcome(
-          recording,
-          'no_face',
-          f'row {recording.row}, column video: '
-          f"{recording.video}: a face in {share:.1%} of the trial's frames",
-          {},
-        )
+      try:
+        require_face(recording, found['valid'])
+      except Dropped as dropped:
+        return Outcome(recording, dropped.code, dropped.reason, {})
       rate, _, _, pixel_aspect = found['info'].tolist()
       # Of this trial; what the video has besides is not.
       quality = face_quality(
@@ -203,12 +194,11 @@ class RecordingTrials(Source):
   def _frames_of(self, recording, seconds):
     """As `frames.load_frames` gives them, cut out of the video, from the onset on."""
     found = load_frames(self.directory / 'frames', _video_name(recording.video))
-    times = found['times'] - np.float32(recording.video_onset)
-    first, end = np.searchsorted(times, (-1e-3, seconds)).tolist()
+    inside = of_trial(recording, found['times'], seconds)
     return (
       found
-      | {'times': times[first:end]}
-      | {name: found[name][first:end] for name in ('jpegs', 'valid', 'boxes')}
+      | {'times': found['times'][inside] - np.float32(recording.video_onset)}
+      | {name: found[name][inside] for name in ('jpegs', 'valid', 'boxes')}
     )
 
 

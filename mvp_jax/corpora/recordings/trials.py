@@ -1,10 +1,11 @@
 """Turns a row of a manifest into a trial: its signals, its times, its action units.
 
 Everything that a row lacks is a Dropped whose reason begins with the manifest's row
-and column. What `check` finds before the long work is found by these functions.
+and column. `check` says what these functions say, for preparation goes by them, too.
 """
 
 import contextlib
+import dataclasses
 import math
 
 import numpy as np
@@ -14,7 +15,7 @@ from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw import units
 from mvp_jax.raw.action_units import on_clock, require_faces
 from mvp_jax.raw.cleaning import kind
-from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE
+from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.resample import resample
 from mvp_jax.raw.signal_files import read_channel
@@ -33,8 +34,28 @@ def channels_in_use(manifest, wanted):
   return tuple(wanted) or manifest.channels
 
 
-def prepare_signals(recording, channels, settings, clean, video, must_have_units=False):
-  """All of a trial but its frames; `settings` are RecordingsSettings.
+@dataclasses.dataclass
+class Examined:
+  """What a row comes to.
+
+  Attributes:
+    problems: list of Dropped, of all that keeps it from being a trial.
+    rates: {channel, or 'video': Hz} of what could be read.
+    masked: {channel: why it can't be used in a trial that others save}.
+    seconds: of the trial, if they are known.
+    arrays: as `prepare_signals` returns them; None if there are problems.
+  """
+
+  problems: list = dataclasses.field(default_factory=list)
+  rates: dict = dataclasses.field(default_factory=dict)
+  masked: dict = dataclasses.field(default_factory=dict)
+  notes: list = dataclasses.field(default_factory=list)
+  seconds: float | None = None
+  arrays: dict | None = None
+
+
+def prepare_signals(*row):
+  """All of a trial but its frames, of what `examine` takes.
 
   Returns:
     dict: what `channels.prepare` returns, before and before_valid [time, channel] like
@@ -44,30 +65,102 @@ def prepare_signals(recording, channels, settings, clean, video, must_have_units
   Raises:
     Dropped: a file is missing or broken, or what it holds cannot be used.
   """
-  found = {name: channel_of(recording, name) for name in channels}
+  found = examine(*row)
+  if found.problems:
+    raise found.problems[0]
+  return found.arrays
+
+
+def examine(recording, channels, settings, clean, video, must_have_units=False):
+  """Reads all that a row names but the pictures: Examined.
+
+  Args:
+    recording: manifest.Recording.
+    channels: names of those to be used.
+    settings: RecordingsSettings.
+    clean: whether signals are cleaned.
+    video: whether the video is used.
+    must_have_units: whether it is no trial without action units.
+  """
+  row = Examined()
+
+  def attempt(function, *args):
+    try:
+      return function(*args)
+    except Dropped as dropped:
+      row.problems.append(dropped)
+      return None
+
+  found = {name: attempt(channel_of, recording, name) for name in channels}
+  row.rates = {name: one.rate for name, one in found.items() if one is not None}
   shown, action_units = None, None
-  if video or (recording.openface and recording.video and recording.video.is_file()):
-    shown = video_times(recording)
+  if video:
+    shown = attempt(video_times, recording)
+    if shown is not None:
+      row.rates['video'] = (len(shown.times) - 1) / (shown.times[-1] - shown.times[0])
+      row.notes += [('video', f'{recording.video}: {note}') for note in shown.notes]
+  elif recording.openface and recording.video:
+    with contextlib.suppress(Dropped):  # OpenFace could read it
+      shown = video_times(recording)
   if recording.openface or must_have_units:
-    action_units = units_of(recording, shown)
+    action_units = attempt(units_of, recording, shown)
+  if row.problems:
+    return row
   seen = action_units is not None and (must_have_units or not found)
-  seconds = trial_seconds(
+  row.seconds = attempt(
+    trial_seconds,
     recording,
     found,
     shown.times if video else action_units.times if seen else None,
     'video' if video else 'openface',
   )
-  judged = judge(recording, found, seconds)
-  trial_units = on_clock(action_units, recording.video_onset, seconds)
+  if row.problems:
+    return row
+  judged = attempt(judge, recording, found, row.seconds)
+  trial_units = on_clock(action_units, recording.video_onset, row.seconds)
   if must_have_units:
-    with _at(recording, 'openface'):
-      require_faces(recording.openface, trial_units)
-  return {
-    **_stored(recording, found, judged, seconds, settings, clean),
-    'seconds': np.array(seconds),
+    attempt(_require_units, recording, trial_units)
+  if row.problems:
+    return row
+  row.masked = {name: problem_of(recording, name, one) for name, one in judged.items()}
+  row.masked = {name: text for name, text in row.masked.items() if text}
+  row.arrays = {
+    **_stored(recording, found, judged, row.seconds, settings, clean),
+    'seconds': np.array(row.seconds),
     'units': np.array([channel.unit for channel in found.values()], np.str_),
     **trial_units,
   }
+  return row
+
+
+def _require_units(recording, trial_units):
+  with _at(recording, 'openface'):
+    require_faces(recording.openface, trial_units)
+
+
+def of_trial(recording, times, seconds):
+  """The trial's part (slice) of a video whose frames have these times, as stored."""
+  times = times - np.float32(recording.video_onset)
+  return slice(*np.searchsorted(times, (-1e-3, seconds)).tolist())
+
+
+def require_face(recording, valid):
+  """Raises Dropped, no_face, if hardly any of the trial's frames shows a face.
+
+  `valid` bool [frames], whether one does.
+  """
+  share = valid.mean() if len(valid) else 0.0
+  if share < MIN_FACE_SHARE:
+    with _at(recording, 'video'):
+      raise Dropped(
+        'no_face',
+        f"{recording.video}: a face in {share:.1%} of the trial's frames",
+      )
+
+
+def of_row(recording, dropped):
+  """A Dropped that tells of a row's video, where it was said of the file alone."""
+  return Dropped(dropped.code, f'row {recording.row}, column video: {dropped.reason}')
 
 
 def judge(recording, found, seconds):
@@ -243,7 +336,7 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
     name: channel.end - onset(recording, channel) for name, channel in channels.items()
   }
   if frame_times is not None:
-    step = (frame_times[-1] - frame_times[0]) / (len(frame_times) - 1)
+    step = (frame_times[-1] - frame_times[0]) / max(1, len(frame_times) - 1)
     ends[shown] = frame_times[-1] + step - recording.video_onset
   if not ends:
     raise Dropped(

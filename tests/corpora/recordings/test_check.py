@@ -298,6 +298,39 @@ def test_what_only_decoding_shows_is_named_in_preparation(rows, folder, whole):
   assert {code for code, _, _ in found.values()} == {'ok'}
 
 
+def test_exit_0_means_that_no_trial_is_lost(rows, folder, whole, capsys):
+  """What decoding alone shows is told by the check, in the words of preparation."""
+  film = (folder / 'film.mp4').read_bytes()
+  middle = len(film) // 2
+  (folder / 'worn.mp4').write_bytes(
+    film[: middle - 2000] + bytes(4000) + film[middle + 2000 :]
+  )
+  rows = [list(row) for row in rows]
+  rows[1][_COLUMNS.index('video')] = 'worn.mp4'
+  rows[3][_COLUMNS.index('video')] = 'wall.mp4'
+  rows[4][_COLUMNS.index('signals')] = 'gone.csv'
+  path = write_manifest(folder, rows)
+  lost = {
+    row: reason
+    for row, (code, reason, _) in prepare(path, whole[0]).items()
+    if code != 'ok'
+  }
+  assert {5, 6} <= set(lost)
+  report = check(path, watch=True)
+  told = {}
+  for problem in report.problems:
+    told.setdefault(problem.row, str(problem))
+  assert told == lost and report.usable == 5 - len(lost)
+
+  assert main([str(path)]) == 1 and lost[5] in capsys.readouterr().out
+  good = [row for i, row in enumerate(rows) if i + 2 not in lost]
+  assert main([str(write_manifest(folder, good))]) == 0
+  assert '--quick' not in capsys.readouterr().out
+  path = write_manifest(folder, rows[3:4])
+  assert main([str(path), '--quick']) == 0
+  assert 'note: no video was decoded' in capsys.readouterr().out
+
+
 def test_a_channel_that_others_save_is_a_note(rows, folder, capsys):
   rng = np.random.default_rng(0)
   one = 4 + np.cumsum(0.05 * rng.standard_normal(_RATE * _SECONDS))
