@@ -229,6 +229,22 @@ def test_losses_are_named_and_allowed_only_on_demand(folder, tmp_path):
   ]
 
 
+def test_a_blank_rating_that_nobody_trains_on_costs_nothing(folder, tmp_path):
+  fields = dict(streams=('signals',), workers=1)
+  data = tmp_path / 'data'
+  whole = prepare('recordings', folder, data, **fields)
+  assert prepare('recordings', folder, data, **fields, ratings=('valence',)) == whole
+  rows = rows_of(folder)
+  rows[2]['arousal'] = ''
+  rewrite(folder, rows)
+  for ratings in ((), ('valence',)):
+    directory = prepare('recordings', folder, data, **fields, ratings=ratings)
+    trials = PreparedCorpus(directory).trials
+    assert len(trials) == 4 and np.isnan(trials[2].ratings['arousal'])
+  with pytest.raises(InputError, match='1 dropped: P02_trial01 missing_rating'):
+    prepare('recordings', folder, data, **fields)
+
+
 def test_the_account_tells_of_faces_and_of_each_channel(folder, tmp_path):
   rows = rows_of(folder)
   path = folder / rows[1]['signals']

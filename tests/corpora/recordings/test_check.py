@@ -379,6 +379,28 @@ def test_what_is_odd_about_a_video_is_a_note_and_in_the_account(
   assert notes == {2: '', 3: '', 4: note, 5: '', 6: ''}
 
 
+def test_ratings_are_shown_with_their_scale(rows, folder, capsys):
+  path = write_manifest(folder, rows)
+  assert main([str(path), '--no-video']) == 0
+  told = capsys.readouterr().out
+  assert 'valence: 3 to 7 on the scale 1 to 9, 40% high (5)' in told
+  assert 'note: column valence' not in told
+  path = write_manifest(folder, [row[:-2] for row in rows], _COLUMNS[:-2])
+  assert main([str(path), '--no-video']) == 0
+  told = capsys.readouterr().out
+  assert 'note: column valence: the scale is taken as 1 to 9, but no answer is' in told
+  assert 'note: column arousal' not in told  # up to 8
+
+  rows = [list(row) for row in rows]
+  rows[2][_COLUMNS.index('arousal')] = ''
+  path = write_manifest(folder, rows)
+  assert main([str(path), '--no-video']) == 1
+  assert 'row 4, column arousal: blank' in capsys.readouterr().out
+  assert main([str(path), '--no-video', '--ratings=valence']) == 0
+  assert main([str(path), '--ratings=joy']) == 1
+  assert 'no rating joy; there are valence' in capsys.readouterr().err
+
+
 def test_the_command(rows, folder, capsys):
   path = write_manifest(folder, rows)
   assert main([str(path)]) == 0

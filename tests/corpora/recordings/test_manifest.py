@@ -223,6 +223,57 @@ def test_a_wrong_scale(manifest, scale, column):
   assert told(found) == [(2, column, 'manifest')]
 
 
+def test_a_scale_for_each_rating(manifest):
+  header = [*HEADER, 'rating_min', 'rating_max', 'arousal_min', 'arousal_max']
+  rows = [[*row, '1', '9', '0', '100'] for row in ROWS]
+  rows[2][-2:] = '', ''  # this one as the others
+  found = manifest(rows, header)
+  assert not found.problems
+  told = [(r.ratings['valence'], r.ratings['arousal']) for r in found.recordings]
+  assert told == [(2.5, pytest.approx(1.56)), (8, pytest.approx(1.08)), (5, 5)]
+  valence, arousal = found.answers
+  assert str(valence) == 'valence: 2.5 to 8 on the scale 1 to 9, 33% high (3)'
+  assert str(arousal).startswith('arousal: 1 to 7 on the scale 0 to 100 or 1 to 9, 0%')
+  assert not valence.note and not arousal.note
+
+
+@pytest.mark.parametrize(
+  'scale, column',
+  [
+    (['1', ''], 'arousal_max'),
+    (['9', '1'], 'arousal_max'),
+    (['x', '2'], 'arousal_min'),
+  ],
+)
+def test_a_wrong_scale_of_one_rating(manifest, scale, column):
+  found = manifest([[*ROWS[0], *scale]], [*HEADER, 'arousal_min', 'arousal_max'])
+  assert told(found) == [(2, column, 'manifest')]
+
+
+def test_an_answer_outside_of_its_own_scale(manifest):
+  (problem,) = manifest(
+    [[*ROWS[0], '1', '5']], [*HEADER, 'arousal_min', 'arousal_max']
+  ).problems
+  assert (problem.column, problem.code) == ('arousal', 'bad_rating')
+  assert '7 is outside of 1 to 5 (columns arousal_min and arousal_max' in str(problem)
+
+
+def test_a_scale_that_nobody_told_is_remarked_on(manifest):
+  valence, arousal = manifest().answers
+  assert not valence.note  # up to 8: the scale is at least that long
+  assert 'no answer is above 7' in arousal.note and 'arousal_max' in arousal.note
+
+
+def test_a_blank_rating_costs_what_is_trained_on_it_alone(manifest, tmp_path):
+  assert told(manifest(changed(3, 'valence', ''))) == [(3, 'valence', 'missing_rating')]
+  path = tmp_path / 'manifest.csv'
+  for required in ((), ('arousal',), ('arousal', 'liking')):
+    found = read_manifest(path, required)
+    assert not found.problems and len(found.recordings) == 3
+    assert math.isnan(found.recordings[1].ratings['valence'])
+  assert told(read_manifest(path, ('valence',))) == [(3, 'valence', 'missing_rating')]
+
+
 @pytest.mark.parametrize(
   'header, match',
   [
