@@ -17,6 +17,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Outcome
 from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec
+from mvp_jax.raw.on_disk import require_link
 from mvp_jax.synthetic.tree import MARKER
 
 _SOURCE = 'source'
@@ -294,6 +295,7 @@ class Source:
 def existing(folder, what):
   """The Path of a folder that holds `what`. Raises InputError if there is none."""
   folder = Path(folder)
+  require_link(folder)
   if not folder.is_dir():
     raise InputError(
       f'{folder}: there is no such folder; give the one that holds {what}'

@@ -5,7 +5,6 @@
 
 import contextlib
 import dataclasses
-import os
 from pathlib import Path
 
 import av
@@ -14,6 +13,7 @@ import numpy as np
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
+from mvp_jax.raw.on_disk import files_below, require_link
 from mvp_jax.raw.openface import INTENSITIES, PRESENCES, ActionUnits, read_openface
 from mvp_jax.raw.video import Video
 from mvp_jax.raw.video_times import video_times
@@ -54,17 +54,16 @@ def find_csvs(root, named):
       'videos (docs/action_units.md), or name another as openface_dir'
     )
   found = {}
-  for place, folders, names in os.walk(folder, followlinks=True):
-    # OpenFace's cut-out faces are a picture each.
-    folders[:] = sorted(x for x in folders if not x.endswith('_aligned'))
-    for path in (Path(place, name) for name in sorted(names)):
-      if path.suffix.lower() != '.csv' or path.name.startswith('.'):
-        continue
-      if path.stem in found:
-        raise InputError(
-          f'{folder}: {found[path.stem]} and {path} have one name; keep one of them'
-        )
-      found[path.stem] = path
+  # OpenFace's cut-out faces are a picture each.
+  for path in files_below(folder, lambda below: not below.name.endswith('_aligned')):
+    require_link(path)
+    if path.suffix.lower() != '.csv':
+      continue
+    if path.stem in found:
+      raise InputError(
+        f'{folder}: {found[path.stem]} and {path} have one name; keep one of them'
+      )
+    found[path.stem] = path
   if not found:
     raise InputError(
       f'{folder}: no CSV in it or deeper; run OpenFace on the videos '

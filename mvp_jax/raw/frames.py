@@ -14,6 +14,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import face
 from mvp_jax.raw.face_quality import face_quality
+from mvp_jax.raw.on_disk import require_file
 from mvp_jax.raw.video import Video, luma, sample
 from mvp_jax.tasks import load_blobs, load_result
 from mvp_jax.tasks.blobs import Blobs
@@ -193,8 +194,7 @@ def reading(path):
   Raises:
     Dropped: it is not there, fails to decode, or ends before its header says.
   """
-  if not path.exists():
-    raise Dropped('missing_video', f'{path}: no such file')
+  require_file(path, 'video')
   seconds = 0.0
   try:
     with Video(path) as video:

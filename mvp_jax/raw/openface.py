@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.on_disk import require_file
 
 # The order of the columns of `ActionUnits`, by FACS number.
 INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -133,8 +134,7 @@ def read_openface(path, frame_times=None, face=None, between=None):
 def _table(path):
   import pandas
 
-  if not path.is_file():
-    raise Dropped('missing_openface', f'{path}: no such file')
+  require_file(path, 'openface')
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')

@@ -19,6 +19,7 @@ import numpy as np
 
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.matfile import read_mat
+from mvp_jax.raw.on_disk import missing, require_file, shown
 
 E4_FILES = ('EDA', 'BVP', 'TEMP', 'HR')
 _TEXT = ('.csv', '.txt', '.tsv', '.asc')
@@ -110,24 +111,14 @@ def _open(path):
   if not path.exists():
     record = path.with_name(path.name + '.hea')
     if not record.exists():
-      raise Dropped('missing_signals', f'{path}: no such file{_nearby(path)}')
+      raise Dropped('missing_signals', f'{shown(path)}: {missing(path)}')
     path = record
   files = [path] if path.is_file() else sorted(path.glob('*.csv'))
+  for file in files:
+    if path.is_file() or not file.exists():  # some in a folder may be empty
+      require_file(file, 'signals')
   stamp = tuple((f.stat().st_size, f.stat().st_mtime_ns) for f in files)
   return _read(path, stamp)
-
-
-def _nearby(path):
-  """', is it X?' for the likeliest other file in the folder."""
-  folder = path.parent
-  while not folder.is_dir():
-    if folder == folder.parent:
-      return ''
-    folder = folder.parent
-  if folder != path.parent:
-    return f' (nor a folder {path.parent})'
-  near = difflib.get_close_matches(path.name, [p.name for p in folder.iterdir()], 1)
-  return f', is it {near[0]}?' if near else ''
 
 
 # A file often holds many trials, each of which asks for several channels.
@@ -157,8 +148,6 @@ def _read(path, stamp):
         + ' and Empatica E4 folders',
       ),
     )
-  if not path.stat().st_size:
-    raise broken(path, 'it is empty (0 bytes)')
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # libraries warn of what is checked here

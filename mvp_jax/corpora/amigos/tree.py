@@ -13,7 +13,6 @@ video of a group shows four people.
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import matfile
 from mvp_jax.raw.action_units import FOLDER, Csvs, find_csvs
+from mvp_jax.raw.on_disk import files_below, require_file, require_link, require_names
 from mvp_jax.raw.signal_files import broken
 
 SUBJECTS = 40
@@ -212,18 +212,13 @@ def _units(csvs, root):
 def _files(root, apart):
   """Every file below `root`, relative to it, in a fixed order; not those of `apart`,
   where OpenFace may have put videos of the same names."""
-  for folder, folders, names in os.walk(root, followlinks=True):
-    folders[:] = sorted(
-      name
-      for name in folders
-      if not name.startswith('.') and Path(folder, name) not in apart
-    )
-    for name in sorted(names):
-      if not name.startswith('.'):  # among them the ._ files of macOS
-        yield Path(folder, name).relative_to(root)
+  for path in files_below(root, lambda folder: folder not in apart):
+    require_link(path)
+    yield path.relative_to(root)
 
 
 def _put(found, key, value, root):
+  require_names(root, [Path(getattr(value, 'path', value))])
   if key in found:
     one, other = (getattr(x, 'path', x) for x in (found[key], value))
     raise InputError(
@@ -277,10 +272,9 @@ def read_mat(path):
   Raises:
     Dropped: missing_signals or broken_signals.
   """
+  require_file(path, 'signals')
   try:
     content = matfile.read_mat(path, _CELLS)
-  except FileNotFoundError:
-    raise Dropped('missing_signals', f'{path}: no such file') from None
   except (OSError, ValueError) as error:
     raise broken(path, f'cannot be read ({error})') from None
   missing = [name for name in _CELLS if name not in content]
@@ -359,10 +353,10 @@ def fingerprint(tree, trials):
   digest = hashlib.sha256(json.dumps(tree.marker, sort_keys=True).encode())
   for subject in sorted({trial.subject for trial in trials}):
     if path := tree.signals.get(subject):
-      with (tree.root / path).open('rb') as file:
-        head = file.read(128)  # says when it was written
       _note(digest, tree.root, path)
-      digest.update(head)
+      if (tree.root / path).is_file():
+        with (tree.root / path).open('rb') as file:
+          digest.update(file.read(128))  # says when it was written
   for trial in trials:
     if video := tree.videos.get((trial.subject, trial.video_id)):
       _note(digest, tree.root, video.path)
@@ -374,4 +368,6 @@ def fingerprint(tree, trials):
 
 
 def _note(digest, root, path):
-  digest.update(f'{Path(path).name} {(root / path).stat().st_size}\n'.encode())
+  path = root / path
+  size = path.stat().st_size if path.is_file() else 'missing'
+  digest.update(f'{path.name} {size}\n'.encode())

@@ -22,8 +22,8 @@ import numpy as np
 
 from mvp_jax.corpora.corpus import MARKER, existing, read_marker
 from mvp_jax.errors import InputError
-from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.action_units import Csvs, find_csvs
+from mvp_jax.raw.on_disk import require_file, require_link
 from mvp_jax.raw.signal_files import broken
 from mvp_jax.raw.unpickle import load_arrays
 
@@ -128,10 +128,13 @@ def _find(root, name, pattern, needed=True):
     *sorted(p / name for p in root.iterdir() if p.is_dir() and p.name != name),
   ]
   for place in places:
+    require_link(place)
     if place.is_dir() and next(place.glob(pattern), None):
       return place
   if not needed:
     return None
+  for place in root.iterdir():
+    require_link(place)
   hint = (
     f'unpack {name}.zip there'
     if (root / f'{name}.zip').exists()
@@ -250,10 +253,9 @@ def read_dat(path):
     InputError: the file tries to run code.
     Dropped: missing_signals or broken_signals.
   """
+  require_file(path, 'signals')
   try:
     content = load_arrays(path)
-  except FileNotFoundError:
-    raise Dropped('missing_signals', f'{path}: no such file') from None
   except (OSError, ValueError) as error:
     raise broken(path, f'cannot be read, truncated? ({error})') from None
   try:

@@ -41,7 +41,7 @@ _SIDE = 16  # pixels of the faces that are cut out, which nobody sees
 class Report:
   """What was found. `problems` in the order of rows; `usable`: rows without any.
 
-  `masked`: lines on channels that can't be used in a trial which others save.
+  `notes`: lines on what costs no trial, such as a channel that is masked in one.
   `watched`: whether videos were decoded.
   """
 
@@ -52,7 +52,7 @@ class Report:
   usable: int
   seconds: list[float]  # of the trials whose length is known
   rates: dict[str, Counter]  # of each channel, and of the videos: {Hz: trials}
-  masked: list[str] = dataclasses.field(default_factory=list)
+  notes: list[str] = dataclasses.field(default_factory=list)
   watched: bool = False
 
 
@@ -103,9 +103,8 @@ def check(
     for name, rate in found.rates.items():
       report.rates[name][round(rate, 2)] += 1
     seconds[i] = found.seconds
-    report.masked += [
-      f'row {rows[i].row}, column {name}: {text}; it is masked in this trial'
-      for name, text in found.masked.items()
+    report.notes += [
+      f'row {rows[i].row}, column {column}: {text}' for column, text in found.notes
     ]
   lost = {p.row for p in report.problems}
   good = [(r, seconds[i]) for i, r in enumerate(rows) if r.row not in lost]
@@ -117,7 +116,7 @@ def check(
   report.problems.sort(
     key=lambda p: (p.row, columns.index(p.column) if p.column in columns else -1)
   )
-  report.masked.sort(key=lambda line: int(line.split()[1].rstrip(',')))
+  report.notes.sort(key=lambda line: int(line.split()[1].rstrip(',')))
   report.usable = manifest.rows - len(lost)
   return report
 
@@ -180,7 +179,7 @@ def describe(report):
   notes = [*manifest.notes, *(one.note for one in manifest.answers if one.note)]
   if report.video and not report.watched:
     notes.append('no video was decoded beyond its first frame (--quick)')
-  lines += [f'note: {note}' for note in (*notes, *report.masked)]
+  lines += [f'note: {note}' for note in (*notes, *report.notes)]
   subjects = Counter(r.subject_name for r in manifest.recordings)
   lines.append(
     f'{manifest.rows} rows, {report.usable} of them without a problem; '

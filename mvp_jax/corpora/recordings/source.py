@@ -1,5 +1,6 @@
 """The trials of a manifest as a source of prepared data: files, tasks, outcomes."""
 
+import glob
 import hashlib
 import json
 from pathlib import Path
@@ -258,9 +259,11 @@ def _parts(path):
   """The files that a path stands for: of a folder, or of a WFDB record, several."""
   path = Path(path)
   if path.is_dir():
-    return tuple(sorted(path.glob('*.csv')))
-  if path.suffix == '.hea' or (
+    found = path.glob('*.csv')
+  elif path.suffix == '.hea' or (
     not path.exists() and path.with_name(path.name + '.hea').exists()
   ):
-    return tuple(sorted(path.parent.glob(f'{path.stem}.*')))
-  return (path,) if path.exists() else ()
+    found = path.parent.glob(f'{glob.escape(path.stem)}.*')
+  else:
+    found = (path,)
+  return tuple(sorted(part for part in found if part.is_file()))

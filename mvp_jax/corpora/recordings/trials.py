@@ -16,6 +16,7 @@ from mvp_jax.raw import units
 from mvp_jax.raw.action_units import on_clock, require_faces
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
+from mvp_jax.raw.on_disk import require_file
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.resample import resample
 from mvp_jax.raw.signal_files import read_channel
@@ -41,14 +42,13 @@ class Examined:
   Attributes:
     problems: list of Dropped, of all that keeps it from being a trial.
     rates: {channel, or 'video': Hz} of what could be read.
-    masked: {channel: why it can't be used in a trial that others save}.
+    notes: list of (column, remark) on what costs no trial.
     seconds: of the trial, if they are known.
     arrays: as `prepare_signals` returns them; None if there are problems.
   """
 
   problems: list = dataclasses.field(default_factory=list)
   rates: dict = dataclasses.field(default_factory=dict)
-  masked: dict = dataclasses.field(default_factory=dict)
   notes: list = dataclasses.field(default_factory=list)
   seconds: float | None = None
   arrays: dict | None = None
@@ -122,8 +122,9 @@ def examine(recording, channels, settings, clean, video, must_have_units=False):
     attempt(_require_units, recording, trial_units)
   if row.problems:
     return row
-  row.masked = {name: problem_of(recording, name, one) for name, one in judged.items()}
-  row.masked = {name: text for name, text in row.masked.items() if text}
+  for name, one in judged.items():
+    if text := problem_of(recording, name, one):
+      row.notes.append((name, f'{text}; it is masked in this trial'))
   row.arrays = {
     **_stored(recording, found, judged, row.seconds, settings, clean),
     'seconds': np.array(row.seconds),
@@ -286,8 +287,7 @@ def video_times(recording):
         'missing_video',
         'blank, while video is to be used; name the file, or leave video out',
       )
-    if not path.is_file():
-      raise Dropped('missing_video', f'{path}: no such file')
+    require_file(path, 'video')
     found = times_of(path)
     left = found.seconds - recording.video_onset
     if left < _MIN_SECONDS:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from mvp_jax.corpora.corpus import MARKER, Source, identity
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Outcome
 from mvp_jax.raw.frames import frame_facts, load_frames, pack_frames, whole_frames
+from mvp_jax.raw.on_disk import files_below, require_link, require_names, shown
 from mvp_jax.tasks import Task, load_result, run_tasks
 
 # By their endings, for FFmpeg takes many a text or picture for a video.
@@ -37,16 +37,20 @@ class VideoFile:
 
 
 def _find(root):
-  """The video files below a folder, not hidden: (VideoFiles, {other ending: count})."""
+  """The video files below a folder, not hidden: (VideoFiles, {other ending: count}).
+
+  Raises:
+    InputError: there is none, or a link or a name that can't be followed.
+  """
   found, others = [], {}
-  for folder, names, files in os.walk(root):
-    names[:] = [name for name in names if not name.startswith('.')]
-    for name in files:
-      path = Path(folder, name).relative_to(root)
-      if path.suffix.lower() in ENDINGS and not name.startswith('.'):
-        found.append(path)
-      else:
-        others[path.suffix] = others.get(path.suffix, 0) + 1
+  for path in files_below(root):
+    require_link(path)
+    if path.suffix.lower() in ENDINGS:
+      found.append(path.relative_to(root))
+    else:
+      ending = shown(path.suffix)
+      others[ending] = others.get(ending, 0) + 1
+  require_names(root, found)
   if not found:
     seen = (
       ', '.join(
@@ -98,7 +102,8 @@ class Videos(Source):
   def fingerprint(self):
     digest = hashlib.sha256(repr(self.marker is not None).encode())
     for video in self.trials:
-      size = (self.root / video.path).stat().st_size
+      path = self.root / video.path
+      size = path.stat().st_size if path.is_file() else 'missing'
       digest.update(f'{video.path} {size}\n'.encode())
     return digest.hexdigest()[:16]
 
@@ -107,7 +112,9 @@ class Videos(Source):
     names = {}
     for video in self.trials:
       path = self.root / video.path
-      names.setdefault(video.subject, []).append(identity(path))
+      found = names.setdefault(video.subject, [])
+      if path.is_file():
+        found.append(identity(path))
     return names
 
   def about(self, trial):

@@ -1,12 +1,14 @@
 """Where the files of AMIGOS lie, and which trials should be there."""
 
 import json
+import os
 
 import pytest
 
 from mvp_jax.corpora.amigos import tree as amigos
 from mvp_jax.corpora.amigos.ratings import read_sheets
 from mvp_jax.errors import InputError
+from mvp_jax.outcomes import Dropped
 
 
 def touch(root, *names):
@@ -166,3 +168,29 @@ def test_fingerprint_follows_the_source(tmp_path):
     path.write_bytes(content)
     seen.append(fingerprint())
   assert len(set(seen)) == 6
+
+
+def test_links_and_names_that_lead_nowhere(tmp_path):
+  touch(tmp_path, 'Data_Preprocessed_P07.mat', 'Exp1_P07_face/P7_4_face.mov')
+  link = tmp_path / 'Exp1_P08_face'
+  link.symlink_to('/disk/Exp1_P08_face')
+  with pytest.raises(InputError, match='Exp1_P08_face: a link to /disk/Exp1_P08_face'):
+    find(tmp_path)
+  link.unlink()
+  folder = tmp_path / os.fsdecode(b'Pers\xf6nlich')
+  touch(folder, 'P8_4_face.mov')
+  with pytest.raises(
+    InputError, match=r'Pers\\xf6nlich/P8_4_face.mov: the name is not'
+  ):
+    find(tmp_path)
+  (folder / 'P8_4_face.mov').unlink()
+  link = tmp_path / 'Data_Preprocessed_P08.mat'
+  link.symlink_to('/disk/P08.mat')
+  tree = find(tmp_path)
+  assert amigos.fingerprint(tree, amigos.list_trials(tree, 'short'))
+  with pytest.raises(Dropped, match='missing_signals.*a link to /disk/P08.mat'):
+    amigos.read_mat(link)
+  link.unlink()
+  link.write_text('<html>Log in</html>')
+  with pytest.raises(Dropped, match='broken_signals.*a web page'):
+    amigos.read_mat(link)

@@ -241,3 +241,23 @@ def test_fingerprint_follows_the_source(tmp_path):
   write_tree(tmp_path, content)
   seen.append(fingerprint())
   assert len(set(seen)) == 4
+
+
+def test_links_that_lead_nowhere_and_pointers(tmp_path):
+  root = write_tree(tmp_path / 'a', rows())
+  path = root / 'data_preprocessed_python' / 's01.dat'
+  path.write_text('version https://git-lfs.github.com/spec/v1\noid a\n')
+  with pytest.raises(Dropped, match='broken_signals.*a pointer of Git LFS'):
+    deap.read_dat(path)
+  path.unlink()
+  path.symlink_to('/disk/s01.dat')
+  with pytest.raises(Dropped, match='missing_signals.*a link to /disk/s01.dat'):
+    deap.read_dat(path)
+  (root / 'face_video').rename(root / 'gone')
+  (root / 'face_video').symlink_to('/disk/face_video')
+  with pytest.raises(InputError, match='face_video: a link to /disk/face_video, which'):
+    read(root, video=True)
+  (tmp_path / 'b').mkdir()
+  (tmp_path / 'b' / 'DEAP').symlink_to('/disk/DEAP')
+  with pytest.raises(InputError, match='b/DEAP: a link to /disk/DEAP'):
+    read(tmp_path / 'b')

@@ -1,4 +1,5 @@
 import csv
+import os
 import re
 
 import av
@@ -42,6 +43,12 @@ def rows(folder, draw_face, write_video):
   (folder / 'zero.mp4').touch()
   (folder / 'cut.mp4').write_bytes((folder / 'film.mp4').read_bytes()[:2000])
   (folder / 'empty.csv').touch()
+  (folder / 'pointer.mp4').write_text('version https://git-lfs.github.com/spec/v1\noid')
+  (folder / 'page.csv').write_text('<!DOCTYPE html>\n<html>Log in</html>\n')
+  (folder / 'away').symlink_to('/disk/away')
+  (folder / 'away.mp4').symlink_to('/disk/away.mp4')
+  (folder / 'Zoe\u0308.csv').write_text('EDA,PPG\n1,2\n')
+  (folder / os.fsdecode(b'J\xf6rg.csv')).write_text('EDA,PPG\n1,2\n')
   rng = np.random.default_rng(0)
   rows = []
   for i in range(5):
@@ -141,6 +148,14 @@ _BROKEN = [
   ('rating_min', '', ''),
   ('rating_max', '0', ''),
   ('rating_max', 'x', ''),
+  ('video', 'pointer.mp4', ''),
+  ('video', 'away.mp4', ''),
+  ('video', 'away/film.mp4', ''),
+  ('video', 'Film.mp4', ''),
+  ('signals', 'page.csv', 'eda'),
+  ('signals', 'away/s0.csv', 'eda'),
+  ('signals', 'Zo\xeb.csv', 'eda'),
+  ('signals', 'J\xf6rg.csv', 'eda'),
 ]
 # What looks different and means the same.
 _HARMLESS = [
@@ -377,6 +392,27 @@ def test_what_is_odd_about_a_video_is_a_note_and_in_the_account(
   outcomes = recordings.open(path, wanted).prepare(tmp_path, 1)
   notes = {x.trial.row: x.facts['video_notes'] for x in outcomes}
   assert notes == {2: '', 3: '', 4: note, 5: '', 6: ''}
+
+
+@pytest.mark.parametrize(
+  'column, name, told',
+  [
+    ('video', 'pointer.mp4', 'a pointer of Git LFS'),
+    ('video', 'page.csv', 'a web page'),
+    ('video', 'away.mp4', 'a link to /disk/away.mp4, which is not there'),
+    ('video', 'away/film.mp4', 'away is a link to /disk/away, which is not there'),
+    ('signals', 'Zo\xeb.csv', r"there is one spelt alike, 'Zoe\u0308.csv'"),
+    ('signals', 'J\xf6rg.csv', r'there is one spelt alike, J\xf6rg.csv, whose name is'),
+  ],
+)
+def test_files_that_are_not_what_they_seem(column, name, told, rows, folder, whole):
+  rows = [list(row) for row in rows]
+  rows[1][_COLUMNS.index(column)] = name
+  path = write_manifest(folder, rows)
+  report = check(path)
+  assert {p.row for p in report.problems} == {3} and told in str(report.problems[0])
+  code, reason, _ = prepare(path, whole[0])[3]
+  assert code != 'ok' and reason == str(report.problems[0])
 
 
 def test_ratings_are_shown_with_their_scale(rows, folder, capsys):

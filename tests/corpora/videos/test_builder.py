@@ -289,3 +289,40 @@ def test_pictures_are_those_another_decoder_sees(corpus, folder):
   for image, frame in zip(images, found, strict=True):
     expected = cv2.resize(image, (43, 32), interpolation=cv2.INTER_AREA)
     assert np.abs(frame.astype(int) - expected).mean() < 6  # at edges
+
+
+def test_linked_folders_are_entered(folder, tmp_path):
+  root, disk = tmp_path / 'root', tmp_path / 'disk'
+  _write(disk / 'a.mp4', 16)
+  root.mkdir()
+  (root / 'anna').symlink_to(disk)
+  corpus = PreparedCorpus(prepare('videos', root, tmp_path / 'data', **FIELDS))
+  account = read_account(corpus.directory / 'account.csv')
+  assert [(row['video'], row['outcome']) for row in account] == [('anna/a.mp4', 'ok')]
+
+  (root / 'ben').symlink_to('/disk/ben')
+  with pytest.raises(InputError, match='root/ben: a link to /disk/ben, which is not'):
+    prepare('videos', root, tmp_path / 'data', **FIELDS)
+  (root / 'ben').unlink()
+  (root / os.fsdecode(b'zo\xeb.mp4')).touch()
+  with pytest.raises(InputError, match=r'root: zo\\xeb.mp4: the name is not UTF-8'):
+    prepare('videos', root, tmp_path / 'data', **FIELDS)
+
+
+def test_what_is_no_video_is_named(tmp_path):
+  root = tmp_path / 'root'
+  _write(root / 'good.mp4', 16)
+  (root / 'lfs.mp4').write_text('version https://git-lfs.github.com/spec/v1\noid a\n')
+  (root / 'lost.mp4').symlink_to('/disk/lost.mp4')
+  (root / 'page.mp4').write_text('<!DOCTYPE html><html></html>')
+  with pytest.raises(InputError, match='4 trials in, 1 out; 3 dropped') as error:
+    prepare('videos', root, tmp_path / 'data', **FIELDS)
+  for told in (
+    'broken_video (.*lfs.mp4: a pointer of Git LFS',
+    'missing_video (.*lost.mp4: a link to /disk/lost.mp4',
+    'broken_video (.*page.mp4: a web page',
+  ):
+    code, _, text = told.partition(' (.*')
+    assert f'{code} ({root / text.partition(":")[0]}:{text.partition(":")[2]}' in str(
+      error.value
+    )
