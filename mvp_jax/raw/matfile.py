@@ -11,6 +11,8 @@ import zlib
 
 import numpy as np
 
+from mvp_jax.raw.matfile73 import read_mat73
+
 # NumPy's name of each type of element.
 _NUMBERS = dict(enumerate(('i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'f4'), 1))
 _NUMBERS |= {9: 'f8', 12: 'i8', 13: 'u8', 16: 'u1', 17: 'u2', 18: 'u4'}
@@ -34,7 +36,7 @@ def read_mat(path, names=None):
   """
   blob = path.read_bytes()
   if blob[124:_HEADER] in (b'\x00\x02IM', b'\x02\x00MI') or blob[:4] == b'\x89HDF':
-    raise ValueError('a MATLAB 7.3 file; save it with -v7, as version 5')
+    return read_mat73(path, names)
   order = {b'IM': '<', b'MI': '>'}.get(blob[126:_HEADER])
   if order is None:
     raise ValueError('no MATLAB file of version 5; save it with -v7')

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mvp_jax.outcomes import Dropped
-from mvp_jax.raw.matfile import read_mat
 from mvp_jax.raw.on_disk import missing, require_file, shown
+from mvp_jax.raw.recorder_files import RECORDER_ENDINGS, read_recorder_file
 
 E4_FILES = ('EDA', 'BVP', 'TEMP', 'HR')
 _TEXT = ('.csv', '.txt', '.tsv', '.asc')
@@ -129,12 +129,9 @@ def _read(path, stamp):
   if path.is_dir():
     return _read_e4(path)
   readers = {
-    '.mat': _read_mat,
-    '.npz': _read_npz,
-    '.hea': _read_wfdb,
-    '.edf': _read_edf,
-    '.bdf': _read_edf,
-  } | dict.fromkeys(_TEXT, _read_text)
+    **dict.fromkeys(RECORDER_ENDINGS, _read_recorder),
+    **dict.fromkeys(_TEXT, _read_text),
+  }
   if suffix == '.dat' and path.with_suffix('.hea').exists():
     path, suffix = path.with_suffix('.hea'), '.hea'
   if suffix not in readers:
@@ -169,6 +166,11 @@ def _find(path, file, column):
   alike = [n for n in names if n.casefold() == column.casefold()]
   if len(alike) == 1:
     return alike[0]
+  equal = [n for n in names if n.rpartition('#')[0].casefold() == column.casefold()]
+  if len(equal) > 1:
+    raise broken(
+      path, f'{len(equal)} columns are called {column!r}; name one: {", ".join(equal)}'
+    )
   if column.isdigit() and 1 <= int(column) <= len(names):
     return names[int(column) - 1]
   near = difflib.get_close_matches(column, names, 1)
@@ -345,88 +347,13 @@ def _read_e4(path):
   )
 
 
-def _read_mat(path):
-  try:
-    content = read_mat(path)
-  except ValueError as error:
-    raise broken(path, f'cannot be read: {error}') from None
-  return _File(_arrays(path, content))
-
-
-def _read_npz(path):
-  # Opened here since np.load leaves a broken archive open.
-  with path.open('rb') as file, np.load(file, allow_pickle=False) as content:
-    return _File(_arrays(path, dict(content)))
-
-
-def _arrays(path, content, prefix=''):
-  channels = {}
-  for name, value in content.items():
-    if name.startswith('__'):
-      continue
-    if isinstance(value, dict):
-      channels |= _arrays(path, value, f'{prefix}{name}.')
-      continue
-    value = np.squeeze(np.asarray(value))
-    if value.dtype.kind not in 'fiub' or value.ndim not in (1, 2):
-      continue
-    value = value.astype(np.float64)
-    if value.ndim == 1:
-      channels[prefix + name] = _Recorded(value)
-      continue
-    value = value if value.shape[0] >= value.shape[1] else value.T
-    for i, column in enumerate(value.T, start=1):
-      channels[f'{prefix}{name}:{i}'] = _Recorded(column)
-  if not prefix and not channels:
-    raise broken(path, 'it holds no array of numbers')
-  return channels
-
-
-def _read_wfdb(path):
-  import wfdb
-
-  # Frames are not averaged, so that every channel keeps its own rate.
-  record = wfdb.rdrecord(str(path.resolve().with_suffix('')), smooth_frames=False)
+def _read_recorder(path):
   return _File(
     {
-      name: _Recorded(
-        np.asarray(values, np.float64), float(record.fs * samples), unit=unit or ''
-      )
-      for name, values, samples, unit in zip(
-        record.sig_name,
-        record.e_p_signal,
-        record.samps_per_frame,
-        record.units,
-        strict=True,
-      )
+      name: _Recorded(found.values, found.rate, unit=found.unit)
+      for name, found in read_recorder_file(path).items()
     }
   )
-
-
-def _read_edf(path):
-  import edfio
-
-  read = edfio.read_bdf if path.suffix.lower() == '.bdf' else edfio.read_edf
-  record = read(path, header_encoding='latin-1')
-  with path.open('rb') as file:
-    promised = int(file.read(256)[236:244])
-  if promised > record.num_data_records:
-    raise broken(
-      path, f'truncated? It holds {record.num_data_records} of {promised} records'
-    )
-  if record.reserved[3:5] == '+D':
-    raise broken(path, 'its recording has pauses (EDF+D); export it without')
-  channels = {}
-  for signal in record.signals:
-    name = signal.label
-    while name in channels:
-      name += "'"
-    channels[name] = _Recorded(
-      np.asarray(signal.data, np.float64),
-      float(signal.sampling_frequency),
-      unit=signal.physical_dimension,
-    )
-  return _File(channels)
 
 
 def broken(path, text):

@@ -1,16 +1,15 @@
 """Reads pickles of NumPy arrays from outside without letting them run code.
 
 A pickle is a program: it may name any function and have it called. Pickled
-arrays need four names only, so nothing else is admitted.
+arrays need a few names only, so nothing else is admitted.
 """
 
 import pickle
+import re
 
 import numpy as np
 
 from mvp_jax.errors import InputError
-
-_reconstruct = np._core.multiarray._reconstruct
 
 
 def _encode(text, encoding='utf-8'):
@@ -21,11 +20,66 @@ def _encode(text, encoding='utf-8'):
   return text.encode(encoding)
 
 
+class _Dtype:
+  """Stands for a NumPy dtype, of plain numbers: the state of a real one, from outside,
+  could make its array read any memory."""
+
+  def __init__(self, code, align=False, copy=True):
+    if not (isinstance(code, str) and re.fullmatch(r'[biufc]\d{1,2}', code)):
+      raise pickle.UnpicklingError(f'an array of {code!r}, not of numbers')
+    self.numpy = np.dtype(code)
+
+  def __setstate__(self, state):
+    self.numpy = self.numpy.newbyteorder(state[1])
+
+
+class _Array:
+  """Stands for an array until it is told what is in it."""
+
+  def __init__(self, *_):
+    self.numpy = np.zeros(0)
+
+  def __setstate__(self, state):
+    _, shape, dtype, fortran, content = state
+    if isinstance(content, str):  # Python 2 wrote it
+      content = content.encode('latin1')
+    self.fill(content, dtype, shape, 'F' if fortran else 'C')
+
+  def fill(self, content, dtype, shape, order, axis_order=None):
+    if not isinstance(content, bytes | bytearray) or not isinstance(dtype, _Dtype):
+      raise pickle.UnpicklingError('an array of other than numbers')
+    array = np.frombuffer(content, dtype.numpy)
+    if axis_order is None:
+      self.numpy = array.reshape(shape, order=order).copy('K')
+    else:
+      self.numpy = array.reshape(shape).transpose(axis_order).copy('K')
+
+
+def _from_buffer(*content):
+  # How NumPy writes arrays in protocol 5, the default from Python 3.14 on.
+  array = _Array()
+  array.fill(*content)
+  return array
+
+
+def _unwrapped(value):
+  """With arrays in place of what stands for them."""
+  if isinstance(value, _Array):
+    return value.numpy
+  if isinstance(value, dict):
+    return {key: _unwrapped(inner) for key, inner in value.items()}
+  if isinstance(value, list | tuple):
+    return type(value)(map(_unwrapped, value))
+  return value
+
+
 _ADMITTED = {
-  ('numpy', 'ndarray'): np.ndarray,
-  ('numpy', 'dtype'): np.dtype,
-  ('numpy.core.multiarray', '_reconstruct'): _reconstruct,
-  ('numpy._core.multiarray', '_reconstruct'): _reconstruct,
+  ('numpy', 'ndarray'): 'ndarray',  # named where `_Array` is made, never called
+  ('numpy', 'dtype'): _Dtype,
+  ('numpy.core.multiarray', '_reconstruct'): _Array,
+  ('numpy._core.multiarray', '_reconstruct'): _Array,
+  ('numpy.core.numeric', '_frombuffer'): _from_buffer,
+  ('numpy._core.numeric', '_frombuffer'): _from_buffer,
   ('_codecs', 'encode'): _encode,
 }
 
@@ -54,7 +108,7 @@ def load_arrays(path):
   """
   with open(path, 'rb') as file:
     try:
-      return _ArrayUnpickler(file, encoding='latin1').load()
+      return _unwrapped(_ArrayUnpickler(file, encoding='latin1').load())
     except _Forbidden as error:
       raise InputError(
         f'{path}: this file asks for {error}, which no signal file needs: it '

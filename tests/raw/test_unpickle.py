@@ -16,7 +16,7 @@ class Attack:
     return os.system, (self.command,)
 
 
-@pytest.mark.parametrize('protocol', [0, 2, 4])
+@pytest.mark.parametrize('protocol', [0, 2, 4, 5])
 def test_refuses_to_run_code(tmp_path, protocol):
   path, victim = tmp_path / 's01.dat', tmp_path / 'victim'
   content = {'data': Attack(f'touch {victim}'), 'labels': np.zeros(3)}
@@ -51,7 +51,7 @@ def test_refuses_a_codec_that_would_be_imported(tmp_path):
     load_arrays(path)
 
 
-@pytest.mark.parametrize('protocol', [2, 3, 4])
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
 def test_reads_what_python_3_wrote(tmp_path, protocol):
   path = tmp_path / 's01.dat'
   data = np.linspace(-3, 250, 24).reshape(2, 3, 4)
@@ -75,3 +75,27 @@ def test_truncated_or_no_pickle_is_a_value_error(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match='.'):
       load_arrays(path)
+
+
+@pytest.mark.parametrize('protocol', [4, 5])
+def test_however_an_array_lies_in_memory(tmp_path, protocol):
+  path, data = tmp_path / 's01.dat', np.arange(24.0).reshape(2, 3, 4)
+  arrays = [
+    np.asfortranarray(data),
+    data.transpose(1, 0, 2),
+    data[::2, ::-1],
+    data.astype('>f4'),
+    np.zeros((0, 3)),
+  ]
+  path.write_bytes(pickle.dumps(arrays, protocol))
+  for found, array in zip(load_arrays(path), arrays, strict=True):
+    np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize('protocol', [2, 4, 5])
+@pytest.mark.parametrize('kind', [b'O8', b'V8', b'S8'])
+def test_bytes_are_never_taken_for_objects(tmp_path, protocol, kind):
+  path = tmp_path / 's01.dat'
+  path.write_bytes(pickle.dumps(np.zeros(1), protocol).replace(b'f8', kind))
+  with pytest.raises(ValueError, match='not of numbers'):
+    load_arrays(path)
