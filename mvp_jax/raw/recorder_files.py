@@ -67,9 +67,10 @@ def _channels(name, value):
     return found
   value = np.squeeze(np.asarray(value))
   if value.dtype == object:
-    for i, inner in enumerate(value.flat if value.ndim else [value.item()], start=1):
-      signs = '()' if isinstance(inner, dict) else '{}'
-      found |= _channels(f'{name}{signs[0]}{i}{signs[1]}', inner)
+    cells = list(value.flat) if value.ndim else [value.item()]
+    left, right = '()' if all(isinstance(inner, dict) for inner in cells) else '{}'
+    for i, inner in enumerate(cells, start=1):
+      found |= _channels(f'{name}{left}{i}{right}', inner)
     return found
   if value.dtype.kind not in 'fiub' or value.ndim not in (1, 2):
     return found
@@ -129,10 +130,9 @@ def _onsets(path, record):
       path,
       'its recording may have pauses (EDF+D) and does not say when; export it anew',
     )
-  width = 3 if path.suffix.lower() == '.bdf' else 2
-  stored = np.asarray(keeper.digital).astype('<i4').reshape(count, -1, 1)
-  stored = stored.view('u1')[..., :width].reshape(count, -1)
-  onsets = [_ONSET.match(row.tobytes()) for row in stored]
+  text = keeper.digital.tobytes()
+  size = len(text) // count
+  onsets = [_ONSET.match(text[i * size : (i + 1) * size]) for i in range(count)]
   if None in onsets:
     raise _broken(
       path,

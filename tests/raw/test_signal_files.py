@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.matfile import read_mat
 from mvp_jax.raw.signal_files import read_channel
 
 EDA = np.round(5 + np.sin(np.arange(40) / 7), 3)
@@ -308,3 +309,117 @@ def test_a_file_that_changed_is_read_anew(tmp_path):
   assert read_channel(path, 'EDA', 1).values.tolist() == [1, 2]
   path.write_text('EDA\n1\n2\n3\n')
   assert read_channel(path, 'EDA', 1).values.tolist() == [1, 2, 3]
+
+
+def test_structs_and_cells_of_mat(tmp_path):
+  """Named as MATLAB names what is in them."""
+  cells = np.empty((1, 2), object)
+  cells[0, 0], cells[0, 1] = EDA, {'ppg': ECG}
+  structs = np.array([(EDA,), (2 * EDA,)], [('eda', object)])
+  path = tmp_path / 'a.mat'
+  scipy.io.savemat(path, {'signals': cells, 'session': structs, 'note': 'x'})
+  for name, values in (
+    ('signals{1}', EDA),
+    ('signals{2}.ppg', ECG),
+    ('session(1).eda', EDA),
+    ('session(2).eda', 2 * EDA),
+  ):
+    np.testing.assert_array_equal(read_channel(path, name, 10).values, values)
+  with pytest.raises(Dropped, match=r'no column .*session\(1\).eda'):
+    read_channel(path, 'session.eda', 10)
+
+
+def test_equal_names_in_a_wfdb_record(tmp_path):
+  path = tmp_path / 'r.hea'
+  line = 'r.dat 16 1000(0)/mV 16 0 0 0 0 '
+  path.write_text(f'r 3 10 40\n{line}ECG\n{line}PPG\n{line}ECG\n')
+  samples = np.round(1000 * np.stack([EDA, 2 * EDA, 3 * EDA], 1))
+  (tmp_path / 'r.dat').write_bytes(samples.astype('<i2').tobytes())
+  with pytest.raises(
+    Dropped, match="2 columns are called 'ecg'; name one: ECG#1, ECG#2"
+  ):
+    read_channel(path, 'ecg')
+  for name, times in (('ECG#1', 1), ('ECG#2', 3), ('PPG', 2), ('1', 1), ('3', 3)):
+    found = read_channel(path, name).values
+    np.testing.assert_allclose(found, times * EDA, atol=1e-3)
+
+
+def edf_plus(onsets, kind='EDF+D'):
+  """The EDF of `edf` as EDF+, of whose records (1 s) these are the onsets, as texts."""
+  plain, size = edf(kind), 256 * 3
+  head, records = plain[:size], plain[size:]
+  fields = [head[256:]]
+  widths = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
+  parts, at = [], 0
+  for width in widths:
+    parts.append(fields[0][at : at + 2 * width])
+    at += 2 * width
+  own = ('EDF Annotations', '', '', -1, 1, -32768, 32767, '', 8, '')
+  whole = b''.join(
+    part + str(value).encode().ljust(width)
+    for part, value, width in zip(parts, own, widths, strict=True)
+  )
+  main = head[:184] + str(256 * 4).encode().ljust(8) + head[192:252] + b'3   '
+  body = b''.join(
+    records[i * 100 : (i + 1) * 100] + f'{onset}\x14\x14'.encode().ljust(16, b'\0')
+    for i, onset in enumerate(onsets)
+  )
+  return main + whole + body
+
+
+def test_edf_d_with_and_without_pauses(tmp_path):
+  path = tmp_path / 'a.edf'
+  path.write_bytes(edf_plus(('+0.5', '+1.5', '+2.5', '+3.5')))
+  np.testing.assert_allclose(read_channel(path, 'EDA').values, EDA, atol=1e-6)
+  path.write_bytes(edf_plus(('+0', '+1', '+7.2', '+8.2')))
+  eda, ecg = read_channel(path, 'EDA'), read_channel(path, 'ECG')
+  for found, values in ((eda, EDA), (ecg, np.repeat(ECG, 4))):
+    rate, good = round(found.rate), np.isfinite(found.values)
+    assert len(found.values) == round(9.2 * rate)
+    np.testing.assert_allclose(found.values[good], values, atol=1e-6)
+    assert good[: 2 * rate].all() and good[round(7.2 * rate) :].all()
+    assert not good[2 * rate : round(7.2 * rate)].any()
+  for onsets, match in (
+    (('+0', '+1', '+1.5', '+2.5'), 'data record 3 begins at 1.5 s, before'),
+    (('+0', '+1', 'x', '+3'), 'pauses: data record 3 does not say when'),
+    (('+0', '+1', '+2', '+90000'), 'pauses of 89997 s in all'),
+  ):
+    path.write_bytes(edf_plus(onsets))
+    with pytest.raises(Dropped, match=match):
+      read_channel(path, 'EDA')
+
+
+def test_a_mat_of_version_7_3_where_h5py_is_there(tmp_path):
+  """Written by h5py as MATLAB lays it out: transposed, with references for cells."""
+  h5py = pytest.importorskip('h5py')
+  path, reference = tmp_path / 'a.mat', h5py.ref_dtype
+  with h5py.File(path, 'w', userblock_size=512) as file:
+    eda = file.create_dataset('EDA', data=EDA[:, None])  # 1 x n in MATLAB
+    eda.attrs['MATLAB_class'] = np.bytes_('double')
+    file['both'] = np.stack([EDA, 2 * EDA])  # n x 2 in MATLAB
+    file['#refs#/a'], file['#refs#/b'] = 3 * EDA[None], 4 * EDA[None]
+    inside = [file[f'#refs#/{name}'].ref for name in 'ab']
+    cells = file.create_dataset('cells', (2, 1), reference)
+    cells[:, 0] = inside
+    cells.attrs['MATLAB_class'] = np.bytes_('cell')
+    file.create_group('session').attrs['MATLAB_class'] = np.bytes_('struct')
+    structs = file['session'].create_dataset('eda', (2, 1), reference)
+    structs[:, 0] = inside
+    file.create_group('rec')['ppg'] = 5 * EDA[None]
+    text = file.create_dataset('note', data=np.array([[104], [105]], np.uint16))
+    text.attrs['MATLAB_class'] = np.bytes_('char')
+  head = b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM'
+  with path.open('r+b') as file:
+    file.write(head)
+  for name, times in (
+    ('EDA', 1),
+    ('both:2', 2),
+    ('cells{1}', 3),
+    ('session(2).eda', 4),
+    ('rec.ppg', 5),
+  ):
+    np.testing.assert_array_equal(read_channel(path, name, 10).values, times * EDA)
+  assert read_mat(path, ('note', 'none')) == {'note': 'hi'}
+  path.write_bytes(path.read_bytes()[:900])
+  with pytest.raises(Dropped, match='MATLAB 7.3 file; save it with -v7 .*damaged'):
+    read_channel(path, 'EDA', 10)

@@ -23,6 +23,7 @@ import numpy as np
 from mvp_jax.corpora.corpus import MARKER, existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.raw.action_units import Csvs, find_csvs
+from mvp_jax.raw.matfile import read_mat
 from mvp_jax.raw.on_disk import require_file, require_link
 from mvp_jax.raw.signal_files import broken
 from mvp_jax.raw.unpickle import load_arrays
@@ -49,7 +50,8 @@ class Tree:
   """Where a DEAP distribution lies.
 
   `signals` and `videos` are folders (`videos` is None where it was not asked
-  for), `marker` is the content of a synthetic corpus' SYNTHETIC.json, or None.
+  for); signals are Python's (.dat) or, where only those are there, MATLAB's (.mat), as
+  `ending` says. `marker` is the content of a synthetic corpus' SYNTHETIC.json, or None.
   `openface` are the CSVs of OpenFace or, where they were not asked for, None; with
   them `videos` may be there or not.
   """
@@ -60,6 +62,11 @@ class Tree:
   videos: Path | None
   marker: dict | None
   openface: Csvs | None = None
+  ending: str = '.dat'
+
+  def signals_of(self, subject):
+    """The file with a subject's signals."""
+    return self.signals / f's{subject:02d}{self.ending}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +97,6 @@ class Trial:
   def video_name(self):
     return f's{self.subject:02d}/{self.trial_id}.avi'
 
-  @property
-  def signals_name(self):
-    return f's{self.subject:02d}.dat'
-
 
 def find_tree(manual_dir, video, openface_dir=None):
   """Finds DEAP under `manual_dir`, be it that zips were unpacked one deeper: Tree.
@@ -110,13 +113,20 @@ def find_tree(manual_dir, video, openface_dir=None):
     manual_dir, 'DEAP (metadata_csv, data_preprocessed_python, face_video)'
   )
   ratings = _find(root, 'metadata_csv', _RATINGS_FILE)
-  signals = _find(root, 'data_preprocessed_python', 's[0-9][0-9].dat')
+  python = 'data_preprocessed_python', 's[0-9][0-9].dat'
+  signals, ending = _find(root, *python, needed=False), '.dat'
+  if signals is None:
+    matlab = 'data_preprocessed_matlab', 's[0-9][0-9].mat'
+    signals, ending = _find(root, *matlab, needed=False), '.mat'
+  signals = signals or _find(root, *python)
   videos, csvs = None, None
   if video or openface_dir is not None:
     videos = _find(root, 'face_video', 's[0-9][0-9]/*.avi', needed=video)
   if openface_dir is not None:
     csvs = find_csvs(root, openface_dir)
-  return Tree(root, ratings / _RATINGS_FILE, signals, videos, read_marker(root), csvs)
+  return Tree(
+    root, ratings / _RATINGS_FILE, signals, videos, read_marker(root), csvs, ending
+  )
 
 
 def _find(root, name, pattern, needed=True):
@@ -244,7 +254,8 @@ def _trial(subject, trial, stimulus, fields, where):
 
 
 def read_dat(path):
-  """Reads a `.dat` file, in which a row is an Experiment_id - 1.
+  """Reads a `.dat` file, or the `.mat` of the same content, in which a row is an
+  Experiment_id - 1.
 
   Returns:
     (float64 [row, 40 channels, 8064 samples], float64 [row, 4] ratings by `RATINGS`).
@@ -255,7 +266,7 @@ def read_dat(path):
   """
   require_file(path, 'signals')
   try:
-    content = load_arrays(path)
+    content = read_mat(path) if path.suffix == '.mat' else load_arrays(path)
   except (OSError, ValueError) as error:
     raise broken(path, f'cannot be read, truncated? ({error})') from None
   try:
@@ -274,8 +285,9 @@ def read_dat(path):
   return data, labels
 
 
-def contradiction(trial, labels):
-  """Says how a trial's ratings differ from its labels, float [4], in the `.dat`, or ''.
+def contradiction(trial, labels, ending='.dat'):
+  """Says how a trial's ratings differ from its labels, float [4], in the file of its
+  signals, or ''.
 
   They are the same numbers in the official distribution, so this catches a wrong join
   and files of different releases.
@@ -284,7 +296,7 @@ def contradiction(trial, labels):
   if np.all(np.abs(np.asarray(told) - labels) <= _LABEL_TOLERANCE):
     return ''
   return (
-    f'{trial.signals_name}: row {trial.row} is rated '
+    f's{trial.subject:02d}{ending}: row {trial.row} is rated '
     f'{", ".join(f"{x:g}" for x in labels)}, the ratings file says '
     f'{", ".join(f"{x:g}" for x in told)} for participant {trial.subject}, '
     f'experiment {trial.stimulus}'
@@ -296,7 +308,7 @@ def fingerprint(tree, trials):
   digest = hashlib.sha256()
   digest.update(tree.ratings.read_bytes())
   digest.update(json.dumps(tree.marker, sort_keys=True).encode())
-  paths = {tree.signals / trial.signals_name for trial in trials}
+  paths = {tree.signals_of(trial.subject) for trial in trials}
   if tree.videos is not None:
     paths |= {tree.videos / trial.video_name for trial in trials}
   if tree.openface is not None:

@@ -31,7 +31,7 @@ def _row_facts(path, trial, channels, labels, **found):
   row = trial.row
   if row >= len(labels):
     raise broken(path, f'no row {row} for {trial.trial_id}, only {len(labels)} rows')
-  contradiction = deap.contradiction(trial, labels[row])
+  contradiction = deap.contradiction(trial, labels[row], path.suffix)
   if contradiction:
     raise Dropped('bad_rating', contradiction)
   found = {name: array[row] for name, array in found.items()}
@@ -90,7 +90,7 @@ class DeapTrials(FaceTrials):
     channels, folder = self.wanted.channels, self.directory / 'signals'
     tasks = {}
     for subject in sorted({trial.subject for trial in self.trials}):
-      path = self.tree.signals / f's{subject:02d}.dat'
+      path = self.tree.signals_of(subject)
       args = path, channels, self.wanted.clean
       tasks[subject] = Task(f's{subject:02d}', args, (path,))
     drops = self.run_subjects(_signals, tasks)
@@ -106,7 +106,7 @@ class DeapTrials(FaceTrials):
             name: arrays[name] for name in ('labels', 'valid', 'quality', 'masked')
           }
       try:
-        path = self.tree.signals / trial.signals_name
+        path = self.tree.signals_of(trial.subject)
         facts[i] = _row_facts(path, trial, channels, **told[trial.subject])
       except Dropped as dropped:
         problems[i] = dropped
@@ -131,5 +131,9 @@ class DeapTrials(FaceTrials):
     return {
       'ratings': trial.ratings,
       **self.stored(trial, values, valid, quality, deap.BASELINE_SAMPLES),
-      'source': {'video': video, 'signals': trial.signals_name, 'row': trial.row},
+      'source': {
+        'video': video,
+        'signals': self.tree.signals_of(trial.subject).name,
+        'row': trial.row,
+      },
     }

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.io
 
 from mvp_jax.corpora.deap import tree as deap
 from mvp_jax.errors import InputError
@@ -261,3 +262,26 @@ def test_links_that_lead_nowhere_and_pointers(tmp_path):
   (tmp_path / 'b' / 'DEAP').symlink_to('/disk/DEAP')
   with pytest.raises(InputError, match='b/DEAP: a link to /disk/DEAP'):
     read(tmp_path / 'b')
+
+
+def test_the_version_for_matlab(tmp_path):
+  root = write_tree(tmp_path, rows())
+  python = root / 'data_preprocessed_python'
+  data = np.random.default_rng(0).normal(size=(2, 40, deap.SAMPLES))
+  labels = np.arange(8.0).reshape(2, 4)
+  (root / 'data_preprocessed_matlab').mkdir()
+  path = root / 'data_preprocessed_matlab' / 's01.mat'
+  scipy.io.savemat(path, {'data': data, 'labels': labels}, do_compression=True)
+  assert deap.find_tree(root, False).signals_of(1) == python / 's01.dat'
+  (python / 's01.dat').unlink()
+  tree = deap.find_tree(root, False)
+  assert tree.signals_of(1) == path and tree.signals_of(2).name == 's02.mat'
+  found = deap.read_dat(path)
+  np.testing.assert_array_equal(found[0], data)
+  np.testing.assert_array_equal(found[1], labels)
+  scipy.io.savemat(path, {'data': data[:, :3]})
+  with pytest.raises(Dropped, match='broken_signals.*s01.mat: not a dict with'):
+    deap.read_dat(path)
+  path.unlink()
+  with pytest.raises(InputError, match='no .*data_preprocessed_python/s'):
+    deap.find_tree(root, False)
