@@ -15,7 +15,7 @@ DROP_CODES = {
   'bad_signal': 'every channel in use is flat or misses much, or the unit is wrong',
   'missing_openface': 'the CSV that OpenFace writes is not there',
   'broken_openface': 'the OpenFace file cannot be read, or is of another layout',
-  'missing_rating': 'the ratings have no row for the trial',
+  'missing_rating': 'the ratings have no row for the trial, or a blank',
   'bad_rating': 'a rating is blank, out of range, or contradicted',
 }
 

@@ -17,9 +17,7 @@ def read_mat73(path, names=None):
   try:
     import h5py
   except ImportError:
-    raise ValueError(
-      f"{_REMEDY}, or pip install 'mvp_jax[matlab]' to read it"
-    ) from None
+    raise ValueError(f'{_REMEDY}, or pip install h5py to read it') from None
   try:
     with h5py.File(path, 'r') as file:
       wanted = file if names is None else (name for name in names if name in file)
