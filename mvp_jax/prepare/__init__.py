@@ -15,6 +15,7 @@ from etils import epath
 from mvp_jax import corpora
 from mvp_jax.prepare.account import ACCOUNT, check_account
 from mvp_jax.prepare.builder import CorpusBuilder, CorpusConfig
+from mvp_jax.raw.on_disk import require_names
 
 
 @functools.cache
@@ -84,6 +85,8 @@ def prepare(
     workers=workers, beam=beam, allow_dropped=allow_dropped, **fields
   )
   manual_dir, data_dir = Path(manual_dir).resolve(), Path(data_dir).resolve()
+  for folder in (manual_dir, data_dir):
+    require_names(folder.parent, [folder])
   fingerprint = corpora.find(name).open(manual_dir, config.wanted).fingerprint
   # Not below the fingerprint, which a repaired file changes: what was prepared
   # from the other files is still good.

@@ -36,7 +36,10 @@ def write_account(path, outcomes, about):
       }
     )
   columns = dict.fromkeys(name for row in rows for name in row)
-  with atomic_write(path) as part, part.open('w', newline='') as file:
+  with (
+    atomic_write(path) as part,
+    part.open('w', newline='', errors='backslashreplace') as file,
+  ):
     writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)

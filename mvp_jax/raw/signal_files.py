@@ -114,6 +114,8 @@ def _open(path):
       raise Dropped('missing_signals', f'{shown(path)}: {missing(path)}')
     path = record
   files = [path] if path.is_file() else sorted(path.glob('*.csv'))
+  if path.suffix == '.hea' and path.with_suffix('.dat').is_file():
+    files.append(path.with_suffix('.dat'))
   for file in files:
     if path.is_file() or not file.exists():  # some in a folder may be empty
       require_file(file, 'signals')

@@ -19,3 +19,27 @@ def test_there_must_be_videos_to_pre_train_on(tmp_path):
   with pytest.raises(InputError, match=r'encoder\.subjects: no videos'):
     stages.pretrained(config, corpus, (4,), None, None, {})
   assert not list(tmp_path.iterdir())
+
+
+def test_a_trial_needs_the_ratings_of_the_target_alone(tmp_path, monkeypatch):
+  """And none at all where a video is only looked at."""
+  asked = []
+
+  def prepare(*args, ratings, **fields):
+    asked.append(ratings)
+    raise InputError('enough')
+
+  monkeypatch.setattr(stages, 'prepare', prepare)
+  config = parse(
+    {
+      'dataset': 'recordings',
+      'data': {'data_dir': str(tmp_path), 'manual_dir': str(tmp_path)},
+      'target': {'ratings': ('arousal',)},
+    }
+  )
+  for rated in (True, False):
+    with pytest.raises(InputError, match='enough'):
+      stages.prepared_corpus(
+        config, 'recordings', {'seconds': {}}, ('signals',), rated=rated
+      )
+  assert asked == [('arousal',), ()]

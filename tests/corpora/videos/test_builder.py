@@ -307,6 +307,9 @@ def test_linked_folders_are_entered(folder, tmp_path):
   (root / os.fsdecode(b'zo\xeb.mp4')).touch()
   with pytest.raises(InputError, match=r'root: zo\\xeb.mp4: the name is not UTF-8'):
     prepare('videos', root, tmp_path / 'data', **FIELDS)
+  root = root.rename(tmp_path / os.fsdecode(b'r\xf6\xf6t'))
+  with pytest.raises(InputError, match=r'r\\xf6\\xf6t: the name is not UTF-8'):
+    prepare('videos', root, tmp_path / 'data', **FIELDS)
 
 
 def test_what_is_no_video_is_named(tmp_path):
