@@ -61,7 +61,9 @@ def missing(path):
     return f'{of}; there is one spelt alike, {_spelling(alike, name)}'
   if folder != path.parent:
     return f'no such file (nor a folder {shown(path.parent)})'
-  near = difflib.get_close_matches(name, names, 1)
+  ending = path.suffix.casefold()
+  near = [x for x in names if Path(x).suffix.casefold() == ending]
+  near = difflib.get_close_matches(name, near, 1)
   return f'no such file{f", is it {shown(near[0])}?" if near else ""}'
 
 

@@ -7,6 +7,7 @@ so that all of it can be told at once; no file but the manifest is opened here.
 
 import dataclasses
 import math
+import os
 import re
 from pathlib import Path
 
@@ -429,14 +430,19 @@ def _check_repeats(recordings, problems):
         (
           'video',
           f'{r.video.name} from {r.video_onset:g} s is',
-          ('video', r.video, r.video_onset),
+          ('video', os.path.realpath(r.video), r.video_onset),
         )
       )
     keys += [
       (
         channel,
         f'{source.file.name}, {source.column}, from {r.signals_onset or 0:g} s is',
-        ('signals', source.file, source.column, r.signals_onset),
+        (
+          'signals',
+          os.path.realpath(source.file),
+          source.column,
+          r.signals_onset,
+        ),
       )
       for channel, source in r.channels.items()
     ]

@@ -53,8 +53,10 @@ def normal(name):
 
 
 def _plain(name):
-  """A name as it would be written in one go: 1 for 01 and 1.0, letters composed."""
-  text = ' '.join(unicodedata.normalize('NFC', name).split())
+  """A name as it would be written in one go: 1 for 01 and 1.0, letters composed, no
+  signs that nobody sees (a space without width, say)."""
+  text = ''.join(c for c in name if unicodedata.category(c) != 'Cf')
+  text = ' '.join(unicodedata.normalize('NFC', text).split())
   number = re.fullmatch(r'0*([0-9]+?)(?:[.,]0+)?', text)
   return number[1] if number else text
 
@@ -75,8 +77,9 @@ def _named(names, column, are_one):
 
 def _shown(spellings):
   """As written, or with escapes where they look the same."""
-  looks = {unicodedata.normalize('NFC', name) for name in spellings}
-  return spellings if len(looks) == len(spellings) else map(ascii, spellings)
+  plain = {_plain(name) for name in spellings}
+  same = len(plain) < len(spellings) and not ''.join(spellings).isascii()
+  return map(ascii, spellings) if same else spellings
 
 
 def _numbers(names, column):

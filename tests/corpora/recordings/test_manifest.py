@@ -331,3 +331,14 @@ def test_several_channels_of_a_kind_and_free_ones(manifest):
   assert found.channels == ('eda', 'emg_left', 'emg_right', 'other_grip')
   (problem,) = manifest([[*row[:-4], '', *row[-3:]]], header).problems
   assert problem.column == 'emg_right' and 'emg_right_rate is given' in str(problem)
+
+
+def test_one_video_by_two_names_is_told(manifest, tmp_path):
+  (tmp_path / 'a.mp4').touch()
+  (tmp_path / 'b.mp4').symlink_to('a.mp4')
+  assert told(manifest()) == [(3, 'video', 'manifest')]
+  assert told(manifest(changed(3, 'video', 'x/../a.mp4')))[0] == (
+    3,
+    'video',
+    'manifest',
+  )

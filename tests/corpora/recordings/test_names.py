@@ -61,6 +61,12 @@ def test_letters_that_are_composed_or_not():
   assert found.note.endswith(r"'Zo\xeb' = 'Zoe\u0308'")
 
 
+def test_signs_that_nobody_sees():
+  found = people(['P01', 'P01\u200b', '\ufeffP01', 'P02'])
+  assert set(found.numbers) == {'P01', 'P02'} and not found.alike
+  assert found.note.endswith(r"'P01' = 'P01\u200b' = '\ufeffP01'")
+
+
 def test_a_name_of_signs_alone_stays():
   assert normal('???') == '???' and normal('---') == '---' and normal('0') == '0'
 
