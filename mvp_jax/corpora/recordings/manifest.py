@@ -7,7 +7,6 @@ so that all of it can be told at once; no file but the manifest is opened here.
 
 import dataclasses
 import math
-import os
 import re
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from mvp_jax.corpora.recordings.ratings import (
   Answers,
   scaled,
 )
+from mvp_jax.corpora.recordings.repeats import repeats
 from mvp_jax.errors import InputError
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.on_disk import require_names
@@ -187,7 +187,9 @@ def read_manifest(path, required=REQUIRED):
     if not any(p.code == 'manifest' for p in problems[before:]):
       recordings.append(fields)
   recordings, spellings = _numbered(recordings, problems)
-  _check_repeats(recordings, problems)
+  problems += [
+    Problem(row, column, 'manifest', text) for row, column, text in repeats(recordings)
+  ]
   bad = {p.row for p in problems if p.code == 'manifest'}
   recordings = sorted(
     (r for r in recordings if r.row not in bad), key=lambda r: (r.subject, r.trial)
@@ -417,48 +419,3 @@ def _numbered(found, problems):
       )
     )
   return recordings, [note for note in (who.note, shown.note) if note]
-
-
-def _check_repeats(recordings, problems):
-  seen = {}
-  for r in recordings:
-    keys = [
-      ('trial', f'subject {r.subject_name} has trial {r.trial}', ('trial', r.trial_id))
-    ]
-    if r.video is not None:
-      keys.append(
-        (
-          'video',
-          f'{r.video.name} from {r.video_onset:g} s is',
-          ('video', os.path.realpath(r.video), r.video_onset),
-        )
-      )
-    keys += [
-      (
-        channel,
-        f'{source.file.name}, {source.column}, from {r.signals_onset or 0:g} s is',
-        (
-          'signals',
-          os.path.realpath(source.file),
-          source.column,
-          r.signals_onset,
-        ),
-      )
-      for channel, source in r.channels.items()
-    ]
-    for column, what, key in keys:
-      before = seen.setdefault(key, (r.row, column))
-      if before != (r.row, column):
-        problems.append(
-          Problem(
-            r.row,
-            column,
-            'manifest',
-            f'{what} also in row {before[0]}; '
-            + (
-              'number them apart'
-              if column == 'trial'
-              else 'name the file or the onset of this trial'
-            ),
-          )
-        )
