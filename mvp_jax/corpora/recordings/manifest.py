@@ -21,7 +21,7 @@ from mvp_jax.corpora.recordings.ratings import (
 from mvp_jax.corpora.recordings.repeats import repeats
 from mvp_jax.errors import InputError
 from mvp_jax.raw.cleaning import kind
-from mvp_jax.raw.on_disk import require_names
+from mvp_jax.raw.on_disk import instead, require_names
 from mvp_jax.raw.table import read_table
 
 # Kinds of channels and the unit in which they are stored. A channel is called after its
@@ -168,6 +168,8 @@ def read_manifest(path, required=REQUIRED):
   path = Path(path)
   path = path / FILE if path.is_dir() else path
   require_names(path.parent, [path])
+  if path.is_file() and path.stat().st_size and (told := instead(path)):
+    raise InputError(f'{path}: {told}')
   table = read_table(path, _COLUMNS, lambda name: is_channel(_channel_of(name)))
   if 'subject' not in table.columns:
     raise InputError(

@@ -303,6 +303,8 @@ def test_files_that_are_no_table(tmp_path):
     (b'a\0b', 'not a text file'),
     (b'subject,video\n"P1,a.mp4\n', 'not a proper CSV'),
     (b'subject,video\nP1,a.mp4,x\n', 'row 2, column video: 3 cells'),
+    (b'version https://git-lfs.github.com/spec/v1\noid a\n', 'a pointer of Git LFS'),
+    (b'<!DOCTYPE html>\n<html>Log in</html>\n', 'a web page'),
   ]:
     path.write_bytes(content)
     with pytest.raises(InputError, match=match) as error:
