@@ -108,7 +108,7 @@ def check(
     ]
   lost = {p.row for p in report.problems}
   good = [(r, seconds[i]) for i, r in enumerate(rows) if r.row not in lost]
-  if report.watched:
+  if report.watched and good:
     report.problems += _watch_all(good, wanted.faces, workers)
   lost = {p.row for p in report.problems}
   report.seconds = [lasts for r, lasts in good if r.row not in lost]
