@@ -343,9 +343,15 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
       'missing_signals',
       f'row {recording.row}, column signals: no channel and no video is to be used',
     )
+  first, last = min(ends, key=ends.get), max(ends, key=ends.get)
+  if ends[first] < _MIN_SECONDS:
+    raise Dropped(
+      'length_mismatch',
+      f'row {recording.row}, column {first}: it ends {ends[first]:.1f} s after the '
+      'onset; correct the onset',
+    )
   if recording.duration:
     return recording.duration
-  first, last = min(ends, key=ends.get), max(ends, key=ends.get)
   if ends[last] - ends[first] > MAX_LENGTH_DIFFERENCE:
     raise Dropped(
       'length_mismatch',

@@ -439,3 +439,11 @@ def test_an_emg_is_stored_as_its_envelope_which_its_rate_can_hold(tmp_path):
   # All of 20 to 450 Hz counts: nothing of it is left in raw samples at 32 Hz.
   assert late / early == pytest.approx(4, rel=0.1) and early > 0.6
   assert found.min() >= 0
+
+
+def test_an_onset_after_the_last_action_unit(tmp_path):
+  row = {'subject': 'A', 'openface': 'a.csv', 'video_onset': 20}
+  (recording,) = write_manifest(tmp_path, [row]).recordings
+  assert recordings.trial_seconds(recording, {}, np.arange(30.0), 'openface') == 10
+  with pytest.raises(Dropped, match='row 2, column openface: it ends -12.0 s after'):
+    recordings.trial_seconds(recording, {}, np.arange(8.0), 'openface')
