@@ -3,8 +3,8 @@
 Samples that are no measurement, that cannot be one (`guard`), or that a fast signal
 holds for a second, count as missing. Short gaps are bridged and long ones masked
 (`signals.bridge_gaps`), and a channel that misses too much of a trial
-(`signals.MAX_UNUSABLE_SHARE`) is masked as a whole. All else that is odd is a flag, which
-informs and decides nothing.
+(`signals.MAX_UNUSABLE_SHARE`) is masked as a whole. All else that is odd is a flag,
+which informs and decides nothing.
 """
 
 import dataclasses

@@ -24,7 +24,7 @@ _LOWEST_RATE, _HIGHEST_RATE = 0.01, 25_000.0
 # for so many ranges of these (from 1 to 99 %), and so many of their steps. In 951 real
 # trials of EDA, EMG, ECG and breath it is at most 1 range, of an EMG 6.5.
 _RANGES, _STEPS = 10.0, 20.0
-_SECONDS = 1.0  # that they last at most, unless they are all one value
+_SECONDS = 0.5  # that they last at most, unless they are all one value
 # Of a level, such as a conductance, a leap by less than half of it may have happened,
 # and of others one to zero by less than half of their range.
 _LEVELS, _LEAP = ('eda', 'temp'), 0.5
@@ -57,6 +57,9 @@ def impossible(values, rate, channel, unit=''):
   good = np.isfinite(values)
   with np.errstate(invalid='ignore'):
     found = good & ((values < low) | (values > high))
+  # Most of them, and of many values: the unit is mistaken.
+  if 2 * found.sum() > good.sum() and np.ptp(values[found]):
+    found[:] = False
   rest = good & ~found
   found[rest] |= _lost(values[rest], kind(channel) in _LEVELS)
   for _ in range(4):

@@ -114,8 +114,21 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
       f'by its times it has {usual:.4g} samples a second, not {rate:g}; correct rate '
       'or time_unit, or leave rate blank',
     )
-  values, times, note = own_rows(values, times)
+  if len(values) == len(found.values) and _filled(file, found.values):
+    values, times, note = own_rows(values, times)
+  else:
+    note = ''
   return Channel(values, times, found.unit, began, tuple(filter(None, (*notes, note))))
+
+
+def _filled(file, values):
+  """Whether rows without this channel have another one's number."""
+  blank = ~np.isfinite(values)
+  columns = [x.values for x in file.channels.values() if len(x.values) == len(values)]
+  others = np.zeros(len(values), bool)
+  for column in columns:
+    others |= np.isfinite(column)
+  return others[blank].mean() > 0.5 if blank.any() else False
 
 
 def without_gaps(path, channel):
