@@ -53,6 +53,18 @@ def read_text(path):
   return text.replace('\r\n', '\n').replace('\r', '\n')
 
 
+def layout(data):
+  """How a table with a row of names is written: (encoding, delimiter, names' line).
+
+  `data` are the first bytes of the file, some lines at least.
+  """
+  encoding = _encoding(data)
+  lines = data.decode(encoding, errors='replace').splitlines() or ['']
+  told = _told_delimiter(lines)
+  begin = next((i for i, line in enumerate(lines) if line.strip('\ufeff ')), 0)
+  return encoding, told or _delimiter(lines[begin:]), begin
+
+
 def _encoding(data):
   if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
     return 'utf-16'
