@@ -28,6 +28,8 @@ def parse_file(path, text):
     start, rate = _head(text)
   if not start:
     return None
+  if not rate:
+    raise broken(path, 'begins with a Unix time as an Empatica E4, but no rate follows')
   values = _values(text)
   if values is None:
     raise broken(path, 'begins as a file of an Empatica E4, but has other lines')
@@ -47,22 +49,20 @@ def parse_file(path, text):
 
 
 def _head(text):
-  """Start and rate in the first two lines, for each column; two empty lists if none."""
+  """Start and rate in the first two lines, for each column; empty lists if none."""
   head = text.split('\n', 3)
   try:
     start, rate, first = ([float(x) for x in re.split('[,;]', h)] for h in head[:3])
   except ValueError:
     return [], []
-  alike = len(set(start)) == len(set(rate)) == 1
-  if (
-    alike
+  if not (
+    len(set(start)) == 1
     and len(start) == len(rate) == len(first)
     and _UNIX_TIME[0] < start[0] < _UNIX_TIME[1]
-    and 0 < rate[0] <= _MAX_RATE
     and abs(first[0]) < _UNIX_TIME[0]
   ):
-    return start, rate
-  return [], []
+    return [], []
+  return start, rate if len(set(rate)) == 1 and 0 < rate[0] <= _MAX_RATE else []
 
 
 def _values(text):

@@ -29,7 +29,8 @@ _SECONDS = 0.5  # that they last at most, unless they are all one value
 # and of others one to zero by less than half of their range.
 _LEVELS, _LEAP = ('eda', 'temp'), 0.5
 _CONTACT = 0.05  # a level above it does not fall to zero
-_HELD, _HELD_STEPS = 5, 8.0  # zeros in a row, and the leap to them in steps
+# Zeros in a row, and the leap to them in steps of the sensor and as a part of the range.
+_HELD, _HELD_STEPS, _HELD_RANGE = 5, 8.0, 0.002
 
 
 def rate_problem(name, rate):
@@ -61,7 +62,7 @@ def impossible(values, rate, channel, unit=''):
   if 2 * found.sum() > good.sum() and np.ptp(values[found]):
     found[:] = False
   rest = good & ~found
-  found[rest] |= _lost(values[rest], kind(channel) in _LEVELS)
+  found |= _lost(np.where(rest, values, np.nan), kind(channel) in _LEVELS)
   for _ in range(4):
     rest = good & ~found
     more = _apart(values[rest], kind(channel) in _LEVELS)
@@ -79,7 +80,7 @@ def impossible(values, rate, channel, unit=''):
 def _lost(values, level):
   """Where zeros are no values, but packets that were lost: bool [time]."""
   none = values == 0
-  others = values[~none]
+  others = values[~none & np.isfinite(values)]
   if not none.any() or len(others) < 10:
     return np.zeros(len(values), bool)
   # A level does not fall to zero, nor does what is else far above or below it.
@@ -88,15 +89,17 @@ def _lost(values, level):
   ordered = np.unique(others)
   step = np.diff(ordered).min(initial=np.inf)
   away = max(ordered[0], -ordered[-1])
-  if away > max(_LEAP * np.ptp(np.quantile(others, (0.01, 0.99))), _STEPS * step):
+  usual = np.ptp(np.quantile(others, (0.01, 0.99)))
+  if away > max(_LEAP * usual, _STEPS * step):
     return none
   # Zeros in a row, while no other value is held for long, come and go with a leap.
   edges = np.flatnonzero(np.diff(values, prepend=np.nan, append=np.nan))
   starts, lengths = edges[:-1], np.diff(edges)
-  held = max(_HELD, 2 * lengths[values[starts] != 0].max() + 1)
-  padded = np.abs(np.pad(values, 1))
+  held = max(_HELD, 2 * lengths[values[starts] != 0].max(initial=0) + 1)
+  padded = np.abs(np.nan_to_num(np.pad(values, 1)))
   leaps = np.maximum(padded[starts], padded[starts + lengths + 1])
-  lost = (values[starts] == 0) & (lengths >= held) & (leaps > _HELD_STEPS * step)
+  far = leaps > max(_HELD_STEPS * step, _HELD_RANGE * usual)
+  lost = (values[starts] == 0) & (lengths >= held) & far
   return np.repeat(lost, lengths)
 
 

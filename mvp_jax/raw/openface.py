@@ -191,11 +191,11 @@ def _check_intensities(path, intensities):
   if not len(over) or not over.any(1).all():
     return
   worst = int(over.sum(0).argmax())
+  bad = intensities[over[:, worst], worst]
   raise _broken(
     path,
-    f'{_R[worst]} is above 5 in {over[:, worst].sum()} of {len(over)} rows with a face, '
-    f'such as {intensities[over[:, worst], worst][0]:g}; intensities of OpenFace 2.x go '
-    'from 0 to 5: write it anew with that',
+    f'{_R[worst]} is above 5 in {len(bad)} of {len(over)} rows with a face, such as '
+    f'{bad[0]:g}; intensities of OpenFace 2.x go from 0 to 5: write it anew with that',
   )
 
 

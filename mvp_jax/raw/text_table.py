@@ -213,7 +213,7 @@ def _frame(body, delimiter, lines):
     short = counts < np.bincount(counts).argmax()
     if 0 < short.mean() < _FEW_SHORT:
       where = int(np.flatnonzero(short)[0])
-      frame = frame.mask(short)
+      frame = frame.mask(np.repeat(short[:, None], frame.shape[1], axis=1))
       notes.append(
         f'{short.sum()} rows lack cells and count as missing, the first is '
         f'{rows[where][:40]!r}'
