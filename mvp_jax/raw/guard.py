@@ -5,6 +5,7 @@ channel cannot have is a clock misread. What is odd but possible is `signal_qual
 """
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from mvp_jax.raw.cleaning import kind
 
@@ -29,7 +30,7 @@ _SECONDS = 0.5  # that they last at most, unless they are all one value
 # and of others one to zero by less than half of their range.
 _LEVELS, _LEAP = ('eda', 'temp'), 0.5
 _CONTACT = 0.05  # a level above it does not fall to zero
-# Zeros in a row, and the leap to them in steps of the sensor and as a part of the range.
+# Zeros in a row, and the leap to them in steps of the sensor and of the range.
 _HELD, _HELD_STEPS, _HELD_RANGE = 5, 8.0, 0.002
 
 
@@ -63,6 +64,9 @@ def impossible(values, rate, channel, unit=''):
     found[:] = False
   rest = good & ~found
   found |= _lost(np.where(rest, values, np.nan), kind(channel) in _LEVELS)
+  if kind(channel) in _LEVELS:
+    rest = good & ~found
+    found[rest] |= _spikes(values[rest])
   for _ in range(4):
     rest = good & ~found
     more = _apart(values[rest], kind(channel) in _LEVELS)
@@ -101,6 +105,14 @@ def _lost(values, level):
   far = leaps > max(_HELD_STEPS * step, _HELD_RANGE * usual)
   lost = (values[starts] == 0) & (lengths >= held) & far
   return np.repeat(lost, lengths)
+
+
+def _spikes(values):
+  """Where a level leaps for a sample or two, by more than half of it: bool [time]."""
+  if len(values) < 5 or np.median(values) <= _CONTACT:
+    return np.zeros(len(values), bool)
+  around = median_filter(values, 5, mode='nearest')
+  return np.abs(values - around) > _LEAP * np.maximum(around, np.median(values))
 
 
 def _apart(values, level):

@@ -13,12 +13,12 @@ import numpy as np
 from mvp_jax.raw import empatica
 from mvp_jax.raw.recorded import Recorded, SignalFile, broken
 from mvp_jax.raw.sample_times import unit_seconds
-from mvp_jax.raw.text_table import parse, read_text
+from mvp_jax.raw.text_table import Column, TextTable, parse, read_text
 from mvp_jax.raw.units import is_unit, unit_in_name
 
 _INTERVAL = re.compile(r'\s*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
 _PER_SECOND = re.compile(r'\s*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
-_TRUNCATED = 0.99  # of the samples that a header promises
+_MISCOUNTED = 0.001  # of the samples that a header promises
 
 
 def read_loggers_text(path):
@@ -116,6 +116,9 @@ def _opensignals(path, text, lines):
     )
   (device,), (rate,) = devices, rates
   table = parse(text, end + 1, columns)
+  if 'nSeq' in columns:
+    place = columns.index('nSeq')
+    table = _without_losses(path, table, table.columns[place].values)
   labels, sensors = device.get('label', []), device.get('sensor', [])
   bits = device.get('resolution', [])
   converted = device.get('convertedValues', 0)
@@ -129,6 +132,41 @@ def _opensignals(path, text, lines):
     for alias in {labels[k], *sensors[k : k + 1]} - {name}:
       aliases.setdefault(str(alias).casefold(), []).append(name)
   return _file(path, table, names, units, aliases, rate)
+
+
+def _count(column):
+  if column.cells is None:
+    return int(np.isfinite(column.values).sum())
+  return int(column.cells.astype(bool).sum())
+
+
+def _without_losses(path, table, counter):
+  """A table with blank rows where its counter, which begins anew, leaps."""
+  rows = np.flatnonzero(np.isfinite(counter))
+  if len(rows) < 2:
+    return table
+  wrap = counter[rows].max() + 1
+  lost = np.diff(counter[rows]) - np.diff(rows)
+  if 1 < wrap < len(counter) / 2:  # it begins anew again and again
+    lost %= wrap
+    lost[lost > wrap / 2] -= wrap
+  if (lost < 0).any():
+    where = rows[1:][lost < 0][0]
+    raise broken(
+      path, f'its counter runs backwards at sample {where + 1}; are rows there twice?'
+    )
+  if not lost.any() or lost.sum() > len(counter):
+    return table
+  before = np.zeros(len(counter), int)
+  before[rows[1:]] = lost
+  places = np.arange(len(counter)) + np.cumsum(before)
+  columns = []
+  for column in table.columns:
+    values = np.full(places[-1] + 1, np.nan)
+    values[places] = column.values
+    columns.append(Column(values, problem=column.problem))
+  note = f'its counter shows that {lost.sum():.0f} samples were lost; they are missing'
+  return TextTable(table.headers, columns, (*table.notes, note))
 
 
 def _interval(line):
@@ -172,10 +210,10 @@ def _acqknowledge(path, text, lines, place):
     own[clock + k] = units[k]
     aliases.setdefault(titles[k].casefold(), []).append(names[clock + k])
     promised = counts[clock + k] if counted and clock + k < len(counts) else ''
-    held = int(np.isfinite(table.columns[clock + k].values).sum())
-    if promised and held < _TRUNCATED * int(promised):
+    held = _count(table.columns[clock + k])
+    if promised and abs(held - int(promised)) > _MISCOUNTED * int(promised):
       raise broken(
-        path, f'truncated? {names[clock + k]} has {held} of {promised} samples'
+        path, f'truncated? {names[clock + k]} has {held} samples, not {promised}'
       )
   if clock:
     own[0] = heads[0]

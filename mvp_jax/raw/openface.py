@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.outcomes import Dropped
-from mvp_jax.raw.text_table import layout, numbers
+from mvp_jax.raw.text_table import PRECISION, layout, numbers
 
 # The order of the columns of `ActionUnits`, by FACS number.
 INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -160,6 +160,7 @@ def _table(path):
         index_col=False,
         usecols=[n for n in names if n in wanted],
         decimal='.' if delimiter == ',' else ',',
+        float_precision=PRECISION,
         **how,
       )
     table = table.apply(_numbers)

@@ -195,9 +195,12 @@ def _spread(path, length, knots, stamps, first):
   # Over several packets, for single ones may be longer and come late.
   span = max(1, min(10, len(knots) // 4))
   step = np.median((stamps[span:] - stamps[:-span]) / (knots[span:] - knots[:-span]))
+  even = counts == np.bincount(counts).argmax()
   for _ in range(2):
-    longer = np.maximum(counts, np.append(counts[1:], counts[-1]))
-    whole = intervals <= _GAP * longer * step
+    beside = np.append(counts[1:], counts[-1])
+    whole = intervals <= _GAP * np.maximum(counts, beside) * step
+    if even.mean() > 0.9:  # packets of one size, but for a few that lack samples
+      whole &= even
     if not whole.any():
       raise broken(path, 'its stamps tell no rate; give rate instead of time')
     step = intervals[whole].sum() / counts[whole].sum()

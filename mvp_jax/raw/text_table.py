@@ -16,6 +16,8 @@ import numpy as np
 MAX_PREAMBLE = 200  # lines before the first row of numbers
 _NUMBER = re.compile(r'[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I)
 _EXPONENT = r'(?:[eE][+-]?\d+)?'
+# Of pandas' readers of numbers the one that does not crash of a long exponent.
+PRECISION = 'round_trip'
 _FEW_SHORT = 0.1  # of the rows: fewer are damaged, more leave out blanks at their end
 
 
@@ -199,6 +201,7 @@ def _frame(body, delimiter, lines):
     on_bad_lines='error',
     skip_blank_lines=True,
     low_memory=False,
+    float_precision=PRECISION,
   )
   notes = []
   if frame.shape[1] < 2:
@@ -243,8 +246,6 @@ def numbers(cells):
   The decimal sign is found out for all of them together. Both signs in a number, or
   one twice, show which of them parts thousands (1.234,5); else a comma is decimal.
   """
-  import pandas
-
   text = cells.str.replace('\u2212', '-').str.replace('[\u00a0\u202f]', '', regex=True)
   for thousands, decimal in ((',', '.'), ('.', ',')):
     group = re.escape(thousands)
@@ -264,4 +265,10 @@ def numbers(cells):
       f'{text[points].iloc[0]}; write all alike'
     )
   text = text.mask(commas, text.str.replace(',', '.', regex=False))
-  return pandas.to_numeric(text, errors='coerce').to_numpy(np.float64), ''
+  values = np.full(len(cells), np.nan)
+  good = text.str.fullmatch(
+    rf'[+-]?(?:\d+\.?\d*|\.\d+){_EXPONENT}|[+-]?inf', case=False
+  )
+  # By Python, for pandas' own crashes of an exponent that is too long.
+  values[good] = [float(x) for x in text[good]]
+  return values, ''

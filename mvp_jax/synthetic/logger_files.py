@@ -384,7 +384,8 @@ def _layouts():
     'time': _fixed(1, 6), 'time_s': _fixed(1, 6), 'Time [s]': _fixed(1, 6, 500),
     'time_ms': _fixed(1e3), 'Timestamp (ms)': _fixed(1e3, 3, 77), 'timeMs': _fixed(1e3),
     'time_us': _fixed(1e6, 0), 'Time [µs]': _fixed(1e6, 0),
-    'microseconds': _fixed(1e6, 0), 'minutes': _fixed(1 / 60, 8), 'Time (min)': _fixed(1 / 60, 8),
+    'microseconds': _fixed(1e6, 0), 'minutes': _fixed(1 / 60, 8),
+    'Time (min)': _fixed(1 / 60, 8),
     'timestamp_ns': _fixed(1e9, 0), 'unix': _fixed(1, 6, START),
     'unix_ms': _fixed(1e3, 3, START), 'UnixTimestamp': _fixed(1e3, 3, START),
     'LocalTime': _fixed(1e6, 0, START), 'iso': _iso(), 'iso Z': _iso(end='Z'),
@@ -409,7 +410,8 @@ def _layouts():
     found[f'packets {size} {rate} {place} {lost}'] = (packets, how)
   for header, factor, row in (
     ('EDA (nS)', 1e3, ''), ('EDA [uS]', 1, ''), ('eda_nS', 1e3, ''),
-    ('EDA (µS)', 1, ''), ('EDA', 1e3, 'nS'), ('EDA', 1, 'microsiemens'), ('GSR (microSiemens)', 1, ''),
+    ('EDA (µS)', 1, ''), ('EDA', 1e3, 'nS'), ('EDA', 1, 'microsiemens'),
+    ('GSR (microSiemens)', 1, ''),
     ('EDA (S)', 1e-6, ''), ('EDA mS', 1e-3, ''),
   ):  # fmt: skip
     how = {'header': header, 'factor': factor, 'unit_row': row}
@@ -583,9 +585,7 @@ def _broken():
   add('commas lost', _cells(lambda c, rng: [c[0], c[1] + c[2]]))
   add('points lost', _cells(lambda c, rng: [c[0], c[1].replace('.', ''), c[2]]))
   add('two points', _cells(lambda c, rng: [c[0], c[1].replace('.', '.1.'), c[2]]))
-  add(
-    'decimal commas in some', _cells(lambda c, rng: [c[0], f'"{_comma(c[1])}"', c[2]])
-  )
+  add('decimal commas in some', _cells(lambda c, rng: [c[0], _quoted(c[1]), c[2]]))
   add('rows cut short', _cells(lambda c, rng: [c[0], c[1][:1]]))
   add('times lost', _cells(lambda c, rng: ['', *c[1:]]))
   add('times of zero', _cells(lambda c, rng: ['0.000000', *c[1:]]))
@@ -617,6 +617,10 @@ def _broken():
   found['OpenSignals, header cut'] = (_bad_text, {'write': opensignals, 'keep': 0.001})
   found['Shimmer cut'] = (_bad_text, {'write': shimmer, 'keep': 0.6})
   return found
+
+
+def _quoted(text):
+  return f'"{_comma(text)}"'
 
 
 def _comma(text):
