@@ -28,6 +28,7 @@ _LEAST_SURE_RATE = 2.0  # Hz
 _DAY = 86400.0
 _SHARED = 0.05  # of the rows: more stamps that come again are shared by packets
 _GAP = 1.5  # of the usual step
+_UNEVEN = 0.1  # of a step, on the mean
 _MAX_GAPS = 50_000_000  # samples that would be missing
 
 
@@ -245,8 +246,10 @@ def with_gaps(path, values, times):
   if len(steps) < 2:
     return values, times
   step = float(np.median(steps))
-  # Clocks of uneven steps have no rows missing between each two.
-  gaps = steps > _GAP * max(step, float(np.quantile(steps, 0.9)))
+  # Where steps are no multiples of the usual one they are uneven: not each is a gap.
+  uneven = np.mean(np.abs(steps / step - np.round(steps / step))) > _UNEVEN
+  usual = float(np.quantile(steps, 0.9)) if uneven else step
+  gaps = steps > _GAP * max(step, usual)
   missing = np.where(gaps, np.round(steps / step) - 1, 0).astype(np.int64)
   if not missing.any():
     return values, times
