@@ -202,8 +202,8 @@ def _spread(path, length, knots, stamps, first):
     whole = intervals <= _GAP * np.maximum(counts, beside) * step
     if even.mean() > 0.9:  # packets of one size, but for a few that lack samples
       whole &= even
-    if not whole.any():
-      raise broken(path, 'its stamps tell no rate; give rate instead of time')
+    if whole.mean() < 0.5:
+      raise broken(path, 'its stamps tell no even rate; give rate instead of time')
     step = intervals[whole].sum() / counts[whole].sum()
   times = np.empty(length)
   parts = np.concatenate([[0], np.cumsum(~whole)])
@@ -280,5 +280,5 @@ def own_rows(values, times):
   return (
     values[rows],
     times[rows],
-    (f'it is in every {usual:g}th row: its own rate is {rate:.4g} Hz'),
+    (f'one of {usual:g} rows has it: its own rate is {rate:.4g} Hz'),
   )
