@@ -27,6 +27,7 @@ _UNIX = 9e8, 2.3e9  # seconds: the years 1998 to 2042
 _LEAST_SURE_RATE = 2.0  # Hz
 _DAY = 86400.0
 _SHARED = 0.05  # of the rows: more stamps that come again are shared by packets
+_LATE = 0.05, 0.3  # seconds that stamps of packets may be off, as long as packets last
 _GAP = 1.5  # of the usual step
 _UNEVEN = 0.1  # of a step, on the mean
 _MAX_GAPS = 50_000_000  # samples that would be missing
@@ -215,7 +216,7 @@ def _spread(path, length, knots, stamps, first):
     start = np.mean(stamps[own] - step * knots[own])
     times[begin:end] = start + step * np.arange(begin, end)
     off = np.abs(times[knots[own]] - stamps[own]).max()
-    if off > max(2 * np.median(intervals), 0.1):
+    if off > min(max(np.median(intervals), _LATE[0]), _LATE[1]):
       raise broken(
         path,
         f'its stamps are shared by several samples and {off:.2g} s off an even rate; '
