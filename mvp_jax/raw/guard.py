@@ -18,9 +18,17 @@ _POSSIBLE = {
   ('ecg', 'millivolt'): (-1000.0, 1000.0),
   ('emg', 'millivolt'): (-1000.0, 1000.0),
 }
-# Hz; below the lowest one nothing of what the channel is for would be in it.
-_RATES = {'ecg': 20.0, 'ppg': 5.0, 'emg': 5.0, 'resp': 1.0, 'eda': 0.2, 'temp': 0.01}
-_LOWEST_RATE, _HIGHEST_RATE = 0.01, 25_000.0
+# Hz: below the lowest nothing of what the channel is for would be in it, above the
+# highest no logger records it, but a clock counts in minutes or more.
+_RATES = {
+  'ecg': (20.0, 20_000.0),
+  'ppg': (5.0, 5000.0),
+  'emg': (5.0, 25_000.0),
+  'resp': (1.0, 5000.0),
+  'eda': (0.2, 5000.0),
+  'temp': (0.01, 5000.0),
+}
+_ANY_RATE = 0.01, 25_000.0
 # The fewer values are none if between them and all others nothing is measured
 # for so many ranges of these (from 1 to 99 %), and so many of their steps. In 951 real
 # trials of EDA, EMG, ECG and breath it is at most 1 range, of an EMG 6.5.
@@ -36,12 +44,12 @@ _HELD, _HELD_STEPS, _HELD_RANGE = 5, 8.0, 0.002
 
 def rate_problem(name, rate):
   """Why a channel cannot have that rate (Hz), in a few words, or ''."""
-  low = _RATES.get(kind(name), _LOWEST_RATE)
-  if low <= rate <= _HIGHEST_RATE:
+  low, high = _RATES.get(kind(name), _ANY_RATE)
+  if low <= rate <= high:
     return ''
   return (
     f'{rate:.4g} samples a second, which no {kind(name)} has ({low:g} to '
-    f'{_HIGHEST_RATE:g}); correct rate, or the unit of its clock (time_unit)'
+    f'{high:g}); correct rate, or the unit of its clock (time_unit)'
   )
 
 

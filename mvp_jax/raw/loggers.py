@@ -18,6 +18,7 @@ from mvp_jax.raw.units import is_unit, unit_in_name
 
 _INTERVAL = re.compile(r'\s*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
 _PER_SECOND = re.compile(r'\s*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
+_LEAST_COUNT = 100  # of rows, for a count not to be a sample by chance
 _MISCOUNTED = 0.001  # of the samples that a header promises
 
 
@@ -46,6 +47,7 @@ def read_loggers_text(path):
 
 
 def _plain(path, table, rate=None):
+  table = _without_counts(table)
   headers = list(table.headers)
   units = [''] * len(table.columns)
   if len(headers) > 1 and any(map(_any_unit, headers[-1])):
@@ -53,6 +55,25 @@ def _plain(path, table, rate=None):
   names, aliases = _names(headers, len(table.columns))
   units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
   return _file(path, table, names, units, aliases, rate)
+
+
+def _without_counts(table):
+  """A table without a first row that says how many samples follow in each column."""
+  first = [column.values[0] for column in table.columns]
+  told = [x for x in first if np.isfinite(x)]
+  rows = len(table.columns[0].values) - 1
+  if rows < _LEAST_COUNT or not told or any(x != rows for x in told):
+    return table
+  columns = [
+    Column(
+      c.values[1:],
+      None if c.cells is None else c.cells.iloc[1:].reset_index(drop=True),
+      c.problem,
+    )
+    for c in table.columns
+  ]
+  notes = (*table.notes, f'its first row says that it has {rows} samples: no sample')
+  return TextTable(table.headers, columns, notes)
 
 
 def _any_unit(cell):

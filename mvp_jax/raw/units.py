@@ -74,9 +74,9 @@ def is_unit(text):
 
 def unit_in_name(name):
   """The unit that is part of a column's name, or '': 'EDA (nS)', 'ecg_uV'."""
-  bracket = re.search(r'[\[(]\s*([^\[(\])]+?)\s*[\])]\s*$', name)
-  if bracket:
-    return bracket[1] if is_unit(bracket[1]) else ''
+  for bracket in re.findall(r'[\[(]\s*([^\[(\])]+?)\s*[\])]', name):
+    if is_unit(bracket):
+      return bracket
   last = re.split(r'[\s_.,/-]+', name.strip())[-1]
   word = _word(last)
   # A single letter may be anything, but beside a temperature.

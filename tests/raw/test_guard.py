@@ -104,6 +104,7 @@ def test_too_many_mask_the_channel_and_the_reason_is_the_true_one():
     ('ecg', 130, True),
     ('ecg', 1, False),  # milliseconds at 1000 Hz taken as seconds
     ('ecg', 30_030, False),  # minutes at 500 Hz
+    ('eda', 6000, False),  # minutes at 100 Hz
     ('eda', 4, True),
     ('eda', 1 / 60, False),  # a mean of each minute
     ('ppg', 1.78, False),  # packets

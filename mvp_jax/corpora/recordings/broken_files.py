@@ -171,11 +171,20 @@ def _broken():
   add('UTF-16 cut', _lines(lambda x, rng: '\n'.join(x).encode('utf-16')[:-20_001]))
   for how in ('EDA', 'rate'):
     found[f'an E4 file with a damaged {how}'] = (_bad_e4, {'how': how})
+  add('counts above', _lines(_counts), clock=False)
+  add('counts above, with a clock', _lines(_counts))
   found['AcqKnowledge cut'] = (_bad_text, {'write': acqknowledge, 'keep': 0.6})
   found['OpenSignals cut'] = (_bad_text, {'write': opensignals, 'keep': 0.6})
   found['OpenSignals, header cut'] = (_bad_text, {'write': opensignals, 'keep': 0.001})
   found['Shimmer cut'] = (_bad_text, {'write': shimmer, 'keep': 0.6})
   return found
+
+
+def _counts(lines, rng):
+  width = lines[0].count(',') + 1
+  count = str(len(lines) - 1)
+  cells = [''] * (width - 2) + [count] * 2  # a clock has none
+  return [lines[0], ','.join(cells), *lines[1:]]
 
 
 def _quoted(text):

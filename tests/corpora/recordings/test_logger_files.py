@@ -113,6 +113,13 @@ def test_the_counter_of_opensignals_shows_lost_samples(tmp_path):
   assert said == 'refused' and 'its counter runs backwards' in text
 
 
+@pytest.mark.parametrize('name', ['counts above', 'counts above, with a clock'])
+def test_a_row_of_counts_is_no_sample(tmp_path, name):
+  row, body = _written(tmp_path, 0, *BROKEN[name])
+  said, text = verdict(tmp_path, row, body)
+  assert said == 'right' and 'its first row says that it has 2560 samples' in text
+
+
 def test_parts_of_names_that_two_columns_have_are_refused(tmp_path):
   row, body = _written(tmp_path, 0, logger_files.shimmer, {'rows': 4})
   said, text = verdict(tmp_path, row | {'eda': 'CAL'}, body)
