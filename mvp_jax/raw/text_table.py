@@ -16,8 +16,9 @@ import numpy as np
 MAX_PREAMBLE = 200  # lines before the first row of numbers
 _NUMBER = re.compile(r'[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I)
 _EXPONENT = r'(?:[eE][+-]?\d+)?'
-# Of pandas' readers of numbers the one that does not crash of a long exponent.
-PRECISION = 'round_trip'
+# Of pandas' readers of numbers the one that does not crash of a long exponent; it is
+# slower.
+PRECISION, _LONG_EXPONENT = 'round_trip', re.compile(r'[eE][+-]?\d{5}')
 _FEW_SHORT = 0.1  # of the rows: fewer are damaged, more leave out blanks at their end
 
 
@@ -201,7 +202,7 @@ def _frame(body, delimiter, lines):
     on_bad_lines='error',
     skip_blank_lines=True,
     low_memory=False,
-    float_precision=PRECISION,
+    float_precision=PRECISION if _LONG_EXPONENT.search(body) else None,
   )
   notes = []
   if frame.shape[1] < 2:
