@@ -29,10 +29,10 @@ _RATES = {
   'temp': (0.01, 5000.0),
 }
 _ANY_RATE = 0.01, 25_000.0
-# The fewer values are none if between them and all others nothing is measured
-# for so many ranges of these (from 1 to 99 %), and so many of their steps. In 951 real
-# trials of EDA, EMG, ECG and breath it is at most 1 range, of an EMG 6.5.
-_RANGES, _STEPS = 10.0, 20.0
+# The fewer values are none if between them and all others nothing is measured for so
+# many ranges of these (from 1 to 99 %), and so many of their steps. In 951 real trials
+# of EDA, ECG, breath and EMG it is at most 1 range, of EMG, which comes in bursts, 6.5.
+_RANGES, _BURSTS, _STEPS = 5.0, 10.0, 20.0
 _SECONDS = 0.5  # that they last at most, unless they are all one value
 # Of a level, such as a conductance, a leap by less than half of it may have happened,
 # and of others one to zero by less than half of their range.
@@ -77,7 +77,7 @@ def impossible(values, rate, channel, unit=''):
     found[rest] |= _spikes(values[rest])
   for _ in range(4):
     rest = good & ~found
-    more = _apart(values[rest], kind(channel) in _LEVELS)
+    more = _apart(values[rest], kind(channel))
     if more is None:
       break
     where = np.zeros(len(values), bool)
@@ -123,7 +123,7 @@ def _spikes(values):
   return np.abs(values - around) > _LEAP * np.maximum(around, np.median(values))
 
 
-def _apart(values, level):
+def _apart(values, what):
   """Where the fewer values lie far from the others: bool [time], or None: nowhere."""
   ordered = np.sort(values)
   leaps = np.diff(ordered)
@@ -141,8 +141,9 @@ def _apart(values, level):
       continue  # all others are one value: flat, if anything
     last = len(others) - 1
     usual = others[int(0.99 * last)] - others[int(0.01 * last)]
-    least = max(_RANGES * usual, _STEPS * steps.min())
-    if level:
+    smooth = what in _RATES and what != 'emg'
+    least = max((_RANGES if smooth else _BURSTS) * usual, _STEPS * steps.min())
+    if what in _LEVELS:
       least = max(least, _LEAP * abs(others[last // 2]))
     if leaps[at] > least:
       return values > others[-1] if above else values < others[0]
