@@ -31,8 +31,9 @@ from mvp_jax.progress import Progress
 class Report:
   """What was found. `problems` in the order of rows; `usable`: rows without any.
 
-  `masked`: lines on channels that can't be used in a trial which others save, and on
-  what is odd about a video.
+  `masked`: lines on channels that can't be used in a trial which others save, or have
+  samples that are masked, and on what is odd about a video. `found`: {(channel, what
+  was found out): rows}.
   """
 
   manifest: Manifest
@@ -44,6 +45,7 @@ class Report:
   rates: dict[str, Counter]  # of each channel, and of the videos: {Hz: trials}
   action_units: bool = False  # whether every trial must have them
   masked: list[str] = dataclasses.field(default_factory=list)
+  found: dict[tuple[str, str], list] = dataclasses.field(default_factory=dict)
 
 
 def check(path, channels=(), video=None, action_units=False):
@@ -103,6 +105,8 @@ def _check_row(recording, report):
     if channel is not None:
       found[name] = channel
       report.rates[name][round(channel.rate, 2)] += 1
+      for note in channel.notes:
+        report.found.setdefault((name, note), []).append(recording.row)
   if report.video:
     shown = attempt('video', recordings.video_times, recording)
     if shown is not None:
@@ -123,10 +127,11 @@ def _check_row(recording, report):
       return
     judged = attempt('signals', recordings.judge, recording, found, seconds) or {}
     for name, one in judged.items():
+      where = f'row {recording.row}, column {name}: '
       if text := recordings.problem_of(recording, name, one):
-        report.masked.append(
-          f'row {recording.row}, column {name}: {text}; it is masked in this trial'
-        )
+        report.masked.append(f'{where}{text}; it is masked in this trial')
+      elif one.note:
+        report.masked.append(f'{where}{recording.channels[name].file}: {one.note}')
     if len(report.problems) == before:
       report.seconds.append(seconds)
 
@@ -135,7 +140,11 @@ def describe(report):
   """The report as text: a line for each problem, then the summary."""
   manifest = report.manifest
   lines = [str(problem) for problem in report.problems]
-  lines += [f'note: {note}' for note in (*manifest.notes, *report.masked)]
+  found = [
+    f'column {name}: {note} ({_rows(rows)})'
+    for (name, note), rows in report.found.items()
+  ]
+  lines += [f'note: {note}' for note in (*manifest.notes, *found, *report.masked)]
   subjects = Counter(r.subject_name for r in manifest.recordings)
   lines.append(
     f'{manifest.rows} rows, {report.usable} of them without a problem; '
@@ -161,6 +170,11 @@ def describe(report):
     told = ', '.join(f'{rate:g} Hz ({n})' for rate, n in sorted(rates.items()))
     lines.append(f'{name}: {told or "nothing that can be used"}')
   return '\n'.join(lines)
+
+
+def _rows(rows):
+  more = f' and {len(rows) - 3} more' if len(rows) > 3 else ''
+  return f'row{"s" * (len(rows) > 1)} {", ".join(map(str, rows[:3]))}{more}'
 
 
 def main(argv=None):

@@ -30,9 +30,10 @@ from mvp_jax.raw.frames import (
   load_frames,
   pack_frames,
 )
+from mvp_jax.raw.guard import rate_problem
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.resample import resample
-from mvp_jax.raw.signal_files import read_channel
+from mvp_jax.raw.signal_files import read_channel, without_gaps
 from mvp_jax.raw.video_times import video_times as times_of
 from mvp_jax.tasks import Task, load_result, run_tasks
 
@@ -83,6 +84,7 @@ def prepare_signals(recording, channels, settings, clean, video, must_have_units
     **_stored(recording, found, judged, seconds, settings, clean),
     'seconds': np.array(seconds),
     'units': np.array([channel.unit for channel in found.values()], np.str_),
+    'notes': np.array(['; '.join(x.notes) for x in found.values()], np.str_),
     **trial_units,
   }
 
@@ -159,8 +161,12 @@ def channel_of(recording, name):
       'column of the signal file, or leave the channel out (channels)',
     )
   with _at(recording, name):
-    channel = read_channel(source.file, source.column, source.rate, recording.time)
-    channel = units.convert(name, channel, source.unit)
+    channel = read_channel(
+      source.file, source.column, source.rate, recording.time, recording.time_unit
+    )
+    if problem := rate_problem(name, channel.rate):
+      raise Dropped('broken_signals', f'{source.file}: {source.column}: {problem}')
+    channel = without_gaps(source.file, units.convert(name, channel, source.unit))
     begin = onset(recording, channel)
     where = 'time' if recording.time else 'seconds from the start'
     if not (
@@ -189,7 +195,11 @@ def channel_of(recording, name):
 
 
 def onset(recording, channel):
-  """When the stimulus begins, on the clock of `channel.times`."""
+  """When the stimulus begins, on the clock of `channel.times`.
+
+  Of a clock that tells the day, `signals_onset` may be Unix time; a smaller one counts
+  from the file's beginning.
+  """
   if recording.signals_onset is None:
     return float(channel.times[0]) if recording.time else 0.0
   if channel.began is not None and recording.signals_onset > _UNIX_TIME:
@@ -446,6 +456,10 @@ class RecordingTrials(Source):
           arrays['quality'],
           arrays['masked'].tolist(),
         ),
+        **{
+          f'{name}_notes': note
+          for name, note in zip(self.channels, arrays['notes'].tolist(), strict=True)
+        },
       }
     if self.wanted.faces is not None:
       found = self._frames_of(recording, facts['seconds'])
