@@ -143,7 +143,7 @@ def inner_folds(groups, seed=0):
 
 
 def _best(name, inner, y):
-  """Kernel and C of the best balanced accuracy over the inner folds; ties: the first."""
+  """Kernel and C of the best balanced accuracy over inner folds; ties: the first."""
   usable = [fold for fold in inner if len(set(y[fold[2]])) == 2]
   tried = [(kernel, cost) for kernel in _KERNELS[name] for cost in _COSTS]
   if not usable:

@@ -536,8 +536,8 @@ def _check_wanted(manifest, wanted):
     )
   if wanted.faces is not None and not any(r.video for r in manifest.recordings):
     raise InputError(
-      f'{manifest.path}: no row names a video; train on signals alone '
-      'with --config.evaluation.models=physio'
+      f'{manifest.path}: no row names a video; name in config.evaluation.models only '
+      'models that read none, as --config.evaluation.models=physio'
     )
   if 'action_units' in wanted.streams and not any(
     r.openface for r in manifest.recordings
