@@ -7,6 +7,7 @@ import pytest
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import face, frames
+from mvp_jax.raw.face_detector import cascade_faces
 from mvp_jax.raw.frames import FrameSpec, face_frames
 
 RATE = 10
@@ -169,7 +170,7 @@ def test_a_head_that_leans_is_not_lost(draw_face):
   leaning = cv2.warpAffine(
     upright, turn, (320, height), borderMode=cv2.BORDER_REPLICATE
   )
-  assert not face._detect(leaning, 2, 50)
+  assert not cascade_faces(leaning, 2, 50)
   for k in range(20):
     tracker.detect(k / 2, leaning if 6 <= k < 14 else upright)
   for time in np.arange(0, 9.5, 0.25):
