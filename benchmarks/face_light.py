@@ -54,7 +54,9 @@ def main():
     print(f'{"level":14}' + ''.join(f'{level:14.0f}' for level in levels))
     print(f'\n{"no face":14}{"videos":>8}{"with a face":>13}')
     wrong = {}
-    negatives = {name: [make(seed) for seed in range(20)] for name, make in NONE.items()}
+    negatives = {
+      name: [make(seed) for seed in range(20)] for name, make in NONE.items()
+    }
     negatives['beside'] = [images for images in backgrounds if images]
     for name, videos in negatives.items():
       paths = [write(Path(folder) / f'{k}.mp4', v) for k, v in enumerate(videos)]
@@ -209,9 +211,7 @@ def hand(image, box):
   colour = tuple(np.median(brow.reshape(-1, 3), axis=0).tolist())
   shade = tuple(0.7 * value for value in colour)
   palm = int(x + 0.35 * side), int(y + 0.5 * side)
-  cv2.ellipse(
-    image, palm, (int(0.35 * side), int(0.3 * side)), -30, 0, 360, shade, -1
-  )
+  cv2.ellipse(image, palm, (int(0.35 * side), int(0.3 * side)), -30, 0, 360, shade, -1)
   for finger in range(4):
     start = int(x + 0.25 * side), int(y + (0.2 + 0.12 * finger) * side)
     end = int(x - 0.3 * side), int(y + (0.05 + 0.13 * finger) * side)

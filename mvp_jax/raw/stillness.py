@@ -7,9 +7,10 @@ import numpy as np
 
 _ROWS = 160  # Of the pictures compared.
 _LEAST_LOOKS, _LOOKS = 4, 7  # Compared for a still face: 1.5 to 3 s.
-# Mean change from look to look over the picture's contrast. Of real films 0.007 is
-# the least, of drawn ones with noise 0.006, of repeated pictures in H.264 0.0000.
-_FROZEN = 0.001
+# Mean change from look to look over the picture's contrast. Of a repeated picture in
+# H.264 it is 0.0008 at most; of real films 0.013 is the least, 0.006 if compressed to
+# the utmost (CRF 35), of drawn ones 0.006.
+_FROZEN = 0.002
 # Standard deviation over time of a face's pixels, each look scaled to mean 0 and
 # standard deviation 1. Of six people in film 0.052 is the least over 1.5 s and 0.09
 # over 3 s; of photographs of them in light that wavers 0.026 the most, with noise of
