@@ -478,6 +478,7 @@ class RecordingTrials(Source):
         found['times'],
         found['valid'],
         found['boxes'],
+        found['marks'],
         pixel_aspect,
         crop_scale(self.wanted.crop),
       )
@@ -521,7 +522,7 @@ class RecordingTrials(Source):
     return (
       found
       | {'times': times[first:end]}
-      | {name: found[name][first:end] for name in ('jpegs', 'valid', 'boxes')}
+      | {name: found[name][first:end] for name in ('jpegs', 'valid', 'boxes', 'marks')}
     )
 
 
