@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from mvp_jax.errors import ending
+
 # command: module whose `main(arguments)` runs it, imported only when wanted; purpose
 COMMANDS = {
   'run': ('mvp_jax.launch', 'run the job of a config file, as launch.py does'),
@@ -27,7 +29,14 @@ def main(arguments=None):
   if name not in COMMANDS:
     print(f'error: no command {name!r}; there are', *COMMANDS, file=sys.stderr)
     return 2
-  return importlib.import_module(COMMANDS[name][0]).main(rest)
+  try:
+    return importlib.import_module(COMMANDS[name][0]).main(rest)
+  except (Exception, KeyboardInterrupt) as error:
+    ended = ending(error)
+    if ended is None:
+      raise
+    print('error:', *ended[0].split(), file=sys.stderr)
+    return ended[1]
 
 
 if __name__ == '__main__':

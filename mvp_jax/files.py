@@ -18,6 +18,10 @@ def atomic_write(path):
   try:
     yield part
     part.replace(path)
+  except OSError as error:
+    if error.errno and error.filename is None:  # a write does not say to what
+      error.filename = str(path)
+    raise
   finally:
     part.unlink(missing_ok=True)
 

@@ -22,9 +22,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from mvp_jax import errors
 from mvp_jax.errors import InputError
 
-AGAIN = 'run the same command again to go on from the last checkpoint'
+AGAIN = f'{errors.AGAIN} from the last checkpoint'
 _CONNECT_SECONDS = 300  # how long to wait for the others to start
 _SILENCE_SECONDS = 60  # after which a process counts as dead
 _LEAVE_SECONDS = 5  # for the others to report what is wrong
@@ -222,33 +223,51 @@ def check_shared(folder):
 
 
 class StopRequest:
-  """Catches SIGTERM so that a step can be finished and saved. A context manager.
+  """Catches SIGTERM and Ctrl-C so that a step can be finished and saved.
 
-  Any of several processes may get the signal: all stop after the same step.
+  A context manager. Any of several processes may get the signal: all stop after the
+  same step. A second Ctrl-C is a KeyboardInterrupt at once.
   """
 
   _asked = itertools.count()  # JAX requires numbers that grow over the whole job
 
   def __init__(self):
-    self._noted = False
-    self._before = None
+    self._noted = None  # the signal
+    self._before = {}
 
   def __enter__(self):
-    # With several processes JAX catches it, in all threads.
-    alone = jax.process_count() == 1
-    if alone and threading.current_thread() is threading.main_thread():
-      self._before = signal.signal(signal.SIGTERM, self._note)
+    if threading.current_thread() is threading.main_thread():
+      caught = [signal.SIGINT]
+      # With several processes JAX catches it, in all threads.
+      caught += [signal.SIGTERM] if jax.process_count() == 1 else []
+      for number in caught:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and `&` have it
+          self._before[number] = signal.signal(number, self._note)
     return self
 
   def __exit__(self, exc_type, exc, tb):
-    if self._before is not None:
-      signal.signal(signal.SIGTERM, self._before)
+    for number, before in self._before.items():
+      signal.signal(number, before)
 
-  def _note(self, *_):
-    self._noted = True
+  def _note(self, number, _):
+    self._noted = number
+    if number == signal.SIGINT:
+      signal.signal(number, self._before[number])
+      if jax.process_count() > 1:  # by which all processes are told
+        os.kill(os.getpid(), signal.SIGTERM)
 
   def reached(self):
     """Whether to stop now; called once after every step, by all processes."""
     if jax.process_count() == 1:
-      return self._noted
+      return self._noted is not None
     return multihost_utils.reached_preemption_sync_point(next(StopRequest._asked))
+
+  @property
+  def signal(self):
+    """Its number; that of SIGTERM if another process got it."""
+    return self._noted or signal.SIGTERM
+
+  @property
+  def by(self):
+    """What the user knows it as."""
+    return 'Ctrl-C' if self.signal == signal.SIGINT else 'SIGTERM'

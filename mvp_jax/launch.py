@@ -13,10 +13,11 @@ In a TPU pod, and under SLURM, Open MPI or Kubernetes, the processes find each o
 elsewhere each is told by --coordinator=HOST:PORT --processes=N --process=I.
 
 Exit status: 0 the whole job succeeded; 2 something given is wrong, and one line
-says what; 143 stopped by SIGTERM, with all saved; 1 anything else.
+says what; 143 stopped by SIGTERM, 130 by Ctrl-C, with all saved; 1 anything else. A
+second Ctrl-C stops at once.
 """
 
-import errno
+import os
 import pathlib
 import re
 import sys
@@ -24,7 +25,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mvp_jax.errors import InputError, Stopped, TrainingError
+from mvp_jax.errors import InputError, ending
 
 # What is defined here counts as defined by the main module: --help shows it.
 flags.disclaim_key_flags()
@@ -47,7 +48,12 @@ def main(arguments=None):
     re.sub(r'^(--?config=)(\w+)(?=:|$)', rf'\1{folder.as_posix()}/\2.py', argument)
     for argument in arguments
   ]
-  app.run(_run, argv=[sys.argv[0], *arguments], flags_parser=_parse_flags)
+  try:
+    app.run(_run, argv=[sys.argv[0], *arguments], flags_parser=_parse_flags)
+  except KeyboardInterrupt as error:  # before the job has begun
+    line, status = ending(error)
+    _complain(line)
+    sys.exit(status)
 
 
 def _define_flags():
@@ -85,6 +91,17 @@ def _complain(message):
   return 2
 
 
+def _as_in_the_file(flag):
+  """The config without what was given for batches and their learning rates."""
+  config = flag.value.copy_and_resolve_references()
+  for name in config_flags.get_override_values(flag):
+    if re.fullmatch(r'(encoder\.)?train\.(\w+|optimiser\.learning_rate)', name):
+      config.update_from_flattened_dict(
+        {name: flags.FLAGS[f'{flag.name}.{name}'].default}
+      )
+  return config
+
+
 def _run(argv):
   if argv[1:]:
     return _complain(
@@ -101,31 +118,27 @@ def _run(argv):
   name = pathlib.Path(given['config'].config_filename).stem
   workdir = pathlib.Path(given.workdir or pathlib.Path('runs') / name)
   overrides = config_flags.get_override_values(given['config'])
+  status = 0
   try:
     hosts.connect(given.coordinator, given.processes, given.process)
     if jax.default_backend() == 'cpu':
       keep_freed_memory()
-    jobs.run(resolve(given.config, overrides), workdir)
-    status = 0
-  except InputError as error:
-    status = _complain(error)
-  except (Stopped, TrainingError) as error:
-    _complain(error)
-    status = 143 if isinstance(error, Stopped) else 1
-  except jax.errors.JaxRuntimeError as error:
-    if jax.process_count() == 1:
-      raise
-    _complain(
-      f'process {jax.process_index()} of {jax.process_count()} has lost '
-      f'another one ({str(error)[:200]}); {hosts.AGAIN}'
-    )
-    status = 1
-  except OSError as error:
-    if error.errno != errno.ENOSPC:
-      raise
-    _complain(
-      f'{error.filename or workdir}: the disk is full; make room and {hosts.AGAIN}'
-    )
-    status = 1
+    recipe = resolve(_as_in_the_file(given['config']))
+    jobs.run(resolve(given.config, overrides), workdir, recipe)
+  except (Exception, KeyboardInterrupt) as error:
+    ended = ending(error, (workdir, pathlib.Path(given.config.data.data_dir)))
+    if ended is None:
+      if not isinstance(error, jax.errors.JaxRuntimeError) or jax.process_count() == 1:
+        raise
+      ended = (
+        f'process {jax.process_index()} of {jax.process_count()} has lost '
+        f'another one ({str(error)[:200]}); {hosts.AGAIN}',
+        1,
+      )
+    _complain(ended[0])
+    status = ended[1]
+    if isinstance(error, KeyboardInterrupt):  # at once, whatever threads are doing
+      sys.stdout.flush()
+      os._exit(status)
   hosts.leave(status)
   return status

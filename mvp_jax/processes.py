@@ -1,12 +1,25 @@
 """Parallel work in several processes of this machine."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
+import pathlib
+import signal
+import sys
 import threading
+import types
 from concurrent.futures.process import BrokenProcessPool
 
 import cv2
+
+from mvp_jax.errors import TrainingError
+
+_script_runs = False  # in this process, again, for what it defines: see `begin`
+
+
+class _Enough(BaseException):
+  """Ends a script that runs again where it comes to what only the first one does."""
 
 
 def available():
@@ -23,14 +36,16 @@ def parallel_map(function, items, workers=None):
     function: importable by name, for it is pickled, as are its arguments.
     items: list of tuples of arguments.
     workers: number of processes; 1 = work in this one, None or 0 = `available`. They
-      end when this one does, however it ends.
+      end when this one does, however it ends. Ctrl-C does not end them before that:
+      what they have begun is finished. A second one ends them.
 
   Yields:
     (index of the item, what the function returned).
 
   Raises:
-    RuntimeError: a process died. Whatever the function raises is re-raised here.
+    TrainingError: a process died. Whatever the function raises is re-raised here.
   """
+  once()
   workers = min(workers or available(), len(items))
   if workers <= 1:
     for i, item in enumerate(items):
@@ -38,27 +53,107 @@ def parallel_map(function, items, workers=None):
     return
   # Not forked, for JAX has threads.
   pool = concurrent.futures.ProcessPoolExecutor(
-    workers, multiprocessing.get_context('spawn'), _begin
+    workers, multiprocessing.get_context('spawn'), _begin_work, (script(),)
   )
   try:
-    numbers = {pool.submit(function, *item): i for i, item in enumerate(items)}
+    with starting():
+      numbers = {pool.submit(function, *item): i for i, item in enumerate(items)}
     for future in concurrent.futures.as_completed(numbers):
       yield numbers[future], future.result()
   except BrokenProcessPool:
-    raise RuntimeError(
+    raise TrainingError(
       'a worker process died (out of memory, or killed); what is done is kept: '
       'start again to continue, with fewer workers if it was memory'
     ) from None
   finally:
-    pool.shutdown(cancel_futures=True)
+    try:
+      pool.shutdown(cancel_futures=True)
+    except KeyboardInterrupt:  # the second one: what has begun is not waited for
+      for child in multiprocessing.active_children():
+        child.kill()
+      raise
 
 
-def _begin():
-  cv2.setNumThreads(1)  # one processor per process
+def once():
+  """Marks what a script does once, however many processes import it.
+
+  Processes import the script of the first one, for what it defines. One that does its
+  work without asking for `__name__ == '__main__'` would do all of it in each of them,
+  without end: there it ends here.
+  """
+  if _script_runs:
+    raise _Enough
+
+
+def script():
+  """(file, package or None) of the script of this process, for `begin`; or None."""
+  main = sys.modules['__main__']
+  spec = getattr(main, '__spec__', None)
+  path = getattr(main, '__file__', None) if spec is None else spec.origin
+  # As multiprocessing does: what a package runs for itself has such a guard.
+  if path is None or (spec and spec.name.split('.')[-1] == '__main__'):
+    return None
+  path = pathlib.Path(path).absolute()
+  if not path.is_file() or path.suffix != '.py':
+    return None
+  return str(path), spec and spec.parent
+
+
+@contextlib.contextmanager
+def starting():
+  """Around the start of processes that call `begin`.
+
+  They import the script only there, and a Ctrl-C, which the terminal sends to all of
+  them, ends this process alone.
+  """
+  main = sys.modules['__main__'].__dict__
+  hidden = {name: main.pop(name) for name in ('__file__', '__spec__') if name in main}
+  main['__spec__'] = None
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    main.update(hidden)
+
+
+def begin(of):
+  """Makes a new process follow the one that started it.
+
+  It ends with it, not by Ctrl-C, and knows what its script defines.
+
+  Args:
+    of: `script()` there.
+  """
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
   threading.Thread(target=_end_with_parent, daemon=True).start()
+  if of is not None:
+    _run_script(*of)
+
+
+def _begin_work(of):
+  cv2.setNumThreads(1)  # one processor per process
+  begin(of)
+
+
+def _run_script(path, package):
+  """Runs a script as a module, up to what is done `once`."""
+  global _script_runs
+  module = types.ModuleType('__mp_main__')
+  module.__file__, module.__package__ = path, package
+  # Under both names, so that what is pickled in the one process is found in the other.
+  sys.modules['__main__'] = sys.modules['__mp_main__'] = module
+  _script_runs = True
+  try:
+    exec(compile(pathlib.Path(path).read_bytes(), path, 'exec'), module.__dict__)
+  except _Enough:
+    pass
+  finally:
+    _script_runs = False
 
 
 def _end_with_parent():
-  # If the parent is killed, a pool's processes would wait for work forever.
+  # If the parent is killed, its processes would wait for work forever.
   multiprocessing.parent_process().join()
   os._exit(1)

@@ -1,12 +1,10 @@
 """The work directory of a run: which config owns it, and its provenance."""
 
 import contextlib
-import fcntl
 import importlib.metadata
 import json
-import os
 import platform
-import socket
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from mvp_jax import hosts
 from mvp_jax.config import to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.files import write_json
+from mvp_jax.locks import held_by, waited_for
 
 _PACKAGES = (
   'jax',
@@ -28,43 +27,47 @@ _PACKAGES = (
 _FREE_SETTINGS = {('data', name) for name in ('manual_dir', 'data_dir', 'beam')} | {
   ('data', 'corpus', 'openface_dir'),
   ('ablation',),  # each variant has a folder and a config of its own
+  # These change results by rounding only, the first also what dropout draws.
+  ('train', 'accumulate'),
+  ('evaluation', 'batch_size'),
 }
-_FREE_SECTION = 'mesh'  # changes results by rounding only
+_FREE_SECTION = 'mesh'  # by rounding only, too
 # In any section:
-_FREE_NAMES = ('workers', 'keep_checkpoints', 'keep_every', 'profile', 'together')
+_FREE_NAMES = (
+  *('workers', 'keep_checkpoints', 'keep_every', 'profile', 'together'),
+  'feature_batch',
+)
 FINGERPRINT = 'source_fingerprint'
 _LOCK = '.lock'
 
 
 @contextlib.contextmanager
-def in_use(folder):
+def in_use(folder, doing=''):
   """Locks a folder, creating it if needed, against other runs.
 
   The operating system releases the lock when the process ends, however it ends.
+
+  Args:
+    folder: pathlib.Path.
+    doing: what another run that uses it does; it is waited for then. Empty: it is not.
 
   Raises:
     InputError: another run uses it, or some processes of this job do not see it.
   """
   with contextlib.ExitStack() as stack:
-    hosts.on_main(lambda: _lock(folder, stack))
+    hosts.on_main(lambda: _lock(folder / _LOCK, doing, stack))
     hosts.check_shared(folder / _LOCK)
     yield
 
 
-def _lock(folder, stack):
-  folder.mkdir(parents=True, exist_ok=True)
-  file = stack.enter_context((folder / _LOCK).open('a+'))
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    file.seek(0)
+def _lock(path, doing, stack):
+  if doing:
+    stack.enter_context(waited_for(path, doing))
+  elif holder := held_by(path, stack):
     raise InputError(
-      f'{folder}: is in use by another run ({file.read().strip()}); '
+      f'{path.parent}: is in use by another run ({holder}); '
       'wait until it ends, or use another folder'
-    ) from error
-  file.truncate(0)
-  file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
-  file.flush()
+    )
 
 
 def claim(workdir, config):
@@ -96,7 +99,20 @@ def _claim(workdir, config):
       for k, v in _flat(now).items()
       if before.get(k) != v and not _is_free(k)
     ]
-    if different:
+    if (
+      different
+      and FINGERPRINT in json.loads(facts.read_text())
+      and not _has_results(workdir)
+    ):
+      print(
+        f'{workdir}: its run ended before it had saved anything; it begins anew with '
+        f'other settings ({"; ".join(different)})',
+        flush=True,
+      )
+      for name in ('run.json', 'metrics.jsonl'):
+        (workdir / name).unlink(missing_ok=True)
+      shutil.rmtree(workdir / 'tensorboard', ignore_errors=True)
+    elif different:
       raise InputError(
         f'{workdir}: belongs to another config '
         f'({"; ".join(different)}); give another --workdir or '
@@ -104,6 +120,12 @@ def _claim(workdir, config):
       )
   write_json(path, now)
   return json.loads(facts.read_text()) if facts.exists() else {}
+
+
+def _has_results(workdir):
+  """Whether a run has saved a checkpoint or more in its work directory."""
+  steps = (x for x in (workdir / 'checkpoints').rglob('*') if x.name.isdigit())
+  return (workdir / 'report.html').exists() or any(steps)
 
 
 def _is_free(key):

@@ -54,6 +54,14 @@ _WRONG = [
   ),
 ]
 
+_SMALLER = [
+  _CONFIG,
+  '--config.data.manual_dir=deap',  # which is not there
+  '--config.train.batch_size=8',
+  '--config.encoder.train.batch_size=16',
+  '--config.encoder.train.optimiser.learning_rate=1e-5',
+]
+
 # Runs the command in each of some folders, each in a fork: imports once for all.
 _LAUNCH = """
 import json, os, runpy, sys
@@ -82,7 +90,7 @@ for folder, arguments in given:
 @pytest.fixture(scope='module')
 def ended(tmp_path_factory):
   """Function of arguments -> the folder and status of `launch.py` with them."""
-  asked = [*(arguments for arguments, _ in _WRONG), ['--help']]
+  asked = [*(arguments for arguments, _ in _WRONG), ['--help'], _SMALLER]
   folders = [tmp_path_factory.mktemp('launch') for _ in asked]
   for folder in folders:
     (folder / 'deap').mkdir()
@@ -111,6 +119,21 @@ def test_what_is_wrong_is_one_line(ended, arguments, named):
   # Above all no twin in place of a DEAP that is not there.
   assert (folder / 'stream1').read_text() == ''
   assert not (folder / 'data' / 'twins').exists()
+
+
+def test_another_batch_than_the_file_s_is_told_with_its_learning_rate(ended):
+  folder, status = ended(_SMALLER)
+  assert status == 2
+  model, encoder = (folder / 'stream1').read_text().splitlines()
+  assert model.startswith(
+    'config.train.batch_size is 8, in the config file 32: the learning rate stays '
+    '0.0003, for it is not scaled with the batch'
+  )
+  assert 'in proportion: --config.train.optimiser.learning_rate=7.5e-05)' in model
+  assert encoder == (
+    'config.encoder.train.batch_size is 16, in the config file 64: the learning rate '
+    'is 1e-05, as given'
+  )
 
 
 def test_help_shows_the_command(ended):

@@ -1,6 +1,7 @@
 """Work spread over processes."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -26,6 +27,81 @@ def test_what_the_function_raises_is_raised(workers):
 def test_a_process_that_dies_is_told_of():
   with pytest.raises(RuntimeError, match='a worker process died'):
     dict(parallel_map(os._exit, [(1,), (1,)], 2))
+
+
+_SCRIPT = """
+import os, sys
+from mvp_jax.processes import parallel_map
+
+class Own:
+  def __init__(self, x):
+    self.x = x
+
+def double(own):
+  return 2 * own.x
+
+def work():
+  print(sorted(dict(parallel_map(double, [(Own(i),) for i in range(4)], 2)).values()))
+
+open(os.path.join(sys.argv[1], str(os.getpid())), 'w').close()
+{call}
+open(os.path.join(sys.argv[1], 'end'), 'a').write('once')
+"""
+
+
+@pytest.mark.parametrize('call', ['work()', "if __name__ == '__main__': work()"])
+def test_a_script_needs_no_guard(tmp_path, call):
+  script, folder = tmp_path / 'script.py', tmp_path / 'seen'
+  script.write_text(_SCRIPT.format(call=call))
+  folder.mkdir()
+  done = subprocess.run(
+    [sys.executable, script, folder],
+    env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[1])},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (0, '[0, 2, 4, 6]\n', '')
+  # All of them know what it defines, and the first one alone goes on.
+  assert len(list(folder.iterdir())) == 1 + 3
+  assert (folder / 'end').read_text() == ('once' if call == 'work()' else 'once' * 3)
+
+
+@pytest.mark.parametrize('times', (1, 2))
+def test_ctrl_c_ends_when_what_has_begun_is_done_and_a_second_one_at_once(
+  tmp_path, times
+):
+  code = (
+    'import signal; from mvp_jax.processes import parallel_map; '
+    'from tests.test_processes import interrupted; '
+    # The tests may run in the background, where it is ignored.
+    'signal.signal(signal.SIGINT, signal.default_int_handler); '
+    f'items = [({str(tmp_path)!r}, i, {times}) for i in range(2)]; '
+    'list(parallel_map(interrupted, items, 2))'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    start_new_session=True,
+  )
+  assert done.returncode in (1, 130, -signal.SIGINT)
+  assert done.stderr.rstrip().endswith('KeyboardInterrupt')  # of the first alone
+  assert done.stderr.count('\nKeyboardInterrupt') == times
+  assert len(list(tmp_path.glob('* ended'))) == (2 if times == 1 else 0)
+
+
+def interrupted(folder, number, times):
+  open(os.path.join(folder, f'{number} began'), 'w').close()
+  while len(os.listdir(folder)) < 2:
+    time.sleep(0.05)
+  if number == 0:
+    for _ in range(times):
+      os.killpg(0, signal.SIGINT)
+      time.sleep(0.5)
+  time.sleep(1 if times == 1 else 60)
+  open(os.path.join(folder, f'{number} ended'), 'w').close()
 
 
 def test_nothing_is_left_when_the_one_that_started_it_is_killed(tmp_path):

@@ -3,11 +3,13 @@
 import dataclasses
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from mvp_jax import locks
 from mvp_jax.config import Config, DataConfig
 from mvp_jax.errors import InputError
 from mvp_jax.training import encoder as encoders
@@ -76,6 +78,49 @@ def test_a_variant_more_may_be_asked_of_a_finished_ablation(tmp_path):
   claim(tmp_path, config)
   (tmp_path / 'run.json').write_text('{}')
   claim(tmp_path, dataclasses.replace(config, ablation=(('a', (('b', 'seed=2'),)),)))
+
+
+def test_a_run_that_saved_nothing_leaves_its_folder_to_a_mended_config(
+  tmp_path, capsys
+):
+  config = Config(dataset='deap')
+  claim(tmp_path, config)
+  (tmp_path / 'run.json').write_text('{"source_fingerprint": "abc", "seconds": {}}')
+  (tmp_path / 'metrics.jsonl').write_text('{}')
+  mended = dataclasses.replace(config, seed=1)
+  assert claim(tmp_path, mended) == {}
+  said = capsys.readouterr().out
+  assert 'had saved anything; it begins anew with other settings (seed was 0' in said
+  assert not (tmp_path / 'metrics.jsonl').exists()
+  (tmp_path / 'run.json').write_text('{"source_fingerprint": "abc"}')
+  (tmp_path / 'checkpoints' / 'fusion' / '20').mkdir(parents=True)
+  with pytest.raises(InputError, match='belongs to another config'):
+    claim(tmp_path, config)
+  # What is set against a lack of memory stays possible.
+  parts = dataclasses.replace(mended.train, accumulate=4)
+  claim(tmp_path, dataclasses.replace(mended, train=parts))
+
+
+def test_another_run_is_waited_for_if_asked_to(tmp_path, capsys, monkeypatch):
+  with subprocess.Popen(
+    [sys.executable, '-c', _HOLD, str(tmp_path)],
+    cwd=_ROOT,
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+  ) as other:
+    other.stdout.readline()
+
+    def kill(seconds):
+      other.kill()
+      other.wait()
+
+    monkeypatch.setattr(locks.time, 'sleep', kill)
+    with in_use(tmp_path, 'preparing deap'):
+      assert other.returncode
+    assert capsys.readouterr().err == (
+      f'another run (process {other.pid} on {socket.gethostname()}) is preparing deap: '
+      'waiting until it is done\n'
+    )
 
 
 def test_what_earlier_versions_left_is_refused_in_one_line(tmp_path):

@@ -6,12 +6,10 @@ with the same random numbers; so a run is gone on with by its step, and nothing 
 the reading is kept in checkpoints.
 """
 
+import functools
 import itertools
-import multiprocessing
-import os
 import signal
 import sys
-import threading
 
 import grain
 import jax
@@ -19,6 +17,7 @@ import numpy as np
 from absl import flags
 
 from mvp_jax.errors import InputError
+from mvp_jax.processes import begin, once, script
 
 
 def training_batches(
@@ -45,6 +44,7 @@ def training_batches(
   Raises:
     InputError: processes or views cannot divide the batch; there are no examples.
   """
+  once()
   if not len(source):
     raise InputError('there are no examples to train on')
   rows = process_rows(batch_size) if rows is None else rows
@@ -62,7 +62,8 @@ def training_batches(
     if not flags.FLAGS.is_parsed():  # Grain reads them; in a notebook nobody has
       flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=workers)
-    data = data.mp_prefetch(options, worker_init_fn=_belong_to_the_reader)
+    belong = functools.partial(_belong_to_the_reader, script())
+    data = data.mp_prefetch(options, worker_init_fn=belong)
   return data
 
 
@@ -107,19 +108,14 @@ def _examples(rows, batch_size, views):
   return examples
 
 
-def _belong_to_the_reader(worker, workers):
+def _belong_to_the_reader(of, worker, workers):
   """Has a worker end with the process that reads from it, and not before.
 
-  SIGTERM comes to a whole group at once, and the step under way needs its batch;
-  after SIGKILL nobody tells the workers.
+  SIGTERM and Ctrl-C come to a whole group at once, and the step under way needs its
+  batch; after SIGKILL nobody tells the workers.
   """
   signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-  def follow():
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-  threading.Thread(target=follow, daemon=True).start()
+  begin(of)
 
 
 class _Batches:

@@ -54,15 +54,15 @@ def select(trials, ids):
   return [trial for trial in trials if trial.trial_id in ids]
 
 
-def reserve(subjects, count, seed):
+def reserve(subjects, count, seed, setting='config.encoder.subjects'):
   """Sets `count` subjects aside (for pre-training); returns (reserved, rest).
 
-  Raises InputError if there are not that many.
+  Raises InputError, naming the `setting` that asks for it, if there are not that many.
   """
   subjects = sorted(set(subjects))
   if not 0 <= count <= len(subjects):
     raise InputError(
-      f'encoder.subjects: cannot set {count} of {len(subjects)} subjects aside'
+      f'{setting}: cannot set {count} of {len(subjects)} subjects aside; lower it'
     )
   order = np.random.default_rng((seed, 0)).permutation(len(subjects))
   parts = order[:count], order[count:]

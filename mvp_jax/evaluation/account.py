@@ -109,6 +109,8 @@ def _flags(row, channels):
     for name in channels
     if row.get(f'{name}_flags') not in (None, '', GOOD)
   ]
+  if row.get('face_flags') not in (None, '', GOOD):
+    said.append(f'face: {row["face_flags"]}')
   share = _number(row, 'face_share')
   if share < LEAST_FACE_SHARE:
     said.append(f'face in {share:.0%} of the frames')

@@ -86,7 +86,7 @@ def _reconstructions(folder, synthetic):
   yield Heading('Reconstructions')
   paths = sorted(folder.glob('step_*.npz'), key=lambda p: int(p.stem.split('_')[1]))
   if not paths:
-    yield Paragraph('Absent: none were drawn (train.inspect_every).')
+    yield Paragraph('Absent: none were drawn (config.encoder.train.inspect_every).')
     return
   with np.load(paths[-1]) as file:
     arrays = dict(file)

@@ -206,7 +206,10 @@ def _clips(config, backbone, found):
         f'{", ".join(map(str, wanted)) or "anybody"}'
       )
     aside, _ = reserve(
-      [t.subject for t in trials], config.pretrain.held_out, config.seed
+      [t.subject for t in trials],
+      config.pretrain.held_out,
+      config.seed,
+      'config.pretrain.held_out',
     )
     for into, chosen in (
       (kept, [t for t in trials if t.subject not in aside]),
@@ -226,8 +229,17 @@ def _start(settings, task, backbone, mesh, seed):
   """Variables to start from, or None: the encoder's of a checkpoint."""
   if not settings.checkpoint:
     return None
-  encoder, _, said = encoders.load(backbone, mesh, Path(settings.checkpoint))
+  encoder, record, said = encoders.load(backbone, mesh, Path(settings.checkpoint))
   if hosts.is_main():
     print(said or f'{settings.checkpoint}: the encoder starts from it', flush=True)
+    before = record.get('encoder', {}).get('train', {}).get('batch_size')
+    now = settings.train
+    if before not in (None, now.batch_size):
+      print(
+        f'{settings.checkpoint}: was trained in batches of {before}, this run takes '
+        f'{now.batch_size}: the learning rate stays '
+        f'{now.optimiser.learning_rate:g}, for it is not scaled with the batch',
+        flush=True,
+      )
   fresh = init_state(task, settings.train.optimiser, mesh, seed).variables
   return {**fresh, 'encoder': encoder}

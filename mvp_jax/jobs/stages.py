@@ -22,6 +22,7 @@ from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.files import write_json
+from mvp_jax.locks import waited_for
 from mvp_jax.prepare import load_builder, prepare
 from mvp_jax.prepare.account import read_account
 from mvp_jax.raw.features import feature_names
@@ -42,9 +43,8 @@ from mvp_jax.workdir import (
 
 _SYNTHETIC_NOTE = """\
 ========================================================================
- SYNTHETIC: no {} was given (config.data.manual_dir, or
- config.pretrain.sources), so this run uses a made-up twin, in the same layout and
- with planted effects.
+ SYNTHETIC: no {} was given ({}),
+ so this run uses a made-up twin, in the same layout and with planted effects.
  Its scores say that the program works, and nothing about emotion.
 ========================================================================"""
 
@@ -353,7 +353,11 @@ def pretrained(config, corpus, subjects, network, mesh, facts):
   )
   if not (directory / encoders.RECORD).exists():
     sources = [settings.clips(corpus, trials, config.input.clips, network)]
-    with timed('pretrain', facts), in_use(directory), MetricLog(directory) as log:
+    with (
+      timed('pretrain', facts),
+      in_use(directory, 'pre-training this very encoder'),
+      MetricLog(directory) as log,
+    ):
       pretrain(
         settings,
         network,
@@ -546,11 +550,19 @@ def prepared_corpus(config, name, facts, streams, folder=None, own=None, rated=T
       Path(data.data_dir) / 'twins' / (f'{name}-{encoders.fingerprint(config.twin)}')
     )
     if hosts.is_main():
-      print(_SYNTHETIC_NOTE.format(known.title), flush=True)
-    with timed('twin', facts):
-      hosts.on_main(
-        lambda: known.twin.write(manual_dir, config.twin, data.workers or None)
+      given = 'config.pretrain.sources' if config.job == 'pretrain' else ''
+      print(
+        _SYNTHETIC_NOTE.format(known.title, given or 'config.data.manual_dir'),
+        flush=True,
       )
+    lock = Path(data.data_dir) / 'locks' / f'{manual_dir.name}.lock'
+
+    def write():
+      with waited_for(lock, f'writing {manual_dir}'):
+        known.twin.write(manual_dir, config.twin, data.workers or None)
+
+    with timed('twin', facts):
+      hosts.on_main(write)
   with timed('prepare', facts):
     directory = Path(
       hosts.on_main(

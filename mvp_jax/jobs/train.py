@@ -34,6 +34,7 @@ from mvp_jax.training import sharding
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.overview import parameter_table
+from mvp_jax.training.pretrain import called
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.single import fit_and_score
 from mvp_jax.training.state import forward
@@ -446,6 +447,7 @@ class _Job:
           log=place.log,
           start=start,
           read=read,
+          called=called(config.encoder, 'config.train'),
         )
       )
     _count(place, model, found[0][0])

@@ -257,13 +257,19 @@ class Encoder(nnx.Module):
 
 
 class VideoMAE(nnx.Module):
-  """Encoder and decoder for masked pre-training."""
+  """Encoder and decoder for masked pre-training.
 
-  def __init__(self, config: VideoMAEConfig, *, rngs: nnx.Rngs):
+  `final_norm` of the encoder, as in the reference; what transformers pre-trains by
+  default has none.
+  """
+
+  def __init__(
+    self, config: VideoMAEConfig, *, rngs: nnx.Rngs, final_norm: bool = True
+  ):
     dtype = jnp.dtype(config.dtype)
     self.config = config
     width = config.decoder_width
-    self.encoder = Encoder(config, rngs=rngs)
+    self.encoder = Encoder(config, rngs=rngs, final_norm=final_norm)
     self.to_decoder = layers.linear(
       config.width, width, rngs=rngs, dtype=dtype, use_bias=False
     )

@@ -13,8 +13,10 @@ from absl import logging
 from etils import epath
 
 from mvp_jax import corpora
+from mvp_jax.locks import waited_for
 from mvp_jax.prepare.account import ACCOUNT, check_account
 from mvp_jax.prepare.builder import CorpusBuilder, CorpusConfig
+from mvp_jax.processes import once
 from mvp_jax.raw.on_disk import require_names
 
 
@@ -56,7 +58,8 @@ def prepare(
 ):
   """Prepares a corpus, unless that is done already.
 
-  A run that was killed continues where it stopped. Data of another source, or
+  A run that was killed continues where it stopped; one that others are at waits for
+  them. Data of another source, or
   prepared in another way, lies in another folder: nothing is ever mixed.
 
   Args:
@@ -78,6 +81,7 @@ def prepare(
   Raises:
     InputError: a field is wrong, the corpus is not there, or trials were dropped.
   """
+  once()
   builder_class = load_builder(name)
   if streams is not None:
     fields['streams'] = streams
@@ -101,20 +105,30 @@ def prepare(
       config=config, data_dir=data_dir / fingerprint, file_format='array_record'
     )
   directory = Path(builder.data_dir)
-  if directory.exists():
-    check_account(directory / ACCOUNT, config.allow_dropped)
-    shutil.rmtree(config.interim_dir, ignore_errors=True)  # killed when done
-    return directory
+  interim = Path(config.interim_dir)
+  if interim.exists() or not directory.exists():
+    with contextlib.ExitStack() as stack:
+      # One writes what waits in between, and one writes the result.
+      for lock in (interim.name, f'{fingerprint}_{name}_{config.name}'):
+        path = data_dir / 'locks' / f'{lock}.lock'
+        stack.enter_context(waited_for(path, f'preparing {manual_dir}'))
+      if not directory.exists():
+        _prepare(builder, directory, manual_dir, interim)
+      shutil.rmtree(interim, ignore_errors=True)  # of a run that was killed when done
+  check_account(directory / ACCOUNT, config.allow_dropped)
+  return directory
+
+
+def _prepare(builder, directory, manual_dir, interim):
   for leftover in directory.parent.glob('*incomplete*'):  # of a killed run
     shutil.rmtree(leftover)
   with _quiet():
     builder.download_and_prepare(
-      download_dir=Path(config.interim_dir) / 'downloads',
+      download_dir=interim / 'downloads',
       download_config=tfds.download.DownloadConfig(
         manual_dir=manual_dir, try_download_gcs=False
       ),
     )
-  return directory
 
 
 @contextlib.contextmanager

@@ -1,9 +1,10 @@
 """From a recorded channel to a stored one: judged, cleaned, masked. For all corpora.
 
-Samples that are no measurement, or that a fast signal holds for a second, count as
-missing. Short gaps are bridged and long ones masked (`signals.bridge_gaps`), and a
-channel that misses too much of a trial (`signals.MAX_UNUSABLE_SHARE`) is masked as a
-whole. All else that is odd is a flag, which informs and decides nothing.
+Samples that are no measurement, that cannot be one (`guard`), or that a fast signal
+holds for a second, count as missing. Short gaps are bridged and long ones masked
+(`signals.bridge_gaps`), and a channel that misses too much of a trial
+(`signals.MAX_UNUSABLE_SHARE`) is masked as a whole. All else that is odd is a flag,
+which informs and decides nothing.
 """
 
 import dataclasses
@@ -12,10 +13,12 @@ import numpy as np
 
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.cleaning import clean
+from mvp_jax.raw.guard import impossible
 from mvp_jax.raw.signal_quality import Quality, quality, unmeasured
 from mvp_jax.raw.signals import bridge_gaps, unusable
 
 GOOD = 'good'  # said of a channel without a flag
+_AROUND_SECONDS = 60.0
 MEASURES = tuple(field.name for field in dataclasses.fields(Quality))
 
 
@@ -23,25 +26,46 @@ MEASURES = tuple(field.name for field in dataclasses.fields(Quality))
 class Judged:
   """A channel as recorded: float64 [time], NaN where it cannot be used.
 
-  `problem` says why the channel cannot be used over the trial, or is ''.
+  `problem` says why the channel cannot be used over the trial, or is ''; `note` which
+  of its samples were masked that cannot be, or is ''.
   """
 
   values: np.ndarray
   quality: Quality
   problem: str
+  note: str = ''
 
 
 def judge(values, rate, channel, unit, trial=slice(None)):
   """Judges a channel by its samples of the trial, a slice of `values` [time]."""
   values = np.asarray(values, np.float64)
   values = np.where(np.isfinite(values), values, np.nan)
-  told = quality(values[trial], rate, channel, unit)
-  problem = unusable(values[trial])
+  around = round(_AROUND_SECONDS * rate)
+  first, end, _ = trial.indices(len(values))
+  near = slice(max(0, first - around), end + around)
+  # In the trial, and in what is around it, which filters and the baseline see.
+  bad = np.zeros(len(values), bool)
+  bad[near] = impossible(values[near], rate, channel, unit)
+  bad[trial] |= impossible(values[trial], rate, channel, unit)
+  missing = 1 - np.isfinite(values[trial]).mean() if end > first else 1.0
+  examples = values[trial][bad[trial]]
+  values = np.where(bad, np.nan, values)
+  told = dataclasses.replace(
+    quality(values[trial], rate, channel, unit),
+    missing=float(missing),
+    impossible=float(bad[trial].mean()) if end > first else 0.0,
+  )
+  note, what = '', 'no measurement'
+  if len(examples):
+    few = ', '.join(f'{x:g}' for x in np.unique(examples)[:3])
+    note = f'{len(examples)} of {end - first} samples cannot be, such as {few}: masked'
+    what = f'no measurement or impossible (such as {few})'
+  problem = unusable(values[trial], what)
   if not problem:
-    bad = unmeasured(values[trial], rate, channel)
-    problem = unusable(np.where(bad, np.nan, values[trial]), 'flat or no measurement')
+    still = unmeasured(values[trial], rate, channel)
+    problem = unusable(np.where(still, np.nan, values[trial]), f'flat or {what}')
   values = np.where(unmeasured(values, rate, channel), np.nan, values)
-  return Judged(values, told, problem)
+  return Judged(values, told, problem, note)
 
 
 def fill(values, rate, channel, cleaned):
@@ -127,7 +151,7 @@ def signal_facts(names, valid, shares, masked):
   facts = {}
   for c, name in enumerate(names):
     told = Quality(*(round(float(share), 6) for share in shares[c]))
-    flags = [f'{flag} {getattr(told, flag):.0%}' for flag in told.flags]
+    flags = told.told
     if masked[c]:
       flags.append(f'masked: {masked[c]}')
     facts[f'{name}_valid'] = round(float(valid[:, c].mean()), 4)

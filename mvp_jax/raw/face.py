@@ -1,18 +1,24 @@
 """Finds one face, follows it through a video, and cuts it out steadily.
 
-Viola and Jones, "Rapid object detection using a boosted cascade of simple
-features", CVPR 2001, as in OpenCV (whose package holds the trained cascade).
 A couple of detections a second are enough: the box at any time is a smooth of
 the detections before and after it, which also makes the crop steadier than
 boxes found frame by frame.
 """
 
 import collections
-import functools
 import math
 
 import cv2
 import numpy as np
+
+from mvp_jax.raw.face_detector import (
+  alike,
+  cascade_faces,
+  contrasted,
+  network_faces,
+  second_opinion,
+)
+from mvp_jax.raw.stillness import Stillness
 
 DETECTIONS_PER_SECOND = 2.0
 LOOKAHEAD_SECONDS = 1.5
@@ -32,9 +38,10 @@ _POSITION_SIGMA = 0.35  # Seconds.
 # of them, votes needed. Small faces are only looked for if there are no big ones.
 _SEARCHES = ((160, 0.15, 4), (320, 0.07, 6))
 _NEAR_FACE = 40  # Side in pixels to which a known face is scaled.
-_TILTS = -25, 25  # Degrees; heads lean when people laugh or cry.
 _NEAR_MARGIN = 0.3  # How far around the last box to look, in its sides.
 _FULL_SEARCH_SECONDS = 30.0  # How often to look for a bigger face elsewhere.
+_STILL_SEARCH_SECONDS = 3.0  # The same while the face in hand stands still.
+_TURNED_SECONDS = 5.0  # How often to look for faces on their side or head.
 _SURE_AFTER = 2  # Full searches in agreement before looking only nearby.
 
 
@@ -51,6 +58,7 @@ class FaceTracker:
   """
 
   def __init__(self, pixel_aspect=1.0, region=(0.0, 1.0)):
+    self.turned = 0  # Quarters clockwise by which the picture seems to be turned.
     self._aspect = pixel_aspect
     self._region = region
     self._found = collections.deque()  # (time, x, y, side) of what was detected
@@ -59,6 +67,11 @@ class FaceTracker:
     self._last_look = 0.0
     self._agreeing = 0
     self._next_full = 0.0
+    self._next_still = self._next_turned = -math.inf
+    self._stillness = Stillness(pixel_aspect)
+    self._passing = False  # A bigger face is not followed, for it stands still.
+    self._seen = []  # (time, x, y, side) of all faces in the last full searches.
+    self._marks = collections.deque()  # (time, marks) of each look
 
   def detect(self, time, grey):
     """Looks for the face in the frame at `time`.
@@ -68,28 +81,57 @@ class FaceTracker:
       grey: uint8 [height, width] in stored pixels.
     """
     self._last_look = time
+    self._stillness.add(grey)
     if self._last is not None and time - self._last[0] > _BRIDGED_SECONDS:
       self._last, self._agreeing = None, 0
-    boxes = []
+    pick = self._pick(time, self._boxes(time, grey))
+    still = pick is not None and self._stillness.still(pick)
+    self._marks.append((time, (self._stillness.frozen, still, self._passing)))
+    if pick is not None:
+      self._found.append((time, *pick))
+      self._trusted = None
+
+  def _boxes(self, time, grey):
+    near = []
     if self._agreeing >= _SURE_AFTER and time < self._next_full:
-      boxes = self._search_near(grey, self._last[1:])
+      near = self._search_near(grey, self._last[1:])
+      if near and not (time >= self._next_still and self._stillness.still(near[0])):
+        return near
+      self._next_still = time + _STILL_SEARCH_SECONDS
+    boxes = self._search_all(time, grey)
+    boxes += [box for box in near if not any(alike(box, one) for one in boxes)]
+    # What stands still beside a face that moves is a picture on the wall.
+    live = [box for box in boxes if not self._stillness.still(box)]
+    self._passing = bool(live) and max(boxes, key=_side) not in live
+    self._seen = [one for one in self._seen if one[0] > time - LOOKAHEAD_SECONDS - 0.1]
+    self._seen += [(time, *box) for box in boxes]
+    self._next_full = time + _FULL_SEARCH_SECONDS
+    if self._passing:
+      self._next_full = time + _STILL_SEARCH_SECONDS
+    elif len(boxes) > 1 and not self._stillness.known:
+      self._next_full = time
+    return live or boxes
+
+  def _pick(self, time, boxes):
+    """The face to follow, None if there is none."""
     if not boxes:
-      boxes = self._search_all(grey)
-      self._next_full = time + _FULL_SEARCH_SECONDS
-    if not boxes:
-      return
-    biggest = max(boxes, key=lambda box: box[2])
+      return None
+    biggest = max(boxes, key=_side)
     same = [box for box in boxes if self._last and alike(box, self._last[1:])]
-    pick = max(same, key=lambda box: box[2]) if same else biggest
+    pick = max(same, key=_side) if same else biggest
     self._agreeing = self._agreeing + 1 if same else 1
+    if self._passing and not same:
+      # From the picture on the wall to the face beside it, from when both were seen.
+      self._found = collections.deque(
+        one for one in self._seen if one[0] < time and alike(one[1:], pick)
+      )
     if biggest[2] > 1.3 * pick[2]:
       # A bigger face stands elsewhere: follow it if it is there next time too.
       self._agreeing, pick_next = 0, biggest
     else:
       pick_next = pick
     self._last = (time, *pick_next)
-    self._found.append((time, *pick))
-    self._trusted = None
+    return pick
 
   def box(self, time):
     """The smoothed box at `time`, asked for in the order of time.
@@ -126,18 +168,57 @@ class FaceTracker:
       for other in self._found
     )
 
-  def _search_all(self, grey):
+  def marks(self, time):
+    """(frozen, still, passing) at `time`, asked for in the order of time.
+
+    Whether the picture is the one before, whether the face has stood still for a
+    while, and whether it is followed because a bigger one has.
+    """
+    while len(self._marks) > 1 and self._marks[1][0] <= time:
+      self._marks.popleft()
+    return self._marks[0][1] if self._marks else (False,) * 3
+
+  def _search_all(self, time, grey):
     left, right = (round(share * grey.shape[1]) for share in self._region)
     part = grey[:, left:right]
     for rows, least, neighbours in _SEARCHES:
       scale = min(1.0, rows / part.shape[0])
       least = int(least * part.shape[0] * scale)
-      picture = self._scaled(part, scale)
-      if min(picture.shape) >= max(least, 1):
-        found = _detect(picture, neighbours, least)
-        if found:
-          return self._placed(found, left, 0, scale)
+      picture = contrasted(self._scaled(part, scale))
+      if min(picture.shape) < max(least, 1):
+        continue
+      found = cascade_faces(picture, neighbours, least)
+      faces = self._sure(part, self._placed(found, 0, 0, scale))
+      boxes = [box for box, _, _ in faces]
+      others = self._placed(network_faces(picture), 0, 0, scale)
+      others = [box for box in others if not any(alike(box, one) for one in boxes)]
+      others = self._sure(part, others)
+      # What the network takes for upright may be a mouth for eyes; it is doubted
+      # until the cascade sees an upright face, and then looked into again.
+      if self.turned and faces or not faces and time >= self._next_turned:
+        self._next_turned = time + _TURNED_SECONDS
+        score = max((score for _, score, _ in faces + others), default=0.0)
+        self._look_for_turned(picture, (neighbours, least), score, not faces)
+      boxes += [seen for _, _, seen in others]
+      if boxes and not self.turned:
+        return [(left * self._aspect + x, y, side) for x, y, side in boxes]
     return []
+
+  def _sure(self, grey, boxes):
+    """(box, score, box as seen) of those in which a closer look sees a face."""
+    opinions = [(box, second_opinion(grey, box, self._aspect)) for box in boxes]
+    return [(box, *opinion) for box, opinion in opinions if opinion]
+
+  def _look_for_turned(self, picture, search, score, doubted):
+    """Looks for surer faces with the picture on its side or head."""
+    if not doubted:
+      self.turned = 0
+    for quarters in (1, 2, 3):
+      turned = np.ascontiguousarray(np.rot90(picture, quarters))
+      for box in cascade_faces(turned, *search):
+        opinion = second_opinion(turned, box)
+        if opinion and opinion[0] > score:
+          self.turned, score = quarters, opinion[0]
 
   def _search_near(self, grey, box):
     x, y, side = box
@@ -146,17 +227,18 @@ class FaceTracker:
     top, left = max(0, int(y - reach)), int(max(low, (x - reach) / self._aspect))
     part = grey[top : int(y + reach), left : int(min(high, (x + reach) / self._aspect))]
     scale = _NEAR_FACE / side
-    picture = self._scaled(part, scale)
+    picture = contrasted(self._scaled(part, scale))
     # Far smaller faces are allowed than bigger ones: the cascade also fires on
     # windows bigger than the face, and the box would grow from step to step.
     least, most = int(0.65 * _NEAR_FACE), int(1.3 * _NEAR_FACE)
     if min(picture.shape) < least:
       return []
-    for angle in (0, *_TILTS):
-      found = _detect_tilted(picture, angle, 2, least, most)
-      if found:
-        return self._placed(found, left, top, scale)
-    return []
+    found = self._placed(cascade_faces(picture, 2, least, most), left, top, scale)
+    if not found:
+      _, seen = second_opinion(grey, box, self._aspect) or (0, None)
+      if seen and low <= seen[0] / self._aspect <= high:
+        found = [seen]
+    return found
 
   def _scaled(self, grey, scale):
     """Pixels become square and `scale` times as high, at least one."""
@@ -187,41 +269,8 @@ def crop_scale(crop):
   return scale if _LEAST_SCALE <= scale <= _MOST_SCALE else None
 
 
-def _detect_tilted(grey, angle, neighbours, least, most):
-  """As `_detect`, after the picture was turned about its middle (degrees)."""
-  if not angle:
-    return _detect(grey, neighbours, least, most)
-  size = grey.shape[1], grey.shape[0]
-  turn = cv2.getRotationMatrix2D(((size[0] - 1) / 2, (size[1] - 1) / 2), angle, 1.0)
-  turned = cv2.warpAffine(grey, turn, size, borderMode=cv2.BORDER_REPLICATE)
-  back = cv2.invertAffineTransform(turn)
-  return [
-    (*(back @ (x, y, 1.0)).tolist(), side)
-    for x, y, side in _detect(turned, neighbours, least, most)
-  ]
-
-
-def _detect(grey, neighbours, least, most=10**6):
-  """Faces as a list of (centre x, centre y, side) in pixels."""
-  boxes = _cascade().detectMultiScale(
-    grey, 1.15, neighbours, minSize=(least,) * 2, maxSize=(most,) * 2
-  )
-  return [(float(x + w / 2), float(y + h / 2), float(h)) for x, y, w, h in boxes]
-
-
-@functools.cache
-def _cascade():
-  return cv2.CascadeClassifier(
-    cv2.data.haarcascades + 'haarcascade_frontalface_alt2.xml'
-  )
-
-
-def alike(box, other):
-  """Whether two (x, y, side) may be the same face a moment apart."""
-  small, big = sorted((box[2], other[2]))
-  return (
-    math.hypot(box[0] - other[0], box[1] - other[1]) < 0.6 * big and big < 1.6 * small
-  )
+def _side(box):
+  return box[2]
 
 
 def smooth(found, time):

@@ -81,8 +81,8 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     dict: jpegs (sequence of bytes), times float32 [time] in seconds since the
     onset, valid bool [time], boxes float32 [time, 3] (centre x, centre y
     and side of the crop, in stored pixels of the upright picture; its width is
-    side / pixel_aspect columns), info (VideoInfo), quality (dict, see
-    `face_quality.face_quality`).
+    side / pixel_aspect columns), marks bool [time, 3] (see `FaceTracker.marks`),
+    info (VideoInfo), quality (dict, see `face_quality.face_quality`).
 
   Raises:
     Dropped: missing_video, broken_video, length_mismatch or no_face.
@@ -101,17 +101,20 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     )
   share = np.mean(cutter.valid) if cutter.valid else 0.0
   if share < MIN_FACE_SHARE:
-    raise Dropped('no_face', f'{path}: a face in {share:.1%} of the frames')
+    reason = f'{path}: a face in {share:.1%} of the frames'
+    raise Dropped('no_face', reason + _turned_hint(cutter.tracker.turned))
   found = {
     'jpegs': cutter.jpegs,
     'times': np.array(cutter.times, np.float32),
     'valid': np.array(cutter.valid, bool),
     'boxes': np.array(cutter.boxes, np.float32),
+    'marks': np.array(cutter.marks, bool).reshape(-1, 3),
   }
   quality = face_quality(
     found['times'],
     found['valid'],
     found['boxes'],
+    found['marks'],
     video.info.pixel_aspect,
     face.crop_scale(spec.crop),
   )
@@ -120,6 +123,18 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     'quality': quality
     | {'broken_packets': video.broken, 'video_notes': '; '.join(video.notes)},
   }
+
+
+def _turned_hint(quarters):
+  """What to do about a picture in which faces were found turned, or nothing."""
+  if not quarters:
+    return ''
+  way, filters = {
+    1: ('lies on its side (90 degrees clockwise)', 'transpose=2'),
+    2: ('stands on its head', 'hflip,vflip'),
+    3: ('lies on its side (90 degrees counterclockwise)', 'transpose=1'),
+  }[quarters]
+  return f'; the picture {way}: turn it with ffmpeg -i IN -vf {filters} OUT'
 
 
 def whole_frames(path, rate, short_side, least=1):
@@ -249,6 +264,7 @@ class _Cutter:
 
   def __init__(self, info, spec):
     self.jpegs, self.times, self.valid, self.boxes = Blobs(), [], [], []
+    self.marks = []
     self.tracker = face.FaceTracker(info.pixel_aspect, spec.region)
     self._info, self._size = info, spec.size
     self._scale = face.crop_scale(spec.crop)
@@ -306,6 +322,7 @@ class _Cutter:
     self.jpegs.append(_jpeg(image))
     self.times.append(time)
     self.valid.append(valid)
+    self.marks.append(self.tracker.marks(time))
 
   def _colours(self, frame):
     return self._reformatter.reformat(frame, format='bgr24', threads=1).to_ndarray()

@@ -14,6 +14,7 @@ import numpy as np
 
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.on_disk import require_file
+from mvp_jax.raw.text_table import PRECISION, layout, numbers
 
 # The order of the columns of `ActionUnits`, by FACS number.
 INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -24,6 +25,7 @@ _R = tuple(f'AU{n:02d}_r' for n in INTENSITIES)
 _C = tuple(f'AU{n:02d}_c' for n in PRESENCES)
 CHANNELS = (*_R, *_C)  # of a row: intensities, then presences
 _NEEDED = ('frame', 'timestamp', 'confidence', 'success', *CHANNELS)
+_HEAD = 1 << 18  # bytes in which the layout shows
 _LATE_FRAMES = 5  # by which OpenFace and our decoder may differ at the end
 _MAX_MISSING = 2.0  # seconds at the end without any row
 
@@ -80,13 +82,14 @@ def read_openface(path, frame_times=None, face=None, between=None):
     raise _broken(path, 'column frame: not whole numbers from 1')
   values = np.stack([rows[name] for name in CHANNELS], 1)
   with np.errstate(invalid='ignore'):
+    tracked = (rows['success'] == 1) & (rows['confidence'] >= MIN_CONFIDENCE)
     valid = (
-      (rows['success'] == 1)
-      & (rows['confidence'] >= MIN_CONFIDENCE)
+      tracked
       & np.isfinite(values).all(1)
       & (values >= 0).all(1)
       & (values[:, :17] <= 5).all(1)
     )
+  _check_intensities(path, values[tracked, :17])
   last = int(frames.max())
   if callable(frame_times):
     frame_times = frame_times(last)
@@ -138,20 +141,29 @@ def _table(path):
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
-      header = pandas.read_csv(path, nrows=0, skipinitialspace=True)
-      names = [str(name).strip() for name in header.columns]
+      with path.open('rb') as file:
+        encoding, delimiter, line = layout(file.read(_HEAD))
+      how = {
+        'sep': r'\s+' if delimiter == ' ' else delimiter,
+        'encoding': encoding,
+        'skipinitialspace': True,
+      }
+      header = pandas.read_csv(path, nrows=0, skiprows=line, **how)
+      names = [str(name).strip().lstrip('\ufeff') for name in header.columns]
       _check_layout(path, names)
       wanted = {*_NEEDED, 'face_id', 'x_0', 'x_16'}
       table = pandas.read_csv(
         path,
-        skiprows=1,
+        skiprows=line + 1,
         header=None,
         names=names,
         index_col=False,
-        skipinitialspace=True,
         usecols=[n for n in names if n in wanted],
+        decimal='.' if delimiter == ',' else ',',
+        float_precision=PRECISION,
+        **how,
       )
-    table = table.apply(pandas.to_numeric, errors='coerce')
+    table = table.apply(_numbers)
   except Dropped:
     raise
   except Exception as error:  # noqa: B902  pandas raises many kinds
@@ -160,6 +172,32 @@ def _table(path):
   if not len(table):
     raise _broken(path, 'it has no row')
   return table
+
+
+def _numbers(column):
+  import pandas
+
+  if pandas.api.types.is_numeric_dtype(column):
+    return column
+  values, problem = numbers(column.fillna('').astype(str).str.strip())
+  if problem:
+    raise ValueError(f'{column.name}: {problem}')
+  return pandas.Series(values, column.index)
+
+
+def _check_intensities(path, intensities):
+  """Raises Dropped if every row with a face, float [row, 17], has one above 5."""
+  with np.errstate(invalid='ignore'):
+    over = intensities > 5
+  if not len(over) or not over.any(1).all():
+    return
+  worst = int(over.sum(0).argmax())
+  bad = intensities[over[:, worst], worst]
+  raise _broken(
+    path,
+    f'{_R[worst]} is above 5 in {len(bad)} of {len(over)} rows with a face, such as '
+    f'{bad[0]:g}; intensities of OpenFace 2.x go from 0 to 5: write it anew with that',
+  )
 
 
 def _check_layout(path, names):

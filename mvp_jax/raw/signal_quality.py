@@ -42,6 +42,7 @@ _LIMITS = {
   'no_pulse': 0.5,
   'no_contact': 0.5,
   'still': 0.5,
+  'impossible': 0.0,
 }
 
 
@@ -51,7 +52,8 @@ class Quality:
 
   `no_pulse` is of the pieces of ten seconds (0 where no pulse is to be expected);
   `no_contact` of the samples, of EDA in microsiemens alone; `still` of the pieces of
-  half a minute in which EDA, EMG or breath moves by no more than a step of the sensor.
+  half a minute in which EDA, EMG or breath moves by no more than a step of the sensor;
+  `impossible` of all samples are those that the guard masks (`channels.judge`).
   """
 
   missing: float
@@ -61,11 +63,21 @@ class Quality:
   no_pulse: float
   no_contact: float
   still: float
+  impossible: float = 0.0
 
   @property
   def flags(self):
     """Names of what is wrong: a tuple, empty for a good channel."""
     return tuple(name for name, limit in _LIMITS.items() if getattr(self, name) > limit)
+
+  @property
+  def told(self):
+    """The same with their shares: 'missing 31%; impossible 0.05%'."""
+    shares = {name: getattr(self, name) for name in self.flags}
+    return [
+      f'{name} {share:.0%}' if share >= 0.01 else f'{name} {100 * share:.2g}%'
+      for name, share in shares.items()
+    ]
 
 
 def quality(values, rate, channel, unit=''):

@@ -9,7 +9,14 @@ from typing import Any, Protocol
 import jax
 
 from mvp_jax import hosts
-from mvp_jax.errors import InputError, Stopped, TrainingError
+from mvp_jax.errors import (
+  InputError,
+  Stopped,
+  TrainingError,
+  no_memory,
+  out_of_memory,
+)
+from mvp_jax.processes import starting
 from mvp_jax.progress import Progress
 from mvp_jax.training import sharding
 from mvp_jax.training.checkpoints import Checkpoints
@@ -61,25 +68,36 @@ class TrainConfig:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
 
 
-def check_finite(run, step, metrics):
+@dataclasses.dataclass(frozen=True)
+class Called:
+  """What the settings of a training are called, for messages that name them."""
+
+  section: str = 'config.train'
+  remat: str = ''  # that of the model; '' = it has none
+
+
+TRAIN = Called()  # of a model without an encoder of its own
+
+
+def check_finite(run, step, metrics, section):
   """Raises TrainingError, naming run and step, if a metric is NaN or infinite."""
   bad = [k for k, v in metrics.items() if not math.isfinite(v)]
   if bad:
     facts = ', '.join(f'{k} {v:.6g}' for k, v in metrics.items())
     raise TrainingError(
       f'{run}: {bad[0]} is not finite at step {step} ({facts}); checkpoints before '
-      'it are whole. Lower optimiser.learning_rate, set optimiser.clip_norm, or '
-      'look at the data of this step'
+      f'it are whole. Lower {section}.optimiser.learning_rate, set '
+      f'{section}.optimiser.clip_norm, or look at the data of this step'
     )
 
 
-def last_step(checkpoints, steps):
+def last_step(checkpoints, steps, section):
   """The last intact checkpoint's step, or None; InputError if it is past `steps`."""
   done = checkpoints.latest_step()
   if done is not None and done > steps:
     raise InputError(
       f'{checkpoints.directory}: is at step {done}, past the '
-      f'configured {steps}; raise optimiser.steps or use another work '
+      f'configured {steps}; raise {section}.optimiser.steps or use another work '
       'directory'
     )
   return done
@@ -121,6 +139,7 @@ def fit(
   validation=None,
   params=None,
   inspect=None,
+  called=TRAIN,
 ):
   """Trains to the configured step.
 
@@ -144,20 +163,33 @@ def fit(
     validation: function that returns an iterable of padded batches, or None.
     params: initial values, a nested dict; None for random ones.
     inspect: function of the step and the parameters, called when due, or None.
+    called: Called.
 
   Returns:
     The parameters after the last step, or their average if there is one: a nested
     dict.
 
   Raises:
-    TrainingError: a metric is NaN or infinite, or a checkpoint cannot be written.
+    TrainingError: a metric is NaN or infinite, a checkpoint cannot be written, or
+      memory has run out.
     InputError: the mesh can't divide the batch; the checkpoint does not fit, is of a
       run with other batches, or none is intact.
-    Stopped: SIGTERM was received; the step was finished and saved.
+    Stopped: SIGTERM or Ctrl-C was received; the step was finished and saved.
   """
   sharding.check_batch(config.batch_size, mesh, f'{run}: batch_size', config.accumulate)
   training = _One(
-    task, batches, config, mesh, seed, run, directory, log, validation, params, inspect
+    task,
+    batches,
+    config,
+    mesh,
+    seed,
+    run,
+    directory,
+    log,
+    validation,
+    params,
+    inspect,
+    called,
   )
   return train(training).evaluated
 
@@ -173,6 +205,7 @@ class Training(Protocol):
   stream: dict  # identifies its data, JSON-serialisable
   examples: int  # per step
   validates: bool  # whether there is a validation set
+  called: Called
 
   def begin(self, checkpoints):
     """The initial state, and the number of steps it has done."""
@@ -220,6 +253,7 @@ class _One:
   validation: Any
   params: Any
   inspection: Any
+  called: Called
 
   @property
   def stream(self):
@@ -235,7 +269,7 @@ class _One:
 
   def begin(self, checkpoints):
     task, config, mesh = self.task, self.config, self.mesh
-    done = last_step(checkpoints, config.optimiser.steps)
+    done = last_step(checkpoints, config.optimiser.steps, self.called.section)
     if done is not None:
       state, before = checkpoints.restore(
         done, abstract_state(task, config.optimiser, mesh)
@@ -265,7 +299,7 @@ class _One:
 
   def report(self, step, metrics, due):
     metrics = {k: float(v) for k, v in metrics.items()}
-    check_finite(self.run, step, metrics)
+    check_finite(self.run, step, metrics, self.called.section)
     if due:
       self.log.write(self.run, 'train', step, metrics)
     return {'loss': f'{metrics["loss"]:.4f}'}
@@ -288,6 +322,22 @@ class _One:
 
 def train(training):
   """The loop: trains to the configured step, see `fit`. Returns the last state."""
+  try:
+    return _train(training)
+  except Exception as error:
+    if not out_of_memory(error):
+      raise
+    called = training.called
+    raise no_memory(
+      training.run,
+      error,
+      [f'{called.section}.batch_size'],
+      [f'{called.section}.accumulate'],
+      called.remat,
+    ) from error
+
+
+def _train(training):
   config, steps = training.config, training.config.optimiser.steps
 
   def due(every):
@@ -308,7 +358,8 @@ def train(training):
       _Meter(training, progress) as meter,
     ):
       for step in range(start + 1, steps + 1):
-        with meter.waiting(step):
+        first = starting() if step == start + 1 else contextlib.nullcontext()
+        with meter.waiting(step), first:  # readers, if any, start with the first batch
           batch = training.put(next(iterator))
         with jax.transfer_guard(
           'disallow'
@@ -325,8 +376,9 @@ def train(training):
           checkpoints.save(step, training.saved(state), training.stream)
         if stopping:
           raise Stopped(
-            f'{training.run}: stopped by SIGTERM and saved at step {step} of '
-            f'{steps}; {hosts.AGAIN}'
+            f'{training.run}: stopped by {stop.by} and saved at step {step} of '
+            f'{steps}; {hosts.AGAIN}',
+            stop.signal,
           )
   return state
 

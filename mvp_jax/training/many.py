@@ -25,7 +25,13 @@ from mvp_jax.data.batches import training_order
 from mvp_jax.data.examples import rescaled
 from mvp_jax.errors import InputError
 from mvp_jax.training import sharding
-from mvp_jax.training.loop import check_finite, check_stream, last_step, train
+from mvp_jax.training.loop import (
+  TRAIN,
+  check_finite,
+  check_stream,
+  last_step,
+  train,
+)
 from mvp_jax.training.state import (
   add,
   build_model,
@@ -81,8 +87,8 @@ class Models:
         raise InputError(f'{member.run}: there are no examples to train on')
     if config.batch_size % config.accumulate:
       raise InputError(
-        f'train.batch_size: {config.batch_size} is not a multiple of '
-        f'train.accumulate, {config.accumulate}'
+        f'config.train.batch_size: {config.batch_size} is not a multiple of '
+        f'config.train.accumulate, {config.accumulate}'
       )
     self.task, self._members, self._config = task, members, config
     self._mesh, self._start = mesh, start
@@ -129,7 +135,7 @@ class Models:
       TrainingError: a metric is NaN or infinite (the model is named), or a checkpoint
         cannot be written.
       InputError: the checkpoint does not fit, or is of other models or batches.
-      Stopped: SIGTERM was received; the step was finished and saved.
+      Stopped: SIGTERM or Ctrl-C was received; the step was finished and saved.
     """
     return train(_Side(self, run, directory, log, batch_size)).evaluated
 
@@ -211,6 +217,7 @@ class _Side:
   directory: Any
   log: Any
   batch_size: int  # of the validation
+  called = TRAIN
 
   @property
   def config(self):
@@ -238,7 +245,7 @@ class _Side:
 
   def begin(self, checkpoints):
     models, config = self.models, self.config
-    done = last_step(checkpoints, config.optimiser.steps)
+    done = last_step(checkpoints, config.optimiser.steps, self.called.section)
     if done is None:
       seeds = np.array([m.seed for m in models._members], np.uint32)[models._places]
       fresh = _fresh(models.task, config.optimiser, models._mesh)
@@ -284,7 +291,8 @@ class _Side:
     metrics = {name: x[: len(members)] for name, x in metrics.items()}
     if not all(np.isfinite(x).all() for x in metrics.values()):
       for i, member in enumerate(members):
-        check_finite(member.run, step, {k: float(x[i]) for k, x in metrics.items()})
+        facts = {k: float(x[i]) for k, x in metrics.items()}
+        check_finite(member.run, step, facts, self.called.section)
     if due:
       self._write('train', step, metrics, range(len(members)))
     loss = metrics['loss']

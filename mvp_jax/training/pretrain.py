@@ -11,9 +11,10 @@ from mvp_jax.data.clips import first_view, mix
 from mvp_jax.files import write_json
 from mvp_jax.training import sharding
 from mvp_jax.training.encoder import RECORD
-from mvp_jax.training.loop import fit
+from mvp_jax.training.loop import Called, fit
 
 RUN = 'encoder'  # in metrics.jsonl
+SECTION = 'config.encoder'  # where the settings of all encoders stand
 
 
 def pretrain(
@@ -86,10 +87,21 @@ def pretrain(
     else None,
     params=params,
     inspect=inspect,
+    called=called(settings, f'{SECTION}.train'),
   )
   found = record(settings, backbone, sources, seed)
   hosts.on_main(lambda: write_json(directory / RECORD, found))
   return found
+
+
+def called(settings, section):
+  """What the settings of a training that runs an encoder are called: a Called.
+
+  Args:
+    settings: training.encoder.EncoderConfig.
+    section: of the TrainConfig.
+  """
+  return Called(section, f'{SECTION}.remat' if hasattr(settings, 'remat') else '')
 
 
 def record(settings, backbone, sources, seed):

@@ -4,7 +4,7 @@ import numpy as np
 
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.training import sharding
-from mvp_jax.training.loop import fit
+from mvp_jax.training.loop import TRAIN, fit
 from mvp_jax.training.sharding import put_batch
 from mvp_jax.training.state import forward, init_state
 
@@ -22,6 +22,7 @@ def fit_and_score(
   log,
   start=None,
   read=None,
+  called=TRAIN,
 ):
   """Trains a model with `loop.fit`, and returns its scores of other examples.
 
@@ -33,6 +34,7 @@ def fit_and_score(
     mesh, seed, run, directory, log: as for `fit`.
     start: function from random variables to initial ones; None = random ones.
     read: as for `training_batches`.
+    called: as for `fit`.
 
   Returns:
     (variables, scores float32 [examples, ...] of validation, then of test).
@@ -56,6 +58,7 @@ def fit_and_score(
     directory=directory,
     log=log,
     params=begin,
+    called=called,
     validation=(lambda: evaluation_batches(validation, batch_size, asked))
     if len(validation)
     else None,

@@ -17,7 +17,7 @@ from pathlib import Path
 import jax
 from flax import traverse_util
 
-from mvp_jax.errors import InputError
+from mvp_jax.errors import InputError, ending
 from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training.sharding import MeshConfig, make_mesh
@@ -49,9 +49,12 @@ def main(arguments=None):
   given = parser.parse_args(arguments)
   try:
     {'show': _show, 'import': _import, 'export': _export}[given.command](given)
-  except InputError as error:
-    print('error:', *str(error).split(), file=sys.stderr)
-    return 2
+  except Exception as error:
+    ended = ending(error)
+    if ended is None:
+      raise
+    print('error:', *ended[0].split(), file=sys.stderr)
+    return ended[1]
   return 0
 
 

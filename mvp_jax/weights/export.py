@@ -135,4 +135,9 @@ def export_reference(params, config, path):
   """
   if path.is_dir():
     raise InputError(f'{path}: is a folder; give a file name, as encoder.pth')
+  if 'mask_token' in params and 'norm' not in params['encoder']:
+    raise InputError(
+      f'{path}: this VideoMAE was pre-trained without a final norm of the encoder, '
+      "which the reference's has; give --format=huggingface"
+    )
   write_torch(path, {'model': tensors_of(params, config, 'reference')})

@@ -6,6 +6,7 @@ parameters of blocks are stacked along a leading axis.
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class Layout:
   stacks: dict[str, str]
   block: dict[str, str]
   positions: tuple[str, ...]  # tables of positions, if stored
+  inner: str  # what the encoder may be called inside a model
 
 
 _COMMON = {  # modules that both layouts call alike
@@ -54,6 +56,7 @@ HUGGINGFACE = Layout(
     'down': 'output.dense',
   },
   ('embeddings.position_embeddings', 'position_embeddings'),
+  'videomae.',
 )
 REFERENCE = Layout(
   'reference',
@@ -74,10 +77,25 @@ REFERENCE = Layout(
     'down': 'mlp.fc2',
   },
   ('pos_embed', 'decoder.pos_embed'),
+  'encoder.',
 )
 LAYOUTS = {layout.name: layout for layout in (HUGGINGFACE, REFERENCE)}
 
 _WRAPPERS = re.compile(r'(?:(?:module|model|backbone|_orig_mod)\.)+')
+_EMBEDDINGS = tuple(
+  layout.modules['encoder/embed'] + '.weight' for layout in LAYOUTS.values()
+)
+# Words in the names of averages over the steps of a training.
+_AVERAGES = {
+  'ema',
+  'teacher',
+  'momentum',
+  'target',
+  'average',
+  'averaged',
+  'avg',
+  'swa',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +116,7 @@ class Translation:
   leaves: dict[str, Leaf]  # by our path, 'encoder/stack/blocks/up/kernel'
   recomputed: tuple[str, ...]  # names of tables of fixed positions
   left_over: tuple[str, ...]  # names without a counterpart here
+  notes: tuple[str, ...] = ()
 
 
 def translate(tensors, path):
@@ -106,13 +125,15 @@ def translate(tensors, path):
   Raises:
     InputError: this is no VideoMAE, or it has parts that this model lacks.
   """
-  layout, named = _normalise(tensors, path)
+  layout, named, notes = _normalise(tensors, path)
   found, recomputed, left_over = {}, [], []
   for name, (original, tensor) in named.items():
     if name in layout.positions:
       _check_positions(path, original, tensor)
       recomputed.append(original)
       continue
+    if name.endswith(f'{layout.block["attention/key"]}.bias'):
+      continue  # adds the same to all scores of a query, which softmax takes out
     place = _place(layout, name)
     if place is None:
       if re.match(r'(encoder\.layer|blocks|patch_embed|embeddings)\.', name) or (
@@ -126,20 +147,55 @@ def translate(tensors, path):
     else:
       found.setdefault(place[0], {})[place[1]] = original, tensor
   leaves = {where: _leaf(path, where, parts) for where, parts in found.items()}
-  return Translation(layout, leaves, tuple(recomputed), tuple(left_over))
+  return Translation(layout, leaves, tuple(recomputed), tuple(left_over), notes)
+
+
+def zero_biases(leaves):
+  """The leaves that a model without biases of query and value lacks: {path: Leaf}.
+
+  Zeros compute the same. Where only some of a stack's are absent, nothing is added.
+  """
+  added = {}
+  for stack in HUGGINGFACE.stacks:
+    kernel = leaves.get(f'{stack}/attention/query/kernel')
+    biases = [f'{stack}/attention/{part}/bias' for part in ('query', 'value')]
+    if kernel is not None and not any(bias in leaves for bias in biases):
+      shape = kernel.shape[0], kernel.shape[-1]
+      zeros = functools.partial(np.zeros, shape, np.float32)
+      added |= dict.fromkeys(biases, Leaf((), shape, frozenset(), zeros))
+  return added
+
+
+def holds_encoder(names):
+  """Whether tensors of these names are, or contain, the encoder of a VideoMAE."""
+  return any(name.endswith(_EMBEDDINGS) for name in names)
+
+
+def chosen(names, path):
+  """Which of several models in a file to use: the trained one, not its average.
+
+  Raises InputError if that leaves more than one.
+  """
+  averages = [n for n in names if _AVERAGES & set(re.split(r'[._]', n.lower()))]
+  left = [n for n in names if n not in averages] or averages
+  if len(left) > 1:
+    raise InputError(
+      f'{path}: holds several VideoMAEs, {", ".join(map(repr, left))}; keep the '
+      'tensors of one'
+    )
+  return left[0]
 
 
 def _normalise(tensors, path):
-  """The layout, and {name without prefixes: (name in the file, Stored)}."""
+  """The layout, {name without prefixes: (name in the file, Stored)}, and notes."""
   bare = {
     name: _WRAPPERS.sub('', name, count=1) if _WRAPPERS.match(name) else name
     for name in tensors
   }
-  ends = ('patch_embeddings.projection.weight', 'patch_embed.proj.weight')
   layout = next(
     (
       layout
-      for layout, end in zip((HUGGINGFACE, REFERENCE), ends, strict=True)
+      for layout, end in zip(LAYOUTS.values(), _EMBEDDINGS, strict=True)
       if any(name.endswith(end) for name in bare.values())
     ),
     None,
@@ -147,12 +203,25 @@ def _normalise(tensors, path):
   if layout is None:
     raise InputError(
       f'{path}: is no VideoMAE of Hugging Face or of the reference repository: no '
-      f'tensor is called *{" or *".join(ends)}; there are '
+      f'tensor is called *{" or *".join(_EMBEDDINGS)}; there are '
       f'{", ".join(sorted(tensors)[:3]) or "none"}...'
     )
+  inner, end = (re.escape(x) for x in (layout.inner, _EMBEDDINGS[layout is REFERENCE]))
+  embedding = re.compile(rf'((?:[^.]+\.)*?)(?:{inner})?{end}')
+  prefixes = [m[1] for name in bare.values() if (m := embedding.fullmatch(name))]
+  prefix, notes = chosen(prefixes, path), ()
+  if len(prefixes) > 1:
+    others = ', '.join(f'{p}*' for p in prefixes if p != prefix)
+    notes = (f'the tensors {prefix}* are used, and not those of {others}',)
+  # A head may lie outside: 'student.head' beside 'student.backbone.patch_embed'.
+  words = prefix.split('.')
+  within = [
+    p for n in range(len(words), 1, -1) if (p := '.'.join(words[: n - 1]) + '.')
+  ]
   named = {}
   for original, name in bare.items():
-    name = re.sub(r'^videomae\.' if layout is HUGGINGFACE else r'^encoder\.', '', name)
+    name = name.removeprefix(next((p for p in within if name.startswith(p)), ''))
+    name = name.removeprefix(layout.inner)
     for part, tensor in _split(layout, name, tensors[original]):
       if part in named:
         raise InputError(
@@ -160,21 +229,22 @@ def _normalise(tensors, path):
           'tensor by name; keep one of them'
         )
       named[part] = original, tensor
-  return layout, named
+  return layout, named, notes
 
 
 def _split(layout, name, tensor):
   """Splits fused query, key and value, and unifies the names of biases."""
   name = re.sub(r'\.q_bias$', '.query.bias', name)
+  name = re.sub(r'\.k_bias$', '.key.bias', name)
   name = re.sub(r'\.v_bias$', '.value.bias', name)
-  if layout is REFERENCE and name.endswith('.attn.qkv.weight'):
+  if layout is REFERENCE and re.search(r'\.attn\.qkv\.(weight|bias)$', name):
     width, rest = divmod(tensor.shape[0] if tensor.shape else 0, 3)
-    if not rest and len(tensor.shape) == 2:
+    if not rest and len(tensor.shape) == (2 if name.endswith('weight') else 1):
       for i, part in enumerate(QUERY_KEY_VALUE):
         yield (
           name.replace('.qkv.', f'.{part}.'),
           Stored(
-            (width, tensor.shape[1]),
+            (width, *tensor.shape[1:]),
             tensor.dtype,
             lambda i=i: tensor.read()[i * width : (i + 1) * width],
           ),

@@ -10,12 +10,19 @@ import safetensors
 from mvp_jax.errors import InputError
 from mvp_jax.models import videomae
 from mvp_jax.models.layers import NORM_EPSILON
-from mvp_jax.weights.layouts import HUGGINGFACE, Translation, translate
+from mvp_jax.weights.layouts import (
+  HUGGINGFACE,
+  Translation,
+  chosen,
+  holds_encoder,
+  translate,
+  zero_biases,
+)
 from mvp_jax.weights.torch_file import Stored, read_torch
 
 CONFIG = 'config.json'
 _WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
-_STATE_DICTS = ('model', 'module', 'state_dict')  # entries that hold the tensors
+_STATE_DICTS = ('model', 'module', 'state_dict')  # usual entries that hold the tensors
 _DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
 
 
@@ -40,6 +47,19 @@ class Source:
     if 'mask_token' in self.leaves:
       return 'pre-training'
     return 'classifier' if 'head/kernel' in self.leaves else 'encoder'
+
+  @property
+  def final_norm(self):
+    """Whether its encoder has one: what transformers pre-trains by default has none.
+
+    It also does where the file should hold one and is not whole.
+    """
+    may_lack = self.translation.layout is HUGGINGFACE and self.settings.get(
+      'use_mean_pooling', True
+    )
+    return 'encoder/norm/scale' in self.leaves or (
+      self.kind == 'pre-training' and not may_lack
+    )
 
   def sha256(self):
     """SHA-256 of the weight files."""
@@ -82,6 +102,11 @@ def open_source(path):
   if translation.layout is HUGGINGFACE:
     settings = _settings(files[0].parent / CONFIG)
     notes += _differences(settings, files[0].parent / CONFIG, translation.leaves)
+  zeros = zero_biases(translation.leaves)
+  if zeros and not settings.get('qv_bias'):
+    translation = dataclasses.replace(translation, leaves=translation.leaves | zeros)
+    notes.append('query and value have no biases in the file (qkv_bias=False): zeros')
+  notes += translation.notes
   return Source(path, files, tensors, translation, settings, tuple(notes))
 
 
@@ -165,24 +190,35 @@ def _torch_tensors(path):
   notes = []
   if inert:
     notes.append('objects that were neither made nor run: ' + ', '.join(inert))
-  for name in (None, *_STATE_DICTS):
-    state = saved.get(name) if name and isinstance(saved, dict) else saved
-    if isinstance(state, dict) and any(isinstance(x, Stored) for x in state.values()):
-      break
-  else:
+  states = dict(_states(saved))
+  name = next((name for name in ('', *_STATE_DICTS) if name in states), None)
+  if name is None or not holds_encoder(states[name]):
+    models = [name for name, state in states.items() if holds_encoder(state)]
+    name = chosen(models, path) if models else name
+  if name is None:
     entries = ', '.join(map(str, saved)) if isinstance(saved, dict) else 'no dict'
     raise InputError(
-      f'{path}: holds no tensors under {", ".join(_STATE_DICTS)}; there is {entries}'
+      f'{path}: holds no tensors under {", ".join(_STATE_DICTS)}, and no VideoMAE '
+      f'under another name; there is {entries}'
     )
-  if name and len(saved) > 1:
-    notes.append(
-      f'beside {name!r} in the file, not used: '
-      + ', '.join(str(key) for key in saved if key != name)
-    )
+  state = states[name]
+  beside = [str(key) for key in saved if key != name.split('.')[0]] if name else []
+  if beside:
+    notes.append(f'beside {name!r} in the file, not used: {", ".join(beside)}')
   others = [str(key) for key, x in state.items() if not isinstance(x, Stored)]
   if others:
     notes.append('no tensors, not used: ' + ', '.join(others))
   return {str(key): x for key, x in state.items() if isinstance(x, Stored)}, notes
+
+
+def _states(saved, name=''):
+  """Yields (its place, 'a.b', and the dict) of each dict that holds tensors."""
+  if not isinstance(saved, dict) or name.count('.') > 3:
+    return
+  if any(isinstance(x, Stored) for x in saved.values()):
+    yield name, saved
+  for key, value in saved.items():
+    yield from _states(value, f'{name}.{key}' if name else str(key))
 
 
 _DECODER = {  # our fields
@@ -200,6 +236,7 @@ _DEFAULTS = {
   'hidden_act': 'gelu',
   'num_attention_heads': 12,
   'layer_norm_eps': 1e-12,
+  'qv_bias': True,
   'use_mean_pooling': True,
   'norm_pix_loss': True,
   'decoder_num_attention_heads': 6,
@@ -215,6 +252,8 @@ def _settings(path):
   given = _json(path)
   if given.get('model_type', 'videomae') != 'videomae':
     raise InputError(f'{path}: is of a {given["model_type"]}, not a videomae')
+  if 'qkv_bias' in given:  # as older versions of transformers call it
+    given['qv_bias'] = given['qkv_bias']
   settings = _DEFAULTS | {k: v for k, v in given.items() if k in _DEFAULTS}
   for key in ('image_size', 'patch_size'):
     value = settings[key]

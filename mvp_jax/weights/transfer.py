@@ -68,9 +68,10 @@ def _named(names):
 def adopt(source, config, init):
   """Takes everything that fits from a checkpoint.
 
-  The encoder must be complete, except that a classifier has no final norm: a model with
-  one keeps its initial values. Anything else that is missing (a decoder, a head, or a
-  head of other outputs) keeps its initial values.
+  The encoder must be complete, except that a classifier has no final norm, nor what
+  transformers pre-trains by default: a model with one keeps its initial values.
+  Anything else that is missing (a decoder, a head, or a head of other outputs) keeps
+  its initial values.
 
   Args:
     source: Source.
@@ -113,8 +114,9 @@ def adopt(source, config, init):
   _check_missing(source, missing, notes)
   for path in found:
     if source.leaves[path].shape != wanted[path].shape:
+      name = next(iter(source.leaves[path].names), 'what is not there')
       raise InputError(
-        f'{source.path}: {source.leaves[path].names[0]} (and the like) gives {path} '
+        f'{source.path}: {name} (and the like) gives {path} '
         f'the shape {source.leaves[path].shape}, must be {wanted[path].shape}'
       )
   fresh = traverse_util.flatten_dict(init(), sep='/') if missing else {}
@@ -142,15 +144,14 @@ def take_all(source, config):
   def init():
     rngs = nnx.Rngs(0)
     if source.kind == 'pre-training':
-      return nnx.to_pure_dict(nnx.state(videomae.VideoMAE(config, rngs=rngs)))
+      model = videomae.VideoMAE(config, rngs=rngs, final_norm=source.final_norm)
+      return nnx.to_pure_dict(nnx.state(model))
     if source.kind == 'classifier':
       outputs = source.leaves['head/kernel'].shape[-1]
       return nnx.to_pure_dict(
         nnx.state(videomae.VideoClassifier(config, outputs, rngs=rngs))
       )
-    encoder = videomae.Encoder(
-      config, rngs=rngs, final_norm='encoder/norm/scale' in source.leaves
-    )
+    encoder = videomae.Encoder(config, rngs=rngs, final_norm=source.final_norm)
     return {'encoder': nnx.to_pure_dict(nnx.state(encoder))}
 
   params, report = adopt(source, config, init)
@@ -245,13 +246,13 @@ def _check_missing(source, missing, notes):
     return path in ('encoder/norm/scale', 'encoder/norm/bias')
 
   absent = [p for p in missing if p.startswith('encoder/') and not final_norm(p)]
-  if absent or (any(map(final_norm, missing)) and source.kind == 'pre-training'):
+  if absent or (any(map(final_norm, missing)) and source.final_norm):
     raise InputError(
       f'{source.path}: is not whole: there is nothing for '
       f'{", ".join(absent or filter(final_norm, missing))}'
     )
   if any(map(final_norm, missing)):
     notes.append(
-      'the file has no final norm of the encoder (a fine-tuned classifier '
-      'has none); it starts as scale 1 and bias 0'
+      'the file has no final norm of the encoder (a fine-tuned classifier has none, '
+      'nor what transformers pre-trains by default); it starts as scale 1 and bias 0'
     )

@@ -215,6 +215,22 @@ def test_trials_with_a_flag_come_first(corpus):
     np.testing.assert_allclose(mean, COLOURS[subject], atol=4)
 
 
+def test_flags_of_faces_are_told(corpus):
+  path = corpus.directory / 'account.csv'
+  text = path.read_text().replace('face_share', 'face_flags,face_share', 1)
+  lines = text.splitlines()
+  column = lines[0].split(',').index('face_flags')
+  for k, line in enumerate(lines[1:], 1):
+    cells = line.split(',')
+    cells.insert(column, 'frozen for 9 s' if k == 1 else 'good')
+    lines[k] = ','.join(cells)
+  path.write_text('\n'.join(lines) + '\n')
+  page = page_of(corpus)
+  assert page.titles[:3] == ['s01_trial01', 's01_trial02', 's02_trial01']
+  assert page.text.count('face: frozen for 9 s') == 1
+  assert '3 of those that came out have a flag' in page.text
+
+
 def test_a_page_of_many_stays_small(corpus, monkeypatch):
   size = account._size(
     account._card(corpus, corpus.trials[0], {}, account._channels(corpus), '')

@@ -1,7 +1,9 @@
+import contextlib
 import os
 import pathlib
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,8 +11,10 @@ import time
 import pytest
 import tensorflow_datasets as tfds
 
+import mvp_jax.prepare
 from mvp_jax.corpora.deap.twin import write_deap_twin
 from mvp_jax.errors import InputError
+from mvp_jax.locks import held_by
 from mvp_jax.prepare import load_builder, prepare
 from mvp_jax.synthetic.spec import TwinSpec
 
@@ -48,6 +52,25 @@ def files(folder):
     for path in folder.rglob('*')
     if path.is_file()
   }
+
+
+def test_while_one_prepares_a_source_others_wait(twin, tmp_path, monkeypatch):
+  class Built(Exception):
+    pass
+
+  def holders():
+    with contextlib.ExitStack() as stack:
+      return [held_by(path, stack) for path in sorted((tmp_path / 'locks').iterdir())]
+
+  def build(*_):
+    own = f'process {os.getpid()} on {socket.gethostname()}'
+    assert holders() == [own, own]  # of what waits in between, and of the result
+    raise Built
+
+  monkeypatch.setattr(mvp_jax.prepare, '_prepare', build)
+  with pytest.raises(Built):
+    prepare('deap', twin, tmp_path, workers=1, **FIELDS)
+  assert holders() == ['', '']
 
 
 def test_killed_in_the_middle_continues_and_ends_the_same(twin, tmp_path):

@@ -8,10 +8,11 @@ def boxes_of(x, y, side=80.0):
   return np.column_stack([x, y, np.full(len(x), side)])
 
 
-def quality(valid, boxes=None, aspect=1.0):
+def quality(valid, boxes=None, aspect=1.0, marks=None):
   times = np.arange(len(valid)) / 10
   boxes = boxes_of(times, times) if boxes is None else boxes
-  return face_quality(times, np.array(valid, bool), boxes, aspect, 1.6)
+  marks = np.zeros((len(valid), 3), bool) if marks is None else marks
+  return face_quality(times, np.array(valid, bool), boxes, marks, aspect, 1.6)
 
 
 def test_gaps_are_counted_and_measured():
@@ -40,6 +41,27 @@ def test_jitter_of_noise():
   # What happens in and around gaps does not count.
   valid = np.arange(20_000) % 2 == 0
   assert quality(valid, boxes_of(*noise))['face_jitter'] == 0
+
+
+@pytest.mark.parametrize(
+  ('column', 'count', 'flags'),
+  [
+    (0, 29, 'good'),
+    (0, 50, 'the picture is frozen for 5 s'),
+    (1, 29, 'good'),
+    (1, 40, 'as still as a photograph 40%'),
+    (2, 20, 'a bigger still face passed by 20%'),
+  ],
+)
+def test_flags_of_pictures_that_do_not_live(column, count, flags):
+  marks = np.zeros((100, 3), bool)
+  marks[-count:, column] = True
+  found = quality([1] * 100, marks=marks)
+  assert found['face_flags'] == flags
+  numbers = [found[x] for x in ('frozen_seconds', 'still_share', 'passing_share')]
+  expected = [0.0] * 3
+  expected[column] = count / (10 if column == 0 else 100)
+  assert numbers == pytest.approx(expected)
 
 
 def test_every_fact_has_a_column():

@@ -1,5 +1,7 @@
 from fractions import Fraction
 
+import av
+import av.filter
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import face, frames
+from mvp_jax.raw.face_detector import cascade_faces
 from mvp_jax.raw.frames import FrameSpec, face_frames
 
 RATE = 10
@@ -169,7 +172,7 @@ def test_a_head_that_leans_is_not_lost(draw_face):
   leaning = cv2.warpAffine(
     upright, turn, (320, height), borderMode=cv2.BORDER_REPLICATE
   )
-  assert not face._detect(leaning, 2, 50)
+  assert not cascade_faces(leaning, 2, 50)
   for k in range(20):
     tracker.detect(k / 2, leaning if 6 <= k < 14 else upright)
   for time in np.arange(0, 9.5, 0.25):
@@ -299,3 +302,135 @@ def test_crop_repeats_the_border():
   for side in (50, 300):
     found = face.crop(image, 0.0, 0.0, side, 1.0, 40)
     assert np.all(found[:, :20] == 200)
+
+
+def in_light(images, light, veil=0.0):
+  noise = np.random.default_rng(1).normal(0, 0.7, images[0].shape)
+  return [
+    np.clip(light * image + veil + np.roll(noise, 5 * k, 1), 0, 255).astype(np.uint8)
+    for k, image in enumerate(images)
+  ]
+
+
+@pytest.mark.parametrize(('light', 'veil'), [(0.15, 0), (0.05, 0), (0.1, 190)])
+def test_a_face_in_the_dark_or_in_haze(tmp_path, moving_head, write_video, light, veil):
+  _, truth, images = moving_head
+  write_video(tmp_path / 'dull.mp4', in_light(images, light, veil), RATE)
+  found = face_frames(tmp_path / 'dull.mp4', FrameSpec(RATE, 32, 'Y'), 12.0)
+  assert found['valid'].all() and found['quality']['face_flags'] == 'good'
+  expected = truth * [1, 1, BOX_OVER_SIDE]
+  overlaps = [overlap(*pair) for pair in zip(found['boxes'], expected, strict=True)]
+  assert min(overlaps) > 0.6 and np.mean(overlaps) > 0.8
+
+
+def test_a_half_hidden_face(tmp_path, moving_head, write_video):
+  _, truth, images = moving_head
+  covered = [image.copy() for image in images]
+  for image, (x, y, side) in zip(covered, truth, strict=True):
+    # All below the middle of the nose.
+    cv2.rectangle(
+      image,
+      (int(x - 0.5 * side), int(y + 0.17 * side)),
+      (int(x + 0.5 * side), int(y + 0.7 * side)),
+      (150, 180, 210),
+      -1,
+    )
+  write_video(tmp_path / 'mask.mp4', covered, RATE)
+  found = face_frames(tmp_path / 'mask.mp4', FrameSpec(RATE, 32, 'Y'), 12.0)
+  assert found['valid'].mean() > 0.98
+  expected = truth * [1, 1, BOX_OVER_SIDE]
+  overlaps = [overlap(*pair) for pair in zip(found['boxes'], expected, strict=True)]
+  assert min(overlaps) > 0.5
+
+
+@pytest.mark.parametrize(
+  ('quarters', 'filters', 'way'),
+  [
+    (1, 'transpose=2', 'lies on its side'),
+    (2, 'hflip,vflip', 'stands on its head'),
+    (3, 'transpose=1', 'lies on its side'),
+  ],
+)
+def test_a_turned_picture_is_said_to_be_turned(
+  tmp_path, moving_head, write_video, quarters, filters, way
+):
+  path = tmp_path / 'turned.mp4'
+  _, _, images = moving_head
+  write_video(path, [np.rot90(image, -quarters) for image in images[:60]], RATE)
+  with pytest.raises(Dropped) as error:
+    face_frames(path, FrameSpec(RATE, 32, 'X'))
+  assert error.value.code == 'no_face' and way in error.value.reason
+  assert f'turn it with ffmpeg -i IN -vf {filters} OUT' in error.value.reason
+  # The remedy works.
+  turned = []
+  with av.open(str(path)) as container:
+    graph = av.filter.Graph()
+    source = graph.add_buffer(template=container.streams.video[0])
+    chain = [source]
+    for name in filters.split(','):
+      chain.append(graph.add(*name.split('=')))
+    chain.append(graph.add('buffersink'))
+    graph.link_nodes(*chain).configure()
+    for frame in container.decode(video=0):
+      graph.push(frame)
+      turned.append(graph.pull().to_ndarray(format='rgb24'))
+  write_video(tmp_path / 'upright.mp4', turned, RATE)
+  assert face_frames(tmp_path / 'upright.mp4', FrameSpec(RATE, 32, 'X'))['valid'].all()
+
+
+def test_a_frozen_camera_is_told(tmp_path, moving_head, write_video):
+  _, _, images = moving_head
+  path = tmp_path / 'frozen.mp4'
+  write_video(path, images[:60] + [images[60]] * 60, RATE)
+  found = face_frames(path, FrameSpec(RATE, 32, 'X'))
+  assert found['quality']['frozen_seconds'] == pytest.approx(6, abs=1.1)
+  assert 'the picture is frozen for' in found['quality']['face_flags']
+  assert not found['marks'][:60].any() and found['marks'][70:, 0].all()
+
+
+@pytest.fixture
+def beside_a_poster(moving_head, draw_face):
+  """A moving head on the left and, bigger, a face on a poster on the right."""
+  _, truth, images = moving_head
+  poster = draw_face(180, 240, 120, 90, 110)
+  noise = np.random.default_rng(2).normal(0, 3, (180, 480, 3))
+  return truth, [
+    np.clip(np.hstack([image, poster]) + np.roll(noise, 11 * k, 1), 0, 255).astype(
+      np.uint8
+    )
+    for k, image in enumerate(images)
+  ]
+
+
+def test_the_face_that_moves_goes_before_a_bigger_poster(
+  tmp_path, beside_a_poster, write_video
+):
+  truth, images = beside_a_poster
+  write_video(tmp_path / 'v.mp4', images, RATE)
+  found = face_frames(tmp_path / 'v.mp4', FrameSpec(RATE, 32, 'Y'), 12.0)
+  expected = truth * [1, 1, BOX_OVER_SIDE]
+  assert found['valid'].all()
+  assert min(map(overlap, found['boxes'], expected)) > 0.6
+  assert found['quality']['passing_share'] > 0.8
+  assert 'a bigger still face passed by' in found['quality']['face_flags']
+
+
+def test_a_poster_alone_is_told(tmp_path, beside_a_poster, write_video):
+  _, images = beside_a_poster
+  write_video(tmp_path / 'v.mp4', [image[:, 240:] for image in images], RATE)
+  quality = face_frames(tmp_path / 'v.mp4', FrameSpec(RATE, 32, 'Y'))['quality']
+  assert quality['face_share'] == 1 and quality['still_share'] > 0.8
+  assert quality['face_flags'].startswith('as still as a photograph')
+
+
+def test_a_bigger_face_that_rested_is_followed_once_it_moves(draw_face):
+  tracker, noise = face.FaceTracker(), np.random.default_rng(3)
+  for k in range(40):
+    small = draw_face(180, 240, 120 + 6 * (k % 5), 90, 60)
+    big = draw_face(180, 240, 120 + (8 * (k % 4) if k >= 12 else 0), 90, 100)
+    grey = cv2.cvtColor(np.hstack([small, big]), cv2.COLOR_RGB2GRAY)
+    grain = noise.normal(0, 2, grey.shape)
+    tracker.detect(k / 2, np.clip(grey + grain, 0, 255).astype(np.uint8))
+    if k == 10:
+      assert tracker._last[1] < 200 and tracker.marks(5.0) == (False, False, True)
+  assert tracker._last[1] > 300 and tracker.marks(19.5) == (False, False, False)

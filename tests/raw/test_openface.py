@@ -163,3 +163,22 @@ def test_files_that_cannot_be_read(write, tmp_path):
   with pytest.raises(Dropped, match='cannot be read') as error:
     read_openface(tmp_path / 'au.csv')
   assert '\n' not in error.value.reason
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+@pytest.mark.parametrize('delimiter, decimal', [(';', ','), ('\t', ','), (';', '.')])
+def test_as_spreadsheets_save_it_again(write, tmp_path, encoding, delimiter, decimal):
+  usual = write([row(frame, level=frame / 4) for frame in (1, 2, 3)])
+  text = usual.read_text().replace(', ', ',').replace(',', delimiter)
+  again = tmp_path / 'again.csv'
+  again.write_bytes(text.replace('.', decimal).encode(encoding))
+  one, other = read_openface(usual), read_openface(again)
+  np.testing.assert_array_equal(one.intensities, other.intensities)
+  np.testing.assert_array_equal(one.times, other.times)
+  assert other.valid.all() and other.intensities[2, 8] == pytest.approx(0.87)
+
+
+def test_intensities_that_are_all_too_high_are_the_reason(write):
+  path = write([row(i, level=4.6) for i in (1, 2, 3)])
+  with pytest.raises(Dropped, match='AU45_r is above 5 in 3 of 3 rows .* as 5.05; '):
+    read_openface(path)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import GridSearchCV, PredefinedSplit
+from sklearn.model_selection import GridSearchCV, ParameterGrid, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -125,16 +125,17 @@ def test_classic_models_are_those_of_a_pipeline_with_a_grid_search(seed):
       StandardScaler(),
       model,
     )
-    grid = {f'{type(model).__name__.lower()}__C': [0.001, 0.01, 0.1, 1.0, 10.0]}
+    step = type(model).__name__.lower()
+    grid = {f'{step}__C': [0.001, 0.01, 0.1, 1.0, 10.0]}
+    if name == 'svm':
+      grid[f'{step}__kernel'] = ['linear', 'rbf']
     search = GridSearchCV(
       pipeline, grid, scoring='balanced_accuracy', cv=PredefinedSplit(place)
     ).fit(x, labels[:, 0])
     # It averages over inner folds, we pool them: the choice may differ, not the model.
     margins = [
-      pipeline.set_params(**{next(iter(grid)): c})
-      .fit(x, labels[:, 0])
-      .decision_function(test)
-      for c in (0.001, 0.01, 0.1, 1.0, 10.0)
+      pipeline.set_params(**point).fit(x, labels[:, 0]).decision_function(test)
+      for point in ParameterGrid(grid)
     ]
     scores = 1 / (1 + np.exp(-np.array(margins)))
     assert min(abs(scores - found[name][:, 0]).max(1)) < 2e-3

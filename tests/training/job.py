@@ -4,6 +4,7 @@ python tests/training/job.py '{"folder": DIR, ...}'    see `run`
 """
 
 import json
+import multiprocessing
 import os
 import pathlib
 import resource
@@ -110,6 +111,7 @@ def run(
   workers=0,
   signal_at=None,
   send='SIGKILL',
+  times=1,
   hold_at=None,
   full_at=None,
 ):
@@ -118,11 +120,12 @@ def run(
   Args:
     video: masked video, not a line.
     devices: of this process.
-    signal_at: step before which this process is sent the signal `send`.
+    signal_at: step before which this process is sent the signal `send`, `times`.
     hold_at: step before which this process waits to be killed.
     full_at: step before which files can no longer grow beyond 4 kB.
   """
   folder = pathlib.Path(folder)
+  signal.signal(signal.SIGINT, signal.default_int_handler)  # if it was ignored
   jax.config.update('jax_num_cpu_devices', devices)
   jax.config.update('jax_disable_most_optimizations', True)
   jax.config.update('jax_compilation_cache_dir', str(folder.parent / 'compiled'))
@@ -148,7 +151,12 @@ def run(
     )
     for step, batch in enumerate(found, start + 1):
       if step == signal_at:
-        os.kill(os.getpid(), getattr(signal, send))
+        number = getattr(signal, send)
+        if number == signal.SIGINT:  # a terminal sends it to the whole group
+          for child in multiprocessing.active_children():
+            os.kill(child.pid, number)
+        for _ in range(times):
+          os.kill(os.getpid(), number)
         if processes:  # the others hear of it while they wait for this one
           time.sleep(5)
       if step == hold_at:
@@ -184,6 +192,8 @@ def main(**settings):
   except (InputError, Stopped, TrainingError) as error:
     print(f'error: {error}', file=sys.stderr)
     status = 3
+  except KeyboardInterrupt:
+    status = 5
   except jax.errors.JaxRuntimeError as error:
     print(f'error: has lost another process: {str(error)[:200]}', file=sys.stderr)
     status = 4

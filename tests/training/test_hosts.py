@@ -1,6 +1,7 @@
 """Several processes on this machine train as one does, and end together."""
 
 import pathlib
+import signal
 import socket
 
 import jax
@@ -87,6 +88,19 @@ def test_four_stopped_two_killed_and_one_that_finishes_are_one_run(
   with np.load(folder / 'params.npz') as a, np.load(wanted / 'params.npz') as b:
     for name in b.files:
       np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=2e-4)
+
+
+def test_ctrl_c_in_one_process_stops_all_of_them(monkeypatch):
+  sent = []
+  monkeypatch.setattr(hosts.jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(hosts.os, 'kill', lambda process, number: sent.append(number))
+  before = signal.default_int_handler
+  signal.signal(signal.SIGINT, before)
+  with hosts.StopRequest() as stop:
+    signal.raise_signal(signal.SIGINT)
+    assert sent == [signal.SIGTERM] and stop.by == 'Ctrl-C'
+    assert signal.getsignal(signal.SIGINT) is before  # a second one is as ever
+  assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_processes_that_disagree_are_told_where(start_all, jobs_folder):

@@ -10,7 +10,7 @@ import pytest
 
 from mvp_jax.errors import InputError, TrainingError
 from mvp_jax.training.checkpoints import Checkpoints
-from mvp_jax.training.loop import TrainConfig, evaluate, fit
+from mvp_jax.training.loop import Called, TrainConfig, evaluate, fit
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
@@ -193,6 +193,39 @@ def test_nan_stops_the_run_before_it_is_saved(emotion, one_device, tmp_path, at,
       saved, abstract_state(emotion, OPTIMISER, one_device)
     )
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+@pytest.mark.parametrize(
+  'error',
+  [
+    MemoryError('Unable to allocate 3.00 GiB for an array'),
+    jax.errors.JaxRuntimeError(
+      'RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.'
+    ),
+  ],
+)
+def test_memory_that_runs_out_is_one_line(emotion, tmp_path, one_device, error):
+  def batches(start):
+    raise error
+
+  asked = '3.00 GiB' if isinstance(error, MemoryError) else '123 bytes'
+  with MetricLog(tmp_path) as log, pytest.raises(TrainingError) as told:
+    fit(
+      emotion,
+      batches,
+      TrainConfig(batch_size=4, optimiser=OPTIMISER),
+      mesh=one_device,
+      seed=0,
+      run='encoder',
+      directory=tmp_path / 'checkpoints',
+      log=log,
+      called=Called('config.encoder.train', 'config.encoder.remat'),
+    )
+  assert str(told.value) == (
+    f'encoder: out of memory, {asked} were asked for; lower '
+    'config.encoder.train.batch_size, raise config.encoder.train.accumulate or set '
+    'config.encoder.remat=full, and run the same command again to go on'
+  )
 
 
 def test_a_batch_that_the_mesh_cannot_divide(emotion, tmp_path):

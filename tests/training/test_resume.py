@@ -70,6 +70,24 @@ def test_sigterm_finishes_the_step_and_saves(start_job, jobs_folder, wanted):
   _assert_same(folder, wanted)
 
 
+def test_ctrl_c_does_so_too_and_a_second_one_stops_at_once(
+  start_job, jobs_folder, wanted
+):
+  folder = jobs_folder / 'interrupted'
+  settings = dict(folder=str(folder), workers=2)
+  keys = dict(signal_at=3, send='SIGINT', checkpoint_every=100)
+  status, _, errors = _end(start_job(**keys, times=2, **settings))
+  assert (status, errors) == (5, [])
+  assert not [path for path in (folder / 'checkpoints').iterdir()]
+  status, _, errors = _end(start_job(**keys, **settings))
+  assert status == 3
+  (line,) = errors
+  assert 'tiny: stopped by Ctrl-C and saved at step 3 of 6; run the same' in line
+  status, _, errors = _end(start_job(**settings))
+  assert status == 0, errors
+  _assert_same(folder, wanted)
+
+
 def test_a_full_disk_is_one_error_and_leaves_what_was_saved(start_job, jobs_folder):
   folder = jobs_folder / 'full'
   job = start_job(folder=str(folder), full_at=6)

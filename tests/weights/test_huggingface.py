@@ -1,14 +1,18 @@
 """Parity with `transformers`: random weights, masks given, forward and gradients."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
+from mvp_jax.errors import InputError
 from mvp_jax.models import videomae
-from mvp_jax.weights.export import export_huggingface
+from mvp_jax.training import encoder as encoders
+from mvp_jax.training.sharding import MeshConfig, make_mesh
+from mvp_jax.weights.export import export_huggingface, export_reference
 from mvp_jax.weights.sources import infer_config, open_source
 from mvp_jax.weights.transfer import adopt, take_all
 from tests.weights.pytorch import (
@@ -68,6 +72,81 @@ def test_pretraining_loss_logits_and_gradients(pretrained, monkeypatch):
   assert_close(loss, output.loss, 1e-5)
   assert_close(logits, output.logits)
   jax.tree.map(assert_close, grads, _gradients(model))
+
+
+@pytest.mark.parametrize('how', ['folder', 'no config'])
+def test_a_model_pretrained_by_the_default_config_is_whole(tmp_path, how, monkeypatch):
+  """Whose encoder ends without a norm (use_mean_pooling)."""
+  model = huggingface('VideoMAEForPreTraining', use_mean_pooling=True)
+  assert model.videomae.layernorm is None
+  model.save_pretrained(tmp_path)
+  if how == 'no config':
+    (tmp_path / 'config.json').unlink()
+  params, report = take_all(open_source(tmp_path), TINY)
+  assert not report.missing and not report.left_over
+  visible, masked, hidden = masks()
+  output = model(pixels(clips()), bool_masked_pos=hidden)
+  monkeypatch.setattr(model.decoder.norm, 'eps', 1e-6)
+
+  def run(model):
+    loss = model.loss(clips(), visible, masked).mean()
+    return loss, model(clips(), visible, masked)
+
+  run, params = call(
+    lambda rngs: videomae.VideoMAE(TINY, rngs=rngs, final_norm=False), params, run
+  )
+  loss, logits = run(params)
+  assert_close(loss, output.loss, 1e-5)
+  assert_close(logits, output.logits)
+
+
+def test_features_of_such_a_model_are_its_hidden_states_normalised(tmp_path):
+  model = huggingface('VideoMAEForPreTraining', use_mean_pooling=True)
+  model.save_pretrained(tmp_path / 'theirs')
+  theirs = model.videomae(pixels(clips())).last_hidden_state
+  theirs = torch.nn.functional.layer_norm(theirs, [TINY.width], eps=1e-6)
+  mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+  encoders.import_weights(tmp_path / 'theirs', tmp_path / 'ours')
+  for path in (tmp_path / 'theirs', tmp_path / 'ours'):
+    params, _, said = encoders.load(TINY, mesh, path)
+    assert 'no final norm' in said and 'scale 1 and bias 0' in said
+    run, params = call(
+      lambda rngs: videomae.Encoder(TINY, rngs=rngs),
+      jax.device_get(params),
+      lambda encoder: encoder(clips()),
+    )
+    assert_close(run(params), theirs)
+
+
+def test_a_model_without_a_final_norm_goes_back_to_transformers(tmp_path):
+  params = random_params(
+    lambda rngs: videomae.VideoMAE(TINY, rngs=rngs, final_norm=False)
+  )
+  export_huggingface(params, TINY, tmp_path / 'ours')
+  model, info = transformers.VideoMAEForPreTraining.from_pretrained(
+    tmp_path / 'ours', output_loading_info=True
+  )
+  assert not any(info.values()) and model.videomae.layernorm is None
+  assert_equal(take_all(open_source(tmp_path / 'ours'), TINY)[0], params)
+  with pytest.raises(InputError, match='give --format=huggingface'):
+    export_reference(params, TINY, tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('key', ['qv_bias', 'qkv_bias'])  # the second before 5.0
+def test_a_model_without_biases_of_query_and_value(tmp_path, key):
+  model = huggingface('VideoMAEForVideoClassification', qv_bias=False)
+  model.save_pretrained(tmp_path)
+  path = tmp_path / 'config.json'
+  settings = json.loads(path.read_text())
+  assert settings.pop('qv_bias') is False
+  path.write_text(json.dumps(settings | {key: False}))
+  params, report = take_all(open_source(tmp_path), TINY)
+  assert any('qkv_bias=False' in note for note in report.notes)
+  run, params = call(classifier, params, lambda model: model(clips()))
+  assert_close(run(params), model(pixels(clips())).logits)
+  path.write_text(json.dumps(settings | {key: True}))  # then the file is not whole
+  with pytest.raises(InputError, match='nothing for .*attention/query/bias'):
+    take_all(open_source(tmp_path), TINY)
 
 
 def test_loss_and_gradients_of_plain_pixels(tmp_path, monkeypatch):

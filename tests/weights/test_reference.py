@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import copy
 import dataclasses
 
 import jax
@@ -100,6 +101,95 @@ def test_classifier_logits_whatever_the_prefix(models, tmp_path, prefix):
     assert_close(run(params), model(_pixels()))
   else:
     assert_equal(params, taken(model.state_dict()))
+
+
+_ONE, _OTHER = 'pretraining', 'classifier'  # of `models`
+
+
+@pytest.mark.parametrize(
+  'place',
+  [
+    'model_ema',
+    'ema',
+    'ema.module',
+    'state_dict_ema',
+    'student',
+    'teacher',
+    'net.model',
+  ],
+)
+def test_an_entry_of_any_name_is_found(models, tmp_path, place):
+  state = dict(models[_ONE].state_dict())
+  saved = {'epoch': 3, 'optimizer': {'state': {0: {'exp_avg': torch.ones(3)}}}}
+  name, _, inner = place.partition('.')
+  saved[name] = {inner: state} if inner else state
+  torch.save(saved, tmp_path / 'x.pth')
+  params, report = take_all(open_source(tmp_path / 'x.pth'), TINY)
+  assert_equal(params, taken(state))
+  assert f'beside {place!r} in the file, not used: epoch, optimizer' in report.notes
+
+
+@pytest.mark.parametrize(
+  ('used', 'beside'),
+  [('model', 'model_ema'), ('student', 'teacher'), ('online', 'target')],
+)
+def test_the_model_itself_is_used_and_not_its_average(models, tmp_path, used, beside):
+  states = {used: models[_ONE].state_dict(), beside: models[_OTHER].state_dict()}
+  torch.save(dict(sorted(states.items())), tmp_path / 'entries.pth')
+  report = take_all(open_source(tmp_path / 'entries.pth'), TINY)[1]
+  assert report.kind == 'pre-training'
+  assert f'beside {used!r} in the file, not used: {beside}' in report.notes
+  named = {f'{n}.{k}': x for n, state in states.items() for k, x in state.items()}
+  torch.save({'state_dict': named}, tmp_path / 'names.pth')
+  params, report = take_all(open_source(tmp_path / 'names.pth'), TINY)
+  assert_equal(params, taken(states[used]))
+  assert f'{beside}.head.weight' in report.left_over
+  note = f'used, and not those of {beside}.*'
+  assert any(note in said for said in report.notes) or used == 'model'
+
+
+@pytest.mark.parametrize(
+  'prefix',
+  ['student.', 'ema.', 'model_ema.module.', 'module.student.', 'student.backbone.'],
+)
+def test_all_tensors_may_bear_one_prefix(models, tmp_path, prefix):
+  state = models[_OTHER].state_dict()
+  head = prefix.replace('backbone.', '')  # around a backbone lies its head
+  named = {(head if 'head' in k else prefix) + k: x for k, x in state.items()}
+  torch.save(named, tmp_path / 'x.pth')
+  params, report = take_all(open_source(tmp_path / 'x.pth'), TINY)
+  assert_equal(params, taken(state))
+  assert not report.left_over
+
+
+def test_of_two_models_none_is_taken_by_chance(models, tmp_path):
+  state = dict(models[_ONE].state_dict())
+  torch.save({'left': state, 'right': state}, tmp_path / 'x.pth')
+  with pytest.raises(InputError, match="several VideoMAEs, 'left', 'right'; keep"):
+    open_source(tmp_path / 'x.pth')
+  named = {f'{n}.{k}': x for n in ('left', 'right') for k, x in state.items()}
+  torch.save(named, tmp_path / 'x.pth')
+  with pytest.raises(InputError, match="several VideoMAEs, 'left.', 'right.'; keep"):
+    open_source(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('biases', ['none', 'fused'])
+def test_other_biases_of_the_attention(models, tmp_path, biases):
+  """None at all (qkv_bias=False), or one of all three, as other programs have it."""
+  model = copy.deepcopy(models[_OTHER])
+  state, said = dict(model.state_dict()), []
+  for i, block in enumerate(model.blocks):
+    query, value = (state.pop(f'blocks.{i}.attn.{x}_bias') for x in 'qv')
+    if biases == 'none':
+      for bias in (block.attn.q_bias, block.attn.v_bias):
+        torch.nn.init.zeros_(bias)
+    else:  # that of the keys changes nothing
+      state[f'blocks.{i}.attn.qkv.bias'] = torch.cat([query, 7 * query, value])
+  params, report = take_all(open_source(_save(tmp_path / 'x.pth', state)), TINY)
+  said = any('qkv_bias=False' in note for note in report.notes)
+  assert said is (biases == 'none') and not report.left_over
+  run, params = call(classifier, params, lambda model: model(clips()))
+  assert_close(run(params), model(_pixels()))
 
 
 def test_what_lies_beside_the_weights_is_named(models, tmp_path):

@@ -42,7 +42,8 @@ class Report:
   """What was found. `problems` in the order of rows; `usable`: rows without any.
 
   `notes`: lines on what costs no trial, such as a channel that is masked in one.
-  `watched`: whether videos were decoded.
+  `found`: {(channel, what was found out of its files): rows}. `watched`: whether videos
+  were decoded.
   """
 
   manifest: Manifest
@@ -53,6 +54,7 @@ class Report:
   seconds: list[float]  # of the trials whose length is known
   rates: dict[str, Counter]  # of each channel, and of the videos: {Hz: trials}
   notes: list[str] = dataclasses.field(default_factory=list)
+  found: dict[tuple[str, str], list] = dataclasses.field(default_factory=dict)
   watched: bool = False
 
 
@@ -103,6 +105,8 @@ def check(
     for name, rate in found.rates.items():
       report.rates[name][round(rate, 2)] += 1
     seconds[i] = found.seconds
+    for key in found.found:
+      report.found.setdefault(key, []).append(rows[i].row)
     report.notes += [
       f'row {rows[i].row}, column {column}: {text}' for column, text in found.notes
     ]
@@ -179,6 +183,10 @@ def describe(report):
   notes = [*manifest.notes, *(one.note for one in manifest.answers if one.note)]
   if report.video and not report.watched:
     notes.append('no video was decoded beyond its first frame (--quick)')
+  notes += [
+    f'column {name}: {note} ({_rows(rows)})'
+    for (name, note), rows in report.found.items()
+  ]
   lines += [f'note: {note}' for note in (*notes, *report.notes)]
   subjects = Counter(r.subject_name for r in manifest.recordings)
   lines.append(
@@ -206,6 +214,11 @@ def describe(report):
     told = ', '.join(f'{rate:g} Hz ({n})' for rate, n in sorted(rates.items()))
     lines.append(f'{name}: {told or "nothing that can be used"}')
   return '\n'.join(lines)
+
+
+def _rows(rows):
+  more = f' and {len(rows) - 3} more' if len(rows) > 3 else ''
+  return f'row{"s" * (len(rows) > 1)} {", ".join(map(str, rows[:3]))}{more}'
 
 
 def main(argv=None):

@@ -40,7 +40,7 @@ FILE = 'manifest.csv'
 _PARTS = ('file', 'rate', 'unit')  # as in eda_file, eda_rate, eda_unit
 _COLUMNS = (
   *('subject', 'trial', 'stimulus', 'duration', 'video', 'video_onset'),
-  *('signals', 'signals_onset', 'rate', 'time'),
+  *('signals', 'signals_onset', 'rate', 'time', 'time_unit'),
   *KINDS,
   *(f'{kind}_{part}' for kind in KINDS for part in _PARTS),
   *RATINGS,
@@ -96,6 +96,7 @@ class Recording:
   video_onset: float
   signals_onset: float | None
   time: str  # the column with the time of each sample, or ''
+  time_unit: str  # what it counts in, or '' = as the file says
   channels: dict[str, Source]
   ratings: dict[str, float]
   openface: Path | None
@@ -246,6 +247,7 @@ class _Reader:
       'video_onset': self._number('video_onset', 0.0, least=0.0),
       'signals_onset': self._number('signals_onset'),
       'time': self._text('time'),
+      'time_unit': self._text('time_unit').lower(),
       'channels': channels,
       'ratings': self._ratings(),
       'openface': openface,

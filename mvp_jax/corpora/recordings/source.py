@@ -144,6 +144,10 @@ class RecordingTrials(Source):
           arrays['quality'],
           arrays['masked'].tolist(),
         ),
+        **{
+          f'{name}_notes': note
+          for name, note in zip(self.channels, arrays['notes'].tolist(), strict=True)
+        },
       }
     if self.wanted.faces is not None:
       found = self._frames_of(recording, facts['seconds'])
@@ -157,6 +161,7 @@ class RecordingTrials(Source):
         found['times'],
         found['valid'],
         found['boxes'],
+        found['marks'],
         pixel_aspect,
         crop_scale(self.wanted.crop),
       )
@@ -199,7 +204,7 @@ class RecordingTrials(Source):
     return (
       found
       | {'times': found['times'][inside] - np.float32(recording.video_onset)}
-      | {name: found[name][inside] for name in ('jpegs', 'valid', 'boxes')}
+      | {name: found[name][inside] for name in ('jpegs', 'valid', 'boxes', 'marks')}
     )
 
 
@@ -214,8 +219,8 @@ def _check_wanted(manifest, wanted):
     )
   if wanted.faces is not None and not any(r.video for r in manifest.recordings):
     raise InputError(
-      f'{manifest.path}: no row names a video; train on signals alone '
-      'with --config.evaluation.models=physio'
+      f'{manifest.path}: no row names a video; name in config.evaluation.models only '
+      'models that read none, as --config.evaluation.models=physio'
     )
   if 'action_units' in wanted.streams and not any(
     r.openface for r in manifest.recordings

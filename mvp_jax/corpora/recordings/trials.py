@@ -16,10 +16,11 @@ from mvp_jax.raw import units
 from mvp_jax.raw.action_units import on_clock, require_faces
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
+from mvp_jax.raw.guard import rate_problem
 from mvp_jax.raw.on_disk import require_file
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.resample import resample
-from mvp_jax.raw.signal_files import read_channel
+from mvp_jax.raw.signal_files import read_channel, without_gaps
 from mvp_jax.raw.video_times import video_times as times_of
 
 NO_CHANNELS = ('none',)  # where the signals, though there, are not wanted
@@ -43,6 +44,7 @@ class Examined:
     problems: list of Dropped, of all that keeps it from being a trial.
     rates: {channel, or 'video': Hz} of what could be read.
     notes: list of (column, remark) on what costs no trial.
+    found: list of (channel, what was found out of its file).
     seconds: of the trial, if they are known.
     arrays: as `prepare_signals` returns them; None if there are problems.
   """
@@ -50,6 +52,7 @@ class Examined:
   problems: list = dataclasses.field(default_factory=list)
   rates: dict = dataclasses.field(default_factory=dict)
   notes: list = dataclasses.field(default_factory=list)
+  found: list = dataclasses.field(default_factory=list)
   seconds: float | None = None
   arrays: dict | None = None
 
@@ -92,7 +95,10 @@ def examine(recording, channels, settings, clean, video, must_have_units=False):
       return None
 
   found = {name: attempt(channel_of, recording, name) for name in channels}
-  row.rates = {name: one.rate for name, one in found.items() if one is not None}
+  for name, channel in found.items():
+    if channel is not None:
+      row.rates[name] = channel.rate
+      row.found += [(name, note) for note in channel.notes]
   shown, action_units = None, None
   if video:
     shown = attempt(video_times, recording)
@@ -125,10 +131,13 @@ def examine(recording, channels, settings, clean, video, must_have_units=False):
   for name, one in judged.items():
     if text := problem_of(recording, name, one):
       row.notes.append((name, f'{text}; it is masked in this trial'))
+    elif one.note:
+      row.notes.append((name, f'{recording.channels[name].file}: {one.note}'))
   row.arrays = {
     **_stored(recording, found, judged, row.seconds, settings, clean),
     'seconds': np.array(row.seconds),
     'units': np.array([channel.unit for channel in found.values()], np.str_),
+    'notes': np.array(['; '.join(x.notes) for x in found.values()], np.str_),
     **trial_units,
   }
   return row
@@ -236,8 +245,12 @@ def channel_of(recording, name):
       'column of the signal file, or leave the channel out (channels)',
     )
   with _at(recording, name):
-    channel = read_channel(source.file, source.column, source.rate, recording.time)
-    channel = units.convert(name, channel, source.unit)
+    channel = read_channel(
+      source.file, source.column, source.rate, recording.time, recording.time_unit
+    )
+    if problem := rate_problem(name, channel.rate):
+      raise Dropped('broken_signals', f'{source.file}: {source.column}: {problem}')
+    channel = without_gaps(source.file, units.convert(name, channel, source.unit))
     begin = onset(recording, channel)
     where = 'time' if recording.time else 'seconds from the start'
     if not (
@@ -266,7 +279,11 @@ def channel_of(recording, name):
 
 
 def onset(recording, channel):
-  """When the stimulus begins, on the clock of `channel.times`."""
+  """When the stimulus begins, on the clock of `channel.times`.
+
+  Of a clock that tells the day, `signals_onset` may be Unix time; a smaller one counts
+  from the file's beginning.
+  """
   if recording.signals_onset is None:
     return float(channel.times[0]) if recording.time else 0.0
   if channel.began is not None and recording.signals_onset > _UNIX_TIME:

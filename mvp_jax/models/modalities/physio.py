@@ -76,7 +76,8 @@ class Physio(PhysioConfig):
     series = [window.trial.streams.get('signals') for window in windows]
     if not facts or not any(one is not None and one.valid.any() for one in series):
       raise InputError(
-        'evaluation.models: no trial has signals; leave out fusion and physio'
+        'config.evaluation.models: no trial has signals; name only models that do not '
+        'read physio'
       )
     rate, logs = facts['rate'], _logarithmic(facts['channels'], corpus.metadata)
     found = [_courses(one, len(logs), logs) for one in series]

@@ -1,0 +1,197 @@
+"""Reads recordings of Empatica wristbands: E4 and EmbracePlus, folder, zip or one file.
+
+An E4 writes a CSV for each sensor: Unix time of the start, rate, then values, one a
+line. Of an EmbracePlus, Empatica's tools make CSVs of a clock and values, one a sensor.
+"""
+
+import io
+import re
+import zipfile
+
+import numpy as np
+
+from mvp_jax.raw.recorded import Recorded, SignalFile, broken
+
+E4_FILES = ('EDA', 'BVP', 'TEMP', 'HR')
+_UNITS = {'EDA': 'microsiemens', 'TEMP': 'celsius'}
+_PLUS_FILES = {'eda': 'EDA', 'bvp': 'BVP', 'temperature': 'TEMP'}
+_MAX_BYTES = 1 << 30  # of a file in a zip
+_UNIX_TIME = 1e8, 1e10
+_MAX_RATE = 1000.0
+
+
+def parse_file(path, text):
+  """The SignalFile of one CSV of an E4, or None where it is none."""
+  start, rate = _head(text)
+  if not start and '.' not in text[:200]:  # decimal commas
+    text = text.replace(',', '.')
+    start, rate = _head(text)
+  if not start:
+    return None
+  if not rate:
+    raise broken(path, 'begins with a Unix time as an Empatica E4, but no rate follows')
+  values = _values(text)
+  if values is None:
+    raise broken(path, 'begins as a file of an Empatica E4, but has other lines')
+  stem = path.stem.upper()
+  sensor = next((n for n in E4_FILES if re.search(rf'(^|[^A-Z]){n}$', stem)), '')
+  names = [sensor or '1'] if len(start) == 1 else list('123456789')[: len(start)]
+  note = (
+    f'a file of an Empatica E4: its first lines are its start and rate, {rate[0]:g} Hz'
+  )
+  return SignalFile(
+    {
+      name: Recorded(values[2:, i], rate[0], unit=_UNITS.get(sensor, ''), notes=(note,))
+      for i, name in enumerate(names)
+    },
+    start[0],
+  )
+
+
+def _head(text):
+  """Start and rate in the first two lines, for each column; empty lists if none."""
+  head = text.split('\n', 3)
+  try:
+    start, rate, first = ([float(x) for x in re.split('[,;]', h)] for h in head[:3])
+  except ValueError:
+    return [], []
+  if not (
+    len(set(start)) == 1
+    and len(start) == len(rate) == len(first)
+    and _UNIX_TIME[0] < start[0] < _UNIX_TIME[1]
+    and abs(first[0]) < _UNIX_TIME[0]
+  ):
+    return [], []
+  return start, rate if len(set(rate)) == 1 and 0 < rate[0] <= _MAX_RATE else []
+
+
+def _values(text):
+  try:
+    return np.loadtxt(
+      io.StringIO(text.replace(';', ',')), delimiter=',', ndmin=2, dtype=np.float64
+    )
+  except (ValueError, IndexError):
+    return None
+
+
+def read_folder(path, read_text_file):
+  """The SignalFile of a folder, or zip, of an E4 or EmbracePlus.
+
+  Args:
+    path: of the folder or zip.
+    read_text_file: function of a path that gives a text file's SignalFile.
+
+  Raises:
+    Dropped: broken_signals.
+  """
+  if path.is_file():
+    return _read_zip(path)
+  found = {}
+  for name in E4_FILES:
+    file = path / f'{name}.csv'
+    if file.exists():
+      # Where names do not tell upper from lower case, it may be of an EmbracePlus.
+      head = file.read_bytes()[:200]
+      if b'timestamp' not in head.lower():
+        found[name] = _e4(file, file.read_bytes())
+  if found:
+    return _together(found)
+  plus = {}
+  for file in sorted(path.glob('*.csv')):
+    kind = next((k for k in _PLUS_FILES if re.search(rf'(^|_){k}$', file.stem)), None)
+    if kind:
+      plus.setdefault(_PLUS_FILES[kind], []).append(file)
+  if plus:
+    return _read_plus(plus, read_text_file)
+  zips, avro = next(path.glob('*.zip'), None), next(path.glob('*.avro'), None)
+  if avro:
+    raise broken(path, f'{avro.name} {AVRO}')
+  raise broken(
+    path,
+    f'unpack {zips.name} there'
+    if zips
+    else 'a folder without EDA.csv, BVP.csv or TEMP.csv of an Empatica E4; name a file',
+  )
+
+
+AVRO = (
+  'is raw data of an EmbracePlus; make CSVs of it with the script of Empatica and '
+  'name their folder'
+)
+
+
+def _read_zip(path):
+  with zipfile.ZipFile(path) as archive:
+    members = {
+      info.filename.rpartition('/')[2]: info
+      for info in archive.infolist()
+      if not info.filename.startswith('__MACOSX')
+    }
+    names = [name for name in E4_FILES if f'{name}.csv' in members]
+    if not names:
+      raise broken(path, 'no EDA.csv, BVP.csv or TEMP.csv of an Empatica E4; unpack it')
+    found = {}
+    for name in names:
+      info = members[f'{name}.csv']
+      if info.file_size > _MAX_BYTES:
+        raise broken(path, f'{info.filename} is over {_MAX_BYTES >> 30} GB; unpack it')
+      found[name] = _e4(path / info.filename, archive.read(info))
+  return _together(found)
+
+
+def _e4(file, data):
+  values = _values(data.decode('utf-8-sig', errors='replace'))
+  if values is None:
+    raise broken(file, 'not as an Empatica E4 writes it')
+  values = values[:, 0]
+  if len(values) < 3 or not 0 < values[1] <= _MAX_RATE or values[0] < _UNIX_TIME[0]:
+    raise broken(
+      file,
+      'its first two lines are not start (Unix time) and rate '
+      '(Hz), as an Empatica E4 writes them',
+    )
+  return values
+
+
+def _together(found):
+  start = min(values[0] for values in found.values())
+  return SignalFile(
+    {
+      name: Recorded(v[2:], float(v[1]), float(v[0] - start), _UNITS.get(name, ''))
+      for name, v in found.items()
+    },
+    float(start),
+  )
+
+
+def _read_plus(files, read_text_file):
+  """CSVs of `unix_timestamp` (microseconds) and values; parts one after the other."""
+  from mvp_jax.raw.sample_times import in_seconds, timed
+
+  parts = {}
+  for name, paths in files.items():
+    for file in paths:
+      content = read_text_file(file)
+      columns = list(content.channels)
+      clock = next((c for c in columns if c.lower() == 'unix_timestamp'), None)
+      if clock is None or len(columns) != 2:
+        raise broken(
+          file, 'not as the tools of Empatica write it: unix_timestamp and values'
+        )
+      seconds, began, _ = in_seconds(file, content.channels[clock], clock, 'unix')
+      column = content.channels[next(c for c in columns if c != clock)]
+      parts.setdefault(name, []).append((began, seconds, column.values, file))
+  start = min(part[0] for own in parts.values() for part in own)
+  channels = {}
+  for name, own in parts.items():
+    own.sort(key=lambda part: part[0])
+    seconds = np.concatenate([seconds + (began - start) for began, seconds, *_ in own])
+    values = np.concatenate([part[2] for part in own])
+    values, times, note = timed(own[0][3], values, seconds)
+    channels[name] = Recorded(
+      values,
+      unit=_UNITS.get(name, ''),
+      times=times,
+      notes=tuple(filter(None, ('CSVs of an Empatica EmbracePlus', note))),
+    )
+  return SignalFile(channels, start)

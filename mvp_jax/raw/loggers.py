@@ -1,0 +1,241 @@
+"""Reads signals in text as loggers write it: names, units and rates above the numbers.
+
+Any CSV with a row of names; of Shimmer and Consensys, with up to four such rows; with
+the headers of OpenSignals (BITalino, biosignalsplux) and AcqKnowledge (Biopac); one
+file of an Empatica E4.
+"""
+
+import json
+import re
+
+import numpy as np
+
+from mvp_jax.raw import empatica
+from mvp_jax.raw.recorded import Recorded, SignalFile, broken
+from mvp_jax.raw.sample_times import unit_seconds
+from mvp_jax.raw.text_table import Column, TextTable, parse, read_text
+from mvp_jax.raw.units import is_unit, unit_in_name
+
+_INTERVAL = re.compile(r'\s*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
+_PER_SECOND = re.compile(r'\s*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
+_LEAST_COUNT = 100  # of rows, for a count not to be a sample by chance
+_MISCOUNTED = 0.001  # of the samples that a header promises
+
+
+def read_loggers_text(path):
+  """The channels of a text file: SignalFile.
+
+  Raises:
+    Dropped: broken_signals.
+  """
+  try:
+    text = read_text(path)
+    lines = text.split('\n', 60)[:60]
+    e4 = empatica.parse_file(path, text)
+    if e4 is not None:
+      return e4
+    if lines[0].startswith('# OpenSignals'):
+      return _opensignals(path, text, lines)
+    place = next(
+      (i for i, line in enumerate(lines[:5]) if _interval(line) is not None), None
+    )
+    if place is not None and re.match(r'\s*\d+ channels?', lines[place + 1]):
+      return _acqknowledge(path, text, lines, place)
+    return _plain(path, parse(text))
+  except ValueError as error:
+    raise broken(path, ' '.join(str(error).split())) from None
+
+
+def _plain(path, table, rate=None):
+  table = _without_counts(table)
+  headers = list(table.headers)
+  units = [''] * len(table.columns)
+  if len(headers) > 1 and any(map(_any_unit, headers[-1])):
+    units = headers.pop()
+  names, aliases = _names(headers, len(table.columns))
+  units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
+  return _file(path, table, names, units, aliases, rate)
+
+
+def _without_counts(table):
+  """A table without a first row that says how many samples follow in each column."""
+  first = [column.values[0] for column in table.columns]
+  told = [x for x in first if np.isfinite(x)]
+  rows = len(table.columns[0].values) - 1
+  if rows < _LEAST_COUNT or not told or any(x != rows for x in told):
+    return table
+  columns = [
+    Column(
+      c.values[1:],
+      None if c.cells is None else c.cells.iloc[1:].reset_index(drop=True),
+      c.problem,
+    )
+    for c in table.columns
+  ]
+  notes = (*table.notes, f'its first row says that it has {rows} samples: no sample')
+  return TextTable(table.headers, columns, notes)
+
+
+def _any_unit(cell):
+  return is_unit(cell) or unit_seconds(cell) is not None
+
+
+def _names(headers, width):
+  """The names of the columns, and {part of a name: [names]}.
+
+  Of several rows the first has the names, unless it says the same of several columns:
+  then all rows together.
+  """
+  if not headers:
+    return [str(i + 1) for i in range(width)], {}
+  parts = list(zip(*headers, strict=True))
+  first = [row for row in headers[0] if row]
+  if len(set(first)) == len(first):
+    names = [part[0] for part in parts]
+  else:
+    names = ['_'.join(dict.fromkeys(filter(None, part))) for part in parts]
+  names = [name or str(i + 1) for i, name in enumerate(names)]
+  aliases = {}
+  for name, part in zip(names, parts, strict=True):
+    own = {*part, re.sub(r'\s*[\[(][^\])]*[\])]\s*$', '', name)}
+    if len(part) > 2:
+      own |= {'_'.join(part[i:j]) for i in (0, 1) for j in range(i + 2, len(part) + 1)}
+    for alias in own - {'', name}:
+      aliases.setdefault(alias.casefold(), []).append(name)
+  return names, aliases
+
+
+def _file(path, table, names, units, aliases, rate=None, began=None):
+  channels = {}
+  for name, unit, column in zip(names, units, table.columns, strict=True):
+    if name in channels:
+      raise broken(path, f'two columns are called {name!r}; rename one')
+    channels[name] = Recorded(
+      column.values,
+      rate,
+      unit=unit,
+      cells=column.cells,
+      problem=column.problem,
+      notes=table.notes,
+    )
+  return SignalFile(channels, began, aliases)
+
+
+def _opensignals(path, text, lines):
+  """`# {json}`: of each device its columns, rate, sensors and bits."""
+  told = next((line for line in lines if line.startswith('# {')), None)
+  end = next((i for i, line in enumerate(lines) if 'EndOfHeader' in line), None)
+  try:
+    devices = list(json.loads(told[2:]).values())
+    rates = {float(device['sampling rate']) for device in devices}
+    columns = [name for device in devices for name in device['column']]
+  except (AttributeError, KeyError, TypeError, ValueError):
+    raise broken(path, 'its header of OpenSignals is damaged') from None
+  if end is None or len(rates) > 1 or len(devices) > 1:
+    raise broken(
+      path, 'its header of OpenSignals is of no single device; export each alone'
+    )
+  (device,), (rate,) = devices, rates
+  table = parse(text, end + 1, columns)
+  if 'nSeq' in columns:
+    place = columns.index('nSeq')
+    table = _without_losses(path, table, table.columns[place].values)
+  labels, sensors = device.get('label', []), device.get('sensor', [])
+  bits = device.get('resolution', [])
+  converted = device.get('convertedValues', 0)
+  aliases, units = {}, [''] * len(table.columns)
+  names = [name or str(i + 1) for i, name in enumerate(table.headers[0])]
+  # The last columns are the sensors'; before them are a counter and digital lines.
+  for k, name in enumerate(names[-len(labels) :] if labels else []):
+    place = len(names) - len(labels) + k
+    size = bits[place] if len(bits) == len(names) else (bits[k : k + 1] or [0])[0]
+    units[place] = '' if converted else f'counts of {size or "unknown"} bits'
+    for alias in {labels[k], *sensors[k : k + 1]} - {name}:
+      aliases.setdefault(str(alias).casefold(), []).append(name)
+  return _file(path, table, names, units, aliases, rate)
+
+
+def _count(column):
+  if column.cells is None:
+    return int(np.isfinite(column.values).sum())
+  return int(column.cells.astype(bool).sum())
+
+
+def _without_losses(path, table, counter):
+  """A table with blank rows where its counter, which begins anew, leaps."""
+  rows = np.flatnonzero(np.isfinite(counter))
+  if len(rows) < 2:
+    return table
+  wrap = counter[rows].max() + 1
+  lost = np.diff(counter[rows]) - np.diff(rows)
+  if 1 < wrap < len(counter) / 2:  # it begins anew again and again
+    lost %= wrap
+    lost[lost > wrap / 2] -= wrap
+  if (lost < 0).any():
+    where = rows[1:][lost < 0][0]
+    raise broken(
+      path, f'its counter runs backwards at sample {where + 1}; are rows there twice?'
+    )
+  if not lost.any() or lost.sum() > len(counter):
+    return table
+  before = np.zeros(len(counter), int)
+  before[rows[1:]] = lost
+  places = np.arange(len(counter)) + np.cumsum(before)
+  columns = []
+  for column in table.columns:
+    values = np.full(places[-1] + 1, np.nan)
+    values[places] = column.values
+    columns.append(Column(values, problem=column.problem))
+  note = f'its counter shows that {lost.sum():.0f} samples were lost; they are missing'
+  return TextTable(table.headers, columns, (*table.notes, note))
+
+
+def _interval(line):
+  """Seconds of a sample: '0.5 msec/sample' of AcqKnowledge, or None."""
+  found = _PER_SECOND.match(line)
+  if found:
+    rate = float(found[1].replace(',', '.'))
+    return 1 / rate if rate > 0 else None
+  found = _INTERVAL.match(line)
+  unit = unit_seconds(found[2]) if found else None
+  seconds = unit and float(found[1].replace(',', '.')) * unit
+  return seconds or None
+
+
+def _acqknowledge(path, text, lines, place):
+  """Interval and count of the channels; of each name and unit, a line each.
+
+  Then comes a row of columns (a clock, CH1, CH2, ...) and one of their sample counts.
+  """
+  count = int(re.match(r'\s*(\d+)', lines[place + 1])[1])
+  pairs = lines[place + 2 : place + 2 + 2 * count]
+  after = place + 2 + 2 * count
+  if len(lines) < after + 3:
+    raise broken(path, 'its header of AcqKnowledge has no row of numbers behind it')
+  clean = [cell.strip().strip('"').strip(',;\t ') for cell in pairs]
+  heads = [c.strip().strip('"') for c in re.split(r'[\t,;]', lines[after])]
+  heads = heads[: -1 if not heads[-1] else None]
+  counts = [c.strip().strip('"') for c in re.split(r'[\t,;]', lines[after + 1])]
+  counted = len(counts) >= count and all(c.isdigit() or not c for c in counts)
+  table = parse(text, after + 1 + counted, heads)
+  titles, units = clean[::2], clean[1::2]
+  names, own = list(table.headers[0]), [''] * len(table.columns)
+  clock = len(heads) - count  # columns before the channels
+  if len(heads) != len(table.columns) or clock not in (0, 1):
+    raise broken(
+      path,
+      f'{len(table.columns)} columns of numbers, while its header has {len(heads)}',
+    )
+  aliases = {}
+  for k in range(count):
+    own[clock + k] = units[k]
+    aliases.setdefault(titles[k].casefold(), []).append(names[clock + k])
+    promised = counts[clock + k] if counted and clock + k < len(counts) else ''
+    held = _count(table.columns[clock + k])
+    if promised and abs(held - int(promised)) > _MISCOUNTED * int(promised):
+      raise broken(
+        path, f'truncated? {names[clock + k]} has {held} samples, not {promised}'
+      )
+  if clock:
+    own[0] = heads[0]
+  return _file(path, table, names, own, aliases, 1 / _interval(lines[place]))

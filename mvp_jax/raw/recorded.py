@@ -1,0 +1,46 @@
+"""What readers of signal files give: named channels with their rate, times and unit."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mvp_jax.outcomes import Dropped
+
+
+class Recorded(NamedTuple):
+  """One column of a file.
+
+  `values` float64 [time], NaN = no number; `rate` in Hz, None where the file does not
+  say; `start` in seconds on the file's clock; `unit` as the file says, or ''. `cells`
+  are the column's texts where they are no numbers (a clock may be), `times` float64
+  [time] in seconds where the file knows when each sample was taken. `problem` says
+  why it cannot be used at all, `notes` what was found out about it.
+  """
+
+  values: np.ndarray
+  rate: float | None = None
+  start: float = 0.0
+  unit: str = ''
+  cells: Any = None
+  times: np.ndarray | None = None
+  problem: str = ''
+  notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class SignalFile:
+  """The channels of a file: {name: Recorded}.
+
+  `began`: Unix time of its beginning, or None. `aliases`: {other name: [names]}, parts
+  of names by which a channel may be asked for, if only one has it.
+  """
+
+  channels: dict
+  began: float | None = None
+  aliases: dict = dataclasses.field(default_factory=dict)
+
+
+def broken(path, text):
+  """A Dropped, broken_signals."""
+  return Dropped('broken_signals', f'{path}: {text}')

@@ -1,0 +1,275 @@
+"""Reads a table of numbers in text, as loggers and spreadsheets write it.
+
+Encoding (UTF-8, UTF-16, else Windows' Latin), delimiter, decimal sign and header are
+found out. A cell that is no number is NaN, and so is a row that lacks cells.
+"""
+
+import collections
+import csv
+import dataclasses
+import io
+import re
+from typing import Any
+
+import numpy as np
+
+MAX_PREAMBLE = 200  # lines before the first row of numbers
+_NUMBER = re.compile(r'[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I)
+_EXPONENT = r'(?:[eE][+-]?\d+)?'
+# Of pandas' readers of numbers the one that does not crash of a long exponent; it is
+# slower.
+PRECISION, _LONG_EXPONENT = 'round_trip', re.compile(r'[eE][+-]?\d{5}')
+_FEW_SHORT = 0.1  # of the rows: fewer are damaged, more leave out blanks at their end
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """`values` float64 [row]; `cells` [row] of text, None where all are numbers.
+
+  `problem` says why its numbers cannot be told, or is ''.
+  """
+
+  values: np.ndarray
+  cells: Any = None
+  problem: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTable:
+  """`headers`: rows of cells right above the numbers, each as wide as the table."""
+
+  headers: list
+  columns: list
+  notes: tuple[str, ...] = ()
+
+
+def read_text(path):
+  """The text of a file, lines ending in a newline.
+
+  Raises:
+    ValueError: it is not text.
+  """
+  data = path.read_bytes()
+  text = data.decode(_encoding(data), errors='replace').removeprefix('\ufeff')
+  if '\0' in text:
+    raise ValueError('not a text file (or damaged: it holds zero bytes)')
+  return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def layout(data):
+  """How a table with a row of names is written: (encoding, delimiter, names' line).
+
+  `data` are the first bytes of the file, some lines at least.
+  """
+  encoding = _encoding(data)
+  lines = data.decode(encoding, errors='replace').splitlines() or ['']
+  told = _told_delimiter(lines)
+  begin = next((i for i, line in enumerate(lines) if line.strip('\ufeff ')), 0)
+  return encoding, told or _delimiter(lines[begin:]), begin
+
+
+def _encoding(data):
+  if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
+    return 'utf-16'
+  head = data[:4096]
+  if len(head) > 3:  # UTF-16 of Latin letters and digits: each second byte is zero
+    for first, encoding in ((1, 'utf-16-le'), (0, 'utf-16-be')):
+      zeros = head[first::2].count(0)
+      if zeros > 0.9 * len(head[first::2]) and not head[1 - first :: 2].count(0):
+        return encoding
+  try:
+    data.decode('utf-8')
+  except UnicodeDecodeError:
+    return 'cp1252'
+  return 'utf-8'
+
+
+def parse(text, first=None, columns=None):
+  """The table in a text: TextTable.
+
+  Args:
+    text: as of `read_text`.
+    first: line (from 0) where the numbers begin; None = it is found out.
+    columns: instead of what is above the numbers, the names of all columns, or of
+      those at the beginning.
+
+  Raises:
+    ValueError: there is no table of numbers in it, or it is damaged.
+  """
+  lines = text.split('\n', MAX_PREAMBLE)[:MAX_PREAMBLE]
+  delimiter = _told_delimiter(lines) or _delimiter(lines[first or 0 :])
+  rows = [_cells(line, delimiter) for line in lines]
+  begin, headers = _header(rows, first)
+  if begin is None:
+    raise ValueError(f'no row of numbers in its first {len(lines)} lines')
+  body = text.split('\n', begin)[begin]
+  frame, notes = _frame(body, delimiter, lines[begin:])
+  found = [_column(frame.iloc[:, i]) for i in range(frame.shape[1])]
+  while len(found) > 1 and _blank(found[-1]) and not any(h[-1] for h in headers):
+    found.pop()  # a delimiter at the end of each line
+    headers = [header[:-1] for header in headers]
+  if columns is not None:
+    headers = [[*columns, *[''] * len(found)][: len(found)]]
+  headers = [[*header, *[''] * len(found)][: len(found)] for header in headers]
+  return TextTable(headers, found, notes)
+
+
+def _told_delimiter(lines):
+  """That of a line `sep=;`, as spreadsheets understand it, which becomes blank."""
+  told = re.fullmatch(r'"?sep=(.)"?', lines[0]) if lines else None
+  if told:
+    lines[0] = ''
+  return told and told[1]
+
+
+def _delimiter(lines):
+  """What parts the cells of most of the lines."""
+  lines = [line for line in lines if line.strip()][-20:]
+
+  def most(condition):
+    return 2 * sum(bool(condition(line)) for line in lines) > len(lines)
+
+  for sign in '\t;|':
+    if most(lambda line, sign=sign: sign in line):
+      return sign
+  # A decimal comma beside another sign is no delimiter.
+  if most(lambda line: ',' in line and not re.search(r'\d,\d+\s+-?\d', line)):
+    # Whole numbers do not begin with zeros.
+    single = most(lambda line: re.fullmatch(r'\s*[+-]?\d+,\d+\s*', line))
+    if single and any(re.fullmatch(r'\s*[+-]?\d+,0\d+\s*', line) for line in lines):
+      return '\t'
+    return ','
+  return ' ' if most(lambda line: re.search(r'\S\s+\S', line)) else ','
+
+
+def _cells(line, delimiter):
+  if delimiter == ' ':
+    return line.split()
+  return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _header(rows, first=None):
+  """The row where the numbers begin (None: nowhere), and the rows right above.
+
+  Numbers look like most rows do; headers have as many cells and none that is a number.
+  """
+  numbers = [tuple(bool(_NUMBER.fullmatch(cell)) for cell in row) for row in rows]
+  patterns = collections.Counter(n for n in numbers[first or 0 :] if any(n))
+  if not patterns:
+    return None, []
+  usual = patterns.most_common(1)[0][0]
+  if first is None:
+    first = next(
+      i
+      for i, n in enumerate(numbers)
+      if len(n) == len(usual)
+      and sum(a and b for a, b in zip(n, usual, strict=True)) > sum(usual) / 2
+    )
+  alike = [r for r, n in zip(rows, numbers, strict=True) if n == usual]
+  ends = len(usual) > 1 and not any(row[-1] for row in alike)  # in a delimiter
+
+  def fits(row):
+    width = len(row)
+    while width and not row[width - 1]:
+      width -= 1
+    wide = len(row) == len(usual) or (ends and len(row) == len(usual) - 1)
+    return width and wide and not any(_NUMBER.fullmatch(cell) for cell in row)
+
+  above = first
+  while above and fits(rows[above - 1]) and not rows[above - 1][0].startswith('#'):
+    above -= 1
+  headers = rows[above:first]
+  if not headers and first and rows[first - 1] and rows[first - 1][0][:1] == '#':
+    bare = [rows[first - 1][0].lstrip('# '), *rows[first - 1][1:]]
+    bare = bare[1:] if not bare[0] and len(bare) == len(usual) + 1 else bare
+    headers = [bare] if fits(bare) else []
+  return first, [[*header, *[''] * (len(usual) - len(header))] for header in headers]
+
+
+def _frame(body, delimiter, lines):
+  import pandas
+
+  comma = delimiter != ',' and any(re.search(r'\d,\d', line) for line in lines)
+  if '\n#' in body:  # remarks
+    body = re.sub(r'(?m)^#.*\n', '', body)
+  frame = pandas.read_csv(
+    io.StringIO(body),
+    sep=r'\s+' if delimiter == ' ' else delimiter,
+    decimal=',' if comma else '.',
+    header=None,
+    skipinitialspace=True,
+    index_col=False,
+    on_bad_lines='error',
+    skip_blank_lines=True,
+    low_memory=False,
+    float_precision=PRECISION if _LONG_EXPONENT.search(body) else None,
+  )
+  notes = []
+  if frame.shape[1] < 2:
+    return frame, ()
+  rows = [line for line in body.split('\n') if line.strip()]
+  if len(rows) != len(frame):
+    raise ValueError(
+      f'{len(rows)} lines of numbers make {len(frame)} rows; one has a quote too many'
+    )
+  if delimiter != ' ' and frame.iloc[:, -1].isna().any() and '"' not in body:
+    counts = np.array([row.count(delimiter) for row in rows])
+    short = counts < np.bincount(counts).argmax()
+    if 0 < short.mean() < _FEW_SHORT:
+      where = int(np.flatnonzero(short)[0])
+      frame = frame.mask(np.repeat(short[:, None], frame.shape[1], axis=1))
+      notes.append(
+        f'{short.sum()} rows lack cells and count as missing, the first is '
+        f'{rows[where][:40]!r}'
+      )
+  return frame, tuple(notes)
+
+
+def _column(series):
+  import pandas
+
+  if pandas.api.types.is_numeric_dtype(series):
+    return Column(series.to_numpy(np.float64))
+  cells = series.fillna('').astype(str).str.strip()
+  values, problem = numbers(cells)
+  return Column(values, cells, problem)
+
+
+def _blank(column):
+  return np.isnan(column.values).all() and (
+    column.cells is None or not column.cells.astype(bool).any()
+  )
+
+
+def numbers(cells):
+  """Texts (a pandas Series) as (float64 [cell], problem or ''); NaN is no number.
+
+  The decimal sign is found out for all of them together. Both signs in a number, or
+  one twice, show which of them parts thousands (1.234,5); else a comma is decimal.
+  """
+  text = cells.str.replace('\u2212', '-').str.replace('[\u00a0\u202f]', '', regex=True)
+  for thousands, decimal in ((',', '.'), ('.', ',')):
+    group = re.escape(thousands)
+    if text.str.contains(f'{group}.*[.,]').any() and (
+      text.str.fullmatch(
+        rf'[+-]?(\d+|\d{{1,3}}({group}\d{{3}})+)?([{decimal}]\d*)?{_EXPONENT}|[^\d]*'
+      ).all()
+    ):
+      text = text.str.replace(thousands, '', regex=False)
+      text = text.str.replace(decimal, '.', regex=False)
+      break
+  commas = text.str.fullmatch(rf'[+-]?\d*,\d*{_EXPONENT}')
+  points = text.str.fullmatch(rf'[+-]?\d*\.\d*{_EXPONENT}')
+  if commas.any() and points.any():
+    return np.full(len(cells), np.nan), (
+      f'decimal commas and decimal points in one column, {text[commas].iloc[0]} and '
+      f'{text[points].iloc[0]}; write all alike'
+    )
+  text = text.mask(commas, text.str.replace(',', '.', regex=False))
+  values = np.full(len(cells), np.nan)
+  good = text.str.fullmatch(
+    rf'[+-]?(?:\d+\.?\d*|\.\d+){_EXPONENT}|[+-]?inf', case=False
+  )
+  # By Python, for pandas' own crashes of an exponent that is too long.
+  values[good] = [float(x) for x in text[good]]
+  return values, ''
