@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from mvp_jax.corpora.recordings.broken_files import BROKEN
-from mvp_jax.corpora.recordings.logger_files import LAYOUTS, Body, verdict
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.guard import impossible, rate_problem
+from tests.corpora.recordings.broken_files import BROKEN
+from tests.corpora.recordings.logger_files import LAYOUTS, Body, verdict
 
 UNITS = {'eda': 'microsiemens', 'emg': 'millivolt', 'ecg': 'millivolt'}
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mvp_jax.corpora.recordings import logger_files
-from mvp_jax.corpora.recordings.broken_files import BROKEN, spoilt
 from mvp_jax.corpora.recordings.check import check, describe
-from mvp_jax.corpora.recordings.logger_files import LAYOUTS, Body, verdict
+from tests.corpora.recordings import logger_files
+from tests.corpora.recordings.broken_files import BROKEN, spoilt
+from tests.corpora.recordings.logger_files import LAYOUTS, Body, verdict
 
 # Some of each kind; benchmarks/signal_files.py tries all.
 _SOME = 3

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from mvp_jax.corpora.recordings.logger_files import (
+from tests.corpora.recordings.logger_files import (
   START,
   Text,
   acqknowledge,
