@@ -55,7 +55,7 @@ class Amigos(Corpus):
   published = {'valence': '.66 ± .04', 'arousal': '.58 ± .06'}
   always = ('signals',)
   twin = Twin(AmigosSpec, write_amigos_twin)
-  version = '4.0.0'
+  version = '5.0.0'
   notes = NOTES
   download = (
     'Ask for AMIGOS at its home page, download the preprocessed data (MATLAB) and '

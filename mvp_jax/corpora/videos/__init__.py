@@ -26,8 +26,12 @@ class Videos(Corpus):
   title = 'videos'
   Settings = VideosSettings
   fields = {'streams': ('video',), 'frame_rate': 25.0, 'frame_size': 256}
-  version = '2.0.0'
-  notes = {'2.0.0': 'Named streams, each with its validity.', '1.0.0': 'First version.'}
+  version = '3.0.0'
+  notes = {
+    '3.0.0': 'One clock of a video; faces in any light.',
+    '2.0.0': 'Named streams, each with its validity.',
+    '1.0.0': 'First version.',
+  }
   download = 'Put video files into manual_dir or folders below it.'
   presets = {'whole': ('Whole frames.', {})}
 
