@@ -1,7 +1,7 @@
 """What the sizes of batches mean for a job: its learning rates, and its memory."""
 
 from mvp_jax import hosts
-from mvp_jax.jobs import stages
+from mvp_jax.jobs import common
 from mvp_jax.training.pretrain import SECTION, called
 
 
@@ -67,7 +67,7 @@ def memory(config):
   pretrains, frames = f'{SECTION}.train' in sections, True
   lower, end_to_end = [], False
   if config.job != 'pretrain':
-    frames = stages.encoded(config)
+    frames = common.encoded(config)
     end_to_end = config.encoder.finetune or config.input.windows == 'random'
     lower.append('config.evaluation.batch_size')
     lower += ['config.encoder.feature_batch'] if frames and not end_to_end else []

@@ -18,7 +18,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation import account
 from mvp_jax.evaluation.pretraining import write_report
 from mvp_jax.files import write_json
-from mvp_jax.jobs import stages
+from mvp_jax.jobs import common, preparation, starts
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.overview import parameter_table
@@ -47,7 +47,7 @@ def run(config, workdir):
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
   _check(config, mesh)
-  with stages.begun(config, workdir) as facts:
+  with common.begun(config, workdir) as facts:
     _run(config, workdir, mesh, facts)
 
 
@@ -62,7 +62,7 @@ def _check(config, mesh):
   settings = config.encoder
   if not settings.pretrains:
     raise InputError(f'config.encoder.kind: {settings.kind!r} has no pre-training')
-  stages.backbone(config)
+  starts.backbone(config)
   check_batch(
     settings.train.batch_size,
     mesh,
@@ -94,13 +94,13 @@ def _check(config, mesh):
 
 def _run(config, workdir, mesh, facts):
   settings = config.encoder
-  with stages.timed('data', facts):
+  with common.timed('data', facts):
     found = prepared(config, facts)
   # One corpus counts once, however its folder is called today.
   facts[FINGERPRINT] = '+'.join(c.metadata['fingerprint'] for c in found)
   facts['synthetic'] = any(c.metadata['synthetic'] for c in found)
   check_source(workdir, facts[FINGERPRINT])
-  backbone = stages.backbone(config, found)
+  backbone = starts.backbone(config, found)
   sources, held_out = _clips(config, backbone, found)
   facts['sources'] = [
     {
@@ -123,7 +123,7 @@ def _run(config, workdir, mesh, facts):
     write_json(workdir / 'run.json', facts)
     _say(settings, sources, state, mesh, workdir)
 
-  with MetricLog(workdir) as log, stages.timed('training', facts):
+  with MetricLog(workdir) as log, common.timed('training', facts):
     pretrain(
       settings,
       backbone,
@@ -175,7 +175,7 @@ def _say(settings, sources, state, mesh, workdir):
 def prepared(config, facts):
   """The prepared corpora, in the order of the sources."""
   return [
-    stages.prepared_corpus(
+    preparation.prepared_corpus(
       config,
       name,
       facts,

@@ -1,88 +1,24 @@
-"""What the jobs go through: corpus, folds, pre-trained encoder, report.
+"""What the job 'train' goes through: checks, folds, baselines, leaks, report.
 
 `config` is a config.Config; `facts` is what becomes run.json.
 """
 
-import contextlib
-import dataclasses
-import functools
-import time
-from pathlib import Path
-
-import jax
 import numpy as np
 
-from mvp_jax import corpora, hosts
+from mvp_jax import hosts
 from mvp_jax.data import streams
 from mvp_jax.data.handcrafted import feature_table
 from mvp_jax.data.splits import deal_trials, make_folds, reserve
-from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import account, audit, cases, crops, leak_meter
+from mvp_jax.evaluation import audit, cases, leak_meter
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.report import write_report
 from mvp_jax.files import write_json
-from mvp_jax.locks import waited_for
-from mvp_jax.prepare import load_builder, prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.jobs import preparation, starts
+from mvp_jax.jobs.common import conclude, encoded, evaluated_modalities, timed
 from mvp_jax.raw.features import feature_names
 from mvp_jax.targets.binary_baselines import CLASSIC
-from mvp_jax.training import encoder as encoders
-from mvp_jax.training.metric_log import MetricLog
-from mvp_jax.training.pretrain import pretrain
 from mvp_jax.training.sharding import check_batch
-from mvp_jax.workdir import (
-  FINGERPRINT,
-  check_hosts,
-  check_source,
-  claim,
-  copy_metrics,
-  in_use,
-  provenance,
-)
-
-_SYNTHETIC_NOTE = """\
-========================================================================
- SYNTHETIC: no {} was given ({}),
- so this run uses a made-up twin, in the same layout and with planted effects.
- Its scores say that the program works, and nothing about emotion.
-========================================================================"""
-
-
-@contextlib.contextmanager
-def begun(config, workdir):
-  """Claims the work directory for a job, and keeps other runs out of it.
-
-  Yields:
-    The first facts: code, versions, devices, and the seconds of an earlier run.
-
-  Raises:
-    InputError: another run's, or the processes of this job differ.
-  """
-  check_hosts(config)
-  with in_use(workdir):
-    earlier = claim(workdir, config)
-    data_dir = Path(config.data.data_dir).absolute()
-    jax.config.update('jax_compilation_cache_dir', str(data_dir / 'compiled'))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-    yield {
-      **provenance(),
-      'seconds': earlier.get('seconds', {}),
-      'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
-    }
-
-
-def evaluated_modalities(config):
-  """The modalities that some evaluated model reads: {name: Modality}."""
-  names = dict.fromkeys(
-    name for model in config.evaluation.models for name in config.modalities_of(model)
-  )
-  return {name: config.modalities[name] for name in names}
-
-
-def encoded(config):
-  """Whether some evaluated model reads frames through the encoder."""
-  return any(modality.encoded for modality in evaluated_modalities(config).values())
 
 
 def check(config, mesh):
@@ -98,109 +34,16 @@ def check(config, mesh):
       raise InputError(
         f'config.evaluation.models: {model!r} is none of {", ".join(config.models)}'
       )
-  check_corpus(config, config.dataset, _streams(config))
-  for modality in _pretrained(config).values():
-    modality.check_start(encoders.read_record(Path(modality.checkpoint)))
+  preparation.check_corpus(config, config.dataset, preparation.streams_of(config))
+  starts.check_modalities(config)
   train = [('train', config.train), ('evaluation', config.evaluation)]
   if encoded(config):
-    backbone(config)
+    starts.backbone(config)
     if hasattr(config.encoder, 'train'):
       train.append(('encoder.train', config.encoder.train))
   for field, settings in train:
     parts = getattr(settings, 'accumulate', 1)
     check_batch(settings.batch_size, mesh, f'config.{field}.batch_size', parts)
-
-
-def _pretrained(config):
-  """The evaluated modalities that start from a pre-training of their own."""
-  return {
-    name: modality
-    for name, modality in evaluated_modalities(config).items()
-    if getattr(modality, 'checkpoint', '')
-  }
-
-
-def check_corpus(config, name, streams, own=None):
-  """Validates how a corpus is to be prepared. Raises InputError."""
-  try:
-    load_builder(name).configure(streams=streams, **_preparation(config, name, own))
-    if not config.data.manual_dir and corpora.find(name).twin is None:
-      raise InputError(
-        f'manual_dir: {name} has no synthetic twin; give the folder that holds it'
-      )
-  except InputError as error:
-    raise InputError(f'config.data: {error}') from error
-
-
-def backbone(config, found=()):
-  """The encoder's network for prepared corpora, if there are any yet.
-
-  Or None, see `EncoderConfig.network`. The checkpoint, if one is given, is checked.
-  """
-  try:
-    network = config.encoder.network(config, found)
-  except InputError as error:
-    raise InputError(f'config.{error}') from error
-  except ValueError as error:
-    raise InputError(
-      f'config: {error}; see input.clips, data.frame_size and encoder.patch'
-    ) from error
-  if config.encoder.checkpoint and network is not None:
-    encoders.check(network, Path(config.encoder.checkpoint))
-  return network
-
-
-def _streams(config):
-  """The streams that the evaluated models and the simple baselines read."""
-  wanted = {
-    stream
-    for modality in evaluated_modalities(config).values()
-    for stream in modality.streams
-  }
-  wanted |= {*config.target.streams, *corpora.find(config.dataset).always}
-  return tuple(sorted(wanted))
-
-
-def corpus(config, workdir, facts):
-  """The prepared corpus, of the official files or of a twin: a PreparedCorpus."""
-  facts.update(
-    dataset=config.dataset,
-    published=dict(corpora.find(config.dataset).published),
-    target=config.target.describe(),
-    models=list(config.evaluation.models),
-  )
-  with timed('data', facts):
-    found = prepared_corpus(config, config.dataset, facts, _streams(config))
-    check_source(workdir, found.metadata['fingerprint'])
-    facts[FINGERPRINT] = found.metadata['fingerprint']
-    if hosts.is_main():
-      write_json(workdir / 'run.json', facts)
-      (workdir / 'account.csv').write_bytes(
-        (found.directory / 'account.csv').read_bytes()
-      )
-      account.write_page(found, workdir / account.PAGE)
-      crops.write(workdir / crops.FILE, found)
-  facts['without_baseline'] = _without_baseline(found)
-  for name, count in facts['without_baseline'].items():
-    if count and hosts.is_main():
-      asked = found.metadata['streams'][name]['before']
-      print(
-        f'{name}: {count} of {len(found.trials)} trials have less than half of the '
-        f'{asked:g} s before their onset that are asked for: there, levels count from '
-        "the trial's own mean",
-        flush=True,
-      )
-  return found
-
-
-def _without_baseline(corpus):
-  """{series stream: trials in which a channel has too little of the baseline}."""
-  found = {}
-  for name, facts in streams.series(corpus).items():
-    if facts.get('before'):
-      own = [t.streams[name] for t in corpus.trials if name in t.streams]
-      found[name] = sum(not one.has_baseline.all() for one in own)
-  return found
 
 
 def split(config, corpus, workdir, facts):
@@ -253,121 +96,6 @@ def split(config, corpus, workdir, facts):
     checks += audit.check_content(corpus, folds, trials, evaluation.accept)
   conclude(workdir, facts, checks)
   return reserved, folds, trials
-
-
-def conclude(workdir, facts, checks):
-  """Adds checks of the audit to run.json; raises InputError if one has failed."""
-  facts['audit'] = audit.report(checks, facts.get('audit'))
-  if hosts.is_main():
-    write_json(workdir / 'run.json', facts)
-  audit.stop_if_failed(facts['audit'])
-
-
-def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
-  """Pre-trains or loads the encoder, and checks whom it has seen.
-
-  Returns:
-    The backbone (see `models.backbones`), and its variables, a nested dict.
-  """
-  settings = config.encoder
-  network = backbone(config, [corpus])
-  noted = {'kind': settings.kind, 'model': dataclasses.asdict(network)}
-  if not settings.pretrained:
-    facts['encoder'] = {
-      'source': 'none, random weights',
-      **noted,
-      'trained_on_subjects': [],
-    }
-    conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
-    return network, encoders.fresh(network, mesh, config.seed)
-  if settings.checkpoint:
-    directory = Path(settings.checkpoint)
-  else:
-    directory = pretrained(config, corpus, reserved, network, mesh, facts)
-    hosts.on_main(lambda: copy_metrics(directory, workdir))
-  variables, record, said = encoders.load(network, mesh, directory)
-  if said and hosts.is_main():
-    print(said, flush=True)
-  facts['encoder'] = {
-    'source': str(settings.checkpoint or 'pre-trained in this run'),
-    **noted,
-    **record,
-  }
-  allowed = config.evaluation.allow_encoder_overlap
-  conclude(
-    workdir, facts, [audit.check_encoder(record, corpus, test_subjects, allowed)]
-  )
-  return network, variables
-
-
-def pretrained_modalities(config, corpus, test_subjects, mesh, workdir, facts):
-  """Loads what modalities start from, and checks whom it has seen.
-
-  Returns:
-    {name: function of the modality's random variables -> those to start from}.
-  """
-  starts = {}
-  for name, modality in _pretrained(config).items():
-    directory = Path(modality.checkpoint)
-    record = encoders.read_record(directory)
-    (stream,) = modality.streams
-    channels = corpus.metadata['streams'][stream]['channels']
-    modality.check_start(record, corpus.metadata['streams'][stream])
-    variables = jax.device_get(encoders.read_variables(directory, mesh)['encoder'])
-    starts[name] = functools.partial(
-      modality.started,
-      pretrained=variables,
-      known=record['model']['channels'],
-      channels=channels,
-    )
-    facts.setdefault('pretrained', {})[name] = {'source': str(directory), **record}
-    allowed = config.evaluation.allow_encoder_overlap
-    check = audit.check_encoder(
-      record, corpus, test_subjects, allowed, f'{name} pre-training'
-    )
-    conclude(workdir, facts, [check])
-  return starts
-
-
-def pretrained(config, corpus, subjects, network, mesh, facts):
-  """The folder of an encoder pre-trained on some subjects, made if need be."""
-  settings = config.encoder
-  trials = [t for t in corpus.trials if t.subject in subjects and 'video' in t.streams]
-  if not trials:
-    raise InputError(
-      'encoder.subjects: no videos to pre-train on; set some subjects aside or give '
-      'encoder.checkpoint'
-    )
-  directory = (
-    corpus.directory.parent
-    / 'encoders'
-    / encoders.fingerprint(
-      encoders.VERSION,
-      settings.pretraining(),
-      config.input.clips.frames,
-      config.input.clips.stride,
-      config.input.clips.tubelet,
-      subjects,
-      config.seed,
-    )
-  )
-  if not (directory / encoders.RECORD).exists():
-    sources = [settings.clips(corpus, trials, config.input.clips, network)]
-    with (
-      timed('pretrain', facts),
-      in_use(directory, 'pre-training this very encoder'),
-      MetricLog(directory) as log,
-    ):
-      pretrain(
-        settings,
-        network,
-        sources,
-        mesh=mesh,
-        seed=config.seed,
-        directory=directory,
-        log=log,
-      )
-  return directory
 
 
 def seeds(config):
@@ -505,88 +233,3 @@ def _finish(config, workdir, predictions, facts, corpus, attention):
     print(leak_meter.table(facts['leak_meter']))
   print('seconds: ' + ', '.join(f'{k} {v:.0f}' for k, v in facts['seconds'].items()))
   print(f'report: {workdir / "report.html"}')
-
-
-@contextlib.contextmanager
-def timed(stage, facts):
-  """Adds to the seconds of a stage, of this run and those it goes on from."""
-  start = time.monotonic()
-  yield
-  before = facts['seconds'].get(stage, 0)
-  facts['seconds'][stage] = round(before + time.monotonic() - start, 1)
-
-
-def _preparation(config, name, own=None, rated=True):
-  """How a corpus is prepared: what `prepare` takes of its fields."""
-  data = config.data
-  own = data.corpus if own is None else own
-  return {
-    'workers': data.workers or None,
-    'beam': data.beam,
-    'allow_dropped': data.allow_dropped,
-    'frame_rate': data.frame_rate,
-    'frame_size': data.frame_size,
-    'crop': data.crop,
-    'clean': data.clean,
-    'ratings': config.target.ratings if rated else (),
-    **({'channels': data.channels} if data.channels and name == config.dataset else {}),
-    **{f.name: getattr(own, f.name) for f in dataclasses.fields(own)},
-  }
-
-
-def prepared_corpus(config, name, facts, streams, folder=None, own=None, rated=True):
-  """Prepares a corpus, of the official files or of a twin: a PreparedCorpus.
-
-  Args:
-    streams: names of those wanted.
-    folder: of the official files; None: that of the config, or of its twin.
-    own: settings of the corpus, if not those of the config.
-    rated: whether every trial must have the ratings of the target.
-  """
-  data, known = config.data, corpora.find(name)
-  manual_dir = folder or (Path(data.manual_dir) if data.manual_dir else None)
-  if manual_dir is None:
-    manual_dir = (
-      Path(data.data_dir) / 'twins' / (f'{name}-{encoders.fingerprint(config.twin)}')
-    )
-    if hosts.is_main():
-      given = 'config.pretrain.sources' if config.job == 'pretrain' else ''
-      print(
-        _SYNTHETIC_NOTE.format(known.title, given or 'config.data.manual_dir'),
-        flush=True,
-      )
-    lock = Path(data.data_dir) / 'locks' / f'{manual_dir.name}.lock'
-
-    def write():
-      with waited_for(lock, f'writing {manual_dir}'):
-        known.twin.write(manual_dir, config.twin, data.workers or None)
-
-    with timed('twin', facts):
-      hosts.on_main(write)
-  with timed('prepare', facts):
-    directory = Path(
-      hosts.on_main(
-        lambda: str(
-          prepare(
-            name,
-            manual_dir,
-            Path(data.data_dir) / 'prepared',
-            streams=streams,
-            **_preparation(config, name, own, rated),
-          )
-        )
-      )
-    )
-  hosts.check_shared(directory)
-  found = PreparedCorpus(directory)
-  outcomes = read_account(directory / 'account.csv')
-  facts.update(
-    synthetic=found.metadata['synthetic'],
-    ceiling=found.metadata['ceiling'],
-    trials_in=len(outcomes),
-    trials_out=len(found.trials),
-    dropped={
-      row['trial_id']: row['outcome'] for row in outcomes if row['outcome'] != 'ok'
-    },
-  )
-  return found

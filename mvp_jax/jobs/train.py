@@ -26,7 +26,7 @@ from mvp_jax.data.windows import TOLERANCE
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
 from mvp_jax.files import atomic_write
-from mvp_jax.jobs import stages
+from mvp_jax.jobs import common, preparation, stages, starts
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import encoder as encoders
@@ -51,7 +51,7 @@ def run(config, workdir):
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
   _check(config, mesh)
-  with stages.begun(config, workdir) as facts:
+  with common.begun(config, workdir) as facts:
     _run(config, workdir, mesh, facts)
 
 
@@ -85,7 +85,7 @@ def _check(config, mesh):
 
 
 def _run(config, workdir, mesh, facts):
-  corpus = stages.corpus(config, workdir, facts)
+  corpus = preparation.corpus(config, workdir, facts)
   config = _padded_to_the_longest(config, corpus)
   reserved, folds, trials = stages.split(config, corpus, workdir, facts)
   for model in config.evaluation.models:  # checks lengths and ratings, before long work
@@ -94,13 +94,13 @@ def _run(config, workdir, mesh, facts):
     else:
       LaidClips(corpus, trials, config.input, _size(corpus), config.target)
   encoding, start = _encoding(config, corpus, reserved, trials, mesh, workdir, facts)
-  starts = stages.pretrained_modalities(
+  pretrained = starts.pretrained_modalities(
     config, corpus, {t.subject for t in trials}, mesh, workdir, facts
   )
   predictions = stages.baselines(config, folds, corpus, trials, facts)
-  job = _Job(config, mesh, corpus, trials, encoding, start, starts)
+  job = _Job(config, mesh, corpus, trials, encoding, start, pretrained)
 
-  with stages.timed('training', facts), MetricLog(workdir) as log:
+  with common.timed('training', facts), MetricLog(workdir) as log:
     attention = {}
     for model in config.evaluation.models:
       predictions += job.train(model, folds, _Place(workdir, log, facts, attention))
@@ -138,14 +138,14 @@ def _encoding(config, corpus, reserved, trials, mesh, workdir, facts):
   Returns:
     (Encoding or None, nested dict or None).
   """
-  if not stages.encoded(config):
+  if not common.encoded(config):
     facts['encoder'] = {
       'source': 'none: no model reads frames',
       'subjects_set_aside': list(reserved),
       'trained_on_subjects': [],
     }
     return None, None
-  backbone, variables = stages.video_encoder(
+  backbone, variables = starts.video_encoder(
     config, corpus, reserved, {t.subject for t in trials}, mesh, workdir, facts
   )
   if config.encoder.finetune or config.input.windows == 'random':
@@ -157,7 +157,7 @@ def _encoding(config, corpus, reserved, trials, mesh, workdir, facts):
       encoders.VERSION, encoders.digest(variables), backbone, config.input.clips
     )
   )
-  with stages.timed('features', facts):
+  with common.timed('features', facts):
     encoders.cache_features(
       backbone,
       variables,

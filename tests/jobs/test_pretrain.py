@@ -19,7 +19,7 @@ from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.audit import check_encoder
 from mvp_jax.jobs import pretrain as job
-from mvp_jax.jobs import stages
+from mvp_jax.jobs import starts
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import sharding
@@ -215,7 +215,7 @@ def test_several_sources_on_several_devices(
 def _prepared(config):
   """The prepared corpora of a config, and their clips."""
   found = job.prepared(config, {'seconds': {}})
-  backbone = stages.backbone(config, found)
+  backbone = starts.backbone(config, found)
   sources, held_out = job._clips(config, backbone, found)
   return found, sources, held_out, record_of(config.encoder, backbone, sources, 0)
 

@@ -7,7 +7,7 @@ import pytest
 
 from mvp_jax.config import parse
 from mvp_jax.errors import InputError
-from mvp_jax.jobs import stages
+from mvp_jax.jobs import preparation, starts
 from tests.data.tiny_trials import trial
 
 
@@ -17,7 +17,7 @@ def test_there_must_be_videos_to_pre_train_on(tmp_path):
     directory=tmp_path / 'deap', trials=[trial(4, 1, signals=np.ones((8, 2), 'f'))]
   )
   with pytest.raises(InputError, match=r'encoder\.subjects: no videos'):
-    stages.pretrained(config, corpus, (4,), None, None, {})
+    starts.pretrained(config, corpus, (4,), None, None, {})
   assert not list(tmp_path.iterdir())
 
 
@@ -39,7 +39,7 @@ def test_a_trial_needs_the_ratings_of_the_target_alone(tmp_path, monkeypatch):
   )
   for rated in (True, False):
     with pytest.raises(InputError, match='enough'):
-      stages.prepared_corpus(
+      preparation.prepared_corpus(
         config, 'recordings', {'seconds': {}}, ('signals',), rated=rated
       )
   assert asked == [('arousal',), ()]

@@ -1,0 +1,162 @@
+"""What models start from: encoders, pre-trained in this run or another, or random.
+
+`config` is a config.Config; `facts` is what becomes run.json.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+
+from mvp_jax import hosts
+from mvp_jax.errors import InputError
+from mvp_jax.evaluation import audit
+from mvp_jax.jobs.common import conclude, evaluated_modalities, timed
+from mvp_jax.training import encoder as encoders
+from mvp_jax.training.metric_log import MetricLog
+from mvp_jax.training.pretrain import pretrain
+from mvp_jax.workdir import (
+  copy_metrics,
+  in_use,
+)
+
+
+def backbone(config, found=()):
+  """The encoder's network for prepared corpora, if there are any yet.
+
+  Or None, see `EncoderConfig.network`. The checkpoint, if one is given, is checked.
+  """
+  try:
+    network = config.encoder.network(config, found)
+  except InputError as error:
+    raise InputError(f'config.{error}') from error
+  except ValueError as error:
+    raise InputError(
+      f'config: {error}; see input.clips, data.frame_size and encoder.patch'
+    ) from error
+  if config.encoder.checkpoint and network is not None:
+    encoders.check(network, Path(config.encoder.checkpoint))
+  return network
+
+
+def _pretrained(config):
+  """The evaluated modalities that start from a pre-training of their own."""
+  return {
+    name: modality
+    for name, modality in evaluated_modalities(config).items()
+    if getattr(modality, 'checkpoint', '')
+  }
+
+
+def check_modalities(config):
+  """Raises InputError where what a modality is to start from does not fit."""
+  for modality in _pretrained(config).values():
+    modality.check_start(encoders.read_record(Path(modality.checkpoint)))
+
+
+def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
+  """Pre-trains or loads the encoder, and checks whom it has seen.
+
+  Returns:
+    The backbone (see `models.backbones`), and its variables, a nested dict.
+  """
+  settings = config.encoder
+  network = backbone(config, [corpus])
+  noted = {'kind': settings.kind, 'model': dataclasses.asdict(network)}
+  if not settings.pretrained:
+    facts['encoder'] = {
+      'source': 'none, random weights',
+      **noted,
+      'trained_on_subjects': [],
+    }
+    conclude(workdir, facts, [audit.check_encoder(None, corpus, (), False)])
+    return network, encoders.fresh(network, mesh, config.seed)
+  if settings.checkpoint:
+    directory = Path(settings.checkpoint)
+  else:
+    directory = pretrained(config, corpus, reserved, network, mesh, facts)
+    hosts.on_main(lambda: copy_metrics(directory, workdir))
+  variables, record, said = encoders.load(network, mesh, directory)
+  if said and hosts.is_main():
+    print(said, flush=True)
+  facts['encoder'] = {
+    'source': str(settings.checkpoint or 'pre-trained in this run'),
+    **noted,
+    **record,
+  }
+  allowed = config.evaluation.allow_encoder_overlap
+  conclude(
+    workdir, facts, [audit.check_encoder(record, corpus, test_subjects, allowed)]
+  )
+  return network, variables
+
+
+def pretrained_modalities(config, corpus, test_subjects, mesh, workdir, facts):
+  """Loads what modalities start from, and checks whom it has seen.
+
+  Returns:
+    {name: function of the modality's random variables -> those to start from}.
+  """
+  starts = {}
+  for name, modality in _pretrained(config).items():
+    directory = Path(modality.checkpoint)
+    record = encoders.read_record(directory)
+    (stream,) = modality.streams
+    channels = corpus.metadata['streams'][stream]['channels']
+    modality.check_start(record, corpus.metadata['streams'][stream])
+    variables = jax.device_get(encoders.read_variables(directory, mesh)['encoder'])
+    starts[name] = functools.partial(
+      modality.started,
+      pretrained=variables,
+      known=record['model']['channels'],
+      channels=channels,
+    )
+    facts.setdefault('pretrained', {})[name] = {'source': str(directory), **record}
+    allowed = config.evaluation.allow_encoder_overlap
+    check = audit.check_encoder(
+      record, corpus, test_subjects, allowed, f'{name} pre-training'
+    )
+    conclude(workdir, facts, [check])
+  return starts
+
+
+def pretrained(config, corpus, subjects, network, mesh, facts):
+  """The folder of an encoder pre-trained on some subjects, made if need be."""
+  settings = config.encoder
+  trials = [t for t in corpus.trials if t.subject in subjects and 'video' in t.streams]
+  if not trials:
+    raise InputError(
+      'encoder.subjects: no videos to pre-train on; set some subjects aside or give '
+      'encoder.checkpoint'
+    )
+  directory = (
+    corpus.directory.parent
+    / 'encoders'
+    / encoders.fingerprint(
+      encoders.VERSION,
+      settings.pretraining(),
+      config.input.clips.frames,
+      config.input.clips.stride,
+      config.input.clips.tubelet,
+      subjects,
+      config.seed,
+    )
+  )
+  if not (directory / encoders.RECORD).exists():
+    sources = [settings.clips(corpus, trials, config.input.clips, network)]
+    with (
+      timed('pretrain', facts),
+      in_use(directory, 'pre-training this very encoder'),
+      MetricLog(directory) as log,
+    ):
+      pretrain(
+        settings,
+        network,
+        sources,
+        mesh=mesh,
+        seed=config.seed,
+        directory=directory,
+        log=log,
+      )
+  return directory
