@@ -15,6 +15,8 @@ DROP_CODES = {
   'bad_signal': 'every channel in use is flat or misses much, or the unit is wrong',
   'missing_openface': 'the CSV that OpenFace writes is not there',
   'broken_openface': 'the OpenFace file cannot be read, or is of another layout',
+  'missing_audio': 'there is no sound: no file, no track in it, or none in the trial',
+  'broken_audio': 'the sound cannot be decoded, or ends before its own header says',
   'missing_rating': 'the ratings have no row for the trial, or a blank',
   'bad_rating': 'a rating is blank, out of range, or contradicted',
 }

@@ -40,7 +40,7 @@ class Stream:
   """A named stream of the trials of a corpus; time zero is the stimulus onset.
 
   Attributes:
-    kind: 'series' (a row of numbers at a time) or 'frames' (pictures).
+    kind: 'series' (a row of numbers at a time), 'frames' (pictures) or 'sound'.
     rate: Hz; None = irregular: each value has its time.
     channels: names of a row's numbers; None = known only when the files are read.
     units: one for each channel.
@@ -271,6 +271,11 @@ class Source:
   def frames(self, outcome: Outcome, stream: str) -> dict:
     """A frame stream of a trial: `jpegs` (sequence of bytes) and `times`, and maybe
     `valid`, `boxes` and `info`, as `raw.frames.load_frames` gives them."""
+    raise NotImplementedError
+
+  def sound(self, outcome: Outcome, stream: str) -> dict:
+    """A sound stream of a trial: `chunks`, `count` and `recorded`, as
+    `raw.audio.load_sound` gives them."""
     raise NotImplementedError
 
   def people(self) -> dict[int, list[str]] | None:

@@ -24,6 +24,15 @@ def frames(corpus) -> dict:
   }
 
 
+def sounds(corpus) -> dict:
+  """{name: facts} of the sound streams of a PreparedCorpus."""
+  return {
+    name: facts
+    for name, facts in corpus.metadata['streams'].items()
+    if facts['kind'] == 'sound'
+  }
+
+
 def pictured(corpus, trial):
   """The name of the first frame stream that a trial has, or None."""
   return next((name for name in frames(corpus) if name in trial.streams), None)

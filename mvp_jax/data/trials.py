@@ -1,4 +1,4 @@
-"""Prepared corpora: trials in memory, frames by random access."""
+"""Prepared corpora: trials in memory, frames and sound by random access."""
 
 import dataclasses
 import functools
@@ -81,6 +81,29 @@ class Frames:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Sound:
+  """A stream of sound, mono, which `PreparedCorpus.samples` reads.
+
+  Attributes:
+    count: samples, from the onset on.
+    recorded: int64 [stretches, 2], first sample and last + 1 of what was recorded, in
+      order; between them there is no measurement.
+    first_chunk: row of the split that is named like the stream.
+    rate: Hz.
+  """
+
+  count: int
+  recorded: np.ndarray
+  first_chunk: int
+  rate: float
+
+  @property
+  def seconds(self):
+    """How long it lasts, to the end of its last sample."""
+    return self.count / self.rate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Trial:
   """One trial: a subject watching one stimulus. Time zero is its onset.
 
@@ -89,7 +112,7 @@ class Trial:
     subject, trial: numbers; `trial` is the place in the order of presentation, from 1.
     stimulus: its number; None where it has none.
     ratings: {name: float}, NaN where not given.
-    streams: {name: Series or Frames}; those that the trial lacks are left out.
+    streams: {name: Series, Frames or Sound}; those that the trial lacks are left out.
     group, session: names, '' where there are none.
   """
 
@@ -98,7 +121,7 @@ class Trial:
   trial: int
   stimulus: int | None
   ratings: dict[str, float]
-  streams: dict[str, Series | Frames]
+  streams: dict[str, Series | Frames | Sound]
   group: str = ''
   session: str = ''
 
@@ -111,8 +134,8 @@ class PreparedCorpus:
     trials: list of Trial, in the order of subject and trial.
     metadata: streams ({name: {kind, rate, channels, units}}), ratings ({name: [least,
       most]}), people ({str(subject): identities of the person}; two corpora share a
-      person exactly where these intersect), settings, frame_size, crop, chunk, clean,
-      synthetic, ceiling, fingerprint, and what else the corpus tells.
+      person exactly where these intersect), settings, frame_size, crop, chunk, sound_chunk,
+      clean, synthetic, ceiling, fingerprint, and what else the corpus tells.
 
   Raises:
     InputError: it was prepared by an older version of this program.
@@ -140,18 +163,22 @@ class PreparedCorpus:
 
   @functools.cached_property
   def _chunks(self):
-    """For each frame stream, a function that reads one row of its split.
+    """For each stream of frames or sound, a function that reads one row of its split.
 
     It parses two features of the many: those of trials are there too, empty, and
     would take four times as long as these.
     """
     builder = tfds.builder_from_directory(self.directory)
-    features = tfds.features.FeaturesDict(
-      {name: builder.info.features[name] for name in ('trial_id', 'frames')}
-    )
-    decoders = {'frames': _Undecoded()}
 
     def reader(split):
+      pictures = self.metadata['streams'][split]['kind'] == 'frames'
+      features = tfds.features.FeaturesDict(
+        {
+          name: builder.info.features[name]
+          for name in ('trial_id', 'frames' if pictures else 'samples')
+        }
+      )
+      decoders = {'frames': _Undecoded()} if pictures else None
       rows = builder.as_data_source(
         split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
       )
@@ -166,21 +193,47 @@ class PreparedCorpus:
     height, width, 3], RGB; all frames of a trial have one size.
     """
     per_chunk = self.metadata['chunk']
-    first, read = trial.streams[stream].first_chunk, self._chunks[stream]
-    wanted = sorted({int(n) // per_chunk for n in numbers})
-    # One by one: reading a batch of rows starts a pool of threads each time.
-    chunks = {c: read(first + c) for c in wanted}
+    chunks = self._read(trial, stream, {int(n) // per_chunk for n in numbers})
     images = {}
     for n in {int(n) for n in numbers}:
-      row = chunks[n // per_chunk]
-      if _text(row['trial_id']) != trial.trial_id:
-        raise InputError(
-          f'{self.directory}: frames of {trial.trial_id} are not where '
-          'the index says; delete the folder and prepare anew'
-        )
-      encoded = np.frombuffer(row['frames'][n % per_chunk], np.uint8)
+      frames = chunks[n // per_chunk]['frames']
+      encoded = np.frombuffer(frames[n % per_chunk], np.uint8)
       images[n] = cv2.imdecode(encoded, flag)
     return np.stack([images[int(n)] for n in numbers])
+
+  def samples(self, trial, first, end, stream='audio'):
+    """Reads a stretch of sound, touching only the chunks that hold it.
+
+    `first` and `end` count samples from the onset on, and may lie outside of the trial.
+    Returns int16 [end - first], 0 where nothing was recorded, and bool [end - first]:
+    where something was.
+    """
+    sound, per_chunk = trial.streams[stream], self.metadata['sound_chunk']
+    values = np.zeros(end - first, np.int16)
+    valid = np.zeros(end - first, bool)
+    low, high = max(0, first), min(end, sound.count)
+    if low >= high:
+      return values, valid
+    wanted = range(low // per_chunk, (high - 1) // per_chunk + 1)
+    rows = self._read(trial, stream, wanted)
+    joined = np.concatenate([rows[chunk]['samples'] for chunk in wanted])
+    begin = wanted[0] * per_chunk
+    values[low - first : high - first] = joined[low - begin : high - begin]
+    for begin, stop in sound.recorded:
+      valid[max(0, begin - first) : max(0, stop - first)] = True
+    return values, valid
+
+  def _read(self, trial, stream, chunks):
+    """{number: row} of some chunks of a stream of a trial."""
+    first, read = trial.streams[stream].first_chunk, self._chunks[stream]
+    # One by one: reading a batch of rows starts a pool of threads each time.
+    rows = {chunk: read(first + chunk) for chunk in sorted(chunks)}
+    if any(_text(row['trial_id']) != trial.trial_id for row in rows.values()):
+      raise InputError(
+        f'{self.directory}: the stream {stream} of {trial.trial_id} is not where '
+        'the index says; delete the folder and prepare anew'
+      )
+    return rows
 
   def small_frames(self, trial, numbers, stream='video'):
     """The same frames in grey, an eighth as wide and high, decoded as such: quickly.
@@ -216,7 +269,11 @@ def _trial(x, streams):
 
 
 def _stream(x, facts):
-  """A Series or Frames; None where the trial has none of it."""
+  """A Series, Frames or Sound; None where the trial has none of it."""
+  if facts['kind'] == 'sound':
+    count, recorded = int(x['count']), np.asarray(x['recorded'], np.int64)
+    found = Sound(count, recorded, int(x['first_chunk']), facts['rate'])
+    return found if count else None
   times = np.asarray(x['times'], np.float32) if 'times' in x else None
   valid, rate = np.asarray(x['valid'], bool), facts['rate']
   if facts['kind'] == 'frames':

@@ -1,9 +1,9 @@
 """The TFDS builder of any corpus: trials, and frames in chunks.
 
 Single trials are prepared into files of their own (`tasks.run_tasks`), every one is
-accounted for, and the split `trials` is written and, for each frame stream, a split of
-its name: one example per `CHUNK` consecutive frames of a trial, as JPEG, in the order
-of the trials. The builder is shard-based since the generator-based kind sends more than
+accounted for, and the split `trials` is written and, for each stream of frames or sound,
+a split of its name: one example per `CHUNK` consecutive frames of a trial, as JPEG, or
+per `raw.audio.CHUNK` samples, in the order of the trials. The builder is shard-based since the generator-based kind sends more than
 1 GB of ordered examples through a single bucket held in memory.
 """
 
@@ -19,6 +19,7 @@ from mvp_jax.corpora import Array, Wanted, find
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import DROP_CODES
 from mvp_jax.prepare.account import ACCOUNT, check_account, write_account
+from mvp_jax.raw import audio
 from mvp_jax.raw.channels import MEASURES
 from mvp_jax.tasks import beam as _beam
 from mvp_jax.tasks.blobs import Blobs
@@ -91,16 +92,22 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     return self.corpus.stored(self.builder_config.wanted)
 
   @property
-  def _frame_streams(self):
-    return [name for name, s in self._streams.items() if s.kind == 'frames']
+  def _chunked(self):
+    """{name: kind} of the streams that have splits of their own."""
+    kinds = {name: stream.kind for name, stream in self._streams.items()}
+    return {name: kind for name, kind in kinds.items() if kind != 'series'}
+
+  @property
+  def _pictured(self):
+    return 'frames' in self._chunked.values()
 
   def download_and_prepare(self, **kwargs):
     super().download_and_prepare(**kwargs)
-    for stream in self._frame_streams:
+    for stream in self._chunked:
       if not self._rows_are_right(stream):
         shutil.rmtree(self.data_dir)
         raise RuntimeError(
-          'the frames were not written in the order of the trials; '
+          f'the stream {stream} was not written in the order of the trials; '
           'start again to write them anew'
         )
     shutil.rmtree(self.interim_dir, ignore_errors=True)
@@ -117,7 +124,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     total = 0
     for trial in trials:
       place = trial['streams'][stream]
-      for chunk in (0, place['num_chunks'] - 1):
+      for chunk in {0, place['num_chunks'] - 1} if place['num_chunks'] else ():
         found = names.deserialize_example_np(chunks[place['first_chunk'] + chunk])
         if (found['trial_id'], found['chunk']) != (trial['trial_id'], chunk):
           return False
@@ -138,7 +145,8 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       **({'ratings': ratings} if ratings else {}),
       'streams': {name: _stream_spec(s) for name, s in self._streams.items()},
       **self.corpus.extras(self.builder_config.wanted),
-      **({'chunk': np.int32} if self._frame_streams else {}),
+      **({'chunk': np.int32} if self._chunked else {}),
+      **({'samples': _SAMPLES} if 'sound' in self._chunked.values() else {}),
     }
 
   def _info(self):
@@ -150,7 +158,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     return self.dataset_info_from_configs(
       description=type(self.corpus).__doc__,
       features=tfds.features.FeaturesDict(
-        _features(self._spec) | (pictures if self._frame_streams else {})
+        _features(self._spec) | (pictures if self._pictured else {})
       ),
       disable_shuffling=True,
       metadata=tfds.core.MetadataDict(),
@@ -168,20 +176,23 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     kept = [outcome for outcome in outcomes if outcome.code == 'ok']
     places, splits = [{} for _ in kept], {}
-    for stream in self._frame_streams:
+    for stream, kind in self._chunked.items():
       row, spans = 0, []
       for outcome, place in zip(kept, places, strict=True):
-        found = source.frames(outcome, stream)
-        chunks = -(-len(found['times']) // CHUNK)
-        place[stream] = _frames_example(found) | {
-          'first_chunk': row,
-          'num_chunks': chunks,
-        }
+        if kind == 'frames':
+          found = source.frames(outcome, stream)
+          example, size = _frames_example(found), _size(found['jpegs'])
+          chunks = -(-len(found['times']) // CHUNK)
+        else:
+          found = source.sound(outcome, stream)
+          example = {name: found[name] for name in ('count', 'recorded')}
+          size, chunks = _size(found['chunks']), len(found['chunks'])
+        place[stream] = example | {'first_chunk': row, 'num_chunks': chunks}
         row += chunks
-        spans.append((outcome, chunks, _size(found['jpegs'])))
+        spans.append((outcome, chunks, size))
+      rows = self._frames if kind == 'frames' else self._sound
       splits[stream] = [
-        functools.partial(self._frames, source, stream, shard)
-        for shard in _frame_shards(spans)
+        functools.partial(rows, source, stream, shard) for shard in _shards(spans)
       ]
     placed = list(zip(kept, places, strict=True))
     splits['trials'] = [
@@ -199,6 +210,8 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       del stream['optional']
       if stream['kind'] == 'frames':
         stream['rate'] = wanted.frame_rate
+      elif stream['kind'] == 'sound':
+        stream['rate'] = float(audio.RATE)
     if 'signals' in streams:
       streams['signals'] |= signals
     people = source.people() or {
@@ -209,11 +222,12 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       'title': self.corpus.title,
       'streams': streams,
       'ratings': self.corpus.ratings,
-      'frame_size': wanted.frame_size if self._frame_streams else None,
+      'frame_size': wanted.frame_size if self._pictured else None,
       'crop': wanted.crop
-      if self._frame_streams and 'crop' in self.corpus.fields
+      if self._pictured and 'crop' in self.corpus.fields
       else None,
       'chunk': CHUNK,
+      'sound_chunk': audio.CHUNK,
       'clean': wanted.clean,
       'quality_measures': list(MEASURES),
       'settings': dataclasses.asdict(wanted.settings),
@@ -228,7 +242,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     }
 
   def _trials(self, source, placed):
-    for outcome, frames in placed:
+    for outcome, chunked in placed:
       trial = outcome.trial
       found = source.example(outcome)
       yield (
@@ -243,10 +257,10 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             'group': getattr(trial, 'group', ''),
             'session': getattr(trial, 'session', ''),
             **found,
-            'streams': _series(found.get('streams', {})) | frames,
+            'streams': _series(found.get('streams', {})) | chunked,
           },
         )
-        | ({'frames': []} if self._frame_streams else {}),
+        | ({'frames': []} if self._pictured else {}),
       )
 
   def _frames(self, source, stream, spans):
@@ -261,8 +275,32 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
           | {'frames': jpegs[chunk * CHUNK : (chunk + 1) * CHUNK]},
         )
 
+  def _sound(self, source, stream, spans):
+    for outcome, first, last in spans:
+      trial_id = outcome.trial.trial_id
+      chunks = source.sound(outcome, stream)['chunks']
+      for chunk in range(first, last):
+        samples = np.frombuffer(chunks[chunk], '<i2').astype(np.int16)
+        yield (
+          f'{trial_id}_{chunk}',
+          _filled(
+            self._spec, {'trial_id': trial_id, 'chunk': chunk, 'samples': samples}
+          )
+          | ({'frames': []} if self._pictured else {}),
+        )
+
+
+_SAMPLES = Array((None,), np.int16)
+
 
 def _stream_spec(stream):
+  if stream.kind == 'sound':
+    return {
+      'count': np.int64,
+      'recorded': Array((None, 2), np.int64),
+      'first_chunk': np.int64,
+      'num_chunks': np.int32,
+    }
   if stream.kind == 'frames':
     return {
       'times': Array((None,), np.float32),
@@ -351,13 +389,13 @@ def _filled(spec, example):
   return spec() if example is None else example
 
 
-def _size(jpegs):
-  if isinstance(jpegs, Blobs):
-    return int(jpegs.ends[-1])  # without reading them
-  return sum(map(len, jpegs))
+def _size(pieces):
+  if isinstance(pieces, Blobs):
+    return int(pieces.ends[-1])  # without reading them
+  return sum(map(len, pieces))
 
 
-def _frame_shards(spans):
+def _shards(spans):
   """Lists of (outcome, first chunk, last chunk + 1), each of about a shard's size.
 
   `spans`: (outcome, chunks, bytes) of all trials.

@@ -107,7 +107,7 @@ class Video:
     if self.info.frames:
       promises.append((self.info.frames - self.count - self.broken) / self.info.rate)
     if self.info.promised:
-      promises.append(self.info.promised - self.clock.zero - self.seconds)
+      promises.append(self.info.promised - self.clock.starts[0] - self.seconds)
     return max(0.0, min(promises, default=0.0))
 
   @property

@@ -5,7 +5,7 @@ import collections
 import numpy as np
 
 MAX_JUMP_SECONDS = 60.0
-_REWIND_SECONDS = 1.0
+REWIND_SECONDS = 1.0
 _LATE_FRAMES = 5  # So many timestamps that do not advance are not worth a word.
 _DIGITS = 9  # Of seconds, lest 0.7 - 0.2 be a little less than 0.5.
 _LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
@@ -31,11 +31,11 @@ class Timeline:
   Attributes:
     joined: when another recording begins, a list of seconds.
     late: how many frames came later than their timestamp says.
-    zero: the timestamp of time zero, seconds.
+    starts: of each recording, the first one too, the timestamp of time zero, seconds.
   """
 
   def __init__(self, step):
-    self.joined, self.late, self.zero = [], 0, 0.0
+    self.joined, self.late, self.starts = [], 0, [0.0]
     self._step, self._start, self._last = step, 0.0, None
     self._first = None  # timestamp of this recording
 
@@ -52,7 +52,8 @@ class Timeline:
     """
     if self._last is None:
       self._last = begin
-      self._start = self.zero = -begin if stamp is None else stamp - begin
+      self._start = -begin if stamp is None else stamp - begin
+      self.starts = [self._start]
       self._first = stamp
       return begin
     time = self._last + self._step
@@ -63,6 +64,7 @@ class Timeline:
       elif begins_anew(stamp, key, self._first, self._last + self._start, self._step):
         self._start, self._first = stamp - time, stamp
         self.joined.append(time)
+        self.starts.append(self._start)
       else:
         # A little later than the last, and those to come can catch up.
         self.late += 1
@@ -80,7 +82,7 @@ def begins_anew(stamp, key, first, latest, step):
   Timestamps `stamp`, of the `first` and of the `latest` frame so far, and the `step`
   from one to the next, in seconds.
   """
-  return latest - stamp > _REWIND_SECONDS or (
+  return latest - stamp > REWIND_SECONDS or (
     key and first is not None and stamp < first + step / 2
   )
 
@@ -129,9 +131,12 @@ class Clock:
     self._first, self._depth, self._flushed, self._late = None, None, 0, None
 
   @property
-  def zero(self):
-    """When the file's own clock shows at time zero, seconds."""
-    return self._timeline.zero
+  def starts(self):
+    """What the file's own clock shows at time zero, seconds, of each recording in it.
+
+    There are several where files were joined and the clock begins anew.
+    """
+    return self._timeline.starts
 
   @property
   def notes(self):

@@ -1,4 +1,4 @@
-"""Opens a video file and chooses its stream; sees that no second file follows."""
+"""Opens a media file, chooses its video; sees that no second file follows."""
 
 import collections
 from pathlib import Path
@@ -30,7 +30,7 @@ def open_video(path):
     av.FFmpegError: it cannot be opened.
     ValueError: there is no such stream.
   """
-  container = _open(path)
+  container = open_media(path)
   try:
     streams = _candidates(container)
     if len(streams) > 1:
@@ -43,7 +43,8 @@ def open_video(path):
     raise
 
 
-def _open(path):
+def open_media(path):
+  """Opens a file of picture or sound: its container. Raises av.FFmpegError."""
   # Nothing but files: a playlist must not make anyone go to the network, and a
   # colon in a name is no protocol.
   return av.open(
@@ -51,11 +52,16 @@ def _open(path):
   )
 
 
-def _candidates(container):
+def pictures(container):
+  """The video streams of a container, without covers and thumbnails."""
   still = Disposition.attached_pic | Disposition.timed_thumbnails
-  streams = [
+  return [
     stream for stream in container.streams.video if not stream.disposition & still
   ]
+
+
+def _candidates(container):
+  streams = pictures(container)
   if not streams:
     raise ValueError('no video stream')
   streams = [stream for stream in streams if stream.codec_context]
@@ -66,7 +72,7 @@ def _candidates(container):
 
 def _packets_of(path):
   counts = collections.Counter()
-  with _open(path) as container:
+  with open_media(path) as container:
     for packet in container.demux(video=tuple(range(len(container.streams.video)))):
       counts[packet.stream_index] += bool(packet.size)
   return counts

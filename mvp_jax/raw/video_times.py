@@ -19,12 +19,14 @@ class VideoTimes:
     times: float64 [frames], seconds on its clock (`video_clock.Clock`).
     seconds: when the last one ends.
     notes: what a person should know of the video.
+    starts: of `video_clock.Clock`: by it sound is on the same clock.
   """
 
   path: Path
   times: np.ndarray
   seconds: float
   notes: Sequence[str]
+  starts: Sequence[float]
 
   def numbered(self, count):
     """The times of the frames by number, of which another decoder has found `count`.
@@ -45,7 +47,7 @@ def video_times(path):
     times = video.packet_times()
   if len(times) < 2:
     raise Dropped('broken_video', f'{path}: {len(times)} frames, no video')
-  return VideoTimes(path, times, video.seconds, video.notes)
+  return VideoTimes(path, times, video.seconds, video.notes, video.clock.starts)
 
 
 def decoded_times(path):
