@@ -134,8 +134,8 @@ class PreparedCorpus:
     trials: list of Trial, in the order of subject and trial.
     metadata: streams ({name: {kind, rate, channels, units}}), ratings ({name: [least,
       most]}), people ({str(subject): identities of the person}; two corpora share a
-      person exactly where these intersect), settings, frame_size, crop, chunk, sound_chunk,
-      clean, synthetic, ceiling, fingerprint, and what else the corpus tells.
+      person exactly where these intersect), settings, frame_size, crop, chunk,
+      sound_chunk, clean, synthetic, ceiling, fingerprint, and what else the corpus tells.
 
   Raises:
     InputError: it was prepared by an older version of this program.
@@ -230,7 +230,7 @@ class PreparedCorpus:
     rows = {chunk: read(first + chunk) for chunk in sorted(chunks)}
     if any(_text(row['trial_id']) != trial.trial_id for row in rows.values()):
       raise InputError(
-        f'{self.directory}: the stream {stream} of {trial.trial_id} is not where '
+        f'{self.directory}: the chunks of {stream} of {trial.trial_id} are not where '
         'the index says; delete the folder and prepare anew'
       )
     return rows

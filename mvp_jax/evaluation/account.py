@@ -64,10 +64,11 @@ def write_page(corpus, path):
   """Writes the page of a prepared corpus; returns its path."""
   rows = read_account(corpus.directory / 'account.csv')
   channels = _channels(corpus)
+  judged = [*channels, *streams.sounds(corpus)]
   flagged = {
     row['trial_id']: text
     for row in rows
-    if row['outcome'] == 'ok' and (text := _flags(row, channels))
+    if row['outcome'] == 'ok' and (text := _flags(row, judged))
   }
   synthetic = Banner('SYNTHETIC', 'These are computer-made faces and signals.')
   blocks = [
@@ -102,11 +103,11 @@ def _channels(corpus):
   return found
 
 
-def _flags(row, channels):
-  """What is odd about a trial that is kept, or ''."""
+def _flags(row, judged):
+  """What is odd about a trial that is kept, or ''; `judged` channels have flags."""
   said = [
     f'{name}: {row[f"{name}_flags"]}'
-    for name in channels
+    for name in judged
     if row.get(f'{name}_flags') not in (None, '', GOOD)
   ]
   if row.get('face_flags') not in (None, '', GOOD):
@@ -144,6 +145,10 @@ def _totals(corpus, rows, channels, flagged):
   if (mean := _mean(rows, 'face_share')) != '-':
     worst = _mean(rows, 'face_share', np.nanmin)
     facts.append(['face', f'in {mean} of the frames of a trial, {worst} of the worst'])
+  for name in streams.sounds(corpus):
+    seconds = sum(t.streams[name].seconds for t in corpus.trials if name in t.streams)
+    told = f'{seconds / 3600:.2f} hours, {_mean(rows, f"{name}_recorded")} recorded'
+    facts.append([words(name), told])
   for name in streams.series(corpus, regular=False):
     valid = [t.streams[name].valid.all(1) for t in corpus.trials if name in t.streams]
     measured = np.concatenate(valid) if valid else np.zeros(0)

@@ -1,10 +1,11 @@
 """The TFDS builder of any corpus: trials, and frames in chunks.
 
 Single trials are prepared into files of their own (`tasks.run_tasks`), every one is
-accounted for, and the split `trials` is written and, for each stream of frames or sound,
-a split of its name: one example per `CHUNK` consecutive frames of a trial, as JPEG, or
-per `raw.audio.CHUNK` samples, in the order of the trials. The builder is shard-based since the generator-based kind sends more than
-1 GB of ordered examples through a single bucket held in memory.
+accounted for, and the split `trials` is written and, for each stream of frames or
+sound, a split of its name: one example per `CHUNK` consecutive frames of a trial, as
+JPEG, or per `raw.audio.CHUNK` samples, in the order of the trials. The builder is
+shard-based since the generator-based kind sends more than 1 GB of ordered examples
+through a single bucket held in memory.
 """
 
 import dataclasses
@@ -223,9 +224,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       'streams': streams,
       'ratings': self.corpus.ratings,
       'frame_size': wanted.frame_size if self._pictured else None,
-      'crop': wanted.crop
-      if self._pictured and 'crop' in self.corpus.fields
-      else None,
+      'crop': wanted.crop if self._pictured and 'crop' in self.corpus.fields else None,
       'chunk': CHUNK,
       'sound_chunk': audio.CHUNK,
       'clean': wanted.clean,

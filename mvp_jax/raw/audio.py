@@ -58,9 +58,9 @@ def read_sound(track):
     track: SoundTrack.
 
   Returns:
-    dict: chunks (Blobs, each int16 little-endian [`CHUNK`], the last one shorter), count
-    (samples), recorded int64 [stretches, 2] (first sample, last + 1), facts (dict, see
-    `sound_quality.sound_quality`, and what a person should know as `notes`).
+    dict: chunks (Blobs, each int16 little-endian [`CHUNK`], the last one shorter),
+    count (samples), recorded int64 [stretches, 2] (first sample, last + 1), facts
+    (dict, see `sound_quality.sound_quality`, and what a person should know as `notes`).
 
   Raises:
     Dropped: missing_audio (no file, no sound track, or nothing in the trial),

@@ -34,7 +34,7 @@ class RecordingsSettings:
 
 
 class Recordings(Corpus):
-  """Face video, body signals, action units and ratings of your own recordings.
+  """Face video, sound, body signals, action units and ratings of your recordings.
 
   `channels`: () = all that the manifest names; ('none',) = no signals. Those trials
   have action units whose rows name a CSV, even if they were not asked for.
@@ -77,6 +77,7 @@ class Recordings(Corpus):
         rate=own.signal_rate, channels=None, before=own.baseline_seconds
       ),
       'video': Stream('frames'),
+      'audio': Stream('sound'),
       'action_units': dataclasses.replace(ACTION_UNITS, optional=True),
     }
 

@@ -1,7 +1,7 @@
 """Says what is wrong with a manifest and its files, without preparing them.
 
   python -m mvp_jax check manifest.csv [--channels=eda,ppg] [--ratings=valence]
-      [--no-video] [--action-units] [--quick] [--workers=N]
+      [--no-video] [--audio] [--action-units] [--quick] [--workers=N]
 
 Every file is read, every video decoded and its face looked for, by the functions that
 prepare them: what is said here is what becomes of each trial. With --quick videos are
@@ -64,6 +64,7 @@ def check(
   video=None,
   action_units=False,
   *,
+  audio=None,
   ratings=REQUIRED,
   watch=False,
   workers=1,
@@ -74,6 +75,7 @@ def check(
     channels: to be used; () = all that any row names.
     video: whether it is to be used; None = if any row names one.
     action_units: whether every trial must have them.
+    audio: whether every trial must have sound; None = if any row names a file of it.
     ratings: that every trial must have.
     watch: whether videos are decoded beyond their first frame, and faces looked for.
     workers: processes; None = one per processor.
@@ -85,6 +87,8 @@ def check(
   channels = recordings.channels_in_use(manifest, channels)
   if video is None:
     video = any(r.video for r in manifest.recordings)
+  if audio is None:
+    audio = any(r.audio for r in manifest.recordings)
   report = Report(
     manifest,
     channels,
@@ -96,7 +100,7 @@ def check(
     watched=video and watch,
   )
   wanted = find('recordings').want()
-  options = channels, wanted.settings, wanted.clean, video, action_units
+  options = channels, wanted.settings, wanted.clean, video, action_units, audio
   rows = sorted(manifest.recordings, key=lambda r: r.row)
   jobs = [(recording, *options) for recording in rows]
   seconds = {}
@@ -237,6 +241,12 @@ def main(argv=None):
     help='the videos are not used',
   )
   parser.add_argument(
+    '--audio',
+    action='store_const',
+    const=True,
+    help="every trial must have sound, be it the video's own",
+  )
+  parser.add_argument(
     '--action-units',
     action='store_true',
     help='every trial must have them (video_backbone=au)',
@@ -271,6 +281,7 @@ def main(argv=None):
       channels,
       args.video,
       args.action_units,
+      audio=args.audio,
       ratings=ratings,
       watch=not args.quick,
       workers=args.workers,

@@ -40,6 +40,7 @@ FILE = 'manifest.csv'
 _PARTS = ('file', 'rate', 'unit')  # as in eda_file, eda_rate, eda_unit
 _COLUMNS = (
   *('subject', 'trial', 'stimulus', 'duration', 'video', 'video_onset'),
+  *('audio', 'audio_onset'),
   *('signals', 'signals_onset', 'rate', 'time', 'time_unit'),
   *KINDS,
   *(f'{kind}_{part}' for kind in KINDS for part in _PARTS),
@@ -80,6 +81,9 @@ class Recording:
   """One trial, a row of the manifest. Onsets are seconds from the file's start, and
   `signals_onset` on the clock of its time column if that is given; None: the start.
 
+  `audio` is None where the sound is the video's own, and `audio_onset` where the file
+  begins with the trial.
+
   `subject` and `stimulus` are numbers that stand for their names, which are in the
   spelling that the manifest has first (see `names`); `ratings` are on
   the scale 1 to 9, NaN for a blank; `duration` None means to the end of the files.
@@ -94,6 +98,8 @@ class Recording:
   duration: float | None
   video: Path | None
   video_onset: float
+  audio: Path | None
+  audio_onset: float | None
   signals_onset: float | None
   time: str  # the column with the time of each sample, or ''
   time_unit: str  # what it counts in, or '' = as the file says
@@ -178,7 +184,7 @@ def read_manifest(path, required=REQUIRED):
       f'{", ".join(table.columns)}); say who was recorded'
     )
   if not any(
-    column in ('video', 'signals', 'openface') or column.endswith('_file')
+    column in ('video', 'audio', 'signals', 'openface') or column.endswith('_file')
     for column in table.columns
   ):
     raise InputError(f'{path}: no column video and no column signals; name the files')
@@ -230,8 +236,14 @@ class _Reader:
       )
     channels = {c: self._source(c) for c in self._channels if self._text(c)}
     self._unused_parts()
-    video, openface = self._path('video'), self._path('openface')
-    if video is None and openface is None and not channels:
+    video, audio, openface = map(self._path, ('video', 'audio', 'openface'))
+    if audio is None and self._text('audio_onset'):
+      self._wrong(
+        'audio',
+        'blank, but audio_onset is given; name the sound file, or leave both blank: '
+        "the video's own sound begins with it (video_onset)",
+      )
+    if video is None and audio is None and openface is None and not channels:
       self._wrong(
         'video' if 'video' in self._columns else 'signals',
         'blank, and no channel (eda, ecg, ...) names a column of a signal '
@@ -245,6 +257,8 @@ class _Reader:
       'duration': self._number('duration', least=1.0),
       'video': video,
       'video_onset': self._number('video_onset', 0.0, least=0.0),
+      'audio': audio,
+      'audio_onset': self._number('audio_onset', least=0.0),
       'signals_onset': self._number('signals_onset'),
       'time': self._text('time'),
       'time_unit': self._text('time_unit').lower(),

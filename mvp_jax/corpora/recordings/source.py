@@ -22,6 +22,7 @@ from mvp_jax.outcomes import Dropped, Outcome
 from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw import units
 from mvp_jax.raw.action_units import as_stream
+from mvp_jax.raw.audio import load_sound, sound_facts
 from mvp_jax.raw.face import crop_scale
 from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.frames import (
@@ -65,7 +66,7 @@ class RecordingTrials(Source):
     return digest.hexdigest()[:16]
 
   def people(self):
-    """Of each subject, a name for each video and signal file."""
+    """Of each subject, a name for each video, sound and signal file."""
     names = {}
     for recording in self.trials:
       found = names.setdefault(recording.subject, {})
@@ -103,6 +104,7 @@ class RecordingTrials(Source):
       wanted.clean,
       wanted.faces is not None,
       'action_units' in wanted.streams,
+      'audio' in wanted.streams,
     )
     tasks = [
       Task(
@@ -173,6 +175,8 @@ class RecordingTrials(Source):
         'video_rate': rate,
         'bytes': sum(map(len, found['jpegs'])),
       }
+    if 'audio' in self.wanted.streams:
+      facts |= sound_facts(self.directory / 'signals', recording.trial_id)
     return Outcome(recording, 'ok', '', facts)
 
   def example(self, outcome):
@@ -196,6 +200,9 @@ class RecordingTrials(Source):
 
   def frames(self, outcome, stream):
     return self._frames_of(outcome.trial, outcome.facts['seconds'])
+
+  def sound(self, outcome, stream):
+    return load_sound(self.directory / 'signals', outcome.trial.trial_id)
 
   def _frames_of(self, recording, seconds):
     """As `frames.load_frames` gives them, cut out of the video, from the onset on."""
@@ -221,6 +228,12 @@ def _check_wanted(manifest, wanted):
     raise InputError(
       f'{manifest.path}: no row names a video; name in config.evaluation.models only '
       'models that read none, as --config.evaluation.models=physio'
+    )
+  if 'audio' in wanted.streams and not any(
+    r.audio or r.video for r in manifest.recordings
+  ):
+    raise InputError(
+      f'{manifest.path}: no row names a file with sound, in the column audio or video'
     )
   if 'action_units' in wanted.streams and not any(
     r.openface for r in manifest.recordings
@@ -253,6 +266,7 @@ def _files(recording):
     path
     for path in (
       recording.video,
+      recording.audio,
       recording.openface,
       *(source.file for source in recording.channels.values()),
     )

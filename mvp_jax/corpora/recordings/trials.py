@@ -1,4 +1,4 @@
-"""Turns a row of a manifest into a trial: its signals, its times, its action units.
+"""Turns a row of a manifest into a trial: its signals, times, action units and sound.
 
 Everything that a row lacks is a Dropped whose reason begins with the manifest's row
 and column. `check` says what these functions say, for preparation goes by them, too.
@@ -14,6 +14,7 @@ from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw import units
 from mvp_jax.raw.action_units import on_clock, require_faces
+from mvp_jax.raw.audio import RATE, SoundTrack, pack_sound, read_sound
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
 from mvp_jax.raw.guard import rate_problem
@@ -21,6 +22,7 @@ from mvp_jax.raw.on_disk import require_file
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.raw.resample import resample
 from mvp_jax.raw.signal_files import read_channel, without_gaps
+from mvp_jax.raw.sound_quality import GOOD
 from mvp_jax.raw.video_times import video_times as times_of
 
 NO_CHANNELS = ('none',)  # where the signals, though there, are not wanted
@@ -63,7 +65,8 @@ def prepare_signals(*row):
   Returns:
     dict: what `channels.prepare` returns, before and before_valid [time, channel] like
     values and valid, units [channel], seconds, and the action
-    units as `action_units.on_clock` gives them.
+    units as `action_units.on_clock` gives them; and, with sound, what
+    `audio.pack_sound` gives.
 
   Raises:
     Dropped: a file is missing or broken, or what it holds cannot be used.
@@ -74,7 +77,9 @@ def prepare_signals(*row):
   return found.arrays
 
 
-def examine(recording, channels, settings, clean, video, must_have_units=False):
+def examine(
+  recording, channels, settings, clean, video, must_have_units=False, sound=False
+):
   """Reads all that a row names but the pictures: Examined.
 
   Args:
@@ -84,6 +89,7 @@ def examine(recording, channels, settings, clean, video, must_have_units=False):
     clean: whether signals are cleaned.
     video: whether the video is used.
     must_have_units: whether it is no trial without action units.
+    sound: whether the sound is used.
   """
   row = Examined()
 
@@ -113,15 +119,22 @@ def examine(recording, channels, settings, clean, video, must_have_units=False):
   if row.problems:
     return row
   seen = action_units is not None and (must_have_units or not found)
-  row.seconds = attempt(
-    trial_seconds,
-    recording,
-    found,
-    shown.times if video else action_units.times if seen else None,
-    'video' if video else 'openface',
-  )
+  heard = None
+  if sound and not (found or video or seen):  # it alone says how long the trial is
+    heard = attempt(sound_of, recording, recording.duration)
+    row.seconds = heard and heard['count'] / RATE
+  else:
+    row.seconds = attempt(
+      trial_seconds,
+      recording,
+      found,
+      shown.times if video else action_units.times if seen else None,
+      'video' if video else 'openface',
+    )
   if row.problems:
     return row
+  if sound and heard is None:
+    heard = attempt(sound_of, recording, row.seconds)
   judged = attempt(judge, recording, found, row.seconds)
   trial_units = on_clock(action_units, recording.video_onset, row.seconds)
   if must_have_units:
@@ -133,7 +146,13 @@ def examine(recording, channels, settings, clean, video, must_have_units=False):
       row.notes.append((name, f'{text}; it is masked in this trial'))
     elif one.note:
       row.notes.append((name, f'{recording.channels[name].file}: {one.note}'))
+  if heard is not None:
+    told = heard['facts']['notes'], heard['facts']['flags'].removeprefix(GOOD)
+    if any(told):
+      text = f'{recording.audio or recording.video}: {"; ".join(filter(None, told))}'
+      row.notes.append(('audio', text))
   row.arrays = {
+    **(pack_sound(heard) if heard is not None else {}),
     **_stored(recording, found, judged, row.seconds, settings, clean),
     'seconds': np.array(row.seconds),
     'units': np.array([channel.unit for channel in found.values()], np.str_),
@@ -338,6 +357,24 @@ def units_of(recording, shown):
     )
 
 
+def sound_of(recording, seconds=None):
+  """The sound of a trial, as `raw.audio.read_sound` gives it.
+
+  `seconds`: its length; None = to the end of the sound. Raises Dropped.
+  """
+  with _at(recording, 'audio'):
+    path = recording.audio or recording.video
+    if path is None:
+      raise Dropped(
+        'missing_audio',
+        'blank, as is video, while sound is to be used; name the file, or leave it out',
+      )
+    require_file(path, 'audio')
+    own = recording.audio_onset is None and path == recording.video
+    onset = recording.video_onset if own else recording.audio_onset or 0.0
+    return read_sound(SoundTrack(path, onset, seconds))
+
+
 def trial_seconds(recording, channels, frame_times, shown='video'):
   """How long a trial lasts: `duration`, or as long as all its files go on.
 
@@ -394,9 +431,9 @@ def _at(recording, column):
       dropped.code, f'row {recording.row}, column {column}: {dropped.reason}'
     ) from None
   except OSError as error:  # no right to look, a drive that went away
-    code = {'video': 'missing_video', 'openface': 'missing_openface'}.get(
-      column, 'missing_signals'
-    )
+    code = f'missing_{column}'
+    if column not in ('video', 'audio', 'openface'):
+      code = 'missing_signals'
     raise Dropped(
       code, f'row {recording.row}, column {column}: {error.filename}: {error.strerror}'
     ) from None
