@@ -135,7 +135,8 @@ class PreparedCorpus:
     metadata: streams ({name: {kind, rate, channels, units}}), ratings ({name: [least,
       most]}), people ({str(subject): identities of the person}; two corpora share a
       person exactly where these intersect), settings, frame_size, crop, chunk,
-      sound_chunk, clean, synthetic, ceiling, fingerprint, and what else the corpus tells.
+      sound_chunk, clean, synthetic, ceiling, fingerprint, and what else the corpus
+      tells.
 
   Raises:
     InputError: it was prepared by an older version of this program.

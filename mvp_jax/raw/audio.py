@@ -357,7 +357,7 @@ def _promised(stream):
   """When the header says that the sound ends, a timestamp in seconds, or 0."""
   # What FFmpeg gives for others can be its own guess.
   name = stream.container.format.name
-  if stream.duration and ('mov' in name or name in ('wav', 'flac')):
+  if stream.duration and ('mov' in name or name == 'flac'):
     begin = (stream.start_time or 0) + stream.duration
     return float(begin * Fraction(stream.time_base))
   return 0.0
