@@ -6,10 +6,12 @@ import numpy as np
 
 from mvp_jax import hosts
 from mvp_jax.data import streams
+from mvp_jax.data.sound import waveform
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
+from mvp_jax.raw import voice
 from mvp_jax.raw.features import (
   au_features,
   au_names,
@@ -21,6 +23,7 @@ from mvp_jax.raw.openface import CHANNELS, INTENSITIES
 _INTENSITIES = CHANNELS[: len(INTENSITIES)]
 _VERSION = 3  # of the features: another one has other files
 _FEW = 40  # trials, for which no processes are started
+_TOGETHER = 20  # trials whose sound one task reads
 
 
 def feature_table(corpus, trials, workers=None):
@@ -49,7 +52,8 @@ def feature_table(corpus, trials, workers=None):
 def channel_features(metadata):
   """The features that trials can have, by channel: {channel: list of names}.
 
-  `metadata` is of a PreparedCorpus. Action units are channels, such as 'au12'.
+  `metadata` is of a PreparedCorpus. Action units are channels, such as 'au12', and so
+  is the 'voice' of a stream of sound.
   """
   found = {}
   for facts in metadata['streams'].values():
@@ -58,13 +62,21 @@ def channel_features(metadata):
         found |= {name: feature_names([name]) for name in facts['channels']}
       if set(_INTENSITIES) <= set(facts['channels']):
         found |= {f'au{unit:02d}': au_names([unit]) for unit in INTENSITIES}
+    elif facts['kind'] == 'sound':
+      found['voice'] = [f'voice_{name}' for name in voice.FEATURES]
   return {channel: names for channel, names in found.items() if names}
 
 
 def _write(path, corpus, workers):
   trials, names = corpus.trials, streams.series(corpus)
   pieces = [[t.streams[name] for name in names if name in t.streams] for t in trials]
-  values, names = as_table(features_of(pieces, workers, 'handcrafted features'))
+  rows = features_of(pieces, workers, 'handcrafted features')
+  for stream in streams.sounds(corpus):
+    own = [i for i, trial in enumerate(trials) if stream in trial.streams]
+    voices = _voices(corpus, [trials[i] for i in own], stream, workers)
+    for i, found in zip(own, voices, strict=True):
+      rows[i] |= found
+  values, names = as_table(rows)
   ids = np.array([t.trial_id for t in trials])
   with atomic_write(path) as part:
     np.savez(part, values=values, names=np.array(names, str), ids=ids)
@@ -90,6 +102,29 @@ def features_of(pieces, workers=None, what='features'):
       rows[i] = row
       progress.update()
     return rows
+
+
+def _voices(corpus, trials, stream, workers):
+  """The features of the voice of each trial: list of dicts, name -> float."""
+  places = range(0, len(trials), _TOGETHER)
+  tasks = [(corpus, trials[first : first + _TOGETHER], stream) for first in places]
+  found = [None] * len(tasks)
+  with Progress(len(trials), 'voices', 'trial', 0, hosts.console()) as progress:
+    few = len(trials) < _FEW
+    for i, rows in parallel_map(_voice, tasks, 1 if few else workers):
+      found[i] = rows
+      progress.update(len(rows))
+  return [row for rows in found for row in rows]
+
+
+def _voice(corpus, trials, stream):
+  rows = []
+  for trial in trials:
+    count = round(trial.streams[stream].seconds * voice.RATE)
+    sound = waveform(corpus, trial, 0.0, count, voice.RATE, stream)
+    found = voice.voice_features(*sound)
+    rows.append({f'voice_{name}': value for name, value in found.items()})
+  return rows
 
 
 def _features(piece):

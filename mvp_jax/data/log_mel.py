@@ -1,7 +1,6 @@
 """Log-mel pictures of sound, as published networks were trained on.
 
-They are worked out when an example is read: of one second that takes about 2 ms, and
-what is stored serves all of them.
+They are worked out when an example is read: what is stored serves all of them.
 """
 
 import dataclasses

@@ -8,7 +8,8 @@ _LOUDEST = 95  # percentile of blocks
 # Three real people who talk have -10 to -13 dB; a microphone that is switched off, and
 # the noise of its amplifier, has -70 and less.
 _SILENT = -60.0
-# Of the samples. The same three have up to 5e-5, being as loud as they can be.
+# Of the samples. The same three, as loud as they can be, have up to 5e-5; made louder
+# by half and so cut off, .0018 to .0046.
 _CLIPPED = 1e-3
 _MISSING = 0.2  # as of body signals
 GOOD = 'good'

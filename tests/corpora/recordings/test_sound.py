@@ -5,6 +5,7 @@ import pytest
 
 from mvp_jax.corpora.recordings import trials as recordings
 from mvp_jax.corpora.recordings.check import check, describe
+from mvp_jax.data.handcrafted import channel_features, feature_table
 from mvp_jax.data.log_mel import JCA, VGGISH, clip_log_mel, log_mel
 from mvp_jax.data.sound import waveform
 from mvp_jax.data.trials import PreparedCorpus
@@ -96,6 +97,17 @@ def test_pictures_of_clips(folder, tmp_path, preset):
   np.testing.assert_allclose(found[band][loud], expected[band][loud], atol=0.1)
   _, share = clip_log_mel(corpus, trial, preset.seconds / 2, preset)
   assert share == pytest.approx(0.5, abs=0.01)
+
+
+def test_features_of_the_voice(folder, tmp_path):
+  corpus = prepared(folder, tmp_path, 'audio')
+  values, names = feature_table(corpus, corpus.trials)
+  assert names == channel_features(corpus.metadata)['voice'][: len(names)]
+  # The tone lasts .65 s; its level is that of a sine of half the full scale.
+  voice = dict(zip(names, values[2], strict=True))
+  assert voice['voice_level'] == pytest.approx(-9, abs=2)
+  whole = np.isfinite(values[:, names.index('voice_level')])
+  assert whole.all()
 
 
 def test_losses_are_named(folder, tmp_path, write_video):
