@@ -1,10 +1,12 @@
 """A stretch of sound at the rate that is asked for, out of what is stored."""
 
+import functools
 from fractions import Fraction
 
 import numpy as np
 from scipy.signal import firwin, resample_poly
 
+_BLOCK = 1 << 20  # samples that are worked on at a time
 _SIDE = 32  # samples of the lower rate on either side that the filter sees
 
 
@@ -25,7 +27,18 @@ def waveform(corpus, trial, start, count, rate, stream='audio'):
   stored = trial.streams[stream].rate
   ratio = Fraction(rate) / Fraction(stored)
   up, down = ratio.numerator, ratio.denominator
-  first = round(start * stored)
+  first, most = round(start * stored), _BLOCK // up * up
+  parts = []
+  for done in range(0, max(1, count), most):
+    place = first + done * down // up
+    size = min(most, count - done)
+    parts.append(_piece(corpus, trial, stream, place, size, up, down))
+  values, valid = zip(*parts, strict=True)
+  return np.concatenate(values), np.concatenate(valid)
+
+
+def _piece(corpus, trial, stream, first, count, up, down):
+  """As `waveform`, from the stored sample `first` on."""
   if up == down:
     values, valid = corpus.samples(trial, first, first + count, stream)
     return values.astype(np.float32) / 32768, valid
@@ -33,10 +46,14 @@ def waveform(corpus, trial, start, count, rate, stream='audio'):
   periods = -(-_SIDE * max(1, round(down / up)) // down)
   span = -(-count * down // up) + periods * down
   values, valid = corpus.samples(trial, first - periods * down, first + span, stream)
-  # 0.94 of the band is kept, what would fold back is 80 dB down.
-  edge = max(up, down)
-  taps = firwin(2 * _SIDE * edge + 1, 0.94 / edge, window=('kaiser', 8.0))
-  new = resample_poly(values.astype(np.float32) / 32768, up, down, window=taps)
+  values = values.astype(np.float32) / 32768
+  new = resample_poly(values, up, down, window=_low_pass(max(up, down)))
   new = new[periods * up :][:count].astype(np.float32)
   place = periods * down + np.arange(count) * down // up
   return np.where(valid[place], new, np.float32(0)), valid[place]
+
+
+@functools.cache
+def _low_pass(edge):
+  """Keeps 0.94 of the lower band; what would fold back is 80 dB down."""
+  return firwin(2 * _SIDE * edge + 1, 0.94 / edge, window=('kaiser', 8.0))

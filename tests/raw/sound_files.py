@@ -30,6 +30,7 @@ def write_sound(
   picture=None,
   picture_start=0.0,
   tracks=1,
+  drift=1.0,
   container=None,
 ):
   """Writes float [time] or [channels, time]; a sample n is heard at n / rate.
@@ -39,6 +40,7 @@ def write_sound(
     start, gap, stop: what is before `start`, within `gap` and after `stop` seconds is
       not in the file.
     picture: seconds of it, from `picture_start` on, at 25 frames a second.
+    drift: seconds of the file's clock in one of the sound's.
     tracks: of sound, the first one of which holds it.
   """
   sound = bursts(rate) if sound is None else sound
@@ -64,7 +66,7 @@ def write_sound(
           continue
         part = sound[:, first : first + 441] * (number == 0)
         frame = _frame(part, kind, layout)
-        frame.sample_rate, frame.pts = rate, first
+        frame.sample_rate, frame.pts = rate, round(drift * first)
         frame.time_base = fractions.Fraction(1, rate)
         packets += stream.encode(frame)
       packets += stream.encode()

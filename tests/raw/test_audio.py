@@ -132,6 +132,27 @@ def test_gaps_stay_gaps(tmp_path):
   assert found['facts']['flags'] == 'missing'
 
 
+@pytest.mark.parametrize('drift', [0.97, 1.03])
+def test_a_clock_that_drifts_away_is_followed(tmp_path, drift):
+  path = tmp_path / 'a.mkv'
+  write_sound(path, drift=drift, picture=3.6)
+  samples = decoded(read_sound(SoundTrack(path, 0.0, 3.6)))
+  for span in drift * np.array(BURSTS):
+    # The end of a tone may be cut, or a gap lie in it.
+    middle = samples[round((span[0] + 0.05) * RATE) : round((span[1] - 0.05) * RATE)]
+    assert len(middle) == 0 or abs(middle).max() > 0.4
+    before = samples[round((span[0] - 0.2) * RATE) : round((span[0] - 0.05) * RATE)]
+    assert abs(before).max() < 0.01
+
+
+def test_stamps_in_milliseconds_leave_no_gap(tmp_path):
+  path = tmp_path / 'a.mkv'
+  write_sound(path, rate=48000, picture=3.6)
+  found = read_sound(SoundTrack(path, 0.0, 3.5))
+  assert found['recorded'].tolist() == [[0, round(3.5 * RATE)]]
+  assert found['facts']['notes'] == ''
+
+
 def test_sound_shorter_than_the_trial(tmp_path):
   path = tmp_path / 'a.mov'
   write_sound(path, stop=1.6, picture=3.5)

@@ -5,6 +5,7 @@ import pytest
 
 from mvp_jax.corpora.recordings import trials as recordings
 from mvp_jax.corpora.recordings.check import check, describe
+from mvp_jax.data import sound
 from mvp_jax.data.handcrafted import channel_features, feature_table
 from mvp_jax.data.log_mel import JCA, VGGISH, clip_log_mel, log_mel
 from mvp_jax.data.sound import waveform
@@ -83,14 +84,25 @@ def test_a_stretch_at_any_rate(folder, tmp_path):
   assert valid[:7990].all() and not valid[8010:].any()
 
 
+@pytest.mark.parametrize('rate', [RATE, 16_000])
+def test_long_stretches_are_read_in_blocks(folder, tmp_path, monkeypatch, rate):
+  trial = (corpus := prepared(folder, tmp_path, 'audio')).trials[2]
+  whole = waveform(corpus, trial, 0.1234, 3 * rate, rate)
+  monkeypatch.setattr(sound, '_BLOCK', 7000)
+  for part, full in zip(
+    waveform(corpus, trial, 0.1234, 3 * rate, rate), whole, strict=True
+  ):
+    np.testing.assert_allclose(part, full, atol=1e-6)
+
+
 @pytest.mark.parametrize('preset', [JCA, VGGISH])
 def test_pictures_of_clips(folder, tmp_path, preset):
   corpus = prepared(folder, tmp_path, 'audio')
   trial = corpus.trials[2]
   found, share = clip_log_mel(corpus, trial, 2.2, preset)
-  sound = bursts(preset.rate)
+  tone = bursts(preset.rate)
   first = round((2.2 - preset.seconds) * preset.rate)
-  expected = log_mel(sound[first : first + preset.samples], preset)
+  expected = log_mel(tone[first : first + preset.samples], preset)
   band = expected.mean(1).argmax()
   assert found.mean(1).argmax() == band and share == 1
   loud = expected[band] > expected[band].max() - 1
