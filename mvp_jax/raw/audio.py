@@ -13,6 +13,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.on_disk import require_file, shown
 from mvp_jax.raw.sound_quality import FULL, sound_quality
 from mvp_jax.raw.video_clock import MAX_JUMP_SECONDS, REWIND_SECONDS
 from mvp_jax.raw.video_file import open_media, pictures, require_whole
@@ -67,8 +68,7 @@ def read_sound(track):
       broken_audio, or what is wrong with the picture whose clock it is on.
   """
   path = track.path
-  if not path.is_file():
-    raise Dropped('missing_audio', f'{path}: no such file')
+  require_file(path, 'audio')
   try:
     with open_media(path) as container:
       stream, notes = _stream(path, container)
@@ -80,25 +80,26 @@ def read_sound(track):
         require_whole(path, reader.end_byte)
   except (av.FFmpegError, ValueError) as error:
     raise Dropped(
-      'broken_audio', f'{path}: its sound cannot be decoded ({error})'
+      'broken_audio', f'{shown(path)}: its sound cannot be decoded ({error})'
     ) from None
   out = reader.out
   if not reader.decoded:
     raise Dropped(
-      'broken_audio', f'{path}: all {reader.broken} packets of its sound are damaged'
+      'broken_audio',
+      f'{shown(path)}: all {reader.broken} packets of its sound are damaged',
     )
   if not out.recorded:
     raise Dropped(
       'missing_audio',
-      f'{path}: no sound in the trial: it is recorded from '
+      f'{shown(path)}: no sound in the trial: it is recorded from '
       f'{reader.began - track.onset:.1f} to {reader.seconds - track.onset:.1f} s '
       'after the onset; correct the onsets, or name a file that has it',
     )
   if reader.missing > _MAX_MISSING:
     raise Dropped(
       'broken_audio',
-      f'{path}: truncated? Its sound ends {reader.missing:.1f} s before its header '
-      'says; if it is whole, write it anew so that its header tells the truth '
+      f'{shown(path)}: truncated? Its sound ends {reader.missing:.1f} s before its '
+      'header says; if it is whole, write it anew so that its header tells the truth '
       '(ffmpeg -i IN -c copy OUT)',
     )
   out.finish()
@@ -119,7 +120,8 @@ def _stream(path, container):
   streams = container.streams.audio
   if not streams:
     raise Dropped(
-      'missing_audio', f'{path}: no sound track in it; name the file that has the sound'
+      'missing_audio',
+      f'{shown(path)}: no sound track in it; name the file that has the sound',
     )
   stream = container.streams.best('audio')
   if stream is None or not stream.codec_context:

@@ -27,7 +27,8 @@ def shown(path):
 def require_file(path, what):
   """Sees that a file is there and is not something else saved under its name.
 
-  `what` is 'video', 'signals' or 'openface'. Raises Dropped, missing_* or broken_*.
+  `what` is 'video', 'audio', 'signals' or 'openface'. Raises Dropped, missing_* or
+  broken_*.
   """
   try:
     there = path.is_file()

@@ -369,7 +369,6 @@ def sound_of(recording, seconds=None):
         'missing_audio',
         'blank, as is video, while sound is to be used; name the file, or leave it out',
       )
-    require_file(path, 'audio')
     own = recording.audio_onset is None and path == recording.video
     onset = recording.video_onset if own else recording.audio_onset or 0.0
     return read_sound(SoundTrack(path, onset, seconds))

@@ -129,7 +129,7 @@ def test_losses_are_named(folder, tmp_path, write_video):
     [
       {'subject': 'A', 'video': 'a.mkv', **RATED},
       {'subject': 'B', 'video': 'mute.mp4', **RATED},
-      {'subject': 'C', 'audio': 'none.wav', **RATED},
+      {'subject': 'C', 'audio': 'elsewhere.flac', **RATED},
       {'subject': 'D', 'video': 'b.mp4', 'audio': 'c.wav', 'audio_onset': 9, **RATED},
     ],
   )
@@ -138,12 +138,13 @@ def test_losses_are_named(folder, tmp_path, write_video):
   assert told[:3] == [
     f'row 3, column audio: {folder / "mute.mp4"}: no sound track in it; name the file '
     'that has the sound',
-    f'row 4, column audio: {folder / "none.wav"}: no such file',
+    f'row 4, column audio: {folder / "elsewhere.flac"}: no such file',
     f'row 5, column audio: {folder / "c.wav"}: no sound in the trial: it is recorded '
     'from -9.0 to -5.5 s after the onset; correct the onsets, or name a file that has '
     'it',
   ]
-  assert 'row 2, column audio' in told[3] and 'begins 0.9 s after the trial' in told[3]
+  (note,) = (line for line in told[3:] if 'column audio' in line)
+  assert note.startswith('note: row 2, ') and 'begins 0.9 s after the trial' in note
   with pytest.raises(InputError, match='3 dropped: .*B_trial01 missing_audio .row 3, '):
     prepared(folder, tmp_path, 'audio')
   corpus = prepared(folder, tmp_path, 'audio', allow_dropped=['missing_audio'])
