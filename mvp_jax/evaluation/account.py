@@ -55,6 +55,8 @@ _FLAGS = (
   'that is off',
   'still: in over half of its pieces of 30 s it moves by less than .005 microsiemens '
   '(EDA), or by no more than one step of the sensor (EDA, EMG, breath)',
+  'silent: for 95 % of the time a sound stays below -60 dB of full scale; of sound, '
+  'missing is what was not recorded, and clipped over .1 % at full scale',
   'masked: the channel is left out of this trial, for over 20 % of it is missing or '
   'flat',
 )
@@ -64,11 +66,11 @@ def write_page(corpus, path):
   """Writes the page of a prepared corpus; returns its path."""
   rows = read_account(corpus.directory / 'account.csv')
   channels = _channels(corpus)
-  judged = [*channels, *streams.sounds(corpus)]
+  sounds = streams.sounds(corpus)
   flagged = {
     row['trial_id']: text
     for row in rows
-    if row['outcome'] == 'ok' and (text := _flags(row, judged))
+    if row['outcome'] == 'ok' and (text := _flags(row, channels, sounds))
   }
   synthetic = Banner('SYNTHETIC', 'These are computer-made faces and signals.')
   blocks = [
@@ -103,11 +105,11 @@ def _channels(corpus):
   return found
 
 
-def _flags(row, judged):
-  """What is odd about a trial that is kept, or ''; `judged` channels have flags."""
+def _flags(row, channels, sounds):
+  """What is odd about a trial that is kept, or ''."""
   said = [
     f'{name}: {row[f"{name}_flags"]}'
-    for name in judged
+    for name in (*channels, *sounds)
     if row.get(f'{name}_flags') not in (None, '', GOOD)
   ]
   if row.get('face_flags') not in (None, '', GOOD):
@@ -117,8 +119,8 @@ def _flags(row, judged):
     said.append(f'face in {share:.0%} of the frames')
   if _number(row, 'broken_packets') > 0:
     said.append(f'{row["broken_packets"]} damaged packets in the video')
-  if row.get('video_notes'):
-    said.append(row['video_notes'])
+  notes = ('video_notes', *(f'{name}_notes' for name in sounds))
+  said += [row[name] for name in notes if row.get(name)]
   return '; '.join(said)
 
 
@@ -254,7 +256,7 @@ def _trials(corpus, rows, channels, flagged):
     f'{said}. What is shaded is not valid, and no model sees it. A flag '
     'informs; it leaves nothing out by itself:'
   )
-  if channels:
+  if channels or streams.sounds(corpus):
     yield Bullets(list(_FLAGS))
   odd, groups = [], {}
   for trial in corpus.trials:

@@ -63,7 +63,8 @@ def test_sound_of_the_video_and_of_files_of_its_own(folder, tmp_path):
   assert [row['audio_flags'] for row in rows] == ['missing', 'good', 'good']
   assert rows[0]['audio_notes'] == 'its sound begins 0.9 s after the trial'
   page = write_page(corpus, tmp_path / 'account.html').read_text()
-  assert 'audio: missing' in page and '0.00 hours' in page
+  assert 'audio: missing; its sound begins 0.9 s after the trial' in page
+  assert 'silent: for' in page and '0.00 hours' in page
 
 
 def test_a_stretch_at_any_rate(folder, tmp_path):
