@@ -29,6 +29,7 @@ _GAP_SECONDS = 0.04
 _TOLD_SECONDS = 0.5  # By which sound may begin late or end early, unsaid.
 _MAX_MISSING = 2.0  # Seconds that a header may promise too much.
 _GAPS_TOLD = 5
+_MOST = 16.0  # times full scale; what a float says beyond is damage
 _FACT = 'fact_'
 
 
@@ -83,6 +84,11 @@ def read_sound(track):
       'broken_audio', f'{shown(path)}: its sound cannot be decoded ({error})'
     ) from None
   out = reader.out
+  if not reader.decoded and not reader.broken:
+    raise Dropped(
+      'missing_audio',
+      f'{shown(path)}: its sound track is empty; name the file that has the sound',
+    )
   if not reader.decoded:
     raise Dropped(
       'broken_audio',
@@ -344,7 +350,7 @@ def _floats(frame):
     x = (x.astype(np.float32) - 128) / 128
   elif x.dtype.kind == 'i':
     x = x / np.float32(2.0 ** (8 * x.dtype.itemsize - 1))
-  return np.nan_to_num(x.astype(np.float32), posinf=1, neginf=-1)
+  return np.clip(np.nan_to_num(x.astype(np.float32)), -_MOST, _MOST)
 
 
 def _mono(samples, layout):

@@ -1,5 +1,7 @@
 """Sound of every kind of file is where it was recorded, on the clock of the picture."""
 
+import wave
+
 import numpy as np
 import pytest
 
@@ -212,6 +214,16 @@ def test_flags(tmp_path):
   assert clipped['clipped'] == pytest.approx(2 / 3, abs=0.01)
 
 
+def test_floats_that_are_no_sound(tmp_path):
+  sound = bursts()
+  sound[1000:1003] = np.nan, np.inf, 3e38
+  path = tmp_path / 'a.wav'
+  write_sound(path, sound, codec='pcm_f32le', kind='flt')
+  samples = decoded(read_sound(SoundTrack(path)))
+  assert abs(samples).max() <= 1
+  at(samples[2000:], BURSTS, -2000 / RATE)
+
+
 def test_several_tracks(tmp_path):
   path = tmp_path / 'a.mkv'
   write_sound(path, tracks=2, picture=3.5)
@@ -250,6 +262,11 @@ def test_what_has_no_sound_is_told(tmp_path, write_video):
   path = tmp_path / 'text.wav'
   path.write_text('no sound at all')
   assert broken(path)[0] == 'broken_audio'
+  path = tmp_path / 'empty.wav'
+  with wave.open(str(path), 'wb') as file:
+    file.setparams((1, 2, RATE, 0, 'NONE', ''))
+  code, told = broken(path)
+  assert code == 'missing_audio' and 'its sound track is empty' in told
   path = tmp_path / 'before.wav'
   write_sound(path)
   code, told = broken(path, 4.0, 2.0)
