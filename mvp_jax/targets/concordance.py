@@ -125,7 +125,7 @@ class Concordance(Target):
     ),
     RIDGE: Baseline(
       'ridge regression',
-      'Ridge regression: levels and restlessness of all channels, now and up to '
+      'Ridge regression: means and deviations of all channels, now and up to '
       f'{concordance_baselines.LAGS[-1]:g} s before.',
       rival=True,
     ),
