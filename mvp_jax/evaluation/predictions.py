@@ -117,7 +117,7 @@ def told(
     key = dataset, trial.subject, trial.trial, stimulus, fold.fold, seed, model, name
     if target.level == 'frame':
       here = np.flatnonzero(weight if np.ndim(weight) < 2 else weight[:, i])
-      times = target.times(len(label))[here]
+      times = target.times(len(label))[here] + target.lag
       rows.append(Track(*key, times, label[here, i], predicted[here, i]))
     else:
       rating = None if ratings is None else ratings[i]

@@ -84,9 +84,9 @@ class EmotionConfig:
 
   @property
   def label_times(self) -> np.ndarray:
-    """Of a target in time: seconds of what its labels are of, float32 [L]."""
+    """Of a target in time: seconds of its labels, float32 [L]."""
     count = round(self.seconds * self.target.rate)
-    return (self.target.times(count) - self.target.lag).astype(np.float32)
+    return self.target.times(count).astype(np.float32)
 
 
 class Head(nnx.Module):

@@ -99,8 +99,8 @@ class Fitted(Protocol):
     """The label of a Trial and its weight, both float32.
 
     Level 'trial': [K], and [] or, of each rating, [K]. Level 'frame': [L, K], and [L]
-    or, of each rating, [L, K]; L = round(seconds * rate), at `Target.times`, with
-    weight 0 after the end and where nothing is rated.
+    or, of each rating, [L, K]; L = round(seconds * rate), in the middle of spans of
+    1 / rate seconds, with weight 0 after the end and where nothing is rated.
     """
 
   def describe(self) -> dict:
@@ -158,8 +158,11 @@ class Target(Protocol):
     """Raises InputError if nothing could be learnt from the training trials."""
 
   def times(self, length: int) -> np.ndarray:
-    """Seconds from the onset of the labels of a trial [length], level 'frame'."""
-    return (np.arange(length) + 0.5) / self.rate
+    """When what the labels of a trial are of took place, level 'frame': [length].
+
+    In seconds from the onset; the labels themselves are `lag` later.
+    """
+    return (np.arange(length) + 0.5) / self.rate - self.lag
 
   # --- On the device
 
