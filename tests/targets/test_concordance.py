@@ -107,6 +107,12 @@ def test_each_rating_has_rows_where_it_was_rated():
   assert not ((valence.times > 5) & (valence.times < 8)).any()
   here = np.round(valence.times * _RATE - 0.5).astype(int)
   np.testing.assert_allclose(valence.predictions, np.clip(said[here, 0], -1, 1))
+  late = dataclasses.replace(_TARGET, lag=1.5)  # every rated moment is still there
+  again, _ = told(
+    late, _refitted(late, fold, trials), 0, 'toy', trial, 'm', said, None, 80
+  )
+  for name in ('times', 'ratings', 'predictions'):
+    np.testing.assert_allclose(getattr(again, name), getattr(valence, name), rtol=1e-12)
 
 
 def test_predictions_are_clipped_and_smoothed():
