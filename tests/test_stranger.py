@@ -521,6 +521,36 @@ def test_a_second_run_changes_nothing(workdir, config):
   assert (workdir / 'frames.csv').read_bytes() == before
 
 
+def test_the_concordance_of_the_house_learns_it_too(config, tmp_path):
+  """In windows of JCA's segments, in parts, and with a bit of smoothing."""
+  from mvp_jax.jobs import train
+
+  own = targets.Concordance(('strain',), 'strain', _STRAIN_RATE, smooth=(0.5,))
+  changed = dataclasses.replace(
+    config,
+    target=own,
+    model=dataclasses.replace(
+      config.model, fusion='joint', segments=4, segment_seconds=1.0
+    ),
+    evaluation=dataclasses.replace(config.evaluation, models=('all',)),
+  )
+  running.run(train, changed, tmp_path)
+  with (tmp_path / 'frames.csv').open(newline='') as file:
+    rows = list(csv.DictReader(file))
+  found = {}
+  for model in dict.fromkeys(row['model'] for row in rows):
+    x, y = (
+      np.array([float(row[name]) for row in rows if row['model'] == model])
+      for name in ('rating', 'prediction')
+    )
+    covariance = np.cov(x, y, ddof=0)[0, 1]
+    found[model] = 2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)
+  assert found['all'] > 0.9 and found['lagged_copy'] > 0.9 and found['ridge'] > 0.9
+  assert abs(found['training_mean']) < 0.1
+  text = (tmp_path / 'report.md').read_text()
+  assert 'means over 0.5 s' in text and 'mean CCC of videos' in text
+
+
 def test_what_there_is_is_listed():
   with pytest.raises(Exception, match='toy'):
     Config(dataset='deep')

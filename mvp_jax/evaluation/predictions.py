@@ -109,16 +109,16 @@ def told(
   Returns:
     list of Prediction or, for level 'frame', of Track.
   """
-  predicted = np.asarray(predicted)
+  predicted = np.asarray(target.finished(predicted))
   stimulus = 'none' if trial.stimulus is None else str(trial.stimulus)
   label, weight = fold.target.label(trial, seconds)
   rows = []
   for i, name in enumerate(target.ratings):
     key = dataset, trial.subject, trial.trial, stimulus, fold.fold, seed, model, name
     if target.level == 'frame':
-      here = np.asarray(weight) > 0
-      times = target.times(len(label))[here]
-      rows.append(Track(*key, times, label[here, i], predicted[: len(label)][here, i]))
+      here = np.flatnonzero(weight if np.ndim(weight) < 2 else weight[:, i])
+      times = target.times(len(label))[here] + target.lag
+      rows.append(Track(*key, times, label[here, i], predicted[here, i]))
     else:
       rating = None if ratings is None else ratings[i]
       fields = target.fields(label[i], predicted[i], rating)

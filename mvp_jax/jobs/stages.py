@@ -138,12 +138,14 @@ def baselines(config, folds, corpus, trials, facts):
   """
   of = {trial.trial_id: trial for trial in trials}
   with timed('baselines', facts):
-    features, names = feature_table(corpus, trials, config.data.workers or None)
+    features, names = None, []
+    if config.target.level == 'trial':  # in time, series speak for themselves
+      features, names = feature_table(corpus, trials, config.data.workers or None)
     by = 'stimulus' if config.evaluation.protocol == 'stimuli' else 'subject'
     groups = np.array([getattr(trial, by) for trial in trials])
     facts['handcrafted_features'] = names
     plain = _plain_channels(corpus)
-    if plain and hosts.is_main():
+    if plain and features is not None and hosts.is_main():
       print(
         f'no handcrafted features are known of {", ".join(plain)}: networks read it, '
         'the classic baselines do not',
@@ -152,7 +154,7 @@ def baselines(config, folds, corpus, trials, facts):
     found = []
     for fold in folds:
       said = config.target.baselines(fold, trials, features, groups, config.seed)
-      if names:
+      if names or features is None:
         audit.fitted(facts, fold, 'handcrafted features', fold.train)
       found += [
         row

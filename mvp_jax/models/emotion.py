@@ -9,6 +9,7 @@ Shapes: B trials, N tokens, L label times, D width, K outputs.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -29,7 +30,10 @@ class ModelSizes:
   width: int = 256  # of all tokens
   fusion: str = 'cross'  # one of models.fusion.FUSIONS
   depth: int = 2  # layers of the fusion, where it has any
-  segments: int = 16  # that a trial is cut into by 'vanilla' and 'joint'
+  segments: int = 16  # that are attended together, in JCA's family
+  # How long each lasts; 0: as many as there are make a whole trial. A target in time
+  # asks for short ones: JCA's are 32 frames, 8 at a time.
+  segment_seconds: float = 0.0
   heads: int = 4
   mlp_width: int = 1024
   dropout: float = 0.1
@@ -40,6 +44,8 @@ class ModelSizes:
     find(self.fusion)  # raises if there is no such fusion
     if self.segments < 1:
       raise ValueError(f'segments is {self.segments}, must be at least 1')
+    if not 0 <= self.segment_seconds < math.inf:
+      raise ValueError(f'segment_seconds is {self.segment_seconds}, must be at least 0')
     if self.dtype not in layers.DTYPES:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
     if self.width % self.heads:
@@ -48,6 +54,13 @@ class ModelSizes:
   def block(self, rngs: nnx.Rngs, cross: bool = False) -> layers.Block:
     """A transformer block of these sizes."""
     return layers.blocks(self.width, self, jnp.dtype(self.dtype), cross)(rngs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _FusionSizes(ModelSizes):
+  """What a fusion reads: also how many seconds examples are padded to."""
+
+  seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +73,7 @@ class EmotionConfig:
     target: targets.Target, with `level`, `outputs` and `combine`.
     names: all modalities of the run, of which `networks` are some. A modality's dropout
       is then the same whatever others a model reads.
-    seconds: that a padded trial lasts, for the times of labels.
+    seconds: that a padded trial lasts, for the times of labels and of segments.
   """
 
   sizes: ModelSizes
@@ -103,9 +116,8 @@ class EmotionModel(nnx.Module):
     widths: tuple[int, ...] = (sizes.width,)
     if len(config.networks) > 1:
       names = tuple(name for name, _ in config.networks)
-      self.fusion = find(sizes.fusion)(
-        sizes, names, sizes.block, rngs=rngs, dtype=dtype
-      )
+      own = _FusionSizes(**vars(sizes), seconds=config.seconds)
+      self.fusion = find(sizes.fusion)(own, names, own.block, rngs=rngs, dtype=dtype)
       widths = self.fusion.widths
     if config.target.level == 'frame':
       widths = (sizes.width,)

@@ -18,12 +18,14 @@ from mvp_jax.targets.base import (
   check_ratings,
 )
 from mvp_jax.targets.binary import Binary
+from mvp_jax.targets.concordance import Concordance
 
 __all__ = [
   'CEILING',
   'TARGETS',
   'Baseline',
   'Binary',
+  'Concordance',
   'Fitted',
   'Mean',
   'Said',
@@ -71,3 +73,4 @@ def from_dict(described) -> Target:
 
 
 register(Binary)
+register(Concordance)

@@ -98,9 +98,9 @@ class Fitted(Protocol):
   def label(self, trial, seconds=None) -> tuple[np.ndarray, np.ndarray]:
     """The label of a Trial and its weight, both float32.
 
-    Level 'trial': [K], and [] or, of each rating, [K]. Level 'frame': [L, K] and [L],
-    L = round(seconds * rate), at `Target.times`, with weight 0 after the end and where
-    nothing is rated.
+    Level 'trial': [K], and [] or, of each rating, [K]. Level 'frame': [L, K], and [L]
+    or, of each rating, [L, K]; L = round(seconds * rate), in the middle of spans of
+    1 / rate seconds, with weight 0 after the end and where nothing is rated.
     """
 
   def describe(self) -> dict:
@@ -131,6 +131,7 @@ class Target(Protocol):
   classes: ClassVar[bool] = False  # whether labels are 0 or 1, predictions `score`s
   ratings: tuple[str, ...]
   rate: float = 0.0  # Hz, of the labels of level 'frame'
+  lag: float = 0.0  # seconds by which these labels follow what they are of
 
   # --- Labels
 
@@ -157,8 +158,11 @@ class Target(Protocol):
     """Raises InputError if nothing could be learnt from the training trials."""
 
   def times(self, length: int) -> np.ndarray:
-    """Seconds from the onset of the labels of a trial [length], level 'frame'."""
-    return (np.arange(length) + 0.5) / self.rate
+    """When what the labels of a trial are of took place, level 'frame': [length].
+
+    In seconds from the onset; the labels themselves are `lag` later.
+    """
+    return (np.arange(length) + 0.5) / self.rate - self.lag
 
   # --- On the device
 
@@ -194,6 +198,10 @@ class Target(Protocol):
     return outputs
 
   # --- Evaluation
+
+  def finished(self, predicted):
+    """What is written of one trial, of all that is predicted of it."""
+    return predicted
 
   def temperature(self, fitted: Fitted, trials: Sequence, scores) -> float | None:
     """What makes predictions of some validation trials as sure as they are right.

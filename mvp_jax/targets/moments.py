@@ -38,6 +38,17 @@ def concordance(moments) -> np.ndarray:
   return ratio(2 * covariance, np.where(spread > 1e-12 * scale, spread, 0), np.nan)
 
 
+def correlation(moments) -> np.ndarray:
+  """Pearson's of moments [..., 6], each [...]; NaN where x or y is one value."""
+  n, x, y, xx, yy, xy = np.moveaxis(np.asarray(moments, float), -1, 0)
+  n = np.where(n > 0, n, np.nan)
+  spreads = [
+    np.where((spread := zz / n - (z / n) ** 2) > 1e-12 * zz / n, spread, 0)
+    for z, zz in ((x, xx), (y, yy))
+  ]
+  return ratio(xy / n - x * y / n**2, np.sqrt(spreads[0] * spreads[1]), np.nan)
+
+
 def root_mean_square_error(moments) -> np.ndarray:
   """Of moments [..., 6], each [...]; NaN where there are none."""
   n, _, _, xx, yy, xy = np.moveaxis(np.asarray(moments, float), -1, 0)

@@ -159,7 +159,7 @@ class Models:
     """{name: [models]}: over each model's validation rows, as `loop.evaluate`."""
     rows = [m.validation for m in self._members]
     parts = (found for found, _ in self._passes(params, 'evaluate', rows, batch_size))
-    total = jax.vmap(computed)(functools.reduce(add, parts))
+    total = jax.vmap(computed)(functools.reduce(jax.vmap(add), parts))
     return {name: np.asarray(x, np.float64) for name, x in total.items()}
 
   def scores(self, params, rows, batch_size):

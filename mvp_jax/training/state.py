@@ -193,37 +193,41 @@ def step_function(task, config, accumulate=1, mesh=None):
     parts = jax.tree.map(lambda x: sharding.deal(x, accumulate), batch)
     first = jax.tree.map(lambda x: x[0], parts)
 
-    def over_parts(one_part):
-      """Gradients and metrics, summed; other variables go from part to part."""
+    def over_parts(one_part, *own):
+      """Gradients and metrics of all parts, and other variables, which go from part
+      to part; then the loss of each part. `own` are stacked, one for each part."""
 
       def next_part(carry, part):
         grads, metrics, before = carry
-        number, batch = part
+        number, batch, *own = part
         more, found, after = one_part(
-          params, before, batch, jax.random.fold_in(key, number)
+          *own, params, before, batch, jax.random.fold_in(key, number)
         )
-        return (jax.tree.map(jnp.add, grads, more), add(metrics, found), after), None
+        carry = jax.tree.map(jnp.add, grads, more), add(metrics, found), after
+        return carry, found['loss']
 
-      shapes = jax.eval_shape(one_part, params, model_state, first, key)[:2]
+      one = [jax.tree.map(lambda x: x[0], x) for x in own]
+      shapes = jax.eval_shape(one_part, *one, params, model_state, first, key)[:2]
       zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-      numbered = jnp.arange(accumulate), parts
-      return jax.lax.scan(next_part, (*zeros, model_state), numbered)[0]
+      numbered = jnp.arange(accumulate), parts, *own
+      return jax.lax.scan(next_part, (*zeros, model_state), numbered)
 
-    # The loss is a function of sums over all parts. Its gradient is that of the sums,
-    # each times the slope of the loss along it.
+    # The gradient is that of each part's sums, times the slopes of the loss along them.
     loss = jax.eval_shape(forward, params, model_state, first, key)[0]['loss']
     if isinstance(loss, Mean):  # the slope along the total is one over the count
-      grads, metrics, after = over_parts(
+      (grads, metrics, after), _ = over_parts(
         functools.partial(gradient, lambda loss: loss.total)
       )
       count = jnp.maximum(metrics['loss'].count, 1)
       return jax.tree.map(lambda x: x / count, grads), metrics, after
     # Of any other loss the sums, where slopes are taken, come first.
-    _, metrics, _ = over_parts(lambda *args: ({}, *forward(*args)))
-    slopes = jax.grad(lambda loss: loss.compute())(metrics['loss'])
-    return over_parts(
-      functools.partial(gradient, lambda loss: optax.tree.vdot(slopes, loss))
-    )
+    _, losses = over_parts(lambda *args: ({}, *forward(*args)))
+    slopes = jax.grad(lambda losses: _merged(losses, accumulate).compute())(losses)
+
+    def along(slopes, *args):
+      return gradient(lambda loss: optax.tree.vdot(slopes, loss), *args)
+
+    return over_parts(along, slopes)[0]
 
   whole = functools.partial(gradient, lambda loss: loss.compute())
 
@@ -248,6 +252,12 @@ def step_function(task, config, accumulate=1, mesh=None):
     ), metrics
 
   return step
+
+
+def _merged(stacked, count):
+  """One metric of `count` that are stacked; merging need not be adding."""
+  each = [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(count)]
+  return functools.reduce(lambda a, b: a.merge(b), each)
 
 
 def add(a, b):

@@ -102,7 +102,7 @@ class Emotion:
 
   `label` is float32 [B, K] and `weight` [B] the weight of each trial; `label_weight`
   [B, K], if it is there, that of each rating. For a target in time `label` is [B, L,
-  K] and `label_weight` [B, L] the weight of each moment.
+  K] and `label_weight` [B, L] the weight of each moment, or [B, L, K].
   """
 
   model: EmotionConfig
@@ -245,7 +245,8 @@ def _weight(batch):
   """The weights of a batch's examples, or of their moments or ratings."""
   weight = batch['weight']
   if 'label_weight' in batch:
-    weight = weight[:, None] * batch['label_weight']
+    own = batch['label_weight']
+    weight = weight.reshape(-1, *[1] * (own.ndim - 1)) * own
   return weight
 
 

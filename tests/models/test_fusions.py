@@ -20,7 +20,7 @@ _B, _L, _D = 2, 4, 6
 _NAMES = ('voice', 'face', 'heart', 'skin')
 _LENGTHS = dict(zip(_NAMES, (5, 4, 6, 3), strict=True))
 _FAMILIES = ('cross', 'cross_swapped', 'concat_early', 'concat_mid', 'sum', 'late')
-_FAMILIES += ('vanilla', 'joint')
+_FAMILIES += ('concat_segments', 'vanilla', 'joint', 'joint_recursive', 'joint_gated')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Sizes:
   width: int = _D
   depth: int = 2
   segments: int = _L
+  segment_seconds: float = 0.0
+  seconds: float = 0.0
   remat: str = 'none'
 
 
@@ -363,6 +365,10 @@ _FIRST_AND_LAST = {  # two numbers each, of when a fusion took two modalities on
   'late': (-0.098303, 0.253922, -0.301023, 0.174582),
   'vanilla': (0.612434, 0.666047, 0.960499, 0.234045),
   'joint': (0.381722, 0.518461, 0.083279, -0.406265),
+  # Since they are there:
+  'concat_segments': (0.500043, 0.455827, 0.418171, -0.155842),
+  'joint_recursive': (0.539937, 0.440485, -0.204314, -0.529765),
+  'joint_gated': (0.624911, 0.083059, 0.407222, 0.006261),
 }
 
 

@@ -13,6 +13,7 @@ from flax import nnx
 
 from mvp_jax.data.batches import evaluation_batches
 from mvp_jax.targets.base import Mean
+from mvp_jax.targets.discordance import Discordance
 from mvp_jax.training.loop import TrainConfig, evaluate
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
@@ -70,11 +71,12 @@ class _InTime:
     weight = batch['weight'][:, None] * batch['label_weight']
     squares = Mean.of((x - y) ** 2, weight)
     discord = Discord.of(x, y, weight)
-    return {
-      'loss': squares if self.kind == 'squares' else discord,
+    losses = {
       'squares': squares,
       'discord': discord,
+      'merged': Discordance.of(model(batch['x']), batch['label'], weight),
     }
+    return {'loss': losses[self.kind], **losses}
 
   def loss(self, model, batch, key):
     return self._metrics(model, batch)
@@ -86,7 +88,7 @@ class _InTime:
     return model(batch['x'])
 
 
-_KINDS = pytest.mark.parametrize('kind', ['squares', 'discord'])
+_KINDS = pytest.mark.parametrize('kind', ['squares', 'discord', 'merged'])
 
 
 def _batch(seed=0, size=_SIZE, length=5):
@@ -133,7 +135,7 @@ def _assert_close(found, wanted, **tolerance):
 def test_parts_give_loss_gradient_and_metrics_of_the_batch(one_device, kind, parts):
   task, batch = _InTime(kind), _batch()
   whole, found = (_step(task, one_device, batch, n) for n in (1, parts))
-  assert {'loss', 'squares', 'discord', 'grad_norm'} <= set(found[0][0])
+  assert {'loss', 'squares', 'discord', 'merged', 'grad_norm'} <= set(found[0][0])
   _assert_close(found, whole, rtol=2e-5, atol=1e-6)
 
 
@@ -142,6 +144,14 @@ def test_parts_on_several_devices_likewise(one_device, kind):
   task, batch = _InTime(kind), _batch()
   mesh = make_mesh(MeshConfig(2, 2, 1), jax.devices()[:4])
   found = _step(task, mesh, batch, 4)
+  _assert_close(found, _step(task, one_device, batch, 1), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+def test_eight_devices_likewise(one_device, parts):
+  task, batch = _InTime('merged'), _batch()
+  mesh = make_mesh(MeshConfig(8, 1, 1), jax.devices()[:8])
+  found = _step(task, mesh, batch, parts)
   _assert_close(found, _step(task, one_device, batch, 1), rtol=2e-5, atol=1e-6)
 
 
@@ -155,7 +165,8 @@ def test_the_loss_of_a_step_is_that_of_all_its_moments(one_device, kind):
   y = batch['label'][..., 0]
   squares = (weight * (scores - y) ** 2).sum() / weight.sum()
   np.testing.assert_allclose(first['squares'], squares, rtol=1e-5)
-  np.testing.assert_allclose(first['discord'], _discord(scores, y, weight), rtol=1e-4)
+  for name in ('discord', 'merged'):
+    np.testing.assert_allclose(first[name], _discord(scores, y, weight), rtol=1e-4)
   assert first['loss'] == first[kind]
 
 

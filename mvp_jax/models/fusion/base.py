@@ -64,6 +64,10 @@ class Sizes(Protocol):
   @property
   def segments(self) -> int: ...
   @property
+  def segment_seconds(self) -> float: ...
+  @property
+  def seconds(self) -> float: ...  # that examples are padded to
+  @property
   def remat(self) -> str: ...  # one of layers.REMAT
 
 

@@ -1,14 +1,15 @@
-"""The attentions of JCA, over segments that all modalities share.
+"""The attentions of JCA and of its successors, over segments that modalities share.
 
-Praveen et al., FG 2021 and CVPRW 2022. There are two modalities in the papers; how
-more are brought together is ours.
+Praveen et al., FG 2021, CVPRW 2022, ICASSP 2023 and ICME 2024. There are two modalities
+in the papers; how more are brought together is ours.
 
-Shapes: B examples, N tokens, L segments, D width, E = D times the number of
-modalities.
+Shapes: B examples (or windows), N tokens, L segments, D width, E = D times the number
+of modalities.
 """
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -35,42 +36,69 @@ Segments = Float[Array, 'B L D']
 
 
 class Segmented(Fusion):
-  """What both share: L segments, the same for all modalities.
+  """What these share: segments of time, the same for all modalities, L at a time.
 
-  An example is cut into `segments` equal spans from time zero to the last valid token
-  of any modality; a segment is the mean over its tokens, zero without any. After the
-  attention a linear layer reads all modalities in each segment (as JCA's head does
-  for each clip). These are the sequence, each at the centre of its span; their mean
-  is what is pooled.
+  With `segment_seconds`, segments last so long from time zero on, and L of them are a
+  window that is attended by itself: JCA's clips, in recordings of any length. With 0,
+  an example is one window: its L segments are equal spans to the last valid token of
+  any modality.
+
+  A segment is the mean over its tokens, zero without any. After the attention a linear
+  layer reads all modalities in each segment (as JCA's head does for each clip). These
+  are the sequence, each at the centre of its span; their mean is what is pooled.
   """
 
   def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
-    self.segments = sizes.segments
+    self.segments, self.windows, self.lasting = sizes.segments, 1, sizes.segment_seconds
+    if self.lasting:
+      if not sizes.seconds:
+        raise ValueError('segment_seconds: nobody says how long examples last')
+      window = self.segments * self.lasting
+      self.windows = max(math.ceil(sizes.seconds / window - 1e-6), 1)
     self.out = layers.linear(
       len(self.names) * sizes.width, sizes.width, rngs=rngs, dtype=dtype
     )
 
   def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
-    end = functools.reduce(jnp.maximum, [_last(t) for t in taken])
-    cut, valid = zip(*(self._cut(t, end) for t in taken), strict=True)
-    x = self.out(jnp.concatenate(self.attend(cut, valid), axis=-1))
+    batch, count = taken[0].valid.shape[0], self.windows * self.segments
+    if self.lasting:
+      end = jnp.full((batch, 1), count * self.lasting, jnp.float32)
+    else:
+      end = functools.reduce(jnp.maximum, [_last(t) for t in taken])
+    cut, valid = zip(*(self._cut(t, end, count) for t in taken), strict=True)
+
+    def windows(x: Array) -> Array:
+      return x.reshape(batch * self.windows, self.segments, *x.shape[2:])
+
+    attended = self.attend([windows(x) for x in cut], [windows(x) for x in valid])
+    x = self.out(jnp.concatenate(attended, axis=-1)).reshape(batch, count, -1)
     any_valid = functools.reduce(jnp.logical_or, valid)
-    centres = (np.arange(self.segments, dtype=np.float32) + 0.5) / self.segments
+    centres = (np.arange(count, dtype=np.float32) + 0.5) / count
     sequence = Tokens(x, any_valid, end * centres[None])
     return Fused([masked_mean(x, any_valid)], sequence, {})
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
-    """All modalities, attended; `valid` is where they have any token."""
+    """All modalities of some windows, attended; `valid` is where they have tokens."""
     raise NotImplementedError
 
-  def _cut(self, tokens: Tokens, end: Float[Array, 'B 1']) -> tuple[Segments, Mask]:
-    """Means of the segments [B, L, D], and bool [B, L]: those with a valid token."""
-    place = (tokens.times / jnp.maximum(end, 1e-3) * self.segments).astype(jnp.int32)
-    place = jnp.clip(place, 0, self.segments - 1)
+  def _cut(
+    self, tokens: Tokens, end: Float[Array, 'B 1'], count: int
+  ) -> tuple[Segments, Mask]:
+    """Means of the segments [B, count, D], and where there is a valid token."""
+    place = (tokens.times / jnp.maximum(end, 1e-3) * count).astype(jnp.int32)
+    place = jnp.clip(place, 0, count - 1)
     valid = tokens.valid[..., None].astype(tokens.x.dtype)
-    member = jax.nn.one_hot(place, self.segments, dtype=tokens.x.dtype) * valid
-    count, total = member.sum(1), jnp.einsum('bnl,bnd->bld', member, tokens.x)
-    return total / jnp.maximum(count, 1)[..., None], count > 0
+    member = jax.nn.one_hot(place, count, dtype=tokens.x.dtype) * valid
+    number, total = member.sum(1), jnp.einsum('bnl,bnd->bld', member, tokens.x)
+    return total / jnp.maximum(number, 1)[..., None], number > 0
+
+
+@register('concat_segments')
+class SideBySide(Segmented):
+  """The segments of all modalities side by side: no attention at all."""
+
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
+    return list(x)
 
 
 @register('vanilla')
@@ -116,18 +144,25 @@ class Joint(Segmented):
 
   def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
     super().build(sizes, block, rngs, dtype)
-    segments = sizes.segments
-    self.weights = nnx.List(
+    self.weights = self._weights(sizes, rngs)
+
+  def _weights(self, sizes: Sizes, rngs: nnx.Rngs) -> nnx.List:
+    """Of one attention: a dict for each modality."""
+    segments, together = sizes.segments, len(self.names) * sizes.width
+    return nnx.List(
       nnx.Dict(
         joint=_matrix(rngs, segments, segments),
         own=_matrix(rngs, self.hidden, segments),
-        correlated=_matrix(rngs, self.hidden, len(self.names) * sizes.width),
+        correlated=_matrix(rngs, self.hidden, together),
         back=_matrix(rngs, self.hidden, segments),
       )
       for _ in self.names
     )
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
+    return self._attended(x, self.weights)
+
+  def _attended(self, x: Sequence[Segments], layer: nnx.List) -> list[Segments]:
     joint = jnp.concatenate(x, axis=-1)
 
     def attended(x: Segments, weights: nnx.Dict) -> Segments:
@@ -138,7 +173,56 @@ class Joint(Segmented):
       h += jnp.einsum('ke,bde->bkd', w['correlated'], c)
       return x + jnp.einsum('kl,bkd->bld', w['back'], jax.nn.relu(h))
 
-    return [attended(*pair) for pair in zip(x, self.weights, strict=True)]
+    return [attended(*pair) for pair in zip(x, layer, strict=True)]
+
+
+@register('joint_recursive')
+class Recursive(Joint):
+  """Joint cross-attention of what joint cross-attention gave, `depth` times in all.
+
+  (Praveen et al., Recursive joint attention, ICASSP 2023.) Each time has weights of its
+  own; the paper leaves open whether it does. With a depth of 1 it is `joint`.
+  """
+
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    super().build(sizes, block, rngs, dtype)
+    more = range(sizes.depth - 1)
+    self.further = nnx.List(self._weights(sizes, rngs) for _ in more)
+
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
+    for layer in (self.weights, *self.further):
+      x = self._attended(x, layer)
+    return list(x)
+
+
+@register('joint_gated')
+class Gated(Recursive):
+  """As `joint_recursive`, but each time a gate chooses for each segment.
+
+  A softmax at a low temperature over two numbers, linear in what was attended, weighs
+  the segment as it came against what was attended; ReLU ends it (dynamic
+  cross-attention, Praveen and Alam, 2024). How gate and recursion go together is ours.
+  """
+
+  temperature = 0.1
+
+  def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
+    super().build(sizes, block, rngs, dtype)
+    self.gates = nnx.List(
+      nnx.List(_matrix(rngs, sizes.width, 2) for _ in self.names)
+      for _ in range(1 + len(self.further))
+    )
+
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
+    for layer, gates in zip((self.weights, *self.further), self.gates, strict=True):
+      found = zip(x, self._attended(x, layer), gates, strict=True)
+      x = [self._gated(*one) for one in found]
+    return list(x)
+
+  def _gated(self, x: Segments, attended: Segments, gate: nnx.Param) -> Segments:
+    asked = attended @ gate[...].astype(x.dtype) / self.temperature
+    share = jax.nn.softmax(asked, axis=-1)
+    return jax.nn.relu(share[..., :1] * x + share[..., 1:] * attended)
 
 
 def _matrix(rngs: nnx.Rngs, rows: int, columns: int) -> nnx.Param:

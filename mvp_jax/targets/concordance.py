@@ -1,0 +1,344 @@
+"""Ratings in time, such as valence in every frame, judged by Lin's concordance."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.ndimage import uniform_filter1d
+
+from mvp_jax.data.spans import span_count, span_means
+from mvp_jax.errors import InputError
+from mvp_jax.targets import concordance_baselines
+from mvp_jax.targets.base import Baseline, Score, Target
+from mvp_jax.targets.concordance_baselines import LAGGED_COPY, RIDGE, TRAINING_MEAN
+from mvp_jax.targets.discordance import Discordance
+from mvp_jax.targets.moments import (
+  concordance,
+  correlation,
+  moments,
+  ratio,
+  root_mean_square_error,
+)
+
+# A model whose predictions vary by so little of what ratings do has learnt a constant.
+_STILL = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Courses:
+  """The target in one fold: its labels, and the mean of what is trained on.
+
+  Attributes:
+    target: Concordance.
+    means: one for each rating, over all annotated moments of the training trials.
+    subjects, trials: whose these are, and the ids.
+  """
+
+  target: 'Concordance'
+  means: tuple[float, ...]
+  subjects: tuple[int, ...] = ()
+  trials: tuple[str, ...] = ()
+
+  def label(self, trial, seconds=None):
+    """float32 [L, ratings], and weights of the same shape: 1 where annotated, else 0.
+
+    L = round(seconds * rate); without `seconds` the annotation's own length.
+    """
+    rated = self.target.annotated(trial, seconds)
+    there = np.isfinite(rated)
+    return np.where(there, rated, 0).astype(np.float32), there.astype(np.float32)
+
+  def describe(self):
+    return {
+      'training_mean': dict(zip(self.target.ratings, self.means, strict=True)),
+      'subjects': list(self.subjects),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class CourseSums:
+  """What the scores of one model need, by subject; see `targets.Sums`."""
+
+  moments: np.ndarray  # [S, 6], of all moments together
+  videos: np.ndarray  # [S, 2]: sum of the videos' CCCs, and how many have one
+  offset: float = 0.0
+
+  def scores(self, weights):
+    weights = np.asarray(weights, float)
+    found, videos = weights @ self.moments, weights @ self.videos
+    return np.stack(
+      [
+        concordance(found),
+        ratio(videos[:, 0], videos[:, 1], np.nan),
+        correlation(found),
+        root_mean_square_error(found),
+      ],
+      axis=-1,
+    )
+
+  cheap = scores
+
+
+@dataclasses.dataclass(frozen=True)
+class Concordance(Target):
+  """Numbers that are rated in time, learnt and judged by their concordance (CCC).
+
+  The loss is 1 - CCC over all annotated moments of a batch together, the mean over
+  ratings; a moment without annotation counts nowhere.
+
+  Attributes:
+    ratings: channels of the stream. One model learns all of them together.
+    stream: the name of the series that holds the annotation.
+    rate: Hz, of labels and predictions. Annotation at a higher one is averaged over
+      each label's span; at a lower one each value lasts until the next.
+    lag: seconds by which ratings follow what they rate. The prediction of a rating
+      is read from what was seen and heard so much earlier.
+    scale: the least and the most that a rating can be; networks' outputs count in
+      halves of it from its middle, and predictions are clipped to it. (): unknown.
+    smooth: seconds over which the predictions of a trial are averaged, of each rating
+      or one for all; () or 0: as they are.
+  """
+
+  kind: ClassVar[str] = 'concordance'
+  level: ClassVar[str] = 'frame'
+  scores: ClassVar = {
+    'ccc': Score('CCC', -1),
+    'video_ccc': Score('mean CCC of videos', -1),
+    'pearson': Score("Pearson's r", -1),
+    'rmse': Score('RMSE', 0, math.inf, lower_is_better=True),
+  }
+  headline: ClassVar[str] = 'ccc'
+  short: ClassVar = ('ccc', 'video_ccc')
+  known_baselines: ClassVar = {
+    TRAINING_MEAN: Baseline(
+      'training mean',
+      'Training mean: that of all annotated moments of the training trials.',
+      chance='ccc',
+    ),
+    LAGGED_COPY: Baseline(
+      'lagged copy',
+      'Lagged copy: of all channels and lags the one that goes with the training '
+      'ratings best, brought to their mean and deviation.',
+      rival=True,
+    ),
+    RIDGE: Baseline(
+      'ridge regression',
+      'Ridge regression: means and deviations of all channels, now and up to '
+      f'{concordance_baselines.LAGS[-1]:g} s before.',
+      rival=True,
+    ),
+  }
+  notes: ClassVar[str] = (
+    "CCC: Lin's concordance over all annotated moments together. Mean CCC of videos: "
+    'of each trial by itself, without those in which rating and prediction are one '
+    'and the same number. They are two scores: the first also counts whether videos '
+    'are told apart.'
+  )
+  one_sided_note: ClassVar[str] = (
+    "the subject's annotation never changes, so that CCC is 0 at most"
+  )
+
+  ratings: tuple[str, ...] = ('valence', 'arousal')
+  stream: str = 'ratings'
+  rate: float = 30.0
+  lag: float = 0.0
+  scale: tuple[float, ...] = (-1.0, 1.0)
+  smooth: tuple[float, ...] = ()
+
+  def __post_init__(self):
+    if not self.ratings:
+      raise InputError('ratings: there are none; name channels of the annotation')
+    if not 0 < self.rate < math.inf:
+      raise InputError(f'rate is {self.rate}, must be above 0 Hz')
+    if not 0 <= self.lag < math.inf:
+      raise InputError(f'lag is {self.lag}, must be at least 0 seconds')
+    if self.scale and not (
+      len(self.scale) == 2 and -math.inf < self.scale[0] < self.scale[1] < math.inf
+    ):
+      raise InputError(
+        f'scale is {self.scale}, must be the least and the most of a rating, or ()'
+      )
+    if len(self.smooth) not in {0, 1, len(self.ratings)}:
+      raise InputError(
+        f'smooth has {len(self.smooth)} numbers for {len(self.ratings)} ratings; give '
+        'one for each, or one for all'
+      )
+    if any(not 0 <= x < math.inf for x in self.smooth):
+      raise InputError(f'smooth is {self.smooth}, must be at least 0 seconds')
+
+  @property
+  def streams(self) -> tuple[str, ...]:  # type: ignore[override]
+    return (self.stream,)
+
+  # --- Labels
+
+  def length(self, trial) -> int:
+    """How many labels hold all of a trial's annotation."""
+    series = trial.streams.get(self.stream)
+    return 0 if series is None else span_count(series, self.rate)
+
+  def annotated(self, trial, seconds=None) -> np.ndarray:
+    """What is rated at each label time: float64 [L, ratings], NaN where nothing is."""
+    series = trial.streams.get(self.stream)
+    count = self.length(trial) if seconds is None else round(seconds * self.rate)
+    if series is None:
+      return np.full((count, self.outputs), np.nan)
+    return span_means(series, self.rate, count, self.ratings)
+
+  def check(self, trials):
+    """Raises InputError if a trial has no annotation, or one off the scale."""
+    for trial in trials:
+      series = trial.streams.get(self.stream)
+      if series is None:
+        raise InputError(
+          f'target.stream: {trial.trial_id} has no annotation {self.stream!r}, only '
+          f'{", ".join(trial.streams) or "nothing"}; name its stream, or leave the '
+          'trial out'
+        )
+      for name in self.ratings:
+        if name not in series.channels:
+          raise InputError(
+            f'target.ratings: {trial.trial_id} has no rating {name!r} in its stream '
+            f'{self.stream!r}; there are {", ".join(series.channels)}'
+          )
+        column = series.channels.index(name)
+        given = series.values[series.valid[:, column], column]
+        if not len(given):
+          raise InputError(
+            f'target.ratings: {trial.trial_id} has no annotated moment of {name!r}; '
+            'leave the trial out'
+          )
+        off = (
+          given[(given < self.scale[0]) | (given > self.scale[1])] if self.scale else ()
+        )
+        if len(off):
+          raise InputError(
+            f'target.scale: {name} of {trial.trial_id} is {off[0]:g}, which is not '
+            f'from {self.scale[0]:g} to {self.scale[1]:g}; set config.target.scale to '
+            "the ratings' own, or to () if there is none"
+          )
+
+  def fit(self, train, others=()):
+    """The Courses of a fold."""
+    given = np.concatenate(
+      [np.zeros((0, self.outputs)), *(self.annotated(trial) for trial in train)]
+    )
+    there = np.isfinite(given)
+    means = np.where(there, given, 0).sum(0) / np.maximum(there.sum(0), 1)
+    return Courses(
+      self,
+      tuple(means.tolist()),
+      tuple(sorted({trial.subject for trial in train})),
+      tuple(trial.trial_id for trial in train),
+    )
+
+  def strata(self, trials):
+    """float [trials, ratings]: the mean rating of each trial."""
+    courses = [self.annotated(trial) for trial in trials]
+    there = [np.isfinite(x) for x in courses]
+    return np.array(
+      [
+        np.where(valid, x, 0).sum(0) / np.maximum(valid.sum(0), 1)
+        for x, valid in zip(courses, there, strict=True)
+      ]
+    )
+
+  def check_fold(self, fold, train, fitted):
+    """Raises InputError if a rating never changes among the training trials."""
+    given = [self.annotated(trial) for trial in train]
+    for i, name in enumerate(self.ratings):
+      values = np.concatenate([x[np.isfinite(x[:, i]), i] for x in given])
+      if not len(values) or np.ptp(values) == 0:
+        what = f'always {values[0]:g}' if len(values) else 'never annotated'
+        raise InputError(
+          f'evaluation.folds: fold {fold} would learn nothing, {name} is {what} in all '
+          f'{len(train)} training trials; use other folds, or leave the rating out'
+        )
+
+  # --- On the device
+
+  def _rated(self, outputs: Float[Array, '*b k']) -> Float[Array, '*b k']:
+    """On the scale of the ratings."""
+    low, high = self.scale or (-1.0, 1.0)
+    return (low + high) / 2 + (high - low) / 2 * outputs
+
+  def loss(
+    self,
+    outputs: Float[Array, '*b k'],
+    label: Float[Array, '*b k'],
+    weight: Float[Array, '*b'] | Float[Array, '*b k'],
+  ) -> dict[str, Discordance]:
+    """1 - CCC, the mean over ratings."""
+    return {'loss': Discordance.of(self._rated(outputs), label, weight)}
+
+  def predict(self, outputs: Float[Array, '*b k']) -> Float[Array, '*b k']:
+    """Ratings, neither clipped nor smoothed yet."""
+    return self._rated(outputs)
+
+  # --- Evaluation
+
+  def finished(self, predicted):
+    """Clipped to the scale, and smoothed over time: [L, ratings]."""
+    predicted = np.asarray(predicted, float)
+    if self.scale:
+      predicted = np.clip(predicted, *self.scale)
+    if not self.smooth or not len(predicted):
+      return predicted
+    seconds = self.smooth * (self.outputs if len(self.smooth) == 1 else 1)
+    return np.stack(
+      [
+        uniform_filter1d(x, max(round(s * self.rate), 1), mode='nearest')
+        for x, s in zip(predicted.T, seconds, strict=True)
+      ],
+      axis=-1,
+    )
+
+  def baselines(self, fold, trials, features=None, groups=None, seed=0):
+    """The training mean; where trials have other series, copies and ridge regression.
+
+    What the networks read of whole trials (`features`) is of no use in time: these
+    read the series of the trials themselves, see `concordance_baselines`.
+    """
+    return concordance_baselines.baselines(self, fold, trials, groups, seed)
+
+  def sums(self, name, rows, subjects, parts, number):
+    lengths = [len(row.times) for row in rows]
+    x, y = (
+      np.concatenate([np.zeros(0), *(getattr(row, column) for row in rows)])
+      for column in ('ratings', 'predictions')
+    )
+    of_rows = moments(x, y, np.repeat(np.arange(len(rows)), lengths), len(rows))
+    ccc = concordance(of_rows)
+    videos = np.stack([np.nan_to_num(ccc), np.isfinite(ccc)], axis=-1)
+    found = []
+    for part in parts:
+      totals = np.zeros((number, 8))
+      np.add.at(totals, subjects[part], np.hstack([of_rows, videos])[part])
+      found.append(CourseSums(totals[:, :6], totals[:, 6:]))
+    return found
+
+  def one_sided(self, rows):
+    return np.ptp(np.concatenate([row.ratings for row in rows])) == 0
+
+  def one_answer(self, rows):
+    said, rated = (
+      float(np.std(np.concatenate([getattr(row, column) for row in rows])))
+      for column in ('predictions', 'ratings')
+    )
+    if said < _STILL * rated:
+      return f'hardly moves: its deviation is {said:.2g}, that of ratings {rated:.2g}'
+    return ''
+
+  def meaning(self):
+    said = [f'Predicted: {", ".join(self.ratings)}, {self.rate:g} times a second.']
+    if self.lag:
+      said.append(f'Ratings are taken to follow what they rate by {self.lag:g} s.')
+    if self.scale:
+      low, high = self.scale
+      said.append(f'Predictions are clipped to {low:g} to {high:g}.')
+    if any(self.smooth):
+      over = ' and '.join(f'{x:g}' for x in self.smooth)
+      said.append(f'Predictions are smoothed: means over {over} s.')
+    return ' '.join(said)
