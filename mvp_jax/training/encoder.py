@@ -22,7 +22,8 @@ from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.state import forward, init_variables, merged
 from mvp_jax.training.tasks import FrameFeatures, MaskedVideo
-from mvp_jax.weights.sources import infer_config, open_source
+from mvp_jax.weights import torchvision
+from mvp_jax.weights.sources import infer_config, open_source, sha256
 from mvp_jax.weights.transfer import adopt, check_sizes, compare_sizes, take_all
 
 RECORD = 'record.json'
@@ -239,7 +240,7 @@ def load(config, mesh, path):
     config: the backbone, see `models.backbones`.
     mesh: device mesh.
     path: pathlib.Path of a folder that `pretrain` or `import_weights` wrote, or of a
-      PyTorch checkpoint, see `weights.sources.open_source`.
+      PyTorch checkpoint, see `weights.sources.open_source` and `weights.torchvision`.
 
   Returns:
     (variables of the backbone, a nested dict; the record, a dict; a report about them,
@@ -251,13 +252,14 @@ def load(config, mesh, path):
   check(config, path)
   init = jax.jit(lambda: _init(config, 0))
   if not is_folder(path):
-    source = open_source(path)
-    params, report = adopt(source, config, lambda: {'encoder': init()})
-    return (
-      _put(params['encoder'], mesh),
-      _imported(source, config, report),
-      str(report),
-    )
+    if type(config) in torchvision.LAYOUTS:
+      source = torchvision.open_weights(path, config)
+      variables, report = source.read(), source.report
+    else:
+      source = open_source(path)
+      params, report = adopt(source, config, lambda: {'encoder': init()})
+      variables = params['encoder']
+    return _put(variables, mesh), _imported(source, config, report), str(report)
   params, said = read_variables(path, mesh)['encoder'], ''
   imported = isinstance(config, VideoMAEConfig) and 'norm' not in params
   if imported:  # as a classifier
@@ -271,13 +273,17 @@ def check(config, path):
 
   The weights are not read.
   """
-  known = isinstance(config, VideoMAEConfig)  # PyTorch has others under other names
+  known = isinstance(config, VideoMAEConfig)
   if not is_folder(path):
-    if not known:
+    if known:
+      check_sizes(open_source(path), config)
+    elif type(config) in torchvision.LAYOUTS:
+      torchvision.open_weights(path, config)
+    else:
       raise InputError(
-        f'{path}: is no encoder folder; from PyTorch only VideoMAE is read'
+        f'{path}: is no encoder folder; from PyTorch only VideoMAE and R(2+1)D-18 are '
+        'read'
       )
-    check_sizes(open_source(path), config)
     return
   found, wanted = (
     read_record(path)['model'],
@@ -377,19 +383,21 @@ def import_weights(path, directory, heads=None):
 
 def _imported(source, config, report):
   """The record of an encoder trained elsewhere."""
+  if isinstance(config, VideoMAEConfig):
+    config = dataclasses.replace(config, feature_grid=1)
   return {
     'dataset': '',
     'synthetic': False,
     'trained_on_subjects': [],
     'people': [],
     'imported_from': source.path.name,
-    'sha256': source.sha256(),
+    'sha256': sha256(source.files),
     'layout': report.layout,
     'kind': report.kind,
     'missing': list(report.missing),
     'left_over': list(report.left_over),
     'notes': list(report.notes),
-    'model': dataclasses.asdict(dataclasses.replace(config, feature_grid=1)),
+    'model': dataclasses.asdict(config),
   }
 
 

@@ -306,7 +306,8 @@ class _One:
 
   def flops(self, batch):
     count = getattr(self.task, 'flops', None)
-    return count(batch) * self.config.batch_size if count else None
+    each = count(batch) if count else None
+    return None if each is None else each * self.config.batch_size
 
   def validate(self, step, state):
     found = evaluate(self.task, state.evaluated, self.validation(), self.mesh)

@@ -36,8 +36,8 @@ class Task(Protocol):
   def evaluate(self, model, batch) -> dict[str, Metric]:
     """Metrics of a padded batch, each example weighted by `batch['weight']`."""
 
-  # A task may also have `flops(batch)`, of one example's training step, for the log;
-  # and `layer(path, shape)`, the layer of a parameter, see `optimiser.layer_scales`.
+  # A task may also have `flops(batch)`, of one example's training step (or None), for
+  # the log; and `layer(path, shape)`, of a parameter, see `optimiser.layer_scales`.
 
 
 @functools.partial(

@@ -210,6 +210,8 @@ class VideoEmotion:
     return {'loss': self.target.loss(model(frames, model_key), label, weight)['loss']}
 
   def flops(self, batch):
+    if not isinstance(self.model, VideoMAEConfig):
+      return None  # not known
     return batch['frames'].shape[1] * classifier_flops(self.model)
 
   def layer(self, path, shape):

@@ -171,7 +171,7 @@ def holds_encoder(names):
   return any(name.endswith(_EMBEDDINGS) for name in names)
 
 
-def chosen(names, path):
+def chosen(names, path, network='VideoMAE'):
   """Which of several models in a file to use: the trained one, not its average.
 
   Raises InputError if that leaves more than one.
@@ -180,18 +180,20 @@ def chosen(names, path):
   left = [n for n in names if n not in averages] or averages
   if len(left) > 1:
     raise InputError(
-      f'{path}: holds several VideoMAEs, {", ".join(map(repr, left))}; keep the '
+      f'{path}: holds several {network}s, {", ".join(map(repr, left))}; keep the '
       'tensors of one'
     )
   return left[0]
 
 
+def unwrapped(name):
+  """The name of a tensor without what programs put before all of them."""
+  return _WRAPPERS.sub('', name, count=1) if _WRAPPERS.match(name) else name
+
+
 def _normalise(tensors, path):
   """The layout, {name without prefixes: (name in the file, Stored)}, and notes."""
-  bare = {
-    name: _WRAPPERS.sub('', name, count=1) if _WRAPPERS.match(name) else name
-    for name in tensors
-  }
+  bare = {name: unwrapped(name) for name in tensors}
   layout = next(
     (
       layout

@@ -61,14 +61,15 @@ class Source:
       self.kind == 'pre-training' and not may_lack
     )
 
-  def sha256(self):
-    """SHA-256 of the weight files."""
-    sha = hashlib.sha256()
-    for path in self.files:
-      with path.open('rb') as file:
-        while block := file.read(1 << 22):
-          sha.update(block)
-    return sha.hexdigest()
+
+def sha256(files):
+  """SHA-256 of weight files, one after another."""
+  sha = hashlib.sha256()
+  for path in files:
+    with path.open('rb') as file:
+      while block := file.read(1 << 22):
+        sha.update(block)
+  return sha.hexdigest()
 
 
 def open_source(path):
@@ -83,20 +84,7 @@ def open_source(path):
     InputError: it does not exist, can't be read, or is no VideoMAE.
   """
   path = Path(path)
-  if not path.exists():
-    raise InputError(f'{path}: there is no such checkpoint')
-  files = _files(path) if path.is_dir() else (path,)
-  tensors, notes = {}, []
-  for file in files:
-    found, said = _read(file)
-    found = {' '.join(name.split()): x for name, x in found.items()}  # in messages
-    twice = sorted(tensors.keys() & found.keys())
-    if twice:
-      raise InputError(
-        f'{file}: {twice[0]} is in another piece too; copy the folder again'
-      )
-    tensors |= found
-    notes += said
+  files, tensors, notes = read_tensors(path, 'VideoMAE', holds_encoder)
   translation = translate(tensors, path)
   settings = {}
   if translation.layout is HUGGINGFACE:
@@ -108,6 +96,38 @@ def open_source(path):
     notes.append('query and value have no biases in the file (qkv_bias=False): zeros')
   notes += translation.notes
   return Source(path, files, tensors, translation, settings, tuple(notes))
+
+
+def read_tensors(path, network, holds):
+  """Opens the tensors of a PyTorch checkpoint without reading their values.
+
+  Args:
+    path: pathlib.Path of a file, or of a Hugging Face folder.
+    network: what is looked for, in messages: 'VideoMAE'.
+    holds: whether tensors of these names are, or contain, that network: decides which
+      of several dicts of tensors in a file is meant.
+
+  Returns:
+    (files, {name: Stored}, notes).
+
+  Raises:
+    InputError: it does not exist, or can't be read.
+  """
+  if not path.exists():
+    raise InputError(f'{path}: there is no such checkpoint')
+  files = _files(path) if path.is_dir() else (path,)
+  tensors, notes = {}, []
+  for file in files:
+    found, said = _read(file, network, holds)
+    found = {' '.join(name.split()): x for name, x in found.items()}  # in messages
+    twice = sorted(tensors.keys() & found.keys())
+    if twice:
+      raise InputError(
+        f'{file}: {twice[0]} is in another piece too; copy the folder again'
+      )
+    tensors |= found
+    notes += said
+  return files, tensors, notes
 
 
 def _files(folder):
@@ -138,12 +158,12 @@ def _json(path):
   return value
 
 
-def _read(path):
+def _read(path, network, holds):
   """{name: Stored} of one file, and notes."""
   with path.open('rb') as file:
     head = file.read(16)
   if head.startswith(b'PK\x03\x04'):
-    return _torch_tensors(path)
+    return _torch_tensors(path, network, holds)
   if head[8:9] == b'{':  # after the length of the header
     return _safetensors(path), []
   if head.startswith(b'version https'):
@@ -185,20 +205,20 @@ def _safetensors(path):
   }
 
 
-def _torch_tensors(path):
+def _torch_tensors(path, network, holds):
   saved, inert = read_torch(path)
   notes = []
   if inert:
     notes.append('objects that were neither made nor run: ' + ', '.join(inert))
   states = dict(_states(saved))
   name = next((name for name in ('', *_STATE_DICTS) if name in states), None)
-  if name is None or not holds_encoder(states[name]):
-    models = [name for name, state in states.items() if holds_encoder(state)]
-    name = chosen(models, path) if models else name
+  if name is None or not holds(states[name]):
+    models = [name for name, state in states.items() if holds(state)]
+    name = chosen(models, path, network) if models else name
   if name is None:
     entries = ', '.join(map(str, saved)) if isinstance(saved, dict) else 'no dict'
     raise InputError(
-      f'{path}: holds no tensors under {", ".join(_STATE_DICTS)}, and no VideoMAE '
+      f'{path}: holds no tensors under {", ".join(_STATE_DICTS)}, and no {network} '
       f'under another name; there is {entries}'
     )
   state = states[name]

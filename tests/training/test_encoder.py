@@ -591,7 +591,7 @@ def test_an_encoder_of_a_stranger_is_pretrained_recorded_and_used(
     with pytest.raises(InputError, match=r'another kind of encoder than encoder\.kind'):
       encoder.load(config, one_device, folder)
   (tmp_path / 'x.pth').write_bytes(b'')
-  with pytest.raises(InputError, match='from PyTorch only VideoMAE is read'):
+  with pytest.raises(InputError, match=r'only VideoMAE and R\(2\+1\)D-18 are read'):
     encoder.check(backbone, tmp_path / 'x.pth')
 
 
