@@ -4,7 +4,6 @@ Parameters and statistics are float32, `dtype` is that of the computation. Shape
 batch, T time, H rows, W columns, C channels in, D channels out, K taps.
 """
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
@@ -45,8 +44,6 @@ def _convolve(
   taps = kernel.shape[0]
   if taps == 1:
     return _product(x[:, ::stride, ::stride], kernel[0, 0])
-  if stride > 1 and jax.default_backend() == 'cpu':
-    return _by_patches(x, kernel, stride)
   pad = taps // 2
   return lax.conv_general_dilated(
     x,
@@ -55,25 +52,6 @@ def _convolve(
     ((pad, pad), (pad, pad)),
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
-
-
-def _by_patches(
-  x: Float[Array, 'N H W C'], kernel: Float[Array, 'K K C D'], stride: int
-) -> Float[Array, 'N h w D']:
-  """The same as one matrix product over overlapping patches.
-
-  XLA for CPU has a fast path for the gradients of a convolution only at stride 1.
-  """
-  taps, pad = kernel.shape[0], kernel.shape[0] // 2
-  rows, columns = ((n + 2 * pad - taps) // stride + 1 for n in x.shape[1:3])
-  x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-  bottom, right = (rows - 1) * stride + 1, (columns - 1) * stride + 1
-  patches = [
-    x[:, i : i + bottom : stride, j : j + right : stride]
-    for i in range(taps)
-    for j in range(taps)
-  ]
-  return _product(jnp.concatenate(patches, -1), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _product(

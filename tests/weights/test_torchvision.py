@@ -4,11 +4,13 @@ import jax
 import numpy as np
 import pytest
 import safetensors.torch
-from flax import nnx
+from flax import nnx, traverse_util
 
 from mvp_jax.errors import InputError
 from mvp_jax.models.backbones.r2plus1d import KINETICS_MEAN, KINETICS_STD, R2Plus1D
 from mvp_jax.models.backbones.resnet import ResNet18
+from mvp_jax.training.state import build_model, merged, model_variables
+from mvp_jax.training.tasks import FrameFeatures
 from mvp_jax.weights.torchvision import LAYOUTS, open_weights, theirs
 from tests.weights import torchvision_networks as peers
 
@@ -46,10 +48,9 @@ def _saved(model, path):
 
 
 def _loaded(backbone, path):
-  """Graph and state of the network with the weights of a file."""
-  graph, state = nnx.split(nnx.eval_shape(lambda: backbone.create(rngs=nnx.Rngs(0))))
-  nnx.replace_by_pure_dict(state, open_weights(path, backbone).read())
-  return graph, state
+  """Jitted `features` of the network with the weights of a file."""
+  variables, task = open_weights(path, backbone).read(), FrameFeatures(backbone)
+  return jax.jit(lambda x: build_model(task, variables).features(x))
 
 
 def _close(ours, theirs, relative=1e-4):
@@ -70,8 +71,7 @@ def test_features_of_video_are_those_of_pytorch(tmp_path, form):
   else:  # a training of somebody's
     state = {f'module.video.{name}': x for name, x in state.items()}
     torch.save({'epoch': 3, 'state_dict': state}, path)
-  graph, ours = _loaded(_VIDEO, path)
-  found = jax.jit(lambda s, x: nnx.merge(graph, s).features(x))(ours, _frames())
+  found = _loaded(_VIDEO, path)(_frames())
   with torch.no_grad():
     maps = peer(_pixels(_frames()))
   _close(found, maps.mean((3, 4)).transpose(1, 2))
@@ -86,24 +86,22 @@ def test_features_of_sound_are_those_of_pytorch(tmp_path, channels):
   peer = _sound_peer()
   backbone = ResNet18(48, 64, channels, widths=_WIDTHS)
   path = _saved(peer, tmp_path / 'x.pth')
-  graph, ours = _loaded(backbone, path)
-  x = _spectrogram()
-  run = jax.jit(lambda s, x: nnx.merge(graph, s).features(x))
+  run, x = _loaded(backbone, path), _spectrogram()
   with torch.no_grad():
     maps = peer(torch.tensor(x)[:, None].expand(-1, 3, -1, -1))
   wanted = maps.mean((2, 3))[:, None]
-  _close(run(ours, x), wanted)
-  _close(run(ours, x[..., None]), wanted)
+  _close(run(x), wanted)
+  _close(run(x[..., None]), wanted)
   notes = open_weights(path, backbone).report.notes
   assert any('summed' in note for note in notes) == (channels == 1)
 
 
 def test_a_stem_of_one_channel_is_taken_as_it_is(tmp_path):
   peer = _sound_peer(1)
-  graph, ours = _loaded(_SOUND, _saved(peer, tmp_path / 'x.pth'))
+  run = _loaded(_SOUND, _saved(peer, tmp_path / 'x.pth'))
   with torch.no_grad():
     maps = peer(torch.tensor(_spectrogram())[:, None])
-  _close(nnx.merge(graph, ours).features(_spectrogram()), maps.mean((2, 3))[:, None])
+  _close(run(_spectrogram()), maps.mean((2, 3))[:, None])
 
 
 @pytest.mark.parametrize('what', ['video', 'sound'])
@@ -118,7 +116,9 @@ def test_training_is_that_of_pytorch(tmp_path, what):
       torch.tensor(_spectrogram())[:, None],
     ),
   }[what]()
-  graph, state = _loaded(backbone, _saved(peer, tmp_path / 'x.pth'))
+  variables = open_weights(_saved(peer, tmp_path / 'x.pth'), backbone).read()
+  task = FrameFeatures(backbone)
+  params, statistics = model_variables(build_model(task, variables))
   peer.train()
   maps = peer(fed)
   target = torch.linspace(-1, 1, _WIDTHS[-1])
@@ -129,20 +129,19 @@ def test_training_is_that_of_pytorch(tmp_path, what):
   @jax.jit
   def step(params, statistics):
     def loss(params):
-      model = nnx.merge(graph, params, statistics)
+      model = build_model(task, merged(params, statistics))
       pooled = model(x, jax.random.key(0)).mean(1)
-      return (pooled * target.numpy()[None]).sum(), nnx.state(model, nnx.BatchStat)
+      return (pooled * target.numpy()[None]).sum(), model_variables(model)[1]
 
     return jax.grad(loss, has_aux=True)(params)
 
-  _, params, statistics = nnx.split(nnx.merge(graph, state), nnx.Param, nnx.BatchStat)
   grads, statistics = step(params, statistics)
   _, statistics = step(params, statistics)
   layout, named = LAYOUTS[type(backbone)], dict(peer.named_parameters())
   largest = max(p.grad.abs().max() for p in named.values() if p.grad is not None)
-  for path, value in nnx.to_flat_state(grads):
+  for path, value in traverse_util.flatten_dict(grads).items():
     wanted = named[theirs(layout, path)].grad.numpy()
-    found = np.asarray(value[...])
+    found = np.asarray(value)
     if path[-1] == 'kernel':
       found = np.moveaxis(found, (-1, -2), (0, 1))
     np.testing.assert_allclose(
@@ -153,8 +152,8 @@ def test_training_is_that_of_pytorch(tmp_path, what):
       err_msg=str(path),
     )
   running = peer.state_dict()
-  for path, value in nnx.to_flat_state(statistics):
-    _close(value[...], running[theirs(layout, path)])
+  for path, value in traverse_util.flatten_dict(statistics).items():
+    _close(value, running[theirs(layout, path)])
 
 
 @pytest.mark.parametrize(
