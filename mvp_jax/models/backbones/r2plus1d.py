@@ -93,10 +93,13 @@ class Factored(nnx.Module):
     rngs: nnx.Rngs,
     dtype: DTypeLike,
   ):
-    how = {'rngs': rngs, 'dtype': dtype}
-    self.spatial = SpatialConv(inputs, between, taps, strides[1], **how)
+    self.spatial = SpatialConv(
+      inputs, between, taps, strides[1], rngs=rngs, dtype=dtype
+    )
     self.spatial_norm = BatchNorm(between)
-    self.temporal = TemporalConv(between, outputs, 3, strides[0], **how)
+    self.temporal = TemporalConv(
+      between, outputs, 3, strides[0], rngs=rngs, dtype=dtype
+    )
     self.norm = BatchNorm(outputs)
 
   def __call__(
@@ -120,13 +123,16 @@ class Block(nnx.Module):
   ):
     # As many parameters as a 3 x 3 x 3 convolution has; both use the first one's.
     between = inputs * outputs * 27 // (inputs * 9 + 3 * outputs)
-    how = {'rngs': rngs, 'dtype': dtype}
     self.stride = stride
-    self.conv1 = Factored(inputs, between, outputs, strides=(stride, stride), **how)
-    self.conv2 = Factored(outputs, between, outputs, **how)
-    changes = stride > 1 or inputs != outputs
-    self.shortcut = SpatialConv(inputs, outputs, 1, stride, **how) if changes else None
-    self.shortcut_norm = BatchNorm(outputs) if changes else None
+    self.conv1 = Factored(
+      inputs, between, outputs, strides=(stride, stride), rngs=rngs, dtype=dtype
+    )
+    self.conv2 = Factored(outputs, between, outputs, rngs=rngs, dtype=dtype)
+    self.shortcut: SpatialConv | None = None
+    self.shortcut_norm: BatchNorm | None = None
+    if stride > 1 or inputs != outputs:
+      self.shortcut = SpatialConv(inputs, outputs, 1, stride, rngs=rngs, dtype=dtype)
+      self.shortcut_norm = BatchNorm(outputs)
 
   def __call__(
     self, x: Float[Array, 'B T H W C'], training: bool
@@ -144,10 +150,10 @@ class Network(nnx.Module):
     dtype, first = jnp.dtype(config.dtype), config.widths[0]
     self.config = config
     self.stem = Factored(3, _STEM, first, 7, (1, 2), rngs=rngs, dtype=dtype)
-    self.layers = nnx.List()
+    self.layers: nnx.List[nnx.List[Block]] = nnx.List()
     inputs = first
     for number, outputs in enumerate(config.widths):
-      layer = nnx.List()
+      layer: nnx.List[Block] = nnx.List()
       for block in range(config.blocks):
         stride = 2 if number and not block else 1
         layer.append(Block(inputs, outputs, stride, rngs=rngs, dtype=dtype))

@@ -77,14 +77,15 @@ class Block(nnx.Module):
     rngs: nnx.Rngs,
     dtype: DTypeLike,
   ):
-    how = {'rngs': rngs, 'dtype': dtype}
-    self.conv1 = SpatialConv(inputs, outputs, 3, stride, **how)
+    self.conv1 = SpatialConv(inputs, outputs, 3, stride, rngs=rngs, dtype=dtype)
     self.norm1 = BatchNorm(outputs)
-    self.conv2 = SpatialConv(outputs, outputs, 3, **how)
+    self.conv2 = SpatialConv(outputs, outputs, 3, rngs=rngs, dtype=dtype)
     self.norm2 = BatchNorm(outputs)
-    changes = stride > 1 or inputs != outputs
-    self.shortcut = SpatialConv(inputs, outputs, 1, stride, **how) if changes else None
-    self.shortcut_norm = BatchNorm(outputs) if changes else None
+    self.shortcut: SpatialConv | None = None
+    self.shortcut_norm: BatchNorm | None = None
+    if stride > 1 or inputs != outputs:
+      self.shortcut = SpatialConv(inputs, outputs, 1, stride, rngs=rngs, dtype=dtype)
+      self.shortcut_norm = BatchNorm(outputs)
 
   def __call__(
     self, x: Float[Array, 'B H W C'], training: bool
@@ -100,16 +101,22 @@ class Network(nnx.Module):
   """ResNet-18 without its classifier."""
 
   def __init__(self, config: ResNet18, *, rngs: nnx.Rngs):
-    how = {'rngs': rngs, 'dtype': jnp.dtype(config.dtype)}
+    dtype = jnp.dtype(config.dtype)
     self.config = config
-    self.stem = SpatialConv(config.channels, config.widths[0], 7, 2, **how)
+    self.stem = SpatialConv(
+      config.channels, config.widths[0], 7, 2, rngs=rngs, dtype=dtype
+    )
     self.stem_norm = BatchNorm(config.widths[0])
-    self.layers = nnx.List()
+    self.layers: nnx.List[nnx.List[Block]] = nnx.List()
     inputs = config.widths[0]
     for number, outputs in enumerate(config.widths):
-      layer = nnx.List()
+      layer: nnx.List[Block] = nnx.List()
       for block in range(config.blocks):
-        layer.append(Block(inputs, outputs, 2 if number and not block else 1, **how))
+        layer.append(
+          Block(
+            inputs, outputs, 2 if number and not block else 1, rngs=rngs, dtype=dtype
+          )
+        )
         inputs = outputs
       self.layers.append(layer)
 
