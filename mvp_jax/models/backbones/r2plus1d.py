@@ -128,11 +128,11 @@ class Block(nnx.Module):
       inputs, between, outputs, strides=(stride, stride), rngs=rngs, dtype=dtype
     )
     self.conv2 = Factored(outputs, between, outputs, rngs=rngs, dtype=dtype)
-    self.shortcut: SpatialConv | None = None
-    self.shortcut_norm: BatchNorm | None = None
+    shortcut, norm = None, None
     if stride > 1 or inputs != outputs:
-      self.shortcut = SpatialConv(inputs, outputs, 1, stride, rngs=rngs, dtype=dtype)
-      self.shortcut_norm = BatchNorm(outputs)
+      shortcut = SpatialConv(inputs, outputs, 1, stride, rngs=rngs, dtype=dtype)
+      norm = BatchNorm(outputs)
+    self.shortcut, self.shortcut_norm = shortcut, norm
 
   def __call__(
     self, x: Float[Array, 'B T H W C'], training: bool

@@ -81,11 +81,11 @@ class Block(nnx.Module):
     self.norm1 = BatchNorm(outputs)
     self.conv2 = SpatialConv(outputs, outputs, 3, rngs=rngs, dtype=dtype)
     self.norm2 = BatchNorm(outputs)
-    self.shortcut: SpatialConv | None = None
-    self.shortcut_norm: BatchNorm | None = None
+    shortcut, norm = None, None
     if stride > 1 or inputs != outputs:
-      self.shortcut = SpatialConv(inputs, outputs, 1, stride, rngs=rngs, dtype=dtype)
-      self.shortcut_norm = BatchNorm(outputs)
+      shortcut = SpatialConv(inputs, outputs, 1, stride, rngs=rngs, dtype=dtype)
+      norm = BatchNorm(outputs)
+    self.shortcut, self.shortcut_norm = shortcut, norm
 
   def __call__(
     self, x: Float[Array, 'B H W C'], training: bool
