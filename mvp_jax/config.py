@@ -242,7 +242,8 @@ def resolve(config, overrides=None):
   """Chooses between the full size and that of the embedded default.
 
   Without a manual directory, or sources, the settings under `config.embedded`
-  apply, except where the user has given a value.
+  apply, except where the user has given a value. Where the user has given the kind of
+  a section (config.encoder.kind), what only the former kind has is left out.
 
   Args:
     config: ConfigDict of a config file, maybe with an `embedded` part.
@@ -258,7 +259,24 @@ def resolve(config, overrides=None):
   )
   if not given:
     merge(embedded, tree, set(overrides or ()))
+  for field in dataclasses.fields(Config):
+    if f'{field.name}.kind' in (overrides or ()):
+      own = tree[field.name]
+      known = _names_of(field.metadata['find'], own, tree)
+      tree[field.name] = {
+        name: value
+        for name, value in own.items()
+        if known is None or name in known or f'{field.name}.{name}' in overrides
+      }
   return tree
+
+
+def _names_of(find, own, around):
+  """What the settings of a section's kind are called; None if there is no such kind."""
+  try:
+    return {'kind', *(field.name for field in dataclasses.fields(find(own, around)))}
+  except (InputError, ValueError):
+    return None  # `parse` says so
 
 
 def merge(changes, tree, kept=(), prefix=''):

@@ -123,7 +123,8 @@ def _run(argv):
     hosts.connect(given.coordinator, given.processes, given.process)
     if jax.default_backend() == 'cpu':
       keep_freed_memory()
-    recipe = resolve(_as_in_the_file(given['config']))
+    kinds = [name for name in overrides if name.endswith('.kind')]
+    recipe = resolve(_as_in_the_file(given['config']), kinds)
     jobs.run(resolve(given.config, overrides), workdir, recipe)
   except (Exception, KeyboardInterrupt) as error:
     ended = ending(error, (workdir, pathlib.Path(given.config.data.data_dir)))

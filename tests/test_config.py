@@ -11,6 +11,7 @@ from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.errors import InputError
 from mvp_jax.training.encoder import VideoMAEEncoder
+from mvp_jax.training.r2plus1d_encoder import R2Plus1DEncoder
 
 _FILE = pathlib.Path(__file__).parents[1] / 'configs' / 'deap_fusion.py'
 _AMIGOS = _FILE.with_name('amigos_fusion.py')
@@ -350,3 +351,18 @@ def test_what_can_be_set_for_deap_can_be_set_for_other_corpora(full, name):
     return {key for key in flat if not key.startswith(corpus)}
 
   assert names(other) == names(full)
+
+
+def test_another_kind_by_flags_leaves_out_what_only_the_former_has():
+  given = {
+    'encoder.kind': 'r2plus1d',
+    'encoder.checkpoint': 'r2plus1d_18.pth',
+    'encoder.finetune': True,
+    'input.clips.tubelet': 8,
+  }
+  for without_data in ({}, {'data.manual_dir': 'deap'}):
+    config = _parse(given | without_data)
+    assert type(config.encoder) is R2Plus1DEncoder and config.encoder.finetune
+    assert config.encoder.network(config).slots == 2
+  with pytest.raises(InputError, match=r'config\.encoder\.patch: no such setting'):
+    _parse(given | {'encoder.patch': 8})

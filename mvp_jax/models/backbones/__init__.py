@@ -1,8 +1,11 @@
-"""Backbones: networks from clips of frames to features.
+"""Backbones: networks from clips of frames, or of sound, to features.
 
 A backbone is a frozen dataclass of sizes (hashable, for compiled steps are cached by
 it). Which ones a config can name, with their settings, is said in
 `training.encoder.ENCODERS`: to add one, subclass its EncoderConfig and register it.
+Those of sound (`resnet`, `mel_transformer`) take log-mel spectrograms [B, mel, time] or
+[B, mel, time, 1] in place of frames, and have `bands` and `bins` in place of `frames`
+and `size`.
 """
 
 from typing import Protocol
