@@ -362,3 +362,34 @@ def test_a_backbone_in_a_task_keeps_its_own(one_device, task):
   np.testing.assert_allclose(mean, wanted, rtol=1e-4 if task is _TRIALS else 0.1)
   found = computed(task.evaluate(build_model(task, state.evaluated), batch))
   assert all(np.isfinite(x) for x in found.values())
+
+
+def test_padding_moves_none(one_device):
+  """Nor does a clip without a face: what they hold counts for nothing."""
+  rng = np.random.default_rng(0)
+  frames = rng.integers(0, 256, (BATCH, 3, 4, 8, 8, 3), np.uint8)
+  valid = np.ones((BATCH, 6), bool)
+  valid[:, 2:4] = False  # no face in the second clip
+  valid[0, 4:] = False  # and the first trial ends after the first one
+  runs = []
+  for fill in (0, 255):
+    frames = np.where(valid[:, ::2, None, None, None, None], frames, np.uint8(fill))
+    batch = {
+      'video/frames': frames,
+      'video/valid': valid,
+      'video/times': np.tile(np.arange(6, dtype=np.float32), (BATCH, 1)),
+      'video/reference': valid,
+      'label': np.zeros((BATCH, 2), np.float32),
+      'weight': np.ones(BATCH, np.float32),
+    }
+    state = init_state(_TRIALS, OPTIMISER, one_device, 0)
+    state, metrics = train_step(_TRIALS, OPTIMISER, one_device)(
+      state, put_batch(batch, one_device)
+    )
+    runs.append((metrics['loss'], state.model_state))
+  _assert_close(*runs)
+  (mean,) = (x for p, x in _paths(runs[0][1]).items() if p.endswith('norm/mean'))
+  seen = frames[:, [0, 2, 2]].astype(np.float64)
+  seen[0, 1:] = frames[0, :1]
+  wanted = (1 - _MOMENTUM) * seen.mean((0, 1, 2, 3, 4))
+  np.testing.assert_allclose(mean, wanted, rtol=1e-4)
