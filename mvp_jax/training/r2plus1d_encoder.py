@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from mvp_jax.errors import InputError
 from mvp_jax.models import layers
 from mvp_jax.models.backbones.r2plus1d import R2Plus1D
 from mvp_jax.training.encoder import EncoderConfig, register
@@ -25,4 +26,7 @@ class R2Plus1DEncoder(EncoderConfig):
       )
 
   def backbone(self, clips, frame_size):
-    return R2Plus1D(clips.frames, frame_size, clips.tubelet, dtype=self.dtype)
+    try:
+      return R2Plus1D(clips.frames, frame_size, clips.tubelet, dtype=self.dtype)
+    except ValueError as error:
+      raise InputError(f'input.clips.{error}') from error

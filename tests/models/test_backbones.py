@@ -142,7 +142,7 @@ def test_drop_path_needs_a_key():
 @pytest.mark.parametrize(
   'make, said',
   [
-    (lambda: R2Plus1D(tubelet=2), 'input.clips.tubelet is 2'),
+    (lambda: R2Plus1D(tubelet=2), 'tubelet is 2'),
     (lambda: R2Plus1D(frames=12), 'in clips of 12 frames'),
     (lambda: R2Plus1D(dtype='int8'), "dtype 'int8' is none of"),
     (lambda: ResNet18(channels=2), 'channels is 2, must be 1 or 3'),

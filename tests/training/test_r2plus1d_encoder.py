@@ -53,7 +53,9 @@ def test_the_settings_are_a_kind_of_their_own(checkpoint):
   network = config.encoder.network(config)
   assert network == R2Plus1D(16, config.data.frame_size, 16) and network.slots == 1
   assert parse(to_tree(config)).encoder == config.encoder
-  with pytest.raises(ValueError, match=r'tubelet is 2, .* make the tubelet a multiple'):
+  with pytest.raises(
+    InputError, match=r'^input\.clips\.tubelet is 2, .* make the tubelet a multiple'
+  ):
     config.encoder.backbone(ClipLayout(), 112)
   with pytest.raises(InputError, match="no pre-training of 'r2plus1d'"):
     parse({'dataset': 'deap', 'encoder': {'kind': 'r2plus1d'}})

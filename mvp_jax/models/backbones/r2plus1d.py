@@ -44,7 +44,7 @@ class R2Plus1D:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
     if self.tubelet % _SHRINK or self.frames % self.tubelet:
       raise ValueError(
-        f'input.clips.tubelet is {self.tubelet}, in clips of {self.frames} frames; '
+        f'tubelet is {self.tubelet}, in clips of {self.frames} frames; '
         f'R(2+1)D-18 has one output per {_SHRINK} frames: make the tubelet a multiple '
         f'of {_SHRINK} and the frames a multiple of the tubelet, as 16 of 16'
       )
