@@ -1,7 +1,8 @@
 """Convolutions and batch norm, channels last, as PyTorch computes them.
 
-Space and time apart: on one CPU thread a training step of R(2+1)D-18 takes 4.7 s so, 9.6 s
-as 3-D convolutions and 5.9 s as products over patches of space (`benchmarks/conv3d.py`).
+Space and time apart: on one CPU thread a training step of R(2+1)D-18 takes 4.7 s so,
+9.6 s as 3-D convolutions and 5.9 s as products over patches of space
+(`benchmarks/conv3d.py`).
 
 Parameters and statistics are float32, `dtype` is that of the computation. Shapes: B
 batch, T time, H rows, W columns, C channels in, D channels out, K taps.
