@@ -79,11 +79,15 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
   if found.problem:
     raise broken(path, f'column {column}: {found.problem}')
   if not np.isfinite(values).any():
-    raise broken(path, f'column {column} holds no number')
+    texts = [] if found.cells is None else [x for x in found.cells if x]
+    told = f', but {texts[0][:40]!r}; write numbers alone' if texts else ''
+    raise broken(path, f'column {column} holds no number{told}')
   began = file.began
   if own_rate is not None and rate is not None and abs(own_rate - rate) > 0.01 * rate:
     raise broken(
-      path, f'it says {own_rate:g} Hz, not {rate:g}; leave rate blank or correct it'
+      path,
+      f'it says {own_rate:g} Hz, not {rate:g}; leave rate blank or correct '
+      'it, or what the file says',
     )
   if found.times is not None:
     times = found.times
@@ -97,6 +101,12 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     else:
       values, times, note = timed(path, values, seconds)
       notes.append(note)
+  elif file.again:
+    raise broken(
+      path,
+      f'in line {file.again} its header comes again: it holds several recordings; make '
+      'a file of each, or give time, if they have one clock',
+    )
   else:
     rate = own_rate or rate
     if not rate:
@@ -177,9 +187,9 @@ def _read(path, stamp):
       path,
       advice.get(
         suffix,
-        'no format that is read here: '
+        'no format that is read here; export it as one of '
         + ' '.join(readers)
-        + ' and folders of Empatica',
+        + ' (folders of Empatica are read, too)',
       ),
     )
   try:
