@@ -24,6 +24,7 @@ from mvp_jax.raw.sample_times import in_seconds, own_rows, timed, with_gaps
 
 _TEXT = ('.csv', '.txt', '.tsv', '.asc')
 _SHOWN = 12  # names in a message
+_ROUNDED = 0.05  # seconds by which a clock without gaps may be off its file's rate
 _RATE_TOLERANCE = 0.1  # within which a clock and a rate that the manifest says agree
 
 
@@ -96,7 +97,7 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     seconds, began, note = in_seconds(path, file.channels[clock], clock, time_unit)
     notes.append(note)
     length = (len(seconds) - 1) / (own_rate or np.inf)
-    if own_rate and abs(seconds[-1] - seconds[0] - length) <= 0.01 * length:
+    if own_rate and abs(seconds[-1] - seconds[0] - length) <= _ROUNDED:
       times = seconds[0] + np.arange(len(values)) / own_rate  # finer than the column's
     else:
       values, times, note = timed(path, values, seconds)

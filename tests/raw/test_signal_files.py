@@ -482,3 +482,13 @@ def test_a_zip_of_two_wristbands(tmp_path):
       archive.writestr(f'{person}/EDA.csv', '1774745990\n4\n' + 40 * '5\n')
   with pytest.raises(Dropped, match='holds A/EDA.csv and B/EDA.csv; unpack it'):
     read_channel(tmp_path / 'a.zip', 'EDA')
+
+
+def test_a_rate_above_the_numbers_hides_no_gap(tmp_path):
+  path = tmp_path / 'a.csv'
+  kept = [k for k in range(2000) if not 500 <= k < 510]
+  path.write_text(
+    'Sampling rate: 20\ntime,EDA\n' + ''.join(f'{k / 20},5\n' for k in kept)
+  )
+  channel = read_channel(path, 'EDA', time='time')
+  np.testing.assert_allclose(channel.times, np.array(kept) / 20)
