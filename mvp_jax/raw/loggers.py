@@ -28,6 +28,7 @@ _STATED_STEP = re.compile(
 _INTERVAL = re.compile(r'[\s"]*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
 _PER_SECOND = re.compile(r'[\s"]*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
 _LEAST_COUNT = 100  # of rows, for a count not to be a sample by chance
+_KINDS = 40  # of channels in turn; more are stamps
 _MISCOUNTED = 0.001  # of the samples that a header promises
 
 
@@ -57,6 +58,8 @@ def read_loggers_text(path):
 
 def _plain(path, table):
   table = _without_counts(table)
+  for column in table.columns:
+    _require_columns(column)
   headers = list(table.headers)
   units = [''] * len(table.columns)
   counts = [sum(map(_any_unit, row)) for row in headers]
@@ -65,6 +68,20 @@ def _plain(path, table):
   names, aliases = _names(headers, len(table.columns))
   units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
   return _file(path, table, names, units, aliases, _stated_rate(table.above))
+
+
+def _require_columns(column):
+  """Raises ValueError if a column of texts names another channel in each row."""
+  if column.cells is None or np.isfinite(column.values).any():
+    return
+  cells = column.cells.tolist()
+  changes = sum(a != b for a, b in zip(cells, cells[1:], strict=False))
+  kinds = list(dict.fromkeys(cells))
+  if len(cells) > _LEAST_COUNT and changes > len(cells) / 2 and len(kinds) <= _KINDS:
+    raise ValueError(
+      f'its rows are of several channels in turn ({", ".join(kinds[:3])}); make a '
+      'column of each'
+    )
 
 
 def _stated_rate(lines):

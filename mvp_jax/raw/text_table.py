@@ -113,7 +113,7 @@ def parse(text, first=None, columns=None):
   lines = text.split('\n', MAX_PREAMBLE)[:MAX_PREAMBLE]
   delimiter = _told_delimiter(lines) or _delimiter(lines[first or 0 :])
   rows = [_cells(line, delimiter) for line in lines]
-  begin, headers = _header(rows, first)
+  begin, headers = _header(rows, delimiter, first)
   if begin is None:
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
   body, again = _without_headers(lines[:begin], text.split('\n', begin)[begin])
@@ -182,7 +182,7 @@ def _cells(line, delimiter):
   return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def _header(rows, first=None):
+def _header(rows, delimiter, first=None):
   """The row where the numbers begin (None: nowhere), and the rows right above.
 
   Numbers look like most rows do; headers have as many cells and none that is a number.
@@ -203,13 +203,23 @@ def _header(rows, first=None):
   alike = [r for r, n in zip(rows, numbers, strict=True) if n == usual]
   ends = len(usual) > 1 and not any(row[-1] for row in alike)  # in a delimiter
 
-  def fits(row):
+  def fits(place):
+    row = rows[place]
+    # Names do not come twice, as labels beside blanks do.
+    if len(row) > 1 and row in (
+      *rows[max(0, place - 1) : place],
+      *rows[place + 1 :][:1],
+    ):
+      return False
     width = len(row)
     while width and not row[width - 1]:
       width -= 1
     wide = len(row) == len(usual) or (ends and len(row) == len(usual) - 1)
-    named = not all(map(_MISSING.fullmatch, row))
-    return width and wide and named and not any(map(_is_value, row))
+    some = not all(map(_MISSING.fullmatch, row))
+    return width and wide and some and not any(map(_is_value, row))
+
+  def named(row):
+    return row and not any(map(_is_value, row)) and any(map(str.isalpha, ''.join(row)))
 
   def bare(row):
     """Whether it is a line that parts, such as a blank one."""
@@ -218,27 +228,32 @@ def _header(rows, first=None):
   # Between the names and the first numbers may be rows that lack some.
   names = first
   while (
-    not told
-    and names
-    and len(rows[names - 1]) == len(usual)
-    and not fits(rows[names - 1])
+    not told and names and len(rows[names - 1]) == len(usual) and not fits(names - 1)
   ):
     names -= 1
   while names and bare(rows[names - 1]):
     names -= 1
-  if names and fits(rows[names - 1]):
+  if names and fits(names - 1):
     while first > names and len(rows[first - 1]) == len(usual):
       first -= 1
   else:
     names = first
   above = names
-  while above and fits(rows[above - 1]) and not rows[above - 1][0].startswith('#'):
+  while above and fits(above - 1) and not rows[above - 1][0].startswith('#'):
     above -= 1
   headers = rows[above:names]
+  before = rows[first - 1] if first and not headers and not told else []
+  whole = not any('.' in cell for row in alike for cell in row)
+  if delimiter == ',' and whole and 2 * len(before) == len(usual) and named(before):
+    raise ValueError(
+      f'its rows have {len(usual)} cells and {len(before)} names: are its commas '
+      'decimal signs, too? Part the cells with ; or write decimal points'
+    )
   if not headers and first and rows[first - 1] and rows[first - 1][0][:1] == '#':
     own = [rows[first - 1][0].lstrip('# '), *rows[first - 1][1:]]
     own = own[1:] if not own[0] and len(own) == len(usual) + 1 else own
-    headers = [own] if fits(own) else []
+    rows = [own]
+    headers = rows if fits(0) else []
   return first, [[*header, *[''] * (len(usual) - len(header))] for header in headers]
 
 

@@ -492,3 +492,11 @@ def test_a_rate_above_the_numbers_hides_no_gap(tmp_path):
   )
   channel = read_channel(path, 'EDA', time='time')
   np.testing.assert_allclose(channel.times, np.array(kept) / 20)
+
+
+def test_rows_of_several_channels_in_turn(tmp_path):
+  path = tmp_path / 'a.csv'
+  rows = ''.join(f'{k / 20},EDA,5\n{k / 20},PPG,0.{k}\n' for k in range(100))
+  path.write_text('time,channel,value\n' + rows)
+  with pytest.raises(Dropped, match=r'several channels in turn \(EDA, PPG\)'):
+    read_channel(path, 'value', time='time')

@@ -103,6 +103,7 @@ BLANK = {
   'marks': 'NA,-',
   'spreadsheet': '#N/A,#WERT!',
   'one': '5.5,',
+  'label': 'rest,',
 }
 
 
@@ -140,3 +141,8 @@ def test_a_header_that_comes_again_is_told():
   assert table.again == 11
   assert table.columns[0].values.tolist() == [*range(5), *range(5)]
   assert parse(head.format('10:00') + rows).again is None
+
+
+def test_commas_that_are_both_signs():
+  with pytest.raises(ValueError, match='rows have 4 cells and 2 names: are its commas'):
+    parse('EDA,PPG\n' + 9 * '5,12,0,33\n')
