@@ -122,11 +122,18 @@ AVRO = (
 
 def _read_zip(path):
   with zipfile.ZipFile(path) as archive:
-    members = {
-      info.filename.rpartition('/')[2]: info
-      for info in archive.infolist()
-      if not info.filename.startswith('__MACOSX')
-    }
+    members = {}
+    for info in archive.infolist():
+      name = info.filename.rpartition('/')[2]
+      if info.filename.startswith('__MACOSX'):
+        continue
+      if name in members and name.removesuffix('.csv') in E4_FILES:
+        raise broken(
+          path,
+          f'it holds {members[name].filename} and {info.filename}; unpack it and name '
+          'one of the folders',
+        )
+      members[name] = info
     names = [name for name in E4_FILES if f'{name}.csv' in members]
     if not names:
       raise broken(path, 'no EDA.csv, BVP.csv or TEMP.csv of an Empatica E4; unpack it')

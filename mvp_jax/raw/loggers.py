@@ -5,6 +5,7 @@ the headers of OpenSignals (BITalino, biosignalsplux) and AcqKnowledge (Biopac);
 file of an Empatica E4.
 """
 
+import dataclasses
 import json
 import re
 
@@ -13,12 +14,21 @@ import numpy as np
 from mvp_jax.raw import empatica
 from mvp_jax.raw.recorded import Recorded, SignalFile, broken
 from mvp_jax.raw.sample_times import unit_seconds
-from mvp_jax.raw.text_table import Column, TextTable, parse, read_text
+from mvp_jax.raw.text_table import Column, parse, read_text
 from mvp_jax.raw.units import is_unit, unit_in_name
 
-_INTERVAL = re.compile(r'\s*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
-_PER_SECOND = re.compile(r'\s*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
+# As lines above the numbers tell the rate.
+_STATED_RATE = re.compile(
+  r'(?:sampl\w*|output|abtast)[\s_-]*(?:rate|freq\w*)(\D{0,20})([\d.,]+)\s*(k?hz)?',
+  re.I,
+)
+_STATED_STEP = re.compile(
+  r'\W*(?:sampl\w*[\s_-]*)?interval\W+([\d.,]+\s*[^\W\d_]+)', re.I
+)
+_INTERVAL = re.compile(r'[\s"]*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
+_PER_SECOND = re.compile(r'[\s"]*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
 _LEAST_COUNT = 100  # of rows, for a count not to be a sample by chance
+_KINDS = 40  # of channels in turn; more are stamps
 _MISCOUNTED = 0.001  # of the samples that a header promises
 
 
@@ -39,22 +49,59 @@ def read_loggers_text(path):
     place = next(
       (i for i, line in enumerate(lines[:5]) if _interval(line) is not None), None
     )
-    if place is not None and re.match(r'\s*\d+ channels?', lines[place + 1]):
+    if place is not None and re.match(r'[\s"]*\d+ channels?', lines[place + 1]):
       return _acqknowledge(path, text, lines, place)
     return _plain(path, parse(text))
   except ValueError as error:
     raise broken(path, ' '.join(str(error).split())) from None
 
 
-def _plain(path, table, rate=None):
+def _plain(path, table):
   table = _without_counts(table)
+  for column in table.columns:
+    _require_columns(column)
   headers = list(table.headers)
   units = [''] * len(table.columns)
-  if len(headers) > 1 and any(map(_any_unit, headers[-1])):
-    units = headers.pop()
+  counts = [sum(map(_any_unit, row)) for row in headers]
+  if len(headers) > 1 and any(counts):
+    units = headers.pop(max(range(len(counts)), key=lambda i: (counts[i], i)))
   names, aliases = _names(headers, len(table.columns))
   units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
-  return _file(path, table, names, units, aliases, rate)
+  return _file(path, table, names, units, aliases, _stated_rate(table.above))
+
+
+def _require_columns(column):
+  """Raises ValueError if a column of texts names another channel in each row."""
+  if column.cells is None or np.isfinite(column.values).any():
+    return
+  cells = column.cells.tolist()
+  changes = sum(a != b for a, b in zip(cells, cells[1:], strict=False))
+  kinds = list(dict.fromkeys(cells))
+  if len(cells) > _LEAST_COUNT and changes > len(cells) / 2 and len(kinds) <= _KINDS:
+    raise ValueError(
+      f'its rows are of several channels in turn ({", ".join(kinds[:3])}); make a '
+      'column of each'
+    )
+
+
+def _stated_rate(lines):
+  """The rate (Hz) that lines above the numbers tell, None where they tell several."""
+  told = set()
+  for line in lines:
+    for before, number, unit in _STATED_RATE.findall(line):
+      factor = 1000 if 'k' in unit.lower() or 'khz' in before.lower() else 1
+      told.add(_number(number) * factor)
+    if found := _STATED_STEP.match(line):
+      told.add(1 / (unit_seconds(found[1]) or np.inf))
+  told -= {0.0}
+  return told.pop() if len(told) == 1 else None
+
+
+def _number(text):
+  try:
+    return float(text.replace(',', '.'))
+  except ValueError:
+    return 0.0
 
 
 def _without_counts(table):
@@ -73,7 +120,7 @@ def _without_counts(table):
     for c in table.columns
   ]
   notes = (*table.notes, f'its first row says that it has {rows} samples: no sample')
-  return TextTable(table.headers, columns, notes)
+  return dataclasses.replace(table, columns=columns, notes=notes)
 
 
 def _any_unit(cell):
@@ -118,7 +165,7 @@ def _file(path, table, names, units, aliases, rate=None, began=None):
       problem=column.problem,
       notes=table.notes,
     )
-  return SignalFile(channels, began, aliases)
+  return SignalFile(channels, began, aliases, table.again)
 
 
 def _opensignals(path, text, lines):
@@ -187,7 +234,7 @@ def _without_losses(path, table, counter):
     values[places] = column.values
     columns.append(Column(values, problem=column.problem))
   note = f'its counter shows that {lost.sum():.0f} samples were lost; they are missing'
-  return TextTable(table.headers, columns, (*table.notes, note))
+  return dataclasses.replace(table, columns=columns, notes=(*table.notes, note))
 
 
 def _interval(line):
@@ -207,7 +254,7 @@ def _acqknowledge(path, text, lines, place):
 
   Then comes a row of columns (a clock, CH1, CH2, ...) and one of their sample counts.
   """
-  count = int(re.match(r'\s*(\d+)', lines[place + 1])[1])
+  count = int(re.match(r'[\s"]*(\d+)', lines[place + 1])[1])
   pairs = lines[place + 2 : place + 2 + 2 * count]
   after = place + 2 + 2 * count
   if len(lines) < after + 3:

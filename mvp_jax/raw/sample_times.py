@@ -19,9 +19,19 @@ _UNITS = {
   'ns nsec nsecs nano nanos nanosec nanosecond nanoseconds': 1e-9,
   'min mins minute minutes': 60.0,
   'h hr hrs hour hours': 3600.0,
+  'days': 86400.0,
 }
+# In other languages: Sekunden, secondes, segundos, secondi, seconden, ...
+_ABROAD = (
+  ('s(econd|ekund|egund)[a-z]{0,2}', 1.0),
+  ('mill?is(econd|ekund|egund)[a-z]{0,2}', 1e-3),
+  ('mi[ck]ros(econd|ekund|egund)[a-z]{0,2}', 1e-6),
+  ('minut[a-z]{0,2}', 60.0),
+  ('(stunde|heure|hora|uren)[a-z]?', 3600.0),
+)
+_UNIT = re.compile(r'(\d+[.,]?\d*)?\s*([^\W\d_]+)\s*(?:/\s*(\d+))?')
 SECONDS = {word: unit for words, unit in _UNITS.items() for word in words.split()}
-UNITS = ('s', 'ms', 'us', 'ns', 'min', 'h', 'iso', 'unix')  # of `time_unit`
+UNITS = ('s', 'ms', 'us', 'ns', 'min', 'h', 'days', 'iso', 'unix')  # of `time_unit`
 _UNIX = 9e8, 2.3e9  # seconds: the years 1998 to 2042
 # A step above it may as well be of another unit: milliseconds at 1000 Hz are 1 apart.
 _LEAST_SURE_RATE = 2.0  # Hz
@@ -34,9 +44,21 @@ _MAX_GAPS = 50_000_000  # samples that would be missing
 
 
 def unit_seconds(text):
-  """The seconds of a unit of time, such as 'ms' or 'mSecs', or None."""
-  word = text.strip().strip('[]()').lower().replace('µ', 'u').replace('μ', 'u')  # noqa: RUF001
-  return SECONDS.get(word)
+  """The seconds of a unit of time, such as 'ms', '0.1 mSecs' or 's/256', or None."""
+  found = _UNIT.fullmatch(text.strip().strip('[]()').strip().lower())
+  unit = _of_word(found[2]) if found else None
+  if unit is None:
+    return None
+  count, parts = float((found[1] or '1').replace(',', '.')), int(found[3] or 1)
+  return unit * count / parts if count and parts else None
+
+
+def _of_word(word):
+  """The seconds of a word in lower case, also of other languages: 'sekunden'."""
+  word = word.replace('µ', 'u').replace('μ', 'u')  # noqa: RUF001
+  if word in SECONDS:
+    return SECONDS[word]
+  return next((unit for stem, unit in _ABROAD if re.fullmatch(stem, word)), None)
 
 
 def in_seconds(path, recorded, name, said=''):
@@ -72,7 +94,8 @@ def in_seconds(path, recorded, name, said=''):
   if len(good) < 2 or not np.ptp(good):
     raise broken(path, 'the time column does not advance')
   if said != 'unix':
-    unit = SECONDS.get(said) or unit_seconds(recorded.unit) or _of_name(name)
+    own = '' if recorded.unit in name else recorded.unit  # of a row of units
+    unit = SECONDS.get(said) or unit_seconds(own) or _of_name(name)
     if unit is not None:
       why = 'time_unit' if said else 'its header'
       note = '' if unit == 1 else f'{name} counts in {_word(unit)}, as {why} says'
@@ -99,15 +122,16 @@ def in_seconds(path, recorded, name, said=''):
 
 
 def _word(unit):
-  return next(words.split()[-1] for words, value in _UNITS.items() if value == unit)
+  told = (words.split()[-1] for words, value in _UNITS.items() if value == unit)
+  return next(told, f'{unit:g} s')
 
 
 def _of_name(name):
   """The seconds of the unit that is part of a name: 'time_ms', 'Time [s]'."""
-  name = name.replace('µ', 'u').replace('μ', 'u')  # noqa: RUF001
   apart = re.sub(r'([a-z])([A-Z])', r'\1 \2', name)
-  words = re.split(r'[^a-z]+', apart.lower())
-  return next((SECONDS[w] for w in reversed(words) if w in SECONDS), None)
+  words = re.split(r'[\W\d_]+', apart.lower())
+  told = [*re.findall(r'[\[(]([^\[(\])]*)[\])]', name), *reversed(words)]
+  return next((unit for unit in map(unit_seconds, told) if unit is not None), None)
 
 
 def _of_text(path, cells, name):

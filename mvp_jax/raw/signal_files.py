@@ -24,6 +24,7 @@ from mvp_jax.raw.sample_times import in_seconds, own_rows, timed, with_gaps
 
 _TEXT = ('.csv', '.txt', '.tsv', '.asc')
 _SHOWN = 12  # names in a message
+_ROUNDED = 0.05  # seconds by which a clock without gaps may be off its file's rate
 _RATE_TOLERANCE = 0.1  # within which a clock and a rate that the manifest says agree
 
 
@@ -79,11 +80,15 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
   if found.problem:
     raise broken(path, f'column {column}: {found.problem}')
   if not np.isfinite(values).any():
-    raise broken(path, f'column {column} holds no number')
+    texts = [] if found.cells is None else [x for x in found.cells if x]
+    told = f', but {texts[0][:40]!r}; write numbers alone' if texts else ''
+    raise broken(path, f'column {column} holds no number{told}')
   began = file.began
   if own_rate is not None and rate is not None and abs(own_rate - rate) > 0.01 * rate:
     raise broken(
-      path, f'it says {own_rate:g} Hz, not {rate:g}; leave rate blank or correct it'
+      path,
+      f'it says {own_rate:g} Hz, not {rate:g}; leave rate blank or correct '
+      'it, or what the file says',
     )
   if found.times is not None:
     times = found.times
@@ -92,11 +97,17 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     seconds, began, note = in_seconds(path, file.channels[clock], clock, time_unit)
     notes.append(note)
     length = (len(seconds) - 1) / (own_rate or np.inf)
-    if own_rate and abs(seconds[-1] - seconds[0] - length) <= 0.01 * length:
+    if own_rate and abs(seconds[-1] - seconds[0] - length) <= _ROUNDED:
       times = seconds[0] + np.arange(len(values)) / own_rate  # finer than the column's
     else:
       values, times, note = timed(path, values, seconds)
       notes.append(note)
+  elif file.again:
+    raise broken(
+      path,
+      f'in line {file.again} its header comes again: it holds several recordings; make '
+      'a file of each, or give time, if they have one clock',
+    )
   else:
     rate = own_rate or rate
     if not rate:
@@ -177,9 +188,9 @@ def _read(path, stamp):
       path,
       advice.get(
         suffix,
-        'no format that is read here: '
+        'no format that is read here; export it as one of '
         + ' '.join(readers)
-        + ' and folders of Empatica',
+        + ' (folders of Empatica are read, too)',
       ),
     )
   try:

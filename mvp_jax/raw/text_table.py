@@ -15,10 +15,17 @@ import numpy as np
 
 MAX_PREAMBLE = 200  # lines before the first row of numbers
 _NUMBER = re.compile(r'[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I)
+# A cell that is a date or time of day is no name, either.
+_TIME = re.compile(r'\d{1,4}([-/.:])\d{1,2}\1\d{1,4}(?!\d).*|\d{8}T\d{6}.*')
+_MISSING = re.compile(r'-*|[.?]|n/?a|null|none|missing|#[A-ZÀ-Þ0-9/]+[!?]?', re.I)
+# What spreadsheets write for errors, in any language; else a '#' begins a remark.
+_REMARK = re.compile(r'(?m)^#(?![A-ZÀ-Þ0-9/]+[!?]?\s*([,;\t|]|$)).*$')
 _EXPONENT = r'(?:[eE][+-]?\d+)?'
 # Of pandas' readers of numbers the one that does not crash of a long exponent; it is
 # slower.
 PRECISION, _LONG_EXPONENT = 'round_trip', re.compile(r'[eE][+-]?\d{5}')
+# Signs that only part thousands.
+_GROUPED = re.compile(r"[\u00a0\u2009\u202f]|(?<=\d)[ '’](?=\d{3}(?!\d))")  # noqa: RUF001
 _FEW_SHORT = 0.1  # of the rows: fewer are damaged, more leave out blanks at their end
 
 
@@ -36,11 +43,18 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class TextTable:
-  """`headers`: rows of cells right above the numbers, each as wide as the table."""
+  """What `parse` makes of a text.
+
+  `headers`: rows of cells right above the numbers, each as wide as the table. `above`:
+  all lines above them. `again`: the line (from 1) where they come again in the midst
+  of the numbers, as in a file of several parts, or None.
+  """
 
   headers: list
   columns: list
   notes: tuple[str, ...] = ()
+  above: tuple[str, ...] = ()
+  again: int | None = None
 
 
 def read_text(path):
@@ -99,11 +113,11 @@ def parse(text, first=None, columns=None):
   lines = text.split('\n', MAX_PREAMBLE)[:MAX_PREAMBLE]
   delimiter = _told_delimiter(lines) or _delimiter(lines[first or 0 :])
   rows = [_cells(line, delimiter) for line in lines]
-  begin, headers = _header(rows, first)
+  begin, headers = _header(rows, delimiter, first)
   if begin is None:
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
-  body = text.split('\n', begin)[begin]
-  frame, notes = _frame(body, delimiter, lines[begin:])
+  body, again = _without_headers(lines[:begin], text.split('\n', begin)[begin])
+  frame, notes = _frame(body, delimiter, lines[begin:], begin)
   found = [_column(frame.iloc[:, i]) for i in range(frame.shape[1])]
   while len(found) > 1 and _blank(found[-1]) and not any(h[-1] for h in headers):
     found.pop()  # a delimiter at the end of each line
@@ -111,7 +125,27 @@ def parse(text, first=None, columns=None):
   if columns is not None:
     headers = [[*columns, *[''] * len(found)][: len(found)]]
   headers = [[*header, *[''] * len(found)][: len(found)] for header in headers]
-  return TextTable(headers, found, notes)
+  return TextTable(headers, found, notes, tuple(lines[:begin]), again)
+
+
+def _without_headers(above, body):
+  """(body, line from 1 where what is above it comes again, or None).
+
+  The lines that come again are blank in it: the last of those above, and before it
+  those that begin alike.
+  """
+  last = above[-1] if above else ''
+  if not re.search(r'[^\W\d_]', last) or f'\n{last}\n' not in body:
+    return body, None
+  starts = [re.split('[,;\t=:]', line)[0] for line in reversed(above)]
+  rows = body.split('\n')
+  found = [i for i, row in enumerate(rows) if row == last]
+  for i in found:
+    for k, start in enumerate(starts):
+      if k > i or re.split('[,;\t=:]', rows[i - k])[0] != start:
+        break
+      rows[i - k] = ''
+  return '\n'.join(rows), len(above) + found[0] + 1
 
 
 def _told_delimiter(lines):
@@ -148,7 +182,7 @@ def _cells(line, delimiter):
   return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def _header(rows, first=None):
+def _header(rows, delimiter, first=None):
   """The row where the numbers begin (None: nowhere), and the rows right above.
 
   Numbers look like most rows do; headers have as many cells and none that is a number.
@@ -158,7 +192,8 @@ def _header(rows, first=None):
   if not patterns:
     return None, []
   usual = patterns.most_common(1)[0][0]
-  if first is None:
+  told = first is not None
+  if not told:
     first = next(
       i
       for i, n in enumerate(numbers)
@@ -168,42 +203,92 @@ def _header(rows, first=None):
   alike = [r for r, n in zip(rows, numbers, strict=True) if n == usual]
   ends = len(usual) > 1 and not any(row[-1] for row in alike)  # in a delimiter
 
-  def fits(row):
+  def fits(place):
+    row = rows[place]
+    # Names do not come twice, as labels beside blanks do.
+    if len(row) > 1 and row in (
+      *rows[max(0, place - 1) : place],
+      *rows[place + 1 :][:1],
+    ):
+      return False
     width = len(row)
     while width and not row[width - 1]:
       width -= 1
     wide = len(row) == len(usual) or (ends and len(row) == len(usual) - 1)
-    return width and wide and not any(_NUMBER.fullmatch(cell) for cell in row)
+    some = not all(map(_MISSING.fullmatch, row))
+    return width and wide and some and not any(map(_is_value, row))
 
-  above = first
-  while above and fits(rows[above - 1]) and not rows[above - 1][0].startswith('#'):
+  def named(row):
+    return row and not any(map(_is_value, row)) and any(map(str.isalpha, ''.join(row)))
+
+  def bare(row):
+    """Whether it is a line that parts, such as a blank one."""
+    return len(row) != len(usual) and not any(map(str.isalnum, ''.join(row)))
+
+  # Between the names and the first numbers may be rows that lack some.
+  names = first
+  while (
+    not told and names and len(rows[names - 1]) == len(usual) and not fits(names - 1)
+  ):
+    names -= 1
+  while names and bare(rows[names - 1]):
+    names -= 1
+  if names and fits(names - 1):
+    while first > names and len(rows[first - 1]) == len(usual):
+      first -= 1
+  else:
+    names = first
+  above = names
+  while above and fits(above - 1) and not rows[above - 1][0].startswith('#'):
     above -= 1
-  headers = rows[above:first]
+  headers = rows[above:names]
+  before = rows[first - 1] if first and not headers and not told else []
+  whole = not any('.' in cell for row in alike for cell in row)
+  if delimiter == ',' and whole and 2 * len(before) == len(usual) and named(before):
+    raise ValueError(
+      f'its rows have {len(usual)} cells and {len(before)} names: are its commas '
+      'decimal signs, too? Part the cells with ; or write decimal points'
+    )
   if not headers and first and rows[first - 1] and rows[first - 1][0][:1] == '#':
-    bare = [rows[first - 1][0].lstrip('# '), *rows[first - 1][1:]]
-    bare = bare[1:] if not bare[0] and len(bare) == len(usual) + 1 else bare
-    headers = [bare] if fits(bare) else []
+    own = [rows[first - 1][0].lstrip('# '), *rows[first - 1][1:]]
+    own = own[1:] if not own[0] and len(own) == len(usual) + 1 else own
+    rows = [own]
+    headers = rows if fits(0) else []
   return first, [[*header, *[''] * (len(usual) - len(header))] for header in headers]
 
 
-def _frame(body, delimiter, lines):
+def _is_value(cell):
+  return _NUMBER.fullmatch(cell) or _TIME.fullmatch(cell)
+
+
+def _frame(body, delimiter, lines, begin):
   import pandas
 
   comma = delimiter != ',' and any(re.search(r'\d,\d', line) for line in lines)
   if '\n#' in body:  # remarks
-    body = re.sub(r'(?m)^#.*\n', '', body)
-  frame = pandas.read_csv(
-    io.StringIO(body),
-    sep=r'\s+' if delimiter == ' ' else delimiter,
-    decimal=',' if comma else '.',
-    header=None,
-    skipinitialspace=True,
-    index_col=False,
-    on_bad_lines='error',
-    skip_blank_lines=True,
-    low_memory=False,
-    float_precision=PRECISION if _LONG_EXPONENT.search(body) else None,
-  )
+    body = _REMARK.sub('', body)
+  try:
+    frame = pandas.read_csv(
+      io.StringIO(body),
+      sep=r'\s+' if delimiter == ' ' else delimiter,
+      decimal=',' if comma else '.',
+      header=None,
+      skipinitialspace=True,
+      index_col=False,
+      on_bad_lines='error',
+      skip_blank_lines=True,
+      low_memory=False,
+      float_precision=PRECISION if _LONG_EXPONENT.search(body) else None,
+    )
+  except pandas.errors.ParserError as error:
+    found = re.search(r'Expected (\d+) fields in line (\d+), saw (\d+)', str(error))
+    if not found:
+      raise
+    line = begin + int(found[2])
+    raise ValueError(
+      f'line {line} is longer: the rows above have {found[1]} cells, saw {found[3]}; '
+      'mend it, or name a table of numbers with one row a line'
+    ) from None
   notes = []
   if frame.shape[1] < 2:
     return frame, ()
@@ -247,7 +332,7 @@ def numbers(cells):
   The decimal sign is found out for all of them together. Both signs in a number, or
   one twice, show which of them parts thousands (1.234,5); else a comma is decimal.
   """
-  text = cells.str.replace('\u2212', '-').str.replace('[\u00a0\u202f]', '', regex=True)
+  text = cells.str.replace('\u2212', '-').str.replace(_GROUPED, '', regex=True)
   for thousands, decimal in ((',', '.'), ('.', ',')):
     group = re.escape(thousands)
     if text.str.contains(f'{group}.*[.,]').any() and (

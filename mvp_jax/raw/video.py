@@ -73,7 +73,12 @@ class Video:
   def __init__(self, path):
     self.count, self.broken, self.seconds = 0, 0, 0.0
     self._path = path
-    self._container, self._stream = open_video(path)
+    self._container, self._stream, others = open_video(path)
+    self._choice = [
+      f'it has {others + 1} videos side by side; that of {self._stream.width}x'
+      f'{self._stream.height} pixels is read (a file of another: ffmpeg -i IN '
+      '-map 0:v:NUMBER -c copy OUT)'
+    ] * bool(others)
     try:
       self._stream.codec_context.thread_count = 1
       packets = self._container.demux(self._stream)
@@ -116,7 +121,7 @@ class Video:
     notes = ['interlaced, made into whole pictures (bwdif)'] * self._interlaced
     if self.missing > _TOLD_SECONDS:
       notes.append(f'it ends {self.missing:.1f} s before its header says')
-    return notes + self.clock.notes
+    return notes + self._choice + self.clock.notes
 
   def __iter__(self):
     return deinterlaced(self.timed())
@@ -183,17 +188,17 @@ def _info(stream, frame, rate):
     height=height,
     pixel_aspect=aspect,
     frames=stream.frames,
-    promised=_promised(stream, rate),
+    promised=_promised(stream),
     orientation=orientation,
   )
 
 
-def _promised(stream, rate):
+def _promised(stream):
   name = stream.container.format.name
   if 'mov' in name and stream.duration:
     return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
   if name == 'avi':
-    return stream.frames / rate
+    return float(stream.frames * stream.time_base)  # some of the slots may be empty
   # Matroska says it in a tag. What FFmpeg gives for others can be its own guess.
   tag = stream.metadata.get('DURATION', '')
   try:

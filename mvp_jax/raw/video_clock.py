@@ -6,6 +6,8 @@ import numpy as np
 
 MAX_JUMP_SECONDS = 60.0
 REWIND_SECONDS = 1.0
+# A picture that stands for longer is worth a word, unless there are few a second.
+_PAUSE_SECONDS, _PAUSE_STEPS = 1.0, 3.0
 _LATE_FRAMES = 5  # So many timestamps that do not advance are not worth a word.
 _DIGITS = 9  # Of seconds, lest 0.7 - 0.2 be a little less than 0.5.
 _LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
@@ -31,11 +33,12 @@ class Timeline:
   Attributes:
     joined: when another recording begins, a list of seconds.
     late: how many frames came later than their timestamp says.
+    pauses: (begin, end) in seconds of each that is longer than `_PAUSE_SECONDS`.
     starts: of each recording, the first one too, the timestamp of time zero, seconds.
   """
 
   def __init__(self, step):
-    self.joined, self.late, self.starts = [], 0, [0.0]
+    self.joined, self.late, self.pauses, self.starts = [], 0, [], [0.0]
     self._step, self._start, self._last = step, 0.0, None
     self._first = None  # timestamp of this recording
 
@@ -70,7 +73,12 @@ class Timeline:
         self.late += 1
         time = self._last + _LATE_STEP * self._step
     if time - self._last > MAX_JUMP_SECONDS:
-      raise ValueError(f'its timestamps jump by {time - self._last:.0f} s')
+      raise ValueError(
+        f'its timestamps jump by {time - self._last:.0f} s at {self._last:.1f} s; make '
+        'a file of each part'
+      )
+    if time - self._last > max(_PAUSE_SECONDS, _PAUSE_STEPS * self._step):
+      self.pauses.append((self._last, time))
     self._last = time
     return time
 
@@ -78,13 +86,14 @@ class Timeline:
 def begins_anew(stamp, key, first, latest, step):
   """Whether a frame that comes too late begins another recording.
 
-  Far too late it does; as a key frame also where it is as early as the first frame.
+  A key frame does if it is far too late, or as early as the first frame; another one,
+  which a decoder may hand out late behind lost packets, only if it is both.
   Timestamps `stamp`, of the `first` and of the `latest` frame so far, and the `step`
   from one to the next, in seconds.
   """
-  return latest - stamp > REWIND_SECONDS or (
-    key and first is not None and stamp < first + step / 2
-  )
+  late = latest - stamp > REWIND_SECONDS
+  early = first is not None and stamp < first + step / 2
+  return (late and early) or (key and (late or early))
 
 
 class Clock:
@@ -151,6 +160,13 @@ class Clock:
     if self._timeline.joined:
       told = ', '.join(f'{time:.1f}' for time in self._timeline.joined[:5])
       notes.append(f'joined files: its timestamps begin anew at {told} s')
+    if self._timeline.pauses:
+      longest = max(self._timeline.pauses, key=lambda pause: pause[1] - pause[0])
+      notes.append(
+        f'no new picture for {longest[1] - longest[0]:.1f} s from {longest[0]:.1f} s on'
+        + f', and {len(self._timeline.pauses) - 1} shorter'
+        * (len(self._timeline.pauses) > 1)
+      )
     if self._timeline.late > _LATE_FRAMES:
       notes.append(f'the timestamps of {self._timeline.late} frames do not advance')
     return notes
@@ -247,6 +263,11 @@ class Clock:
       first = stamp - (self._depth / self.rate if self._slotted else 0.0)
       missing = 0.0 if self._missed is None else first - self._missed
       late = 0.0 if self._sound is None else first - self._sound
+      if late > MAX_JUMP_SECONDS:
+        raise ValueError(
+          f'the picture begins {late:.0f} s after the sound, so they have no clock in '
+          'common; leave the sound out (ffmpeg -i IN -an -c copy OUT)'
+        )
       self._late = late if late > _LATE_SECONDS else 0.0
       return self._timeline.place(stamp, max(0.0, missing, self._late))
     return self._timeline.place(stamp, key=key)

@@ -21,10 +21,13 @@ _METADATA = {'metadata_errors': 'replace'} if int(av.__version__[:2]) < 19 else 
 
 
 def open_video(path):
-  """Opens a file and chooses the stream that is its video: (container, stream).
+  """Opens a file and chooses the stream that is its video.
 
   Covers and thumbnails are no video. Of several streams it is the largest of those
   whose packets are about as many as of the fullest.
+
+  Returns:
+    (container, stream, how many others it might have been).
 
   Raises:
     av.FFmpegError: it cannot be opened.
@@ -37,7 +40,8 @@ def open_video(path):
       counts = _packets_of(path)
       least = _FULL_SHARE * max(counts[stream.index] for stream in streams)
       streams = [stream for stream in streams if counts[stream.index] >= least]
-    return container, max(streams, key=lambda stream: stream.width * stream.height)
+    largest = max(streams, key=lambda stream: stream.width * stream.height)
+    return container, largest, len(streams) - 1
   except BaseException:
     container.close()
     raise

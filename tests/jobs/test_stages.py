@@ -29,7 +29,7 @@ def test_a_trial_needs_the_ratings_of_the_target_alone(tmp_path, monkeypatch):
     asked.append(ratings)
     raise InputError('enough')
 
-  monkeypatch.setattr(stages, 'prepare', prepare)
+  monkeypatch.setattr(preparation, 'prepare', prepare)
   config = parse(
     {
       'dataset': 'recordings',

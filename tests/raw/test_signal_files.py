@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -423,3 +424,79 @@ def test_a_mat_of_version_7_3_where_h5py_is_there(tmp_path):
   path.write_bytes(path.read_bytes()[:900])
   with pytest.raises(Dropped, match='MATLAB 7.3 file; save it with -v7 .*damaged'):
     read_channel(path, 'EDA', 10)
+
+
+HEADS = {
+  'Sampling rate: 20\nEDA,ECG\n': 20,
+  '# Sampling Rate (Hz):= 20.00\n# EndOfHeader\n': 20,
+  'Output rate:,20,Samples/sec.\n\nEDA,ECG\n': 20,
+  'Sampling frequency 0.02 kHz\nEDA,ECG\n': 20,
+  'Interval=,0.05 s\nEDA,ECG\n': 20,
+  'Heart rate: 70\nEDA,ECG\n': None,
+  'Sampling rate 1: 20\nSampling rate 2: 40\nEDA,ECG\n': None,
+}
+
+
+@pytest.mark.parametrize('head', HEADS)
+def test_a_rate_above_the_numbers(tmp_path, head):
+  path = tmp_path / 'a.csv'
+  path.write_text(head + 40 * '5.5,0.25\n')
+  if HEADS[head] is None:
+    with pytest.raises(Dropped, match='how fast it was sampled'):
+      read_channel(path, '1')
+    return
+  assert read_channel(path, '1').rate == pytest.approx(20)
+  with pytest.raises(Dropped, match='it says 20 Hz, not 40'):
+    read_channel(path, '1', rate=40)
+
+
+def test_a_row_of_units_above_the_names(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('ms,kOhm\ntime,GSR\n' + ''.join(f'{50 * k},240\n' for k in range(40)))
+  channel = read_channel(path, 'GSR', time='time')
+  assert channel.unit == 'kOhm' and channel.rate == pytest.approx(20)
+
+
+def test_several_recordings_in_a_file(tmp_path):
+  path = tmp_path / 'a.csv'
+  rows = [''.join(f'{k / 20},5\n' for k in range(n, n + 40)) for n in (0, 40)]
+  path.write_text(''.join('time,EDA\n' + row for row in rows))
+  with pytest.raises(Dropped, match=r'a\.csv: in line 42 its header comes again'):
+    read_channel(path, 'EDA', rate=20)
+  channel = read_channel(path, 'EDA', time='time')  # the clock goes on
+  np.testing.assert_allclose(channel.times, np.arange(80) / 20)
+
+
+def test_acqknowledge_in_quotes(tmp_path):
+  path = tmp_path / 'a.csv'
+  head = '"a.acq"\n"50 msec/sample"\n"1 channels"\n"EDA, X"\n"microsiemens"\n'
+  path.write_text(head + '"sec","CH1"\n"","40"\n' + 40 * '"0","5"\n')
+  channel = read_channel(path, 'EDA, X')
+  assert len(channel.values) == 40 and channel.rate == pytest.approx(20)
+  assert channel.unit == 'microsiemens'
+
+
+def test_a_zip_of_two_wristbands(tmp_path):
+  with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as archive:
+    for person in 'AB':
+      archive.writestr(f'{person}/EDA.csv', '1774745990\n4\n' + 40 * '5\n')
+  with pytest.raises(Dropped, match='holds A/EDA.csv and B/EDA.csv; unpack it'):
+    read_channel(tmp_path / 'a.zip', 'EDA')
+
+
+def test_a_rate_above_the_numbers_hides_no_gap(tmp_path):
+  path = tmp_path / 'a.csv'
+  kept = [k for k in range(2000) if not 500 <= k < 510]
+  path.write_text(
+    'Sampling rate: 20\ntime,EDA\n' + ''.join(f'{k / 20},5\n' for k in kept)
+  )
+  channel = read_channel(path, 'EDA', time='time')
+  np.testing.assert_allclose(channel.times, np.array(kept) / 20)
+
+
+def test_rows_of_several_channels_in_turn(tmp_path):
+  path = tmp_path / 'a.csv'
+  rows = ''.join(f'{k / 20},EDA,5\n{k / 20},PPG,0.{k}\n' for k in range(100))
+  path.write_text('time,channel,value\n' + rows)
+  with pytest.raises(Dropped, match=r'several channels in turn \(EDA, PPG\)'):
+    read_channel(path, 'value', time='time')

@@ -13,6 +13,8 @@ from mvp_jax.raw.text_table import numbers, parse, read_text
     (['1.234,5', '5,1', '7'], [1234.5, 5.1, 7]),
     (['1,234.5', '5.1', '12'], [1234.5, 5.1, 12]),
     (['1,234,567', '12'], [1234567, 12]),
+    (['4 133,25', '990,5'], [4133.25, 990.5]),
+    (["4'133.25", '1’200'], [4133.25, 1200]),  # noqa: RUF001
     (['1\u202f234,5', '\u22125,2E-3'], [1234.5, -0.0052]),
     (['5.0.3', '5.1'], [np.nan, 5.1]),  # a damaged cell parts no thousands
     (['5,0.3', '5.1'], [np.nan, 5.1]),
@@ -94,3 +96,53 @@ def test_zero_bytes_are_no_text(tmp_path):
   path.write_bytes(b'EDA\n5.1\n' + bytes(20) + b'5.2\n')
   with pytest.raises(ValueError, match='not a text file'):
     read_text(path)
+
+
+BLANK = {
+  'blank': ',',
+  'marks': 'NA,-',
+  'spreadsheet': '#N/A,#WERT!',
+  'one': '5.5,',
+  'label': 'rest,',
+}
+
+
+@pytest.mark.parametrize('blank', BLANK)
+def test_rows_before_the_first_numbers_are_missing(blank):
+  table = parse('EDA,PPG\n' + 50 * (BLANK[blank] + '\n') + 90 * '1,2\n')
+  assert table.headers == [['EDA', 'PPG']]
+  assert [len(column.values) for column in table.columns] == [140, 140]
+  assert np.isnan(table.columns[1].values[:50]).all()
+  assert table.columns[1].values[50] == 2
+
+
+def test_a_time_of_day_is_no_name():
+  rows = [f'2026-03-29T10:00:{k:02d},{"" if k < 20 else k}' for k in range(60)]
+  table = parse('time,EDA\n' + '\n'.join(rows) + '\n')
+  assert table.headers == [['time', 'EDA']]
+  assert len(table.columns[1].values) == 60
+
+
+@pytest.mark.parametrize('between', ['\n', '-----\n', '\n\n'])
+def test_lines_between_names_and_numbers(between):
+  table = parse(f'Log of 8 Hz\nTemp,EDA\n{between}' + 9 * '1,2\n')
+  assert table.headers == [['Temp', 'EDA']] and len(table.columns[0].values) == 9
+
+
+def test_errors_of_spreadsheets_are_no_remarks():
+  table = parse('a,b\n1,2\n#N/A,2\n#DIV/0!,2\n# a remark, of mine\n1,2\n')
+  np.testing.assert_array_equal(table.columns[0].values, [1, np.nan, np.nan, 1])
+
+
+def test_a_header_that_comes_again_is_told():
+  head = 'Interval=\t0.01 s\nTime=\t{}\nChannel=\tEDA\n'
+  rows = ''.join(f'{k}\t{k}.5\n' for k in range(5))
+  table = parse(head.format('10:00') + rows + head.format('10:05') + rows)
+  assert table.again == 11
+  assert table.columns[0].values.tolist() == [*range(5), *range(5)]
+  assert parse(head.format('10:00') + rows).again is None
+
+
+def test_commas_that_are_both_signs():
+  with pytest.raises(ValueError, match='rows have 4 cells and 2 names: are its commas'):
+    parse('EDA,PPG\n' + 9 * '5,12,0,33\n')
