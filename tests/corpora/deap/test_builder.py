@@ -221,7 +221,9 @@ def test_tfds_own_api(twin, tmp_path):
 
 def test_nothing_temporary_is_left(twin, tmp_path):
   directory = prepare('deap', twin, tmp_path, streams=('signals',), workers=1)
-  names = {path.name for path in tmp_path.rglob('*') if path.is_file()}
+  files = [path for path in tmp_path.rglob('*') if path.is_file()]
+  # Locks stay: one that is removed can be held twice.
+  names = {path.name for path in files if path.parent.name != 'locks'}
   assert {name.split('.')[0] for name in names} == {
     'account',
     'dataset_info',
