@@ -1,7 +1,9 @@
 """Of every kind of video decoder, check and action units tell the times as written."""
 
+import concurrent.futures
 import csv
 import fractions
+import os
 import re
 import struct
 
@@ -37,7 +39,17 @@ def sound_packets(stream, seconds):
   yield from stream.encode()
 
 
-def write(
+def write(path, *codec, **given):
+  """`write_here` in a thread of its own.
+
+  SVT-AV1 takes the thread that it is called by for real-time work, if it may. What that
+  thread starts later would leave no processor to anything else.
+  """
+  with concurrent.futures.ThreadPoolExecutor(1) as aside:
+    return aside.submit(write_here, path, *codec, **given).result()
+
+
+def write_here(
   path,
   codec='libx264',
   pixels='yuv420p',
@@ -534,3 +546,9 @@ def test_interlaced_pictures_lose_their_combs(tmp_path, file, codec, options):
   found = whole_frames(path, RATE, 64)
   assert len(found['jpegs']) == 10
   assert found['quality']['video_notes'] == '; '.join(video.notes)
+
+
+def test_this_process_stays_as_patient_as_it_was(tmp_path):
+  before = os.sched_getscheduler(0)
+  write(tmp_path / 'av1.mp4', **KINDS['av1.mp4'])
+  assert os.sched_getscheduler(0) == before
