@@ -7,6 +7,7 @@ import numpy as np
 from mvp_jax import hosts
 from mvp_jax.data import streams
 from mvp_jax.data.sound import waveform
+from mvp_jax.data.trials import derived
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
 from mvp_jax.processes import parallel_map
@@ -34,7 +35,7 @@ def feature_table(corpus, trials, workers=None):
   Returns those of `trials`, float64 [trials, features], NaN where not defined, and
   their names, without what no trial has. `workers` None = as many as processors.
   """
-  path = corpus.directory.parent / 'handcrafted' / f'features{_VERSION}.npz'
+  path = derived(corpus) / 'handcrafted' / f'features{_VERSION}.npz'
   # A process that only reads examples finds the file, and leaves JAX alone.
   if multiprocessing.parent_process() is None or not path.exists():
     hosts.on_main(lambda: None if path.exists() else _write(path, corpus, workers))

@@ -126,6 +126,14 @@ class Trial:
   session: str = ''
 
 
+def derived(corpus):
+  """Folder of what is worked out of a PreparedCorpus: encoders, features, findings.
+
+  It goes with the version of the prepared data, for those of another are others.
+  """
+  return corpus.directory.parent / 'derived' / corpus.directory.name
+
+
 class PreparedCorpus:
   """A corpus that `mvp_jax.prepare.prepare` has prepared.
 

@@ -23,6 +23,7 @@ import scipy.ndimage
 
 from mvp_jax import hosts
 from mvp_jax.data import streams
+from mvp_jax.data.trials import derived
 from mvp_jax.evaluation import exact
 from mvp_jax.evaluation.evidence import DISTINCT, LIMIT, at_rate, evidence, moving
 from mvp_jax.files import write_json
@@ -78,7 +79,7 @@ def untold(corpus):
 
 
 def _found(corpus):
-  path = corpus.directory.parent / 'content' / f'copies{_VERSION}.json'
+  path = derived(corpus) / 'content' / f'copies{_VERSION}.json'
 
   def write():
     if not path.exists():

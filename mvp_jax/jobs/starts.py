@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from mvp_jax import hosts
+from mvp_jax.data.trials import derived
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit
 from mvp_jax.jobs.common import conclude, evaluated_modalities, timed
@@ -131,7 +132,7 @@ def pretrained(config, corpus, subjects, network, mesh, facts):
       'encoder.checkpoint'
     )
   directory = (
-    corpus.directory.parent
+    derived(corpus)
     / 'encoders'
     / encoders.fingerprint(
       encoders.VERSION,

@@ -22,6 +22,7 @@ from mvp_jax.data.batches import evaluation_batches
 from mvp_jax.data.clip_examples import LaidClips, TrainingClips
 from mvp_jax.data.examples import TrialExamples, moments, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES, select
+from mvp_jax.data.trials import derived
 from mvp_jax.data.windows import TOLERANCE
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
@@ -151,7 +152,7 @@ def _encoding(config, corpus, reserved, trials, mesh, workdir, facts):
   if config.encoder.finetune or config.input.windows == 'random':
     return Encoding(backbone), variables
   features = (
-    corpus.directory.parent
+    derived(corpus)
     / 'features'
     / encoders.fingerprint(
       encoders.VERSION, encoders.digest(variables), backbone, config.input.clips
