@@ -117,5 +117,5 @@ def find(name: str) -> type[Modality]:
   return MODALITIES[name]
 
 
-for _name in ('physio', 'video', 'action_units', 'handcrafted'):
+for _name in ('physio', 'video', 'action_units', 'handcrafted', 'voice'):
   importlib.import_module(f'{__name__}.{_name}')
