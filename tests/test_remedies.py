@@ -6,13 +6,16 @@ import re
 
 import pytest
 
-from mvp_jax import corpora
+from mvp_jax import corpora, targets
 from mvp_jax.config import Config, parse, to_tree
 from mvp_jax.jobs.batches import memory, told
 from tests.running import changed
 
 _PACKAGE = pathlib.Path(__file__).parents[1] / 'mvp_jax'
-_CONFIGS = [parse({'dataset': name}) for name in corpora.CORPORA]
+_CONFIGS = [
+  *(parse({'dataset': name}) for name in corpora.CORPORA),
+  *(parse({'dataset': 'deap', 'target': {'kind': kind}}) for kind in targets.TARGETS),
+]
 _FILES = ('json', 'py')  # config.json is no setting
 _NAME = re.compile(r'\bconfig\.([a-z_]+(?:\.[a-z_]+)*)(?![\w.({])')
 

@@ -12,7 +12,7 @@ from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
-from mvp_jax.jobs import stages
+from mvp_jax.jobs import starts
 from mvp_jax.jobs import train as job
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training.encoder import VideoMAEEncoder
@@ -190,7 +190,7 @@ def test_the_average_of_the_parameters_is_what_is_tested(
 def test_from_scratch_differs_in_the_encoder_alone(
   workdir, config, run, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(stages, 'pretrain', None)  # not called
+  monkeypatch.setattr(starts, 'pretrain', None)  # not called
   run(
     dataclasses.replace(
       config, encoder=dataclasses.replace(config.encoder, pretrained=False)
