@@ -18,6 +18,7 @@ PROTOCOLS = {
   'leave_one_subject_out': ('subject',),
   'stimuli': ('stimulus',),
   'subjects_x_stimuli': ('subject', 'stimulus'),
+  'official': ('subject',),  # the corpus says who tests
 }
 _PLURALS = {'subject': 'subjects', 'stimulus': 'stimuli'}
 SIDES = ('train', 'validation', 'test')
@@ -81,6 +82,8 @@ def make_folds(
 ):
   """Splits trials into folds, a list of Fold; each trial is tested exactly once.
 
+  Under 'official' there is one fold, which tests the corpus' validation set alone.
+
   Args:
     protocol: one of `PROTOCOLS`. 'subjects' and 'stimuli' deal these into `folds`
       groups with like strata of the target; under 'subjects_x_stimuli' each of `folds`
@@ -97,12 +100,14 @@ def make_folds(
   """
   if protocol not in PROTOCOLS:
     known = ', '.join(PROTOCOLS)
-    if protocol == 'official':
-      known += '; none of these corpora has an official split'
     raise InputError(f'evaluation.protocol: {protocol!r} is none of {known}')
   _check_trials(trials, PROTOCOLS[protocol], protocol)
   target.check(trials)
   rng = np.random.default_rng((seed, 1))
+  if protocol == 'official':
+    train, test = official(trials)
+    train, watched = _hold_back(train, 'subject', validation, rng)
+    return [_fold(0, (train, watched, test), trials, target)]
   if protocol == 'leave_one_subject_out':
     folds = len({trial.subject for trial in trials})
   new = PROTOCOLS[protocol]
@@ -120,6 +125,21 @@ def make_folds(
       train, watched = _hold_back(rest, new[0], validation, rng)
       result.append(_fold(len(result), (train, watched, test), trials, target))
   return result
+
+
+def official(trials):
+  """The trials of the official training set, and those of the validation set.
+
+  Raises InputError if the corpus has no such split.
+  """
+  sides = [[t for t in trials if t.part == part] for part in ('train', 'validation')]
+  if not all(sides):
+    lacking = 'training' if not sides[0] else 'validation'
+    raise InputError(
+      f"evaluation.protocol: 'official' needs an official split, and there is no trial "
+      f"of the {lacking} set; use 'subjects'"
+    )
+  return sides
 
 
 def deal_trials(trials, folds, validation, seed, *, target):

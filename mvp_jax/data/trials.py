@@ -114,6 +114,7 @@ class Trial:
     ratings: {name: float}, NaN where not given.
     streams: {name: Series, Frames or Sound}; those that the trial lacks are left out.
     group, session: names, '' where there are none.
+    part: 'train' or 'validation' of the corpus' official split, or ''.
   """
 
   trial_id: str
@@ -124,6 +125,7 @@ class Trial:
   streams: dict[str, Series | Frames | Sound]
   group: str = ''
   session: str = ''
+  part: str = ''
 
 
 def derived(corpus):
@@ -142,7 +144,8 @@ class PreparedCorpus:
     trials: list of Trial, in the order of subject and trial.
     metadata: streams ({name: {kind, rate, channels, units}}), ratings ({name: [least,
       most]}), people ({str(subject): identities of the person}; two corpora share a
-      person exactly where these intersect), settings, frame_size, crop, chunk,
+      person exactly where these intersect), parts ({trial_id: part of the official
+      split}, if there is one), settings, frame_size, crop, chunk,
       sound_chunk, clean, synthetic, ceiling, fingerprint, and what else the corpus
       tells.
 
@@ -161,7 +164,11 @@ class PreparedCorpus:
       )
     self.title = self.metadata['title']
     streams = self.metadata['streams']
-    self.trials = [_trial(x, streams) for x in builder.as_data_source('trials')]
+    parts = self.metadata.get('parts', {})
+    found = (_trial(x, streams) for x in builder.as_data_source('trials'))
+    self.trials = [
+      dataclasses.replace(trial, part=parts.get(trial.trial_id, '')) for trial in found
+    ]
 
   def __reduce__(self):  # reader processes open the files themselves
     return PreparedCorpus, (self.directory,)

@@ -46,7 +46,7 @@ def check_folds(folds, trials, protocol, standardise=None, choices=1):
   new = PROTOCOLS[protocol]
   selected = f'choose one of {choices} settings' if choices > 1 else 'select nothing'
   return [
-    _trials(folds, of),
+    _trials(folds, of, protocol),
     *(
       _apart(folds, of, attribute, name, attribute in new, protocol)
       for attribute, name in (('subject', 'subjects'), ('stimulus', 'stimuli'))
@@ -237,17 +237,25 @@ def stop_if_failed(audit):
     raise InputError(f'audit: {"; ".join(failed)}; repair it: no scores are given')
 
 
-def _trials(folds, of):
+def _trials(folds, of, protocol):
   bad = []
+  tested = collections.Counter(name for fold in folds for name in fold.test)
+  # The official training set is never tested.
+  official = protocol == 'official'
+  once = {n for n, trial in of.items() if not official or trial.part == 'validation'}
   for fold in folds:
     sides = [set(getattr(fold, side)) for side in SIDES]
     for a, b in itertools.combinations(sides, 2):
       bad += [f'{name} is on two sides of fold {fold.fold}' for name in sorted(a & b)]
-  tested = collections.Counter(name for fold in folds for name in fold.test)
-  bad += [f'{name} is tested {tested[name]} times' for name in of if tested[name] != 1]
+  bad += [
+    f'{name} is {"" if name in once else "of the training set and "}'
+    f'tested {tested[name]} times'
+    for name in of
+    if tested[name] != (name in once)
+  ]
   bad += [f'{name} is not in the corpus' for name in tested if name not in of]
   good = (
-    f'each of {len(of)} trials is tested once, and on one side of its fold; '
+    f'each of {len(once)} trials is tested once, and on one side of its fold; '
     'windows and clips are cut from whole trials after the split'
   )
   return Check('trials', not bad, _some(bad) or good)

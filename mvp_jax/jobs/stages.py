@@ -8,7 +8,7 @@ import numpy as np
 from mvp_jax import hosts
 from mvp_jax.data import streams
 from mvp_jax.data.handcrafted import feature_table
-from mvp_jax.data.splits import deal_trials, make_folds, reserve
+from mvp_jax.data.splits import deal_trials, make_folds, official, reserve
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases, leak_meter
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
@@ -63,8 +63,10 @@ def split(config, corpus, workdir, facts):
   modalities, evaluation = evaluated_modalities(config), config.evaluation
   face = any(modality.face for modality in modalities.values())
   aside = config.encoder.subjects if face and not config.encoder.checkpoint else 0
-  reserved, subjects = reserve([t.subject for t in corpus.trials], aside, config.seed)
-  trials = [t for t in corpus.trials if t.subject in subjects]
+  is_official = evaluation.protocol == 'official'  # its test set stays whole
+  spare = official(corpus.trials)[0] if is_official else corpus.trials
+  reserved, _ = reserve([t.subject for t in spare], aside, config.seed)
+  trials = [t for t in corpus.trials if t.subject not in reserved]
   folds = make_folds(
     trials,
     evaluation.protocol,

@@ -17,27 +17,34 @@ import numpy as np
 from mvp_jax.synthetic.ratings import latents
 from mvp_jax.synthetic.spec import stream, wander
 
+_SHOWN = 1.5  # how strongly a valence of 1 is shown
 
-def expression(spec, subject, trial):
+
+def expression(spec, subject, trial, felt=None):
   """Courses of one trial at `spec.frame_times`, each float64 [frames].
+
+  `felt` is a valence that changes in time, float [frames] from -1 to 1, to be shown in
+  place of the trial's own.
 
   smile, frown, brow_raise: 0 (none) to about 1.2; talk: opening of the mouth,
   0 to 1; eyes: 1 (open) to 0 (shut); light: gain about 1; and the head: x, y
   (half face widths from its place), roll (radians), size (about 1).
   """
   times, seconds = spec.frame_times, spec.trial_seconds
-  valence = float(np.clip(latents(spec, subject)[trial - 1, 0], -2.3, 2.3))
   rng = stream(spec, 'expression', subject, trial)
   gain = expressivity(spec, subject)
-  felt = _felt(rng, times, seconds, abs(valence), gain)
-  still = np.zeros_like(felt)
+  if felt is None:
+    valence = float(np.clip(latents(spec, subject)[trial - 1, 0], -2.3, 2.3))
+    felt = np.sign(valence) * _felt(rng, times, seconds, abs(valence), gain)
+  else:
+    felt = np.clip(_SHOWN * gain * felt, -1.2, 1.2)
   syllables = 0.5 + 0.5 * np.sin(
     2 * math.pi * rng.uniform(2.5, 4) * times + wander(rng, times, (0.5, 2))
   )
   head = stream(spec, 'head', subject, trial)
   return {
-    'smile': felt if valence > 0 else still,
-    'frown': felt if valence < 0 else still,
+    'smile': np.maximum(felt, 0.0),
+    'frown': np.maximum(-felt, 0.0),
     'talk': _distractor(rng, times, seconds, 2, (2, 4), 0.3) * syllables,
     'brow_raise': _distractor(rng, times, seconds, 2, (1, 3), 0.4),
     'eyes': 1 - _blinks(rng, times, seconds),

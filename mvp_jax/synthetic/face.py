@@ -99,33 +99,41 @@ def identity(spec, subject):
   )
 
 
-def face_track(spec, subject, trial):
+def face_track(spec, subject, trial, courses=None):
   """The true face of every frame, float32 [frames, 3] in stored pixels.
+
+  `courses` are as `face_frames` takes them.
 
   Centre x (between eyes and mouth), centre y, and width from cheek to cheek;
   with pixels that are not square, the height of a square in display space is
   width * pixel_aspect.
   """
-  who, courses = identity(spec, subject), expression(spec, subject, trial)
+  who = identity(spec, subject)
+  courses = courses or expression(spec, subject, trial)
   centres = _matrices(spec, who, courses)[:, :, 2]
   width = 2 * who.half_width * spec.height * courses['size'] / _aspect(spec)
   return np.column_stack([centres, width]).astype(np.float32)
 
 
-def face_frames(spec, subject, trial):
+def face_frames(spec, subject, trial, courses=None):
   """Yields each frame as planar YUV 4:2:0, uint8 [height * 3 / 2, width].
 
-  The array is used again for the next frame.
+  The array is used again for the next frame. `courses` are what `expression.expression`
+  gives and `pulse`, float [frames] from 0 to 1; None: those of the trial.
   """
   who = identity(spec, subject)
-  courses = expression(spec, subject, trial)
+  if courses is None:
+    courses = {
+      **expression(spec, subject, trial),
+      'pulse': face_pulse(spec, subject, trial),
+    }
   matrices = _matrices(spec, who, courses)
   behind, before = (
     [(_to_pixels(points, matrices), colour) for points, colour in layers]
     for layers in _outlines(who, courses)
   )
   background, shades = _background(spec, who), _shades(who)
-  pulse = np.round((_PULSE_LEVELS - 1) * face_pulse(spec, subject, trial)).astype(int)
+  pulse = np.round((_PULSE_LEVELS - 1) * courses['pulse']).astype(int)
   texture, corners, size = _shade_places(spec, who, matrices)
   grain = _grain(spec.width, spec.height)
   rng = stream(spec, 'noise', subject, trial)
@@ -171,6 +179,18 @@ def write_video(path, spec, width, frames):
     for image in frames:
       container.mux(video.encode(av.VideoFrame.from_ndarray(image, format='yuv420p')))
     container.mux(video.encode())
+
+
+def side_by_side(images, height):
+  """Planar YUV 4:2:0 pictures, beside each other: uint8 [height * 3 / 2, width]."""
+  bright = np.hstack([image[:height] for image in images])
+  colours = []
+  for first in (height, height + height // 4):  # U, then V
+    planes = [
+      image[first : first + height // 4].reshape(height // 2, -1) for image in images
+    ]
+    colours.append(np.hstack(planes).reshape(height // 4, -1))
+  return np.vstack([bright, *colours])
 
 
 def _aspect(spec):

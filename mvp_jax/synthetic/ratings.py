@@ -104,6 +104,14 @@ def familiarity(spec, subject):
   return rng.choice([1, 2, 3, 4, 5], size=spec.trials, p=[0.4, 0.2, 0.15, 0.15, 0.1])
 
 
+def told(spec):
+  """What the marker of a twin says of its ratings: the best scores, and the effects."""
+  return {
+    'ceiling': ceiling(spec),
+    'effects': EFFECTS + DESCRIPTIONS[spec.variant],
+  }
+
+
 def ceiling(spec):
   """The best possible scores per target, in closed form and on this corpus.
 

@@ -7,7 +7,6 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
-from mvp_jax.synthetic import ratings as said
 
 MARKER = 'SYNTHETIC.json'  # lies in the folder of a twin
 
@@ -21,7 +20,8 @@ def write_twin(root, spec, corpus, list_jobs, told, workers=None):
     corpus: its name, for the marker and the display.
     list_jobs: (root, spec) -> list of (function, path, arguments); `function(path,
       spec, *arguments)`, importable by name, writes the file `path`.
-    told: dict, what the marker says of this corpus alone.
+    told: dict, what the marker says beside: `ceiling`, the best possible scores by
+      target, `effects`, what is planted, and what the corpus itself needs.
     workers: see `processes.parallel_map`.
 
   Raises:
@@ -39,10 +39,8 @@ def write_twin(root, spec, corpus, list_jobs, told, workers=None):
   marker = {
     'corpus': corpus,
     'spec': dataclasses.asdict(spec),
-    'ceiling': said.ceiling(spec),
     'subjects': spec.subjects,
     **told,
-    'effects': said.EFFECTS + said.DESCRIPTIONS[spec.variant],
   }
   write_json(root / MARKER, marker)
   _begun(root).unlink()

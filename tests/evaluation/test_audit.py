@@ -22,10 +22,28 @@ def _failed(checks):
   return {check.name: check.detail for check in checks if not check.passed}
 
 
+def _in_parts(trials):
+  return [
+    dataclasses.replace(t, part='validation' if t.subject > 6 else 'train')
+    for t in trials
+  ]
+
+
+def test_a_trial_of_the_official_training_set_is_never_tested():
+  trials = _in_parts(_TRIALS)
+  (fold,) = make_folds(trials, 'official')
+  lost = dataclasses.replace(fold, test=(*fold.test[1:], fold.train[0]))
+  lost = dataclasses.replace(lost, train=fold.train[1:])
+  told = _failed(audit.check_folds([lost], trials, 'official'))['trials']
+  assert f'{fold.test[0]} is tested 0 times' in told
+  assert f'{fold.train[0]} is of the training set and tested 1 times' in told
+
+
 @pytest.mark.parametrize('protocol', PROTOCOLS)
 def test_honest_folds_pass(protocol):
-  folds = make_folds(_TRIALS, protocol, folds=3)
-  checks = audit.check_folds(folds, _TRIALS, protocol, 'trial')
+  trials = _in_parts(_TRIALS) if protocol == 'official' else _TRIALS
+  folds = make_folds(trials, protocol, folds=3)
+  checks = audit.check_folds(folds, trials, protocol, 'trial')
   assert {check.name for check in checks} == {
     'trials',
     'subjects',

@@ -20,7 +20,7 @@ import numpy as np
 from mvp_jax.corpora.amigos.tree import LONG, SHORT, SUBJECT_WITHOUT_LONG_RATINGS
 from mvp_jax.corpora.amigos.twin_spec import SECONDS
 from mvp_jax.synthetic import ratings as said
-from mvp_jax.synthetic.face import face_frames, write_video
+from mvp_jax.synthetic.face import face_frames, side_by_side, write_video
 from mvp_jax.synthetic.openface import write_openface, write_openface_together
 from mvp_jax.synthetic.signals import SIGNAL_RATE, cut_noise, noise_bank, simulate_body
 from mvp_jax.synthetic.spec import stream
@@ -33,7 +33,8 @@ _HEADER = b'MATLAB 5.0 MAT-file, Platform: GLNXA64, a synthetic twin'
 def write_amigos_twin(root, spec, workers=None):
   """Writes the twin of `spec` (AmigosSpec) under `root`; see `write_twin`."""
   seconds = {stimulus: spec.seconds(stimulus) for stimulus in spec.stimuli}
-  write_twin(Path(root), spec, 'AMIGOS', _jobs, {'seconds': seconds}, workers)
+  told = {'seconds': seconds, **said.told(spec)}
+  write_twin(Path(root), spec, 'AMIGOS', _jobs, told, workers)
 
 
 def _jobs(root, spec):
@@ -104,20 +105,8 @@ def _write_together(path, spec, group, stimulus):
     path,
     scene,
     len(group) * scene.width,
-    (_side_by_side(images, scene.height) for images in faces),
+    (side_by_side(images, scene.height) for images in faces),
   )
-
-
-def _side_by_side(images, height):
-  """Planar YUV 4:2:0 pictures, beside each other: uint8 [height * 3 / 2, width]."""
-  bright = np.hstack([image[:height] for image in images])
-  colours = []
-  for first in (height, height + height // 4):  # U, then V
-    planes = [
-      image[first : first + height // 4].reshape(height // 2, -1) for image in images
-    ]
-    colours.append(np.hstack(planes).reshape(height // 4, -1))
-  return np.vstack([bright, *colours])
 
 
 def _write_mat(path, spec, subject):

@@ -28,7 +28,8 @@ _HEADER = (*KEYS, 'Start_time', *SCALES)
 
 def write_deap_twin(root, spec, workers=None):
   """Writes the twin of `spec` (TwinSpec) under `root` (Path); see `write_twin`."""
-  write_twin(Path(root), spec, 'DEAP', _jobs, {'trials': spec.trials}, workers)
+  told = {'trials': spec.trials, **said.told(spec)}
+  write_twin(Path(root), spec, 'DEAP', _jobs, told, workers)
 
 
 def videos(spec):

@@ -1,0 +1,54 @@
+"""JCA on Aff-Wild2: joint cross-attention of voice and face, rated in every frame.
+
+  python launch.py --config=configs/affwild2_jca.py --config.data.manual_dir=DIR
+
+DIR holds Aff-Wild2's annotations, crops and videos; datasets/affwild2/README.md says
+where what must lie. Trained on the official training set, tested on the validation set.
+Without DIR on a synthetic twin, at a size that two cores finish in minutes:
+
+  python launch.py --config=configs/affwild2_jca.py
+  python launch.py --config=configs/affwild2_jca.py:null    (a twin without effect)
+
+The fusion is that of the paper (Praveen et al., 2022); --config.model.fusion=NAME
+takes another. Unlike there, face and voice are read by transformers.
+"""
+
+from configs import base
+
+CHANGES = {
+  'data': {'frame_size': 112},
+  'target': {
+    'kind': 'concordance',
+    'rate': 30.0,
+    'smooth': (0.67, 1.67),  # the paper's 20 and 50 frames at 30 a second
+  },
+  'input': {'max_seconds': 30.0, 'clips': {'stride': 1, 'spacing': 0.64}},
+  'models': {'fusion': 'voice+video', 'voice': 'voice', 'video': 'video'},
+  'modalities': {'video': {'centre': 'recording'}},
+  # Eight clips of 32 frames are attended together.
+  'model': {'fusion': 'joint', 'segments': 8, 'segment_seconds': 32 / 30},
+  'evaluation': {'protocol': 'official', 'models': ('fusion', 'voice', 'video')},
+}
+EMBEDDED = {
+  'twin': {'train': 28, 'validation': 12, 'test': 1, 'frame_rate': 10.0},
+  'target': {'rate': 10.0, 'lag': 1.0},
+  'input': {'max_seconds': 40.0, 'clips': {'stride': 1, 'spacing': 3.2}},
+  'modalities': {
+    'voice': {'picture_width': 32, 'picture_depth': 1, 'heads': 2, 'mlp_width': 64}
+  },
+  'encoder': {
+    'subjects': 4,
+    'noise_floor': 0.05,  # drawn skin is all noise
+    'train': {
+      'batch_size': 16,
+      'optimiser': {'learning_rate': 3e-3, 'steps': 240, 'warmup_steps': 20},
+    },
+  },
+  'train': {'batch_size': 8, 'optimiser': {'steps': 300, 'warmup_steps': 20}},
+  'evaluation': {'validation_subjects': 2},
+}
+
+
+def get_config(words=''):
+  """The experiment at full size, and what the embedded default shrinks."""
+  return base.get_config('affwild2', words, changes=CHANGES, embedded=EMBEDDED)

@@ -1,0 +1,273 @@
+"""Aff-Wild2's clips as trials: crops, sound and annotation on the video's clock."""
+
+import dataclasses
+import sys
+
+import cv2
+import numpy as np
+
+from mvp_jax.corpora.affwild2.tree import (
+  RATINGS,
+  Clip,
+  crop_files,
+  find_tree,
+  fingerprint,
+  read_annotation,
+)
+from mvp_jax.corpora.corpus import Source
+from mvp_jax.outcomes import Dropped, Outcome
+from mvp_jax.raw.audio import (
+  SoundTrack,
+  load_sound,
+  pack_sound,
+  read_sound,
+  sound_facts,
+)
+from mvp_jax.raw.frames import (
+  JPEG_QUALITY,
+  MAX_LENGTH_DIFFERENCE,
+  MIN_FACE_SHARE,
+  face_frames,
+  frame_facts,
+  load_frames,
+  pack_frames,
+)
+from mvp_jax.raw.on_disk import shown
+from mvp_jax.raw.video import VideoInfo
+from mvp_jax.raw.video_times import video_times
+from mvp_jax.tasks import Task, load_result, run_tasks
+from mvp_jax.tasks.blobs import Blobs
+
+_EARLY = 1e-3  # seconds; times are rounded
+_NOTED_FRAMES = 2  # by which annotation and video may differ, unsaid
+_HALVES = {'left': (0.0, 0.5), 'right': (0.5, 1.0)}
+_SHOWN = 3
+
+
+def rated_clip(clip: Clip, video_rate):
+  """The annotation of a clip, and when its frames are shown, as arrays.
+
+  Raises:
+    Dropped: there is none, it is broken, or it does not go with the video.
+  """
+  values, rated = read_annotation(clip.annotation)
+  times, notes = _times(clip, video_rate, len(values))
+  return {
+    'values': values,
+    'rated': rated,
+    'times': times.astype(np.float32),
+    'notes': np.array('; '.join(notes)),
+  }
+
+
+def cropped_faces(clip: Clip, spec, video_rate):
+  """The official crops of a clip. Raises Dropped."""
+  count = len(read_annotation(clip.annotation)[0])
+  return pack_frames(_cropped(clip, spec, _times(clip, video_rate, count)[0]))
+
+
+def found_faces(clip: Clip, spec, video_rate):
+  """Our own crops, of the person's half of the picture. Raises Dropped."""
+  own = dataclasses.replace(spec, region=_HALVES.get(clip.side, (0.0, 1.0)))
+  return pack_frames(face_frames(_video(clip, 'missing_video'), own))
+
+
+def heard_clip(clip: Clip, video_rate):
+  """The sound of a clip, as long as its annotation. Raises Dropped."""
+  video = _video(clip, 'missing_audio')
+  count = len(read_annotation(clip.annotation)[0])
+  times, _ = _times(clip, video_rate, count)
+  return pack_sound(read_sound(SoundTrack(video, 0.0, _end(times))))
+
+
+def _video(clip, code):
+  """The path of a clip's video. Raises Dropped."""
+  if clip.video is None:
+    raise Dropped(
+      code,
+      f'{clip.trial_id}: no video of this name (.mp4, .avi); unpack batch1, batch2 '
+      'and new_vids there, or prepare the stream video alone, of the official crops',
+    )
+  return clip.video
+
+
+def _end(times):
+  """When the last frame ends, seconds."""
+  return float(times[-1] + np.median(np.diff(times)))
+
+
+def _times(clip, video_rate, count):
+  """When each annotated frame is shown, float64 [count], and notes."""
+  if clip.video is None:
+    told = f'no video, taken to have {video_rate:g} frames a second'
+    return np.arange(count) / video_rate, [told]
+  track = video_times(clip.video)
+  times, notes, more = track.times, list(track.notes), count - len(track.times)
+  step = float(np.median(np.diff(times)))
+  if abs(more) * step > MAX_LENGTH_DIFFERENCE:
+    raise Dropped(
+      'length_mismatch',
+      f'{shown(clip.annotation)}: {count} lines, and {shown(clip.video)} has '
+      f'{len(times)} frames; take both from one release',
+    )
+  if abs(more) > _NOTED_FRAMES:
+    notes.append(f'{count} lines of annotation for {len(times)} frames')
+  if more > 0:  # as if it went on
+    times = np.concatenate([times, times[-1] + step * np.arange(1, more + 1)])
+  return times[:count], notes
+
+
+def _cropped(clip, spec, times):
+  """The official crops at a steady rate; the one before where a frame has none."""
+  if clip.crops is None:
+    raise Dropped(
+      'missing_video',
+      f'{clip.trial_id}: no folder cropped_aligned/{clip.trial_id}; unpack '
+      "cropped_aligned there, or prepare with faces='video'",
+    )
+  files = crop_files(clip.crops)
+  if not files:
+    raise Dropped('missing_video', f'{shown(clip.crops)}: no crop in it (00001.jpg)')
+  wanted = np.arange(max(1, int(np.ceil(_end(times) * spec.rate - _EARLY)))) / spec.rate
+  numbers = np.searchsorted(times, wanted + _EARLY, 'right').clip(1)
+  jpegs, valid, broken, last, last_number = Blobs(), [], 0, None, None
+  known = np.array(sorted(files))
+  for number in numbers.tolist():
+    if number in files and number != last_number:
+      jpeg = _jpeg(files[number], spec.size)
+      broken += jpeg is None
+      last, last_number = (jpeg, number) if jpeg is not None else (last, last_number)
+    there = last_number == number
+    if last is None:  # none so far: the first that there is
+      last = _jpeg(files[int(known[0])], spec.size)
+      if last is None:
+        raise Dropped('broken_video', f'{shown(files[int(known[0])])}: not a picture')
+    jpegs.append(last)
+    valid.append(there)
+  share = float(np.mean(valid))
+  if share < MIN_FACE_SHARE:
+    raise Dropped(
+      'no_face', f'{shown(clip.crops)}: a crop of {share:.1%} of the frames'
+    )
+  notes = [f'{broken} crops are no pictures'] if broken else []
+  beyond = sum(number > len(times) for number in files)
+  if beyond:
+    notes.append(f'{beyond} crops of frames past the annotation are not used')
+  return {
+    'jpegs': jpegs,
+    'times': wanted.astype(np.float32),
+    'valid': np.array(valid),
+    'info': VideoInfo(spec.rate, spec.size, spec.size, 1.0, len(wanted)),
+    'quality': {'face_share': round(share, 4), 'video_notes': '; '.join(notes)},
+  }
+
+
+def _jpeg(path, size):
+  """The bytes of a crop, `size` pixels wide and high; None if it is no picture."""
+  data = path.read_bytes()
+  image = (
+    cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+  )
+  if image is None:
+    return None
+  if image.shape[:2] == (size, size):
+    return data
+  smaller = image.shape[0] >= size
+  image = cv2.resize(
+    image, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+  )
+  _, jpeg = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+  return jpeg.tobytes()
+
+
+class AffWild2Trials(Source):
+  """The clips of the official training and validation sets. Raises InputError."""
+
+  def __init__(self, manual_dir, wanted):
+    self.tree, self.wanted = find_tree(manual_dir), wanted
+    self.trials = list(self.tree.clips)
+    self.marker = self.tree.marker
+
+  @property
+  def fingerprint(self):
+    return fingerprint(self.tree)
+
+  def people(self):
+    """Of each video, its name: people are not told."""
+    return {
+      clip.subject: [f'affwild2:{(clip.video or clip.annotation).stem}']
+      for clip in self.trials
+    }
+
+  def about(self, trial):
+    return {'part': trial.part}
+
+  def prepare(self, directory, engine):
+    if self.tree.strangers:
+      names = ', '.join(self.tree.strangers[:_SHOWN])
+      more = ', ...' if len(self.tree.strangers) > _SHOWN else ''
+      print(
+        f'{self.tree.root}: {len(self.tree.strangers)} folders of crops have no '
+        f'annotation and are not read (of the test set?): {names}{more}',
+        file=sys.stderr,
+      )
+    self.directory = directory
+    settings, spec = self.wanted.settings, self.wanted.faces
+    steps = [('Annotations', 'ratings', rated_clip, ())]
+    if spec is not None:
+      crops = cropped_faces if settings.faces == 'cropped' else found_faces
+      steps.append(('Faces', 'frames', crops, (spec,)))
+    if 'audio' in self.wanted.streams:
+      steps.append(('Sound', 'sound', heard_clip, ()))
+    problems = [None] * len(self.trials)
+    for title, name, function, own in steps:
+      todo = [i for i, problem in enumerate(problems) if problem is None]
+      tasks = [
+        Task(clip.trial_id, (clip, *own, settings.video_rate), _files(clip))
+        for clip in (self.trials[i] for i in todo)
+      ]
+      drops = run_tasks(function, tasks, directory / name, title, 'clips', engine)
+      for i, dropped in zip(todo, drops, strict=True):
+        problems[i] = dropped
+    return [self._outcome(*one) for one in zip(self.trials, problems, strict=True)]
+
+  def _outcome(self, clip, dropped):
+    if dropped is not None:
+      return Outcome(clip, dropped.code, dropped.reason, {})
+    with load_result(self.directory / 'ratings', clip.trial_id) as arrays:
+      facts = {
+        'annotated': int(arrays['rated'].sum()),
+        'unrated': int((~arrays['rated']).sum()),
+        'notes': arrays['notes'].item(),
+      }
+    if self.wanted.faces is not None:
+      facts |= frame_facts(self.directory / 'frames', clip.trial_id)
+    if 'audio' in self.wanted.streams:
+      facts |= sound_facts(self.directory / 'sound', clip.trial_id)
+    return Outcome(clip, 'ok', '', facts)
+
+  def example(self, outcome):
+    clip = outcome.trial
+    with load_result(self.directory / 'ratings', clip.trial_id) as arrays:
+      ratings = {
+        'values': arrays['values'],
+        'valid': np.repeat(arrays['rated'][:, None], len(RATINGS), 1),
+        'times': arrays['times'],
+      }
+    source = {'part': clip.part, 'video': clip.video.name if clip.video else ''}
+    return {'streams': {'ratings': ratings}, 'source': source}
+
+  def frames(self, outcome, stream):
+    return load_frames(self.directory / 'frames', outcome.trial.trial_id)
+
+  def sound(self, outcome, stream):
+    return load_sound(self.directory / 'sound', outcome.trial.trial_id)
+
+  def metadata(self, outcomes):
+    return {'parts': {clip.trial_id: clip.part for clip in self.trials}}
+
+
+def _files(clip):
+  """What a task of a clip reads."""
+  files = clip.annotation, clip.crops, clip.video
+  return tuple(path for path in files if path is not None)
