@@ -60,7 +60,7 @@ class TrialExamples:
     self._given = corpus, options, modalities, target, encoding
     self.trials, self.options, self.target = trials, options, target
     self.modalities = modalities
-    target.check(trials)
+    target.check([trial for trial in trials if not trial.cut])
     self.labels, self.scales = target.fixed(), {}
     windows = trial_windows(trials, options.max_seconds, options.last_seconds)
     # Worked out once: an example is read many times.

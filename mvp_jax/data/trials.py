@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from mvp_jax.errors import InputError
 
+_EARLY = 1e-3  # seconds; times are float32
 LEAST_BASELINE = 0.5  # the share of a stored baseline that must have been measured
 
 
@@ -50,6 +51,20 @@ class Series:
       return self.times
     return np.arange(len(self.values)) / self.rate
 
+  def stretch(self, start, end):
+    """The rows from `start` to before `end` seconds, on a clock from `start` on."""
+    first, last = np.searchsorted(self.clock, [start - _EARLY, end - _EARLY])
+    times = None if self.times is None else self.times[first:last] - np.float32(start)
+    before = () if start else (self.before, self.before_valid)
+    return Series(
+      self.values[first:last],
+      self.valid[first:last],
+      self.channels,
+      self.rate,
+      times,
+      *before,
+    )
+
   @property
   def seconds(self):
     """How long it lasts: to the end of its last row or, if irregular, to its time."""
@@ -67,12 +82,24 @@ class Frames:
     valid: bool [n], a face is there.
     first_chunk: row of the split that is named like the stream.
     rate: Hz.
+    first: frames of the trial before this stretch of it.
   """
 
   times: np.ndarray
   valid: np.ndarray
   first_chunk: int
   rate: float
+  first: int = 0
+
+  def stretch(self, start, end):
+    """The frames from `start` to before `end` seconds, on a clock from `start` on."""
+    first, last = np.searchsorted(self.times, [start - _EARLY, end - _EARLY])
+    return dataclasses.replace(
+      self,
+      times=self.times[first:last] - np.float32(start),
+      valid=self.valid[first:last],
+      first=self.first + int(first),
+    )
 
   @property
   def seconds(self):
@@ -90,12 +117,25 @@ class Sound:
       order; between them there is no measurement.
     first_chunk: row of the split that is named like the stream.
     rate: Hz.
+    first: samples of the trial before this stretch of it.
   """
 
   count: int
   recorded: np.ndarray
   first_chunk: int
   rate: float
+  first: int = 0
+
+  def stretch(self, start, end):
+    """The samples from `start` to before `end` seconds, on a clock from `start` on."""
+    first, last = (min(round(t * self.rate), self.count) for t in (start, end))
+    recorded = np.clip(self.recorded, first, last) - first
+    return dataclasses.replace(
+      self,
+      count=last - first,
+      recorded=recorded[recorded[:, 1] > recorded[:, 0]],
+      first=self.first + first,
+    )
 
   @property
   def seconds(self):
@@ -115,6 +155,8 @@ class Trial:
     streams: {name: Series, Frames or Sound}; those that the trial lacks are left out.
     group, session: names, '' where there are none.
     part: 'train' or 'validation' of the corpus' official split, or ''.
+    start: seconds of the whole trial before this stretch of it.
+    cut: whether this is a stretch, not all of the trial.
   """
 
   trial_id: str
@@ -126,6 +168,37 @@ class Trial:
   group: str = ''
   session: str = ''
   part: str = ''
+  start: float = 0.0
+  cut: bool = False
+
+  @property
+  def stretch_id(self):
+    """A name that is unique among stretches, too."""
+    if not self.cut:
+      return self.trial_id
+    return f'{self.trial_id}@{self.start:.3f}+{self.seconds:.3f}'
+
+  @property
+  def seconds(self):
+    """How long its longest stream lasts."""
+    return max((stream.seconds for stream in self.streams.values()), default=0.0)
+
+  def stretch(self, start, end):
+    """The trial from `start` to before `end` seconds, on a clock from `start` on.
+
+    A stream that has nothing in it is left out.
+    """
+    streams = {name: x.stretch(start, end) for name, x in self.streams.items()}
+    lasting = {name: x for name, x in streams.items() if _length(x)}
+    return dataclasses.replace(
+      self, streams=lasting, start=self.start + start, cut=True
+    )
+
+
+def _length(stream):
+  if isinstance(stream, Sound):
+    return stream.count
+  return len(stream.valid)
 
 
 def derived(corpus):
@@ -209,13 +282,14 @@ class PreparedCorpus:
     height, width, 3], RGB; all frames of a trial have one size.
     """
     per_chunk = self.metadata['chunk']
-    chunks = self._read(trial, stream, {int(n) // per_chunk for n in numbers})
+    numbers = [int(n) + trial.streams[stream].first for n in numbers]
+    chunks = self._read(trial, stream, {n // per_chunk for n in numbers})
     images = {}
-    for n in {int(n) for n in numbers}:
+    for n in set(numbers):
       frames = chunks[n // per_chunk]['frames']
       encoded = np.frombuffer(frames[n % per_chunk], np.uint8)
       images[n] = cv2.imdecode(encoded, flag)
-    return np.stack([images[int(n)] for n in numbers])
+    return np.stack([images[n] for n in numbers])
 
   def samples(self, trial, first, end, stream='audio'):
     """Reads a stretch of sound, touching only the chunks that hold it.
@@ -230,10 +304,11 @@ class PreparedCorpus:
     low, high = max(0, first), min(end, sound.count)
     if low >= high:
       return values, valid
-    wanted = range(low // per_chunk, (high - 1) // per_chunk + 1)
+    place = sound.first  # of the stretch within what is stored
+    wanted = range((place + low) // per_chunk, (place + high - 1) // per_chunk + 1)
     rows = self._read(trial, stream, wanted)
     joined = np.concatenate([rows[chunk]['samples'] for chunk in wanted])
-    begin = wanted[0] * per_chunk
+    begin = wanted[0] * per_chunk - place
     values[low - first : high - first] = joined[low - begin : high - begin]
     for begin, stop in sound.recorded:
       valid[max(0, begin - first) : max(0, stop - first)] = True

@@ -1,9 +1,11 @@
-"""Which part of a trial is used: the whole, its end, or a random stretch.
+"""Which part of a trial is used: the whole, its end, a random stretch, or all of them.
 
 Windows are cut after the split into subjects, never before.
 """
 
 import dataclasses
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ def trial_windows(trials, max_seconds, last_seconds=0.0):
   """
   windows = []
   for trial in trials:
-    seconds = max((stream.seconds for stream in trial.streams.values()), default=0.0)
+    seconds = trial.seconds
     if seconds > max_seconds + TOLERANCE:
       raise InputError(
         f'{trial.trial_id} lasts {seconds:.1f} s, input.max_seconds is '
@@ -38,6 +40,47 @@ def trial_windows(trials, max_seconds, last_seconds=0.0):
     start = max(0.0, seconds - last_seconds) if last_seconds else 0.0
     windows.append(Window(trial, start, seconds - start))
   return windows
+
+
+def stretches(trials, target, max_seconds):
+  """Trials of a target in time, cut into as few equal stretches as the limit allows.
+
+  Returns:
+    list of Trial, those of a trial in order. Each has a whole number of the target's
+    labels; one that is short enough stays what it is.
+  """
+  most = max(1, math.floor(max_seconds * target.rate + 1e-6))
+  found = []
+  for trial in trials:
+    labels = math.ceil(trial.seconds * target.rate - 1e-6)
+    if labels <= most + TOLERANCE * target.rate:
+      found.append(trial)
+      continue
+    edges = np.linspace(0, labels, -(-labels // most) + 1).round() / target.rate
+    edges = [*edges[:-1].tolist(), trial.seconds + 1]
+    found += [trial.stretch(*ends) for ends in itertools.pairwise(edges)]
+  return found
+
+
+def joined(trials, scores, target):
+  """Puts what is predicted of stretches together: two lists, of trials and of arrays.
+
+  Args:
+    trials: as `stretches` gives them, maybe some of these, whole trials in order.
+    scores: [L, ...] of each, padded.
+
+  Returns:
+    the first stretch of each trial, and its scores from its beginning to its end.
+  """
+  whole, found = [], []
+  for trial, score in zip(trials, scores, strict=True):
+    place = round(trial.start * target.rate)
+    if not place:
+      whole.append(trial)
+      found.append(score)
+      continue
+    found[-1] = np.concatenate([found[-1][:place], score])
+  return whole, found
 
 
 def random_start(rng, count, span, part, parts):

@@ -93,9 +93,7 @@ def file_name(target: Target) -> str:
   return {'trial': 'predictions.csv', 'frame': 'frames.csv'}[target.level]
 
 
-def told(
-  target, fold, seed, dataset, trial, model, predicted, ratings=None, seconds=None
-) -> list:
+def told(target, fold, seed, dataset, trial, model, predicted, ratings=None) -> list:
   """What a model says of one trial as rows, one for each rating.
 
   Args:
@@ -104,13 +102,13 @@ def told(
     dataset: the corpus' name.
     predicted: of `Target.predict`: [ratings], or [L, ratings] in time.
     ratings: [ratings] on the scale of the ratings, where `predicted` is not; or None.
-    seconds: that a padded trial lasts, for level 'frame'.
 
   Returns:
     list of Prediction or, for level 'frame', of Track.
   """
   predicted = np.asarray(target.finished(predicted))
   stimulus = 'none' if trial.stimulus is None else str(trial.stimulus)
+  seconds = len(predicted) / target.rate if target.level == 'frame' else None
   label, weight = fold.target.label(trial, seconds)
   rows = []
   for i, name in enumerate(target.ratings):

@@ -129,7 +129,6 @@ def rows(config, fold, seed, corpus, trial, model, scores, ratings=None):
     model,
     scores,
     ratings,
-    config.input.max_seconds,
   )
 
 

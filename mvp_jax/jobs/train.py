@@ -23,7 +23,7 @@ from mvp_jax.data.clip_examples import LaidClips, TrainingClips
 from mvp_jax.data.examples import TrialExamples, moments, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES, select
 from mvp_jax.data.trials import derived
-from mvp_jax.data.windows import TOLERANCE
+from mvp_jax.data.windows import TOLERANCE, joined, stretches
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
 from mvp_jax.files import atomic_write
@@ -89,17 +89,21 @@ def _run(config, workdir, mesh, facts):
   corpus = preparation.corpus(config, workdir, facts)
   config = _padded_to_the_longest(config, corpus)
   reserved, folds, trials = stages.split(config, corpus, workdir, facts)
+  examined = trials
+  if config.target.level == 'frame':
+    examined = stretches(trials, config.target, config.input.max_seconds)
   for model in config.evaluation.models:  # checks lengths and ratings, before long work
     if config.input.windows == 'whole':
-      _examples(config, corpus, trials, model, None)
+      _examples(config, corpus, examined, model, None)
     else:
       LaidClips(corpus, trials, config.input, _size(corpus), config.target)
-  encoding, start = _encoding(config, corpus, reserved, trials, mesh, workdir, facts)
+  encoding, start = _encoding(config, corpus, reserved, examined, mesh, workdir, facts)
   pretrained = starts.pretrained_modalities(
     config, corpus, {t.subject for t in trials}, mesh, workdir, facts
   )
   predictions = stages.baselines(config, folds, corpus, trials, facts)
-  job = _Job(config, mesh, corpus, trials, encoding, start, pretrained)
+  of = {trial.trial_id: trial for trial in trials}
+  job = _Job(config, mesh, corpus, examined, of, encoding, start, pretrained)
 
   with common.timed('training', facts), MetricLog(workdir) as log:
     attention = {}
@@ -211,7 +215,8 @@ class _Job:
   config: Any
   mesh: Any
   corpus: Any
-  trials: list
+  trials: list  # or their stretches
+  whole: dict  # {trial_id: Trial}
   encoding: Any
   start: Any  # the encoder's variables
   starts: dict  # by modality: its pre-trained variables from random ones
@@ -357,6 +362,9 @@ class _Job:
 
   def _trained(self, model, fold, seed, place, trials, scores, look):
     """A _Trained of `trials`, those to validate on first, and all their scores."""
+    if self.config.target.level == 'frame':
+      trials, scores = joined(trials, scores, self.config.target)
+      trials = [self.whole[trial.trial_id] for trial in trials]
     count = len(fold.validation)
     known, tested = scores[:count], scores[count:]
     target, value = self.config.target, None
@@ -526,7 +534,8 @@ def _look(task, variables, test, wanted, mesh):
     test: TrialExamples.
     wanted: {(subject, trial)}.
   """
-  ids = [t.trial_id for t in test.trials if (t.subject, t.trial) in wanted]
+  shown = (t for t in test.trials if not t.cut)
+  ids = [t.trial_id for t in shown if (t.subject, t.trial) in wanted]
   test = test.select(ids, test.labels, test.scales)
   look, found = forward(task, mesh, 'attention'), {}
   local = sharding.batch_rows(mesh.size, mesh)

@@ -418,14 +418,14 @@ def cache_features(
   """Runs a frozen backbone over clips laid evenly over trials.
 
   The tokens of each trial, float32 [clips * slots, D], are written to
-  `<trial_id>.npy` in `directory`. Existing files are kept, so that a killed run
+  `<stretch_id>.npy` in `directory`. Existing files are kept, so that a killed run
   resumes.
   """
   missing = hosts.on_main(
     lambda: [
       i
       for i, t in enumerate(trials)
-      if 'video' in t.streams and not (directory / f'{t.trial_id}.npy').exists()
+      if 'video' in t.streams and not (directory / f'{t.stretch_id}.npy').exists()
     ]
   )
   if not missing:
@@ -453,7 +453,7 @@ def cache_features(
         tokens = np.concatenate(done[:count])
         del done[:count]
         if hosts.is_main():
-          with atomic_write(directory / f'{trial.trial_id}.npy') as part:
+          with atomic_write(directory / f'{trial.stretch_id}.npy') as part:
             np.save(part, tokens)
         progress.update()
 

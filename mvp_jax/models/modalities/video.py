@@ -109,7 +109,7 @@ class Video(Centred):
 def open_tokens(folder, trial, count):
   """The cached tokens of a trial, float32 [count, D], not read yet."""
   try:
-    tokens = np.load(folder / f'{trial.trial_id}.npy', mmap_mode='r')
+    tokens = np.load(folder / f'{trial.stretch_id}.npy', mmap_mode='r')
   except (OSError, EOFError, ValueError) as error:
     raise InputError(
       f'{folder}: {trial.trial_id} cannot be read ({error}); delete the folder to '
