@@ -121,7 +121,7 @@ class Corpus:
     ratings: {name: (least, most)} of what is rated for each trial.
     always: names of streams that are prepared whatever the models read, for the
       baselines and the audit.
-    published: {rating: F1 of high or low as MVP's paper reports it}, a text.
+    published: {what, and in which score: {rating: text}}, as papers report it.
     twin: Twin, or None.
     version, notes: of the prepared data; {version: what changed} for TFDS.
     download: how people get it.
@@ -133,7 +133,7 @@ class Corpus:
   Settings: ClassVar[type] = NoSettings
   fields: ClassVar[dict] = {}
   ratings: ClassVar[dict] = {}
-  published: ClassVar[dict[str, str]] = {}
+  published: ClassVar[dict[str, dict[str, str]]] = {}
   always: ClassVar[tuple[str, ...]] = ()
   twin: ClassVar[Twin | None] = None
   version: ClassVar[str] = '1.0.0'

@@ -48,7 +48,7 @@ def write_report(workdir: Path) -> Report:
   config = files.read_json(workdir / 'config.json')
   facts = run_sections.Facts(run or {})
   synthetic = facts.get('synthetic', bool) or False
-  title = 'emotion from face video and body signals'
+  title = 'emotion from face, voice and body'
   if facts.audit and not facts.audit[0]:
     for folder in (_FIGURES, _TABLES):  # of an earlier run, with scores
       shutil.rmtree(workdir / folder, ignore_errors=True)

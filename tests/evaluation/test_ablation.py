@@ -103,7 +103,9 @@ def test_variants_that_cannot_be_compared(tmp_path, predictions):
 
 
 def test_what_a_paper_reports_is_told_beside_it(tmp_path, predictions):
-  _write(tmp_path, 'one', _some(predictions), published={'valence': '.61'})
+  published = {'MVP (F1)': {'valence': '.61'}, 'JCA': {'arousal': '.58'}}
+  _write(tmp_path, 'one', _some(predictions), published=published)
   _, text = _tables(tmp_path, 'one')
-  assert '## What the paper reports' in text and '| F1 | .61 |' in text
+  assert '## What papers report' in text
+  assert '| MVP (F1) | .61 | n/a |' in text and '| JCA | n/a | .58 |' in text
   assert files.read_json(tmp_path / 'runs' / 'one' / 'run.json')['published']

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from configs import amigos_ablation, deap_ablation
+from configs import affwild2_ablation, amigos_ablation, deap_ablation
 from mvp_jax.config import Config, DataConfig, EvaluationConfig, parse, resolve
 from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError
@@ -53,6 +53,17 @@ def test_questions_of_the_config_files(module):
   for run in runs:  # else nothing differs from the main job
     same = dataclasses.replace(run.config, evaluation=of[base].evaluation)
     assert (same == of[base]) == (run.name == base)
+
+
+def test_fusions_in_time_are_compared_on_voice_and_face():
+  config = parse(resolve(affwild2_ablation.get_config()))
+  variants, runs = ablate.plan(config)
+  assert list(variants) == ['modality', 'fusion']
+  assert variants['modality'][0].run == variants['fusion'][0].run  # JCA itself
+  fusions = [run.config.model.fusion for run in runs]
+  assert len(set(fusions)) == len(fusions) == 7
+  assert {run.config.evaluation.protocol for run in runs} == {'official'}
+  assert {run.config.target.kind for run in runs} == {'concordance'}
 
 
 @pytest.mark.parametrize(
