@@ -40,11 +40,12 @@ def courses(
       axes.set_visible(False)
     for axes, case in zip(line, one.cases, strict=False):
       row = case.row
-      axes.plot(*broken(row.times, row.ratings), color=INK, label='rated')
-      for model in models:
+      rated = {'color': INK, 'label': 'rated', 'zorder': 4}
+      axes.plot(*broken(row.times, row.ratings), **rated)
+      for i, model in enumerate(models):  # the main one above the others
         said = known[rating, model, row.seed, row.place].predictions
-        style = {'color': hues[model], 'linewidth': 1, 'label': short(model)}
-        axes.plot(*broken(row.times, said), **style)
+        style = {'color': hues[model], 'linewidth': 1, 'zorder': 3 - i / len(models)}
+        axes.plot(*broken(row.times, said), label=short(model), **style)
       word = case.title.split(':')[0]
       axes.set_title(f'{word}: subject {row.subject}, trial {row.trial}')
       axes.set_xlabel('seconds')

@@ -11,6 +11,7 @@ from mvp_jax.targets import Target
 _FURTHEST = 5.0  # seconds of shift
 _STEP = 0.1  # seconds from one shift to the next, or one label where they are further
 _LEAST = 0.5  # share of all moments that a shift leaves, or it is not tried
+_ROUNDING = 1e-9  # scores that differ by less are equal
 _BATCH = 256  # recordings at a time
 
 
@@ -139,8 +140,8 @@ def shifted(target: Target, model: str, rows: Sequence) -> Shifts | None:
   if not np.isfinite(gains).any():
     return None
   seconds = np.array(seconds)
-  order = np.argsort(abs(seconds), kind='stable')
-  best = order[np.nanargmax(gains[order])]
+  equal = np.flatnonzero(gains >= np.nanmax(gains) - _ROUNDING)
+  best = equal[np.argmin(abs(seconds[equal]))]
   return Shifts(seconds, np.array(scores), int(best))
 
 
