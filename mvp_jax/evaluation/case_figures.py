@@ -21,7 +21,7 @@ from mvp_jax.evaluation.predictions import Track
 
 _NOT_VALID = '#e3e6ea'
 _MAX_CHANNELS = 4  # drawn
-# Inches; signals: below.
+# Inches; of a signal: below.
 _HEIGHTS = {
   'course': 1.1,
   'face': 0.5,
@@ -45,10 +45,8 @@ def cases(chosen, found, synthetic) -> Figure:
   it is grey. `chosen` are `cases.Cases` or `cases.Extremes`; `found` has what
   `cases.read` gives, or None, for each of its `rows`.
   """
-  columns, left = [], list(found)
-  for of_column in chosen.columns:
-    columns.append(list(zip(of_column, left, strict=False)))
-    left = left[len(of_column) :]
+  left = iter(found)
+  columns = [[(case, next(left)) for case in column] for column in chosen.columns]
   one = chosen.rows[0]
   kinds = _kinds(found, isinstance(one, Track))
   rows = max(map(len, columns))

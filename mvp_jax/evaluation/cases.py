@@ -164,14 +164,9 @@ def _extremes(rows, target):
   """The Extremes among a model's trials, by `COURSE_RULE`."""
   at = list(target.scores).index(target.headline)
   scores = courses.by_recording(target, rows[0].model, rows)[:, at]
-  # Without those that have no score; the best first.
-  order = [
-    i
-    for i in np.argsort(
-      [-target.gain(target.headline, x) for x in scores], kind='stable'
-    )
-    if np.isfinite(scores[i])
-  ]
+  gains = [target.gain(target.headline, x) for x in scores]
+  known = np.flatnonzero(np.isfinite(scores)).tolist()
+  order = sorted(known, key=lambda i: -gains[i])  # the best first
   if not order:
     return Extremes([])
   by_fold = {}
