@@ -68,9 +68,10 @@ def shifts(results, synthetic):
     ]
   )
   yield Paragraph(
-    'A moment whose shifted one is not rated or beyond the recording counts not, so '
-    'that other shifts are of other moments. The best shift is found on the held-out '
-    'recordings themselves: it tells how a model errs and is no result.'
+    'Above 0: predictions are late; below: early. A moment whose shifted one is not '
+    'rated or beyond the recording is left out, so that shifts differ a little in '
+    'their moments. The best shift is found on the held-out recordings themselves: it '
+    'tells how a model errs and is no result.'
   )
 
 
@@ -79,13 +80,10 @@ def _best(name, found):
   seconds, score = found.seconds[found.best], found.scores[found.best]
   if seconds == 0:
     return f'no shift is better than none, {name} {summary.number(score)}.'
-  side = 'late' if seconds > 0 else 'early'
-  end = (
-    ', the furthest that was tried' if found.best in {0, len(found.scores) - 1} else ''
-  )
+  end = ', the furthest tried' if found.best in {0, len(found.scores) - 1} else ''
   return (
-    f'the best shift is {seconds:+.1f} s{end}, {name} {summary.number(score)} '
-    f'({summary.number(found.unshifted)} without): predictions are {side}.'
+    f'the best shift is {seconds:+.3g} s{end}, {name} {summary.number(score)} '
+    f'({summary.number(found.unshifted)} without).'
   )
 
 

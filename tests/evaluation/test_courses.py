@@ -281,7 +281,7 @@ def test_the_report_tells_of_recordings_shifts_and_what_is_done_to_predictions(
   for said in (
     'Predictions are clipped to -1 to 1, and smoothed: means over 0.4 s.',
     'valence, fusion: the best shift is +1.2 s, CCC 1.000 (.',
-    'predictions are late.',
+    'Above 0: predictions are late',
     'valence, audio: no shift is better than none, CCC .',
     'figures/recordings.png',
     'figures/shifts.png',
