@@ -1,4 +1,4 @@
-"""The figure of success and failure cases: faces, signals, attention over a trial."""
+"""The figure of success and failure: what is shown of trials, over their time."""
 
 import matplotlib
 import numpy as np
@@ -6,12 +6,29 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 
-from mvp_jax.evaluation.figures import BLUE, GREY, INK, ORANGE, STYLE, blank, short
-from mvp_jax.evaluation.summary import number
+from mvp_jax.evaluation.course_figures import broken
+from mvp_jax.evaluation.figures import (
+  BLUE,
+  GREY,
+  INK,
+  ORANGE,
+  STYLE,
+  blank,
+  legend_above,
+  short,
+)
+from mvp_jax.evaluation.predictions import Track
 
 _NOT_VALID = '#e3e6ea'
 _MAX_CHANNELS = 4  # drawn
-_HEIGHTS = {'face': 0.5, 'attention': 0.95, 'marginal': 0.5}  # inches; signals: below
+# Inches; of a signal: below.
+_HEIGHTS = {
+  'course': 1.1,
+  'face': 0.5,
+  'sound': 0.45,
+  'attention': 0.95,
+  'marginal': 0.5,
+}
 _SIGNAL = 0.55
 _GAP = 0.1  # below a case
 _FACE_INCHES = 0.44
@@ -21,37 +38,39 @@ _STYLE = STYLE | {'font.size': 8, 'axes.titlesize': 9, 'lines.linewidth': 1.2}
 
 @matplotlib.rc_context(_STYLE)
 def cases(chosen, found, synthetic) -> Figure:
-  """Right cases on the left, wrong ones on the right, each over the time of its trial.
+  """The columns of what is chosen, each case over the time of its trial.
 
-  Faces, signals, attention, and the attention of each moment of the video. Where
-  there is nothing valid it is grey. `found` has what `cases.read` gives, or None, for
-  each Prediction of the `cases.Cases` chosen, right ones first.
+  Rating and prediction where they are in time, faces, the level of sound, signals,
+  attention, and the attention of each moment of the video. Where there is nothing valid
+  it is grey. `chosen` are `cases.Cases` or `cases.Extremes`; `found` has what
+  `cases.read` gives, or None, for each of its `rows`.
   """
-  columns = [
-    list(zip(chosen.right, found, strict=False)),
-    list(zip(chosen.wrong, found[len(chosen.right) :], strict=True)),
-  ]
-  kinds = _kinds(found)
+  left = iter(found)
+  columns = [[(case, next(left)) for case in column] for column in chosen.columns]
+  one = chosen.rows[0]
+  kinds = _kinds(found, isinstance(one, Track))
   rows = max(map(len, columns))
   heights = [_HEIGHTS.get(kind, _SIGNAL) for kind in kinds]
   heights.append(_GAP)
   figure = blank(rows * (sum(heights) + 0.77) + 0.35, synthetic)
   figure.get_layout_engine().set(h_pad=0.02, hspace=0.01)
-  one = (*chosen.right, *chosen.wrong)[0]
   title = f'{short(one.target)}, {short(one.model)}'
   figure.suptitle(title, x=0.005, ha='left', fontsize=10.5, fontweight='bold')
   grid = figure.add_gridspec(
-    rows * len(heights), 3, height_ratios=heights * rows, width_ratios=[30, 30, 0.6]
+    rows * len(heights),
+    len(columns) + 1,
+    height_ratios=heights * rows,
+    width_ratios=[*[60 / len(columns)] * len(columns), 0.6],
   )
   top, bar = _most(found), None
   for column, of_column in enumerate(columns):
-    for place, (row, arrays) in enumerate(of_column):
+    for place, (case, arrays) in enumerate(of_column):
       axes = []
       for i in range(len(kinds)):
         where = grid[place * len(heights) + i, column]
         axes.append(figure.add_subplot(where, sharex=axes[0] if axes else None))
-      mesh = _case(axes, kinds, arrays or {}, top)
-      _title(axes[0], row, arrays, column == 0)
+      mesh = _case(axes, kinds, case.row, arrays or {}, top)
+      _title(axes[0], case, arrays)
       if column:
         for axis in axes:
           axis.set_ylabel('')
@@ -59,7 +78,7 @@ def cases(chosen, found, synthetic) -> Figure:
         axes[-1].set_xlabel('seconds from stimulus onset')
       if mesh is not None and bar is None:
         where = place * len(heights) + kinds.index('attention')
-        bar = figure.colorbar(mesh, cax=figure.add_subplot(grid[where, 2]))
+        bar = figure.colorbar(mesh, cax=figure.add_subplot(grid[where, -1]))
         bar.set_label('x even')
   return figure
 
@@ -77,12 +96,15 @@ def marginal(arrays) -> np.ndarray:
   return found
 
 
-def _kinds(found):
+def _kinds(found, in_time):
   """What is drawn of each trial, from the top: what any of them has."""
   known = [arrays for arrays in found if arrays]
   channels = dict.fromkeys(f'signal {name}' for x in known for name in x['channels'])
-  faces, weights = (any(name in x for x in known) for name in ('faces', 'weights'))
-  kinds = [*['face'] * faces, *list(channels)[:_MAX_CHANNELS]]
+  faces, sound, weights = (
+    any(name in x for x in known) for name in ('faces', 'sound_level', 'weights')
+  )
+  kinds = ['course'] * in_time + ['face'] * faces + ['sound'] * sound
+  kinds += list(channels)[:_MAX_CHANNELS]
   return kinds + ['attention', 'marginal'] * weights or ['nothing']
 
 
@@ -98,16 +120,13 @@ def _relative(arrays):
   return arrays['weights'][np.ix_(queries, keys)].astype(float) * keys.sum()
 
 
-def _title(axis, row, arrays, right):
+def _title(axis, case, arrays):
+  row = case.row
   about = f'subject {row.subject}, trial {row.trial}, stimulus {short(row.stimulus)}'
   if arrays:
     about = f'{short(arrays["trial_id"])}: {about}'
-  axis.set_title(
-    f'{"Right" if right else "WRONG"}: p(high) = {number(row.score, 2)}, '
-    f'rated {row.rating:.3g}, {"high" if row.label else "low"}',
-    color=BLUE if right else ORANGE,
-    pad=16,
-  )
+  hue = {True: BLUE, False: ORANGE, None: INK}[case.good]
+  axis.set_title(case.title, color=hue, pad=16)
   axis.annotate(
     about,
     (0, 1),
@@ -118,15 +137,19 @@ def _title(axis, row, arrays, right):
   )
 
 
-def _case(axes, kinds, arrays, top):
+def _case(axes, kinds, row, arrays, top):
   """Draws a case into axes, one for each kind; returns the mesh of the attention."""
   mesh = None
   channels = [str(name) for name in arrays.get('channels', ())]
   for axis, kind in zip(axes, kinds, strict=True):
     axis.tick_params(labelbottom=axis is axes[-1], length=2)
     name = kind.removeprefix('signal ')
-    if kind == 'face' and 'faces' in arrays:
+    if kind == 'course':
+      _course(axis, row)
+    elif kind == 'face' and 'faces' in arrays:
       _faces(axis, arrays)
+    elif kind == 'sound' and 'sound_level' in arrays:
+      _sound(axis, arrays)
     elif kind == 'attention' and 'weights' in arrays:
       mesh = _attention(axis, arrays, top)
     elif kind == 'marginal' and 'weights' in arrays:
@@ -138,19 +161,44 @@ def _case(axes, kinds, arrays, top):
       axis.grid(False)
       text, style = 'none' if arrays else 'not kept', {'ha': 'center', 'va': 'center'}
       axis.text(0.5, 0.5, text, color=GREY, transform=axis.transAxes, **style)
-  axes[0].set_xlim(0, _end(arrays))
+  axes[0].set_xlim(0, max(_end(arrays), getattr(row, 'times', [0])[-1]))
   return mesh
 
 
 def _end(arrays):
   """Seconds that a trial lasts, as far as anything is drawn."""
-  times = [arrays[name] for name in ('face_times', 'key_times') if name in arrays]
+  known = ('face_times', 'sound_times', 'key_times')  # the last one may be padded
+  times = [arrays[name] for name in known if name in arrays]
   if 'key_valid' in arrays:
     times[-1] = times[-1][arrays['key_valid'].astype(bool)]
   seconds = [float(x.max()) for x in times if x.size]
   if 'signals' in arrays:
     seconds.append(len(arrays['signals']) / float(arrays['signal_rate']))
   return max([*seconds, 1e-3])
+
+
+def _course(axis, row):
+  for values, style in (
+    (row.ratings, {'color': INK, 'label': 'rated'}),
+    (row.predictions, {'color': BLUE, 'label': 'predicted'}),
+  ):
+    axis.plot(*broken(row.times, values), **style)
+  axis.yaxis.set_major_locator(MaxNLocator(3))
+  axis.set_ylabel(short(row.target))
+  legend_above(axis)
+
+
+def _sound(axis, arrays):
+  times, level = (arrays[f'sound_{name}'].astype(float) for name in ('times', 'level'))
+  axis.plot(times, level, color=INK, linewidth=0.6)
+  axis.fill_between(times, 0, 1, where=np.isnan(level), **_not_valid(axis))
+  axis.yaxis.set_major_locator(MaxNLocator(2))
+  axis.set_ylabel('sound\n(dB)')
+
+
+def _not_valid(axis):
+  """How what is not valid is shaded, over the whole height."""
+  return {'color': _NOT_VALID, 'linewidth': 0, 'transform': axis.get_xaxis_transform()}
 
 
 def _faces(axis, arrays):
@@ -170,8 +218,7 @@ def _signal(axis, arrays, channel):
   valid = arrays['signals_valid'][:, channel].astype(bool)
   times = np.arange(len(values)) / float(arrays['signal_rate'])
   axis.plot(times, np.where(valid, values, np.nan), color=INK, linewidth=0.6)
-  style = {'color': _NOT_VALID, 'linewidth': 0, 'transform': axis.get_xaxis_transform()}
-  axis.fill_between(times, 0, 1, where=~valid, **style)
+  axis.fill_between(times, 0, 1, where=~valid, **_not_valid(axis))
   if valid.any():
     low, high = np.quantile(values[valid], [0.002, 0.998])
     margin = 0.08 * (high - low) or 1.0

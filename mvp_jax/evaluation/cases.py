@@ -1,4 +1,4 @@
-"""Success and failure: trials that the main model is surest of, right and wrong.
+"""Success and failure: trials that the main model is surest of, or best and worst at.
 
 They are chosen by a rule from the predictions alone, so that training (which keeps
 the attention), a resumed run and a report made anew choose the same. What a figure
@@ -14,9 +14,11 @@ import numpy as np
 from mvp_jax.data import streams
 from mvp_jax.data.trials import Series
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import courses
 from mvp_jax.evaluation.files import read_arrays
-from mvp_jax.evaluation.predictions import Prediction
+from mvp_jax.evaluation.predictions import Prediction, Track
 from mvp_jax.evaluation.results import in_order
+from mvp_jax.evaluation.summary import number
 from mvp_jax.files import atomic_write
 
 FOLDER = 'cases'
@@ -25,10 +27,17 @@ RULE = (
   'surest is the one whose probability is furthest from .5, of equals the first '
   'by subject and trial number'
 )
+COURSE_RULE = (
+  'the one that is best by its own score, the one in the middle (of the middle ones of '
+  'each fold the nearest to the median of all) and the worst; of equals the first by '
+  'subject and trial number'
+)
 _WRONG = 2
 _FACES = 8
 _SIDE = 64  # pixels of a face
 _QUERIES = 200  # rows of attention that are kept: more than can be seen
+_LEVELS = 1000  # spans of a sound, whose level is kept: more than can be seen
+_SILENCE = -96.0  # dB below full scale, one step of 16 bits: what is less is as much
 _AXES = {
   'signals': ('S', 'C'),
   'signals_valid': ('S', 'C'),
@@ -36,6 +45,8 @@ _AXES = {
   'units': ('C',),
   'faces': ('n', 'height', 'width', 'rgb'),
   'face_times': ('n',),
+  'sound_level': ('T',),
+  'sound_times': ('T',),
   'weights': ('Q', 'K'),
   'query_times': ('Q',),
   'query_valid': ('Q',),
@@ -45,6 +56,7 @@ _AXES = {
 _SIGNALS = ('trial_id', 'signal_rate', 'signals', 'signals_valid', 'channels', 'units')
 _OPTIONAL = (
   ('faces', 'face_times'),  # all of a group or none
+  ('sound_level', 'sound_times'),
   ('weights', 'query_times', 'query_valid', 'key_times', 'key_valid'),
 )
 
@@ -52,47 +64,141 @@ _OPTIONAL = (
 _NO_SERIES = Series(np.zeros((0, 0), np.float32), np.zeros((0, 0), bool), (), 1.0)
 
 
+class Case(NamedTuple):
+  """A trial that is shown, and whether it stands for success (None: for neither)."""
+
+  row: Prediction | Track
+  title: str
+  good: bool | None
+
+
 class Cases(NamedTuple):
-  """What is chosen for a target."""
+  """What is chosen for a rating where predictions are right or wrong."""
 
   right: list[Prediction]  # at most one high, then at most one low
   wrong: list[Prediction]  # at most two, the surer first
 
+  rule = RULE
 
-def choose(predictions, target, main=None):
-  """Chooses by `RULE` among the main model's trials of the first seed.
+  @property
+  def rows(self):
+    return [*self.right, *self.wrong]
 
-  Those of all folds are among those of each fold. Returns {rating: Cases}, empty
-  without a trained model, or where no prediction is right or wrong.
+  @property
+  def columns(self) -> list[list[Case]]:
+    """As they are drawn side by side."""
+    return [
+      [Case(row, f'{word}: {_answer(row)}', good) for row in rows]
+      for rows, word, good in (
+        (self.right, 'Right', True),
+        (self.wrong, 'WRONG', False),
+      )
+    ]
+
+  def notes(self) -> list[str]:
+    """Sentences on what there is none of."""
+    missing = ((self.wrong, 'wrongly'), (self.right, 'rightly'))
+    return [f'No trial is predicted {how}.' for rows, how in missing if not rows]
+
+
+class Extremes(NamedTuple):
+  """What is chosen for a rating in time: the best, the middle and the worst trial."""
+
+  cases: list[Case]  # fewer, if there are
+
+  rule = COURSE_RULE
+
+  @property
+  def rows(self):
+    return [case.row for case in self.cases]
+
+  @property
+  def columns(self) -> list[list[Case]]:
+    """As they are drawn: one below the other."""
+    return [self.cases]
+
+  def notes(self) -> list[str]:
+    return []
+
+
+def _answer(row):
+  label = 'high' if row.label else 'low'
+  return f'p(high) = {number(row.score, 2)}, rated {row.rating:.3g}, {label}'
+
+
+def choose(predictions, target, main=None) -> dict[str, Cases | Extremes]:
+  """Chooses by a rule among the main model's trials of the first seed.
+
+  Those of all folds are among those of each fold. Returns {rating: Cases}, or Extremes
+  of a target in time; empty without a trained model, or where no prediction is right or
+  wrong, or better than another.
   """
   models, _ = in_order((row.model for row in predictions), target, main)
-  if not models or target.is_right(predictions[0]) is None:
+  if not models:
     return {}
   seed = min(row.seed for row in predictions)
   rows = [row for row in predictions if (row.model, row.seed) == (models[0], seed)]
-  rows.sort(key=lambda row: (-abs(row.score - 0.5), row.place))
-  chosen = {}
-  for name in dict.fromkeys(row.target for row in predictions):
-    own = [row for row in rows if row.target == name]
-    right = [row for row in own if target.is_right(row)]
-    wrong = [row for row in own if not target.is_right(row)]
-    of_each = [[row for row in right if row.label == label][:1] for label in (1, 0)]
-    chosen[name] = Cases([row for rows in of_each for row in rows], wrong[:_WRONG])
-  return chosen
+  rows.sort(key=lambda row: row.place)
+  by_rating = {
+    name: [row for row in rows if row.target == name]
+    for name in dict.fromkeys(row.target for row in predictions)
+  }
+  if target.level == 'frame':
+    chosen = {name: _extremes(own, target) for name, own in by_rating.items()}
+    return {name: one for name, one in chosen.items() if one.cases}
+  if target.is_right(predictions[0]) is None:
+    return {}
+  return {name: _surest(own, target) for name, own in by_rating.items()}
+
+
+def _surest(rows, target):
+  """The Cases among a model's trials, by `RULE`."""
+  rows = sorted(rows, key=lambda row: -abs(row.score - 0.5))
+  right = [row for row in rows if target.is_right(row)]
+  wrong = [row for row in rows if not target.is_right(row)]
+  of_each = [[row for row in right if row.label == label][:1] for label in (1, 0)]
+  return Cases([row for rows in of_each for row in rows], wrong[:_WRONG])
+
+
+def _extremes(rows, target):
+  """The Extremes among a model's trials, by `COURSE_RULE`."""
+  at = list(target.scores).index(target.headline)
+  scores = courses.by_recording(target, rows[0].model, rows)[:, at]
+  gains = [target.gain(target.headline, x) for x in scores]
+  known = np.flatnonzero(np.isfinite(scores)).tolist()
+  order = sorted(known, key=lambda i: -gains[i])  # the best first
+  if not order:
+    return Extremes([])
+  by_fold = {}
+  for i in order:
+    by_fold.setdefault(rows[i].fold, []).append(i)
+  middles = [of_fold[len(of_fold) // 2] for of_fold in by_fold.values()]
+  median = scores[order[len(order) // 2]]
+  middle = min(middles, key=lambda i: (abs(scores[i] - median), i))
+  name = target.scores[target.headline].name
+  found = {}
+  for i, word, good in (
+    (order[0], 'Best', True),
+    (order[-1], 'Worst', False),
+    (middle, 'Middle', None),
+  ):
+    title = f'{word}: {name} of this recording {number(scores[i])}'
+    found.setdefault(i, Case(rows[i], title, good))
+  return Extremes([found[i] for i in sorted(found, key=order.index)])
 
 
 def rows_of(chosen):
-  """The Predictions of what `choose` gives, each trial once."""
-  rows = [row for cases in chosen.values() for row in (*cases.right, *cases.wrong)]
+  """The predictions of what `choose` gives, each trial once."""
+  rows = [row for one in chosen.values() for row in one.rows]
   return list({row.place: row for row in rows}.values())
 
 
 def path(folder, row):
-  """The file of a Prediction's trial."""
+  """The file of the trial of a prediction."""
   return Path(folder) / f's{row.subject:02d}_trial{row.trial:02d}.npz'
 
 
-def write(folder, corpus, chosen, attention):
+def write(folder, corpus, chosen, attention, labels=()):
   """Writes the files of the chosen trials, and deletes others.
 
   Args:
@@ -106,7 +212,7 @@ def write(folder, corpus, chosen, attention):
   for row in rows_of(chosen):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
-    arrays = _shown(corpus, trial)
+    arrays = _shown(corpus, trial, labels)
     arrays |= _coarse(attention.get((row.subject, row.trial), {}))
     with atomic_write(path(folder, row)) as part:
       np.savez_compressed(part, **arrays)
@@ -114,10 +220,11 @@ def write(folder, corpus, chosen, attention):
     other.unlink()
 
 
-def _shown(corpus, trial):
-  """Arrays of the first series and the first frames of a trial."""
+def _shown(corpus, trial, labels):
+  """Arrays of the first series, the first frames and the first sound of a trial."""
   known = streams.series(corpus, regular=True)
-  name = next((name for name in known if name in trial.streams), None)
+  own = (name for name in known if name in trial.streams and name not in labels)
+  name = next(own, None)
   shown = trial.streams.get(name, _NO_SERIES)
   units = known.get(name, {}).get('units') or [''] * len(shown.channels)
   arrays = {
@@ -138,7 +245,33 @@ def _shown(corpus, trial):
     ]
     arrays['faces'] = np.stack(small)
     arrays['face_times'] = times[numbers]
+  name = next((name for name in streams.sounds(corpus) if name in trial.streams), None)
+  if name is not None:
+    times, levels = _level(corpus, trial, name)
+    arrays |= {'sound_times': times, 'sound_level': levels}
   return arrays
+
+
+def _level(corpus, trial, name):
+  """Of equal spans of a sound, at most `_LEVELS`: their middles, and their levels.
+
+  Both float [T], in seconds and dB below full scale; NaN where nothing was recorded.
+  """
+  sound = trial.streams[name]
+  size = -(-sound.count // _LEVELS)
+  count = -(-sound.count // size)
+  levels = np.full(count, np.nan, np.float32)
+  at_once = -(-corpus.metadata['sound_chunk'] // size)  # of a chunk, lest it be reread
+  for first in range(0, count, at_once):
+    spans = min(at_once, count - first)
+    read = corpus.samples(trial, first * size, (first + spans) * size, name)
+    values, valid = (x.reshape(spans, size) for x in read)
+    there = valid.sum(1)
+    squares = np.where(valid, values.astype(float) / 32768, 0) ** 2
+    power = squares.sum(1) / np.maximum(there, 1)
+    level = 10 * np.log10(np.maximum(power, 10 ** (_SILENCE / 10)))
+    levels[first : first + spans] = np.where(there, level, np.nan)
+  return (np.arange(count) + 0.5) * size / sound.rate, levels
 
 
 def _coarse(attention):

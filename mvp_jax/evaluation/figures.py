@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mvp_jax.evaluation.document import Picture
-from mvp_jax.evaluation.predictions import Prediction, Track
+from mvp_jax.evaluation.predictions import Prediction
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE = '#0072b2', '#d55e00'
@@ -130,38 +130,6 @@ def learning_curves(
     many = f' ({len(runs)} runs)' if len(runs) > 1 else ''
     axes.set(title=short(name) + many, xlabel='step', ylabel='loss')
     axes.legend(fontsize=8)
-  return figure
-
-
-@matplotlib.rc_context(STYLE)
-def courses(rows: Sequence[Track], models: Sequence[str], synthetic: bool) -> Figure:
-  """Ratings and predictions over time of the main model's best and worst trials.
-
-  A row of panels for each rating: the trial with the least error, that in the
-  middle, and that with the most. `models` are those to draw, the main one first.
-  """
-  ratings = list(dict.fromkeys(row.target for row in rows))
-  seed, hues = min(row.seed for row in rows), colours(models)
-  figure = blank(0.5 + 1.9 * len(ratings), synthetic)
-  panels = figure.subplots(len(ratings), 3, squeeze=False)
-  for line, rating in zip(panels, ratings, strict=True):
-    of_rating = [row for row in rows if (row.target, row.seed) == (rating, seed)]
-    own = {(row.model, row.place): row for row in of_rating}
-    trials = sorted(
-      (row for (model, _), row in own.items() if model == models[0]),
-      key=lambda row: np.mean((row.predictions - row.ratings) ** 2),
-    )
-    places = {'least': 0, 'middle': len(trials) // 2, 'most': -1}
-    for axes, (what, at) in zip(line, places.items(), strict=True):
-      shown = trials[at]
-      axes.plot(shown.times, shown.ratings, color=INK, label='rated')
-      for model in models:
-        row, style = own[model, shown.place], {'color': hues[model], 'linewidth': 1}
-        axes.plot(row.times, row.predictions, label=short(model), **style)
-      axes.set_title(f'{what} error: subject {shown.subject}, trial {shown.trial}')
-      axes.set_xlabel('seconds')
-    line[0].set_ylabel(short(rating))
-    line[0].legend(fontsize=7)
   return figure
 
 

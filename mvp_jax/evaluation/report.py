@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import files, run_sections, score_sections, summary
+from mvp_jax.evaluation import (
+  course_sections,
+  courses,
+  files,
+  run_sections,
+  score_sections,
+  summary,
+)
 from mvp_jax.evaluation.document import (
   Heading,
   Paragraph,
@@ -63,6 +70,7 @@ def write_report(workdir: Path) -> Report:
   predictions = files.read_whole_predictions(workdir, facts.target)
   curves = files.read_curves(workdir / 'metrics.jsonl')
   results = evaluate(predictions, facts.target, facts.main)
+  in_time = courses.evaluate(predictions, facts.target, facts.main)
   ceiling = facts.get('ceiling', dict)
   dataset = ', '.join(dict.fromkeys(row.dataset.upper() for row in predictions))
   opening = summary.opening(results, dataset, facts.get('synthetic', bool))
@@ -75,6 +83,8 @@ def write_report(workdir: Path) -> Report:
     *score_sections.scores(results, ceiling, synthetic),
     *score_sections.comparisons(results),
     *score_sections.subjects(results, synthetic),
+    *course_sections.recordings(in_time, synthetic),
+    *course_sections.shifts(in_time, synthetic),
     *score_sections.calibration(results, synthetic),
     *run_sections.success_and_failure(workdir, predictions, facts, synthetic),
     Heading('Details'),
@@ -94,6 +104,7 @@ def write_report(workdir: Path) -> Report:
     Section('How it was made', list(run_sections.how(predictions, facts, config))),
   ]
   score_sections.write_tables(workdir / _TABLES, results, ceiling)
+  course_sections.write_tables(workdir / _TABLES, in_time)
   path = save(workdir, f'{dataset}: {title}', blocks)
   lines = [f'LEAK ACCEPTED: {line}' for line in run_sections.accepted_lines(facts)]
   lines += [textwrap.fill(opening, 88), '', summary.summary_table(results, ceiling)]

@@ -2,7 +2,7 @@
 
 import json
 
-from mvp_jax.evaluation import case_figures, cases, figures
+from mvp_jax.evaluation import case_figures, cases, course_figures, figures
 from mvp_jax.evaluation.document import (
   Banner,
   Bullets,
@@ -243,13 +243,13 @@ def truth(predictions, facts, synthetic):
   """A figure of what was rated: its labels, or its course beside the predictions."""
   target = facts.target
   if target.level == 'frame':
-    models, _ = in_order({row.model: 0 for row in predictions}, target, facts.main)
-    if models:
+    models, _ = in_order((row.model for row in predictions), target, facts.main)
+    if chosen := cases.choose(predictions, target, facts.main):
       yield picture(
         'courses',
-        figures.courses(predictions, models, synthetic),
-        'Ratings (dark) and predictions over time, of the held-out trials in which '
-        f'{models[0]} errs least, in the middle and most (mean square).',
+        course_figures.courses(predictions, chosen, models, synthetic),
+        'Ratings (dark) and predictions over time, of all held-out recordings of '
+        f'{models[0]} {cases.COURSE_RULE}.',
       )
   elif target.classes:
     threshold = getattr(target, 'threshold', None)
@@ -340,7 +340,7 @@ def learning(curves, synthetic, models=()):
 
 
 def success_and_failure(workdir, predictions, facts, synthetic):
-  """A figure for each rating of the trials that the main model is surest of."""
+  """A figure for each rating of the trials that `cases.choose` chooses."""
   chosen = cases.choose(predictions, facts.target, facts.main)
   if not chosen:
     return
@@ -351,20 +351,18 @@ def success_and_failure(workdir, predictions, facts, synthetic):
   }
   if not any(files.values()):
     yield Paragraph('Absent: there are no files in cases/.')
-    return
+    if facts.target.level == 'trial':  # else there is still what was predicted
+      return
   first = cases.rows_of(chosen)[0]
   many = len({row.seed for row in predictions}) > 1
   for place, (target, of_target) in enumerate(chosen.items(), 1):
-    found = [files[row.place] for row in (*of_target.right, *of_target.wrong)]
+    found = [files[row.place] for row in of_target.rows]
     said = [
       f'{target}, held-out trials of {first.model}'
       + (f' (seed {first.seed})' if many else '')
-      + f': {cases.RULE}.'
+      + f': {of_target.rule}.',
+      *of_target.notes(),
     ]
-    if not of_target.wrong:
-      said.append('No trial is predicted wrongly.')
-    if not of_target.right:
-      said.append('No trial is predicted rightly.')
     if any(arrays and 'weights' in arrays for arrays in found):
       said.append(
         'Colours: how much each moment that asks (of the modality that the fusion '

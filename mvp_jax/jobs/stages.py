@@ -230,7 +230,7 @@ def _finish(config, workdir, predictions, facts, corpus, attention):
   target, main = config.target, config.evaluation.models[0]
   write_predictions(workdir / file_name(target), predictions, target)
   chosen = cases.choose(predictions, target, main)
-  cases.write(workdir / cases.FOLDER, corpus, chosen, attention)
+  cases.write(workdir / cases.FOLDER, corpus, chosen, attention, target.streams)
   print(write_report(workdir).summary)
   if 'leak_meter' in facts:
     print(leak_meter.table(facts['leak_meter']))

@@ -244,7 +244,7 @@ class _Job:
       ]
       rows += found
       if model == config.evaluation.models[0] and one.seed == config.seed and one.look:
-        # The surest trials of all folds will be among the surest of each.
+        # The trials that are chosen of all folds will be among those of each.
         shown = cases.rows_of(cases.choose(found, config.target, model))
         place.attention.update(one.look({(r.subject, r.trial) for r in shown}))
     return rows

@@ -335,10 +335,12 @@ class Concordance(Target):
     said = [f'Predicted: {", ".join(self.ratings)}, {self.rate:g} times a second.']
     if self.lag:
       said.append(f'Ratings are taken to follow what they rate by {self.lag:g} s.')
+    clipped, smoothed = 'not clipped', 'not smoothed'
     if self.scale:
-      low, high = self.scale
-      said.append(f'Predictions are clipped to {low:g} to {high:g}.')
+      clipped = f'clipped to {self.scale[0]:g} to {self.scale[1]:g}'
     if any(self.smooth):
       over = ' and '.join(f'{x:g}' for x in self.smooth)
-      said.append(f'Predictions are smoothed: means over {over} s.')
+      of = f' ({", ".join(self.ratings)})' if len(self.smooth) > 1 else ''
+      smoothed = f'smoothed: means over {over} s{of}'
+    said.append(f'Predictions are {clipped}, and {smoothed}.')
     return ' '.join(said)

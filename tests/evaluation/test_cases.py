@@ -293,6 +293,7 @@ def test_marginal():
     ({'key_times': None}, 'no array key_times'),
     ({'channels': None}, 'no array channels'),
     ({'faces': np.zeros((5, 8, 8), np.uint8)}, 'faces has shape'),
+    ({'sound_level': np.zeros(5)}, 'no array sound_times'),
   ],
 )
 def test_files_of_another_shape(tmp_path, change, message):
