@@ -342,7 +342,7 @@ def test_the_config_of_own_recordings_fits(overrides):
   assert parsed.encoder.size == ('B' if overrides else 'tiny')
 
 
-@pytest.mark.parametrize('name', ['affwild2_jca', 'amigos_fusion', 'recordings_fusion'])
+@pytest.mark.parametrize('name', ['amigos_fusion', 'recordings_fusion'])
 def test_what_can_be_set_for_deap_can_be_set_for_other_corpora(full, name):
   other = _flat(_get_config(file=_FILE.with_name(f'{name}.py')).to_dict())
   corpus = ('data.', 'twin.', 'embedded.')  # differ with the corpus
