@@ -101,16 +101,14 @@ def test_each_rating_has_rows_where_it_was_rated():
   fold, *_ = make_folds(trials, folds=2, target=_TARGET)
   trial = select(trials, fold.test)[0]
   said = np.random.default_rng(0).normal(size=(800, 2))
-  valence, arousal = told(_TARGET, fold, 0, 'toy', trial, 'm', said, seconds=80.0)
+  valence, arousal = told(_TARGET, fold, 0, 'toy', trial, 'm', said)
   count = len(trial.streams['ratings'].values)
   assert (len(valence.times), len(arousal.times)) == (count - 30, count)
   assert not ((valence.times > 5) & (valence.times < 8)).any()
   here = np.round(valence.times * _RATE - 0.5).astype(int)
   np.testing.assert_allclose(valence.predictions, np.clip(said[here, 0], -1, 1))
   late = dataclasses.replace(_TARGET, lag=1.5)  # every rated moment is still there
-  again, _ = told(
-    late, _refitted(late, fold, trials), 0, 'toy', trial, 'm', said, None, 80
-  )
+  again, _ = told(late, _refitted(late, fold, trials), 0, 'toy', trial, 'm', said)
   for name in ('times', 'ratings', 'predictions'):
     np.testing.assert_allclose(getattr(again, name), getattr(valence, name), rtol=1e-12)
 
@@ -174,11 +172,9 @@ def _rows(target, trials, folds, models=(('better', 0.1), ('worse', 0.5))):
       label, _ = fold.target.label(trial, 60.0)
       for model, noise in models:
         said = label + rng.normal(0, noise, label.shape)
-        found += told(target, fold, 0, 'toy', trial, model, said, seconds=60.0)
+        found += told(target, fold, 0, 'toy', trial, model, said)
     for said in target.baselines(fold, trials):
-      rows = told(
-        target, fold, 0, 'toy', of[said.trial_id], said.model, said.score, seconds=60.0
-      )
+      rows = told(target, fold, 0, 'toy', of[said.trial_id], said.model, said.score)
       found += rows
   return found
 
@@ -221,7 +217,6 @@ def test_videos_without_a_ccc_do_not_count():
       trial,
       'm',
       fold.target.label(trial, 60.0)[0] * (1 - noise),
-      seconds=60.0,
     )
     if row.target == 'arousal'
   ]
