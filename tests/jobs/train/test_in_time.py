@@ -74,8 +74,8 @@ def _moments(workdir, model, rating):
 
 def test_every_annotated_moment_of_the_validation_set_is_predicted_once(workdir):
   rows = _moments(workdir, 'fusion', 'arousal')
-  # Videos 10 and 11 are the validation set; five annotations a second.
-  assert {r['subject'] for r in rows} == {'10', '11'}
+  # video10 and video11, in the order of names; five annotations a second.
+  assert {r['subject'] for r in rows} == {'2', '3'}
   keys = [(r['subject'], r['trial'], r['time']) for r in rows]
   assert len(set(keys)) == len(keys)
   root = next((workdir.parent / 'data' / 'twins').iterdir())
@@ -98,5 +98,5 @@ def test_the_report_tells_of_the_split_and_the_smoothing(workdir):
   assert 'Protocol: official, 1 fold' in text
   assert 'clipped to -1 to 1, and smoothed: means over 0.6 s' in text
   (fold,) = running.facts(workdir)['folds']
-  assert fold['test_subjects'] == [10, 11]
+  assert fold['test_subjects'] == [2, 3]
   assert fold['train_trials'] + fold['validation_trials'] == 10  # 8 has two people
