@@ -7,13 +7,13 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 
-VARIANTS = ('planted', 'null', 'leaky')
+VARIANTS = ('planted', 'null', 'leaky', 'coupled')
 SIGNAL_RATE = 128  # Hz
 BASELINE_SECONDS = 3
 TRIAL_SECONDS = 60
 _STREAMS = (
   *('latents', 'ratings', 'order', 'sides', 'body', 'trial_body', 'filler', 'identity'),
-  *('expression', 'head', 'noise', 'ecg', 'openface'),
+  *('expression', 'head', 'noise', 'ecg', 'openface', 'moments'),
 )
 
 

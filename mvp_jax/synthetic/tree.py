@@ -42,7 +42,7 @@ def write_twin(root, spec, corpus, list_jobs, told, workers=None):
     'ceiling': said.ceiling(spec),
     'subjects': spec.subjects,
     **told,
-    'effects': said.EFFECTS + said.DESCRIPTIONS[spec.variant],
+    'effects': said.effects(spec.variant),
   }
   write_json(root / MARKER, marker)
   _begun(root).unlink()
