@@ -79,6 +79,9 @@ class TwinSpec:
         ),
         'crf: 0 to 51': lambda: 0 <= self.crf <= 51,
         'video_seconds: 1 to 60': lambda: 1 <= self.video_seconds <= TRIAL_SECONDS,
+        'video_seconds: 60 in a coupled twin, to show all events': lambda: (
+          self.variant != 'coupled' or self.video_seconds == TRIAL_SECONDS
+        ),
       },
     )
 

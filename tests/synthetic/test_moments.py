@@ -10,6 +10,8 @@ from scipy.signal import find_peaks
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
+from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
+from mvp_jax.errors import InputError
 from mvp_jax.raw.openface import INTENSITIES, read_openface
 from mvp_jax.synthetic import expression, moments, openface, ratings, signals
 from mvp_jax.synthetic.spec import TwinSpec
@@ -140,3 +142,12 @@ def test_who_knows_one_does_not(courses, known):
     model = LogisticRegression(C=0.1).fit(inputs[learnt], high[learnt, target])
     right = model.predict(inputs[~learnt]) == high[~learnt, target]
     assert abs(right.mean() - 0.5) < 3 * 0.5 / math.sqrt(len(right))
+
+
+@pytest.mark.parametrize(
+  'kind, shorter', [(TwinSpec, {'video_seconds': 30.0}), (AmigosSpec, {'scale': 0.5})]
+)
+def test_trials_too_short_for_the_events_are_refused(kind, shorter):
+  kind(**shorter)
+  with pytest.raises(InputError, match=f'{next(iter(shorter))}: .* in a coupled twin'):
+    kind(variant='coupled', **shorter)
