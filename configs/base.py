@@ -8,6 +8,7 @@ can be changed by `--config.<name>=<value>`, and some together by words after th
   --config=configs/deap_fusion.py:action_units   OpenFace's action units for the video
   --config=configs/deap_fusion.py:null           a twin without any effect
   --config=configs/deap_fusion.py:leaky,small    the person tells the label; small
+  --config=configs/deap_fusion.py:coupled        only face and body together tell it
 """
 
 from mvp_jax.config import config_dict, merge, parse
@@ -68,6 +69,7 @@ PRESETS = {
   'planted': {'twin': {'variant': 'planted'}},
   'null': {'twin': {'variant': 'null'}},
   'leaky': {'twin': {'variant': 'leaky'}},
+  'coupled': {'twin': {'variant': 'coupled'}},
 }
 
 

@@ -8,6 +8,7 @@ size that two cores finish in minutes:
   python launch.py --config=configs/deap_fusion.py
   python launch.py --config=configs/deap_fusion.py:null     (a twin without effect)
   python launch.py --config=configs/deap_fusion.py:leaky    (identity tells the label)
+  python launch.py --config=configs/deap_fusion.py:coupled  (face and body together do)
 
 configs/base.py has the other words that can stand after the file: small, action_units.
 """

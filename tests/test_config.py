@@ -10,6 +10,7 @@ from mvp_jax.config import Config, parse, resolve, to_tree
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.errors import InputError
+from mvp_jax.synthetic.spec import VARIANTS
 from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.r2plus1d_encoder import R2Plus1DEncoder
 
@@ -89,7 +90,7 @@ def test_what_the_user_gives_wins_even_where_it_is_the_full_size():
   assert _parse({'data.frame_size': 224}).data.frame_size == 224
 
 
-@pytest.mark.parametrize('variant', ['planted', 'null', 'leaky'])
+@pytest.mark.parametrize('variant', VARIANTS)
 def test_a_word_after_the_file_is_the_twin_s_variant(variant):
   assert _parse(None, variant).twin.variant == variant
 

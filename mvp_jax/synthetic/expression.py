@@ -8,12 +8,16 @@ and the more of them. They stand on each subject's own resting mouth and brows
 and own expressivity, among distractors that know nothing of v: talking, brow
 raises, blinks, head movement, light. Nothing here depends on arousal; it moves
 only the pulse in the skin (`face`), which takes frames of good quality to see.
+
+In a coupled twin smiles and frowns of equal strength come in every trial, at the
+moments that `moments` gives.
 """
 
 import math
 
 import numpy as np
 
+from mvp_jax.synthetic.moments import moments
 from mvp_jax.synthetic.ratings import latents
 from mvp_jax.synthetic.spec import stream, wander
 
@@ -33,18 +37,24 @@ def expression(spec, subject, trial, felt=None):
   times, seconds = spec.frame_times, spec.trial_seconds
   rng = stream(spec, 'expression', subject, trial)
   gain = expressivity(spec, subject)
-  if felt is None:
-    valence = float(np.clip(latents(spec, subject)[trial - 1, 0], -2.3, 2.3))
-    felt = np.sign(valence) * _felt(rng, times, seconds, abs(valence), gain)
+  if felt is not None:
+    shown = np.clip(_SHOWN * gain * felt, -1.2, 1.2)
+    smile, frown = np.maximum(shown, 0.0), np.maximum(-shown, 0.0)
+  elif spec.variant == 'coupled':
+    when = moments(spec, subject, trial)
+    smile, frown = (_at(rng, times, x, gain) for x in (when.smiles, when.frowns))
   else:
-    felt = np.clip(_SHOWN * gain * felt, -1.2, 1.2)
+    valence = float(np.clip(latents(spec, subject)[trial - 1, 0], -2.3, 2.3))
+    event = _felt(rng, times, seconds, abs(valence), gain)
+    still = np.zeros_like(event)
+    smile, frown = (event, still) if valence > 0 else (still, event)
   syllables = 0.5 + 0.5 * np.sin(
     2 * math.pi * rng.uniform(2.5, 4) * times + wander(rng, times, (0.5, 2))
   )
   head = stream(spec, 'head', subject, trial)
   return {
-    'smile': np.maximum(felt, 0.0),
-    'frown': np.maximum(-felt, 0.0),
+    'smile': smile,
+    'frown': frown,
     'talk': _distractor(rng, times, seconds, 2, (2, 4), 0.3) * syllables,
     'brow_raise': _distractor(rng, times, seconds, 2, (1, 3), 0.4),
     'eyes': 1 - _blinks(rng, times, seconds),
@@ -73,6 +83,16 @@ def _felt(rng, times, seconds, strength, gain):
       course, min(height, 1.2) * _event(times, start, duration, rng.uniform(0.4, 0.9))
     )
     start += duration + rng.uniform(3, 8) / (1 + 0.5 * strength)
+  return course
+
+
+def _at(rng, times, starts, gain):
+  """Course of events at given moments, of a strength that knows of nothing."""
+  course = np.zeros_like(times)
+  for start in starts:
+    height = min(gain * rng.uniform(0.8, 1.2), 1.2)
+    event = _event(times, start, rng.uniform(2.5, 3.5), rng.uniform(0.4, 0.9))
+    course = np.maximum(course, height * event)
   return course
 
 

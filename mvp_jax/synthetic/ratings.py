@@ -3,10 +3,10 @@
 Every trial has a latent valence v and a latent arousal a: each standard
 normal, independent of one another, and stratified within the subject so that
 half of a subject's trials lie on either side. The face shows v, EDA and pulse
-show a (see `expression` and `signals`), whatever the variant. The variant only
-changes how the ratings come about:
+show a (see `expression` and `signals`); in the variant 'coupled' only face and EDA
+together show either (see `moments`). Variants differ in how the ratings come about:
 
-- planted: rating = 5 + 1.9 * (RHO * latent + sqrt(1 - RHO**2) * noise);
+- planted and coupled: rating = 5 + 1.9 * (RHO * latent + sqrt(1 - RHO**2) * noise);
 - null: the same with RHO = 0, so ratings are independent of everything;
 - leaky: each subject's ratings lie with probability LEAN on one side of 5, for
   each target the side is random and balanced over subjects. They are
@@ -33,21 +33,36 @@ RHO = 0.965
 LEAN = 0.85
 _SCALE = 1.9
 _NO_FAMILIARITY = (2, 15, 23)
-DESCRIPTIONS = {
-  'planted': f'correlated {RHO} with the latent, so that the sign of the '
+_FOLLOWING = 'planted', 'coupled'  # variants whose ratings follow the latents
+_RATED = dict.fromkeys(
+  _FOLLOWING,
+  f'correlated {RHO} with the latent, so that the sign of the '
   'latent predicts rating > 5 with probability 1 - arccos(rho)/pi.',
+) | {
   'null': 'independent of latents, faces and signals; best possible is chance.',
   'leaky': f"on one side of 5 in {LEAN:.0%} of a subject's trials, the "
   'side random per subject and target; independent of faces and '
   'signals, so only knowing the subject helps.',
 }
-EFFECTS = (
-  'Latent valence and arousal of a trial are independent standard normals. Valence '
-  'shows only in the face: smiles (v > 0) or frowns (v < 0), more, longer and stronger '
-  'with |v|. Arousal shows only in EDA (rate and size of skin conductance responses, '
-  'tonic slope) and pulse (heart rate up, variability and pulse size down). Both stand '
-  'on per-subject offsets and gains, distractors and noise. Ratings: '
+_SHOWN = (
+  'Valence shows only in the face: smiles (v > 0) or frowns (v < 0), more, longer and '
+  'stronger with |v|. Arousal shows only in EDA (rate and size of skin conductance '
+  'responses, tonic slope) and pulse (heart rate up, variability and pulse size down).'
 )
+_SHOWN_TOGETHER = (
+  'Smiles, frowns and skin conductance responses are as many in every trial. Responses '
+  'come at the smiles if v > 0, at the frowns if a > 0, and else while the face is '
+  'still: neither the face alone nor signals alone tell anything.'
+)
+
+
+def effects(variant):
+  """What the marker of a twin says of what is planted, and where."""
+  return (
+    'Latent valence and arousal of a trial are independent standard normals. '
+    f'{_SHOWN_TOGETHER if variant == "coupled" else _SHOWN} Both stand on per-subject '
+    f'offsets and gains, distractors and noise. Ratings: {_RATED[variant]}'
+  )
 
 
 def latents(spec, subject):
@@ -87,7 +102,7 @@ def ratings(spec, subject):
   if spec.variant == 'leaky':
     felt = sides * _leaning(spec, subject) * abs(noise[:, :2])
   else:
-    rho = RHO if spec.variant == 'planted' else 0.0
+    rho = RHO if spec.variant in _FOLLOWING else 0.0
     felt = rho * latents(spec, subject) + math.sqrt(1 - rho**2) * noise[:, :2]
   dominance = felt @ [0.4, 0.2] + 0.9 * noise[:, 2]
   liking = felt @ [0.7, 0.1] + 0.7 * noise[:, 3]
@@ -108,7 +123,7 @@ def told(spec):
   """What the marker of a twin says of its ratings: the best scores, and the effects."""
   return {
     'ceiling': ceiling(spec),
-    'effects': EFFECTS + DESCRIPTIONS[spec.variant],
+    'effects': effects(spec.variant),
   }
 
 
@@ -118,7 +133,7 @@ def ceiling(spec):
   `macro_f1` and `accuracy` are expected of the best subject-independent
   predictor; `oracle_*` is what sign(latent) scores on this very corpus.
   """
-  best = 1 - math.acos(RHO) / math.pi if spec.variant == 'planted' else 0.5
+  best = 1 - math.acos(RHO) / math.pi if spec.variant in _FOLLOWING else 0.5
   subjects = range(1, spec.subjects + 1)
   latent = np.concatenate([latents(spec, subject) for subject in subjects]) > 0
   high = np.concatenate([ratings(spec, subject)[:, :2] for subject in subjects]) > 5

@@ -13,6 +13,9 @@ spontaneous responses, heart rate, its variability, strength of the reaction)
 and on drift between trials, noise and motion artefacts; between subjects the
 levels differ far more than any effect. The ECG shows the same beats as the
 pulse. Respiration is believable filler. Nothing here depends on valence.
+
+In a coupled twin arousal changes none of these; skin conductance responses come at the
+moments that `moments` gives, and at no others.
 """
 
 import dataclasses
@@ -20,6 +23,7 @@ import math
 
 import numpy as np
 
+from mvp_jax.synthetic.moments import moments
 from mvp_jax.synthetic.ratings import latents
 from mvp_jax.synthetic.spec import (
   BASELINE_SECONDS,
@@ -33,6 +37,7 @@ NUM_SAMPLES = (BASELINE_SECONDS + TRIAL_SECONDS) * SIGNAL_RATE
 _RUN_IN_SECONDS = 10  # simulated before the baseline, so that it starts settled
 # Always as many random numbers, so that arousal changes nothing but its effect.
 _RESPONSES_A_SECOND = 2.5
+_GIVEN_SIZE = 2.5  # of responses to events, over that of spontaneous ones
 _BANK = 2**18  # samples of filler noise per subject and kind
 # From the R peak to the start of the pulse wave in the finger, and in the face.
 PULSE_SECONDS, FACE_PULSE_SECONDS = 0.20, 0.15
@@ -78,9 +83,12 @@ def simulate_body(spec, subject, trial):
     / SIGNAL_RATE
   )
   arousal = float(np.clip(latents(spec, subject)[trial - 1, 1], -2.3, 2.3))
+  given = None
+  if spec.variant == 'coupled':
+    arousal, given = 0.0, moments(spec, subject, trial).responses
   person = _person(spec, subject)
   rng = stream(spec, 'trial_body', subject, trial)
-  eda, responses = _eda(person, arousal, times, spec, rng)
+  eda, responses = _eda(person, arousal, times, spec, rng, given)
   breath = (
     2
     * math.pi
@@ -148,16 +156,21 @@ def _onset(times, delay, rise):
   return 1 - np.exp(-np.maximum(0, times - delay) / rise)
 
 
-def _eda(person, arousal, times, spec, rng):
-  """Skin conductance [time] and the starts of its responses (seconds)."""
+def _eda(person, arousal, times, spec, rng, given=None):
+  """Skin conductance [time] and the starts of its responses (seconds).
+
+  These are `given`; None: drawn.
+  """
   effect = person['eda_gain'] * arousal
   rate = person['responses'] / 60 * np.exp(0.65 * effect * _onset(times, 1.5, 3))
   most = round(_RESPONSES_A_SECOND * spec.trial_seconds)
-  starts = _renewals(rng, rate, times, most)
+  starts = _renewals(rng, rate, times, most) if given is None else given
   variety = 0.3 * rng.standard_normal(most)[: len(starts)]
   sizes = person['response_size'] * np.exp(
     0.35 * effect * _onset(starts, 1.5, 3) + variety
   )
+  if given is not None:
+    sizes = _GIVEN_SIZE * sizes
   phasic = np.zeros(len(times))
   np.add.at(phasic, np.searchsorted(times, starts), sizes)
   size = 2 * len(times)

@@ -7,13 +7,13 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 
-VARIANTS = ('planted', 'null', 'leaky')
+VARIANTS = ('planted', 'null', 'leaky', 'coupled')
 SIGNAL_RATE = 128  # Hz
 BASELINE_SECONDS = 3
 TRIAL_SECONDS = 60
 _STREAMS = (
   *('latents', 'ratings', 'order', 'sides', 'body', 'trial_body', 'filler', 'identity'),
-  *('expression', 'head', 'noise', 'ecg', 'openface'),
+  *('expression', 'head', 'noise', 'ecg', 'openface', 'moments'),
 )
 
 
@@ -79,6 +79,9 @@ class TwinSpec:
         ),
         'crf: 0 to 51': lambda: 0 <= self.crf <= 51,
         'video_seconds: 1 to 60': lambda: 1 <= self.video_seconds <= TRIAL_SECONDS,
+        'video_seconds: 60 in a coupled twin, to show all events': lambda: (
+          self.variant != 'coupled' or self.video_seconds == TRIAL_SECONDS
+        ),
       },
     )
 

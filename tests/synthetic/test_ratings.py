@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
 from mvp_jax.synthetic import ratings
-from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.synthetic.spec import VARIANTS, TwinSpec
 
 SUBJECTS = range(1, 97)
 
@@ -26,7 +26,7 @@ def test_latents_are_balanced_standard_normals():
   assert abs(np.corrcoef(latents.reshape(-1, 2).T)[0, 1]) < 4 / math.sqrt(96 * 40)
 
 
-@pytest.mark.parametrize('variant', ['planted', 'null', 'leaky'])
+@pytest.mark.parametrize('variant', VARIANTS)
 def test_ratings_are_on_the_scale_and_clear_of_the_threshold(variant):
   values = _all(variant)
   assert values.min() >= 1 and values.max() <= 9
@@ -41,12 +41,13 @@ def test_order_is_a_permutation_that_starts_like_deap():
   assert len(set(map(tuple, orders))) == len(SUBJECTS)
 
 
-def test_planted_ratings_reach_the_stated_ceiling():
-  high = _all('planted')[..., :2] > 5
-  oracle = _all('planted', ratings.latents) > 0
+@pytest.mark.parametrize('variant', ['planted', 'coupled'])
+def test_ratings_reach_the_stated_ceiling(variant):
+  high = _all(variant)[..., :2] > 5
+  oracle = _all(variant, ratings.latents) > 0
   expected = 1 - math.acos(ratings.RHO) / math.pi
   assert 0.85 < expected < 0.95
-  spec = TwinSpec(subjects=len(SUBJECTS))
+  spec = TwinSpec(subjects=len(SUBJECTS), variant=variant)
   for i, target in enumerate(('valence', 'arousal')):
     stated = ratings.ceiling(spec)[target]
     labels, predicted = high[..., i].ravel(), oracle[..., i].ravel()

@@ -66,6 +66,9 @@ class AmigosSpec:
           min(self.width, self.height) >= 64 and self.width % 2 == self.height % 4 == 0
         ),
         'scale: 0.1 to 1': lambda: 0.1 <= self.scale <= 1,
+        'scale: at least 0.6 in a coupled twin, for events take time': lambda: (
+          self.variant != 'coupled' or self.scale >= 0.6
+        ),
       },
     )
 
