@@ -202,7 +202,7 @@ def test_what_is_dropped(twin, tmp_path):
 
 def test_what_there_is_not(twin, tmp_path):
   for name, fields, told in [
-    ('breth', {}, "no data set 'breth'; there are amigos, breathing, deap, "),
+    ('breth', {}, "no data set 'breth'; there are affwild2, amigos, breathing, "),
     ('breathing', {'sail': 1}, 'breathing: no field sail; there are scale, seat, str'),
     ('breathing', {'streams': ('eyes',)}, 'streams: some of breath, comfort; it is'),
   ]:
