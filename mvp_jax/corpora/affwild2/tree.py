@@ -29,6 +29,7 @@ PARTS = {'Train_Set': 'train', 'Validation_Set': 'validation'}
 CROPS = 'cropped_aligned'
 VIDEO_ENDINGS = ('.mp4', '.avi')
 _DEPTH = 4  # folders that unpackers have put around the annotations
+_MACOS = '__MACOSX'  # holds a shadow of every file of a zip
 _SIDE = re.compile(r'_(left|right)$')
 
 
@@ -85,6 +86,8 @@ def find_tree(manual_dir):
   annotations = {}
   for folder, part in PARTS.items():
     for path in sorted(_folder(root, folder).glob('*.txt')):
+      if path.name.startswith('.'):  # what macOS puts into zips
+        continue
       if path.stem in annotations:
         raise InputError(
           f'{path}: annotated in both parts, also {annotations[path.stem][1]}; delete '
@@ -114,7 +117,7 @@ def _folder(root, name):
   """The folder of annotations of a name, at any of a few depths."""
   for depth in range(_DEPTH):
     for path in sorted(root.glob('*/' * depth + name)):
-      if path.is_dir():
+      if path.is_dir() and _MACOS not in path.parts:
         return path
   raise InputError(
     f'{root} does not hold Aff-Wild2: no VA_Estimation_Challenge/{name}, nor a few '
@@ -130,7 +133,7 @@ def _crops(root):
     for place in places
     if place.is_dir()
     for folder in sorted(place.iterdir())
-    if folder.is_dir() and folder.name != CROPS
+    if folder.is_dir() and folder.name != CROPS and folder.name[0] != '.'
   }
 
 

@@ -79,6 +79,15 @@ def test_what_is_wrong_with_an_annotation_is_said(tmp_path, text, code, message)
   assert message in raised.value.reason and str(path) in raised.value.reason
 
 
+def test_what_macos_adds_to_zips_is_passed_over(root):
+  shadow = root / '__MACOSX' / 'VA_Estimation_Challenge' / 'Train_Set'
+  shadow.mkdir(parents=True)
+  (shadow / '._video3.txt').write_bytes(b'\0\5\x16\7')
+  folder = root / 'annotations' / 'VA_Estimation_Challenge' / 'Train_Set'
+  (folder / '._7-60-1920x1080_left.txt').write_bytes(b'\0\5\x16\7')
+  assert len(affwild2.find_tree(root).clips) == 3
+
+
 def test_a_folder_that_is_not_aff_wild2(tmp_path):
   with pytest.raises(InputError, match='does not hold Aff-Wild2: no VA_Estimation'):
     affwild2.find_tree(tmp_path)
