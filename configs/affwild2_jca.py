@@ -30,14 +30,20 @@ CHANGES = {
   'evaluation': {'protocol': 'official', 'models': ('fusion', 'voice', 'video')},
 }
 EMBEDDED = {
-  'twin': {'train': 28, 'validation': 12, 'test': 1, 'frame_rate': 10.0},
+  'twin': {
+    'train': 44,
+    'validation': 12,
+    'test': 1,
+    'seconds': 30.0,
+    'frame_rate': 10.0,
+  },
   'target': {'rate': 10.0, 'lag': 1.0},
-  'input': {'max_seconds': 40.0, 'clips': {'stride': 1, 'spacing': 3.2}},
+  'input': {'max_seconds': 30.0, 'clips': {'stride': 1, 'spacing': 3.2}},
   'modalities': {
     'voice': {'picture_width': 32, 'picture_depth': 1, 'heads': 2, 'mlp_width': 64}
   },
   'encoder': {
-    'subjects': 4,
+    'subjects': 6,
     'noise_floor': 0.05,  # drawn skin is all noise
     'train': {
       'batch_size': 16,
