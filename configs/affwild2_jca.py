@@ -14,6 +14,7 @@ takes another. Unlike there, face and voice are read by transformers.
 """
 
 from configs import base
+from mvp_jax.config import merge
 
 CHANGES = {
   'data': {'frame_size': 112},
@@ -29,6 +30,19 @@ CHANGES = {
   'model': {'fusion': 'joint', 'segments': 8, 'segment_seconds': 32 / 30},
   'evaluation': {'protocol': 'official', 'models': ('fusion', 'voice', 'video')},
 }
+# With a token every 0.4 s, for ratings in time.
+SMALL: dict = {}
+merge(base.SMALL, SMALL)
+merge(
+  {
+    'input': {'clips': {'stride': 1, 'spacing': 3.2}},
+    'modalities': {
+      'voice': {'picture_width': 32, 'picture_depth': 1, 'heads': 2, 'mlp_width': 64}
+    },
+    'train': {'batch_size': 8, 'optimiser': {'steps': 300, 'warmup_steps': 20}},
+  },
+  SMALL,
+)
 EMBEDDED = {
   'twin': {
     'train': 44,
@@ -38,10 +52,6 @@ EMBEDDED = {
     'frame_rate': 10.0,
   },
   'target': {'rate': 10.0, 'lag': 1.0},
-  'input': {'max_seconds': 30.0, 'clips': {'stride': 1, 'spacing': 3.2}},
-  'modalities': {
-    'voice': {'picture_width': 32, 'picture_depth': 1, 'heads': 2, 'mlp_width': 64}
-  },
   'encoder': {
     'subjects': 6,
     'noise_floor': 0.05,  # drawn skin is all noise
@@ -50,11 +60,12 @@ EMBEDDED = {
       'optimiser': {'learning_rate': 3e-3, 'steps': 240, 'warmup_steps': 20},
     },
   },
-  'train': {'batch_size': 8, 'optimiser': {'steps': 300, 'warmup_steps': 20}},
   'evaluation': {'validation_subjects': 2},
 }
 
 
 def get_config(words=''):
   """The experiment at full size, and what the embedded default shrinks."""
-  return base.get_config('affwild2', words, changes=CHANGES, embedded=EMBEDDED)
+  return base.get_config(
+    'affwild2', words, changes=CHANGES, embedded=EMBEDDED, presets={'small': SMALL}
+  )

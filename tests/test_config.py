@@ -343,6 +343,17 @@ def test_the_config_of_own_recordings_fits(overrides):
   assert parsed.encoder.size == ('B' if overrides else 'tiny')
 
 
+def test_a_laptop_reads_a_face_often_enough_for_ratings_in_time():
+  given = {'data.manual_dir': 'somewhere'}
+  config = _get_config('small', file=_FILE.with_name('affwild2_jca.py'))
+  config.update_from_flattened_dict(given)
+  parsed = parse(resolve(config, given))
+  assert parsed.encoder.size == 'tiny' and parsed.modalities['voice'].heads == 2
+  clips = parsed.input.clips
+  slot = clips.tubelet * clips.stride / parsed.data.frame_rate  # seconds
+  assert slot <= 0.4 and clips.spacing == clips.frames * clips.stride / 5
+
+
 @pytest.mark.parametrize('name', ['amigos_fusion', 'recordings_fusion'])
 def test_what_can_be_set_for_deap_can_be_set_for_other_corpora(full, name):
   other = _flat(_get_config(file=_FILE.with_name(f'{name}.py')).to_dict())

@@ -9,7 +9,7 @@ _EARLY = 1e-3
 
 
 def span_count(series, rate) -> int:
-  """How many spans of 1 / `rate` seconds hold all of a series."""
+  """How many spans of 1 / `rate` seconds hold all of a series, or another stream."""
   spans = series.seconds * rate
   if series.rate is None:  # lasts to the time of its last row
     return math.floor(spans + _EARLY) + 1 if len(series.values) else 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mvp_jax.data.spans import span_count
 from mvp_jax.errors import InputError
 
 TOLERANCE = 0.5  # seconds; a recording may end a little late
@@ -45,6 +46,8 @@ def trial_windows(trials, max_seconds, last_seconds=0.0):
 def stretches(trials, target, max_seconds):
   """Trials of a target in time, cut into as few equal stretches as the limit allows.
 
+  No label is left out: nothing is passed over as in `trial_windows`.
+
   Returns:
     list of Trial, those of a trial in order. Each has a whole number of the target's
     labels; one that is short enough stays what it is.
@@ -52,8 +55,9 @@ def stretches(trials, target, max_seconds):
   most = max(1, math.floor(max_seconds * target.rate + 1e-6))
   found = []
   for trial in trials:
-    labels = math.ceil(trial.seconds * target.rate - 1e-6)
-    if labels <= most + TOLERANCE * target.rate:
+    counts = (span_count(x, target.rate) for x in trial.streams.values())
+    labels = max(counts, default=0)
+    if labels <= most:
       found.append(trial)
       continue
     edges = np.linspace(0, labels, -(-labels // most) + 1).round() / target.rate

@@ -23,7 +23,7 @@ from mvp_jax.evaluation.summary import ceiling_scores, number
 _MARKERS = 'osD^vPX*'
 
 
-def _limits(result, margin=0.0):
+def _limits(result):
   """The scale of the headline score, as far as it has ends or is used."""
   score = result.definition.scores[result.definition.headline]
   shown = [of[result.definition.headline] for of in result.scores.values()]
@@ -31,7 +31,13 @@ def _limits(result, margin=0.0):
   low, high = min([*drawn, 0.0]), max([*drawn, 1e-6])
   low = max(low, score.low) if score.low < 0 else score.low
   high = score.high if np.isfinite(score.high) else 1.05 * high
-  return low - margin * (high - low), high + margin * (high - low)
+  return low, high
+
+
+def _wider(low, high):
+  """Room for the half of a marker that lies at an end."""
+  margin = 0.04 * (high - low)
+  return low - margin, high + margin
 
 
 @matplotlib.rc_context(STYLE)
@@ -42,6 +48,8 @@ def scores(
   rows = max(len(result.scores) for result in results)
   figure = blank(1.3 + 0.34 * rows, synthetic)
   panels = figure.subplots(1, len(results), squeeze=False, sharex=True)[0]
+  lows, highs = zip(*map(_limits, results), strict=True)
+  limits = _wider(min(lows), max(highs))
   for axes, result in zip(panels, results, strict=True):
     headline, hues = result.definition.headline, colours(result.models)
     for y, name in enumerate(result.everyone):
@@ -68,7 +76,7 @@ def scores(
       )
     names = [in_two_lines(result.definition.called(name)) for name in result.everyone]
     axes.set_yticks(range(len(names)), names)
-    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=_limits(result))
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=limits)
     axes.set_xlabel(f'{result.headline_name}, 95 % interval over subjects')
     axes.set_title(short(result.target))
   return figure
@@ -102,8 +110,8 @@ def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
     size = min(9, max(4, 300 / len(order)))
     axes.set_xticks(x, ticks, fontsize=size, rotation=90 * several)
     known = np.concatenate([result.by_subject[name][:, at] for name in names])
-    low, high = _limits(result, 0.03)
-    axes.set_ylim(np.nanmin([low, *known]), np.nanmax([high, *known]))
+    low, high = _limits(result)
+    axes.set_ylim(*_wider(np.nanmin([low, *known]), np.nanmax([high, *known])))
     axes.set(ylabel=result.headline_name, xlabel='subject')
     axes.set_title(f'{short(result.target)}: by subject')
     legend_above(axes, columns=len(names) + 1)

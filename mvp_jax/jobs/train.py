@@ -125,8 +125,9 @@ def _run(config, workdir, mesh, facts):
 
 def _padded_to_the_longest(config, corpus):
   """Pads no further than the longest trial lasts: that changes the time alone."""
-  seconds = [s.seconds for trial in corpus.trials for s in trial.streams.values()]
-  longest = math.ceil(max(seconds, default=0.0) - TOLERANCE)
+  # Of a target in time the last moments count, too.
+  late = 0.0 if config.target.level == 'frame' else TOLERANCE
+  longest = math.ceil(max((x.seconds for x in corpus.trials), default=0.0) - late)
   least = min(config.input.max_seconds, max(longest, 1.0))
   return dataclasses.replace(
     config, input=dataclasses.replace(config.input, max_seconds=least)

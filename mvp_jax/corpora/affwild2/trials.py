@@ -1,6 +1,7 @@
 """Aff-Wild2's clips as trials: crops, sound and annotation on the video's clock."""
 
 import dataclasses
+import math
 import sys
 
 import cv2
@@ -51,7 +52,7 @@ def rated_clip(clip: Clip, video_rate):
     Dropped: there is none, it is broken, or it does not go with the video.
   """
   values, rated = read_annotation(clip.annotation)
-  times, notes = _times(clip, video_rate, len(values))
+  times, _, notes = _times(clip, video_rate, len(values))
   return {
     'values': values,
     'rated': rated,
@@ -63,7 +64,8 @@ def rated_clip(clip: Clip, video_rate):
 def cropped_faces(clip: Clip, spec, video_rate):
   """The official crops of a clip. Raises Dropped."""
   count = len(read_annotation(clip.annotation)[0])
-  return pack_frames(_cropped(clip, spec, _times(clip, video_rate, count)[0]))
+  times, end, _ = _times(clip, video_rate, count)
+  return pack_frames(_cropped(clip, spec, times, end))
 
 
 def found_faces(clip: Clip, spec, video_rate):
@@ -76,8 +78,8 @@ def heard_clip(clip: Clip, video_rate):
   """The sound of a clip, as long as its annotation. Raises Dropped."""
   video = _video(clip, 'missing_audio')
   count = len(read_annotation(clip.annotation)[0])
-  times, _ = _times(clip, video_rate, count)
-  return pack_sound(read_sound(SoundTrack(video, 0.0, _end(times))))
+  _, end, _ = _times(clip, video_rate, count)
+  return pack_sound(read_sound(SoundTrack(video, 0.0, end)))
 
 
 def _video(clip, code):
@@ -91,16 +93,11 @@ def _video(clip, code):
   return clip.video
 
 
-def _end(times):
-  """When the last frame ends, seconds."""
-  return float(times[-1] + np.median(np.diff(times)))
-
-
 def _times(clip, video_rate, count):
-  """When each annotated frame is shown, float64 [count], and notes."""
+  """When each annotated frame is shown, float64 [count], when they end, and notes."""
   if clip.video is None:
     told = f'no video, taken to have {video_rate:g} frames a second'
-    return np.arange(count) / video_rate, [told]
+    return np.arange(count) / video_rate, count / video_rate, [told]
   track = video_times(clip.video)
   times, notes, more = track.times, list(track.notes), count - len(track.times)
   step = float(np.median(np.diff(times)))
@@ -114,10 +111,10 @@ def _times(clip, video_rate, count):
     notes.append(f'{count} lines of annotation for {len(times)} frames')
   if more > 0:  # as if it went on
     times = np.concatenate([times, times[-1] + step * np.arange(1, more + 1)])
-  return times[:count], notes
+  return times[:count], float(times[count - 1] + step), notes
 
 
-def _cropped(clip, spec, times):
+def _cropped(clip, spec, times, end):
   """The official crops at a steady rate; the one before where a frame has none."""
   if clip.crops is None:
     raise Dropped(
@@ -128,10 +125,16 @@ def _cropped(clip, spec, times):
   files = crop_files(clip.crops)
   if not files:
     raise Dropped('missing_video', f'{shown(clip.crops)}: no crop in it (00001.jpg)')
-  wanted = np.arange(max(1, int(np.ceil(_end(times) * spec.rate - _EARLY)))) / spec.rate
+  beyond = sum(number > len(times) for number in files)
+  if beyond * end / len(times) > MAX_LENGTH_DIFFERENCE:
+    raise Dropped(
+      'length_mismatch',
+      f'{shown(clip.annotation)}: {len(times)} lines, and {shown(clip.crops)} has '
+      f'{beyond} crops of later frames; take both from one release',
+    )
+  wanted = np.arange(max(1, math.ceil(end * spec.rate - _EARLY))) / spec.rate
   numbers = np.searchsorted(times, wanted + _EARLY, 'right').clip(1)
   jpegs, valid, broken, last, last_number = Blobs(), [], 0, None, None
-  known = np.array(sorted(files))
   for number in numbers.tolist():
     if number in files and number != last_number:
       jpeg = _jpeg(files[number], spec.size)
@@ -139,9 +142,10 @@ def _cropped(clip, spec, times):
       last, last_number = (jpeg, number) if jpeg is not None else (last, last_number)
     there = last_number == number
     if last is None:  # none so far: the first that there is
-      last = _jpeg(files[int(known[0])], spec.size)
+      first = files[min(files)]
+      last = _jpeg(first, spec.size)
       if last is None:
-        raise Dropped('broken_video', f'{shown(files[int(known[0])])}: not a picture')
+        raise Dropped('broken_video', f'{shown(first)}: not a picture')
     jpegs.append(last)
     valid.append(there)
   share = float(np.mean(valid))
@@ -150,7 +154,6 @@ def _cropped(clip, spec, times):
       'no_face', f'{shown(clip.crops)}: a crop of {share:.1%} of the frames'
     )
   notes = [f'{broken} crops are no pictures'] if broken else []
-  beyond = sum(number > len(times) for number in files)
   if beyond:
     notes.append(f'{beyond} crops of frames past the annotation are not used')
   return {

@@ -108,6 +108,32 @@ def test_crops_that_are_not_there_are_lost_by_name(damaged):
   assert 'missing_video' in told and 'no folder cropped_aligned/video2' in told
 
 
+def test_crops_of_frames_far_past_the_annotation_are_told(damaged):
+  def change(root):
+    for path in (root / 'batch1').iterdir():
+      path.unlink()
+    for path in (root / 'new_vids').iterdir():
+      path.unlink()
+    path = root / 'VA_Estimation_Challenge' / 'Train_Set' / 'video1.txt'
+    path.write_text('\n'.join(path.read_text().splitlines()[:41]) + '\n')
+
+  told = damaged(change, streams=('video',), video_rate=10.0)
+  assert 'length_mismatch' in told and '40 lines' in told and 'of later frames' in told
+
+
+def test_one_annotated_frame_is_a_trial(twin, tmp_path):
+  root = tmp_path / 'copy'
+  shutil.copytree(twin, root, ignore=shutil.ignore_patterns('*.mp4'))
+  path = root / 'VA_Estimation_Challenge' / 'Train_Set' / 'video1.txt'
+  path.write_text('valence,arousal\n0.5,0.5\n')
+  for crop in (root / 'cropped_aligned' / 'video1').glob('*.jpg'):
+    if crop.stem != '00001':
+      crop.unlink()
+  fields = _SETTINGS | {'streams': ('video',), 'video_rate': 10.0}
+  corpus = PreparedCorpus(prepare('affwild2', root, tmp_path / 'data', **fields))
+  assert len(corpus.trials[0].streams['ratings'].values) == 1
+
+
 def test_a_video_that_is_not_there_has_no_sound(damaged):
   told = damaged(lambda root: (root / 'batch1' / 'video1.mp4').unlink())
   assert 'missing_audio' in told and 'video1: no video of this name' in told
