@@ -134,11 +134,8 @@ def _jobs(root, spec):
     for name in people(spec, video):
       annotation = root / _ANNOTATIONS / _FOLDERS[part] / f'{name}.txt'
       jobs.append((_write_annotation, annotation, (video, name)))
-    jobs.append((_write_video, folder / f'video{video}.mp4', (video,)))
-    for name in people(spec, video):
-      folder = root / CROPS / name  # all crops are written with the last one
-      last = folder / f'{spec.num_frames:05}.jpg'
-      jobs.append((_write_crops, last, (video, name, folder)))
+    # The crops of a video are written with it.
+    jobs.append((_write_video, folder / f'video{video}.mp4', (video, root / CROPS)))
   return jobs
 
 
@@ -170,9 +167,12 @@ def _faces(spec, video):
     yield name, subject, courses | {'pulse': np.zeros(spec.num_frames)}
 
 
-def _write_video(path, spec, video):
+def _write_video(path, spec, video, crops):
   faces = list(_faces(spec, video))
-  pictures = zip(*(face_frames(spec, who, 1, x) for _, who, x in faces), strict=True)
+  pictures = zip(
+    *(_with_crops(spec, video, who, x, crops / name) for name, who, x in faces),
+    strict=True,
+  )
   one = next(iter(people(spec, video).values()))
   sound = voice(
     (spec.seed, video, 8), lambda times: one.felt(times)[:, 1], spec.seconds
@@ -200,27 +200,30 @@ def _write_video(path, spec, video):
     container.mux(heard.encode())
 
 
-def _write_crops(path, spec, video, name, folder):
+def _with_crops(spec, video, who, courses, folder):
+  """Yields a person's frames as `face_frames`, and writes the crop of most."""
   folder.mkdir(parents=True, exist_ok=True)
-  who, courses = next(found[1:] for found in _faces(spec, video) if found[0] == name)
   places = face_track(spec, who, 1, courses)
   missing = _stretches(spec, (video, who, 9), _NO_CROP)
-  missing[-1] = False
   for i, image in enumerate(face_frames(spec, who, 1, courses)):
-    if missing[i]:
-      continue
-    x, y, width = places[i]
-    scale = _CROP / (_MARGIN * width)
-    moved = np.array(
-      [[scale, 0, _CROP / 2 - scale * x], [0, scale, _CROP / 2 - scale * y]]
-    )
-    crop = cv2.warpAffine(
-      cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420),
-      moved,
-      (_CROP, _CROP),
-      flags=cv2.INTER_LINEAR,
-      borderMode=cv2.BORDER_REPLICATE,
-    )
-    _, jpeg = cv2.imencode('.jpg', crop)
-    last = i == spec.num_frames - 1
-    (path if last else folder / f'{i + 1:05}.jpg').write_bytes(jpeg.tobytes())
+    if not missing[i]:
+      crop = _crop(image, *places[i])
+      (folder / f'{i + 1:05}.jpg').write_bytes(crop.tobytes())
+    yield image
+
+
+def _crop(image, x, y, width):
+  """The JPEG of a crop about a face."""
+  scale = _CROP / (_MARGIN * width)
+  moved = np.array(
+    [[scale, 0, _CROP / 2 - scale * x], [0, scale, _CROP / 2 - scale * y]]
+  )
+  crop = cv2.warpAffine(
+    cv2.cvtColor(image, cv2.COLOR_YUV2BGR_I420),
+    moved,
+    (_CROP, _CROP),
+    flags=cv2.INTER_LINEAR,
+    borderMode=cv2.BORDER_REPLICATE,
+  )
+  _, jpeg = cv2.imencode('.jpg', crop)
+  return jpeg
