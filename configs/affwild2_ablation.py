@@ -23,6 +23,7 @@ QUESTIONS = (
       ('vanilla cross-attention', 'model.fusion=vanilla'),
       ('concatenation of segments', 'model.fusion=concat_segments'),
       ("MVP's cross-attention, voice asks", 'model.fusion=cross'),
+      ('cross-attention, near in time', 'model.fusion=cross_near'),
       ('early concatenation', 'model.fusion=concat_early'),
     ),
   ),

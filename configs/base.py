@@ -69,7 +69,13 @@ PRESETS = {
   'planted': {'twin': {'variant': 'planted'}},
   'null': {'twin': {'variant': 'null'}},
   'leaky': {'twin': {'variant': 'leaky'}},
-  'coupled': {'twin': {'variant': 'coupled'}},
+  # What coincides is found by attention to what is near in time, not mixed before.
+  'coupled': {
+    'twin': {'variant': 'coupled'},
+    'model': {'fusion': 'cross_near'},
+    'modalities': {'physio': {'depth': 0}, 'action_units': {'depth': 0}},
+    'train': {'optimiser': {'steps': 400}},
+  },
 }
 
 
@@ -101,5 +107,8 @@ def get_config(dataset, words='', *, changes=None, embedded=None, presets=None):
   merge(presets['small'], without_data)
   merge(embedded or {}, without_data)
   # What is asked for after the file is asked for without data, too.
+  for word in filter(None, words.split(',')):
+    if word != 'small':
+      merge(presets[word], without_data)
   config.embedded = without_data
   return config

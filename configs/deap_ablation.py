@@ -31,6 +31,7 @@ QUESTIONS = (
     (
       ('cross-attention, physio asks', 'model.fusion=cross'),
       ('cross-attention, video asks', 'model.fusion=cross_swapped'),
+      ('cross-attention, near in time', 'model.fusion=cross_near'),
       ('vanilla cross-attention', 'model.fusion=vanilla'),
       ('joint cross-attention', 'model.fusion=joint'),
       ('early concatenation', 'model.fusion=concat_early'),

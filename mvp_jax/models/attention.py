@@ -25,10 +25,16 @@ _SPLASH_KEYS = 512  # the kernel does not help shorter sequences
 Query: TypeAlias = Float[Array, 'B H N K']
 Keys: TypeAlias = Float[Array, 'B H M K']  # and values
 Valid: TypeAlias = Bool[Array, 'B M'] | None
+Bias: TypeAlias = Float[Array, 'B H N M'] | None
 
 
 def attend(
-  query: Query, key: Keys, value: Keys, valid: Valid = None, how: str | None = None
+  query: Query,
+  key: Keys,
+  value: Keys,
+  valid: Valid = None,
+  how: str | None = None,
+  bias: Bias = None,
 ) -> Query:
   """Softmax attention; a query whose keys are all invalid gets zeros.
 
@@ -36,13 +42,14 @@ def attend(
     query, key, value: of one dtype, which is also that of the output.
     valid: which keys may be attended to; None for all.
     how: 'plain', 'cudnn', 'splash'; None to choose by backend.
+    bias: added to the scores, by `plain` alone.
   """
-  how = how or _choose(query, key)
+  how = how or ('plain' if bias is not None else _choose(query, key))
   if how == 'cudnn':
     return _cudnn(query, key, value, valid)
   if how == 'splash':
     return _splash(query, key, value, valid)
-  return plain(query, key, value, valid)[0]
+  return plain(query, key, value, valid, bias)[0]
 
 
 def _choose(query: Query, key: Keys) -> str:
@@ -56,7 +63,7 @@ def _choose(query: Query, key: Keys) -> str:
 
 
 def plain(
-  query: Query, key: Keys, value: Keys, valid: Valid = None
+  query: Query, key: Keys, value: Keys, valid: Valid = None, bias: Bias = None
 ) -> tuple[Query, Float[Array, 'B H N M']]:
   """As `attend`; returns the output and the weights in float32.
 
@@ -66,6 +73,8 @@ def plain(
   query = query * query.shape[-1] ** -0.5
   wide = {'preferred_element_type': jnp.float32}
   scores = jnp.einsum('bhnk,bhmk->bhnm', query, key, **wide)
+  if bias is not None:
+    scores = scores + bias
   if valid is not None:
     scores = jnp.where(valid[:, None, None, :], scores, -1e30)
   scores = scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True))

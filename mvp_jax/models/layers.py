@@ -18,7 +18,7 @@ from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 
-from mvp_jax.models.attention import attend, plain
+from mvp_jax.models.attention import Bias, attend, plain
 from mvp_jax.models.partition import current_mesh, split_batch
 
 # What a block keeps for the backward pass: everything; the outputs of its linear
@@ -130,15 +130,22 @@ class Attention(nnx.Module):
     context: Float[Array, 'B M D'],
     valid: Bool[Array, 'B M'] | None = None,
     want_weights: bool = False,
+    bias: Bias = None,
   ) -> tuple[Float[Array, 'B N D'], Float[Array, 'B H N M'] | None]:
-    """Returns the output and, if wanted, the attention weights."""
+    """Returns the output and, if wanted, the attention weights.
+
+    `bias` is added to the scores.
+    """
 
     def split(y: Float[Array, 'B N D']) -> Float[Array, 'B H N K']:
       return y.reshape(*y.shape[:2], self.heads, -1).swapaxes(1, 2)
 
     query = split(self.query(x))
     inputs = (query, split(self.key(context)), split(self.value(context)), valid)
-    y, weights = plain(*inputs) if want_weights else (attend(*inputs), None)
+    if want_weights:
+      y, weights = plain(*inputs, bias)
+    else:
+      y, weights = attend(*inputs, bias=bias), None
     return self.out(y.swapaxes(1, 2).reshape(x.shape)), weights
 
 
@@ -176,6 +183,7 @@ class Block(nnx.Module):
     drop_path_rate: ArrayLike = 0.0,
     key: PRNGKeyArray | None = None,
     want_weights: bool = False,
+    bias: Bias = None,
   ) -> tuple[Float[Array, 'B N D'], Float[Array, 'B H N M'] | None]:
     """Returns the output and the attention weights, or None in their place.
 
@@ -184,6 +192,7 @@ class Block(nnx.Module):
       valid: which keys may be attended to; None for all.
       drop_path_rate: probability to skip a branch, see `drop_path`.
       key: random key, or None for no dropout.
+      bias: what is added to the attention scores.
     """
     keys = (None,) * 4 if key is None else jax.random.split(key, 4)
     y = self.norm1(x)
@@ -192,7 +201,7 @@ class Block(nnx.Module):
     else:
       assert self.norm_context is not None, 'a block made without cross=True'
       context = self.norm_context(context)
-    y, weights = self.attention(y, context, valid, want_weights)
+    y, weights = self.attention(y, context, valid, want_weights, bias)
     x = x + drop_path(dropout(y, self.dropout, keys[0]), drop_path_rate, keys[1])
     y = self.down(gelu(self.up(self.norm2(x))))
     x = x + drop_path(dropout(y, self.dropout, keys[2]), drop_path_rate, keys[3])
@@ -237,6 +246,7 @@ class Stack(nnx.Module):
     valid: Bool[Array, 'B M'] | None = None,
     key: PRNGKeyArray | None = None,
     want_weights: bool = False,
+    bias: Bias = None,
   ) -> tuple[Float[Array, 'B N D'], Float[Array, 'depth B H N M'] | None]:
     """As `Block`; if wanted, the attention weights of all blocks."""
     if not self.depth:
@@ -245,7 +255,8 @@ class Stack(nnx.Module):
 
     def run(x: Array, layer: tuple) -> tuple[Array, Array | None]:
       params, rate, key = layer
-      return nnx.merge(graph, params)(x, context, valid, rate, key, want_weights)
+      block = nnx.merge(graph, params)
+      return block(x, context, valid, rate, key, want_weights, bias)
 
     if self.remat != 'none':
       run = jax.checkpoint(run, prevent_cse=False, policy=_POLICIES[self.remat])

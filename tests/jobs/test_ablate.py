@@ -44,10 +44,10 @@ def test_questions_of_the_config_files(module):
   # What is equal is run once, with all models that are shown of it.
   assert {v.run for v in variants['modality']} == {base}
   assert variants['length'][0].run == variants['fusion'][0].run == base
-  assert len(runs) == len({run.name for run in runs}) == 14
+  assert len(runs) == len({run.name for run in runs}) == 15
   of = {run.name: run.config for run in runs}
   assert of[base].evaluation.models == ('fusion', 'physio', 'video')
-  joint = of[variants['fusion'][3].run]
+  joint = of[variants['fusion'][4].run]
   assert joint.model.fusion == 'joint' and joint.evaluation.models == ('fusion',)
   assert of[variants['backbone'][1].run].evaluation.models == ('fusion', 'video')
   for run in runs:  # else nothing differs from the main job
@@ -61,7 +61,7 @@ def test_fusions_in_time_are_compared_on_voice_and_face():
   assert list(variants) == ['modality', 'fusion']
   assert variants['modality'][0].run == variants['fusion'][0].run  # JCA itself
   fusions = [run.config.model.fusion for run in runs]
-  assert len(set(fusions)) == len(fusions) == 7
+  assert len(set(fusions)) == len(fusions) == 8
   assert {run.config.evaluation.protocol for run in runs} == {'official'}
   assert {run.config.target.kind for run in runs} == {'concordance'}
 

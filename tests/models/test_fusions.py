@@ -20,7 +20,14 @@ _B, _L, _D = 2, 4, 6
 _NAMES = ('voice', 'face', 'heart', 'skin')
 _LENGTHS = dict(zip(_NAMES, (5, 4, 6, 3), strict=True))
 _FAMILIES = ('cross', 'cross_swapped', 'concat_early', 'concat_mid', 'sum', 'late')
-_FAMILIES += ('concat_segments', 'vanilla', 'joint', 'joint_recursive', 'joint_gated')
+_FAMILIES += (
+  'cross_near',
+  'concat_segments',
+  'vanilla',
+  'joint',
+  'joint_recursive',
+  'joint_gated',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +195,44 @@ def test_pooled_means(pair):
       np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_near_weighs_content_and_distance_in_time():
+  """softmax(q k / sqrt(K) - ((t - s - lag) / reach)^2 / 2), each head its own."""
+  tokens = _examples(_NAMES[:2], 2, 0, dict.fromkeys(_NAMES[:2], [True, True]))
+  graph, state = nnx.split(_make('cross_near', _NAMES[:2], depth=1))
+  rng = np.random.default_rng(0)
+  state = jax.tree.map(lambda x: x + rng.normal(0, 0.3, x.shape).astype('f'), state)
+  module = nnx.merge(graph, state)
+  weights = np.asarray(module(tokens, None, True).seen['attention'])[0]
+
+  query, context = (tokens[name] for name in _NAMES[:2])
+  block = jax.tree.map(lambda x: np.asarray(x)[0], nnx.to_pure_dict(state))['stack']
+  block = block['blocks']
+
+  def normed(t, norm):
+    x = t.x - t.x.mean(-1, keepdims=True)
+    return x / np.sqrt(t.x.var(-1, keepdims=True) + 1e-6) * norm['scale'] + norm['bias']
+
+  def heads(x, layer):
+    y = x @ layer['kernel'] + layer.get('bias', 0)
+    return y.reshape(2, -1, 2, _D // 2).swapaxes(1, 2)
+
+  q = heads(normed(query, block['norm1']), block['attention']['query'])
+  k = heads(normed(context, block['norm_context']), block['attention']['key'])
+  lag, reach = np.asarray(module.lag[...]), np.exp(np.asarray(module.log_reach[...]))
+  gaps = query.times[:, None, :, None] - context.times[:, None, None, :]
+  late = (gaps - lag[:, None, None]) / reach[:, None, None]
+  scores = q @ k.swapaxes(-1, -2) / np.sqrt(_D // 2) - late**2 / 2
+  wanted = softmax(np.where(context.valid[:, None, None], scores, -np.inf), -1)
+  asks = np.broadcast_to(query.valid[:, None], weights.shape[:3])
+  np.testing.assert_allclose(weights[asks], wanted[asks], atol=1e-5)
+
+
+def test_near_starts_with_heads_that_see_their_second_and_heads_that_see_all():
+  module = _make('cross_near', _NAMES[:2])
+  np.testing.assert_allclose(np.exp(module.log_reach[...]), [1, 3], rtol=1e-6)
+  np.testing.assert_array_equal(module.lag[...], 0)
+
+
 def test_late_fusion_averages_probabilities():
   one, other = np.random.default_rng(0).normal(scale=20, size=(2, 50, 2))
   found = Binary().combine(
@@ -310,6 +355,7 @@ def _differ(a, b):
   [
     ('cross', 'voice', ('face', 'heart')),
     ('cross_swapped', 'heart', ('voice', 'face')),
+    ('cross_near', 'voice', ('face', 'heart')),
   ],
 )
 def test_cross_attention_says_who_asks_whom(fusion, query, keys):
@@ -329,20 +375,20 @@ def test_cross_attention_says_who_asks_whom(fusion, query, keys):
     np.testing.assert_array_equal(seen[f'key_{field}'], together)
 
 
-@pytest.mark.parametrize('fusion', ['cross', 'cross_swapped'])
+@pytest.mark.parametrize('fusion', ['cross', 'cross_swapped', 'cross_near'])
 def test_cross_attention_without_a_context_is_as_if_weights_were_zero(fusion):
   names = _NAMES[:2]
-  query, context = names if fusion == 'cross' else names[::-1]
+  query, context = names[::-1] if fusion == 'cross_swapped' else names
   tokens = _examples(names, 2, 0, {query: [True, True], context: [True, False]})
   found = _compiled(fusion, names)(tokens)
   assert not found.seen['attention'][:, 1].any()
   assert np.isfinite(found.pooled[0]).all() and found.pooled[0][1].any()
 
 
-@pytest.mark.parametrize('fusion', ['cross', 'cross_swapped'])
+@pytest.mark.parametrize('fusion', ['cross', 'cross_swapped', 'cross_near'])
 def test_the_mean_of_the_context_asks_where_the_query_is_absent(fusion):
   names = _NAMES[:2]
-  query, context = names if fusion == 'cross' else names[::-1]
+  query, context = names[::-1] if fusion == 'cross_swapped' else names
   tokens = _examples(names, 2, 0, {query: [False, False], context: [True, True]})
   found = _compiled(fusion, names)(tokens)
   t = tokens[context]
@@ -366,6 +412,7 @@ _FIRST_AND_LAST = {  # two numbers each, of when a fusion took two modalities on
   'vanilla': (0.612434, 0.666047, 0.960499, 0.234045),
   'joint': (0.381722, 0.518461, 0.083279, -0.406265),
   # Since they are there:
+  'cross_near': (0.058741, 0.252948, -1.838034, 0.682829),
   'concat_segments': (0.500043, 0.455827, 0.418171, -0.155842),
   'joint_recursive': (0.539937, 0.440485, -0.204314, -0.529765),
   'joint_gated': (0.624911, 0.083059, 0.407222, 0.006261),

@@ -4,7 +4,13 @@
 one is a subclass of `Fusion`, under `@register('its name')`.
 """
 
-from mvp_jax.models.fusion import cross, one_sequence, pooled, segments  # noqa: F401
+from mvp_jax.models.fusion import (  # noqa: F401
+  cross,
+  near,
+  one_sequence,
+  pooled,
+  segments,
+)
 from mvp_jax.models.fusion.base import (
   FUSIONS,
   Fused,

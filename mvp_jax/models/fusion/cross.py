@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mvp_jax.models import layers
+from mvp_jax.models.attention import Bias
 from mvp_jax.models.fusion.base import (
   DType,
   Fused,
@@ -53,6 +54,10 @@ class Cross(Fusion):
     """The name of the query modality and those of the context."""
     return self.names[0], self.names[1:] or self.names
 
+  def bias(self, query: Tokens, context: Tokens) -> Bias:
+    """What is added to the attention scores, if anything."""
+    return None
+
   def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
     """If asked for, `seen` has
 
@@ -73,6 +78,7 @@ class Cross(Fusion):
       context.valid,
       key,
       look,
+      self.bias(query, context),
     )
     pooled = masked_mean(x, jnp.where(asked, query.valid, context.present[:, None]))
     added = (pooled - mean)[:, None].astype(context.x.dtype)
