@@ -24,12 +24,12 @@ import scipy.ndimage
 from mvp_jax import hosts
 from mvp_jax.data import streams
 from mvp_jax.data.trials import derived
-from mvp_jax.evaluation import exact
+from mvp_jax.evaluation import exact, sound_course
 from mvp_jax.evaluation.evidence import DISTINCT, LIMIT, at_rate, evidence, moving
 from mvp_jax.files import write_json
 from mvp_jax.progress import Progress
 
-_VERSION = 4
+_VERSION = 5
 # From it on two films are one. No pair of trials of a twin passes .21; 10 s of one real
 # face against the next 10 s have .13. Copies shifted by seconds, brighter, coarser or
 # in another crop have at least .55. Signals agree by how coarse they are, up to 1:
@@ -117,6 +117,11 @@ def _search(corpus):
         progress.update()
     add(name, same_films(courses, rate))
     add(name, _same_bytes(courses))
+  for name in streams.sounds(corpus):
+    courses = [
+      sound_course.sound_course(corpus, trial, name) for trial in corpus.trials
+    ]
+    add(name, same_sounds(courses))
   copies = [dataclasses.asdict(copy) for copy in found.values()]
   return {'copies': copies, 'untold': plain}
 
@@ -126,6 +131,13 @@ def same_films(courses, rate):
   band = (_BAND[0], 0.25 * rate)
   prints = [fingerprint(course, rate, band) for course in courses]
   return equal_pairs(prints, _BITS * band[1], AGREEMENT)
+
+
+def same_sounds(courses):
+  """As `same_films`, of `sound_course.sound_course`s."""
+  band = (_BAND[0], sound_course.RATE / _BITS)
+  prints = [fingerprint(course, sound_course.RATE, band) for course in courses]
+  return equal_pairs(prints, sound_course.RATE, AGREEMENT)
 
 
 def same_signals(courses, rate):
