@@ -227,6 +227,15 @@ def test_near_weighs_content_and_distance_in_time():
   np.testing.assert_allclose(weights[asks], wanted[asks], atol=1e-5)
 
 
+def test_who_is_absent_asks_at_no_time():
+  names = _NAMES[:2]
+  tokens = _examples(names, 2, 0, {names[0]: [False, False], names[1]: [True, True]})
+  face = tokens[names[1]]
+  later = tokens | {names[1]: face._replace(times=2 * face.times + 7)}
+  run = _compiled('cross_near', names)
+  np.testing.assert_array_equal(run(tokens).pooled[0], run(later).pooled[0])
+
+
 def test_near_starts_with_heads_that_see_their_second_and_heads_that_see_all():
   module = _make('cross_near', _NAMES[:2])
   np.testing.assert_allclose(np.exp(module.log_reach[...]), [1, 3], rtol=1e-6)
@@ -385,7 +394,7 @@ def test_cross_attention_without_a_context_is_as_if_weights_were_zero(fusion):
   assert np.isfinite(found.pooled[0]).all() and found.pooled[0][1].any()
 
 
-@pytest.mark.parametrize('fusion', ['cross', 'cross_swapped', 'cross_near'])
+@pytest.mark.parametrize('fusion', ['cross', 'cross_swapped'])
 def test_the_mean_of_the_context_asks_where_the_query_is_absent(fusion):
   names = _NAMES[:2]
   query, context = names[::-1] if fusion == 'cross_swapped' else names
