@@ -1,8 +1,11 @@
-"""Atomic writes: a file is either complete or absent."""
+"""JSON, and atomic writes: a file is either complete or absent."""
 
 import contextlib
 import json
 import secrets
+from pathlib import Path
+
+from mvp_jax.errors import InputError
 
 
 @contextlib.contextmanager
@@ -24,6 +27,22 @@ def atomic_write(path):
     raise
   finally:
     part.unlink(missing_ok=True)
+
+
+def read_json(path: Path, remedy: str = 'rerun the job') -> dict | None:
+  """The object in a JSON file, or None if there is no such file.
+
+  Raises InputError, which ends with what to do, if the file is not a JSON object.
+  """
+  try:
+    value = json.loads(path.read_text('utf-8'))
+  except FileNotFoundError:
+    return None
+  except (ValueError, RecursionError) as error:
+    raise InputError(f'{path}: not JSON ({error}); {remedy}') from None
+  if not isinstance(value, dict):
+    raise InputError(f'{path}: a JSON object is expected; {remedy}')
+  return value
 
 
 def write_json(path, value):

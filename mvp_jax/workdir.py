@@ -11,7 +11,7 @@ from pathlib import Path
 from mvp_jax import hosts
 from mvp_jax.config import to_tree
 from mvp_jax.errors import InputError
-from mvp_jax.files import write_json
+from mvp_jax.files import read_json, write_json
 from mvp_jax.locks import held_by, waited_for
 
 _PACKAGES = (
@@ -39,6 +39,7 @@ _FREE_NAMES = (
 )
 FINGERPRINT = 'source_fingerprint'
 _LOCK = '.lock'
+_OTHER = 'delete it to begin anew, or give another --workdir'
 
 
 @contextlib.contextmanager
@@ -87,7 +88,7 @@ def _claim(workdir, config):
   path, facts = workdir / 'config.json', workdir / 'run.json'
   now = json.loads(json.dumps(to_tree(config)))
   if path.exists() and facts.exists():  # otherwise it is still empty
-    before = json.loads(path.read_text())
+    before = read_json(path, _OTHER) or {}
     if before.keys() != now.keys():
       raise InputError(
         f'{workdir}: was made by another version of this program; give another '
@@ -101,7 +102,7 @@ def _claim(workdir, config):
     ]
     if (
       different
-      and FINGERPRINT in json.loads(facts.read_text())
+      and FINGERPRINT in (read_json(facts, _OTHER) or {})
       and not _has_results(workdir)
     ):
       print(
@@ -119,7 +120,7 @@ def _claim(workdir, config):
         'restore the setting'
       )
   write_json(path, now)
-  return json.loads(facts.read_text()) if facts.exists() else {}
+  return read_json(facts, _OTHER) or {}
 
 
 def _has_results(workdir):
@@ -142,7 +143,7 @@ def check_source(workdir, now):
   """
   hosts.check_same('data', {FINGERPRINT: now})
   path = workdir / 'run.json'
-  before = json.loads(path.read_text())[FINGERPRINT] if path.exists() else now
+  before = (read_json(path, _OTHER) or {}).get(FINGERPRINT, now)
   if before != now:
     raise InputError(
       f'{workdir}: holds results of other source files (fingerprint '

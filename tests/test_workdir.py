@@ -131,3 +131,21 @@ def test_what_earlier_versions_left_is_refused_in_one_line(tmp_path):
   (tmp_path / encoders.RECORD).write_text('{"trained_on_subjects": [1], "model": {}}')
   with pytest.raises(InputError, match='was pre-trained by an earlier version'):
     encoders.check(None, tmp_path)
+
+
+@pytest.mark.parametrize('name', ['config.json', 'run.json'])
+@pytest.mark.parametrize('content', ['{"seed": ', '', '[1]', '{"a": "\udcff"}'])
+def test_a_damaged_file_is_named_in_one_line(tmp_path, name, content):
+  claim(tmp_path, Config(dataset='deap'))
+  (tmp_path / 'run.json').write_text('{}')
+  (tmp_path / name).write_text(content, errors='surrogateescape')
+  with pytest.raises(InputError, match=f'{name}: .*delete it to begin anew') as error:
+    claim(tmp_path, Config(dataset='deap'))
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('content', ['{"people": ', '[]'])
+def test_a_damaged_record_of_an_encoder_is_named(tmp_path, content):
+  (tmp_path / encoders.RECORD).write_text(content)
+  with pytest.raises(InputError, match='record.json: .*pre-train or import it anew'):
+    encoders.check(None, tmp_path)

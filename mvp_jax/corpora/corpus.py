@@ -7,13 +7,13 @@ blank examples, the account and the name of the folder.
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from mvp_jax.errors import InputError
+from mvp_jax.files import read_json
 from mvp_jax.outcomes import Outcome
 from mvp_jax.raw.face import CROPS, crop_scale
 from mvp_jax.raw.frames import FrameSpec
@@ -314,11 +314,7 @@ def read_marker(root):
   Raises:
     InputError: it is not JSON.
   """
-  path = Path(root) / MARKER
-  try:
-    return json.loads(path.read_text()) if path.exists() else None
-  except ValueError as error:
-    raise InputError(f'{path}: not JSON ({error}); write the twin anew') from None
+  return read_json(Path(root) / MARKER, 'write the twin anew')
 
 
 def identity(path):

@@ -1,6 +1,7 @@
 """Handcrafted features of all trials of a corpus, worked out once."""
 
 import multiprocessing
+import zipfile
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def feature_table(corpus, trials, workers=None):
     with np.load(path, allow_pickle=False) as arrays:
       values, names = arrays['values'], arrays['names'].tolist()
       rows = {name: row for row, name in enumerate(arrays['ids'].tolist())}
-  except (OSError, EOFError, ValueError, KeyError) as error:
+  except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
     raise InputError(f'{path}: cannot be read ({error}); delete it') from error
   values = values[[rows[trial.trial_id] for trial in trials]]
   there = np.isfinite(values).any(0)

@@ -1,5 +1,6 @@
 """Prepared corpora: trials in memory, frames and sound by random access."""
 
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
+from mvp_jax import checksums
 from mvp_jax.errors import InputError
 
 _EARLY = 1e-3  # seconds; times are float32
@@ -228,9 +230,11 @@ class PreparedCorpus:
 
   def __init__(self, directory):
     self.directory = Path(directory)
-    builder = tfds.builder_from_directory(self.directory)
-    self.name = builder.name
-    self.metadata = dict(builder.info.metadata)
+    checksums.require_texts(self.directory)
+    with _damage_told(self.directory):
+      builder = tfds.builder_from_directory(self.directory)
+      self.name = builder.name
+      self.metadata = dict(builder.info.metadata)
     if 'streams' not in self.metadata:
       raise InputError(
         f'{self.directory}: prepared by an older version; prepare it anew'
@@ -238,7 +242,8 @@ class PreparedCorpus:
     self.title = self.metadata['title']
     streams = self.metadata['streams']
     parts = self.metadata.get('parts', {})
-    found = (_trial(x, streams) for x in builder.as_data_source('trials'))
+    with _damage_told(self.directory):
+      found = [_trial(x, streams) for x in builder.as_data_source('trials')]
     self.trials = [
       dataclasses.replace(trial, part=parts.get(trial.trial_id, '')) for trial in found
     ]
@@ -318,11 +323,12 @@ class PreparedCorpus:
     """{number: row} of some chunks of a stream of a trial."""
     first, read = trial.streams[stream].first_chunk, self._chunks[stream]
     # One by one: reading a batch of rows starts a pool of threads each time.
-    rows = {chunk: read(first + chunk) for chunk in sorted(chunks)}
+    with _damage_told(self.directory):
+      rows = {chunk: read(first + chunk) for chunk in sorted(chunks)}
     if any(_text(row['trial_id']) != trial.trial_id for row in rows.values()):
       raise InputError(
         f'{self.directory}: the chunks of {stream} of {trial.trial_id} are not where '
-        'the index says; delete the folder and prepare anew'
+        f'the index says; {checksums.ANEW}'
       )
     return rows
 
@@ -332,6 +338,20 @@ class PreparedCorpus:
     A list of uint8 [height / 8, width / 8].
     """
     return list(self.frames(trial, numbers, cv2.IMREAD_REDUCED_GRAYSCALE_8, stream))
+
+
+@contextlib.contextmanager
+def _damage_told(directory):
+  """Turns what the readers of TFDS raise at damaged files into one line."""
+  try:
+    yield
+  except (InputError, MemoryError):
+    raise
+  except Exception as error:  # those of Protocol Buffers and TFDS have no common kind
+    lines = str(error).splitlines() or [type(error).__name__]
+    raise InputError(
+      f'{directory}: is damaged ({lines[0]}); {checksums.ANEW}'
+    ) from error
 
 
 class _Undecoded(tfds.decode.SkipDecoding):

@@ -17,6 +17,7 @@ from mvp_jax.evaluation.results import common_trials, evaluate
 from mvp_jax.evaluation.run_sections import Facts
 from mvp_jax.evaluation.summary import shown
 from mvp_jax.evaluation.tables import write_table
+from mvp_jax.files import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ def write_ablation(workdir, variants):
   for variant in (v for of_question in variants.values() for v in of_question):
     if variant.run not in rows:
       folder = workdir / 'runs' / variant.run
-      facts[variant.run] = Facts(files.read_json(folder / 'run.json') or {})
+      facts[variant.run] = Facts(read_json(folder / 'run.json') or {})
       target = facts[variant.run].target
       rows[variant.run] = files.read_whole_predictions(folder, target)
   base = next(iter(facts.values()))
@@ -171,7 +172,7 @@ def _crops(workdir, question, variants, synthetic):
   """The same frames in each crop, of a question whose variants differ in it."""
   first = {}
   for variant in variants:
-    config = files.read_json(workdir / 'runs' / variant.run / 'config.json') or {}
+    config = read_json(workdir / 'runs' / variant.run / 'config.json') or {}
     first.setdefault(config.get('data', {}).get('crop'), variant)
   if len(first) < 2:
     return

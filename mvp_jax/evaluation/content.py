@@ -14,7 +14,6 @@ are coarse: `evidence` takes a second look at those that agree most.
 import dataclasses
 import functools
 import hashlib
-import json
 
 import cv2
 import numpy as np
@@ -26,7 +25,7 @@ from mvp_jax.data import streams
 from mvp_jax.data.trials import derived
 from mvp_jax.evaluation import exact, sound_course
 from mvp_jax.evaluation.evidence import DISTINCT, LIMIT, at_rate, evidence, moving
-from mvp_jax.files import write_json
+from mvp_jax.files import read_json, write_json
 from mvp_jax.progress import Progress
 
 _VERSION = 5
@@ -86,7 +85,7 @@ def _found(corpus):
       write_json(path, _search(corpus))
 
   hosts.on_main(write)
-  return json.loads(path.read_text())
+  return read_json(path, 'delete it') or {}
 
 
 def _search(corpus):

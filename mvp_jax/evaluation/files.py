@@ -11,24 +11,9 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.predictions import file_name, read_predictions
+from mvp_jax.files import read_json
 from mvp_jax.prepare.account import read_account
 from mvp_jax.targets import Binary, Target
-
-
-def read_json(path: Path) -> dict | None:
-  """The object in a JSON file, or None if there is no such file.
-
-  Raises InputError if the file is not a JSON object.
-  """
-  try:
-    value = json.loads(path.read_text('utf-8'))
-  except FileNotFoundError:
-    return None
-  except ValueError as error:
-    raise InputError(f'{path}: not JSON ({error}); rerun the job') from None
-  if not isinstance(value, dict):
-    raise InputError(f'{path}: a JSON object is expected; rerun the job')
-  return value
 
 
 def read_arrays(path: Path, make=dict):

@@ -17,9 +17,10 @@ from mvp_jax.evaluation.document import (
   Table,
 )
 from mvp_jax.evaluation.figures import picture
-from mvp_jax.evaluation.files import read_curves, read_json, read_speed
+from mvp_jax.evaluation.files import read_curves, read_speed
 from mvp_jax.evaluation.report import save
 from mvp_jax.evaluation.run_sections import key_table, text
+from mvp_jax.files import read_json
 
 _STRETCH = 20.0  # seconds of a signal in a figure
 

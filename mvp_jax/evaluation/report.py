@@ -31,7 +31,7 @@ from mvp_jax.evaluation.document import (
   to_markdown,
 )
 from mvp_jax.evaluation.results import TargetResult, evaluate
-from mvp_jax.files import atomic_write
+from mvp_jax.files import atomic_write, read_json
 
 _FIGURES, _TABLES = 'figures', 'tables'
 
@@ -51,8 +51,8 @@ def write_report(workdir: Path) -> Report:
   as it should be.
   """
   workdir = Path(workdir)
-  run = files.read_json(workdir / 'run.json')
-  config = files.read_json(workdir / 'config.json')
+  run = read_json(workdir / 'run.json')
+  config = read_json(workdir / 'config.json')
   facts = run_sections.Facts(run or {})
   synthetic = facts.get('synthetic', bool) or False
   title = 'emotion from face, voice and body'

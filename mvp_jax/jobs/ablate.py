@@ -21,6 +21,7 @@ from mvp_jax import hosts
 from mvp_jax.config import Config, parse, to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.ablation import Variant, write_ablation
+from mvp_jax.files import read_json
 from mvp_jax.jobs import train
 from mvp_jax.workdir import claim, in_use
 
@@ -126,4 +127,4 @@ def _is_done(folder, config):
   path = folder / 'config.json'
   if not (folder / 'report.html').exists() or not path.exists():
     return False
-  return json.loads(path.read_text()) == json.loads(json.dumps(to_tree(config)))
+  return read_json(path) == json.loads(json.dumps(to_tree(config)))

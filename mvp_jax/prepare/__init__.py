@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
 
-from mvp_jax import corpora
+from mvp_jax import checksums, corpora
 from mvp_jax.locks import waited_for
 from mvp_jax.prepare.account import ACCOUNT, check_account
 from mvp_jax.prepare.builder import CorpusBuilder, CorpusConfig
@@ -114,7 +114,9 @@ def prepare(
         stack.enter_context(waited_for(path, f'preparing {manual_dir}'))
       if not directory.exists():
         _prepare(builder, directory, manual_dir, interim)
+        checksums.seal(directory, checksums.is_text)
       shutil.rmtree(interim, ignore_errors=True)  # of a run that was killed when done
+  checksums.require_texts(directory)
   check_account(directory / ACCOUNT, config.allow_dropped)
   return directory
 

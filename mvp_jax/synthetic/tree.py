@@ -4,11 +4,13 @@ import dataclasses
 import json
 
 from mvp_jax.errors import InputError
-from mvp_jax.files import atomic_write, write_json
+from mvp_jax.files import atomic_write, read_json, write_json
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 
 MARKER = 'SYNTHETIC.json'  # lies in the folder of a twin
+
+_ANEW = 'delete the folder, and the twin is written anew'
 
 
 def write_twin(root, spec, corpus, list_jobs, told, workers=None):
@@ -50,7 +52,7 @@ def _already_there(root, spec):
   """Whether the twin stands complete; else marks it as begun under `root`."""
   for path in (root / MARKER, _begun(root)):
     if path.exists():
-      found = json.loads(path.read_text()).get('spec')
+      found = (read_json(path, _ANEW) or {}).get('spec')
       if found != json.loads(json.dumps(dataclasses.asdict(spec))):
         raise InputError(
           f'{path}: this is a twin of another spec ({found}); '

@@ -6,8 +6,6 @@ beside them.
 """
 
 import dataclasses
-import hashlib
-import json
 import logging
 import shutil
 import sys
@@ -15,16 +13,14 @@ import sys
 import jax
 import orbax.checkpoint as ocp
 
-from mvp_jax import hosts
+from mvp_jax import checksums, hosts
 from mvp_jax.errors import InputError, Stopped, TrainingError
-from mvp_jax.files import write_json
 from mvp_jax.training.sharding import path_string
 from mvp_jax.training.state import like, merged
 
-_CHECKSUMS = 'checksums.json'
 _SLACK = 1e6  # bytes, for everything but arrays
 # Orbax writes these last, and nothing is read from them.
-_UNCHECKED = ('_CHECKPOINT_METADATA', 'commit_success.txt', _CHECKSUMS)
+_UNREAD = ('_CHECKPOINT_METADATA', 'commit_success.txt')
 
 
 class Checkpoints:
@@ -109,7 +105,7 @@ class Checkpoints:
   def _seal(self):
     """Writes the checksums of a checkpoint just before it gets its name."""
     (part,) = self.directory.glob('*.orbax-checkpoint-tmp*')
-    write_json(part / _CHECKSUMS, _checksums(part))
+    checksums.seal(part, _read)
 
   def _unsaved(self, error):
     # Only the end: the paths come first, once for each storage layer.
@@ -260,30 +256,14 @@ def _is_not_raised_again(record):
 
 def damage(folder):
   """What is wrong with the files of a checkpoint, or None."""
-  try:
-    wanted = json.loads((folder / _CHECKSUMS).read_text())
-    found = _checksums(folder)
-    for name in sorted(wanted.keys() | found.keys()):
-      if name not in found:
-        return f'{name} is missing'
-      if wanted.get(name) != found[name]:
-        return f'{name} is not what was written'
-  except FileNotFoundError:
-    return f'{_CHECKSUMS} is missing'
-  except (OSError, ValueError, AttributeError) as error:
-    return f'{_CHECKSUMS} or another file cannot be read: {error}'
+  for name, what in checksums.damage(folder, _read).items():
+    return f'{name} {what}'
   return None
 
 
-def _checksums(folder):
-  """{path below the folder: SHA-256} of all files that are ever read."""
-  found = {}
-  for path in sorted(folder.rglob('*')):
-    name = path.relative_to(folder).as_posix()
-    if path.is_file() and name not in _UNCHECKED:
-      with path.open('rb') as file:
-        found[name] = hashlib.file_digest(file, 'sha256').hexdigest()
-  return found
+def _read(path):
+  """Whether a file of a checkpoint is ever read."""
+  return path.name not in _UNREAD
 
 
 def _shapes(tree):

@@ -3,17 +3,18 @@
 import dataclasses
 import hashlib
 import json
+import sys
 from typing import ClassVar
 
 import jax
 import numpy as np
 
-from mvp_jax import hosts
+from mvp_jax import checksums, hosts
 from mvp_jax.data.clips import RandomClips, lay_clips
 from mvp_jax.data.masks import MaskConfig, mask_sizes
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
-from mvp_jax.files import atomic_write, write_json
+from mvp_jax.files import atomic_write, read_json, write_json
 from mvp_jax.models.videomae import VideoMAEConfig, preset
 from mvp_jax.progress import Progress
 from mvp_jax.training import sharding
@@ -350,7 +351,7 @@ def read_record(directory):
   """What an encoder folder says of its encoder. Raises InputError."""
   if not is_folder(directory):
     raise InputError(f'{directory}: is no work directory of a finished pre-training')
-  record = json.loads((directory / RECORD).read_text())
+  record = read_json(directory / RECORD, 'pre-train or import it anew') or {}
   if 'people' not in record:
     raise InputError(
       f'{directory}: was pre-trained by an earlier version, which did not note whose '
@@ -419,16 +420,27 @@ def cache_features(
 
   The tokens of each trial, float32 [clips * slots, D], are written to
   `<stretch_id>.npy` in `directory`. Existing files are kept, so that a killed run
-  resumes.
+  resumes; damaged ones are made anew.
   """
-  missing = hosts.on_main(
-    lambda: [
+
+  def find_missing():
+    for name, what in checksums.damage(directory, _is_array).items():
+      if name != checksums.FILE:
+        print(f'{directory / name}: {what}; it is made anew', file=sys.stderr)
+        (directory / name).unlink(missing_ok=True)
+    return [
       i
       for i, t in enumerate(trials)
       if 'video' in t.streams and not (directory / f'{t.stretch_id}.npy').exists()
     ]
-  )
+
+  def seal():
+    if missing or not (directory / checksums.FILE).exists():
+      checksums.seal(directory, _is_array)
+
+  missing = hosts.on_main(find_missing)
   if not missing:
+    hosts.on_main(seal)
     return
   todo = [trials[i] for i in missing]
   run = forward(FrameFeatures(backbone), mesh, 'features')
@@ -464,4 +476,8 @@ def cache_features(
       open_trials.append((trial, len(numbers)))
       flush()
     flush(final=True)
-  hosts.gather(None)  # a barrier: all files are written
+  hosts.on_main(seal)
+
+
+def _is_array(path):
+  return path.suffix == '.npy'

@@ -1,6 +1,7 @@
 """Prepared corpora: trials in memory, frames from the chunks that hold them."""
 
 import pickle
+import shutil
 
 import cv2
 import numpy as np
@@ -159,6 +160,40 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope='module')
 def corpus(prepared):
   return PreparedCorpus(prepared('video'))
+
+
+def _harm(path, how):
+  content = path.read_bytes()
+  middle = len(content) // 2
+  if how == 'missing':
+    path.unlink()
+  elif how == 'empty':
+    path.write_bytes(b'')
+  elif how == 'end':
+    path.write_bytes(content[:middle])
+  else:
+    places = range(0, len(content), max(1, len(content) // 400))
+    changed = bytearray(content)
+    for place in places:
+      changed[place] ^= 0x81
+    path.write_bytes(changed)
+
+
+@pytest.mark.parametrize('how', ['missing', 'empty', 'end', 'bytes'])
+@pytest.mark.parametrize(
+  'name',
+  ['dataset_info.json', 'features.json', 'metadata.json', '*-trials*', '*-video*'],
+)
+def test_damage_is_one_line(prepared, tmp_path, name, how):
+  folder = tmp_path / 'tiny_corpus/video/1.0.0'
+  shutil.copytree(prepared('video'), folder)
+  (path,) = folder.glob(name)
+  _harm(path, how)
+  with pytest.raises(InputError, match='prepare (it )?anew') as error:
+    corpus = PreparedCorpus(folder)
+    for trial in corpus.trials:
+      corpus.frames(trial, range(len(trial.streams['video'].valid)))
+  assert '\n' not in str(error.value) and str(error.value).startswith(str(folder))
 
 
 def test_trials_are_as_written(corpus):

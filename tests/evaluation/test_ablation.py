@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation import ablation, files
+from mvp_jax.evaluation import ablation
 from mvp_jax.evaluation.predictions import write_predictions
+from mvp_jax.files import read_json
 from mvp_jax.targets import Binary
 
 _TARGET = Binary(('valence',))
@@ -108,4 +109,4 @@ def test_what_a_paper_reports_is_told_beside_it(tmp_path, predictions):
   _, text = _tables(tmp_path, 'one')
   assert '## What papers report' in text
   assert '| MVP (F1) | .61 | n/a |' in text and '| JCA | n/a | .58 |' in text
-  assert files.read_json(tmp_path / 'runs' / 'one' / 'run.json')['published']
+  assert read_json(tmp_path / 'runs' / 'one' / 'run.json')['published']

@@ -119,6 +119,15 @@ def test_prepared_data_is_found_again(twin, tmp_path, monkeypatch):
   assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize('name', ['account.csv', 'metadata.json'])
+def test_damaged_texts_are_named(twin, tmp_path, name):
+  directory = prepare('deap', twin, tmp_path, streams=('signals',), workers=1)
+  content = (directory / name).read_bytes()
+  (directory / name).write_bytes(content[:-20])
+  with pytest.raises(InputError, match=f'{name}: is not what was written; delete the'):
+    prepare('deap', twin, tmp_path, streams=('signals',), workers=1)
+
+
 def test_sources_never_mix(twin, tmp_path):
   other = tmp_path / 'other'
   write_deap_twin(

@@ -319,13 +319,48 @@ def test_only_what_is_missing_is_computed(
   assert sorted(corpus.read) == [3, 5]
   for name, tokens in before.items():
     np.testing.assert_allclose(after[name], tokens, rtol=1e-5, atol=1e-6)
-  for path in tmp_path.iterdir():
+  for path in tmp_path.glob('*.npy'):
     if path.stem not in ('s03_trial01', 's05_trial01'):
       assert path.stat().st_mtime_ns == times[path.name]
-  assert len(list(tmp_path.iterdir())) == 5  # nothing temporary is left
+  assert len(list(tmp_path.iterdir())) == 6  # with checksums, and nothing temporary
   corpus.read.clear()
   _cache(masked_video, video_params, corpus, one_device, tmp_path)
   assert not corpus.read
+
+
+@pytest.mark.parametrize('harm', ['bit', 'zeros', 'end'])
+def test_damaged_features_are_made_anew(
+  masked_video, video_params, one_device, corpus, tmp_path, capsys, harm
+):
+  before = _cache(masked_video, video_params, corpus, one_device, tmp_path)
+  path = tmp_path / 's03_trial01.npy'
+  content = bytearray(path.read_bytes())
+  if harm == 'bit':
+    content[-7] ^= 1
+  elif harm == 'zeros':
+    content[-64:] = bytes(64)
+  path.write_bytes(content[:-100] if harm == 'end' else content)
+  corpus.read.clear()
+  capsys.readouterr()
+  after = _cache(masked_video, video_params, corpus, one_device, tmp_path)
+  assert corpus.read == [3]
+  told = f'{path}: is not what was written; it is made anew'
+  assert told in capsys.readouterr().err.splitlines()
+  for name, tokens in before.items():
+    np.testing.assert_allclose(after[name], tokens, rtol=1e-5, atol=1e-6)
+  corpus.read.clear()
+  _cache(masked_video, video_params, corpus, one_device, tmp_path)
+  assert not corpus.read
+
+
+def test_features_without_checksums_are_kept_and_get_some(
+  masked_video, video_params, one_device, corpus, tmp_path
+):
+  _cache(masked_video, video_params, corpus, one_device, tmp_path)
+  (tmp_path / 'checksums.json').unlink()
+  corpus.read.clear()
+  _cache(masked_video, video_params, corpus, one_device, tmp_path)
+  assert not corpus.read and (tmp_path / 'checksums.json').exists()
 
 
 def test_a_killed_run_keeps_what_was_whole(

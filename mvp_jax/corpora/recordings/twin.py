@@ -15,7 +15,7 @@ import numpy as np
 
 from mvp_jax.corpora.corpus import MARKER
 from mvp_jax.errors import InputError
-from mvp_jax.files import atomic_write, write_json
+from mvp_jax.files import atomic_write, read_json, write_json
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.synthetic import ratings as said
@@ -40,7 +40,7 @@ def write_recordings_twin(root, spec, workers=None):
   root = Path(root)
   marker, manifest = root / MARKER, root / MANIFEST
   if marker.exists():
-    found = json.loads(marker.read_text()).get('spec')
+    found = (read_json(marker, 'delete the folder') or {}).get('spec')
     if found != json.loads(json.dumps(dataclasses.asdict(spec))):
       raise InputError(
         f'{marker}: these are made up by another spec ({found}); give '
