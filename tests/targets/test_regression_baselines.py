@@ -30,12 +30,12 @@ _SEED = 0
 def _depressed(subjects=20, null=False):
   """Trials, and features of which the first tells the score; half of them stimulus 2.
 
-  The second stimulus goes with 10 more.
+  The second stimulus goes with 20 more.
   """
   rng, trials, features = np.random.default_rng(_SEED), [], []
   for subject in range(1, subjects + 1):
     for number in (1, 2):
-      told, more = rng.normal(size=2), 10 * (number - 1)
+      told, more = rng.normal(size=2), 20 * (number - 1)
       score = np.clip(12 + more + 8 * told[0] + rng.normal(0, 2), 0, 60).round()
       if null:
         told[0] = rng.normal()
@@ -129,7 +129,7 @@ def test_baselines_of_trials(depressed):
   assert {r.predicted_rating for r in own} == {np.median(second)}
   mae = {name: of['mae'].value for name, of in result.scores.items()}
   # What is left of a feature that tells all but noise of deviation 2.
-  assert mae['ridge'] < 2.6 and mae['forest'] < 4.5
+  assert mae['ridge'] < 2.6 and mae['forest'] < mae['blind_prior']
   assert mae['ridge'] < mae['blind_prior'] < mae['training_median']
 
 
@@ -240,7 +240,6 @@ def test_the_report_on_trials_gets_signs_right(depressed, tmp_path):
     'The best possible MAE on this twin is 1.00',
   ):
     assert said in text, said
-  assert 'WARNING' not in text.split('worse')[0]
 
 
 def test_the_report_warns_of_who_is_worse_than_the_median(depressed, tmp_path):
