@@ -8,7 +8,7 @@ import pytest
 
 from mvp_jax.data.splits import make_folds, select
 from mvp_jax.data.trials import Series, Trial
-from mvp_jax.evaluation import report
+from mvp_jax.evaluation import cases, report
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.results import evaluate
 from mvp_jax.raw.openface import CHANNELS
@@ -238,8 +238,19 @@ def test_the_report_on_trials_gets_signs_right(depressed, tmp_path):
     'The scale goes from 0 to 63.',
     'Of many clips of a trial the mean counts.',
     'The best possible MAE on this twin is 1.00',
+    'figures/agreement.png',
   ):
     assert said in text, said
+
+
+def test_the_best_and_the_worst_trial_are_those_of_the_least_and_most_error(depressed):
+  rows = [row for row in depressed[2] if row.model == 'better']
+  (chosen,) = cases.choose(depressed[2], _BDI, 'better').values()
+  errors = sorted(abs(row.rating - row.predicted_rating) for row in rows)
+  best, _, worst = (abs(r.rating - r.predicted_rating) for r in chosen.rows)
+  assert (best, worst) == (errors[0], errors[-1])
+  assert chosen.cases[0].good and chosen.cases[0].title.startswith('Best: MAE of this')
+  assert f'rated {chosen.rows[-1].rating:.3g})' in chosen.cases[-1].title
 
 
 def test_the_report_warns_of_who_is_worse_than_the_median(depressed, tmp_path):
