@@ -143,7 +143,8 @@ class EvaluationConfig:
   together: int = 0
   allow_encoder_overlap: bool = False  # test subjects seen in pre-training
   # Copies that the audit found and that may count: 'content: signals' for all of a
-  # stream, 'content: signals/TRIAL_A+TRIAL_B' for two trials.
+  # stream, 'content: signals/TRIAL_A+TRIAL_B' for two trials. 'subjects': that an
+  # official split has the same people on several sides.
   accept: tuple[str, ...] = ()
   leak_meter: bool = False  # also what wrong splits would have claimed
 

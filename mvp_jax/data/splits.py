@@ -82,7 +82,7 @@ def make_folds(
 ):
   """Splits trials into folds, a list of Fold; each trial is tested exactly once.
 
-  Under 'official' there is one fold, which tests the corpus' validation set alone.
+  Under 'official' there is one fold, see `official`.
 
   Args:
     protocol: one of `PROTOCOLS`. 'subjects' and 'stimuli' deal these into `folds`
@@ -105,8 +105,9 @@ def make_folds(
   target.check(trials)
   rng = np.random.default_rng((seed, 1))
   if protocol == 'official':
-    train, test = official(trials)
-    train, watched = _hold_back(train, 'subject', validation, rng)
+    train, watched, test = official(trials)
+    if not watched:
+      train, watched = _hold_back(train, 'subject', validation, rng)
     return [_fold(0, (train, watched, test), trials, target)]
   if protocol == 'leave_one_subject_out':
     folds = len({trial.subject for trial in trials})
@@ -128,18 +129,27 @@ def make_folds(
 
 
 def official(trials):
-  """The trials of the official training set, and those of the validation set.
+  """The official sides: trials to train on, to validate on (maybe none), and to test.
 
-  Raises InputError if the corpus has no such split.
+  The test set is tested where the corpus has labels of it, and the validation set
+  validated on; else the validation set is tested. Raises InputError if the corpus has
+  no such split.
   """
-  sides = [[t for t in trials if t.part == part] for part in ('train', 'validation')]
-  if not all(sides):
+  tested = tested_part(trials)
+  watched = 'validation' if tested == 'test' else None
+  sides = [[t for t in trials if t.part == x] for x in ('train', watched, tested)]
+  if not sides[0] or not sides[2]:
     lacking = 'training' if not sides[0] else 'validation'
     raise InputError(
       f"evaluation.protocol: 'official' needs an official split, and there is no trial "
       f"of the {lacking} set; use 'subjects'"
     )
   return sides
+
+
+def tested_part(trials):
+  """Which part of an official split is tested: 'test' if there are trials of it."""
+  return 'test' if any(t.part == 'test' for t in trials) else 'validation'
 
 
 def deal_trials(trials, folds, validation, seed, *, target):

@@ -156,7 +156,7 @@ class Trial:
     ratings: {name: float}, NaN where not given.
     streams: {name: Series, Frames or Sound}; those that the trial lacks are left out.
     group, session: names, '' where there are none.
-    part: 'train' or 'validation' of the corpus' official split, or ''.
+    part: 'train', 'validation' or 'test' of the corpus' official split, or ''.
     start: seconds of the whole trial before this stretch of it.
     cut: whether this is a stretch, not all of the trial.
   """

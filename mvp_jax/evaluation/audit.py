@@ -8,11 +8,12 @@ import collections
 import dataclasses
 import itertools
 
-from mvp_jax.data.splits import PROTOCOLS, SIDES
+from mvp_jax.data.splits import PROTOCOLS, SIDES, tested_part
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import content
 
 _SHOWN = 3
+PEOPLE = 'subjects'  # the check that an official split may not pass
 _CONTENT = 'content: '  # and the stream: the name of a check
 
 
@@ -29,7 +30,7 @@ class Check:
   accepted: bool = False
 
 
-def check_folds(folds, trials, protocol, standardise=None, choices=1):
+def check_folds(folds, trials, protocol, standardise=None, choices=1, accept=()):
   """Checks that test trials share with the others only what the protocol allows.
 
   Args:
@@ -38,6 +39,8 @@ def check_folds(folds, trials, protocol, standardise=None, choices=1):
     protocol: one of data.splits.PROTOCOLS.
     standardise: as in modalities.Physio; None where it plays no part.
     choices: models of a training among which the validation trials choose.
+    accept: as config.evaluation.accept; with `PEOPLE` an official split passes that has
+      the same people on several sides.
 
   Returns:
     list of Check.
@@ -47,10 +50,10 @@ def check_folds(folds, trials, protocol, standardise=None, choices=1):
   selected = f'choose one of {choices} settings' if choices > 1 else 'select nothing'
   return [
     _trials(folds, of, protocol),
-    *(
-      _apart(folds, of, attribute, name, attribute in new, protocol)
-      for attribute, name in (('subject', 'subjects'), ('stimulus', 'stimuli'))
+    _as_accepted(
+      _apart(folds, of, 'subject', PEOPLE, 'subject' in new, protocol), protocol, accept
     ),
+    _apart(folds, of, 'stimulus', 'stimuli', 'stimulus' in new, protocol),
     Check(
       'selection',
       True,
@@ -117,6 +120,8 @@ def _accepted(accept, streams, trials):
   names, ids = [_CONTENT + kind for kind in streams], {t.trial_id for t in trials}
   found = {}
   for item in accept:
+    if item == PEOPLE:  # of `check_folds`
+      continue
     name, of_two, pair = item.partition('/')
     if name not in names:
       raise InputError(
@@ -241,8 +246,8 @@ def _trials(folds, of, protocol):
   bad = []
   tested = collections.Counter(name for fold in folds for name in fold.test)
   # The official training set is never tested.
-  official = protocol == 'official'
-  once = {n for n, trial in of.items() if not official or trial.part == 'validation'}
+  official, part = protocol == 'official', tested_part(of.values())
+  once = {n for n, trial in of.items() if not official or trial.part == part}
   for fold in folds:
     sides = [set(getattr(fold, side)) for side in SIDES]
     for a, b in itertools.combinations(sides, 2):
@@ -280,6 +285,20 @@ def _apart(folds, of, attribute, name, wanted, protocol):
       )
   good = f'no {attribute} is tested in a fold that trains or validates on it'
   return Check(name, not bad, _some(bad) or good)
+
+
+def _as_accepted(check, protocol, accept):
+  """The check of people, who are in several parts of some official splits."""
+  if check.passed or protocol != 'official':
+    return check
+  if PEOPLE in accept:
+    told = f'{check.detail}; accepted by evaluation.accept'
+    return Check(check.name, True, told, accepted=True)
+  return dataclasses.replace(
+    check,
+    detail=f"{check.detail}; split by people (evaluation.protocol='subjects'), or "
+    f"accept it with --config.evaluation.accept='{PEOPLE}' (the report will say so)",
+  )
 
 
 def _normalisers(standardise, stimuli_apart, protocol):

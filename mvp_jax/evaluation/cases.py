@@ -102,7 +102,7 @@ class Cases(NamedTuple):
 
 
 class Extremes(NamedTuple):
-  """What is chosen for a rating in time: the best, the middle and the worst trial."""
+  """What is chosen where predictions are numbers: best, middle and worst trial."""
 
   cases: list[Case]  # fewer, if there are
 
@@ -130,8 +130,8 @@ def choose(predictions, target, main=None) -> dict[str, Cases | Extremes]:
   """Chooses by a rule among the main model's trials of the first seed.
 
   Those of all folds are among those of each fold. Returns {rating: Cases}, or Extremes
-  of a target in time; empty without a trained model, or where no prediction is right or
-  wrong, or better than another.
+  where no prediction is right or wrong; empty without a trained model, or where none is
+  better than another.
   """
   models, _ = in_order((row.model for row in predictions), target, main)
   if not models:
@@ -143,11 +143,9 @@ def choose(predictions, target, main=None) -> dict[str, Cases | Extremes]:
     name: [row for row in rows if row.target == name]
     for name in dict.fromkeys(row.target for row in predictions)
   }
-  if target.level == 'frame':
+  if target.level == 'frame' or target.is_right(predictions[0]) is None:
     chosen = {name: _extremes(own, target) for name, own in by_rating.items()}
     return {name: one for name, one in chosen.items() if one.cases}
-  if target.is_right(predictions[0]) is None:
-    return {}
   return {name: _surest(own, target) for name, own in by_rating.items()}
 
 
@@ -183,6 +181,10 @@ def _extremes(rows, target):
     (middle, 'Middle', None),
   ):
     title = f'{word}: {name} of this recording {number(scores[i])}'
+    if target.level == 'trial':
+      title += (
+        f' (predicted {rows[i].predicted_rating:.3g}, rated {rows[i].rating:.3g})'
+      )
     found.setdefault(i, Case(rows[i], title, good))
   return Extremes([found[i] for i in sorted(found, key=order.index)])
 

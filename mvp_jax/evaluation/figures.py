@@ -97,6 +97,25 @@ def labels(
 
 
 @matplotlib.rc_context(STYLE)
+def agreement(predictions: Sequence[Prediction], model: str, synthetic: bool) -> Figure:
+  """Predicted against given ratings of a model's trials, for each target."""
+  targets = list(dict.fromkeys(row.target for row in predictions))
+  figure = blank(0.4 + 3.0 * len(targets), synthetic)
+  panels = figure.subplots(len(targets), 1, squeeze=False)[:, 0]
+  for axes, target in zip(panels, targets, strict=True):
+    rows = [r for r in predictions if (r.target, r.model) == (target, model)]
+    pairs = [(row.rating, row.predicted_rating) for row in rows]
+    rated, said = np.array(pairs, float).reshape(-1, 2).T
+    ends = [min(rated.min(), said.min()), max(rated.max(), said.max())]
+    axes.plot(ends, ends, color=GREY, label='as rated', **DASHED)
+    axes.plot(rated, said, 'o', color=BLUE, markersize=4, alpha=0.5, label=short(model))
+    axes.set(xlabel='rating', ylabel='predicted')
+    axes.set_title(f'{short(target)}: predicted and given ratings')
+    legend_above(axes)
+  return figure
+
+
+@matplotlib.rc_context(STYLE)
 def learning_curves(
   curves: dict, synthetic: bool, models: Sequence[str] = ()
 ) -> Figure:

@@ -242,8 +242,8 @@ def _independence(folds, tested):
 def truth(predictions, facts, synthetic):
   """A figure of what was rated: its labels, or its course beside the predictions."""
   target = facts.target
+  models, _ = in_order((row.model for row in predictions), target, facts.main)
   if target.level == 'frame':
-    models, _ = in_order((row.model for row in predictions), target, facts.main)
     if chosen := cases.choose(predictions, target, facts.main):
       yield picture(
         'courses',
@@ -258,6 +258,12 @@ def truth(predictions, facts, synthetic):
       'labels',
       figures.labels(predictions, threshold if known else None, synthetic),
       f'Ratings and labels of the held-out trials. {meaning(facts)}',
+    )
+  elif models:
+    yield picture(
+      'agreement',
+      figures.agreement(predictions, models[0], synthetic),
+      f'Held-out trials of {models[0]}: predicted and given ratings.',
     )
 
 

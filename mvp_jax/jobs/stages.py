@@ -63,8 +63,11 @@ def split(config, corpus, workdir, facts):
   modalities, evaluation = evaluated_modalities(config), config.evaluation
   face = any(modality.face for modality in modalities.values())
   aside = config.encoder.subjects if face and not config.encoder.checkpoint else 0
-  is_official = evaluation.protocol == 'official'  # its test set stays whole
-  spare = official(corpus.trials)[0] if is_official else corpus.trials
+  spare = corpus.trials
+  if evaluation.protocol == 'official':  # its other sides stay whole
+    spare, *others = official(corpus.trials)
+    kept = {trial.subject for side in others for trial in side}
+    spare = [trial for trial in spare if trial.subject not in kept]
   reserved, _ = reserve([t.subject for t in spare], aside, config.seed)
   trials = [t for t in corpus.trials if t.subject not in reserved]
   folds = make_folds(
@@ -94,6 +97,7 @@ def split(config, corpus, workdir, facts):
       evaluation.protocol,
       'subject' if 'subject' in standardised else 'trial',
       evaluation.grid.size,
+      evaluation.accept,
     )
     checks += audit.check_content(corpus, folds, trials, evaluation.accept)
   conclude(workdir, facts, checks)

@@ -268,3 +268,16 @@ def test_the_official_split_trains_and_tests_on_what_it_says():
   assert _subjects(trials, fold.train) | _subjects(trials, fold.validation) == {1, 2, 3}
   with pytest.raises(InputError, match='no trial of the validation set'):
     make_folds([t for t in trials if t.part == 'train'], 'official')
+
+
+def test_where_the_test_set_has_labels_it_is_tested_and_the_validation_set_watched():
+  parts = {1: 'train', 2: 'train', 3: 'train', 4: 'validation', 5: 'test', 6: 'test'}
+  trials = [dataclasses.replace(t, part=parts[t.subject]) for t in random_trials(6, 4)]
+  (fold,) = make_folds(trials, 'official', validation=1)
+  of = {trial.trial_id: trial.part for trial in trials}
+  for side, part in (
+    ('train', 'train'),
+    ('validation', 'validation'),
+    ('test', 'test'),
+  ):
+    assert set(getattr(fold, side)) == {name for name in of if of[name] == part}

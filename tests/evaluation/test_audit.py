@@ -226,3 +226,26 @@ def test_a_report_adds_up_and_a_failure_is_one_line():
     audit.stop_if_failed(second)
   assert '\n' not in str(error.value)
   assert audit.report([audit.Check('b', True, '')], second)['passed']
+
+
+def test_an_official_split_may_have_people_on_several_sides_if_that_is_accepted():
+  trials = [
+    dataclasses.replace(t, part='validation' if t.stimulus > 3 else 'train')
+    for t in _TRIALS
+  ]
+  (fold,) = make_folds(trials, 'official', validation=0)
+  found = audit.check_folds([fold], trials, 'official')
+  told = _failed(found)['subjects']
+  assert 'tests subject 1, 2, 3 and 5 more that it also trains' in told
+  assert "accept it with --config.evaluation.accept='subjects'" in told
+  found = audit.check_folds([fold], trials, 'official', accept=('subjects',))
+  assert not _failed(found)
+  (check,) = [check for check in found if check.accepted]
+  assert check.name == 'subjects' and 'subject 1, 2, 3' in check.detail
+  # What is dealt here has no such excuse.
+  honest, *_ = make_folds(trials, folds=4)
+  leaky = dataclasses.replace(
+    honest, train=honest.train[1:], test=(*honest.test, honest.train[0])
+  )
+  found = audit.check_folds([leaky], trials, 'subjects', accept=('subjects',))
+  assert 'subjects' in _failed(found)
