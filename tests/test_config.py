@@ -298,7 +298,10 @@ def test_a_list_may_be_words_and_commas():
     ),
     ({'model': {'fusion': 'x'}}, r"config\.model: fusion 'x' is none of .*cross"),
     ({'target': {'kind': 'x'}}, r"config\.target: .*'x' is none of binary"),
-    ({'dataset': 'deep'}, r"config[.\w]*: .*'deep'; there are affwild2, amigos, deap"),
+    (
+      {'dataset': 'deep'},
+      r"config[.\w]*: .*'deep'; there are affwild2, amigos, biovid, deap",
+    ),
     ({'encoder': {'masks': {'kind': 'x'}}}, r"config\.encoder\.masks: kind 'x' is"),
     ({'encoder': {'mask_ratio': 0.9}}, r'config\.encoder\.mask_ratio: no such setting'),
     (

@@ -23,9 +23,12 @@ _FACE = ('frame', 'face_id', 'timestamp', 'confidence', 'success')
 _LANDMARKS = 68
 
 
-def true_units(spec, subject, trial):
-  """Intensities of one trial at `spec.frame_times`: float64 [frames, 17], 0 to 5."""
-  shown = expression(spec, subject, trial)
+def true_units(spec, subject, trial, shown=None):
+  """Intensities of one trial at `spec.frame_times`: float64 [frames, 17], 0 to 5.
+
+  `shown`: what the face does, as `expression` gives it; None: that of the trial.
+  """
+  shown = expression(spec, subject, trial) if shown is None else shown
   smile, frown, talk = (shown[name] for name in ('smile', 'frown', 'talk'))
   raised, shut = shown['brow_raise'], 1 - shown['eyes']
   units = dict.fromkeys(INTENSITIES, np.zeros_like(smile))
@@ -50,9 +53,12 @@ def true_units(spec, subject, trial):
   return np.clip(np.stack([units[number] for number in INTENSITIES], 1), 0, 5)
 
 
-def write_openface(path, spec, subject, trial):
-  """Writes the CSV of `FeatureExtraction -f VIDEO -aus` to `path`."""
-  _write(path, spec, [_estimate(spec, subject, trial)])
+def write_openface(path, spec, subject, trial, shown=None):
+  """Writes the CSV of `FeatureExtraction -f VIDEO -aus` to `path`.
+
+  `shown` is as `true_units` takes it.
+  """
+  _write(path, spec, [_estimate(spec, subject, trial, shown)])
 
 
 def write_openface_together(path, spec, subjects, trial):
@@ -79,9 +85,9 @@ def write_openface_together(path, spec, subjects, trial):
   )
 
 
-def _estimate(spec, subject, trial):
+def _estimate(spec, subject, trial, shown=None):
   """Confidence [n], success bool [n], intensities [n, 17], presences [n, 18]."""
-  truth = true_units(spec, subject, trial)
+  truth = true_units(spec, subject, trial, shown)
   times = spec.frame_times
   person = stream(spec, 'openface', subject)
   bias = BIAS * abs(person.normal(size=truth.shape[1]))

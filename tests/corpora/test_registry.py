@@ -202,7 +202,11 @@ def test_what_is_dropped(twin, tmp_path):
 
 def test_what_there_is_not(twin, tmp_path):
   for name, fields, told in [
-    ('breth', {}, "no data set 'breth'; there are affwild2, amigos, breathing, "),
+    (
+      'breth',
+      {},
+      "no data set 'breth'; there are affwild2, amigos, biovid, breathing, ",
+    ),
     ('breathing', {'sail': 1}, 'breathing: no field sail; there are scale, seat, str'),
     ('breathing', {'streams': ('eyes',)}, 'streams: some of breath, comfort; it is'),
   ]:
