@@ -39,16 +39,17 @@ def pace(spec, subject):
 
 
 def pain_events(times, starts, heights, own):
-  """The course of events: float64 [times], 0 to about 1.
+  """The course of events: float64 [times], 0 to 1.
 
   Args:
     times: float [n], seconds.
-    starts, heights: one for each event; heights 0 to 1.
-    own: Pace.
+    starts, heights: one for each event; heights at most 1.
+    own: Pace; its gain is on top of the heights.
   """
   course = np.zeros(len(times))
   for start, height in zip(starts, heights, strict=True):
-    course = np.maximum(course, height * event(times, start, own.seconds, own.rise))
+    shown = min(1.0, own.gain * height)
+    course = np.maximum(course, shown * event(times, start, own.seconds, own.rise))
   return course
 
 
@@ -65,10 +66,9 @@ def pained(spec, subject, trial, pain):
     start, length = rng.uniform(-3, spec.trial_seconds), rng.uniform(3, 8)
     slow = event(times, start, length, 1.5)
     tension = np.maximum(tension, _TENSION * rng.uniform(0.3, 1) * slow)
-  gain = pace(spec, subject).gain
   shut = np.clip((pain - CLOSED_FROM + 0.15) / 0.15, 0, 1)
   return shown | {
-    'frown': np.clip(np.maximum(1.2 * gain * pain, tension), 0, 1.5),
+    'frown': np.clip(np.maximum(1.2 * pain, tension), 0, 1.5),
     'eyes': shown['eyes'] * (1 - 0.4 * pain) * (1 - shut),
     'pulse': np.zeros(len(times)),
   }
