@@ -140,6 +140,13 @@ def read_samples(tree, classes, exclude=()):
       ways, or there is nobody to exclude by a name.
   """
   path = tree.samples
+  with path.open(encoding='utf-8', errors='replace') as file:
+    first = file.readline().strip()
+  if first and not any(name in first.lower() for name in COLUMNS):
+    raise InputError(
+      f'{path}: row 1: {first[:40]!r} holds none of the names of columns, '
+      f'{", ".join(ALL_COLUMNS)}; put them there, or take the official file'
+    )
   table = read_table(path, ALL_COLUMNS)
   missing = [name for name in COLUMNS if name not in table.columns]
   if missing:
