@@ -4,13 +4,20 @@ import numpy as np
 
 from mvp_jax.corpora.corpus import Source
 from mvp_jax.outcomes import Outcome
+from mvp_jax.raw.action_units import RESULTS, load_units, unit_facts
 from mvp_jax.raw.audio import load_sound, sound_facts
 from mvp_jax.raw.frames import frame_facts, load_frames
 from mvp_jax.tasks import Task, load_result, run_tasks
 
 # Folders of results, and what the display calls their making.
 RATINGS_STEP, FRAMES_STEP, SOUND_STEP = 'ratings', 'frames', 'sound'
-_TITLES = {RATINGS_STEP: 'Ratings', FRAMES_STEP: 'Faces', SOUND_STEP: 'Sound'}
+UNITS_STEP = RESULTS
+_TITLES = {
+  RATINGS_STEP: 'Ratings',
+  FRAMES_STEP: 'Faces',
+  SOUND_STEP: 'Sound',
+  UNITS_STEP: 'Action units',
+}
 
 
 class RatedInTime(Source):
@@ -18,8 +25,8 @@ class RatedInTime(Source):
 
   A subclass sets `trials` and `wanted`, says its `steps`, and what `unit` they count.
   The function of `RATINGS_STEP` gives `values` [n, ratings], `rated` bool [n], `times`
-  float32 [n] and a text `notes`; those of the others what `raw.frames.pack_frames` and
-  `raw.audio.pack_sound` give.
+  float32 [n] and a text `notes`; those of the others what `raw.frames.pack_frames`,
+  `raw.audio.pack_sound` and `raw.action_units.on_clock` give.
   """
 
   unit = 'trials'
@@ -62,6 +69,8 @@ class RatedInTime(Source):
       facts |= frame_facts(self.directory / FRAMES_STEP, name)
     if SOUND_STEP in steps:
       facts |= sound_facts(self.directory / SOUND_STEP, name)
+    if UNITS_STEP in steps:
+      facts |= unit_facts(self.directory, name)
     return Outcome(trial, 'ok', '', facts)
 
   def example(self, outcome):
@@ -69,7 +78,10 @@ class RatedInTime(Source):
     with load_result(self.directory / RATINGS_STEP, trial.trial_id) as arrays:
       values, rated, times = (arrays[name] for name in ('values', 'rated', 'times'))
     valid = np.repeat(rated[:, None], values.shape[1], 1)
-    return {'streams': {'ratings': {'values': values, 'valid': valid, 'times': times}}}
+    streams = {'ratings': {'values': values, 'valid': valid, 'times': times}}
+    if UNITS_STEP in [step for step, *_ in self.steps()]:
+      streams['action_units'] = load_units(self.directory, trial.trial_id)
+    return {'streams': streams}
 
   def frames(self, outcome, stream):
     return load_frames(self.directory / FRAMES_STEP, outcome.trial.trial_id)

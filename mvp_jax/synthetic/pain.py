@@ -54,7 +54,7 @@ def pain_events(times, starts, heights, own):
 
 
 def pained(spec, subject, trial, pain):
-  """The courses of a face, as `face.face_frames` takes them.
+  """The courses of a face, as `face.face_frames` takes them, and `pain` itself.
 
   `pain` is a course of `pain_events` at `spec.frame_times`.
   """
@@ -68,6 +68,7 @@ def pained(spec, subject, trial, pain):
     tension = np.maximum(tension, _TENSION * rng.uniform(0.3, 1) * slow)
   shut = np.clip((pain - CLOSED_FROM + 0.15) / 0.15, 0, 1)
   return shown | {
+    'pain': pain,
     'frown': np.clip(np.maximum(1.2 * pain, tension), 0, 1.5),
     'eyes': shown['eyes'] * (1 - 0.4 * pain) * (1 - shut),
     'pulse': np.zeros(len(times)),

@@ -8,6 +8,8 @@ import dataclasses
 import numpy as np
 
 from mvp_jax.corpora import Array, Corpus, Stream, Twin, register
+from mvp_jax.corpora.corpus import place
+from mvp_jax.corpora.face_trials import ACTION_UNITS
 from mvp_jax.corpora.unbc.tree import UNITS
 from mvp_jax.corpora.unbc.trials import UnbcTrials
 from mvp_jax.corpora.unbc.twin import UnbcSpec, write_unbc_twin
@@ -17,9 +19,12 @@ from mvp_jax.corpora.unbc.twin import UnbcSpec, write_unbc_twin
 class UnbcSettings:
   """Attributes:
   video_rate: frames a second of the sequences, which no file says.
+  openface_dir: with action units, where OpenFace's CSVs are (named as the sequences,
+    however deep); '': `openface` in the folder that holds the archive.
   """
 
   video_rate: float = 25.0
+  openface_dir: str = place()
 
 
 class Unbc(Corpus):
@@ -50,6 +55,7 @@ class Unbc(Corpus):
   def streams(self, wanted):
     return {
       'video': Stream('frames'),
+      'action_units': ACTION_UNITS,
       'ratings': Stream(channels=('pspi',), units=('0 to 16',), optional=True),
     }
 

@@ -20,6 +20,7 @@ import numpy as np
 from mvp_jax.corpora.corpus import existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.action_units import find_csvs
 from mvp_jax.raw.numbered import ENDINGS, numbered_files
 from mvp_jax.raw.on_disk import shown
 
@@ -42,6 +43,7 @@ class Sequence:
     trial: of the person's sequences, from 1.
     person: name of the person's folder.
     images, labels, facs: Paths of folders; None where there is none.
+    openface: Path of the CSV of action units that OpenFace wrote; None: not asked for.
   """
 
   trial_id: str
@@ -51,6 +53,7 @@ class Sequence:
   images: Path | None
   labels: Path | None
   facs: Path | None
+  openface: Path | None = None
 
   def image_files(self):
     """{number of the frame: Path}, and the list of other files. Raises Dropped."""
@@ -73,7 +76,8 @@ class Sequence:
 
   def all_files(self):
     """The Paths of everything that is read."""
-    return [*_files(self.images), *_texts(self.labels), *_texts(self.facs)]
+    csvs = [] if self.openface is None else [self.openface]
+    return [*_files(self.images), *_texts(self.labels), *_texts(self.facs), *csvs]
 
 
 def _files(folder):
@@ -100,8 +104,12 @@ class Tree:
   marker: dict | None
 
 
-def find_tree(manual_dir):
+def find_tree(manual_dir, openface_dir=None):
   """Finds the archive under `manual_dir`, be it nested twice: Tree.
+
+  Args:
+    manual_dir: the folder with Images and Frame_Labels.
+    openface_dir: where OpenFace's CSVs are, if needed; '': in `manual_dir`.
 
   Raises:
     InputError: something is not there, says where it was looked for; or a folder is
@@ -119,6 +127,7 @@ def find_tree(manual_dir):
   names = sorted(set(places[IMAGES]) | set(places[LABELS]))
   if not names:
     raise InputError(f'{found[IMAGES]}: no folder <person>/<sequence> in it')
+  csvs = find_csvs(root, openface_dir) if openface_dir is not None else None
   people, sequences = {}, []
   for person, name in names:
     subject = _number(found[IMAGES], person)
@@ -135,7 +144,8 @@ def find_tree(manual_dir):
       )
     trial = 1 + sum(one.subject == subject for one in sequences)
     folders = (places[part].get((person, name)) for part in (IMAGES, LABELS, FACS))
-    sequences.append(Sequence(name, subject, trial, person, *folders))
+    csv = None if csvs is None else csvs.of(name)
+    sequences.append(Sequence(name, subject, trial, person, *folders, csv))
   return Tree(root, tuple(sequences), read_marker(root))
 
 
@@ -311,6 +321,8 @@ def fingerprint(tree):
     digest.update(f'{sequence.person} {sequence.trial_id}\n'.encode())
     for path in _files(sequence.images):
       digest.update(f'{path.name} {path.stat().st_size}\n'.encode())
+    if sequence.openface is not None and sequence.openface.exists():
+      digest.update(f'{sequence.openface.stat().st_size}\n'.encode())
     for path in (*_texts(sequence.labels), *_texts(sequence.facs)):
       digest.update(path.name.encode() + path.read_bytes())
   return digest.hexdigest()[:16]

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from mvp_jax.corpora.rated_in_time import FRAMES_STEP, RATINGS_STEP, RatedInTime
+from mvp_jax.corpora.rated_in_time import (
+  FRAMES_STEP,
+  RATINGS_STEP,
+  UNITS_STEP,
+  RatedInTime,
+)
 from mvp_jax.corpora.unbc.tree import (
   UNITS,
   Sequence,
@@ -13,6 +18,7 @@ from mvp_jax.corpora.unbc.tree import (
   read_labels,
 )
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.action_units import picture_units
 from mvp_jax.raw.frames import pack_frames
 from mvp_jax.raw.numbered import picture_faces
 from mvp_jax.raw.on_disk import shown
@@ -85,13 +91,22 @@ def found_faces(sequence: Sequence, spec, video_rate):
   return pack_frames(picture_faces(images, numbers, video_rate, spec, where))
 
 
+def openface_units(sequence: Sequence, video_rate):
+  """What OpenFace says of the pictures, on their clock. Raises Dropped."""
+  numbers = frame_numbers(sequence)
+  images, _ = sequence.image_files()
+  times = (np.array([*images]) - numbers[0]) / video_rate
+  return picture_units(sequence.openface, times, len(numbers) / video_rate)
+
+
 class UnbcTrials(RatedInTime):
   """The sequences of the archive. Raises InputError."""
 
   unit = 'sequences'
 
   def __init__(self, manual_dir, wanted):
-    self.tree, self.wanted = find_tree(manual_dir), wanted
+    csvs = wanted.settings.openface_dir if 'action_units' in wanted.streams else None
+    self.tree, self.wanted = find_tree(manual_dir, csvs), wanted
     self.trials = list(self.tree.sequences)
     self.marker = self.tree.marker
 
@@ -107,6 +122,8 @@ class UnbcTrials(RatedInTime):
     steps = [(RATINGS_STEP, rated_sequence, (rate,))]
     if spec is not None:
       steps.append((FRAMES_STEP, found_faces, (spec, rate)))
+    if 'action_units' in self.wanted.streams:
+      steps.append((UNITS_STEP, openface_units, (rate,)))
     return steps
 
   def files(self, trial):

@@ -1,10 +1,11 @@
 """Writes a twin of UNBC-McMaster: made-up data in exactly the archive's layout.
 
 Under the root stand Images/<person>/<sequence>/<sequence>001.png, for each frame
-Frame_Labels/PSPI/.../<sequence>001_facs.txt and Frame_Labels/FACS/..., and, last of
-all, the marker SYNTHETIC.json. Pain comes in short events at a person's own pace, see
-`synthetic.pain`; action units are coded of what is shown, with an error, and the PSPI
-follows from them as in the archive. Some frames are missing.
+Frame_Labels/PSPI/.../<sequence>001_facs.txt and Frame_Labels/FACS/..., what OpenFace
+says of them, openface/<sequence>.csv, and, last of all, the marker SYNTHETIC.json. Pain
+comes in short events at a person's own pace, see `synthetic.pain`; action units are
+coded of what is shown, with an error, and the PSPI follows from them as in the archive.
+Some frames are missing.
 """
 
 import dataclasses
@@ -14,14 +15,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.stats import rankdata
 
 from mvp_jax.corpora.unbc.tree import FACS, IMAGES, LABEL_END, LABELS, UNITS, pspi
 from mvp_jax.synthetic.face import face_frames
+from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.pain import CLOSED_FROM, pace, pain_events, pained
 from mvp_jax.synthetic.spec import require, stream, wander
 from mvp_jax.synthetic.tree import write_twin
 
 VARIANTS = ('planted', 'null', 'leaky')
+THRESHOLDS = (1, 2, 3)  # PSPI from which on frames are told apart
 _EVENTS = (2.0, 14.0)  # a minute: of the calmest and of the most suffering person
 _ERROR = 0.06  # of what is coded, of a course from 0 to 1
 _MISSING = 0.01  # share of frames
@@ -51,6 +55,7 @@ class UnbcSpec:
     seconds: of a sequence.
     frame_rate: of the pictures, which no file says; give it as video_rate.
     width, height: pixels.
+    openface: whether there is a CSV of action units for every sequence.
 
   Raises InputError for a value that no twin can have.
   """
@@ -63,6 +68,7 @@ class UnbcSpec:
   frame_rate: float = 25.0
   width: int = 320
   height: int = 240
+  openface: bool = True
 
   pixel_aspect = (1, 1)
 
@@ -160,6 +166,8 @@ def _jobs(root, spec):
       folder = root / LABELS / person(subject) / name
       last = folder / f'{name}{spec.num_frames:03}{LABEL_END}.txt'
       jobs.append((_write_sequence, last, (root, subject, trial)))
+      if spec.openface:
+        jobs.append((_write_units, root / 'openface' / f'{name}.csv', (subject, trial)))
   return jobs
 
 
@@ -169,9 +177,7 @@ def _write_sequence(path, spec, root, subject, trial):
   for folder in folders:
     folder.mkdir(parents=True, exist_ok=True)
   images, labels, facs = folders
-  units = coded(spec, subject, trial)
-  missing = stream(spec, 'filler', subject, trial).random(spec.num_frames) < _MISSING
-  missing[[0, -1]] = False
+  units, missing = coded(spec, subject, trial), _missing(spec, subject, trial)
   courses = pained(spec, subject, trial, felt(spec, subject, trial))
   for i, image in enumerate(face_frames(spec, subject, trial, courses)):
     frame = f'{name}{i + 1:03}'
@@ -188,6 +194,26 @@ def _write_sequence(path, spec, root, subject, trial):
     (facs / f'{frame}{LABEL_END}.txt').write_text(''.join(rows))
     label = path if i + 1 == spec.num_frames else labels / f'{frame}{LABEL_END}.txt'
     label.write_text(f'   {pspi(units[i]):.7e}\n')
+
+
+def _missing(spec, subject, trial):
+  """Which frames are not there, bool [frames]; the first and the last are."""
+  missing = stream(spec, 'filler', subject, trial).random(spec.num_frames) < _MISSING
+  missing[[0, -1]] = False
+  return missing
+
+
+def _write_units(path, spec, subject, trial):
+  """As OpenFace reads a folder of pictures: it numbers those that there are."""
+  shown = pained(spec, subject, trial, felt(spec, subject, trial))
+  write_openface(path, spec, subject, trial, shown)
+  header, *rows = path.read_text().splitlines()
+  there = np.flatnonzero(~_missing(spec, subject, trial))
+  rows = [
+    ','.join([str(i), rows[place].partition(',')[2]])
+    for i, place in enumerate(there, start=1)
+  ]
+  path.write_text('\n'.join([header, *rows]) + '\n')
 
 
 def told(spec):
@@ -218,17 +244,19 @@ def _scores(x, y):
   covariance = np.mean((x - x.mean()) * (y - y.mean()))
   spread = x.std() * y.std()
   error = x - y
-  mean = (x + y) / 2
-  # ICC(3,1): mean squares of frames and of what remains, of two judges.
-  frames = 2 * mean.var(ddof=1)
-  rest = (error - error.mean()).var(ddof=1) / 2
   found = {
     'mae': np.abs(error).mean(),
     'mse': np.square(error).mean(),
     'rmse': np.sqrt(np.square(error).mean()),
     'pearson': covariance / spread if spread else 0.0,
+    'icc': 2 * covariance / (x.var() + y.var()),  # ICC(3,1), of two judges
     'ccc': 2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2),
-    'icc': (frames - rest) / (frames + rest) if spread else 0.0,
     'share_above_0': (y > 0).mean(),
   }
+  for least in THRESHOLDS:
+    said, true = x >= least, y >= least
+    ranks = rankdata(x)
+    area = ranks[true].sum() - true.sum() * (true.sum() + 1) / 2
+    found[f'auroc_{least}'] = area / max(true.sum() * (~true).sum(), 1)
+    found[f'f1_{least}'] = 2 * (said & true).sum() / max(said.sum() + true.sum(), 1)
   return {name: round(float(value), 4) for name, value in found.items()}

@@ -31,7 +31,8 @@ def twin(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def directory(twin, tmp_path_factory):
-  return prepare('unbc', twin, tmp_path_factory.mktemp('data'), **_SETTINGS)
+  fields = _SETTINGS | {'streams': ('video', 'action_units')}
+  return prepare('unbc', twin, tmp_path_factory.mktemp('data'), **fields)
 
 
 @pytest.fixture(scope='module')
@@ -67,13 +68,27 @@ def test_the_pain_of_every_frame_is_that_of_its_file(twin, corpus):
 
 
 def test_action_units_are_beside_and_no_stream(corpus, directory):
-  assert set(corpus.trials[0].streams) == {'video', 'ratings'}
+  assert set(corpus.trials[0].streams) == {'video', 'ratings', 'action_units'}
   stored = tfds.builder_from_directory(directory).as_data_source('trials')
   for row, trial in zip(stored, corpus.trials, strict=True):
     ratings, units = trial.streams['ratings'], row['facs']
     assert units.shape == (30, len(UNITS))
     rated = ratings.valid[:, 0]
     np.testing.assert_array_equal(pspi(units)[rated], ratings.values[rated, 0])
+
+
+def test_openface_counts_the_pictures_that_there_are(twin, corpus):
+  for trial in corpus.trials:
+    person = next((twin / 'Images').glob(f'*{trial.subject:03}'))
+    numbers = sorted(int(p.stem[-3:]) for p in (person / trial.trial_id).iterdir())
+    units = trial.streams['action_units']
+    np.testing.assert_allclose(units.clock, (np.array(numbers) - 1) / 5, atol=1e-6)
+    ratings = trial.streams['ratings']
+    pain = ratings.values[np.array(numbers) - 1, 0]
+    brows = units.values[:, units.channels.index('AU04_r')]
+    sure = units.valid.all(1)
+    if (pain[sure] > 6).any():
+      assert brows[sure & (pain > 6)].mean() > brows[sure & (pain == 0)].mean() + 1
 
 
 def test_frames_that_skip_numbers_keep_their_time(twin, tmp_path):
@@ -206,6 +221,11 @@ def test_scores_of_known_pairs():
   found = _scores(x, y)
   assert found['mae'] == 0.5 and found['mse'] == 0.5
   assert found['pearson'] == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-4)
+  for least in (1, 2, 3):
+    pairs = x[y >= least][:, None] - x[y < least][None]
+    area = ((pairs > 0) + 0.5 * (pairs == 0)).mean()
+    assert found[f'auroc_{least}'] == pytest.approx(area, abs=1e-4)
+  assert (found['f1_1'], found['f1_2']) == (1, 0.8)
   # ICC(3,1) by the table of a two-way analysis of variance.
   table = np.stack([x, y], 1)
   rows = 2 * ((table.mean(1) - table.mean()) ** 2).sum() / 3
