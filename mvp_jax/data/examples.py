@@ -96,7 +96,10 @@ class TrialExamples:
 
   def select(self, ids, labels=None, scales=None):
     """The trials of some ids, with labels and scales; shares what is worked out."""
-    chosen = self.rows(ids)
+    return self.take(self.rows(ids), labels, scales)
+
+  def take(self, chosen, labels=None, scales=None):
+    """Like `select`, of numbers of examples, each as often as it is there."""
     selected = copy.copy(self)
     selected.labels, selected.scales = labels or self.labels, scales or {}
     selected.trials = [self.trials[i] for i in chosen]

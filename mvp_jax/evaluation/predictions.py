@@ -106,10 +106,11 @@ def told(target, fold, seed, dataset, trial, model, predicted, ratings=None) -> 
   Returns:
     list of Prediction or, for level 'frame', of Track.
   """
-  predicted = np.asarray(target.finished(predicted))
+  predicted = np.asarray(target.finished(target.restored(fold.target, predicted)))
   stimulus = 'none' if trial.stimulus is None else str(trial.stimulus)
   seconds = len(predicted) / target.rate if target.level == 'frame' else None
   label, weight = fold.target.label(trial, seconds)
+  label = target.restored(fold.target, label)
   rows = []
   for i, name in enumerate(target.ratings):
     key = dataset, trial.subject, trial.trial, stimulus, fold.fold, seed, model, name

@@ -323,8 +323,9 @@ def _against_chance(result, model):
     more = result.differences[model, other][score]
     if not (more.shown and target.gain(score, more.value) > 0):
       mine, its = (number(result.scores[x][score].value, 2) for x in (model, other))
+      better = 'be below' if target.scores[score].lower_is_better else 'exceed'
       text += (
-        f'. Its {target.scores[score].name} of {mine} is not shown to exceed '
+        f'. Its {target.scores[score].name} of {mine} is not shown to {better} '
         f'{known[other].phrase or f"that of the {known[other].name}"} ({its})'
       )
   return f'{text}.'

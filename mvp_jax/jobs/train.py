@@ -348,7 +348,7 @@ class _Job:
         ),
         f'fold{fold.fold}/{model}',
         stages.run_seed(seed, fold, part),
-        examples.rows(fold.train),
+        self._drawn(fold, examples.rows(fold.train)),
         examples.rows(fold.validation),
         scales[fold.fold],
         examples.labels_of(
@@ -360,6 +360,13 @@ class _Job:
       for point in evaluation.grid.points()
       for part in range(evaluation.ensemble)
     ]
+
+  def _drawn(self, fold, rows):
+    """Rows of `trials` to train on, each as often as an epoch reads it: a tuple."""
+    target = self.config.target
+    return tuple(
+      i for i in rows for _ in range(target.draws(fold.target, self.trials[i]))
+    )
 
   def _trained(self, model, fold, seed, place, trials, scores, look):
     """A _Trained of `trials`, those to validate on first, and all their scores."""
@@ -388,9 +395,10 @@ class _Job:
     ]
     scales = _scales(examples, folds, place.facts)
     for fold, seed in self._runs(folds):
+      train = self._drawn(fold, examples.rows(fold.train))
       sides = [
-        examples.select(getattr(fold, side), fold.target, scales[fold.fold])
-        for side in SIDES
+        examples.take(rows, fold.target, scales[fold.fold])
+        for rows in (train, examples.rows(fold.validation), examples.rows(fold.test))
       ]
 
       def start(fresh):
@@ -410,18 +418,22 @@ class _Job:
     """As `_alone`, on random clips; tested on clips laid over each trial."""
     config, corpus = self.config, self.corpus
     task = VideoEmotion(self.encoding.backbone, config.target, config.regularisation)
+    place_of = {trial.trial_id: i for i, trial in enumerate(self.trials)}
     for fold, seed in self._runs(folds):
+      train = self._drawn(fold, sorted(place_of[name] for name in fold.train))
       sides = [
         clips(
           corpus,
-          select(self.trials, getattr(fold, side)),
+          trials,
           config.input,
           _size(corpus),
           config.target,
           fold.target,
         )
-        for side, clips in zip(
-          SIDES, (TrainingClips, LaidClips, LaidClips), strict=True
+        for trials, clips in (
+          ([self.trials[i] for i in train], TrainingClips),
+          (select(self.trials, fold.validation), LaidClips),
+          (select(self.trials, fold.test), LaidClips),
         )
       ]
 

@@ -19,6 +19,7 @@ from mvp_jax.targets.base import (
 )
 from mvp_jax.targets.binary import Binary
 from mvp_jax.targets.concordance import Concordance
+from mvp_jax.targets.regression import Regression
 
 __all__ = [
   'CEILING',
@@ -28,6 +29,7 @@ __all__ = [
   'Concordance',
   'Fitted',
   'Mean',
+  'Regression',
   'Said',
   'Score',
   'Sums',
@@ -74,3 +76,4 @@ def from_dict(described) -> Target:
 
 register(Binary)
 register(Concordance)
+register(Regression)

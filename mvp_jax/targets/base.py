@@ -54,8 +54,8 @@ class Baseline(NamedTuple):
   name: str  # in tables
   note: str  # what it is, a sentence
   source: str = ''  # the model of the predictions that it comes from, if another
-  # The score in which a model has to exceed it to be better than chance; '' if the
-  # baseline is more than chance.
+  # The score in which a model has to be better than it to be better than chance; '' if
+  # the baseline is more than chance.
   chance: str = ''
   phrase: str = ''  # in a sentence: 'that of always saying the majority class'
   # Whether it reads the same recordings in a simple way, so that a model that is behind
@@ -157,6 +157,10 @@ class Target(Protocol):
   def check_fold(self, fold: int, train: Sequence, fitted: Fitted) -> None:
     """Raises InputError if nothing could be learnt from the training trials."""
 
+  def draws(self, fitted: Fitted, trial) -> int:
+    """How often a training trial, or a stretch of it, is read in an epoch."""
+    return 1
+
   def times(self, length: int) -> np.ndarray:
     """When what the labels of a trial are of took place, level 'frame': [length].
 
@@ -198,6 +202,10 @@ class Target(Protocol):
     return outputs
 
   # --- Evaluation
+
+  def restored(self, fitted: Fitted, values):
+    """Labels or predictions on the scale of the ratings, where they are not."""
+    return values
 
   def finished(self, predicted):
     """What is written of one trial, of all that is predicted of it."""

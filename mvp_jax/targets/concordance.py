@@ -6,11 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.ndimage import uniform_filter1d
 
-from mvp_jax.data.spans import span_count, span_means
 from mvp_jax.errors import InputError
-from mvp_jax.targets import concordance_baselines
+from mvp_jax.targets import concordance_baselines, in_time
 from mvp_jax.targets.base import Baseline, Score, Target
 from mvp_jax.targets.concordance_baselines import LAGGED_COPY, RIDGE, TRAINING_MEAN
 from mvp_jax.targets.discordance import Discordance
@@ -150,23 +148,7 @@ class Concordance(Target):
   def __post_init__(self):
     if not self.ratings:
       raise InputError('ratings: there are none; name channels of the annotation')
-    if not 0 < self.rate < math.inf:
-      raise InputError(f'rate is {self.rate}, must be above 0 Hz')
-    if not 0 <= self.lag < math.inf:
-      raise InputError(f'lag is {self.lag}, must be at least 0 seconds')
-    if self.scale and not (
-      len(self.scale) == 2 and -math.inf < self.scale[0] < self.scale[1] < math.inf
-    ):
-      raise InputError(
-        f'scale is {self.scale}, must be the least and the most of a rating, or ()'
-      )
-    if len(self.smooth) not in {0, 1, len(self.ratings)}:
-      raise InputError(
-        f'smooth has {len(self.smooth)} numbers for {len(self.ratings)} ratings; give '
-        'one for each, or one for all'
-      )
-    if any(not 0 <= x < math.inf for x in self.smooth):
-      raise InputError(f'smooth is {self.smooth}, must be at least 0 seconds')
+    in_time.check_settings(self)
 
   @property
   def streams(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -176,49 +158,15 @@ class Concordance(Target):
 
   def length(self, trial) -> int:
     """How many labels hold all of a trial's annotation."""
-    series = trial.streams.get(self.stream)
-    return 0 if series is None else span_count(series, self.rate)
+    return in_time.length(self, trial)
 
   def annotated(self, trial, seconds=None) -> np.ndarray:
     """What is rated at each label time: float64 [L, ratings], NaN where nothing is."""
-    series = trial.streams.get(self.stream)
-    count = self.length(trial) if seconds is None else round(seconds * self.rate)
-    if series is None:
-      return np.full((count, self.outputs), np.nan)
-    return span_means(series, self.rate, count, self.ratings)
+    return in_time.annotated(self, trial, seconds)
 
   def check(self, trials):
     """Raises InputError if a trial has no annotation, or one off the scale."""
-    for trial in trials:
-      series = trial.streams.get(self.stream)
-      if series is None:
-        raise InputError(
-          f'target.stream: {trial.trial_id} has no annotation {self.stream!r}, only '
-          f'{", ".join(trial.streams) or "nothing"}; name its stream, or leave the '
-          'trial out'
-        )
-      for name in self.ratings:
-        if name not in series.channels:
-          raise InputError(
-            f'target.ratings: {trial.trial_id} has no rating {name!r} in its stream '
-            f'{self.stream!r}; there are {", ".join(series.channels)}'
-          )
-        column = series.channels.index(name)
-        given = series.values[series.valid[:, column], column]
-        if not len(given):
-          raise InputError(
-            f'target.ratings: {trial.trial_id} has no annotated moment of {name!r}; '
-            'leave the trial out'
-          )
-        off = (
-          given[(given < self.scale[0]) | (given > self.scale[1])] if self.scale else ()
-        )
-        if len(off):
-          raise InputError(
-            f'target.scale: {name} of {trial.trial_id} is {off[0]:g}, which is not '
-            f'from {self.scale[0]:g} to {self.scale[1]:g}; set config.target.scale to '
-            "the ratings' own, or to () if there is none"
-          )
+    in_time.check_annotation(self, trials)
 
   def fit(self, train, others=()):
     """The Courses of a fold."""
@@ -236,26 +184,11 @@ class Concordance(Target):
 
   def strata(self, trials):
     """float [trials, ratings]: the mean rating of each trial."""
-    courses = [self.annotated(trial) for trial in trials]
-    there = [np.isfinite(x) for x in courses]
-    return np.array(
-      [
-        np.where(valid, x, 0).sum(0) / np.maximum(valid.sum(0), 1)
-        for x, valid in zip(courses, there, strict=True)
-      ]
-    )
+    return in_time.mean_ratings(self, trials)
 
   def check_fold(self, fold, train, fitted):
     """Raises InputError if a rating never changes among the training trials."""
-    given = [self.annotated(trial) for trial in train]
-    for i, name in enumerate(self.ratings):
-      values = np.concatenate([x[np.isfinite(x[:, i]), i] for x in given])
-      if not len(values) or np.ptp(values) == 0:
-        what = f'always {values[0]:g}' if len(values) else 'never annotated'
-        raise InputError(
-          f'evaluation.folds: fold {fold} would learn nothing, {name} is {what} in all '
-          f'{len(train)} training trials; use other folds, or leave the rating out'
-        )
+    in_time.check_varied(self, fold, train)
 
   # --- On the device
 
@@ -284,16 +217,7 @@ class Concordance(Target):
     predicted = np.asarray(predicted, float)
     if self.scale:
       predicted = np.clip(predicted, *self.scale)
-    if not self.smooth or not len(predicted):
-      return predicted
-    seconds = self.smooth * (self.outputs if len(self.smooth) == 1 else 1)
-    return np.stack(
-      [
-        uniform_filter1d(x, max(round(s * self.rate), 1), mode='nearest')
-        for x, s in zip(predicted.T, seconds, strict=True)
-      ],
-      axis=-1,
-    )
+    return in_time.smoothed(self, predicted)
 
   def baselines(self, fold, trials, features=None, groups=None, seed=0):
     """The training mean; where trials have other series, copies and ridge regression.
@@ -335,12 +259,5 @@ class Concordance(Target):
     said = [f'Predicted: {", ".join(self.ratings)}, {self.rate:g} times a second.']
     if self.lag:
       said.append(f'Ratings are taken to follow what they rate by {self.lag:g} s.')
-    clipped, smoothed = 'not clipped', 'not smoothed'
-    if self.scale:
-      clipped = f'clipped to {self.scale[0]:g} to {self.scale[1]:g}'
-    if any(self.smooth):
-      over = ' and '.join(f'{x:g}' for x in self.smooth)
-      of = f' ({", ".join(self.ratings)})' if len(self.smooth) > 1 else ''
-      smoothed = f'smoothed: means over {over} s{of}'
-    said.append(f'Predictions are {clipped}, and {smoothed}.')
+    said.append(in_time.finish(self))
     return ' '.join(said)
