@@ -11,8 +11,11 @@ import tensorflow_datasets as tfds
 
 from mvp_jax import corpora
 from mvp_jax.corpora.biovid.twin import SHARES, BioVidSpec, courses, reactions, told
+from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.trials import PreparedCorpus
+from mvp_jax.data.windows import trial_windows
 from mvp_jax.errors import InputError
+from mvp_jax.models.modalities.physio import Physio
 from mvp_jax.prepare import prepare
 from mvp_jax.synthetic.tree import MARKER
 
@@ -74,6 +77,23 @@ def test_video_and_action_units_are_on_the_same_clock(corpus):
     video, units = trial.streams['video'], trial.streams['action_units']
     assert len(video.times) == 28 and video.valid.mean() > 0.9
     assert units.clock[-1] == pytest.approx(5.4)
+
+
+def test_the_body_is_read_as_it_is(corpus):
+  """Of an ECG beside EMGs no logarithm is taken: a warning would fail here."""
+  options = InputConfig(max_seconds=5.5)
+  windows = trial_windows(corpus.trials, 5.5)
+  items = Physio().inputs(corpus, windows, options).items
+  for item, trial in zip(items, corpus.trials, strict=True):
+    signals = trial.streams['signals'].values.astype(np.float64)
+    assert item['values'].shape == item['levels'].shape == (2816, 5)
+    ecg, emg = (
+      signals[:, 1],
+      np.log(np.maximum(signals[:, 2], signals[:, 2].mean() / 100)),
+    )
+    for channel, known in ((1, ecg), (2, emg)):
+      told = (known - known.mean()) / known.std()
+      np.testing.assert_allclose(item['values'][:, channel], told, atol=2e-3)
 
 
 def test_all_levels_and_some_people(twin, tmp_path):
