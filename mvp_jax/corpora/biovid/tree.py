@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -262,9 +263,16 @@ def read_signals(path, channels):
   """
   require_file(path, 'signals')
   try:
-    frame = pandas.read_csv(
-      path, sep='\t', skipinitialspace=True, dtype=str, keep_default_na=False
-    )
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # of tabs at the end of rows
+      frame = pandas.read_csv(
+        path,
+        sep='\t',
+        skipinitialspace=True,
+        dtype=str,
+        keep_default_na=False,
+        index_col=False,
+      )
   except (ValueError, OSError) as error:  # also pandas' own, and what is no UTF-8
     raise broken(path, f'cannot be read ({" ".join(str(error).split())})') from None
   frame.columns = [str(name).strip().lower() for name in frame.columns]

@@ -158,6 +158,16 @@ def test_signals_by_the_names_of_their_columns(tmp_path):
   np.testing.assert_allclose(found['ecg'], np.arange(2816) / 100 + 1)
 
 
+def test_a_tab_at_the_end_of_rows_is_no_column(tmp_path):
+  path = _signals(tmp_path / 'a_bio.csv')
+  before, _ = biovid.read_signals(path, ['gsr', 'ecg'])
+  header, *rows = path.read_text().splitlines()
+  path.write_text('\n'.join([header, *(f'{row}\t' for row in rows)]) + '\r\n')
+  found, _ = biovid.read_signals(path, ['gsr', 'ecg'])
+  for name, values in before.items():
+    np.testing.assert_array_equal(found[name], values)
+
+
 def test_a_gap_in_the_times_is_no_measurement(tmp_path):
   path = _signals(tmp_path / 'a_bio.csv')
   lines = path.read_text().splitlines()
