@@ -20,7 +20,7 @@ from mvp_jax.raw.video_times import video_times
 from mvp_jax.tasks import Task, load_result, run_tasks
 
 FOLDER = 'openface'  # in the corpus' own, if none is named
-_RESULTS = 'action_units'
+RESULTS = 'action_units'  # folder of what is prepared
 _NO_UNITS = ActionUnits(
   np.zeros(0),
   np.zeros((0, len(INTENSITIES)), np.float32),
@@ -84,7 +84,7 @@ def prepare_units(trials, problems, locate, directory, workers=None):
     args = locate(i)
     tasks.append(Task(trials[i].trial_id, args, args[:2]))
   drops = run_tasks(
-    trial_units, tasks, directory / _RESULTS, 'Action units', 'trials', workers
+    trial_units, tasks, directory / RESULTS, 'Action units', 'trials', workers
   )
   for i, dropped in zip(todo, drops, strict=True):
     problems[i] = dropped
@@ -130,6 +130,25 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
   return arrays
 
 
+def picture_units(csv, times, seconds):
+  """Reads the action units of a trial that is a folder of pictures.
+
+  Args:
+    csv: Path of the CSV. Its frames count the pictures (OpenFace's -fdir), in order.
+    times: float [pictures], seconds.
+    seconds: of the trial.
+
+  Returns:
+    dict, see `on_clock`.
+
+  Raises:
+    Dropped: missing_openface, broken_openface, length_mismatch or no_face.
+  """
+  arrays = on_clock(read_openface(csv, times), 0.0, seconds)
+  require_faces(csv, arrays)
+  return arrays
+
+
 def require_faces(csv, arrays):
   """Raises Dropped if hardly any frame is a measurement."""
   valid = arrays['au_valid']
@@ -162,7 +181,7 @@ def on_clock(found, onset, seconds):
 
 def load_units(directory, trial_id):
   """What `prepare_units` gave for a trial; see `as_stream`."""
-  with load_result(directory / _RESULTS, trial_id) as arrays:
+  with load_result(directory / RESULTS, trial_id) as arrays:
     return as_stream(arrays)
 
 
@@ -180,7 +199,7 @@ def as_stream(arrays):
 
 def unit_facts(directory, trial_id):
   """For the account: how many frames there are, and how many measurements."""
-  with load_result(directory / _RESULTS, trial_id) as arrays:
+  with load_result(directory / RESULTS, trial_id) as arrays:
     valid = arrays['au_valid']
     return {'au_frames': len(valid), 'au_valid': int(valid.sum())}
 

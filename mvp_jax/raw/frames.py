@@ -89,16 +89,42 @@ def face_frames(path, spec, seconds=None, onset=0.0):
   """
   end = math.inf if seconds is None else seconds
   with reading(path) as video:
-    cutter = _Cutter(video.info, spec)
-    watched = _watched(video, cutter.tracker, onset)
-    for time, frame in sample(watched, spec.rate, end):
-      cutter.add(time, frame)
-    cutter.flush()
+    cutter = _cut(video, spec, end, onset)
   length = video.seconds - onset
   if seconds is not None and abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
     raise Dropped(
       'length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} s of signals'
     )
+  return _found(cutter, video, path, spec)
+
+
+def faces_of(source, where, spec):
+  """The same of pictures from elsewhere.
+
+  Args:
+    source: iterable of (seconds, av.VideoFrame) in the order of time, with `info`,
+      `broken` and `notes` as `Video` has them.
+    where: text, for messages.
+    spec: FrameSpec.
+
+  Raises:
+    Dropped: no_face, or what iterating the source raises.
+  """
+  return _found(_cut(source, spec, math.inf, 0.0), source, where, spec)
+
+
+def _cut(video, spec, end, onset):
+  """Follows the face from the first frame on, cuts it out from the onset to the end."""
+  cutter = _Cutter(video.info, spec)
+  watched = _watched(video, cutter.tracker, onset)
+  for time, frame in sample(watched, spec.rate, end):
+    cutter.add(time, frame)
+  cutter.flush()
+  return cutter
+
+
+def _found(cutter, video, path, spec):
+  """What `face_frames` returns, of a video that was cut. Raises Dropped, no_face."""
   share = np.mean(cutter.valid) if cutter.valid else 0.0
   if share < MIN_FACE_SHARE:
     reason = f'{path}: a face in {share:.1%} of the frames'

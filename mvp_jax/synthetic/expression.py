@@ -45,9 +45,9 @@ def expression(spec, subject, trial, felt=None):
     smile, frown = (_at(rng, times, x, gain) for x in (when.smiles, when.frowns))
   else:
     valence = float(np.clip(latents(spec, subject)[trial - 1, 0], -2.3, 2.3))
-    event = _felt(rng, times, seconds, abs(valence), gain)
-    still = np.zeros_like(event)
-    smile, frown = (event, still) if valence > 0 else (still, event)
+    events = _felt(rng, times, seconds, abs(valence), gain)
+    still = np.zeros_like(events)
+    smile, frown = (events, still) if valence > 0 else (still, events)
   syllables = 0.5 + 0.5 * np.sin(
     2 * math.pi * rng.uniform(2.5, 4) * times + wander(rng, times, (0.5, 2))
   )
@@ -80,7 +80,7 @@ def _felt(rng, times, seconds, strength, gain):
     duration = (3.5 + 1.5 * strength) * rng.uniform(0.7, 1.3)
     height = (0.5 + 0.35 * strength) * gain * rng.uniform(0.8, 1.2)
     course = np.maximum(
-      course, min(height, 1.2) * _event(times, start, duration, rng.uniform(0.4, 0.9))
+      course, min(height, 1.2) * event(times, start, duration, rng.uniform(0.4, 0.9))
     )
     start += duration + rng.uniform(3, 8) / (1 + 0.5 * strength)
   return course
@@ -91,8 +91,8 @@ def _at(rng, times, starts, gain):
   course = np.zeros_like(times)
   for start in starts:
     height = min(gain * rng.uniform(0.8, 1.2), 1.2)
-    event = _event(times, start, rng.uniform(2.5, 3.5), rng.uniform(0.4, 0.9))
-    course = np.maximum(course, height * event)
+    shown = event(times, start, rng.uniform(2.5, 3.5), rng.uniform(0.4, 0.9))
+    course = np.maximum(course, height * shown)
   return course
 
 
@@ -104,7 +104,7 @@ def _distractor(rng, times, seconds, count, durations, height):
       course,
       height
       * rng.uniform(0.6, 1.4)
-      * _event(times, rng.uniform(0, seconds), rng.uniform(*durations), 0.4),
+      * event(times, rng.uniform(0, seconds), rng.uniform(*durations), 0.4),
     )
   return course
 
@@ -119,7 +119,7 @@ def _blinks(rng, times, seconds):
   )
 
 
-def _event(times, start, duration, ramp):
+def event(times, start, duration, ramp):
   """Rises smoothly from 0 to 1 at `start` and falls again after `duration`."""
 
   def step(moment):

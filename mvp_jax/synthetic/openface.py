@@ -1,7 +1,8 @@
 """Writes what OpenFace 2.x would say of a twin's faces, as it would write it.
 
 `true_units` follow from the expression that is drawn: a smile is AU6 and AU12 with
-lips apart, a frown AU4 and AU15 with lips pressed. An estimator adds a bias of its own
+lips apart, a frown AU4 and AU15 with lips pressed, pain also AU6, AU7, AU9 and AU10.
+An estimator adds a bias of its own
 for each person and unit, noise that stays for a while and noise of each frame, and
 loses the face now and then, above all when the head is turned.
 """
@@ -26,20 +27,22 @@ _LANDMARKS = 68
 def true_units(spec, subject, trial, shown=None):
   """Intensities of one trial at `spec.frame_times`: float64 [frames, 17], 0 to 5.
 
-  `shown` are courses of `expression.expression`; None: those of the trial.
+  `shown`: what the face does, as `expression` gives it; None: that of the trial.
   """
-  shown = shown or expression(spec, subject, trial)
+  shown = expression(spec, subject, trial) if shown is None else shown
   smile, frown, talk = (shown[name] for name in ('smile', 'frown', 'talk'))
   raised, shut = shown['brow_raise'], 1 - shown['eyes']
+  pain = shown.get('pain', np.zeros_like(smile))
   units = dict.fromkeys(INTENSITIES, np.zeros_like(smile))
   units |= {
     1: 3.5 * raised + 0.5 * frown,
     2: 3 * raised,
     4: 3 * frown,
     5: raised,
-    6: 2.5 * smile,
-    7: 1.5 * smile + frown,
-    10: 0.7 * smile,
+    6: 2.5 * smile + 3.5 * pain,
+    7: 1.5 * smile + frown + 3 * pain,
+    9: 3 * pain,
+    10: 0.7 * smile + 4 * pain,
     12: 3.5 * smile,
     14: 0.8 * smile,
     15: 2.2 * frown,
@@ -56,7 +59,7 @@ def true_units(spec, subject, trial, shown=None):
 def write_openface(path, spec, subject, trial, shown=None):
   """Writes the CSV of `FeatureExtraction -f VIDEO -aus` to `path`.
 
-  `shown` as of `true_units`.
+  `shown` is as `true_units` takes it.
   """
   _write(path, spec, [_estimate(spec, subject, trial, shown)])
 

@@ -175,7 +175,7 @@ def _eda(person, arousal, times, spec, rng, given=None):
   np.add.at(phasic, np.searchsorted(times, starts), sizes)
   size = 2 * len(times)
   phasic = np.fft.irfft(
-    np.fft.rfft(phasic, size) * np.fft.rfft(_bateman(times - times[0]), size), size
+    np.fft.rfft(phasic, size) * np.fft.rfft(bateman(times - times[0]), size), size
   )[: len(times)]
   tonic = (
     0.15 * rng.normal()
@@ -192,7 +192,7 @@ def _eda(person, arousal, times, spec, rng, given=None):
   return np.maximum(eda, 0.2), starts
 
 
-def _bateman(times, rise=0.75, decay=3.0):
+def bateman(times, rise=0.75, decay=3.0):
   """One skin conductance response of height 1 (Bateman function)."""
   curve = np.exp(-times / decay) - np.exp(-times / rise)
   return curve / curve.max()

@@ -13,7 +13,8 @@ BASELINE_SECONDS = 3
 TRIAL_SECONDS = 60
 _STREAMS = (
   *('latents', 'ratings', 'order', 'sides', 'body', 'trial_body', 'filler', 'identity'),
-  *('expression', 'head', 'noise', 'ecg', 'openface', 'moments', 'severity'),
+  *('expression', 'head', 'noise', 'ecg', 'openface', 'moments'),
+  *('severity', 'pain'),
 )
 
 

@@ -205,7 +205,7 @@ def test_what_there_is_not(twin, tmp_path):
     (
       'breth',
       {},
-      "no data set 'breth'; there are affwild2, amigos, avec2014, breathing, ",
+      "no data set 'breth'; there are affwild2, amigos, avec2014, biovid, ",
     ),
     ('breathing', {'sail': 1}, 'breathing: no field sail; there are scale, seat, str'),
     ('breathing', {'streams': ('eyes',)}, 'streams: some of breath, comfort; it is'),

@@ -20,6 +20,7 @@ import numpy as np
 from mvp_jax.corpora.corpus import existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.numbered import numbered_files
 from mvp_jax.raw.on_disk import files_below, shown
 
 RATINGS = ('valence', 'arousal')
@@ -212,11 +213,8 @@ def read_annotation(path):
 
 def crop_files(folder):
   """{number of the frame, from 1: Path} of the crops in a folder."""
-  return {
-    int(path.stem): path
-    for path in sorted(folder.glob('*.jpg'))
-    if path.stem.isascii() and path.stem.isdigit() and int(path.stem)
-  }
+  files, _ = numbered_files(folder.glob('*.jpg'))
+  return {number: path for number, path in files.items() if number}
 
 
 def fingerprint(tree):

@@ -271,8 +271,9 @@ def _courses(series, channels, logs):
     both = np.concatenate([before, values]).astype(np.float64)
     known = np.concatenate([before_valid, valid])
     mean, _ = signal_moments([both], [known])
-    wave = log_envelope(both, mean)
-    both = np.where(logs & known, wave, both).astype(np.float32)
+    wave = log_envelope(both[:, logs], mean[logs])
+    both[:, logs] = np.where(known[:, logs], wave, both[:, logs])
+    both = both.astype(np.float32)
     before, values = both[: len(before)], both[len(before) :]
   return values, valid, before, before_valid
 
