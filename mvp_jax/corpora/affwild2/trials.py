@@ -8,35 +8,25 @@ import cv2
 import numpy as np
 
 from mvp_jax.corpora.affwild2.tree import (
-  RATINGS,
   Clip,
   crop_files,
   find_tree,
   fingerprint,
   read_annotation,
 )
-from mvp_jax.corpora.corpus import Source
-from mvp_jax.outcomes import Dropped, Outcome
-from mvp_jax.raw.audio import (
-  SoundTrack,
-  load_sound,
-  pack_sound,
-  read_sound,
-  sound_facts,
-)
+from mvp_jax.corpora.rated_clips import FRAMES, RATED, SOUND, RatedClips, Step
+from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.audio import SoundTrack, pack_sound, read_sound
 from mvp_jax.raw.frames import (
   JPEG_QUALITY,
   MAX_LENGTH_DIFFERENCE,
   MIN_FACE_SHARE,
   face_frames,
-  frame_facts,
-  load_frames,
   pack_frames,
 )
 from mvp_jax.raw.on_disk import shown
 from mvp_jax.raw.video import VideoInfo
 from mvp_jax.raw.video_times import video_times
-from mvp_jax.tasks import Task, load_result, run_tasks
 from mvp_jax.tasks.blobs import Blobs
 
 _EARLY = 1e-3  # seconds; times are rounded
@@ -183,7 +173,7 @@ def _jpeg(path, size):
   return jpeg.tobytes()
 
 
-class AffWild2Trials(Source):
+class AffWild2Trials(RatedClips):
   """The clips of the official training and validation sets. Raises InputError."""
 
   def __init__(self, manual_dir, wanted):
@@ -214,63 +204,27 @@ class AffWild2Trials(Source):
         f'annotation and are not read (of the test set?): {names}{more}',
         file=sys.stderr,
       )
-    self.directory = directory
+    return super().prepare(directory, engine)
+
+  def steps(self):
     settings, spec = self.wanted.settings, self.wanted.faces
-    steps = [('Annotations', 'ratings', rated_clip, ())]
+    rate = settings.video_rate
+    steps = [Step('Annotations', RATED, rated_clip, (rate,))]
     if spec is not None:
       crops = cropped_faces if settings.faces == 'cropped' else found_faces
-      steps.append(('Faces', 'frames', crops, (spec,)))
+      steps.append(Step('Faces', FRAMES, crops, (spec, rate)))
     if 'audio' in self.wanted.streams:
-      steps.append(('Sound', 'sound', heard_clip, ()))
-    problems = [None] * len(self.trials)
-    for title, name, function, own in steps:
-      todo = [i for i, problem in enumerate(problems) if problem is None]
-      tasks = [
-        Task(clip.trial_id, (clip, *own, settings.video_rate), _files(clip))
-        for clip in (self.trials[i] for i in todo)
-      ]
-      drops = run_tasks(function, tasks, directory / name, title, 'clips', engine)
-      for i, dropped in zip(todo, drops, strict=True):
-        problems[i] = dropped
-    return [self._outcome(*one) for one in zip(self.trials, problems, strict=True)]
+      steps.append(Step('Sound', SOUND, heard_clip, (rate,)))
+    return steps
 
-  def _outcome(self, clip, dropped):
-    if dropped is not None:
-      return Outcome(clip, dropped.code, dropped.reason, {})
-    with load_result(self.directory / 'ratings', clip.trial_id) as arrays:
-      facts = {
-        'annotated': int(arrays['rated'].sum()),
-        'unrated': int((~arrays['rated']).sum()),
-        'notes': arrays['notes'].item(),
-      }
-    if self.wanted.faces is not None:
-      facts |= frame_facts(self.directory / 'frames', clip.trial_id)
-    if 'audio' in self.wanted.streams:
-      facts |= sound_facts(self.directory / 'sound', clip.trial_id)
-    return Outcome(clip, 'ok', '', facts)
+  def files(self, clip):
+    files = clip.annotation, clip.crops, clip.video
+    return tuple(path for path in files if path is not None)
 
   def example(self, outcome):
     clip = outcome.trial
-    with load_result(self.directory / 'ratings', clip.trial_id) as arrays:
-      ratings = {
-        'values': arrays['values'],
-        'valid': np.repeat(arrays['rated'][:, None], len(RATINGS), 1),
-        'times': arrays['times'],
-      }
     source = {'part': clip.part, 'video': clip.video.name if clip.video else ''}
-    return {'streams': {'ratings': ratings}, 'source': source}
-
-  def frames(self, outcome, stream):
-    return load_frames(self.directory / 'frames', outcome.trial.trial_id)
-
-  def sound(self, outcome, stream):
-    return load_sound(self.directory / 'sound', outcome.trial.trial_id)
+    return {'streams': {'ratings': self.annotation(clip)}, 'source': source}
 
   def metadata(self, outcomes):
     return {'parts': {clip.trial_id: clip.part for clip in self.trials}}
-
-
-def _files(clip):
-  """What a task of a clip reads."""
-  files = clip.annotation, clip.crops, clip.video
-  return tuple(path for path in files if path is not None)
