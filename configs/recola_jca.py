@@ -1,12 +1,11 @@
-"""JCA on RECOLA: joint cross-attention of voice, face and body, rated 25 times a second.
+"""JCA on RECOLA: joint cross-attention of voice, face and body, rated in time.
 
   python launch.py --config=configs/recola_jca.py --config.data.manual_dir=DIR
 
 DIR holds RECOLA's annotations, metadata and recordings; datasets/recola/README.md says
 where what must lie. The two of a pair always lie on one side of a split. Five of the 23
-people have no biosignals and are left out; of voice and face alone, all take part:
-
-  python launch.py --config=configs/recola_jca.py:voice_and_face --config.data.manual_dir=DIR
+people have no biosignals and are left out; with voice and face alone, all take part
+(--config=configs/recola_jca.py:voice_and_face).
 
 Without DIR on a synthetic twin, at a size that two cores finish in minutes:
 
@@ -19,7 +18,8 @@ Another gold standard, without the rater whom many leave out:
   --config.data.corpus.raters=FM1,FM2,FM3,FF1,FF2
 
 The fusion is that of the paper (Praveen et al., 2022), which joins voice and face;
---config.model.fusion=NAME takes another. Unlike there, transformers read face and voice.
+--config.model.fusion=NAME takes another. Unlike there, face and voice are read by
+transformers.
 """
 
 from configs import base

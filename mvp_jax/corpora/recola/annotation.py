@@ -125,8 +125,8 @@ def read_annotation(path, raters):
     raise Dropped(
       'bad_rating',
       f'{where}, line {_line(table, row)}: {raters[column]} is '
-      f'{values[row, column]:g}, not from -1 to 1 ({off.any(1).sum()} such lines); take '
-      'the official file',
+      f'{values[row, column]:g}, not from -1 to 1 ({off.any(1).sum()} such lines); '
+      'take the official file',
     )
   gold = values.mean(1)  # NaN where one of them said nothing
   blank = int(np.isnan(gold).sum())
