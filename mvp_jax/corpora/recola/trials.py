@@ -40,10 +40,14 @@ def rated_person(person: Person, raters):
   """
   rated = gold_standard(person, raters)
   notes = list(rated.notes)
-  if person.video is None:
+  try:
+    seconds = video_times(person.video).seconds if person.video else None
+  except Dropped:  # lost where it is wanted
+    seconds = None
+  if seconds is None:
     notes.append('no video, so the length of the annotation is not checked')
   else:
-    _check_length(person, rated)
+    _check_length(person, rated, seconds)
   known = np.isfinite(rated.values)
   return {
     'values': np.where(known, rated.values, 0).astype(np.float32),
@@ -53,8 +57,7 @@ def rated_person(person: Person, raters):
   }
 
 
-def _check_length(person, rated):
-  shown_to = video_times(person.video).seconds
+def _check_length(person, rated, shown_to):
   if (
     rated.end > shown_to + MAX_LENGTH_DIFFERENCE
     or min(rated.end, MAX_SECONDS) < min(shown_to, MAX_SECONDS) - MAX_LENGTH_DIFFERENCE

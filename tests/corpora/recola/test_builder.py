@@ -285,3 +285,16 @@ def test_biosignals_with_decimal_commas_and_other_columns(copy, tmp_path):
   after = PreparedCorpus(prepare('recola', copy, tmp_path / 'b', **_SETTINGS | _HEARD))
   one, other = (x.trials[0].streams['signals'].values for x in (before, after))
   np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_broken_video_is_no_loss_where_only_voices_are_wanted(copy, lost, tmp_path):
+  path = copy / 'RECOLA-Video-recordings' / 'P16.mp4'
+  path.write_bytes(path.read_bytes()[:500])
+  corpus = PreparedCorpus(
+    prepare('recola', copy, tmp_path / 'heard', **_SETTINGS | _HEARD)
+  )
+  assert len(corpus.trials) == 5
+  assert (
+    'the length of the annotation is not checked' in (_account(corpus)['P16']['notes'])
+  )
+  assert 'P16 broken_video' in lost(streams=('video',))
