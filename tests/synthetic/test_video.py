@@ -30,7 +30,7 @@ _TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float
 
 @pytest.mark.parametrize('sound', [None, _TONE], ids=['silent', 'with sound'])
 def test_a_video_has_its_frames_and_its_sound(tmp_path, sound):
-  frames = [_picture(20 * i) for i in range(10)]
+  frames = [_picture(50 + 15 * i) for i in range(10)]
   write_video(tmp_path / 'a.mp4', _Spec(), 64, frames, sound)
   with av.open(str(tmp_path / 'a.mp4')) as file:
     shown = [x.to_ndarray(format='gray').mean() for x in file.decode(video=0)]
