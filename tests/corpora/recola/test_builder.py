@@ -298,3 +298,16 @@ def test_a_broken_video_is_no_loss_where_only_voices_are_wanted(copy, lost, tmp_
     'the length of the annotation is not checked' in (_account(corpus)['P16']['notes'])
   )
   assert 'P16 broken_video' in lost(streams=('video',))
+
+
+def test_all_streams_end_with_the_annotation(copy, tmp_path):
+  for name in ('valence', 'arousal'):
+    for path in (copy / _BEHAVIOUR / name).iterdir():
+      _rows(path, last=175)
+  corpus = PreparedCorpus(prepare('recola', copy, tmp_path / 'data', **_SETTINGS))
+  for trial in corpus.trials:
+    assert len(trial.streams['video'].times) == 35
+    assert len(corpus.frames(trial, [34])) == 1
+    assert trial.streams['audio'].seconds == pytest.approx(7)
+    if 'signals' in trial.streams:
+      assert trial.streams['signals'].seconds == pytest.approx(7)
