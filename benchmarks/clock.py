@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.raw import clock
 from mvp_jax.raw.frames import FrameSpec, face_frames
 from mvp_jax.raw.pulse import skin_colour
-from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE, TwinSpec
+from mvp_jax.synthetic.video import write_face_video
 
 RATE = 25
 # Size of the crop in pixels, every how many-th frame.

@@ -29,8 +29,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.raw.frames import FrameSpec, face_frames
 from mvp_jax.raw.video import Video, luma
-from mvp_jax.synthetic.face import face_track, write_face_video
+from mvp_jax.synthetic.face import face_track
 from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.synthetic.video import write_face_video
 
 RATE = 25.0
 COLUMNS = 'jitter2', 'jitter1', 'drift', 'overlap', 'found'

@@ -38,8 +38,8 @@ from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.prepare import prepare
 from mvp_jax.raw.frames import JPEG_QUALITY
-from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.synthetic.video import write_face_video
 
 RATE, SHORT_SIDE, SIZE = 25.0, 256, 224
 REQUIRED = 10

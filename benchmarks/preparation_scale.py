@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.prepare import prepare
 from mvp_jax.raw.frames import FrameSpec, face_frames, load_frames, pack_frames
 from mvp_jax.synthetic.face import face_frames as drawn_faces
-from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.spec import TwinSpec
+from mvp_jax.synthetic.video import write_face_video
 from mvp_jax.tasks import Task, run_tasks
 
 RATE = 25

@@ -357,6 +357,29 @@ def test_a_laptop_reads_a_face_often_enough_for_ratings_in_time():
   assert slot <= 0.4 and clips.spacing == clips.frames * clips.stride / 5
 
 
+@pytest.mark.parametrize(
+  ('words', 'reads', 'lost'),
+  [
+    ('', ('voice', 'video', 'physio'), ('missing_signals',)),
+    ('voice_and_face', ('voice', 'video'), ()),
+    ('voice_and_face,small', ('voice', 'video'), ()),
+  ],
+)
+def test_recola_with_biosignals_or_with_all_people(words, reads, lost):
+  config = _get_config(words, file=_FILE.with_name('recola_jca.py'))
+  full, shrunk = _flat(config.to_dict()), _flat(config.embedded.to_dict())
+  assert set(shrunk) <= set(full)
+  for given in ({}, {'data.manual_dir': 'somewhere'}):
+    config.update_from_flattened_dict(given)
+    parsed = parse(resolve(config, given))
+    assert parsed.modalities_of('fusion') == reads
+    assert parsed.evaluation.models == ('fusion', *reads)
+    assert parsed.data.allow_dropped == lost and parsed.model.fusion == 'joint'
+    assert parsed.target.rate == (25.0 if given else 10.0)
+    # Nobody's five minutes are cut.
+    assert parsed.input.max_seconds > 300.04 > parsed.twin.seconds
+
+
 @pytest.mark.parametrize('name', ['amigos_fusion', 'recordings_fusion'])
 def test_what_can_be_set_for_deap_can_be_set_for_other_corpora(full, name):
   other = _flat(_get_config(file=_FILE.with_name(f'{name}.py')).to_dict())

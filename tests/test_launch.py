@@ -24,7 +24,7 @@ _WRONG = [
   (['--config=none.py'], ['none.py']),
   ([_CONFIG + ':nul'], ["--config: 'nul'", 'small', 'planted, null, leaky']),
   ([_CONFIG, '--config.twin.variant=nul'], ['config.twin', 'planted, null, leaky']),
-  ([_CONFIG, '--config.dataset=deep'], ["'deep'", 'amigos, avec2014, biovid, deap']),
+  ([_CONFIG, '--config.dataset=deep'], ["'deep'", 'avec2014, biovid, deap, recola']),
   ([_CONFIG, '--config.target.kind=ordinal'], ['config.target', "'ordinal'", 'binary']),
   ([_CONFIG, '--config.encoder.kind=r3d'], ['config.encoder', "'r3d'", 'videomae']),
   ([_CONFIG, '--config.model.fusion=x'], ['config.model', "fusion 'x'", 'cross']),

@@ -308,6 +308,19 @@ def existing(folder, what):
   return folder
 
 
+def folder_below(root, name):
+  """The folder of a name, a few folders deep at most: Path, or None."""
+  for depth in range(_DEPTH):
+    for path in sorted(root.glob('*/' * depth + name)):
+      if path.is_dir() and _MACOS not in path.parts:
+        return path
+  return None
+
+
+_DEPTH = 4  # folders that unpackers put around what they unpack
+_MACOS = '__MACOSX'  # holds a shadow of every file of a zip
+
+
 def read_marker(root):
   """What SYNTHETIC.json in a folder says; None: the data are real.
 

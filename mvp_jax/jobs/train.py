@@ -21,6 +21,7 @@ from mvp_jax import hosts
 from mvp_jax.data.batches import evaluation_batches
 from mvp_jax.data.clip_examples import LaidClips, TrainingClips
 from mvp_jax.data.examples import TrialExamples, moments, pooled_scale, token_squares
+from mvp_jax.data.spans import span_count
 from mvp_jax.data.splits import SIDES, select
 from mvp_jax.data.trials import derived
 from mvp_jax.data.windows import TOLERANCE, joined, stretches
@@ -125,9 +126,16 @@ def _run(config, workdir, mesh, facts):
 
 def _padded_to_the_longest(config, corpus):
   """Pads no further than the longest trial lasts: that changes the time alone."""
-  # Of a target in time the last moments count, too.
-  late = 0.0 if config.target.level == 'frame' else TOLERANCE
-  longest = math.ceil(max((x.seconds for x in corpus.trials), default=0.0) - late)
+  if config.target.level == 'frame':  # to the end of the last label
+    counts = (
+      span_count(stream, config.target.rate)
+      for trial in corpus.trials
+      for stream in trial.streams.values()
+    )
+    lasting = max(counts, default=0) / config.target.rate
+  else:
+    lasting = max((x.seconds for x in corpus.trials), default=0.0) - TOLERANCE
+  longest = math.ceil(lasting)
   least = min(config.input.max_seconds, max(longest, 1.0))
   return dataclasses.replace(
     config, input=dataclasses.replace(config.input, max_seconds=least)

@@ -12,13 +12,15 @@ import dataclasses
 import numpy as np
 
 from mvp_jax.outcomes import Dropped
-from mvp_jax.raw.cleaning import clean
+from mvp_jax.raw.cleaning import clean, kind
 from mvp_jax.raw.guard import impossible
+from mvp_jax.raw.resample import resample
 from mvp_jax.raw.signal_quality import Quality, quality, unmeasured
 from mvp_jax.raw.signals import bridge_gaps, unusable
 
 GOOD = 'good'  # said of a channel without a flag
 _AROUND_SECONDS = 60.0
+_SETTLING_SECONDS = 5.0  # on either side of a trial, for the filters
 MEASURES = tuple(field.name for field in dataclasses.fields(Quality))
 
 
@@ -120,6 +122,43 @@ def stored(filled, judged):
     'quality': np.array([dataclasses.astuple(x.quality) for x in judged], np.float32),
     'masked': np.array(problems, np.str_),
   }
+
+
+def at_rate(channels, begins, judged, seconds, before, rate, cleaned):
+  """Brings the channels of a trial, each of its own rate and clock, to one rate.
+
+  Args:
+    channels: {name: signal_files.Channel}.
+    begins: {name: when the trial begins on the clock of `channel.times`}.
+    judged: {name: Judged}.
+    seconds, before: that the trial lasts, and that are kept of what was before it.
+    rate: Hz.
+    cleaned: whether they are cleaned.
+
+  Returns:
+    as `prepare`, from `before` seconds before the trial on.
+  """
+  length, lead = (round(x * rate) for x in (seconds, before))
+  aside, filled = lead + round(_SETTLING_SECONDS * rate), []
+  for name, channel in channels.items():
+    begin = begins[name]
+    margin = aside / rate + _SETTLING_SECONDS
+    near = channel.times >= begin - margin
+    near &= channel.times <= begin + seconds + margin
+    values, fast = judged[name].values[near], cleaned and kind(name) == 'emg'
+    if fast:  # It lies above what the rate of all keeps, its envelope does not.
+      values = clean(values, channel.rate, name)
+    values, valid = resample(
+      values, channel.times[near], rate, length + 2 * aside, begin - aside / rate
+    )
+    values, good = fill(
+      np.where(valid, values, np.nan), rate, name, cleaned and not fast
+    )
+    # The filter of another rate may swing below the zero of an envelope.
+    values, valid = np.maximum(values, 0) if fast else values, valid & good
+    trial = slice(aside - lead, aside + length)
+    filled.append((np.where(valid, values, 0)[trial], valid[trial]))
+  return stored(filled, list(judged.values()))
 
 
 def none(length):

@@ -76,9 +76,10 @@ def layout(data):
   `data` are the first bytes of the file, some lines at least.
   """
   encoding = _encoding(data)
-  lines = data.decode(encoding, errors='replace').splitlines() or ['']
+  text = data.decode(encoding, errors='replace').removeprefix('\ufeff')
+  lines = text.splitlines() or ['']
   told = _told_delimiter(lines)
-  begin = next((i for i, line in enumerate(lines) if line.strip('\ufeff ')), 0)
+  begin = next((i for i, line in enumerate(lines) if line.strip()), 0)
   return encoding, told or _delimiter(lines[begin:]), begin
 
 

@@ -2,7 +2,8 @@
 
 Valence and arousal are slow random curves, independent of each other. A rating follows
 what is felt by a reaction lag, and has a slow error of its own. In the variant 'null'
-what is rated is another curve than what is shown and heard.
+what is rated is another curve than what is shown and heard; in 'leaky' it is such a
+curve about a level that people who are together share.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ RATED = ('valence', 'arousal')
 VARIANTS = ('planted', 'null')
 _SPREAD = 0.35  # of what is felt; ratings go from -1 to 1
 _ERROR = 0.10
+_LITTLE = 0.4  # of another curve, in a leaky twin
 _PERIODS = (6.0, 30.0)  # seconds
 _EFFECTS = (
   'Valence and arousal are independent slow curves. Valence shows only in the face: '
@@ -29,34 +31,61 @@ _DESCRIPTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Courses:
-  """What one person feels in one video. `felt` and `rated` are functions of seconds.
+  """What one person feels in one video.
 
-  Each takes float [n] and gives float64 [n, 2], valence and arousal.
+  `felt`, `meant` and `rated` are functions of seconds, float [n] -> float64 [n, 2],
+  valence and arousal.
+
+  Attributes:
+    seed: of the person's curves.
+    lag: of ratings, seconds.
+    variant: 'planted', 'null' or 'leaky'.
+    shared: the seed of what two people share: the arousal that is heard or, in 'leaky',
+      the level of their ratings.
+    skin: the share of arousal's variance that the skin shows, and the voice does not.
   """
 
   seed: tuple[int, ...]
   lag: float
   variant: str
-  shared: tuple[int, ...] = ()  # the seed of the arousal that two people share
+  shared: tuple[int, ...] = ()
+  skin: float = 0.0
+
+  def parts(self, times):
+    """Valence, the arousal that is heard and that of the skin: float64 [n, 3]."""
+    own = self.shared if self.shared and self.variant != 'leaky' else self.seed
+    return np.stack(
+      [
+        _curve((*self.seed, 0), times),
+        np.sqrt(1 - self.skin) * _curve((*own, 1), times),
+        np.sqrt(self.skin) * _curve((*self.seed, 6), times, level=0.0),
+      ],
+      axis=-1,
+    )
 
   def felt(self, times):
-    valence = _curve((*self.seed, 0), times)
-    arousal = _curve((*(self.shared or self.seed), 1), times)
-    return np.stack([valence, arousal], axis=-1)
+    valence, heard, skin = self.parts(times).T
+    return np.stack([valence, heard + skin], axis=-1)
+
+  def meant(self, times):
+    """What is rated, without errors."""
+    if self.variant == 'planted':
+      return self.felt(times - self.lag)
+    other = np.stack([_curve((*self.seed, i), times) for i in (2, 3)], axis=-1)
+    if self.variant == 'null':
+      return other
+    levels = np.random.default_rng((*self.shared, 7)).normal(size=2).clip(-2, 2)
+    return _SPREAD * levels + _LITTLE * other
 
   def rated(self, times):
-    if self.variant == 'null':
-      shown = np.stack([_curve((*self.seed, i), times) for i in (2, 3)], axis=-1)
-    else:
-      shown = self.felt(times - self.lag)
     errors = [_ERROR * _curve((*self.seed, i), times) / _SPREAD for i in (4, 5)]
-    return np.clip(shown + np.stack(errors, axis=-1), -1, 1)
+    return np.clip(self.meant(times) + np.stack(errors, axis=-1), -1, 1)
 
 
-def _curve(seed, times):
-  """Its own mean is part of it: people differ."""
+def _curve(seed, times, level=0.3):
+  """`level`: how much of it is its own mean: people differ."""
   rng = np.random.default_rng(seed)
-  return _SPREAD * (0.3 * rng.normal() + 0.95 * wander(rng, times, _PERIODS)).clip(
+  return _SPREAD * (level * rng.normal() + 0.95 * wander(rng, times, _PERIODS)).clip(
     -2.6, 2.6
   )
 
@@ -72,16 +101,27 @@ def told(people, seconds, rate, lag, variant):
   times = np.arange(round(seconds * rate)) / rate
   rated = np.concatenate([one.rated(times) for one in people])
   known = np.concatenate([one.felt(times - lag) for one in people])
-  best = [_ccc(*pair) for pair in zip(known.T, rated.T, strict=True)]
   return {
-    'ceiling': {
-      name: {'ccc': round(x if variant == 'planted' else 0.0, 4)}
-      for name, x in zip(RATED, best, strict=True)
-    },
+    'ceiling': ceiling(known, rated, variant),
     'effects': _EFFECTS + _DESCRIPTIONS[variant].format(lag=lag),
   }
 
 
-def _ccc(x, y):
+def ceiling(known, rated, variant):
+  """The best possible scores, as the marker of a twin tells them.
+
+  Args:
+    known: float [n, 2], the best that can be said of valence and arousal at moments.
+    rated: float [n, 2], the ratings there.
+  """
+  best = [concordance(*pair) for pair in zip(known.T, rated.T, strict=True)]
+  return {
+    name: {'ccc': round(x if variant == 'planted' else 0.0, 4)}
+    for name, x in zip(RATED, best, strict=True)
+  }
+
+
+def concordance(x, y):
+  """Lin's concordance of two float [n]."""
   covariance = np.mean((x - x.mean()) * (y - y.mean()))
   return float(2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))

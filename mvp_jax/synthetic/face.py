@@ -3,16 +3,14 @@
 All outlines of all frames are computed at once, as points in face units
 (half a face width; x right, y down, origin between eyes and mouth), and moved
 with the head into the frame; then every frame is filled with OpenCV on the
-subject's own background and encoded as H.264 in AVI. The skin darkens by up to a
-hundredth with every beat of the heart that the body signals show.
+subject's own background. The skin darkens by up to a hundredth with every beat of the
+heart that the body signals show.
 """
 
 import dataclasses
-import fractions
 import functools
 import math
 
-import av
 import cv2
 import numpy as np
 
@@ -153,44 +151,6 @@ def face_frames(spec, subject, trial, courses=None):
     bright = yuv[: spec.height]
     cv2.addWeighted(bright, light[frame], grain[shown[frame]], 1, 0, dst=bright)
     yield yuv
-
-
-def write_face_video(path, spec, subject, trial):
-  """Writes one face video to `path` (.avi)."""
-  write_video(path, spec, spec.width, face_frames(spec, subject, trial))
-
-
-def write_video(path, spec, width, frames):
-  """Writes frames as `face_frames` gives them, `width` pixels wide, as H.264.
-
-  `spec` says their rate, height and pixel aspect, the ending of `path` the kind
-  of file.
-  """
-  rate = fractions.Fraction(spec.frame_rate).limit_denominator(1001)
-  with av.open(str(path), 'w') as container:
-    video = container.add_stream(
-      'libx264',
-      rate=rate,
-      options={'preset': 'ultrafast', 'crf': str(spec.crf), 'threads': '1'},
-    )
-    video.width, video.height = width, spec.height
-    video.pix_fmt = 'yuv420p'
-    video.codec_context.sample_aspect_ratio = fractions.Fraction(*spec.pixel_aspect)
-    for image in frames:
-      container.mux(video.encode(av.VideoFrame.from_ndarray(image, format='yuv420p')))
-    container.mux(video.encode())
-
-
-def side_by_side(images, height):
-  """Planar YUV 4:2:0 pictures, beside each other: uint8 [height * 3 / 2, width]."""
-  bright = np.hstack([image[:height] for image in images])
-  colours = []
-  for first in (height, height + height // 4):  # U, then V
-    planes = [
-      image[first : first + height // 4].reshape(height // 2, -1) for image in images
-    ]
-    colours.append(np.hstack(planes).reshape(height // 4, -1))
-  return np.vstack([bright, *colours])
 
 
 def _aspect(spec):

@@ -15,7 +15,8 @@ levels differ far more than any effect. The ECG shows the same beats as the
 pulse. Respiration is believable filler. Nothing here depends on valence.
 
 In a coupled twin arousal changes none of these; skin conductance responses come at the
-moments that `moments` gives, and at no others.
+moments that `moments` gives, and at no others. An arousal that changes in time is shown
+by the tonic level of the EDA alone, which follows it by a second.
 """
 
 import dataclasses
@@ -38,6 +39,8 @@ _RUN_IN_SECONDS = 10  # simulated before the baseline, so that it starts settled
 # Always as many random numbers, so that arousal changes nothing but its effect.
 _RESPONSES_A_SECOND = 2.5
 _GIVEN_SIZE = 2.5  # of responses to events, over that of spontaneous ones
+# Share of the level by which an arousal of 1 raises it, if that changes in time.
+_FOLLOWING, _FOLLOWING_SECONDS = 0.8, 1.0
 _BANK = 2**18  # samples of filler noise per subject and kind
 # From the R peak to the start of the pulse wave in the finger, and in the face.
 PULSE_SECONDS, FACE_PULSE_SECONDS = 0.20, 0.15
@@ -73,8 +76,12 @@ class Body:
   responses: np.ndarray
 
 
-def simulate_body(spec, subject, trial):
-  """EDA, pulse, ECG and respiration of one trial (from 1); returns a `Body`."""
+def simulate_body(spec, subject, trial, felt=None):
+  """EDA, pulse, ECG and respiration of one trial (from 1); returns a `Body`.
+
+  `felt` is an arousal that changes in time, to be shown in place of the trial's own: a
+  function of seconds, float [n] -> float [n] from -1 to 1.
+  """
   times = (
     np.arange(
       -(spec.baseline_seconds + _RUN_IN_SECONDS) * SIGNAL_RATE,
@@ -82,13 +89,14 @@ def simulate_body(spec, subject, trial):
     )
     / SIGNAL_RATE
   )
-  arousal = float(np.clip(latents(spec, subject)[trial - 1, 1], -2.3, 2.3))
-  given = None
+  arousal, given = 0.0, None
   if spec.variant == 'coupled':
-    arousal, given = 0.0, moments(spec, subject, trial).responses
+    given = moments(spec, subject, trial).responses
+  elif felt is None:
+    arousal = float(np.clip(latents(spec, subject)[trial - 1, 1], -2.3, 2.3))
   person = _person(spec, subject)
   rng = stream(spec, 'trial_body', subject, trial)
-  eda, responses = _eda(person, arousal, times, spec, rng, given)
+  eda, responses = _eda(person, arousal, times, spec, rng, given, felt)
   breath = (
     2
     * math.pi
@@ -156,7 +164,7 @@ def _onset(times, delay, rise):
   return 1 - np.exp(-np.maximum(0, times - delay) / rise)
 
 
-def _eda(person, arousal, times, spec, rng, given=None):
+def _eda(person, arousal, times, spec, rng, given=None, felt=None):
   """Skin conductance [time] and the starts of its responses (seconds).
 
   These are `given`; None: drawn.
@@ -183,6 +191,8 @@ def _eda(person, arousal, times, spec, rng, given=None):
     - 0.0003 * times
     + 0.03 * wander(rng, times, (15, 60))
   )
+  if felt is not None:
+    tonic += _FOLLOWING * person['eda_gain'] * felt(times - _FOLLOWING_SECONDS)
   eda = person['level'] * (np.exp(tonic) + phasic)
   for _ in range(rng.poisson(0.5)):  # the electrode is pulled
     moment = rng.uniform(-spec.baseline_seconds, spec.trial_seconds)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas
 import pytest
 
-from mvp_jax.raw.text_table import numbers, parse, read_text
+from mvp_jax.raw.text_table import layout, numbers, parse, read_text
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,9 @@ def test_a_header_that_comes_again_is_told():
 def test_commas_that_are_both_signs():
   with pytest.raises(ValueError, match='rows have 4 cells and 2 names: are its commas'):
     parse('EDA,PPG\n' + 9 * '5,12,0,33\n')
+
+
+@pytest.mark.parametrize('begin', ['', '\ufeff', 'sep=;\r\n', '\ufeffsep=;\r\n'])
+def test_where_the_names_are_however_a_spreadsheet_begins_the_file(begin):
+  data = (begin + 'a b;c\r\n1;2\r\n3;4\r\n').encode()
+  assert layout(data) == ('utf-8', ';', int('sep' in begin))

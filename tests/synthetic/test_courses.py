@@ -36,6 +36,33 @@ def test_nothing_is_planted_in_null():
     assert abs(_concordance(felt[:, i], rated[:, i])) < 0.15
 
 
+def test_the_skin_has_its_share_of_arousal():
+  people = [Courses((0, i), 1.0, 'planted', skin=0.4) for i in range(30)]
+  parts = np.concatenate([one.parts(_TIMES) for one in people])
+  felt = np.concatenate([one.felt(_TIMES) for one in people])
+  np.testing.assert_allclose(felt[:, 1], parts[:, 1] + parts[:, 2])
+  assert 0.3 < parts[:, 2].var() / felt[:, 1].var() < 0.5
+  assert abs(np.corrcoef(parts.T)[np.triu_indices(3, 1)]).max() < 0.2
+  whole = [Courses((0, i), 1.0, 'planted') for i in range(30)]
+  assert not any(one.parts(_TIMES)[:, 2].any() for one in whole)
+
+
+def test_in_leaky_people_who_are_together_share_a_level_alone():
+  pairs = [
+    [Courses((0, i, k), 1.0, 'leaky', (1, i)) for k in range(2)] for i in range(30)
+  ]
+  one, other = (
+    np.array([pair[k].rated(_TIMES).mean(0) for pair in pairs]) for k in range(2)
+  )
+  felt = np.concatenate([pair[0].felt(_TIMES - 1.0) for pair in pairs])
+  rated = np.concatenate([pair[0].rated(_TIMES) for pair in pairs])
+  for i in range(2):
+    assert np.corrcoef(one[:, i], other[:, i])[0, 1] > 0.8
+    assert abs(_concordance(felt[:, i], rated[:, i])) < 0.2
+  shown = [[one.felt(_TIMES).mean(0)[1] for one in pair] for pair in pairs]
+  assert abs(np.corrcoef(np.transpose(shown))[0, 1]) < 0.4
+
+
 def test_the_aroused_are_louder_and_higher():
   calm, aroused = (
     voice((1, 2), lambda t, level=level: np.full(len(t), level), 4.0)

@@ -180,3 +180,30 @@ def test_filler_is_believable():
   assert len(np.unique(data[0, :32, 0])) == 32
   assert (data[:, 36] > 2e4).all() and (data[:, 36] < 5e6).all()  # ohm
   assert (data[:, 39] > 30).all() and (data[:, 39] < 36).all()  # Celsius
+
+
+def test_conductance_follows_an_arousal_that_changes_by_a_second():
+  def felt(times):
+    return 0.5 * np.sin(2 * np.pi * times / 20)
+
+  slow = butter(2, 0.3, fs=RATE, output='sos')
+  found = []
+  for subject in (1, 2, 3):
+    own = signals.simulate_body(SPEC, subject, 1, felt)
+    times = np.arange(len(own.eda)) / RATE - 3
+    level = sosfiltfilt(slow, np.log(own.eda))
+    found.append(
+      [np.corrcoef(level, felt(times - late))[0, 1] for late in (0.0, 1.0, 4.0)]
+    )
+  early, right, late = np.mean(found, axis=0)
+  assert right > 0.9 and right > early and right > late + 0.2
+
+
+def test_an_arousal_that_changes_shows_in_nothing_but_eda():
+  changing, still = (
+    signals.simulate_body(SPEC, 1, 1, lambda times, a=a: a * np.sin(times))
+    for a in (0.5, 0.0)
+  )
+  np.testing.assert_array_equal(changing.beats, still.beats)
+  np.testing.assert_array_equal(changing.ecg, still.ecg)
+  assert np.abs(changing.eda - still.eda).max() > 0.5

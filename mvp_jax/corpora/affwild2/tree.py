@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.corpora.corpus import existing, read_marker
+from mvp_jax.corpora.corpus import existing, folder_below, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.numbered import numbered_files
@@ -29,8 +29,6 @@ UNRATED = -5.0
 PARTS = {'Train_Set': 'train', 'Validation_Set': 'validation'}
 CROPS = 'cropped_aligned'
 VIDEO_ENDINGS = ('.mp4', '.avi')
-_DEPTH = 4  # folders that unpackers have put around the annotations
-_MACOS = '__MACOSX'  # holds a shadow of every file of a zip
 _SIDE = re.compile(r'_(left|right)$')
 
 
@@ -116,10 +114,9 @@ def find_tree(manual_dir):
 
 def _folder(root, name):
   """The folder of annotations of a name, at any of a few depths."""
-  for depth in range(_DEPTH):
-    for path in sorted(root.glob('*/' * depth + name)):
-      if path.is_dir() and _MACOS not in path.parts:
-        return path
+  found = folder_below(root, name)
+  if found is not None:
+    return found
   raise InputError(
     f'{root} does not hold Aff-Wild2: no VA_Estimation_Challenge/{name}, nor a few '
     'folders deeper; unpack the annotations there, or point manual_dir to them'

@@ -14,12 +14,7 @@ from mvp_jax.corpora.affwild2.tree import (
   fingerprint,
   read_annotation,
 )
-from mvp_jax.corpora.rated_in_time import (
-  FRAMES_STEP,
-  RATINGS_STEP,
-  SOUND_STEP,
-  RatedInTime,
-)
+from mvp_jax.corpora.rated_in_time import FRAMES, RATED, SOUND, RatedInTime, Step
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.audio import SoundTrack, pack_sound, read_sound
 from mvp_jax.raw.frames import (
@@ -179,8 +174,6 @@ def _jpeg(path, size):
 class AffWild2Trials(RatedInTime):
   """The clips of the official training and validation sets. Raises InputError."""
 
-  unit = 'clips'
-
   def __init__(self, manual_dir, wanted):
     self.tree, self.wanted = find_tree(manual_dir), wanted
     self.trials = list(self.tree.clips)
@@ -214,16 +207,16 @@ class AffWild2Trials(RatedInTime):
   def steps(self):
     settings, spec = self.wanted.settings, self.wanted.faces
     rate = settings.video_rate
-    steps = [(RATINGS_STEP, rated_clip, (rate,))]
+    steps = [Step('Annotations', RATED, rated_clip, (rate,))]
     if spec is not None:
       crops = cropped_faces if settings.faces == 'cropped' else found_faces
-      steps.append((FRAMES_STEP, crops, (spec, rate)))
+      steps.append(Step('Faces', FRAMES, crops, (spec, rate)))
     if 'audio' in self.wanted.streams:
-      steps.append((SOUND_STEP, heard_clip, (rate,)))
+      steps.append(Step('Sound', SOUND, heard_clip, (rate,)))
     return steps
 
-  def files(self, trial):
-    files = trial.annotation, trial.crops, trial.video
+  def files(self, clip):
+    files = clip.annotation, clip.crops, clip.video
     return tuple(path for path in files if path is not None)
 
   def example(self, outcome):

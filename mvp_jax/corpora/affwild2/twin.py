@@ -8,20 +8,19 @@ no crop, some no annotation, and those of the test set are placeholders.
 """
 
 import dataclasses
-import fractions
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from mvp_jax.corpora.affwild2.tree import CROPS, RATINGS, UNRATED
 from mvp_jax.synthetic.courses import VARIANTS, Courses, told
 from mvp_jax.synthetic.expression import expression
-from mvp_jax.synthetic.face import face_frames, face_track, side_by_side
+from mvp_jax.synthetic.face import face_frames, face_track
 from mvp_jax.synthetic.spec import require
 from mvp_jax.synthetic.tree import write_twin
-from mvp_jax.synthetic.voice import RATE, voice
+from mvp_jax.synthetic.video import side_by_side, write_video
+from mvp_jax.synthetic.voice import voice
 
 _ANNOTATIONS = 'VA_Estimation_Challenge'
 _FOLDERS = {'train': 'Train_Set', 'validation': 'Validation_Set', 'test': 'Test_Set'}
@@ -177,27 +176,11 @@ def _write_video(path, spec, video, crops):
   sound = voice(
     (spec.seed, video, 8), lambda times: one.felt(times)[:, 1], spec.seconds
   )
-  rate = fractions.Fraction(spec.frame_rate).limit_denominator(1001)
-  with av.open(str(path), 'w', format='mp4') as container:
-    shown = container.add_stream(
-      'libx264',
-      rate=rate,
-      options={'preset': 'ultrafast', 'crf': str(spec.crf), 'threads': '1'},
-    )
-    shown.width, shown.height = len(faces) * spec.width, spec.height
-    shown.pix_fmt = 'yuv420p'
-    heard = container.add_stream('aac', rate=RATE, layout='mono')
-    for images in pictures:
-      image = side_by_side(images, spec.height) if len(images) > 1 else images[0]
-      container.mux(shown.encode(av.VideoFrame.from_ndarray(image, format='yuv420p')))
-    container.mux(shown.encode())
-    for start in range(0, len(sound), 1024):
-      frame = av.AudioFrame.from_ndarray(
-        sound[None, start : start + 1024], 'fltp', 'mono'
-      )
-      frame.sample_rate, frame.pts = RATE, start
-      container.mux(heard.encode(frame))
-    container.mux(heard.encode())
+  together = (
+    side_by_side(images, spec.height) if len(images) > 1 else images[0]
+    for images in pictures
+  )
+  write_video(path, spec, len(faces) * spec.width, together, sound)
 
 
 def _with_crops(spec, video, who, courses, folder):

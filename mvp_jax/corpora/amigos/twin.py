@@ -20,11 +20,12 @@ import numpy as np
 from mvp_jax.corpora.amigos.tree import LONG, SHORT, SUBJECT_WITHOUT_LONG_RATINGS
 from mvp_jax.corpora.amigos.twin_spec import SECONDS
 from mvp_jax.synthetic import ratings as said
-from mvp_jax.synthetic.face import face_frames, side_by_side, write_video
+from mvp_jax.synthetic.face import face_frames
 from mvp_jax.synthetic.openface import write_openface, write_openface_together
 from mvp_jax.synthetic.signals import SIGNAL_RATE, cut_noise, noise_bank, simulate_body
 from mvp_jax.synthetic.spec import stream
 from mvp_jax.synthetic.tree import write_twin
+from mvp_jax.synthetic.video import side_by_side, write_video
 
 _EEG, _ECG_RIGHT, _ECG_LEFT, _GSR, _CHANNELS = 14, 14, 15, 16, 17
 _HEADER = b'MATLAB 5.0 MAT-file, Platform: GLNXA64, a synthetic twin'

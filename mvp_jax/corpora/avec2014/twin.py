@@ -9,18 +9,18 @@ another part. What is planted says `synthetic.slowness`.
 """
 
 import dataclasses
-import wave
 from pathlib import Path
 
 import numpy as np
 
 from mvp_jax.corpora.avec2014.tree import RATING, TASKS
-from mvp_jax.synthetic.face import face_frames, write_video
+from mvp_jax.synthetic.face import face_frames
 from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.slowness import VARIANTS, movement, score, told
 from mvp_jax.synthetic.spec import require, stream, wander
 from mvp_jax.synthetic.tree import write_twin
-from mvp_jax.synthetic.voice import RATE, voice
+from mvp_jax.synthetic.video import write_video, write_wav
+from mvp_jax.synthetic.voice import voice
 
 _MEDIA = 'AVEC2014_AudioVisual'
 _TASKS = TASKS['avec2014']
@@ -157,8 +157,4 @@ def _write_sound(path, spec, person, session, number):
     lambda times: np.interp(times, knots, aroused),
     spec.seconds,
   )
-  with wave.open(str(path), 'wb') as file:
-    file.setnchannels(1)
-    file.setsampwidth(2)
-    file.setframerate(RATE)
-    file.writeframes(np.round(32767 * sound).astype('<i2').tobytes())
+  write_wav(path, sound)

@@ -20,12 +20,13 @@ import numpy as np
 
 from mvp_jax.corpora.biovid.tree import ALL_COLUMNS, LEVELS, RATE, SECONDS
 from mvp_jax.corpora.corpus import some
-from mvp_jax.synthetic.face import face_frames, write_video
+from mvp_jax.synthetic.face import face_frames
 from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.pain import pace, pain_events, pained
 from mvp_jax.synthetic.pain_body import MUSCLES, pain_body
 from mvp_jax.synthetic.spec import require, stream
 from mvp_jax.synthetic.tree import write_twin
+from mvp_jax.synthetic.video import write_video
 
 VARIANTS = ('planted', 'null', 'leaky')
 # The share of samples of each level that show in the face, and in the body.

@@ -16,11 +16,11 @@ import numpy as np
 
 from mvp_jax.corpora.deap.tree import KEYS, SCALES, has_video
 from mvp_jax.synthetic import ratings as said
-from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.signals import NUM_SAMPLES, cut_noise, noise_bank, simulate_body
 from mvp_jax.synthetic.spec import SIGNAL_RATE, stream, wander
 from mvp_jax.synthetic.tree import write_twin
+from mvp_jax.synthetic.video import write_face_video
 
 _PARTS = ('metadata_csv', 'data_preprocessed_python', 'face_video', 'openface')
 _HEADER = (*KEYS, 'Start_time', *SCALES)

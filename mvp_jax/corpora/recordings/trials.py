@@ -15,19 +15,16 @@ from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw import units
 from mvp_jax.raw.action_units import on_clock, require_faces
 from mvp_jax.raw.audio import RATE, SoundTrack, pack_sound, read_sound
-from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.frames import MAX_LENGTH_DIFFERENCE, MIN_FACE_SHARE
 from mvp_jax.raw.guard import rate_problem
 from mvp_jax.raw.on_disk import require_file
 from mvp_jax.raw.openface import read_openface
-from mvp_jax.raw.resample import resample
 from mvp_jax.raw.signal_files import read_channel, without_gaps
 from mvp_jax.raw.sound_quality import GOOD
 from mvp_jax.raw.video_times import video_times as times_of
 
 NO_CHANNELS = ('none',)  # where the signals, though there, are not wanted
 _MIN_SECONDS = 1.0
-_SETTLING_SECONDS = 5.0  # on either side of a trial, for the filters
 _UNIX_TIME = 1e8  # an onset beyond it is a time of day
 
 
@@ -222,24 +219,11 @@ def _stored(recording, found, judged, seconds, settings, clean):
   length, before = (round(x * rate) for x in (seconds, settings.baseline_seconds))
   if not found:
     return _parted(raw_channels.none(before + length), before)
-  aside, filled = before + round(_SETTLING_SECONDS * rate), []
-  for name, channel in found.items():
-    begin = onset(recording, channel)
-    near = _near(channel.times, begin, seconds, aside / rate + _SETTLING_SECONDS)
-    values, fast = judged[name].values[near], clean and kind(name) == 'emg'
-    if fast:  # It lies above what the rate of all keeps, its envelope does not.
-      values = raw_channels.clean(values, channel.rate, name)
-    values, valid = resample(
-      values, channel.times[near], rate, length + 2 * aside, begin - aside / rate
-    )
-    values, good = raw_channels.fill(
-      np.where(valid, values, np.nan), rate, name, clean and not fast
-    )
-    # The filter of another rate may swing below the zero of an envelope.
-    values, valid = np.maximum(values, 0) if fast else values, valid & good
-    trial = slice(aside - before, aside + length)
-    filled.append((np.where(valid, values, 0)[trial], valid[trial]))
-  return _parted(raw_channels.stored(filled, list(judged.values())), before)
+  begins = {name: onset(recording, channel) for name, channel in found.items()}
+  whole = raw_channels.at_rate(
+    found, begins, judged, seconds, settings.baseline_seconds, rate, clean
+  )
+  return _parted(whole, before)
 
 
 def _parted(stored, before):
@@ -413,11 +397,6 @@ def trial_seconds(recording, channels, frame_times, shown='video'):
       f'{ends[last]:.1f}; correct the onsets, or give duration',
     )
   return ends[first]
-
-
-def _near(times, begin, seconds, margin):
-  """The trial's samples and some before and after, for filters to settle."""
-  return (times >= begin - margin) & (times <= begin + seconds + margin)
 
 
 @contextlib.contextmanager

@@ -19,10 +19,10 @@ from mvp_jax.files import atomic_write, read_json, write_json
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
 from mvp_jax.synthetic import ratings as said
-from mvp_jax.synthetic.face import write_face_video
 from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE
+from mvp_jax.synthetic.video import write_face_video
 
 MANIFEST = 'manifest.csv'
 _COLUMNS = (

@@ -2,12 +2,7 @@
 
 import numpy as np
 
-from mvp_jax.corpora.rated_in_time import (
-  FRAMES_STEP,
-  RATINGS_STEP,
-  UNITS_STEP,
-  RatedInTime,
-)
+from mvp_jax.corpora.rated_in_time import FRAMES, OPENFACE, RATED, RatedInTime, Step
 from mvp_jax.corpora.unbc.tree import (
   UNITS,
   Sequence,
@@ -119,11 +114,11 @@ class UnbcTrials(RatedInTime):
 
   def steps(self):
     rate, spec = self.wanted.settings.video_rate, self.wanted.faces
-    steps = [(RATINGS_STEP, rated_sequence, (rate,))]
+    steps = [Step('Ratings', RATED, rated_sequence, (rate,))]
     if spec is not None:
-      steps.append((FRAMES_STEP, found_faces, (spec, rate)))
+      steps.append(Step('Faces', FRAMES, found_faces, (spec, rate)))
     if 'action_units' in self.wanted.streams:
-      steps.append((UNITS_STEP, openface_units, (rate,)))
+      steps.append(Step('Action units', OPENFACE, openface_units, (rate,)))
     return steps
 
   def files(self, trial):
@@ -131,7 +126,7 @@ class UnbcTrials(RatedInTime):
 
   def example(self, outcome):
     trial = outcome.trial
-    with load_result(self.directory / RATINGS_STEP, trial.trial_id) as arrays:
+    with load_result(self.directory / RATED, trial.trial_id) as arrays:
       units = arrays['units']
     return super().example(outcome) | {'person': trial.person, 'facs': units}
 

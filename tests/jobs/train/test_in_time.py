@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from mvp_jax.config import Config, DataConfig, EvaluationConfig
 from mvp_jax.corpora.affwild2.twin import AffWild2Spec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.examples import InputConfig
+from mvp_jax.data.trials import Series, Trial
+from mvp_jax.data.windows import stretches
 from mvp_jax.jobs import train
 from mvp_jax.models.modalities.voice import Voice
 from mvp_jax.targets import Concordance
@@ -100,3 +103,18 @@ def test_the_report_tells_of_the_split_and_the_smoothing(workdir):
   (fold,) = running.facts(workdir)['folds']
   assert fold['test_subjects'] == [2, 3]
   assert fold['train_trials'] + fold['validation_trials'] == 10  # 8 has two people
+
+
+def test_a_rating_at_the_very_end_cuts_no_trial():
+  """RECOLA's 7501st is at 300 s: a label of its own."""
+  times = (np.arange(101) / 25).astype(np.float32)
+  values = np.zeros((101, 2), np.float32)
+  ratings = Series(values, values == 0, ('valence', 'arousal'), rate=None, times=times)
+  trial = Trial('a', 1, 1, None, {}, {'ratings': ratings})
+  target = Concordance(rate=25.0)
+  config = Config(
+    dataset='affwild2', target=target, input=InputConfig(max_seconds=60.0)
+  )
+  padded = train._padded_to_the_longest(config, types.SimpleNamespace(trials=[trial]))
+  assert padded.input.max_seconds == 5
+  assert stretches([trial], target, padded.input.max_seconds) == [trial]
