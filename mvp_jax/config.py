@@ -24,7 +24,8 @@ from mvp_jax.errors import InputError
 from mvp_jax.models import modalities
 from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.training import encoder as encoders
-from mvp_jax.training import r2plus1d_encoder as _  # noqa: F401 (registers itself)
+from mvp_jax.training import multiscale_encoder as _  # noqa: F401 (registers itself)
+from mvp_jax.training import r2plus1d_encoder as _  # noqa: F401, F811
 from mvp_jax.training import signal_encoder as _  # noqa: F401, F811
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig

@@ -1,6 +1,6 @@
 """Floating-point operations that the mathematics of a model requires.
 
-Only matrix products count, 2 operations per multiply-add; a training step counts as
+Only matrix products and convolutions count, 2 operations per multiply-add; a training step counts as
 three forward passes. Recomputation (remat) does not count.
 """
 
@@ -38,3 +38,8 @@ def classifier_flops(config):
   return 2 * embed + 3 * transformer_flops(
     config.tokens, config.width, config.mlp_width, config.depth
   )
+
+
+def convolution_flops(config):
+  """Of one clip's training step of a backbone that counts its `macs`."""
+  return 3 * 2 * config.macs
