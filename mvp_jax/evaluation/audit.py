@@ -187,7 +187,9 @@ def check_encoder(record, corpus, tested, allowed, name='encoder'):
     return Check(name, True, unknown)
   seen = [s for s in sorted(tested) if known.intersection(people.get(str(s), ()))]
   if seen:
-    labels = f'with their {record["labels"]}' if 'labels' in record else 'without labels'
+    labels = (
+      f'with their {record["labels"]}' if 'labels' in record else 'without labels'
+    )
     told = f'was pre-trained on test subjects {_some(seen)}, {labels}; '
     if allowed:
       told += 'accepted by evaluation.allow_encoder_overlap'

@@ -16,8 +16,8 @@ from mvp_jax.evaluation import audit
 from mvp_jax.files import write_json
 from mvp_jax.jobs.common import conclude, evaluated_modalities, timed
 from mvp_jax.training import encoder as encoders
-from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training import pretrain as pretraining
+from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.pretrain import pretrain
 from mvp_jax.workdir import (
   copy_metrics,

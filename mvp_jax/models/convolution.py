@@ -9,14 +9,16 @@ batch, T time, H rows, W columns, C channels in, D channels out, K taps.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from mvp_jax.models import large_kernels
 
@@ -140,6 +142,20 @@ class Conv3D(nnx.Module):
   def __call__(self, x: Float[Array, 'B T H W C']) -> Float[Array, 'B T h w D']:
     kernel = self.kernel[...].astype(self.dtype)
     return convolve(x.astype(self.dtype), kernel, self.stride)
+
+
+def draw_kernels(model: nnx.Module, key: PRNGKeyArray) -> None:
+  """Draws the kernels of all `Conv3D`s of a model anew, all at once.
+
+  XLA compiles one draw of many numbers in the time of one kernel's.
+  """
+  convolutions = [x for _, x in nnx.iter_modules(model) if isinstance(x, Conv3D)]
+  sizes = [conv.kernel[...].size for conv in convolutions]
+  numbers = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+  for conv, drawn in zip(convolutions, numbers, strict=True):
+    shape = conv.kernel[...].shape
+    deviation = math.sqrt(2 / (math.prod(shape[:3]) * shape[-1]))  # as `_he`
+    conv.kernel[...] = drawn.reshape(shape) * deviation
 
 
 def convolve(

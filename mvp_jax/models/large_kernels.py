@@ -10,7 +10,6 @@ Shapes: B batch, T time, H rows, W columns, C channels in, D channels out, N til
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax

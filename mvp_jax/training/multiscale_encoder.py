@@ -14,8 +14,7 @@ class _Multiscale(EncoderConfig):
 
   stem: int = 64  # channels after the first convolution
   widths: tuple[int, ...] = MSN69.widths  # of the four stages
-  inner: tuple[int, ...] = MSN69.inner  # of a branch of their blocks
-  blocks: tuple[int, ...] = MSN69.blocks
+  blocks: tuple[int, ...] = MSN69.blocks  # of each stage
   dtype: str = 'float32'  # of the computation
 
   sizes: ClassVar[Any] = MSN69  # the backbone
@@ -39,9 +38,7 @@ class _Multiscale(EncoderConfig):
 
   def backbone(self, clips, frame_size):
     try:
-      return self._network(
-        frames=clips.frames, size=frame_size, tubelet=clips.tubelet
-      )
+      return self._network(frames=clips.frames, size=frame_size, tubelet=clips.tubelet)
     except ValueError as error:
       where = 'data.frame_' if str(error).startswith('size') else 'input.clips.'
       raise InputError(f'{where}{error}') from error
@@ -60,7 +57,6 @@ class MSN69Encoder(_Multiscale):
 class DMSNEncoder(_Multiscale):
   """DMSN in our reading."""
 
-  inner: tuple[int, ...] = DMSN.inner
   variant: str = DMSN.variant  # A: ranges of time; B: of both; C: sizes in space
 
   kind: ClassVar[str] = 'dmsn'

@@ -38,7 +38,7 @@ class _Sequence(nn.Module):
     return x
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
   def __init__(self, kind, inputs, inner, outputs):
     super().__init__()
     at, long = (1, 1, 1), (3, 1, 1)
@@ -80,19 +80,20 @@ class Network(nn.Module):
   `kind` is 'msn69' or a variant of DMSN; the other sizes are named as ours.
   """
 
-  def __init__(self, kind, stem=64, widths=(128, 256, 512, 1024), inner=(), blocks=()):
+  def __init__(self, kind, stem=64, widths=(128, 256, 512, 1024), blocks=(3, 4, 12, 3)):
     super().__init__()
     msn = kind == 'msn69'
-    inner = inner or ((32, 64, 256, 512) if msn else (32, 64, 64, 128))
+    shares = (4, 4, 2, 2) if msn else (4, 4, 8, 8)
     self.stem = _Normed(3, stem, (7, 7, 7), (1, 2, 2))
     self.stages = nn.ModuleList()
     inputs = stem
-    for stage, count in enumerate(blocks or (3, 4, 12, 3)):
+    for stage, count in enumerate(blocks):
       of = ('multiscale' if stage < 2 else 'plain') if msn else kind
       layer = nn.ModuleList()
       for _ in range(count):
-        layer.append(_Block(of, inputs, inner[stage], widths[stage]))
-        inputs = widths[stage]
+        width = widths[stage]
+        layer.append(Block(of, inputs, width // shares[stage], width))
+        inputs = width
       self.stages.append(layer)
 
   def forward(self, x):
@@ -109,7 +110,7 @@ class Network(nn.Module):
 def peer(backbone):
   """The same network as one of our backbones, with weights of its own."""
   kind = getattr(backbone, 'variant', 'msn69')
-  return Network(kind, backbone.stem, backbone.widths, backbone.inner, backbone.blocks)
+  return Network(kind, backbone.stem, backbone.widths, backbone.blocks)
 
 
 _NAMES = {

@@ -27,7 +27,7 @@ _PATCHES = MelTransformer(
   32, 40, 16, 16, width=12, depth=2, heads=2, mlp_width=16, drop_path=0.5
 )
 _MULTISCALE = dict(
-  size=16, tubelet=8, stem=4, widths=_WIDTHS, inner=(2, 2, 3, 3), blocks=(1, 1, 1, 1)
+  size=16, tubelet=8, stem=4, widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1)
 )
 _MSN, _DMSN = MSN69(**_MULTISCALE), DMSN(**_MULTISCALE, variant='B')
 _ALL = {

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax import lax
 
 from mvp_jax.models import convolution, large_kernels
-from mvp_jax.models.convolution import convolve, largest
+from mvp_jax.models.convolution import Conv3D, convolve, draw_kernels, largest
 
 
 def _direct(x, kernel, stride=1):
@@ -83,6 +84,29 @@ def test_half_precision_comes_out_as_it_went_in():
   half = convolve(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
   assert half.dtype == jnp.bfloat16
   np.testing.assert_allclose(half.astype(np.float32), convolve(x, kernel), atol=0.02)
+
+
+def test_kernels_drawn_at_once_keep_the_size_of_what_goes_through():
+  class Two(nnx.Module):
+    def __init__(self, rngs):
+      sizes = dict(rngs=rngs, dtype=jnp.float32)
+      self.first = Conv3D(3, 40, (3, 3, 3), **sizes)
+      self.second = Conv3D(40, 8, (1, 5, 5), **sizes)
+
+  model = Two(nnx.Rngs(0))
+  before = model.first.kernel[...]
+  draw_kernels(model, jax.random.key(0))
+  for conv, fan_out in ((model.first, 27 * 40), (model.second, 25 * 8)):
+    kernel = np.asarray(conv.kernel[...])
+    assert kernel.std() == pytest.approx(np.sqrt(2 / fan_out), rel=0.05)
+    assert abs(kernel.mean()) < 0.05 * kernel.std()
+  assert np.abs(model.first.kernel[...] - before).max() > 0
+  assert (
+    np.corrcoef(*(c.kernel[...].ravel()[:500] for c in (model.first, model.second)))[
+      0, 1
+    ]
+    < 0.2
+  )
 
 
 @pytest.mark.parametrize(('taps', 'pad'), [(3, 1), (2, 0)])

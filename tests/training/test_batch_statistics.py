@@ -222,7 +222,7 @@ def test_an_interrupted_convolutional_network_goes_on_with_them(
     if number == 4:
       raise KeyboardInterrupt
 
-  network = kind(8, 16, 8, 4, (4, 6, 8, 10), (2, 2, 3, 3), (1, 1, 1, 1))
+  network = kind(8, 16, 8, 4, (8, 8, 8, 16), (1, 1, 1, 1))
   settings = dict(task=VideoEmotion(network, Binary()), steps=5, watch=False)
   wanted = _fit(tmp_path / 'through', one_device, Batches(_clip), **settings)
   with pytest.raises(KeyboardInterrupt):

@@ -20,7 +20,7 @@ from mvp_jax.training.tasks import VideoEmotion
 from tests.training.test_encoder import _Corpus
 from tests.training.tiny import OPTIMISER
 
-_SIZES = dict(stem=4, widths=(4, 6, 8, 10), inner=(2, 2, 3, 3), blocks=(1, 1, 1, 1))
+_SIZES = dict(stem=4, widths=(8, 8, 8, 16), blocks=(1, 1, 1, 1))
 _SETTINGS = DMSNEncoder(pretrained=False, **_SIZES)
 _CLIPS = ClipLayout(frames=8, stride=1, spacing=1.0, tubelet=8)
 
@@ -93,7 +93,7 @@ def test_what_was_trained_is_a_start_for_clips_of_other_sizes(one_device, tmp_pa
   found, known, _ = encoder.load(larger, one_device, folder)
   jax.tree.map(np.testing.assert_array_equal, found, variables)
   assert known['labels'] == 'ratings of valence' and 'deap:2' in known['people']
-  with pytest.raises(InputError, match="has variant C; the config wants variant A"):
+  with pytest.raises(InputError, match='has variant C; the config wants variant A'):
     encoder.check(dataclasses.replace(network, variant='A'), folder)
   with pytest.raises(InputError, match='is another kind of encoder than encoder.kind'):
     encoder.check(MSN69(8, 16, 8), folder)

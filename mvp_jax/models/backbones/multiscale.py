@@ -14,6 +14,7 @@ Shapes: B clips, T frames, H rows, W columns, C and D channels.
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import ClassVar
 
 import jax
@@ -25,7 +26,7 @@ from jaxtyping import Array, Float
 
 from mvp_jax.models import layers
 from mvp_jax.models.backbones.r2plus1d import KINETICS_MEAN, KINETICS_STD
-from mvp_jax.models.convolution import BatchNorm, Conv3D, largest
+from mvp_jax.models.convolution import BatchNorm, Conv3D, draw_kernels, largest
 from mvp_jax.models.partition import split_batch
 from mvp_jax.models.videomae import Frames, Key, to_unit
 
@@ -46,6 +47,18 @@ class Layout:
   widen: Taps
   before: tuple[Taps, ...] = ()  # the branches, shared by them
   after: tuple[Taps, ...] = ()  # shared, of what the branches give together
+
+  def kernels(self, inputs: int, inner: int, outputs: int) -> Iterator[int]:
+    """How many numbers the kernels of a block have, its shortcut's included."""
+    together = inner * len(self.branches)
+    yield math.prod(self.narrow) * inputs * inner
+    for branch in (self.before, *self.branches):
+      for taps in branch:
+        yield math.prod(taps) * inner * inner
+    for number, taps in enumerate(self.after):
+      yield math.prod(taps) * (inner if number else together) * inner
+    yield math.prod(self.widen) * (inner if self.after else together) * outputs
+    yield inputs * outputs
 
 
 _TIME: tuple[Taps, ...] = ((3, 1, 1), (5, 1, 1), (7, 1, 1))
@@ -73,20 +86,21 @@ class Multiscale:
   tubelet: int = 16  # frames of a temporal slot
   stem: int = 64  # channels
   widths: tuple[int, ...] = (128, 256, 512, 1024)  # of the four stages
-  inner: tuple[int, ...] = (32, 64, 256, 512)  # of each branch
   blocks: tuple[int, ...] = (3, 4, 12, 3)
   dtype: str = 'float32'  # of the computation; parameters are float32
 
   # Clips of other sizes can go through the same weights.
   free: ClassVar[tuple[str, ...]] = ('frames', 'size', 'tubelet', 'dtype')
+  narrower: ClassVar[tuple[int, ...]]  # of each stage, by how much branches are
 
   def __post_init__(self) -> None:
     if self.dtype not in layers.DTYPES:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
-    for name in ('widths', 'inner', 'blocks'):
+    for name, step in (('widths', 8), ('blocks', 1)):
       numbers = getattr(self, name)
-      if len(numbers) != 4 or min(numbers) < 1:
-        raise ValueError(f'{name} is {numbers}, must be four numbers, one for a stage')
+      if len(numbers) != 4 or min(numbers) < 1 or any(x % step for x in numbers):
+        what = f'multiples of {step}' if step > 1 else 'numbers'
+        raise ValueError(f'{name} is {numbers}, must be four {what}, one for a stage')
     if self.stem < 1:
       raise ValueError(f'stem is {self.stem}, must be at least 1')
     if self.tubelet % _SHRINK or self.frames % self.tubelet:
@@ -132,17 +146,19 @@ class Multiscale:
     """
     return sum(size * places for size, places in self._kernels())
 
-  def _kernels(self):
+  def _kernels(self) -> Iterator[tuple[int, int]]:
     """(numbers in a kernel, places of its result) of each convolution."""
-    model = nnx.eval_shape(lambda: self.create(rngs=nnx.Rngs(0)))
-    for path, kernel in nnx.to_flat_state(nnx.state(model, nnx.Param)):
-      if path[-1] != 'kernel':
-        continue
-      frames, side = self.frames, self.size // 2  # of the stem
-      if path[0] == 'stages':
-        pools = 1 + sum(path[1] > stage for stage in _POOLED)
-        frames, side = frames >> pools, side >> pools
-      yield math.prod(kernel.shape), frames * side**2
+    frames, side = self.frames, self.size // 2
+    yield math.prod(_STEM) * 3 * self.stem, frames * side**2
+    frames, side, inputs = frames // 2, side // 2, self.stem
+    for stage, outputs in enumerate(self.widths):
+      inner = outputs // self.narrower[stage]
+      for _ in range(self.blocks[stage]):
+        for size in self.layout(stage).kernels(inputs, inner, outputs):
+          yield size, frames * side**2
+        inputs = outputs
+      if stage in _POOLED:
+        frames, side = frames // 2, side // 2
 
   def create(self, *, rngs: nnx.Rngs, final_norm: bool = True) -> 'Network':
     return Network(self, rngs=rngs)
@@ -167,6 +183,8 @@ class MSN69(Multiscale):
   100.5 billion multiply-adds.
   """
 
+  narrower: ClassVar[tuple[int, ...]] = (4, 4, 2, 2)
+
   def layout(self, stage: int) -> Layout:
     return _MULTISCALE if stage < 2 else _PLAIN
 
@@ -179,8 +197,9 @@ class DMSN(Multiscale):
   the place of the one kernel of half its width.
   """
 
-  inner: tuple[int, ...] = (32, 64, 64, 128)
   variant: str = 'C'  # one of VARIANTS
+
+  narrower: ClassVar[tuple[int, ...]] = (4, 4, 8, 8)
 
   def __post_init__(self) -> None:
     super().__post_init__()
@@ -284,10 +303,11 @@ class Network(nnx.Module):
     for stage, outputs in enumerate(config.widths):
       blocks: nnx.List[Block] = nnx.List()
       for _ in range(config.blocks[stage]):
-        sizes = inputs, config.inner[stage], outputs
+        sizes = inputs, outputs // config.narrower[stage], outputs
         blocks.append(Block(*sizes, config.layout(stage), rngs=rngs, dtype=dtype))
         inputs = outputs
       self.stages.append(blocks)
+    draw_kernels(self, rngs.params())
 
   def maps(self, frames: Frames, key: Key = None) -> Float[Array, 'B t h w D']:
     """Of the last stage. With a key it is trained: norms are those of the batch."""
