@@ -1,20 +1,29 @@
-"""MSN-69 and DMSN against the same networks in PyTorch, in one run on two CPU cores.
+"""MSN-69 and DMSN against the same networks in PyTorch, in one run on CPU cores.
 
   python benchmarks/dmsn_step.py [--networks msn69 A B C] [--batch 4] [--steps 3]
+                                 [--alone]
 
 Forward in evaluation and a training step without optimiser (forward in training mode,
-backward), ours and PyTorch's in turns, in seconds of the clock: medians. The ratio is
-PyTorch's time over ours: above 1 we are faster. The last line is JSON.
+backward), ours and PyTorch's in turns: medians of seconds of the clock, on two threads.
+With --alone on one thread, in seconds of CPU time, so that what else the machine does
+counts little. The ratio is PyTorch's time over ours: above 1 we are faster. The last
+line is JSON.
 Needs the packages of requirements-test.txt.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import sys
 import time
 
+os.environ['XLA_FLAGS'] = (
+  '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
+  if '--alone' in sys.argv
+  else ''
+)
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +34,8 @@ from mvp_jax.models.backbones.multiscale import DMSN, MSN69, VARIANTS
 from mvp_jax.training.state import build_model, init_variables, merged, model_variables
 from mvp_jax.training.tasks import FrameFeatures
 from tests.models import multiscale_networks
+
+ALONE = '--alone' in sys.argv
 
 
 def ours(backbone, frames):
@@ -69,15 +80,15 @@ def peer(backbone, frames):
 def measured(backbone, frames, steps):
   """{'forward' or 'step': (our seconds, PyTorch's)}: medians."""
   runs = [ours(backbone, frames), peer(backbone, frames)]
-  found = {}
+  found, clock = {}, time.process_time if ALONE else time.perf_counter
   for number, name in enumerate(('forward', 'step')):
     seconds: list = [[], []]
     for step in range(steps + 1):  # the first warms up
       for both, into in zip(runs, seconds, strict=True):
-        start = time.perf_counter()
+        start = clock()
         both[number]()
         if step:
-          into.append(time.perf_counter() - start)
+          into.append(clock() - start)
     found[name] = tuple(map(statistics.median, seconds))
   return found
 
@@ -90,13 +101,15 @@ def main():
   parser.add_argument('--size', type=int, default=112)
   parser.add_argument('--frames', type=int, default=16)
   parser.add_argument('--steps', type=int, default=3)
-  parser.add_argument('--threads', type=int, default=2)
+  parser.add_argument('--alone', action='store_true')
   args = parser.parse_args()
-  torch.set_num_threads(args.threads)
+  torch.set_num_threads(1 if ALONE else 2)
   shape = args.batch, args.frames, args.size, args.size, 3
   frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
   sizes = {'frames': args.frames, 'size': args.size, 'tubelet': args.frames}
-  print(f'{args.batch} x {args.frames} x {args.size} px, float32, {args.threads} cores')
+  print(
+    f'{args.batch} x {args.frames} x {args.size} px, float32, {1 if ALONE else 2} threads'
+  )
   print(f'{"":8}{"params M":>9}{"GMAC":>7}{"forward s":>10}{"ratio":>7}', end='')
   print(f'{"step s":>8}{"ratio":>7}')
   whole = MSN69(**sizes)
