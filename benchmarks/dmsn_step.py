@@ -107,9 +107,8 @@ def main():
   shape = args.batch, args.frames, args.size, args.size, 3
   frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
   sizes = {'frames': args.frames, 'size': args.size, 'tubelet': args.frames}
-  print(
-    f'{args.batch} x {args.frames} x {args.size} px, float32, {1 if ALONE else 2} threads'
-  )
+  threads = 'one thread' if ALONE else 'two threads'
+  print(f'{args.batch} x {args.frames} x {args.size} px, float32, {threads}')
   print(f'{"":8}{"params M":>9}{"GMAC":>7}{"forward s":>10}{"ratio":>7}', end='')
   print(f'{"step s":>8}{"ratio":>7}')
   whole = MSN69(**sizes)

@@ -153,14 +153,6 @@ def test_it_starts_a_fusion_on_another_corpus(first, tmp_path):
     _run(frozen, tmp_path / 'overlap')
 
 
-def test_it_gives_features_frozen(first, tmp_path):
-  config, workdir = first
-  start = workdir / 'encoders' / 'fold1' / 'video'
-  _run(_second(config, {'pretrained': True, 'checkpoint': str(start)}), tmp_path)
-  assert {r['model'] for r in running.predictions(tmp_path)} >= {'fusion'}
-  assert not (tmp_path / 'encoders').exists()
-
-
 def test_its_own_corpus_has_seen_it(first, tmp_path):
   config, workdir = first
   start = workdir / 'encoders' / 'fold0' / 'video'
