@@ -54,6 +54,13 @@ SMALL = {
     'optimiser': {'learning_rate': 2e-3, 'steps': 100, 'warmup_steps': 10},
   },
 }
+# The same of other encoders than VideoMAE, by their kind.
+_SMALL_MULTISCALE = {
+  'data': {'frame_size': 48},
+  'input': {'clips': {'frames': 8, 'tubelet': 8}},
+  'encoder': {'stem': 8, 'widths': (16, 24, 32, 48), 'blocks': (1, 1, 1, 1)},
+}
+SMALL_ENCODERS = {'dmsn': _SMALL_MULTISCALE, 'msn69': _SMALL_MULTISCALE}
 # Models of the face by its action units, see docs/action_units.md.
 ACTION_UNITS = {
   'models': {
@@ -79,6 +86,29 @@ PRESETS = {
 }
 
 
+def written(tree, prefix=''):
+  """A nested dict as on the command line, without `--config.`: 'a.b=1 a.c=2,3'."""
+  words = []
+  for name, value in tree.items():
+    if isinstance(value, dict):
+      words.append(written(value, f'{prefix}{name}.'))
+    elif isinstance(value, tuple):
+      words.append(f'{prefix}{name}={",".join(map(str, value))}')
+    else:
+      words.append(f'{prefix}{name}={value}')
+  return ' '.join(words)
+
+
+def _suit_encoder(small, tree):
+  """Makes what is small fit the encoder of an experiment, if it isn't VideoMAE."""
+  encoder = tree.get('encoder', {})
+  if (kind := encoder.get('kind', 'videomae')) == 'videomae':
+    return
+  own = {name: encoder[name] for name in encoder if name not in SMALL['encoder']}
+  small['encoder'] = own if small is tree else {}
+  merge(SMALL_ENCODERS.get(kind, {}), small)
+
+
 def get_config(dataset, words='', *, changes=None, embedded=None, presets=None):
   """The base with what an experiment changes.
 
@@ -102,9 +132,12 @@ def get_config(dataset, words='', *, changes=None, embedded=None, presets=None):
     if word not in presets:
       raise InputError(f'--config: {word!r} is none of {", ".join(presets)}')
     merge(presets[word], tree)
+    if word == 'small':
+      _suit_encoder(tree, tree)
   config = config_dict(parse(tree))
   without_data: dict = {}
   merge(presets['small'], without_data)
+  _suit_encoder(without_data, tree)
   merge(embedded or {}, without_data)
   # What is asked for after the file is asked for without data, too.
   for word in filter(None, words.split(',')):

@@ -24,7 +24,8 @@ from mvp_jax.errors import InputError
 from mvp_jax.models import modalities
 from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.training import encoder as encoders
-from mvp_jax.training import r2plus1d_encoder as _  # noqa: F401 (registers itself)
+from mvp_jax.training import multiscale_encoder as _  # noqa: F401 (registers itself)
+from mvp_jax.training import r2plus1d_encoder as _  # noqa: F401, F811
 from mvp_jax.training import signal_encoder as _  # noqa: F401, F811
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
@@ -260,24 +261,41 @@ def resolve(config, overrides=None):
   )
   if not given:
     merge(embedded, tree, set(overrides or ()))
-  for field in dataclasses.fields(Config):
-    if f'{field.name}.kind' in (overrides or ()):
-      own = tree[field.name]
-      known = _names_of(field.metadata['find'], own, tree)
-      tree[field.name] = {
-        name: value
-        for name, value in own.items()
-        if known is None or name in known or f'{field.name}.{name}' in overrides
-      }
+  for section, own in tree.items():
+    if f'{section}.kind' in (overrides or ()):
+      given = {x.partition('.')[2] for x in overrides if x.startswith(f'{section}.')}
+      tree[section] = of_kind(section, own, tree, given)
   return tree
 
 
-def _names_of(find, own, around):
-  """What the settings of a section's kind are called; None if there is no such kind."""
+def of_kind(section, own, around, given=()):
+  """A section of the Config whose `kind` has been changed: a dict.
+
+  Args:
+    section: its name.
+    own: nested dict of what it was, with the new kind.
+    around: nested dict of the Config.
+    given: names that stay, even if the kind does not know them.
+
+  Returns:
+    What the kind knows of `own`, and the defaults of what only the new kind has.
+  """
+  fields = {field.name: field for field in dataclasses.fields(Config)}
+  find = fields[section].metadata.get('find') if section in fields else None
   try:
-    return {'kind', *(field.name for field in dataclasses.fields(find(own, around)))}
+    known = dataclasses.fields(find(own, around)) if find else ()
   except (InputError, ValueError):
-    return None  # `parse` says so
+    known = ()  # `parse` says so
+  if not known:
+    return own
+  unset = dataclasses.MISSING
+  defaults = {
+    field.name: to_tree(_default(field))
+    for field in known
+    if (field.default, field.default_factory) != (unset, unset)
+  }
+  names = {'kind', *given, *(field.name for field in known)}
+  return defaults | {name: value for name, value in own.items() if name in names}
 
 
 def merge(changes, tree, kept=(), prefix=''):

@@ -6,10 +6,11 @@ import pathlib
 
 import pytest
 
-from mvp_jax.config import Config, parse, resolve, to_tree
+from mvp_jax.config import Config, of_kind, parse, resolve, to_tree
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.errors import InputError
+from mvp_jax.models.backbones.multiscale import MSN69
 from mvp_jax.synthetic.spec import VARIANTS
 from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.r2plus1d_encoder import R2Plus1DEncoder
@@ -404,3 +405,13 @@ def test_another_kind_by_flags_leaves_out_what_only_the_former_has():
     assert config.encoder.network(config).slots == 2
   with pytest.raises(InputError, match=r'config\.encoder\.patch: no such setting'):
     _parse(given | {'encoder.patch': 8})
+
+
+def test_another_kind_has_its_own_defaults():
+  tree = to_tree(Config(dataset='deap'))['encoder']
+  found = of_kind('encoder', tree | {'kind': 'msn69', 'subjects': 3}, {}, {'patch'})
+  assert found['widths'] == MSN69.widths and found['subjects'] == 3
+  assert 'masks' not in found and found['patch'] == tree['patch']  # as it was asked
+  back = of_kind('encoder', found | {'kind': 'videomae'}, {})
+  assert 'widths' not in back and back['masks'] == tree['masks']
+  assert of_kind('encoder', {'kind': 'x'}, {}) == {'kind': 'x'}  # said elsewhere

@@ -19,6 +19,8 @@ from mvp_jax.evaluation.summary import shown
 from mvp_jax.evaluation.tables import write_table
 from mvp_jax.files import read_json
 
+COSTS = 'costs.json'  # of the encoders, by run: see `training.costs`
+
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
@@ -52,6 +54,7 @@ def write_ablation(workdir, variants):
   ]
   for question, of_question in variants.items():
     blocks += _question(workdir, question, of_question, rows, facts, synthetic)
+    blocks += _costs(workdir, question, of_question, facts)
     blocks += _crops(workdir, question, of_question, synthetic)
   blocks += _published(base.get('published', dict))
   return save(workdir, f'{dataset.upper()}: ablations', blocks)
@@ -166,6 +169,45 @@ def _question(workdir, question, variants, rows, facts, synthetic):
       'baselines against those of the first.'
     )
   yield Paragraph(' '.join(said))
+
+
+def _costs(workdir, question, variants, facts):
+  """What the encoders cost, of a question whose variants differ in that."""
+  known = read_json(workdir / COSTS) or {}
+  known = {variant.run: known.get(variant.run) or {} for variant in variants}
+  if len({repr(of) for of in known.values()}) < 2:
+    return
+  header = [
+    '',
+    'encoder: parameters, M',
+    'GMAC a clip',
+    'clips/s',
+    'all that is trained: parameters, M',
+  ]
+  rows = []
+  for variant in variants:
+    of = known[variant.run]
+    trained = (facts[variant.run].get('parameters', dict) or {}).get(variant.model)
+    numbers = (
+      _over(of.get('parameters'), 1e6, 3),
+      _over(of.get('macs'), 1e9, 3),
+      _over(of.get('clips_per_second'), 1, 1),
+      _over(trained, 1e6, 3),
+    )
+    rows.append([variant.name, *numbers])
+  write_table(workdir / 'tables', f'{question}_costs', header, rows)
+  yield Table(header, rows)
+  devices = sorted({str(of['device']) for of in known.values() if 'device' in of})
+  yield Paragraph(
+    'Clips a second: a forward pass of the encoder alone, the median of several, '
+    f'measured one variant after another on {", ".join(devices)}. GMAC: billions of '
+    'multiply-adds of its convolutions, or matrix products.'
+  )
+
+
+def _over(number, unit, digits):
+  """A number in a unit, as text; of what is not there, a dash."""
+  return f'{number / unit:.{digits}f}' if isinstance(number, int | float) else '-'
 
 
 def _crops(workdir, question, variants, synthetic):

@@ -176,7 +176,8 @@ def check_encoder(record, corpus, tested, allowed, name='encoder'):
   each subject in `metadata['people']`, a record those of all whom it was trained on.
 
   Args:
-    record: of the encoder: `people`, a list of identities; None = random weights.
+    record: of the encoder: `people`, a list of identities, and `labels`, what it was
+      trained to tell of them, if anything; None = random weights.
     tested: numbers of the subjects in the folds.
     allowed: as config.evaluation.allow_encoder_overlap.
     name: of the check; 'encoder' is that of the video.
@@ -185,12 +186,16 @@ def check_encoder(record, corpus, tested, allowed, name='encoder'):
     told = 'random weights; at most trained in each fold, on its training trials alone'
     return Check(name, True, told)
   people = corpus.metadata.get('people') or {}
-  if record.get('imported_from') or not record.get('people'):
-    return Check(name, True, 'imported: whom it was pre-trained on is not known here')
-  known = frozenset(record['people'])
+  known = frozenset(record.get('people', ()))
+  unknown = 'imported: whom it was pre-trained on is not known here'
+  if not known:
+    return Check(name, True, unknown)
   seen = [s for s in sorted(tested) if known.intersection(people.get(str(s), ()))]
   if seen:
-    told = f'was pre-trained on test subjects {_some(seen)}, without labels; '
+    labels = (
+      f'with their {record["labels"]}' if 'labels' in record else 'without labels'
+    )
+    told = f'was pre-trained on test subjects {_some(seen)}, {labels}; '
     if allowed:
       told += 'accepted by evaluation.allow_encoder_overlap'
       return Check(name, True, told, accepted=True)
@@ -199,6 +204,8 @@ def check_encoder(record, corpus, tested, allowed, name='encoder'):
     return Check(name, False, told)
   nameless = [s for s in sorted(tested) if not people.get(str(s))]
   more = f'; whether on {_some(nameless)} is not known' if nameless else ''
+  if record.get('imported_from'):  # and trained on others since
+    more += f'; before that {unknown}'
   return Check(name, True, f'pre-trained on no test subject{more}')
 
 

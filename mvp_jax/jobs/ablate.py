@@ -18,12 +18,16 @@ import json
 from pathlib import Path
 
 from mvp_jax import hosts
-from mvp_jax.config import Config, parse, to_tree
+from mvp_jax.config import Config, of_kind, parse, to_tree
 from mvp_jax.errors import InputError
-from mvp_jax.evaluation.ablation import Variant, write_ablation
-from mvp_jax.files import read_json
-from mvp_jax.jobs import train
+from mvp_jax.evaluation.ablation import COSTS, Variant, write_ablation
+from mvp_jax.files import read_json, write_json
+from mvp_jax.jobs import starts, train
+from mvp_jax.jobs.common import encoded
+from mvp_jax.training.costs import costs
 from mvp_jax.workdir import claim, in_use
+
+_NAME = 100  # letters: of a folder that is called as its settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,7 @@ def run(config, workdir):
   """Runs all variants; see the module. Raises InputError.
 
   Writes to `workdir`: runs/<variant>/ (each as `train.run`), report.html,
-  report.md, figures/, tables/.
+  report.md, figures/, tables/; costs.json if encoders differ.
   """
   workdir = Path(workdir)
   variants, runs = plan(config)
@@ -54,6 +58,7 @@ def run(config, workdir):
         )
       if not done:
         train.run(one.config, folder)
+    _measure(runs, workdir)
     hosts.on_main(lambda: print(f'report: {write_ablation(workdir, variants)}'))
 
 
@@ -80,7 +85,9 @@ def plan(config):
       key = json.dumps(to_tree(varied), sort_keys=True)
       if key not in names:
         settings = [word for word in text.split() if '=' in word]
-        names[key] = '_'.join(settings).replace('/', '_') or 'base'
+        said = '_'.join(settings) or 'base'
+        said = said if len(said) <= _NAME else f'{question} {name}'
+        names[key] = said.replace('/', '_')
         configs[key], models[key] = varied, set()
       models[key].add(model)
       variants[question].append(Variant(name, model, names[key]))
@@ -88,6 +95,28 @@ def plan(config):
     _Run(name, _showing(configs[key], models[key])) for key, name in names.items()
   ]
   return variants, runs
+
+
+def _measure(runs, workdir):
+  """Notes what the encoders of the runs cost, if they are several: costs.json.
+
+  They are measured here, one after another, so that all have the same machine.
+  """
+  path = workdir / COSTS
+  networks = {
+    one.name: (backbone, one.config.encoder.feature_batch)
+    for one in runs
+    if encoded(one.config) and (backbone := starts.backbone(one.config)) is not None
+  }
+  known = read_json(path) or {}
+  if len(set(networks.values())) < 2 or networks.keys() <= known.keys():
+    return
+  measured = {}  # equal encoders once
+  for network, batch in networks.values():
+    if network not in measured:
+      measured[network] = costs(network, batch)
+  found = {name: measured[network] for name, (network, _) in networks.items()}
+  hosts.on_main(lambda: write_json(path, found))
 
 
 def _showing(config, models):
@@ -113,6 +142,8 @@ def _vary(base, text, where):
     if not isinstance(section, dict) or isinstance(section.get(name, {}), dict):
       raise InputError(f'{where}: there is no setting {path!r}')
     section[name] = value
+    if name == 'kind' and len(sections) == 1:
+      tree[sections[0]] = of_kind(sections[0], section, tree)
   config = parse(tree, where=where)
   if model is not None and model not in config.models:
     raise InputError(

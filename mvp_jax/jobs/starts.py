@@ -13,8 +13,10 @@ from mvp_jax import hosts
 from mvp_jax.data.trials import derived
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit
+from mvp_jax.files import write_json
 from mvp_jax.jobs.common import conclude, evaluated_modalities, timed
 from mvp_jax.training import encoder as encoders
+from mvp_jax.training import pretrain as pretraining
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.pretrain import pretrain
 from mvp_jax.workdir import (
@@ -91,6 +93,28 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
     workdir, facts, [audit.check_encoder(record, corpus, test_subjects, allowed)]
   )
   return network, variables
+
+
+def keep_encoder(config, variables, network, seen, before, directory):
+  """Leaves an encoder that was trained with labels as a start for other runs.
+
+  Args:
+    variables: of the encoder, a nested dict.
+    network: its backbone.
+    seen: training.pretrain.Seen of what it was trained on here.
+    before: facts of the encoder that it started from.
+    directory: pathlib.Path of its folder, see `training.encoder`; it is left as it is
+      if it is finished.
+  """
+  if (directory / encoders.RECORD).exists():
+    return
+  encoders.save(variables, directory)
+  found = pretraining.record(config.encoder, network, [seen], config.seed)
+  found['people'] = sorted({*found['people'], *before.get('people', ())})
+  found['started_from'] = before['source']
+  if 'imported_from' in before:
+    found['imported_from'] = before['imported_from']
+  hosts.on_main(lambda: write_json(directory / encoders.RECORD, found))
 
 
 def pretrained_modalities(config, corpus, test_subjects, mesh, workdir, facts):

@@ -10,6 +10,7 @@ of the video alone, which fine-tunes the encoder by VideoMAE's recipe (MVP, Figu
 """
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from mvp_jax.training import sharding
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.overview import parameter_table
-from mvp_jax.training.pretrain import called
+from mvp_jax.training.pretrain import Seen, called
 from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.single import fit_and_score
 from mvp_jax.training.state import forward
@@ -414,7 +415,9 @@ class _Job:
           fresh = _placed(fresh, path, self.start)
         return self._started(fresh)
 
-      variables, scores = self._fit(model, fold, seed, place, task, sides, start)
+      variables, scores = self._fit(
+        model, fold, seed, place, task, sides, start, paths[0]
+      )
 
       def look(wanted, test=sides[-1], variables=variables):
         return _look(task, variables, test, wanted, self.mesh)
@@ -452,14 +455,17 @@ class _Job:
         kept = {name: x for name, x in self.start.items() if name in fresh['encoder']}
         return _placed(fresh, ('encoder',), kept)
 
-      _, scores = self._fit(model, fold, seed, place, task, sides, start, sides[0].read)
+      _, scores = self._fit(
+        model, fold, seed, place, task, sides, start, ('encoder',), sides[0].read
+      )
       trials = [*sides[1].trials, *sides[2].trials]
       yield self._trained(model, fold, seed, place, trials, scores, None)
 
-  def _fit(self, model, fold, seed, place, task, sides, start, read=None):
+  def _fit(self, model, fold, seed, place, task, sides, start, path, read=None):
     """The variables of the first model of an ensemble, and mean scores of all.
 
-    Scores are those of the validation trials, then those of the test trials.
+    Scores are those of the validation trials, then those of the test trials. The
+    encoder of each, at a path in its variables, stays for other runs to start from.
     """
     config, found = self.config, []
     for part in range(config.evaluation.ensemble):
@@ -480,6 +486,19 @@ class _Job:
           called=called(config.encoder, 'config.train'),
         )
       )
+      if 'encoder' in place.facts:  # not of trainings that only measure leaks
+        starts.keep_encoder(
+          config,
+          functools.reduce(lambda tree, part: tree[part], path, found[-1][0]),
+          self.encoding.backbone,
+          Seen(
+            self.corpus,
+            [self.whole[trial] for trial in fold.train],
+            {'labels': f'ratings of {", ".join(config.target.ratings)}'},
+          ),
+          place.facts['encoder'],
+          place.workdir / encoders.TRAINED / name,
+        )
     _count(place, model, found[0][0])
     return found[0][0], np.mean([scores for _, scores in found], axis=0)
 

@@ -8,14 +8,23 @@ Parameters and statistics are float32, `dtype` is that of the computation. Shape
 batch, T time, H rows, W columns, C channels in, D channels out, K taps.
 """
 
+import functools
+import math
+from typing import Any
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mvp_jax.models import large_kernels
 
 _he = nnx.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 _MOMENTUM, _EPSILON = 0.1, 1e-5  # PyTorch's defaults
+_LARGE = 5  # taps along rows and columns from which Fourier transforms are faster
 
 
 class SpatialConv(nnx.Module):
@@ -66,7 +75,7 @@ def _product(
 
 
 class TemporalConv(nnx.Module):
-  """A convolution without bias along time, as one matrix product."""
+  """A convolution without bias along time, as one matrix product for each tap."""
 
   def __init__(
     self,
@@ -84,12 +93,127 @@ class TemporalConv(nnx.Module):
 
   def __call__(self, x: Float[Array, 'B T H W C']) -> Float[Array, 'B t H W D']:
     kernel = self.kernel[...].astype(self.dtype)
-    taps, pad = kernel.shape[0], kernel.shape[0] // 2
-    last = (x.shape[1] + 2 * pad - taps) // self.stride * self.stride
-    x = jnp.pad(x.astype(self.dtype), ((0, 0), (pad, pad), *((0, 0),) * 3))
-    moments = [x[:, i : i + last + 1 : self.stride] for i in range(taps)]
-    kernel = kernel.reshape(-1, kernel.shape[-1])
-    return _product(jnp.concatenate(moments, -1), kernel)
+    return _along_time(x.astype(self.dtype), kernel, self.stride)
+
+
+def _along_time(
+  x: Float[Array, 'B T H W C'], kernel: Float[Array, 'K C D'], stride: int = 1
+) -> Float[Array, 'B t H W D']:
+  """Of each tap, the moments that see no padding."""
+  taps, pad = kernel.shape[0], kernel.shape[0] // 2
+  if taps == 1:
+    return _product(x[:, ::stride], kernel[0])
+  frames = x.shape[1]
+  count = (frames + 2 * pad - taps) // stride + 1
+  y: Any = None
+  for tap in range(taps):
+    low = max(0, -((tap - pad) // stride))
+    high = min(count, (frames - 1 + pad - tap) // stride + 1)
+    if low >= high:
+      continue
+    first = low * stride + tap - pad
+    seen = x[:, first : first + (high - low - 1) * stride + 1 : stride]
+    part = _product(seen, kernel[tap])
+    part = jnp.pad(part, ((0, 0), (low, count - high), *((0, 0),) * 3))
+    y = part if y is None else y + part
+  return y
+
+
+class Conv3D(nnx.Module):
+  """A convolution without bias over time, rows and columns, each with its own taps.
+
+  Attributes:
+    kernel: float32 [t, h, w, C, D].
+  """
+
+  def __init__(
+    self,
+    inputs: int,
+    outputs: int,
+    taps: tuple[int, int, int],
+    stride: int = 1,  # over space
+    *,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+  ):
+    self.stride, self.dtype = stride, dtype
+    self.kernel = nnx.Param(_he(rngs.params(), (*taps, inputs, outputs), jnp.float32))
+
+  def __call__(self, x: Float[Array, 'B T H W C']) -> Float[Array, 'B T h w D']:
+    kernel = self.kernel[...].astype(self.dtype)
+    return convolve(x.astype(self.dtype), kernel, self.stride)
+
+
+def draw_kernels(model: nnx.Module, key: PRNGKeyArray) -> None:
+  """Draws the kernels of all `Conv3D`s of a model anew, all at once.
+
+  XLA compiles one draw of many numbers in the time of one kernel's.
+  """
+  convolutions = [x for _, x in nnx.iter_modules(model) if isinstance(x, Conv3D)]
+  sizes = [conv.kernel[...].size for conv in convolutions]
+  numbers = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+  for conv, drawn in zip(convolutions, numbers, strict=True):
+    shape = conv.kernel[...].shape
+    deviation = math.sqrt(2 / (math.prod(shape[:3]) * shape[-1]))  # as `_he`
+    conv.kernel[...] = drawn.reshape(shape) * deviation
+
+
+def convolve(
+  x: Float[Array, 'B T H W C'], kernel: Float[Array, 't h w C D'], stride: int = 1
+) -> Float[Array, 'B T h w D']:
+  """A convolution over time and space, padded by zeros; the stride is over space.
+
+  The way depends on the machine and the kernel: GPUs and TPUs have libraries of 3-D
+  convolutions. XLA for CPU computes these at 14 billion multiply-adds a second on a
+  thread, PyTorch at 70; 2-D ones, of which all frames' taps are one, at 45, and large
+  kernels by Fourier transforms several times as fast (`benchmarks/dmsn_step.py`).
+  """
+  taps = kernel.shape[:3]
+  if taps[1:] == (1, 1):
+    return _along_time(x[:, :, ::stride, ::stride], kernel[:, 0, 0])
+  if jax.default_backend() != 'cpu':
+    pads = [(count // 2, count // 2) for count in taps]
+    names = 'NDHWC', 'DHWIO', 'NDHWC'
+    strides = 1, stride, stride
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=names)
+  if stride == 1 and min(taps[1:]) >= _LARGE:
+    wide = large_kernels.convolve(*(a.astype(jnp.float32) for a in (x, kernel)))
+    return wide.astype(x.dtype)
+  return _by_frames(x, kernel, stride)
+
+
+def _by_frames(
+  x: Float[Array, 'B T H W C'], kernel: Float[Array, 't h w C D'], stride: int
+) -> Float[Array, 'B T h w D']:
+  """As one 2-D convolution of frames beside their neighbours in time."""
+  frames, (count, *taps) = x.shape[1], kernel.shape[:3]
+  x = jnp.pad(x, ((0, 0), (count // 2, count // 2), *((0, 0),) * 3))
+  x = jnp.concatenate([x[:, i : i + frames] for i in range(count)], -1)
+  folded = kernel.transpose(1, 2, 0, 3, 4).reshape(*taps, -1, kernel.shape[-1])
+  y = _convolve(x.reshape(-1, *x.shape[2:]), folded, stride)
+  return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+def largest(
+  x: Float[Array, 'B T H W C'], taps: int, pad: int = 0
+) -> Float[Array, 'B t h w C']:
+  """The maximum over `taps` of time, rows and columns, in strides of 2.
+
+  One axis after another, by comparing strided parts: the gradient that XLA for CPU has
+  of windows goes place by place.
+  """
+  for axis in (1, 2, 3):
+    width = [(0, 0)] * 5
+    width[axis] = pad, pad
+    if pad:
+      x = jnp.pad(x, width, constant_values=-jnp.inf)
+    count = (x.shape[axis] - taps) // 2 + 1
+    parts = [
+      lax.slice_in_dim(x, i, i + 2 * count - 1, stride=2, axis=axis)
+      for i in range(taps)
+    ]
+    x = functools.reduce(jnp.maximum, parts)
+  return x
 
 
 class BatchNorm(nnx.Module):

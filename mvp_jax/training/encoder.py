@@ -28,6 +28,7 @@ from mvp_jax.weights.sources import infer_config, open_source, sha256
 from mvp_jax.weights.transfer import adopt, check_sizes, compare_sizes, take_all
 
 RECORD = 'record.json'
+TRAINED = 'encoders'  # the folder of those that the job 'train' trained end to end
 # Of the caches of encoders and features; each version has folders of its own.
 VERSION = 2
 ENCODERS: dict[str, type['EncoderConfig']] = {}  # by their kind
@@ -50,6 +51,8 @@ def find(kind):
 class EncoderConfig:
   """Settings of every video encoder: the source of its weights, and their use.
 
+  `checkpoint` is a folder of an encoder that was pre-trained or imported, or of one
+  that the job 'train' trained end to end (WORKDIR/encoders/...), or a PyTorch file.
   A kind of encoder is a subclass with `kind` and `backbone`, see `register`. One that
   is pre-trained here also has `pretrains`, `clips`, `task`, and the settings `train`
   (a TrainConfig); the model of its task holds the backbone as `encoder`.
@@ -297,7 +300,11 @@ def check(config, path):
     )
   if known:
     compare_sizes(path, VideoMAEConfig(**found), config)
-  elif different := [name for name in found if found[name] != wanted[name]]:
+  elif different := [
+    name
+    for name in found
+    if found[name] != wanted[name] and name not in getattr(config, 'free', ())
+  ]:
     raise InputError(
       f'{path}: has '
       + ', '.join(f'{name} {found[name]}' for name in different)
@@ -306,10 +313,25 @@ def check(config, path):
     )
 
 
+def save(variables, directory):
+  """Writes the variables of an encoder, a nested dict; its record ends the folder."""
+  with Checkpoints(directory / 'checkpoints') as checkpoints:
+    checkpoints.save_params(0, {'encoder': variables})
+
+
 def is_folder(path):
-  """Whether this is an encoder folder. Raises InputError if it is unfinished."""
+  """Whether this is an encoder folder. Raises InputError if it is unfinished.
+
+  Or if it is the work directory of a run that trained several, which are named.
+  """
   if (path / RECORD).exists():
     return True
+  if trained := sorted((path / TRAINED).glob(f'**/{RECORD}')):
+    names = ', '.join(str(record.parent) for record in trained[:3])
+    raise InputError(
+      f'{path}: holds {len(trained)} trained encoders, one for each training; give one '
+      f'of them: {names}{"..." if len(trained) > 3 else ""}'
+    )
   if (path / 'checkpoints').exists():
     raise InputError(f'{path}: holds no finished encoder ({RECORD} is missing)')
   return False

@@ -1,7 +1,8 @@
-"""Self-supervised pre-training of an encoder, and its record."""
+"""Self-supervised pre-training of an encoder, and records of how one was trained."""
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,10 @@ def called(settings, section):
 
 
 def record(settings, backbone, sources, seed):
-  """What an encoder has seen and how it was trained."""
+  """What an encoder has seen and how it was trained.
+
+  `sources` have a `corpus`, its `trials` that were seen, and `facts` besides.
+  """
   corpora = [source.corpus for source in sources]
   trials = [trial for source in sources for trial in source.trials]
   people = {
@@ -127,6 +131,15 @@ def record(settings, backbone, sources, seed):
     'model': dataclasses.asdict(backbone),
   }
   return json.loads(json.dumps(facts))
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+  """Trials of a corpus that an encoder was trained on, and facts of its record."""
+
+  corpus: Any
+  trials: list
+  facts: dict
 
 
 class FixedExamples:

@@ -12,7 +12,11 @@ from mvp_jax.models.emotion import EmotionConfig, EmotionModel
 from mvp_jax.models.masked_signals import MaskedSignals, SignalBackbone
 from mvp_jax.models.videomae import VideoClassifier, VideoMAE, VideoMAEConfig, to_unit
 from mvp_jax.targets.base import Mean
-from mvp_jax.training.flops import classifier_flops, pretraining_flops
+from mvp_jax.training.flops import (
+  classifier_flops,
+  convolution_flops,
+  pretraining_flops,
+)
 from mvp_jax.training.mixing import mix
 from mvp_jax.training.reconstructions import drawn_clips
 
@@ -210,9 +214,13 @@ class VideoEmotion:
     return {'loss': self.target.loss(model(frames, model_key), label, weight)['loss']}
 
   def flops(self, batch):
-    if not isinstance(self.model, VideoMAEConfig):
+    if isinstance(self.model, VideoMAEConfig):
+      flops = classifier_flops(self.model)
+    elif hasattr(self.model, 'macs'):
+      flops = convolution_flops(self.model)
+    else:
       return None  # not known
-    return batch['frames'].shape[1] * classifier_flops(self.model)
+    return batch['frames'].shape[1] * flops
 
   def layer(self, path, shape):
     """The layer of a parameter, see `optimiser.layer_scales`."""

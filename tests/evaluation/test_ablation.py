@@ -110,3 +110,25 @@ def test_what_a_paper_reports_is_told_beside_it(tmp_path, predictions):
   assert '## What papers report' in text
   assert '| MVP (F1) | .61 | n/a |' in text and '| JCA | n/a | .58 |' in text
   assert read_json(tmp_path / 'runs' / 'one' / 'run.json')['published']
+
+
+def test_what_encoders_cost_stands_beside_their_scores(tmp_path, predictions):
+  rows = _some(predictions)
+  _write(tmp_path, 'large', rows, parameters={'video': 77_000_000})
+  _write(tmp_path, 'small', rows, parameters={'video': 20_500_000})
+  _write(tmp_path, 'units', rows)
+  _, text = _tables(tmp_path, 'large', 'small', 'units')
+  assert 'clips/s' not in text  # not measured
+  costs = {
+    'large': {'parameters': 76_864_832, 'macs': 100_509_351_936},
+    'small': {'parameters': 20_000_000, 'macs': None},
+  }
+  for number, of in enumerate(costs.values()):
+    of |= {'clips_per_second': 1.25 + number, 'device': 'a machine'}
+  (tmp_path / ablation.COSTS).write_text(json.dumps(costs))
+  _, text = _tables(tmp_path, 'large', 'small', 'units')
+  assert '| large | 76.865 | 100.509 | 1.2 | 77.000 |' in text
+  assert '| small | 20.000 | - | 2.2 | 20.500 |' in text
+  assert '| units | - | - | - | - |' in text and 'another on a machine' in text
+  table = (tmp_path / 'tables' / 'threshold_costs.csv').read_text()
+  assert table.startswith(',"encoder: parameters, M"')

@@ -182,6 +182,14 @@ def test_who_pre_trained_the_encoder():
   assert not check.passed and 'was pre-trained on test subjects 2,' in check.detail
   check = audit.check_encoder(record, corpus, {2, 3}, True)
   assert check.passed and check.accepted and 'accepted by' in check.detail
+  labelled = record | {'labels': 'ratings of valence'}
+  check = audit.check_encoder(labelled, corpus, {2, 3}, False)
+  assert 'test subjects 2, with their ratings of valence; pre-train' in check.detail
+  # Imported, then trained here: of those before nothing is known.
+  both = labelled | {'imported_from': 'x.pth'}
+  assert not audit.check_encoder(both, corpus, {2, 3}, False).passed
+  check = audit.check_encoder(both, corpus, {3, 4}, False)
+  assert check.passed and 'before that imported: whom' in check.detail
   assert 'not known' in audit.check_encoder({'people': []}, corpus, {2}, False).detail
   imported = {'imported_from': 'x.pth'}
   assert 'not known' in audit.check_encoder(imported, corpus, {2}, False).detail

@@ -6,13 +6,20 @@ import json
 
 import pytest
 
-from configs import affwild2_ablation, amigos_ablation, deap_ablation
+from configs import (
+  affwild2_ablation,
+  amigos_ablation,
+  deap_ablation,
+  dmsn_ablation,
+)
 from mvp_jax.config import Config, DataConfig, EvaluationConfig, parse, resolve
 from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError
 from mvp_jax.jobs import ablate, train
+from mvp_jax.models.backbones.multiscale import DMSN, MSN69
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.training.loop import TrainConfig
+from mvp_jax.training.multiscale_encoder import DMSNEncoder
 from mvp_jax.training.optimiser import OptimiserConfig
 from tests import running
 
@@ -64,6 +71,70 @@ def test_fusions_in_time_are_compared_on_voice_and_face():
   assert len(set(fusions)) == len(fusions) == 8
   assert {run.config.evaluation.protocol for run in runs} == {'official'}
   assert {run.config.target.kind for run in runs} == {'concordance'}
+
+
+@pytest.mark.parametrize('folder', ['', 'deap'])
+def test_networks_of_several_kinds_are_compared(folder):
+  tree = dmsn_ablation.get_config()
+  tree.data.manual_dir = folder
+  variants, runs = ablate.plan(parse(resolve(tree)))
+  (shown,) = variants.values()
+  of = {run.name: run.config for run in runs}
+  assert len(of) == len(shown) == 6 and max(map(len, of)) <= 100
+  networks = {}
+  for variant in shown:
+    config = of[variant.run]
+    assert config.evaluation.models == ('video',) and config.job == 'train'
+    networks[variant.name] = config.encoder.network(config)
+  for name in 'ABC':
+    assert networks[f'DMSN-{name}'].variant == name
+  full = {'frames': 16, 'size': 112, 'tubelet': 16}
+  if folder:
+    assert networks['MSN-69'] == MSN69(**full)
+    assert networks['DMSN-C'] == DMSN(**full)
+    assert (networks['VideoMAE'].width, networks['VideoMAE'].size) == (768, 224)
+  else:
+    assert networks['MSN-69'].blocks == (1, 1, 1, 1)
+    assert (networks['VideoMAE'].width, networks['VideoMAE'].size) == (96, 64)
+  units = of[shown[-1].run]
+  assert units.models['video'] == 'action_units' and units.input.windows == 'whole'
+
+
+def test_a_variant_of_another_kind_takes_its_settings():
+  words = 'encoder.kind=dmsn encoder.variant=A encoder.pretrained=False'
+  config = _config({'encoder': {'VideoMAE': 'video', 'DMSN': f'video {words}'}})
+  _, runs = ablate.plan(config)
+  assert [run.config.encoder.kind for run in runs] == ['videomae', 'dmsn']
+  assert runs[1].config.encoder == DMSNEncoder(
+    pretrained=False, variant='A', dtype='bfloat16'
+  )
+  with pytest.raises(InputError, match=r"there is no setting 'encoder\.variant'"):
+    ablate.plan(_config({'encoder': {'a': '', 'b': 'encoder.variant=A'}}))
+
+
+def test_encoders_are_measured_once_each(tmp_path, monkeypatch):
+  words = 'encoder.kind=dmsn encoder.pretrained=False input.clips.tubelet=16'
+  questions = {
+    'network': {
+      'C': f'video {words}',
+      'A': f'video {words} encoder.variant=A',
+      'as C': f'video {words} train.batch_size=16',
+      'physio': 'physio',
+    }
+  }
+  _, runs = ablate.plan(_config(questions))
+  measured = []
+
+  def costs(network, batch):
+    measured.append((network.variant, batch))
+    return {'parameters': network.parameters}
+
+  monkeypatch.setattr(ablate, 'costs', costs)
+  for _ in range(2):  # of a second run they are known
+    ablate._measure(runs, tmp_path)
+  assert measured == [('C', 32), ('A', 32)]
+  found = json.loads((tmp_path / 'costs.json').read_text())
+  assert len(found) == 3 and len({of['parameters'] for of in found.values()}) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Convolutional backbones and the transformer over log-mel: shapes, slots, norms.
 
-That they compute what PyTorch's do is tested with their weights.
+That they compute what PyTorch's do is tested with their weights, and of MSN-69 and DMSN
+in test_multiscale.py.
 """
 
 import jax
@@ -12,6 +13,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mvp_jax.models.backbones.mel_transformer import MelTransformer
+from mvp_jax.models.backbones.multiscale import DMSN, MSN69
 from mvp_jax.models.backbones.r2plus1d import R2Plus1D
 from mvp_jax.models.backbones.resnet import ResNet18
 from mvp_jax.models.convolution import BatchNorm
@@ -24,12 +26,22 @@ _SOUND = ResNet18(32, 40, widths=_WIDTHS, blocks=1)
 _PATCHES = MelTransformer(
   32, 40, 16, 16, width=12, depth=2, heads=2, mlp_width=16, drop_path=0.5
 )
-_ALL = {'video': _VIDEO, 'sound': _SOUND, 'patches': _PATCHES}
+_MULTISCALE = dict(
+  size=16, tubelet=8, stem=4, widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1)
+)
+_MSN, _DMSN = MSN69(**_MULTISCALE), DMSN(**_MULTISCALE, variant='B')
+_ALL = {
+  'video': _VIDEO,
+  'msn69': _MSN,
+  'dmsn': _DMSN,
+  'sound': _SOUND,
+  'patches': _PATCHES,
+}
 
 
 def _input(name, batch=2):
   rng = np.random.default_rng(0)
-  if name == 'video':
+  if name in ('video', 'msn69', 'dmsn'):
     return rng.integers(0, 256, (batch, 16, 16, 16, 3), np.uint8)
   return rng.normal(0, 1, (batch, 32, 40)).astype(np.float32)
 
@@ -42,11 +54,11 @@ def test_features_stand_one_for_each_slot(name, dtype):
   with jax.numpy_dtype_promotion('standard'):  # for Flax's LayerNorm
     found = jax.jit(lambda x: model.features(x))(x)
     tokens = jax.jit(lambda x: model(x))(x)
-  slots = {'video': 2, 'sound': 1, 'patches': 3}[name]
+  slots = {'sound': 1, 'patches': 3}.get(name, 2)
   assert found.shape == (2, slots, backbone.feature_width)
   assert found.dtype == jnp.dtype(dtype) and backbone.slots == slots
   assert tokens.shape[2] == backbone.width
-  assert tokens.shape[1] == {'video': 2, 'sound': 2, 'patches': 6}[name]
+  assert tokens.shape[1] == {'patches': 6}.get(name, 2)
   assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(nnx.state(model)))
   whole = found.astype(jnp.float32).mean(1)
   np.testing.assert_allclose(whole, tokens.astype(jnp.float32).mean(1), 0.02, 0.02)
@@ -80,8 +92,9 @@ def test_a_norm_follows_the_batch_in_training_alone():
   assert np.isfinite(norm.var[...]).all()
 
 
-def test_eight_devices_have_the_norms_of_one():
-  state = nnx.split(_SOUND.create(rngs=nnx.Rngs(0)))
+@pytest.mark.parametrize('name', ['sound', 'msn69', 'dmsn'])
+def test_eight_devices_have_the_norms_of_one(name):
+  state = nnx.split(_ALL[name].create(rngs=nnx.Rngs(0)))
   found = []
   for mesh in (
     make_mesh(MeshConfig(), jax.devices()[:1]),
@@ -94,13 +107,20 @@ def test_eight_devices_have_the_norms_of_one():
         y = model.features(x, jax.random.key(0))
         return y, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
-    x = jax.device_put(_input('sound', 8), NamedSharding(mesh, P(('data', 'fsdp'))))
+    x = jax.device_put(_input(name, 8), NamedSharding(mesh, P(('data', 'fsdp'))))
     found.append(jax.device_get(jax.jit(run)(x)))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-3, 1e-4), *found)
 
 
 def test_layers_are_counted_from_the_top():
   video, sound = R2Plus1D(), ResNet18()
+  for path, layers in {
+    'stem/conv/kernel': 23,
+    'stages/0/0/narrow/parts/0/conv/kernel': 22,
+    'stages/2/11/branches/1/parts/0/norm/scale': 4,
+    'stages/3/2/shortcut/conv/kernel': 1,
+  }.items():
+    assert DMSN().layer(path, ()) == layers
   for path, layers in {
     'stem/spatial/kernel': 9,
     'layers/0/0/conv1/spatial/kernel': 8,

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from mvp_jax.data.batches import training_batches
+from mvp_jax.models.backbones.multiscale import DMSN, MSN69
 from mvp_jax.models.emotion import EmotionConfig, ModelSizes
 from mvp_jax.models.modalities.video import Video, VideoNetwork
 from mvp_jax.targets.base import Mean
@@ -166,7 +167,9 @@ def test_a_checkpoint_holds_them(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, variables, dict(state.evaluated))
 
 
-def _fit(folder, mesh, batches=None, params=None, steps=OPTIMISER.steps):
+def _fit(
+  folder, mesh, batches=None, params=None, steps=OPTIMISER.steps, task=_TASK, watch=True
+):
   config = TrainConfig(
     batch_size=BATCH,
     log_every=1,
@@ -177,7 +180,7 @@ def _fit(folder, mesh, batches=None, params=None, steps=OPTIMISER.steps):
   folder.mkdir(exist_ok=True)
   with MetricLog(folder) as log:
     return fit(
-      _TASK,
+      task,
       batches or Batches(_example),
       config,
       mesh=mesh,
@@ -186,7 +189,7 @@ def _fit(folder, mesh, batches=None, params=None, steps=OPTIMISER.steps):
       directory=folder / 'checkpoints',
       log=log,
       params=params,
-      validation=lambda: iter([_batch(100)]),
+      validation=(lambda: iter([_batch(100)])) if watch else None,
     )
 
 
@@ -200,6 +203,33 @@ def test_an_interrupted_run_goes_on_with_them(one_device, tmp_path):
     _fit(tmp_path / 'cut', one_device, Batches(_example, cut))
   found = _fit(tmp_path / 'cut', one_device)
   assert 'mean' in found['norm'] and 'scale' in found['norm']
+  jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+def _clip(rng):
+  return {
+    'frames': rng.integers(0, 256, (1, 8, 16, 16, 3), np.uint8),
+    'label': rng.integers(0, 2, 2).astype(np.float32),
+    'weight': np.float32(1),
+  }
+
+
+@pytest.mark.parametrize('kind', [MSN69, DMSN])
+def test_an_interrupted_convolutional_network_goes_on_with_them(
+  one_device, tmp_path, kind
+):
+  def cut(number, batch):
+    if number == 4:
+      raise KeyboardInterrupt
+
+  network = kind(8, 16, 8, 4, (8, 8, 8, 16), (1, 1, 1, 1))
+  settings = dict(task=VideoEmotion(network, Binary()), steps=5, watch=False)
+  wanted = _fit(tmp_path / 'through', one_device, Batches(_clip), **settings)
+  with pytest.raises(KeyboardInterrupt):
+    _fit(tmp_path / 'cut', one_device, Batches(_clip, cut), **settings)
+  found = _fit(tmp_path / 'cut', one_device, Batches(_clip), **settings)
+  moved = [x for path, x in _paths(found).items() if path.endswith('norm/mean')]
+  assert len(moved) > 15 and all(np.abs(x).max() > 0 for x in moved)
   jax.tree.map(np.testing.assert_array_equal, found, wanted)
 
 

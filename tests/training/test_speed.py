@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from mvp_jax.models import videomae
+from mvp_jax.models.backbones.multiscale import MSN69
+from mvp_jax.models.backbones.resnet import ResNet18
 from mvp_jax.training import speed
-from mvp_jax.training.flops import classifier_flops, pretraining_flops
+from mvp_jax.training.flops import classifier_flops, forward_macs, pretraining_flops
 
 
 class Clock:
@@ -75,6 +77,8 @@ def test_flops_of_a_training_step():
   assert saved == pytest.approx(35.4 - 25.8, rel=0.03)
   # ViT-B on 16 x 224: 180 GMAC forward (VideoMAE, table 6).
   assert classifier_flops(config) / 3 / 2e9 == pytest.approx(180, rel=0.02)
+  assert forward_macs(config) / 1e9 == pytest.approx(180, rel=0.01)
+  assert forward_macs(MSN69()) == MSN69().macs and forward_macs(ResNet18()) is None
 
 
 def test_flops_of_a_dense_layer_are_two_a_weight_and_token():
