@@ -16,12 +16,13 @@ class _Clips:
     corpus: PreparedCorpus with video.
     options: examples.InputConfig; the spacing of its clips plays no part.
     size: pixels, of the clips.
-    target: targets.Target of whole trials.
+    target: targets.Target of whole trials; None: examples have no labels.
     labels: targets.Fitted; None = what `target` needs no data for, if anything.
   """
 
   def __init__(self, corpus, trials, options, size, target, labels=None):
-    target.check(trials)
+    if target is not None:
+      target.check(trials)
     blind = [trial.trial_id for trial in trials if 'video' not in trial.streams]
     if blind:
       more = f' ({len(blind)} such trials)' if len(blind) > 1 else ''
@@ -29,7 +30,7 @@ class _Clips:
         f"input.windows: 'random' needs video, {blind[0]} has no video{more}; leave it "
         "out or use 'whole'"
       )
-    labels = labels or target.fixed()
+    labels = labels or (target and target.fixed())
     self.corpus, self.trials, self.options, self.size = corpus, trials, options, size
     self._labels = [labelled(labels, trial) for trial in trials] if labels else None
 

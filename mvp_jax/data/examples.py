@@ -49,7 +49,7 @@ class TrialExamples:
     options: InputConfig.
     modalities: {name: Modality}, what an example holds.
     encoding: modalities.Encoding, for those that need it.
-    target: targets.Target; checked against the trials.
+    target: targets.Target; checked against the trials. None: examples have no labels.
 
   Attributes:
     labels: targets.Fitted, or None: examples then have no labels.
@@ -60,8 +60,9 @@ class TrialExamples:
     self._given = corpus, options, modalities, target, encoding
     self.trials, self.options, self.target = trials, options, target
     self.modalities = modalities
-    target.check([trial for trial in trials if not trial.cut])
-    self.labels, self.scales = target.fixed(), {}
+    if target is not None:
+      target.check([trial for trial in trials if not trial.cut])
+    self.labels, self.scales = target and target.fixed(), {}
     windows = trial_windows(trials, options.max_seconds, options.last_seconds)
     # Worked out once: an example is read many times.
     self._inputs = {

@@ -29,6 +29,7 @@ from mvp_jax.data.windows import TOLERANCE, joined, stretches
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
 from mvp_jax.files import atomic_write
+from mvp_jax.inference import folder as saved
 from mvp_jax.jobs import common, preparation, stages, starts
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
@@ -48,8 +49,8 @@ def run(config, workdir):
   """Runs the whole job; see the module. Raises InputError.
 
   Writes to `workdir`: config.json, run.json, metrics.jsonl, tensorboard/,
-  checkpoints/, predictions.csv, cases/, account.csv, report.html, report.md; and
-  leak_meter.csv and leak_meter/ if asked for.
+  checkpoints/, models/, predictions.csv, cases/, account.csv, report.html, report.md;
+  and leak_meter.csv and leak_meter/ if asked for.
   """
   workdir = Path(workdir)
   mesh = make_mesh(config.mesh)
@@ -106,11 +107,18 @@ def _run(config, workdir, mesh, facts):
   predictions = stages.baselines(config, folds, corpus, trials, facts)
   of = {trial.trial_id: trial for trial in trials}
   job = _Job(config, mesh, corpus, examined, of, encoding, start, pretrained)
+  kept = saved.Writer(workdir / saved.FOLDER)
+  hosts.on_main(kept.begin)
 
   with common.timed('training', facts), MetricLog(workdir) as log:
     attention = {}
     for model in config.evaluation.models:
-      predictions += job.train(model, folds, _Place(workdir, log, facts, attention))
+      place = _Place(workdir, log, facts, attention, kept)
+      predictions += job.train(model, folds, place)
+    if encoding is not None and encoding.features is not None:
+      frozen = _whole(start, mesh)
+      hosts.on_main(lambda: kept.encoder(frozen))
+    hosts.on_main(lambda: kept.finish(config, corpus, trials, facts))
   if config.evaluation.leak_meter:  # of the first model, apart from all else
     aside = workdir / 'leak_meter'
 
@@ -205,6 +213,7 @@ class _Place:
   log: MetricLog
   facts: dict  # of run.json
   attention: dict  # as `cases.write` takes it
+  kept: Any = None  # folder.Writer of the models; None: they are not kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -341,7 +350,9 @@ class _Job:
 
       trials = [examples.trials[i] for i in asked[length][numbers[0]]]
       mean = np.mean([scores[length][number] for number in numbers], axis=0)
-      yield self._trained(model, fold, seed, place, trials, mean, look)
+      parts = (models.one(variables, number) for number in numbers)
+      kept = parts, scales[fold.fold]
+      yield self._trained(model, fold, seed, place, trials, mean, look, kept)
 
   def _members(self, model, runs, examples, scales, words):
     """A Member of each run, point of the grid and part of an ensemble, in order."""
@@ -377,8 +388,12 @@ class _Job:
       i for i in rows for _ in range(target.draws(fold.target, self.trials[i]))
     )
 
-  def _trained(self, model, fold, seed, place, trials, scores, look):
-    """A _Trained of `trials`, those to validate on first, and all their scores."""
+  def _trained(self, model, fold, seed, place, trials, scores, look, kept):
+    """A _Trained of `trials`, those to validate on first, and all their scores.
+
+    `kept` are the variables of the models of an ensemble, or of the only one, and the
+    scales of what they read.
+    """
     if self.config.target.level == 'frame':
       trials, scores = joined(trials, scores, self.config.target)
       trials = [self.whole[trial.trial_id] for trial in trials]
@@ -393,6 +408,9 @@ class _Job:
       what = f'temperature of {model}'
       audit.fitted(place.facts, fold, what, trials[:count], validation=True)
       tested = target.tempered(tested, value)
+    if place.kept is not None:
+      parts, scales = [_whole(x, self.mesh) for x in kept[0]], kept[1]
+      hosts.on_main(lambda: place.kept.add(model, fold, seed, parts, scales, value))
     return _Trained(fold, seed, trials[count:], tested, look)
 
   def _alone(self, model, folds, place, task, examples):
@@ -415,15 +433,16 @@ class _Job:
           fresh = _placed(fresh, path, self.start)
         return self._started(fresh)
 
-      variables, scores = self._fit(
+      parts, scores = self._fit(
         model, fold, seed, place, task, sides, start, paths[0]
       )
 
-      def look(wanted, test=sides[-1], variables=variables):
+      def look(wanted, test=sides[-1], variables=parts[0]):
         return _look(task, variables, test, wanted, self.mesh)
 
       trials = [*sides[1].trials, *sides[2].trials]
-      yield self._trained(model, fold, seed, place, trials, scores, look)
+      kept = parts, scales[fold.fold]
+      yield self._trained(model, fold, seed, place, trials, scores, look, kept)
 
   def _on_clips(self, model, folds, place):
     """As `_alone`, on random clips; tested on clips laid over each trial."""
@@ -455,14 +474,15 @@ class _Job:
         kept = {name: x for name, x in self.start.items() if name in fresh['encoder']}
         return _placed(fresh, ('encoder',), kept)
 
-      _, scores = self._fit(
+      parts, scores = self._fit(
         model, fold, seed, place, task, sides, start, ('encoder',), sides[0].read
       )
       trials = [*sides[1].trials, *sides[2].trials]
-      yield self._trained(model, fold, seed, place, trials, scores, None)
+      kept = parts, {}
+      yield self._trained(model, fold, seed, place, trials, scores, None, kept)
 
   def _fit(self, model, fold, seed, place, task, sides, start, path, read=None):
-    """The variables of the first model of an ensemble, and mean scores of all.
+    """The variables of each model of an ensemble, and their mean scores.
 
     Scores are those of the validation trials, then those of the test trials. The
     encoder of each, at a path in its variables, stays for other runs to start from.
@@ -500,7 +520,8 @@ class _Job:
           place.workdir / encoders.TRAINED / name,
         )
     _count(place, model, found[0][0])
-    return found[0][0], np.mean([scores for _, scores in found], axis=0)
+    parts, scores = zip(*found, strict=True)
+    return parts, np.mean(scores, axis=0)
 
 
 def _scales(examples, folds, facts):
@@ -559,6 +580,11 @@ def _chosen(tried, runs, points, config, facts):
       for i in parts
     }
   return chosen
+
+
+def _whole(variables, mesh):
+  """Variables on the host, however they are laid out: in all processes."""
+  return jax.device_get(jax.device_put(variables, sharding.replicated(mesh)))
 
 
 def _placed(variables, path, part):

@@ -1,0 +1,1 @@
+"""Trained models in use: what a run keeps of them, and what they say of new files."""

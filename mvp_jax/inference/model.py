@@ -1,0 +1,225 @@
+"""All models of a run as one ensemble: what they say of prepared trials."""
+
+import functools
+import types
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mvp_jax.data.batches import evaluation_batches
+from mvp_jax.data.clip_examples import LaidClips
+from mvp_jax.data.examples import TrialExamples, rescaled
+from mvp_jax.data.windows import TOLERANCE, stretches
+from mvp_jax.errors import InputError
+from mvp_jax.inference import folder as folders
+from mvp_jax.models.emotion import EmotionConfig
+from mvp_jax.models.modalities import Encoding
+from mvp_jax.training import encoder as encoders
+from mvp_jax.training.sharding import MeshConfig, make_mesh
+from mvp_jax.training.state import build_model, init_variables, merged
+from mvp_jax.training.tasks import Emotion, VideoEmotion
+
+_TOGETHER = 8  # windows that are predicted at a time
+_CLIPS = 8  # that the encoder reads at a time on a CPU, where more are no faster
+
+
+class Member(NamedTuple):
+  """One training of the run: of `temperature` see `targets.Target.tempered`."""
+
+  fold: int
+  seed: int
+  temperature: float | None
+
+
+class Ensemble:
+  """The trained models of one name, of all folds and seeds of a run.
+
+  Args:
+    folder: folder.Folder.
+    name: of the model; None = the run's main one.
+    fold: only those that were tested on this fold; None = all.
+
+  Attributes:
+    members: list of Member.
+    modalities: {name: Modality} that they read.
+    target: what they predict.
+    metadata: of the corpus that they were trained on.
+
+  Raises:
+    InputError: there is no such model or fold, or its arrays do not fit this version.
+  """
+
+  def __init__(self, folder, name=None, fold=None):
+    self.folder, self.config, record = folder, folder.config, folder.record
+    known = record['models']
+    self.name = name or next(iter(known))
+    if self.name not in known:
+      raise InputError(
+        f'{folder.path}: no model {self.name!r}; there are {", ".join(known)}'
+      )
+    own = known[self.name]['members']
+    if fold is not None:
+      folds = sorted({one['fold'] for one in own})
+      own = [one for one in own if one['fold'] == fold]
+      if not own:
+        raise InputError(
+          f'{folder.path}: no fold {fold}; there are {", ".join(map(str, folds))}'
+        )
+    self.members = [Member(x['fold'], x['seed'], x['temperature']) for x in own]
+    self._parts = len(own[0]['files'])
+    self.metadata, self.target = record['metadata'], self.config.target
+    names = self.config.modalities_of(self.name)
+    self.modalities = {name: self.config.modalities[name] for name in names}
+    self._mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    self.reads_frames = any(x.encoded for x in self.modalities.values())
+    self._frozen = folder.encoder() if self.reads_frames else None
+    self.backbone = None
+    if self.reads_frames:
+      like = types.SimpleNamespace(metadata=self.metadata)
+      self.backbone = self.config.encoder.network(self.config, [like])
+    self.task = self._task()
+    files = [folder.member(file) for one in own for file in one['files']]
+    self._check(files, [file for one in own for file in one['files']])
+    self.variables, self.scales = jax.tree.map(lambda *x: np.stack(x), *files)
+
+  @property
+  def clips(self):
+    """Whether it reads single clips of a trial, not all of it."""
+    return self.config.input.windows == 'random'
+
+  @property
+  def seconds(self):
+    """How long a window is at most."""
+    return self.config.input.max_seconds
+
+  def _encoding(self, features=None):
+    return Encoding(self.backbone, features) if self.reads_frames else None
+
+  def _task(self):
+    config = self.config
+    if self.clips:
+      return VideoEmotion(self.backbone, self.target, config.regularisation)
+    encoding = self._encoding('features' if self._frozen is not None else None)
+    networks = tuple(
+      (name, modality.network(self.metadata, encoding))
+      for name, modality in self.modalities.items()
+    )
+    names = config.modality_names
+    return Emotion(
+      EmotionConfig(config.model, networks, self.target, names, self.seconds)
+    )
+
+  def _check(self, files, names):
+    """Raises InputError unless all arrays are those of the network."""
+    wanted = _shapes(jax.eval_shape(lambda: _variables(self.task)))
+    for name, (variables, _) in zip(names, files, strict=True):
+      found = _shapes(variables)
+      for path in sorted(wanted.keys() | found.keys()):
+        if wanted.get(path) != found.get(path):
+          raise InputError(
+            f'{self.folder.path / name}: {path} is {found.get(path, "not there")}, in '
+            f'this version {wanted.get(path, "not there")}; train it anew, or use the '
+            'version that it was trained with'
+          )
+
+  def windows(self, trial, hop=None):
+    """A trial in parts no longer than what was trained on: a list of Trial.
+
+    One that is short enough is its own only window. Of a target of whole trials they
+    overlap: they begin every `hop` seconds (None = half a window), the last one where
+    it ends with the trial. Of a target in time they follow each other.
+    """
+    if self.target.level == 'frame':
+      return stretches([trial], self.target, self.seconds)
+    if trial.seconds <= self.seconds + TOLERANCE:
+      return [trial]
+    last = trial.seconds - self.seconds
+    starts = [*np.arange(0, last - TOLERANCE, hop or self.seconds / 2).tolist(), last]
+    return [trial.stretch(start, start + self.seconds) for start in starts]
+
+  def predict(self, corpus, windows, directory):
+    """What every member says of some windows.
+
+    Args:
+      corpus: PreparedCorpus, or one that looks like it.
+      windows: list of Trial, of this corpus.
+      directory: pathlib.Path for features of frames; what is in it is taken over.
+
+    Returns:
+      float32 [windows, members, ratings], or [windows, members, L, ratings] of a target
+      in time, padded: see `targets.Target.predict`.
+    """
+    if self._frozen is not None:
+      size = self.config.encoder.feature_batch
+      encoders.cache_features(
+        self.backbone,
+        self._frozen,
+        corpus,
+        windows,
+        self.config.input.clips,
+        min(size, _CLIPS) if jax.default_backend() == 'cpu' else size,
+        mesh=self._mesh,
+        directory=directory,
+      )
+    options = self.config.input
+    if self.clips:
+      size = self.metadata['frame_size']
+      examples = LaidClips(corpus, windows, options, size, None)
+    else:
+      encoding = self._encoding(directory if self._frozen is not None else None)
+      examples = TrialExamples(
+        corpus, windows, options, self.modalities, None, encoding
+      )
+    run, found = _scores(self.task), []
+    together = 1 if self.backbone and self._frozen is None else _TOGETHER
+    for batch in evaluation_batches(examples, min(together, len(windows)), None):
+      scores = run(self.variables, self.scales, batch)
+      found.append(np.moveaxis(np.asarray(scores), 1, 0))
+    scores = np.concatenate(found)[: len(windows)]
+    parts = scores.reshape(len(windows), -1, self._parts, *scores.shape[2:])
+    return self._tempered(parts.mean(2))
+
+  def _tempered(self, scores):
+    for i, member in enumerate(self.members):
+      if member.temperature is not None:
+        scores[:, i] = self.target.tempered(scores[:, i], member.temperature)
+    return scores
+
+
+def _variables(task):
+  return merged(*init_variables(task, jax.random.key(0)))
+
+
+def _shapes(tree):
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): tuple(np.shape(x))
+    for path, x in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def scores_of(task, variables, scales, batch):
+  """What each of some models says: [models, B, ...], see `Task.scores`.
+
+  Args:
+    task: that has `scores`.
+    variables, scales: nested dicts of arrays [models, ...].
+    batch: {name: [B, ...]}, not scaled yet.
+  """
+
+  def one(model):
+    own, scale = model
+    scaled = {name: rescaled(batch[name], x) for name, x in scale.items()}
+    return task.scores(build_model(task, own), batch | scaled)
+
+  return jax.lax.map(one, (variables, scales))
+
+
+@functools.cache
+def _scores(task):
+  return jax.jit(functools.partial(scores_of, task))
+
+
+def load(path, name=None, fold=None):
+  """The Ensemble of a work directory or an exported model, see there."""
+  return Ensemble(folders.read(path), name, fold)
