@@ -256,6 +256,11 @@ class PreparedCorpus:
     return stream in self.metadata['streams']
 
   @functools.cached_property
+  def _rows(self):
+    """The split of trials as it is stored."""
+    return tfds.builder_from_directory(self.directory).as_data_source('trials')
+
+  @functools.cached_property
   def _chunks(self):
     """For each stream of frames or sound, a function that reads one row of its split.
 
@@ -295,6 +300,19 @@ class PreparedCorpus:
       encoded = np.frombuffer(frames[n % per_chunk], np.uint8)
       images[n] = cv2.imdecode(encoded, flag)
     return np.stack([images[n] for n in numbers])
+
+  def boxes(self, trial, stream='video'):
+    """The crops of a trial's frames in the pictures that they were cut out of.
+
+    Returns:
+      float32 [n, 3]: centre x, centre y and side, in stored pixels of the upright
+      picture, in which a crop is side / pixel_aspect columns wide; pixel_aspect.
+    """
+    row = next(i for i, one in enumerate(self.trials) if one.trial_id == trial.trial_id)
+    found = self._rows[row]['streams'][stream]
+    boxes = np.asarray(found['boxes'], np.float32)
+    first, count = trial.streams[stream].first, len(trial.streams[stream].times)
+    return boxes[first : first + count], float(found['pixel_aspect'])
 
   def samples(self, trial, first, end, stream='audio'):
     """Reads a stretch of sound, touching only the chunks that hold it.

@@ -18,6 +18,7 @@ import safetensors.numpy
 
 from mvp_jax import config as configs
 from mvp_jax import corpora
+from mvp_jax.data import streams
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 
@@ -108,6 +109,8 @@ class Writer:
       'subjects': len({trial.subject for trial in trials}),
       'trials': len(trials),
       'seconds': [seconds[0], seconds[len(seconds) // 2], seconds[-1]],
+      # Whether faces were cut out of videos here, not by others.
+      'cut_out': _cut_out(corpus),
       # Of each modality, trials that have nothing of it.
       'without': {
         name: sum(not set(modality.streams) & set(t.streams) for t in trials)
@@ -128,6 +131,14 @@ class Writer:
       if path.relative_to(self.directory).as_posix() not in {*kept, ENCODER}:
         path.unlink()
     write_json(self.directory / RECORD, json.loads(json.dumps(record)))
+
+
+def _cut_out(corpus):
+  for trial in corpus.trials:
+    for name in streams.frames(corpus):
+      if name in trial.streams:
+        return bool(len(corpus.boxes(trial, name)[0]))
+  return True
 
 
 @dataclasses.dataclass(frozen=True)

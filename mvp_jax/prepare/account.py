@@ -51,8 +51,16 @@ def read_account(path):
     return list(csv.DictReader(file))
 
 
+class TrialsLost(InputError):
+  """Trials were dropped that must not be, or all: `rows` of the account."""
+
+  def __init__(self, message, rows):
+    super().__init__(message)
+    self.rows = rows
+
+
 def check_account(path, allowed):
-  """Raises InputError if trials were dropped under other codes than those allowed."""
+  """Raises TrialsLost if trials were dropped under other codes than those allowed."""
   rows = read_account(path)
   dropped = [row for row in rows if row['outcome'] != 'ok']
   left = len(rows) - len(dropped)
@@ -70,7 +78,8 @@ def check_account(path, allowed):
     if left
     else 'nothing is left'
   )
-  raise InputError(
+  raise TrialsLost(
     f'{len(rows)} trials in, {left} out; {len(dropped)} dropped: '
-    f'{first}{more}; see {path}; {advice}'
+    f'{first}{more}; see {path}; {advice}',
+    rows,
   )

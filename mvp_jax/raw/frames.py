@@ -147,7 +147,11 @@ def _found(cutter, video, path, spec):
   return found | {
     'info': video.info,
     'quality': quality
-    | {'broken_packets': video.broken, 'video_notes': '; '.join(video.notes)},
+    | {
+      'broken_packets': video.broken,
+      'video_frames': video.count,
+      'video_notes': '; '.join(video.notes),
+    },
   }
 
 

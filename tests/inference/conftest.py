@@ -44,7 +44,7 @@ def config_of(folder, **fields):
       train=TrainConfig(
         batch_size=8,
         validate_every=0,
-        optimiser=OptimiserConfig(learning_rate=1e-2, steps=12, warmup_steps=1),
+        optimiser=OptimiserConfig(learning_rate=1e-2, steps=6, warmup_steps=1),
       ),
       evaluation=EvaluationConfig(
         folds=2,
@@ -52,7 +52,7 @@ def config_of(folder, **fields):
         seeds=2,
         ensemble=2,
         temperature=True,
-        models=('fusion', 'video'),
+        models=('fusion',),
         batch_size=8,
       ),
     ),

@@ -170,6 +170,7 @@ class RecordingTrials(Source):
       whole = frame_facts(self.directory / 'frames', _video_name(recording.video))
       facts |= quality | {
         'broken_packets': whole['broken_packets'],
+        'video_frames': whole['video_frames'],
         'video_notes': whole['video_notes'],
         'frames': len(found['times']),
         'video_rate': rate,

@@ -59,7 +59,8 @@ class Modality(Protocol):
     """The network for a corpus with this metadata."""
 
   # A modality may also have `check(sizes)`, which raises ValueError if it does not fit
-  # ModelSizes; a config is checked so before any work.
+  # ModelSizes: a config is checked so before any work; and `partial`, whether it goes
+  # without some of the channels that it was trained on.
 
 
 class Inputs:

@@ -31,6 +31,7 @@ class Handcrafted:
   streams: ClassVar[tuple[str, ...]] = ()
   encoded: ClassVar[bool] = False
   face: ClassVar[bool] = False
+  partial: ClassVar[bool] = True  # what is missing of a trial is its mean
 
   def inputs(self, corpus, windows, options, encoding=None):
     """values float32 [C, F], of C channels the features, in their units, NaN where one

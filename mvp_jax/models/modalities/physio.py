@@ -57,6 +57,11 @@ class Physio(PhysioConfig):
         f'standardise: {self.standardise!r} is none of {", ".join(_STANDARDISE)}'
       )
 
+  @property
+  def partial(self):
+    """Whether it is trained to go without some of its channels."""
+    return self.augment.channel_dropout > 0
+
   def check(self, sizes):
     if self.widths[-1] != sizes.width:
       raise ValueError(

@@ -1,0 +1,357 @@
+"""From files to predictions: what the models of a run say of each recording.
+
+A recording is cut into windows no longer than the trials that were trained on; what is
+said of a moment is the mean over the windows that hold it. The models of all folds and
+seeds are one ensemble: their mean is the estimate, their deviation its spread.
+"""
+
+import dataclasses
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mvp_jax.corpora.recordings.manifest import read_manifest
+from mvp_jax.data.spans import span_count
+from mvp_jax.data.windows import joined
+from mvp_jax.errors import InputError
+from mvp_jax.inference import recordings
+from mvp_jax.inference.recordings import Found
+from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.frames import MIN_FACE_SHARE
+from mvp_jax.raw.video_times import video_times
+
+_EARLY = 1e-3  # seconds; times of stored frames are float32
+_AT_ONCE = 4096  # moments
+# A stored frame further from the next by more than this share of its side is of another
+# face, or after a cut: there is no box between the two.
+_MOST_MOVED = 0.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Estimates:
+  """What the models say of one recording.
+
+  M members, W windows, K ratings, N frames of the video.
+
+  Attributes:
+    found: recordings.Found.
+    seconds: of the recording.
+    starts, ends: float [W], of the windows, in seconds.
+    windows: float [W, M, K], NaN where nothing can be said.
+    course: float [L, M, K] of a target in time, or None.
+    face_shares: float [W], of the windows' stored frames in which there is a face; NaN
+      without video.
+    times: float64 [N], when each frame of the video is shown, by its own clock; or None.
+    onset: of the recording in the video, in seconds.
+    faces: bool [N], whether there is a face; None: it was not looked for.
+    boxes: float [N, 4], left, top, width and height of what was cut out, in pixels of
+      the upright picture, NaN where there is no face; or None.
+    timing: {stage: seconds}.
+  """
+
+  found: Found
+  seconds: float
+  starts: np.ndarray
+  ends: np.ndarray
+  windows: np.ndarray
+  course: np.ndarray | None
+  face_shares: np.ndarray
+  times: np.ndarray | None
+  onset: float
+  faces: np.ndarray | None
+  boxes: np.ndarray | None
+  timing: dict
+
+  def at(self, moments, rate=0.0):
+    """What is said of some moments: float [n, M, K], NaN where nothing is.
+
+    Args:
+      moments: float [n], seconds of the recording.
+      rate: Hz, of the labels of a target in time.
+    """
+    inside = (moments > -_EARLY) & (moments < self.seconds + _EARLY)
+    if self.course is not None:
+      place = np.floor(moments * rate + _EARLY).astype(int)
+      place = np.clip(place, 0, len(self.course) - 1)
+      return np.where(inside[:, None, None], self.course[place], np.nan)
+    moments = np.clip(moments, 0, None)
+    known = np.isfinite(self.windows[:, 0, 0])
+    flat = np.where(known[:, None], self.windows.reshape(len(known), -1), 0)
+    found = np.empty((len(moments), flat.shape[1]))
+    for first in range(0, len(moments), _AT_ONCE):
+      here = slice(first, first + _AT_ONCE)
+      some = moments[here, None]
+      holds = (some >= self.starts - _EARLY) & (some < self.ends + _EARLY) & known
+      number = holds.sum(1, keepdims=True)
+      mean = holds @ flat / np.maximum(number, 1)
+      found[here] = np.where((number > 0) & inside[here, None], mean, np.nan)
+    return found.reshape(-1, *self.windows.shape[1:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """Recordings that are to be predicted, and what is to be said of all of them."""
+
+  manifest: object
+  streams: tuple[str, ...]
+  channels: tuple[str, ...]
+  notes: tuple[str, ...]
+  own: bool  # whether the manifest was written here, so that its rows say nothing
+
+
+def ask(model, videos, given, folder):
+  """Finds what is to be predicted, and whether the model can read it: Asked.
+
+  Args:
+    model: model.Ensemble.
+    videos: paths: of videos, of folders of videos, or one of a manifest or its folder.
+    given: {column: text}, as `recordings.rows_of` takes it.
+    folder: pathlib.Path, where a manifest may be written.
+
+  Raises:
+    InputError: there is nothing, or what the model cannot do without is missing.
+  """
+  tables = [path for path in videos if recordings.is_manifest(path)]
+  if tables and (len(videos) > 1 or given):
+    raise InputError(f'{tables[0]}: a manifest says it all; give it alone')
+  if tables:
+    manifest = read_manifest(tables[0], ())
+  else:
+    recordings.write_manifest(folder, recordings.rows_of(videos, given))
+    manifest = read_manifest(folder, ())
+  try:
+    manifest.require()
+  except InputError as error:
+    if tables:
+      raise
+    raise InputError(_plain(str(error).removeprefix(f'{manifest.path}: '))) from None
+  return Asked(manifest, *_readable(model, manifest), not tables)
+
+
+def _readable(model, manifest):
+  """Streams and channels of a manifest that a model reads, and notes."""
+  known = model.metadata['streams']
+  has = {
+    'video': any(r.video for r in manifest.recordings),
+    'audio': any(r.audio or r.video for r in manifest.recordings),
+    'action_units': any(r.openface for r in manifest.recordings),
+  }
+  trained = tuple(known.get('signals', {}).get('channels') or ())
+  channels = tuple(name for name in trained if name in manifest.channels)
+  has['signals'] = bool(channels)
+  wanted, notes = [], []
+  for name, modality in model.modalities.items():
+    reads = modality.streams or tuple(
+      stream for stream, facts in known.items() if facts['kind'] == 'series'
+    )
+    there = [stream for stream in reads if has.get(stream)]
+    wanted += there
+    lacking = [x for x in trained if x not in channels] if 'signals' in there else []
+    if lacking and not getattr(modality, 'partial', False):
+      raise InputError(
+        f'{model.name} reads {", ".join(trained)}, and there is no '
+        f'{", ".join(lacking)}; give --{lacking[0]} COLUMN'
+        + _other_models(model, has)
+      )
+    if lacking:
+      notes.append(
+        f'there is no {", ".join(lacking)}; {model.name} was trained with channels left '
+        'out now and then and goes without'
+      )
+    if there:
+      continue
+    if not model.folder.record['without'].get(name):
+      raise InputError(
+        f'{model.name} reads {name}, of which nothing is given; '
+        + _remedy(reads, trained)
+        + _other_models(model, has)
+      )
+    notes.append(
+      f'there is nothing of {name}; {model.name} was trained on recordings without it, '
+      'too, and goes without'
+    )
+  if more := sorted(set(manifest.channels) - set(trained)):
+    notes.append(f'not read, for {model.name} does not know it: {", ".join(more)}')
+  return tuple(dict.fromkeys(wanted)), channels, tuple(notes)
+
+
+def _remedy(reads, trained):
+  if 'signals' in reads:
+    own = ' '.join(f'--{name} COLUMN' for name in trained)
+    return f'give --signals FILE {own}'
+  if 'action_units' in reads:
+    return 'give --openface FILE, the CSV that OpenFace wrote (docs/action_units.md)'
+  if 'video' in reads:
+    return 'give a video'
+  if 'audio' in reads:
+    return 'give a video with sound, or --audio FILE'
+  return f'recordings have no {" or ".join(reads)}'
+
+
+def _other_models(model, has):
+  """A hint at models of the run that what is there is enough for, or nothing."""
+  modalities, found = model.config.modalities, []
+  for name, own in model.folder.record['models'].items():
+    reads = [modalities[x].streams for x in own['modalities']]
+    if name != model.name and all(x and all(map(has.get, x)) for x in reads):
+      found.append(name)
+  return f', or take another model: --model={found[0]}' if found else ''
+
+
+def estimates(model, asked, directory, *, hop=None, workers=1):
+  """Yields the Estimates of each recording; of one that cannot be predicted, its Found.
+
+  Args:
+    model: model.Ensemble.
+    asked: Asked.
+    directory: pathlib.Path for what is prepared on the way.
+    hop: seconds, see `Ensemble.windows`.
+    workers: processes that prepare.
+
+  Yields:
+    (Estimates or Found, Recordings or None).
+  """
+  began = time.monotonic()
+  corpus, rows = recordings.prepared(
+    asked.manifest, model, directory, asked.channels, asked.streams, workers
+  )
+  rows = {row['trial_id']: row for row in rows}
+  trials = {trial.trial_id: trial for trial in corpus.trials} if corpus else {}
+  preparing = (time.monotonic() - began) / max(len(rows), 1)
+  names = _names(asked)
+  for recording, name in zip(asked.manifest.recordings, names, strict=True):
+    row = rows[recording.trial_id]
+    found = Found(name, recording.video, '', trials.get(recording.trial_id), row)
+    if row['outcome'] != 'ok':
+      reason = _plain(row['reason']) if asked.own else row['reason']
+      yield dataclasses.replace(found, problem=reason), None
+      continue
+    features = directory / 'features'
+    try:
+      yield _estimates(model, corpus, recording, found, hop, features, preparing), corpus
+    except Dropped as dropped:
+      yield dataclasses.replace(found, problem=dropped.reason), None
+    finally:
+      shutil.rmtree(features, ignore_errors=True)
+
+
+def _plain(reason):
+  """A reason without the row and column of a manifest that nobody wrote."""
+  return re.sub(r'^row \d+, column \w+: ', '', reason)
+
+
+def _names(asked):
+  """What the recordings' folders are called: after their videos, or their trials."""
+  if not asked.own:
+    return [recording.trial_id for recording in asked.manifest.recordings]
+  found: list = []
+  for recording in asked.manifest.recordings:
+    stem = recording.video.stem if recording.video else 'signals'
+    known, name = {x.casefold() for x in found}, stem
+    number = 2
+    while name.casefold() in known:
+      name, number = f'{stem}-{number}', number + 1
+    found.append(name)
+  return found
+
+
+def _estimates(model, corpus, recording, found, hop, features, preparing):
+  trial, timing = found.trial, {'prepare': preparing}
+  windows = model.windows(trial, hop)
+  began = time.monotonic()
+  scores = model.predict(corpus, windows, features)
+  timing['models'] = time.monotonic() - began
+  shares = np.array([_face_share(window) for window in windows])
+  starts = np.array([window.start for window in windows])
+  ends = np.array([window.start + window.seconds for window in windows])
+  if model.target.level == 'frame':
+    course = _course(model, trial, windows, scores)
+    edges = np.append(np.round(starts * model.target.rate).astype(int), len(course))
+    means = [course[a:b].mean(0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    windows = np.stack(means)
+  else:
+    course, windows = None, scores.astype(float)
+  without = model.folder.record['without']
+  needs_face = any(x.face and not without.get(k) for k, x in model.modalities.items())
+  if needs_face and 'video' in trial.streams:
+    blind = shares < MIN_FACE_SHARE
+    windows[blind] = np.nan
+    for start, end in zip(starts[blind], ends[blind], strict=True):
+      if course is not None:
+        here = slice(*np.round(np.array([start, end]) * model.target.rate).astype(int))
+        course[here] = np.nan
+  began = time.monotonic()
+  times, faces, boxes = _frames(corpus, recording, found)
+  timing['frames'] = time.monotonic() - began
+  return Estimates(
+    found=found,
+    seconds=trial.seconds,
+    starts=starts,
+    ends=np.minimum(ends, trial.seconds),
+    windows=windows,
+    course=course,
+    face_shares=shares,
+    times=times,
+    onset=recording.video_onset,
+    faces=faces,
+    boxes=boxes,
+    timing=timing,
+  )
+
+
+def _course(model, trial, windows, scores):
+  """Predictions in time of a whole recording: float [L, M, K]."""
+  target = model.target
+  _, (whole,) = joined(windows, np.moveaxis(scores, 2, 1), target)
+  finished = [target.finished(whole[:, i]) for i in range(whole.shape[1])]
+  count = max(span_count(x, target.rate) for x in trial.streams.values())
+  return np.stack(finished, axis=1)[:count]
+
+
+def _face_share(window):
+  video = window.streams.get('video')
+  return np.nan if video is None else float(np.mean(video.valid))
+
+
+def _frames(corpus, recording, found):
+  """Times, faces and boxes of every frame of the video, see `Estimates`."""
+  if recording.video is None:
+    return None, None, None
+  count = found.facts.get('video_frames')
+  times = video_times(recording.video).numbered(count and int(float(count)))
+  video = found.trial.streams.get('video')
+  if video is None:
+    return times, None, None
+  boxes, aspect = corpus.boxes(found.trial)
+  own, clock = np.asarray(video.times, float), times - recording.video_onset
+  after = np.clip(np.searchsorted(own, clock), 1, max(len(own) - 1, 1))
+  before = after - 1
+  after = np.minimum(after, len(own) - 1)
+  near = np.where(clock - own[before] <= own[after] - clock, before, after)
+  share = (clock - own[before]) / np.maximum(own[after] - own[before], 1e-9)
+  share = np.clip(share, 0, 1)[:, None]
+  between = boxes[before] * (1 - share) + boxes[after] * share
+  moved = np.abs(boxes[after] - boxes[before]).max(1) > _MOST_MOVED * boxes[near, 2]
+  placed = np.where(moved[:, None], boxes[near], between)
+  inside = (clock > -_EARLY) & (clock < found.trial.seconds + _EARLY)
+  faces = video.valid[near] & inside
+  x, y, side = placed.T
+  width = side / aspect
+  laid = np.stack([x - width / 2, y - side / 2, width, side], axis=1)
+  return times, faces, np.where(faces[:, None], laid, np.nan)
+
+
+def temporary():
+  """A folder for what is prepared on the way."""
+  return tempfile.TemporaryDirectory(prefix='mvp_jax-', ignore_cleanup_errors=True)
+
+
+def several(paths):
+  """A path, or several, as a list of pathlib.Path."""
+  if isinstance(paths, str | Path):
+    return [Path(paths)]
+  return [Path(path) for path in paths or ()]

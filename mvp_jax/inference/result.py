@@ -1,0 +1,285 @@
+"""What is told of a recording: tables by frame and by window, and one answer."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mvp_jax.files import atomic_write, write_json
+from mvp_jax.inference.predict import Estimates
+from mvp_jax.raw.channels import GOOD
+
+FRAMES, WINDOWS, RESULT, PAGE = 'frames.csv', 'windows.csv', 'result.json', 'page.html'
+SYNTHETIC = 'SYNTHETIC'
+_DIGITS = 6
+# A model whose answers differ by less, as a share of the scale, says one thing.
+_STILL = 1e-3
+_LEAST_FACE = 0.8  # of the frames; with fewer it is said
+_SLOW = 0.95  # of the frame rate trained on; below it frames were repeated
+_TOLD_WINDOWS = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+  """What the models say of one recording.
+
+  Attributes:
+    name: of its folder.
+    problem: why it could not be predicted, a line; '' where it could. All below is then
+      None.
+    frames: a row for each frame of the video (see docs/predict.md); None without video.
+    windows: a row for each window.
+    result: the answer, as result.json has it.
+    estimates: predict.Estimates: what each model says, and where.
+  """
+
+  name: str
+  problem: str = ''
+  frames: pd.DataFrame | None = None
+  windows: pd.DataFrame | None = None
+  result: dict[str, Any] | None = None
+  estimates: Estimates | None = None
+
+  def save(self, folder):
+    """Writes frames.csv, windows.csv and result.json."""
+    folder = Path(folder)
+    for name, table in ((FRAMES, self.frames), (WINDOWS, self.windows)):
+      if table is not None:
+        with atomic_write(folder / name) as part:
+          table.to_csv(part, index=False, lineterminator='\n')
+    write_json(folder / RESULT, self.result)
+
+
+def prediction(model, estimates, notes=(), made_up=False):
+  """The Prediction of Estimates.
+
+  Args:
+    model: model.Ensemble.
+    notes: what is to be said of all recordings.
+    made_up: whether the recordings are of a twin.
+  """
+  windows = _windows(model, estimates)
+  return Prediction(
+    estimates.found.name,
+    frames=_frames(model, estimates),
+    windows=windows,
+    result=_result(model, estimates, notes, made_up),
+    estimates=estimates,
+  )
+
+
+def _columns(model, values):
+  """{column: [n]}: mean over models and deviation, of float [n, M, K]."""
+  mean, spread = values.mean(1), values.std(1)
+  found = {}
+  for i, name in enumerate(model.target.ratings):
+    found[name] = mean[:, i].round(_DIGITS)
+    found[f'{name}_spread'] = spread[:, i].round(_DIGITS)
+  return found
+
+
+def _note(model, table):
+  if model.folder.synthetic:
+    table['note'] = SYNTHETIC
+  return table
+
+
+def _windows(model, estimates):
+  table = {
+    'window': np.arange(len(estimates.starts)),
+    'start': estimates.starts.round(_DIGITS),
+    'end': estimates.ends.round(_DIGITS),
+    'face_share': estimates.face_shares.round(4),
+  }
+  return _note(model, pd.DataFrame(table | _columns(model, estimates.windows)))
+
+
+def _frames(model, estimates):
+  times = estimates.times
+  if times is None:
+    return None
+  count = len(times)
+  table: dict[str, Any] = {
+    'frame': np.arange(count),
+    'seconds': times.round(_DIGITS),
+  }
+  if estimates.faces is not None:
+    table |= {'face_id': 0, 'face': estimates.faces.astype(int)}
+    for i, side in enumerate(('left', 'top', 'width', 'height')):
+      table[f'box_{side}'] = estimates.boxes[:, i].round(2)
+  said = estimates.at(times - estimates.onset, model.target.rate)
+  return _note(model, pd.DataFrame(table | _columns(model, said)))
+
+
+def _result(model, estimates, notes, made_up):
+  record = model.folder.record
+  video = estimates.found.video
+  return {
+    **({'note': f'{SYNTHETIC}: {_MADE_UP}'} if model.folder.synthetic else {}),
+    'recording': estimates.found.name,
+    'video': None if video is None else str(video),
+    'seconds': round(estimates.seconds, 3),
+    'frames': None if estimates.times is None else len(estimates.times),
+    'windows': len(estimates.starts),
+    'estimates': {
+      name: _estimate(model, estimates, i)
+      for i, name in enumerate(model.target.ratings)
+    },
+    'meaning': model.target.meaning(),
+    'notes': [
+      *notes,
+      *(['the recording itself is made up'] if made_up else []),
+      *_remarks(model, estimates),
+    ],
+    'model': {
+      'folder': str(model.folder.path),
+      'name': model.name,
+      'reads': list(model.modalities),
+      'models': len(model.members),
+      'synthetic': model.folder.synthetic,
+      'trained_on': model.metadata['title'],
+      'people': record['subjects'],
+      'trials': record['trials'],
+    },
+    'timing': {stage: round(x, 3) for stage, x in estimates.timing.items()},
+  }
+
+
+_MADE_UP = (
+  'the models were trained on made-up people; what they say means nothing of a real one'
+)
+
+
+def _estimate(model, estimates, place):
+  """One rating of the whole recording: value, unit, spread, confidence, note."""
+  target, least = model.target, least_seconds(model)
+  said = estimates.windows[:, :, place]
+  if estimates.course is not None:
+    said = estimates.course[:, :, place]
+  said = said[np.isfinite(said[:, 0])]
+  found: dict[str, Any] = {
+    'value': None,
+    'unit': unit(target),
+    'spread': None,
+    'confidence': None,
+    'least_seconds': round(least, 1),
+    'note': '',
+  }
+  if target.classes:
+    calibrated = all(x.temperature is not None for x in model.members)
+    found |= {'answer': None, 'calibrated': calibrated}
+  if not len(said):
+    return found | {'note': 'no window shows enough of a face'}
+  by_model = said.mean(0)
+  value, spread = float(by_model.mean()), float(by_model.std())
+  found |= {'value': round(value, _DIGITS), 'spread': round(spread, _DIGITS)}
+  remarks = []
+  low, high = scale(target) or (None, None)
+  if len(model.members) < 2:
+    remarks.append('a single model: there is no spread and no confidence')
+    found['spread'] = None
+  elif low is not None:
+    found['confidence'] = round(max(0.0, 1 - 2 * spread / (high - low)), 4)
+  else:
+    remarks.append('no scale is known: the spread is all that is said of confidence')
+  if target.classes:
+    found['answer'] = 'high' if value >= 0.5 else 'low'
+  if estimates.seconds < least:
+    found['confidence'] = None
+    remarks.append(
+      f'the recording lasts {estimates.seconds:.1f} s, and no shorter one than '
+      f'{least:.1f} s was trained on: do not rely on it'
+    )
+  span = high - low if low is not None else max(abs(value), 1e-9)
+  if len(said) > 1 and np.ptp(said.mean(1)) < _STILL * span:
+    remarks.append('the models say the same of every moment')
+  return found | {'note': '; '.join(remarks)}
+
+
+def least_seconds(model):
+  """How long a recording has to be: as the shortest that was trained on."""
+  return model.folder.record['seconds'][0] - 0.5
+
+
+def scale(target):
+  """The ends of what a target's predictions can be, or None."""
+  if target.classes:
+    return 0.0, 1.0
+  own = tuple(getattr(target, 'scale', ()))
+  return own if len(own) == 2 else None
+
+
+def unit(target):
+  """What a number stands for."""
+  if target.classes:
+    return 'probability of high'
+  ends = scale(target)
+  return f'rating from {ends[0]:g} to {ends[1]:g}' if ends else 'rating'
+
+
+def _remarks(model, estimates):
+  """What is unlike what the models have seen, and what is not told."""
+  facts = estimates.found.facts
+
+  def number(name, default=np.nan):
+    try:
+      return float(facts.get(name, ''))
+    except ValueError:
+      return default
+
+  streams = model.metadata['streams']
+  found = []
+  if estimates.faces is not None:
+    found.append('one face is followed, the largest one; others have no rows (face_id 0)')
+    if not model.folder.record['cut_out']:
+      found.append(
+        'the models were trained on faces that others had cut out; here they are cut '
+        'out by this program'
+      )
+    share = number('face_share', 1.0)
+    if share < _LEAST_FACE:
+      found.append(f'a face is seen in {share:.0%} of the frames')
+    if facts.get('face_flags', GOOD) not in ('', GOOD):
+      found.append(f'face: {facts["face_flags"]}')
+    rate, known = number('video_rate'), streams['video']['rate']
+    if rate < _SLOW * known:
+      found.append(
+        f'the video has {rate:.3g} frames a second, the models were trained on '
+        f'{known:g}: frames were repeated'
+      )
+    if number('broken_packets', 0) > 0:
+      found.append(f'{number("broken_packets"):.0f} packets of the video are damaged')
+    if facts.get('video_notes'):
+      found.append(f'video: {facts["video_notes"]}')
+    blind = np.isnan(estimates.windows[:, 0, 0])
+    if blind.any():
+      some = ', '.join(
+        f'{a:.0f} to {b:.0f} s'
+        for a, b in zip(
+          estimates.starts[blind][:_TOLD_WINDOWS],
+          estimates.ends[blind][:_TOLD_WINDOWS],
+          strict=True,
+        )
+      )
+      more = ', ...' if blind.sum() > _TOLD_WINDOWS else ''
+      found.append(
+        f'nothing is said of {blind.sum()} of {len(blind)} windows, which show hardly '
+        f'any face: {some}{more}'
+      )
+  if 'signals' in estimates.found.trial.streams:
+    for name in streams['signals']['channels']:
+      flags = facts.get(f'{name}_flags', '')
+      if flags not in ('', GOOD):
+        found.append(f'{name}: {flags}')
+      if facts.get(f'{name}_notes'):
+        found.append(f'{name}: {facts[f"{name}_notes"]}')
+  if facts.get('audio_flags', GOOD) not in ('', GOOD):
+    found.append(f'sound: {facts["audio_flags"]}')
+  return found
+
+
+def failed(found):
+  """The Prediction of what could not be predicted."""
+  return Prediction(found.name, found.problem)
