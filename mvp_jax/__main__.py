@@ -8,6 +8,7 @@ from mvp_jax.errors import ending
 # command: module whose `main(arguments)` runs it, imported only when wanted; purpose
 COMMANDS = {
   'run': ('mvp_jax.launch', 'run the job of a config file, as launch.py does'),
+  'predict': ('mvp_jax.inference.command', 'say what a run makes of new files'),
   'check': (
     'mvp_jax.corpora.recordings.check',
     'validate a manifest of recordings and its files',

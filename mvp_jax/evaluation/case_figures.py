@@ -83,6 +83,42 @@ def cases(chosen, found, synthetic) -> Figure:
   return figure
 
 
+@matplotlib.rc_context(_STYLE)
+def recording(courses, ends, arrays, synthetic) -> Figure:
+  """What models say over the time of a recording, above what they were shown of it.
+
+  Args:
+    courses: {rating: (seconds [n], mean [n], spread [n])}, NaN where nothing is said.
+    ends: of the scale, or None.
+    arrays: as `cases.shown` gives them.
+  """
+  kinds = [kind for kind in _kinds([arrays], False) if kind != 'nothing']
+  heights = [_HEIGHTS['course']] * len(courses)
+  heights += [_HEIGHTS.get(kind, _SIGNAL) for kind in kinds]
+  figure = blank(sum(heights) + 0.6, synthetic)
+  figure.get_layout_engine().set(h_pad=0.02, hspace=0.01)
+  axes = figure.subplots(
+    len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
+  )[:, 0]
+  for axis, (rating, (times, mean, spread)) in zip(axes, courses.items(), strict=False):
+    band = {'color': BLUE, 'alpha': 0.2, 'linewidth': 0, 'label': 'spread over models'}
+    axis.fill_between(times, mean - spread, mean + spread, **band)
+    axis.plot(times, mean, color=BLUE, label='estimate')
+    if ends:
+      axis.set_ylim(*ends)
+      axis.axhline(sum(ends) / 2, color=GREY, linewidth=0.7)
+    axis.set_ylabel(short(rating))
+    axis.tick_params(length=2)
+  legend_above(axes[0])
+  last = max([x[0][-1] for x in courses.values() if len(x[0])], default=0.0)
+  own = axes[len(courses) :]
+  if len(own):
+    _case(own, kinds, None, arrays, None)
+  axes[0].set_xlim(0, max(_end(arrays), last))
+  axes[-1].set_xlabel('seconds')
+  return figure
+
+
 def marginal(arrays) -> np.ndarray:
   """Attention of each key [K], mean over valid queries, relative to even attention.
 

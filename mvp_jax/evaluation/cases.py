@@ -214,7 +214,7 @@ def write(folder, corpus, chosen, attention, labels=()):
   for row in rows_of(chosen):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
-    arrays = _shown(corpus, trial, labels)
+    arrays = shown(corpus, trial, labels)
     arrays |= _coarse(attention.get((row.subject, row.trial), {}))
     with atomic_write(path(folder, row)) as part:
       np.savez_compressed(part, **arrays)
@@ -222,7 +222,7 @@ def write(folder, corpus, chosen, attention, labels=()):
     other.unlink()
 
 
-def _shown(corpus, trial, labels):
+def shown(corpus, trial, labels=()):
   """Arrays of the first series, the first frames and the first sound of a trial."""
   known = streams.series(corpus, regular=True)
   own = (name for name in known if name in trial.streams and name not in labels)

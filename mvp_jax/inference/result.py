@@ -186,6 +186,9 @@ def _estimate(model, estimates, place):
     remarks.append('no scale is known: the spread is all that is said of confidence')
   if target.classes:
     found['answer'] = 'high' if value >= 0.5 else 'low'
+    if abs(value - 0.5) < spread:
+      found['answer'] = 'undecided'
+      remarks.append('the models disagree on high and low')
   if estimates.seconds < least:
     found['confidence'] = None
     remarks.append(
