@@ -1,10 +1,10 @@
 """Multimodal emotion recognition from face video and body signals, in JAX.
 
-  import mvp_jax
+import mvp_jax
 
-  model = mvp_jax.load('runs/recordings_fusion')
-  said = model.predict('clip.mp4', signals='clip.csv', rate=128, eda='EDA', ppg='PPG')
-  said.result['estimates']
+model = mvp_jax.load('runs/recordings_fusion')
+said = model.predict('clip.mp4', signals='clip.csv', rate=128, eda='EDA', ppg='PPG')
+said.result['estimates']
 """
 
 import importlib

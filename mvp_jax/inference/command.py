@@ -49,8 +49,8 @@ def main(argv=None):
   parser.add_argument(
     '--workers', type=int, default=1, help='processes that read files; default: 1'
   )
-  args, rest = parser.parse_known_args(argv)
-  given, videos = _given(parser, rest)
+  given, rest = _given(parser, sys.argv[1:] if argv is None else argv)
+  args = parser.parse_args(rest)
   # What is slow to import comes after --help.
   from mvp_jax.errors import InputError
   from mvp_jax.inference import overlay, page
@@ -74,7 +74,7 @@ def main(argv=None):
     _tell(one)
 
   Model(model).predictions(
-    args.videos + videos, hop=args.hop, workers=args.workers, each=write, **given
+    args.videos, hop=args.hop, workers=args.workers, each=write, **given
   )
   _write_summary(args.out / SUMMARY, rows)
   lost = [row for row in rows if row['problem']]
@@ -82,24 +82,25 @@ def main(argv=None):
   return 1 if lost else 0
 
 
-def _given(parser, rest):
-  """Columns of a manifest among arguments that the parser does not know.
+def _given(parser, arguments):
+  """Parts columns of a manifest from what the parser knows.
 
-  Returns ({column: text}, videos that stand behind them).
+  Returns ({column: text}, all other arguments).
   """
-  given, videos, rest = {}, [], list(rest)
-  while rest:
-    word = rest.pop(0)
-    if not word.startswith('--'):
-      videos.append(word)
+  own = {option for action in parser._actions for option in action.option_strings}
+  given, others, left = {}, [], list(arguments)
+  while left:
+    word = left.pop(0)
+    name, equals, value = word.partition('=')
+    if not name.startswith('--') or name in own:
+      others.append(word)
       continue
-    name, equals, value = word[2:].partition('=')
     if not equals:
-      if not rest or rest[0].startswith('--'):
-        parser.error(f'argument {word}: expected one value')
-      value = rest.pop(0)
-    given[name.replace('-', '_')] = value
-  return given, videos
+      if not left or left[0].startswith('--'):
+        parser.error(f'argument {name}: expected one value')
+      value = left.pop(0)
+    given[name[2:].replace('-', '_')] = value
+  return given, others
 
 
 def _keep_programs():

@@ -249,7 +249,9 @@ def _flat(tree, prefix=''):
     return {prefix: tree}
   joined = f'{prefix}/' if prefix else ''
   return {
-    key: x for name, own in tree.items() for key, x in _flat(own, f'{joined}{name}').items()
+    key: x
+    for name, own in tree.items()
+    for key, x in _flat(own, f'{joined}{name}').items()
   }
 
 

@@ -73,7 +73,7 @@ class Estimates:
       moments: float [n], seconds of the recording.
       rate: Hz, of the labels of a target in time.
     """
-    inside = (moments > -_EARLY) & (moments < self.seconds + _EARLY)
+    inside = (moments > -_EARLY) & (moments < self.seconds - _EARLY)
     if self.course is not None:
       place = np.floor(moments * rate + _EARLY).astype(int)
       place = np.clip(place, 0, len(self.course) - 1)
@@ -154,8 +154,7 @@ def _readable(model, manifest):
     if lacking and not getattr(modality, 'partial', False):
       raise InputError(
         f'{model.name} reads {", ".join(trained)}, and there is no '
-        f'{", ".join(lacking)}; give --{lacking[0]} COLUMN'
-        + _other_models(model, has)
+        f'{", ".join(lacking)}; give --{lacking[0]} COLUMN' + _other_models(model, has)
       )
     if lacking:
       notes.append(
@@ -232,7 +231,10 @@ def estimates(model, asked, directory, *, hop=None, workers=1):
       continue
     features = directory / 'features'
     try:
-      yield _estimates(model, corpus, recording, found, hop, features, preparing), corpus
+      yield (
+        _estimates(model, corpus, recording, found, hop, features, preparing),
+        corpus,
+      )
     except Dropped as dropped:
       yield dataclasses.replace(found, problem=dropped.reason), None
     finally:
@@ -240,8 +242,8 @@ def estimates(model, asked, directory, *, hop=None, workers=1):
 
 
 def _plain(reason):
-  """A reason without the row and column of a manifest that nobody wrote."""
-  return re.sub(r'^row \d+, column \w+: ', '', reason)
+  """A reason without the row of a manifest that nobody wrote."""
+  return re.sub(r'^row \d+, column ', '', reason)
 
 
 def _names(asked):
@@ -337,7 +339,7 @@ def _frames(corpus, recording, found):
   between = boxes[before] * (1 - share) + boxes[after] * share
   moved = np.abs(boxes[after] - boxes[before]).max(1) > _MOST_MOVED * boxes[near, 2]
   placed = np.where(moved[:, None], boxes[near], between)
-  inside = (clock > -_EARLY) & (clock < found.trial.seconds + _EARLY)
+  inside = (clock > -_EARLY) & (clock < found.trial.seconds - _EARLY)
   faces = video.valid[near] & inside
   x, y, side = placed.T
   width = side / aspect

@@ -153,7 +153,8 @@ def rows_of(videos, given):
   if not paths and not given:
     raise InputError('nothing to predict: give a video, a folder or a manifest.csv')
   given = {
-    name: str(Path(x).absolute()) if name.removesuffix('_file') != name or name in _FILES
+    name: str(Path(x).absolute())
+    if name.removesuffix('_file') != name or name in _FILES
     else str(x)
     for name, x in given.items()
   }
@@ -165,9 +166,7 @@ def rows_of(videos, given):
 
 
 def _in_folder(folder):
-  found = sorted(
-    path for path in files_below(folder) if path.suffix.lower() in ENDINGS
-  )
+  found = sorted(path for path in files_below(folder) if path.suffix.lower() in ENDINGS)
   if not found:
     raise InputError(f'{folder}: neither a {FILE} nor a video in it')
   return found

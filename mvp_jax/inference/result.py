@@ -235,7 +235,9 @@ def _remarks(model, estimates):
   streams = model.metadata['streams']
   found = []
   if estimates.faces is not None:
-    found.append('one face is followed, the largest one; others have no rows (face_id 0)')
+    found.append(
+      'one face is followed, the largest one; others have no rows (face_id 0)'
+    )
     if not model.folder.record['cut_out']:
       found.append(
         'the models were trained on faces that others had cut out; here they are cut '
@@ -278,6 +280,16 @@ def _remarks(model, estimates):
         found.append(f'{name}: {flags}')
       if facts.get(f'{name}_notes'):
         found.append(f'{name}: {facts[f"{name}_notes"]}')
+  if estimates.times is not None:
+    clock = estimates.times - estimates.onset
+    late, early = (clock >= estimates.seconds).sum(), (clock < 0).sum()
+    if late:
+      found.append(
+        f'nothing is said of the last {late} frames of the video, after '
+        f'{estimates.seconds:.1f} s, where the recording ends'
+      )
+    if early:
+      found.append(f'nothing is said of the {early} frames before the onset')
   if facts.get('audio_flags', GOOD) not in ('', GOOD):
     found.append(f'sound: {facts["audio_flags"]}')
   return found

@@ -70,8 +70,6 @@ class Run:
   predictions: list
 
 
-
-
 @pytest.fixture(scope='session')
 def run(tmp_path_factory):
   folder = tmp_path_factory.mktemp('inference')

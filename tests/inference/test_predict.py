@@ -1,0 +1,230 @@
+"""Files of people are predicted as the run that trained the models has prepared them."""
+
+import csv
+import json
+import shutil
+
+import av
+import numpy as np
+import pytest
+
+import mvp_jax
+from mvp_jax.data.trials import Series, Trial
+from mvp_jax.errors import InputError
+from mvp_jax.inference import command
+from mvp_jax.inference.predict import Estimates
+from mvp_jax.inference.recordings import Found
+
+GIVEN = {'rate': 128, 'eda': 'EDA', 'ppg': 'PPG', 'signals_onset': 3}
+
+
+def files_of(run, row):
+  return run.study / row['video'], run.study / row['signals']
+
+
+def frames_of(path):
+  """When the frames of a video are shown after the first, by PyAV alone: [n]."""
+  with av.open(str(path)) as container:
+    frames = container.decode(video=0)
+    times = np.array([float(frame.pts * frame.time_base) for frame in frames])
+  return times - times[0]
+
+
+@pytest.fixture(scope='module')
+def model(run):
+  return mvp_jax.load(run.workdir)
+
+
+@pytest.fixture(scope='module')
+def said(run, model):
+  """The Prediction of the first trial's own files."""
+  video, signals = files_of(run, run.rows[0])
+  return model.predict(video, signals=signals, **GIVEN)
+
+
+def write_signals(path, source, **changed):
+  with source.open(newline='') as file:
+    rows = list(csv.DictReader(file))
+  for i, row in enumerate(rows):
+    row.update({name: change(i, row[name]) for name, change in changed.items()})
+  with path.open('w', newline='') as file:
+    writer = csv.DictWriter(file, ['EDA', 'PPG'])
+    writer.writeheader()
+    writer.writerows(rows)
+  return path
+
+
+def write_grey(path, seconds, rate=5):
+  with av.open(str(path), 'w') as out:
+    stream = out.add_stream('libx264', rate=rate)
+    stream.width, stream.height, stream.pix_fmt = 128, 96, 'yuv420p'
+    for _ in range(round(seconds * rate)):
+      image = np.full((96, 128, 3), 120, np.uint8)
+      out.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+    out.mux(stream.encode())
+  return path
+
+
+def test_a_held_out_trial_s_own_files_are_predicted_as_by_the_run(run, model, said):
+  rows = [x for x in run.predictions if x['model'] == 'fusion' and x['trial'] == '1']
+  subject = rows[0]['subject']  # of the first row: P01
+  members = [(member.fold, member.seed) for member in model._ensemble.members]
+  assert members == [(0, 0), (1, 0), (0, 1), (1, 1)]
+  compared = 0
+  for row in rows:
+    if row['subject'] == subject:
+      place = members.index((int(row['fold']), int(row['seed'])))
+      rating = model.ratings.index(row['target'])
+      value = said.estimates.windows[0, place, rating]
+      np.testing.assert_allclose(value, float(row['score']), atol=1e-5)
+      compared += 1
+  assert compared == 4  # seeds, ratings
+
+
+def test_all_models_are_one_ensemble(said):
+  each = said.estimates.windows[0]  # members, ratings
+  for i, name in enumerate(('valence', 'arousal')):
+    one = said.result['estimates'][name]
+    assert one['value'] == pytest.approx(each[:, i].mean(), abs=1e-6)
+    assert one['spread'] == pytest.approx(each[:, i].std(), abs=1e-6)
+    # 1 where all say the same, 0 where half say 0 and half say 1.
+    assert one['confidence'] == pytest.approx(1 - 2 * each[:, i].std(), abs=1e-4)
+    assert (one['unit'], one['calibrated']) == ('probability of high', True)
+
+
+def test_every_frame_has_a_row(run, said):
+  video, _ = files_of(run, run.rows[0])
+  times, table = frames_of(video), said.frames
+  assert table['frame'].tolist() == list(range(len(times)))
+  np.testing.assert_allclose(table['seconds'], times, atol=1e-3)
+  assert table['face'].tolist() == [1] * len(times) and set(table['face_id']) == {0}
+  middle = table['box_left'] + table['box_width'] / 2
+  assert middle.between(0, 128).all() and (table['box_width'] > 20).all()
+  assert table['valence'].notna().all()
+  assert set(table['note']) == set(said.windows['note']) == {'SYNTHETIC'}
+
+
+def test_a_manifest_is_predicted_row_by_row(run, said, tmp_path, capsys):
+  study = tmp_path / 'study'
+  shutil.copytree(run.study, study)
+  (study / run.rows[1]['video']).unlink()
+  lines = (study / 'manifest.csv').read_text().splitlines()
+  (study / 'manifest.csv').write_text('\n'.join(lines[:4]))
+  status = command.main([str(run.workdir), str(study), f'--out={tmp_path / "out"}'])
+  assert status == 1
+  (told,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith('error')]
+  assert told.startswith('error: P01_trial02: row 3, column video:')
+  with (tmp_path / 'out' / 'summary.csv').open(newline='') as file:
+    rows = list(csv.DictReader(file))
+  assert len(rows) == 3
+  assert [row['recording'] for row in rows if row['problem']] == ['P01_trial02']
+  folder = tmp_path / 'out' / 'P01_trial01'
+  result = json.loads((folder / 'result.json').read_text())
+  value = said.result['estimates']['valence']['value']
+  assert result['estimates']['valence']['value'] == pytest.approx(value, abs=1e-5)
+  assert 'the recording itself is made up' in result['notes']
+  for name in ('frames.csv', 'windows.csv', 'result.json', 'page.html'):
+    assert 'SYNTHETIC' in (folder / name).read_text()
+
+
+def test_the_overlay_has_every_frame_at_its_time(run, tmp_path):
+  video, signals = files_of(run, run.rows[0])
+  arguments = [str(run.workdir), str(video), '--out', str(tmp_path), '--overlay']
+  arguments += ['--signals', str(signals), '--rate=128', '--eda', 'EDA', '--ppg=PPG']
+  assert command.main([*arguments, '--signals-onset', '3']) == 0
+  found = frames_of(tmp_path / video.stem / 'overlay.mp4')
+  np.testing.assert_allclose(found, frames_of(video), atol=1e-3)
+
+
+def test_what_cannot_be_predicted_is_one_line(run, model, tmp_path):
+  video, signals = files_of(run, run.rows[0])
+  # A blank picture, one that is not there, one that ends early.
+  grey = write_grey(tmp_path / 'grey.mp4', 9)
+  short = write_grey(tmp_path / 'short.mp4', 4)
+  for path, told in (
+    (grey, 'grey.mp4: a face in 0.0% of the frames'),
+    (tmp_path / 'none.mp4', 'none.mp4: no such file'),
+    (short, 'video: from the onset it goes on for 4.0 s, eda for 9.0'),
+  ):
+    with pytest.raises(InputError) as error:
+      model.predict(path, signals=signals, **GIVEN)
+    assert told in str(error.value) and 'row 2' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ('given', 'told'),
+  [
+    ({}, 'fusion reads physio, of which nothing is given; give --signals FILE --eda'),
+    ({'signals': 'x.csv', 'gsr': '1'}, '--gsr: no such option'),
+    ({'signals': 'none.csv', 'eda': '1', 'ppg': '2', 'rate': 9}, 'none.csv: no such'),
+  ],
+)
+def test_what_is_given_wrong_is_one_line(run, model, given, told):
+  with pytest.raises(InputError, match=told):
+    model.predict(files_of(run, run.rows[0])[0], **given)
+
+
+def test_several_videos_cannot_share_signals(run, model):
+  videos = [files_of(run, row)[0] for row in run.rows[:2]]
+  with pytest.raises(InputError, match='--signals: says it of 2 videos at once'):
+    model.predictions(videos, signals='x.csv')
+  with pytest.raises(InputError, match='a manifest says it all'):
+    model.predictions([run.study, videos[0]])
+
+
+def test_unlike_inputs_are_said(run, model, tmp_path):
+  video, signals = files_of(run, run.rows[0])
+  flat = write_signals(tmp_path / 'flat.csv', signals, EDA=lambda i, x: '3.5')
+  notes = model.predict(video, signals=flat, **GIVEN).result['notes']
+  assert any(note.startswith('eda:') and 'masked' in note for note in notes)
+  # Trained with channels left out now and then.
+  without = {name: x for name, x in GIVEN.items() if name != 'eda'}
+  notes = model.predict(video, signals=signals, **without).result['notes']
+  assert any(note.startswith('there is no eda;') for note in notes)
+  short = model.predict(video, signals=signals, duration=5, **GIVEN)
+  one = short.result['estimates']['valence']
+  assert one['confidence'] is None and 'lasts 5.0 s' in one['note']
+  assert len(short.frames) == len(frames_of(video))  # also those after it
+  assert short.frames['valence'].notna().tolist() == [
+    time < 5 for time in short.frames['seconds'].round(3)
+  ]
+
+
+def test_long_recordings_are_cut_into_windows(model):
+  ensemble, rate = model._ensemble, 4.0
+  values = np.zeros((round(30 * rate), 2), np.float32)
+  series = Series(values, values == 0, ('eda', 'ppg'), rate)
+  trial = Trial('x', 1, 1, None, {}, {'signals': series})
+  windows = ensemble.windows(trial)
+  assert ensemble.seconds == 9
+  assert [x.start for x in windows] == [0, 4.5, 9, 13.5, 18, 21]
+  assert all(x.seconds == 9 for x in windows)
+  assert [x.start for x in ensemble.windows(trial, 9)] == [0, 9, 18, 21]
+  short = trial.stretch(0, 9.25)
+  assert ensemble.windows(short) == [short]
+
+
+def test_a_moment_is_the_mean_of_the_windows_that_hold_it():
+  said = Estimates(
+    found=Found('x', None),
+    seconds=8.0,
+    starts=np.array([0.0, 2.0, 4.0]),
+    ends=np.array([4.0, 6.0, 8.0]),
+    windows=np.array([1.0, 3.0, np.nan]).reshape(3, 1, 1),
+    course=None,
+    face_shares=np.ones(3),
+    times=None,
+    onset=0.0,
+    faces=None,
+    boxes=None,
+    timing={},
+  )
+  found = said.at(np.array([-1, 0, 1.9, 3, 5, 7, 9]))[:, 0, 0]
+  np.testing.assert_array_equal(found, [np.nan, 1, 1, 2, 3, np.nan, np.nan])
+
+
+def test_public_names(said):
+  assert {'load', 'Model', 'Prediction', 'InputError'} <= set(dir(mvp_jax))
+  assert isinstance(said, mvp_jax.Prediction)
+  with pytest.raises(AttributeError, match='nothing'):
+    _ = mvp_jax.nothing
