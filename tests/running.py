@@ -6,9 +6,14 @@ import dataclasses
 import json
 
 import jax
+import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from mvp_jax.data.trials import PreparedCorpus
+from mvp_jax.inference.folder import read
+from mvp_jax.inference.model import Ensemble
+from mvp_jax.inference.predict import course_of
 from mvp_jax.jobs import pretrain, train
 from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.modalities.action_units import ActionUnits
@@ -68,6 +73,48 @@ def predictions(workdir):
 
 def facts(workdir):
   return json.loads((workdir / 'run.json').read_text())
+
+
+def check_kept(workdir, data_dir, name, folder):
+  """Asserts that the models that a run has kept say what it has said.
+
+  Args:
+    data_dir: of the run.
+    name: of the model.
+    folder: for features.
+
+  Returns how many values were compared.
+  """
+  models = read(workdir)
+  (corpus,) = [
+    corpus
+    for info in sorted((data_dir / 'prepared').rglob('dataset_info.json'))
+    for corpus in [PreparedCorpus(info.parent)]
+    if models.record['metadata'].items() <= corpus.metadata.items()
+  ]
+  trials, compared = {(t.subject, t.trial): t for t in corpus.trials}, 0
+  in_time = models.config.target.level == 'frame'
+  with (workdir / ('frames.csv' if in_time else 'predictions.csv')).open() as file:
+    rows = [row for row in csv.DictReader(file) if row['model'] == name]
+  by_trial = {}
+  for row in rows:
+    key = int(row['fold']), int(row['subject']), int(row['trial'])
+    by_trial.setdefault(key, []).append(row)
+  for (fold, subject, number), own in by_trial.items():
+    model, trial = Ensemble(models, name, fold), trials[subject, number]
+    windows = model.windows(trial)
+    found = model.predict(corpus, windows, folder / f'fold{fold}')
+    course = course_of(model, trial, windows, found) if in_time else found
+    seeds = [member.seed for member in model.members]
+    for row in own:
+      moment = round(float(row['time']) * model.target.rate - 0.5) if in_time else 0
+      place = seeds.index(int(row['seed']))
+      value = course[moment, place, model.target.ratings.index(row['target'])]
+      wanted = row['prediction'] if in_time else row['score']
+      np.testing.assert_allclose(value, float(wanted), atol=1e-5)
+      compared += 1
+  assert compared == len(rows)
+  return compared
 
 
 def metrics(workdir):

@@ -268,10 +268,9 @@ def _nested(arrays):
 
 
 def _save(path, arrays):
-  with atomic_write(path) as part:
-    safetensors.numpy.save_file(
-      {name: np.ascontiguousarray(x) for name, x in arrays.items()}, part
-    )
+  whole = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
+  with atomic_write(path) as part:  # `save_file` lets nobody else read it
+    part.write_bytes(safetensors.numpy.save(whole))
 
 
 def _load(path):

@@ -21,6 +21,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.inference import recordings
 from mvp_jax.inference.recordings import Found
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.face import crop_scale
 from mvp_jax.raw.frames import MIN_FACE_SHARE
 from mvp_jax.raw.video_times import video_times
 
@@ -45,11 +46,11 @@ class Estimates:
     course: float [L, M, K] of a target in time, or None.
     face_shares: float [W], of the windows' stored frames in which there is a face; NaN
       without video.
-    times: float64 [N], when each frame of the video is shown, by its own clock; or None.
+    times: float64 [N], when each frame of the video is shown, on its clock; or None.
     onset: of the recording in the video, in seconds.
     faces: bool [N], whether there is a face; None: it was not looked for.
-    boxes: float [N, 4], left, top, width and height of what was cut out, in pixels of
-      the upright picture, NaN where there is no face; or None.
+    boxes: float [N, 4], left, top, width and height of the face from brows to chin, in
+      pixels of the upright picture, NaN where there is no face; or None.
     timing: {stage: seconds}.
   """
 
@@ -158,8 +159,8 @@ def _readable(model, manifest):
       )
     if lacking:
       notes.append(
-        f'there is no {", ".join(lacking)}; {model.name} was trained with channels left '
-        'out now and then and goes without'
+        f'there is no {", ".join(lacking)}; {model.name} was trained with channels '
+        'left out now and then and goes without'
       )
     if there:
       continue
@@ -271,7 +272,7 @@ def _estimates(model, corpus, recording, found, hop, features, preparing):
   starts = np.array([window.start for window in windows])
   ends = np.array([window.start + window.seconds for window in windows])
   if model.target.level == 'frame':
-    course = _course(model, trial, windows, scores)
+    course = course_of(model, trial, windows, scores)
     edges = np.append(np.round(starts * model.target.rate).astype(int), len(course))
     means = [course[a:b].mean(0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     windows = np.stack(means)
@@ -305,7 +306,7 @@ def _estimates(model, corpus, recording, found, hop, features, preparing):
   )
 
 
-def _course(model, trial, windows, scores):
+def course_of(model, trial, windows, scores):
   """Predictions in time of a whole recording: float [L, M, K]."""
   target = model.target
   _, (whole,) = joined(windows, np.moveaxis(scores, 2, 1), target)
@@ -342,6 +343,7 @@ def _frames(corpus, recording, found):
   inside = (clock > -_EARLY) & (clock < found.trial.seconds - _EARLY)
   faces = video.valid[near] & inside
   x, y, side = placed.T
+  side = side / crop_scale(corpus.metadata['crop'])
   width = side / aspect
   laid = np.stack([x - width / 2, y - side / 2, width, side], axis=1)
   return times, faces, np.where(faces[:, None], laid, np.nan)

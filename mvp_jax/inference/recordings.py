@@ -22,8 +22,8 @@ from mvp_jax.prepare import prepare
 from mvp_jax.prepare.account import TrialsLost, read_account
 from mvp_jax.raw.on_disk import files_below
 
-# What may be given beside a video: the columns of a manifest, but for those that say who
-# was recorded and how it was rated.
+# What may be given beside a video: the columns of a manifest, but for those that say
+# who was recorded and how it was rated.
 COLUMNS = (
   *('duration', 'video_onset', 'audio', 'audio_onset'),
   *('signals', 'signals_onset', 'rate', 'time', 'time_unit'),

@@ -1,4 +1,4 @@
-"""Files of people are predicted as the run that trained the models has prepared them."""
+"""Files are predicted as the run that trained the models has prepared its own."""
 
 import csv
 import json

@@ -108,6 +108,11 @@ def test_every_held_out_trial_is_predicted_once(workdir):
     assert not test & set(fold['train_subjects'] + fold['validation_subjects'])
 
 
+def test_the_models_that_are_kept_say_the_same(workdir, config, tmp_path):
+  data = Path(config.data.data_dir)
+  assert running.check_kept(workdir, data, 'video', tmp_path)
+
+
 def test_what_a_run_leaves_is_marked_synthetic(workdir):
   for name in ('report.html', 'report.md'):
     assert 'SYNTHETIC' in (workdir / name).read_text()

@@ -88,6 +88,11 @@ def test_every_annotated_moment_of_the_validation_set_is_predicted_once(workdir)
   assert max(float(r['time']) for r in rows) > 8.5  # of the last stretch, too
 
 
+def test_the_models_that_are_kept_say_the_same(workdir, tmp_path):
+  data = workdir.parent / 'data'
+  assert running.check_kept(workdir, data, 'fusion', tmp_path) > 50
+
+
 def test_arousal_is_heard(workdir):
   rows = _moments(workdir, 'voice', 'arousal')
   said = np.array([float(r['prediction']) for r in rows])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +152,8 @@ def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_
   for row in chosen:
     assert 'weights' in cases.read(cases.path(tmp_path / 'cases', row))
   assert len(list((tmp_path / 'cases').iterdir())) == len(chosen)
+  data = Path(config.data.data_dir)
+  assert running.check_kept(tmp_path, data, 'fusion', tmp_path / 'features')
 
 
 def test_action_units_as_the_video_are_tested_on_the_same_trials(
