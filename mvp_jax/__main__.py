@@ -9,6 +9,7 @@ from mvp_jax.errors import ending
 COMMANDS = {
   'run': ('mvp_jax.launch', 'run the job of a config file, as launch.py does'),
   'predict': ('mvp_jax.inference.command', 'say what a run makes of new files'),
+  'export': ('mvp_jax.inference.export', 'write trained models as one folder'),
   'check': (
     'mvp_jax.corpora.recordings.check',
     'validate a manifest of recordings and its files',

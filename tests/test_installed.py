@@ -90,7 +90,11 @@ def test_every_module_is_imported_from_elsewhere(installed, tmp_path):
   [
     ([], 0, 'weights'),
     (['--help'], 0, 'report'),
-    (['fuse'], 2, "no command 'fuse'; there are run predict check weights report"),
+    (
+      ['fuse'],
+      2,
+      "no command 'fuse'; there are run predict export check weights report",
+    ),
     (['check', 'none.csv'], 1, 'none.csv'),
     (['run', '--config=none.py'], 2, 'none.py'),
     (['run', '--config=deap_fusion:nothing'], 2, "'nothing' is none of small"),

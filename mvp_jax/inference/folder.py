@@ -42,7 +42,7 @@ class Writer:
   """
 
   def __init__(self, directory):
-    self.directory, self._members = Path(directory), {}
+    self.directory, self._members, self._inputs = Path(directory), {}, {}
 
   def begin(self):
     (self.directory / RECORD).unlink(missing_ok=True)
@@ -50,6 +50,14 @@ class Writer:
   def encoder(self, variables):
     """Keeps the frozen encoder's variables, a nested dict."""
     _save(self.directory / ENCODER, _flat(variables))
+
+  def reads(self, model, example):
+    """Notes the arrays of an example that a model reads: {name: array}."""
+    self._inputs[model] = {
+      name: [list(np.shape(x)), str(np.asarray(x).dtype)]
+      for name, x in example.items()
+      if '/' in name
+    }
 
   def add(self, model, fold, seed, parts, scales, temperature=None):
     """Keeps what one training gave.
@@ -89,6 +97,9 @@ class Writer:
     tree = configs.to_tree(config)
     tree['data'] |= _HERE
     tree['ablation'] = ()
+    for section in (tree['encoder'], *tree['modalities'].values()):
+      if section.get('checkpoint'):
+        section['checkpoint'] = Path(section['checkpoint']).name
     modalities = {
       name: config.modalities[name]
       for model in self._members
@@ -121,6 +132,7 @@ class Writer:
         model: {
           'modalities': list(config.modalities_of(model)),
           'parameters': facts.get('parameters', {}).get(model),
+          'inputs': self._inputs.get(model),
           'members': members,
         }
         for model, members in self._members.items()
@@ -233,14 +245,13 @@ def read(path):
   return Folder(folder, record, config)
 
 
-def copy(folder, target):
-  """Copies a Folder's files to another place, the record last."""
-  target.mkdir(parents=True, exist_ok=True)
-  for path in sorted(folder.path.rglob('*.safetensors')):
-    where = target / path.relative_to(folder.path)
+def copy(source, target, record):
+  """Copies the arrays of a folder of models, and writes the record last."""
+  for path in sorted(source.rglob('*.safetensors')):
+    where = target / path.relative_to(source)
     with atomic_write(where) as part:
       shutil.copyfile(path, part)
-  write_json(target / RECORD, folder.record)
+  write_json(target / RECORD, record)
 
 
 def _flat(tree, prefix=''):

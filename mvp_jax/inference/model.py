@@ -45,6 +45,10 @@ class Ensemble:
     modalities: {name: Modality} that they read.
     target: what they predict.
     metadata: of the corpus that they were trained on.
+    parts: models of each member, whose mean counts.
+    task, variables, scales: of all parts of all members, see `scores_of`.
+    inputs: {array: (shape of an example, dtype)} that they read.
+    backbone, frozen: of frames and its variables, a nested dict; None without.
 
   Raises:
     InputError: there is no such model or fold, or its arrays do not fit this version.
@@ -67,17 +71,18 @@ class Ensemble:
           f'{folder.path}: no fold {fold}; there are {", ".join(map(str, folds))}'
         )
     self.members = [Member(x['fold'], x['seed'], x['temperature']) for x in own]
-    self._parts = len(own[0]['files'])
+    self.parts = len(own[0]['files'])
     self.metadata, self.target = record['metadata'], self.config.target
     names = self.config.modalities_of(self.name)
     self.modalities = {name: self.config.modalities[name] for name in names}
     self._mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     self.reads_frames = any(x.encoded for x in self.modalities.values())
-    self._frozen = folder.encoder() if self.reads_frames else None
+    self.frozen = folder.encoder() if self.reads_frames else None
     self.backbone = None
     if self.reads_frames:
       like = types.SimpleNamespace(metadata=self.metadata)
       self.backbone = self.config.encoder.network(self.config, [like])
+    self.inputs = known[self.name]['inputs']
     self.task = self._task()
     files = [folder.member(file) for one in own for file in one['files']]
     self._check(files, [file for one in own for file in one['files']])
@@ -100,7 +105,7 @@ class Ensemble:
     config = self.config
     if self.clips:
       return VideoEmotion(self.backbone, self.target, config.regularisation)
-    encoding = self._encoding('features' if self._frozen is not None else None)
+    encoding = self._encoding('features' if self.frozen is not None else None)
     networks = tuple(
       (name, modality.network(self.metadata, encoding))
       for name, modality in self.modalities.items()
@@ -138,46 +143,48 @@ class Ensemble:
     starts = [*np.arange(0, last - TOLERANCE, hop or self.seconds / 2).tolist(), last]
     return [trial.stretch(start, start + self.seconds) for start in starts]
 
-  def predict(self, corpus, windows, directory):
-    """What every member says of some windows.
+  def examples(self, corpus, windows, directory):
+    """Windows as the models read them, not scaled yet: has __len__ and __getitem__.
 
     Args:
       corpus: PreparedCorpus, or one that looks like it.
       windows: list of Trial, of this corpus.
       directory: pathlib.Path for features of frames; what is in it is taken over.
+    """
+    options = self.config.input
+    if self.clips:
+      size = self.metadata['frame_size']
+      return LaidClips(corpus, windows, options, size, None)
+    if self.frozen is not None:
+      size = self.config.encoder.feature_batch
+      encoders.cache_features(
+        self.backbone,
+        self.frozen,
+        corpus,
+        windows,
+        options.clips,
+        min(size, _CLIPS) if jax.default_backend() == 'cpu' else size,
+        mesh=self._mesh,
+        directory=directory,
+      )
+    encoding = self._encoding(directory if self.frozen is not None else None)
+    return TrialExamples(corpus, windows, options, self.modalities, None, encoding)
+
+  def predict(self, corpus, windows, directory):
+    """What every member says of some windows, as `examples` takes them.
 
     Returns:
       float32 [windows, members, ratings], or [windows, members, L, ratings] of a target
       in time, padded: see `targets.Target.predict`.
     """
-    if self._frozen is not None:
-      size = self.config.encoder.feature_batch
-      encoders.cache_features(
-        self.backbone,
-        self._frozen,
-        corpus,
-        windows,
-        self.config.input.clips,
-        min(size, _CLIPS) if jax.default_backend() == 'cpu' else size,
-        mesh=self._mesh,
-        directory=directory,
-      )
-    options = self.config.input
-    if self.clips:
-      size = self.metadata['frame_size']
-      examples = LaidClips(corpus, windows, options, size, None)
-    else:
-      encoding = self._encoding(directory if self._frozen is not None else None)
-      examples = TrialExamples(
-        corpus, windows, options, self.modalities, None, encoding
-      )
+    examples = self.examples(corpus, windows, directory)
     run, found = _scores(self.task), []
-    together = 1 if self.backbone and self._frozen is None else _TOGETHER
+    together = 1 if self.backbone and self.frozen is None else _TOGETHER
     for batch in evaluation_batches(examples, min(together, len(windows)), None):
       scores = run(self.variables, self.scales, batch)
       found.append(np.moveaxis(np.asarray(scores), 1, 0))
     scores = np.concatenate(found)[: len(windows)]
-    parts = scores.reshape(len(windows), -1, self._parts, *scores.shape[2:])
+    parts = scores.reshape(len(windows), -1, self.parts, *scores.shape[2:])
     return self._tempered(parts.mean(2))
 
   def _tempered(self, scores):

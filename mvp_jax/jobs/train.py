@@ -248,6 +248,8 @@ class _Job:
     else:
       encoding = self.encoding if self._reads_frames(model) else None
       examples = _examples(config, self.corpus, self.trials, model, encoding)
+      if place.kept is not None:
+        place.kept.reads(model, examples[0])
       task = self._task(model, examples)
       end_to_end = encoding is not None and encoding.features is None
       one_way = self._alone if end_to_end else self._together

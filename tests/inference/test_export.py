@@ -1,0 +1,97 @@
+"""An exported folder, and its programs alone, say what the run says."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mvp_jax
+from mvp_jax.data.trials import PreparedCorpus
+from mvp_jax.errors import InputError
+from mvp_jax.inference import export
+from mvp_jax.inference.model import load
+
+# Nothing but JAX and what it needs can be imported.
+_ALONE = """
+import sys
+class Refused:
+  def find_spec(self, name, path=None, target=None):
+    if name.split('.')[0] in ('mvp_jax', 'flax', 'orbax', 'tensorflow_datasets', 'clu',
+                              'optax', 'grain', 'safetensors', 'pandas', 'av', 'cv2'):
+      raise ImportError(name)
+sys.meta_path.insert(0, Refused())
+import numpy as np
+from jax import export
+folder, inputs, out = sys.argv[1:]
+found = {}
+with np.load(inputs) as arrays:
+  for file in ('model', 'encoder'):
+    program = export.deserialize(bytearray(open(f'{folder}/{file}.stablehlo', 'rb').read()))
+    own = {k.removeprefix(file + ':'): arrays[k] for k in arrays if k.startswith(file)}
+    found[file] = np.asarray(program.call(own))
+np.savez(out, **found)
+"""
+
+
+@pytest.fixture(scope='module')
+def folder(run, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('exported') / 'model'
+  assert export.main([str(run.workdir), str(folder), '--stablehlo']) == 0
+  return folder
+
+
+def test_the_card_says_where_it_comes_from(run, folder):
+  card = (folder / 'README.md').read_text()
+  for told in ('SYNTHETIC', '4 people, 12 trials of 9 to 9 s', 'fusion', 'eda (micro'):
+    assert told in card
+  assert 'Leak audit passed' in card and 'majority' in card
+  assert str(run.study) not in card and 'P01' not in card
+  assert {path.suffix for path in folder.rglob('*') if path.is_file()} == {
+    *('.json', '.md', '.safetensors', '.stablehlo')
+  }
+
+
+def test_exported_models_say_what_the_run_says(run, folder, tmp_path):
+  row = run.rows[4]
+  given = {'signals': run.study / row['signals'], 'rate': 128, 'eda': 'EDA'}
+  given |= {'ppg': 'PPG', 'signals_onset': 3}
+  video = run.study / row['video']
+  found = [
+    mvp_jax.load(path).predict(video, **given).estimates.windows
+    for path in (run.workdir, folder)
+  ]
+  np.testing.assert_allclose(*found, atol=1e-6)
+
+
+def test_programs_need_nothing_but_jax(run, folder, tmp_path):
+  model = load(folder)
+  (info,) = (run.workdir.parent / 'data' / 'prepared').rglob('dataset_info.json')
+  corpus = PreparedCorpus(info.parent)
+  trials = corpus.trials[:3]
+  examples = model.examples(corpus, trials, tmp_path)
+  items = [examples[i] for i in range(3)]
+  inputs = {f'model:{k}': np.stack([x[k] for x in items]) for k in model.inputs}
+  clips = model.config.input.clips
+  frames = corpus.frames(trials[0], np.arange(clips.frames))
+  inputs['encoder:frames'] = np.stack([frames, frames[::-1]])
+  np.savez(tmp_path / 'inputs.npz', **inputs)
+  arguments = [folder, tmp_path / 'inputs.npz', tmp_path / 'found.npz']
+  subprocess.run(
+    [sys.executable, '-c', _ALONE, *map(str, arguments)], check=True, timeout=120
+  )
+  with np.load(tmp_path / 'found.npz') as found:
+    scores, tokens = found['model'], found['encoder']
+  wanted = model.predict(corpus, trials, tmp_path)
+  members = json.loads((folder / 'model.json').read_text())['models']['fusion']
+  for i, member in enumerate(members['members']):
+    logits = np.log(scores[i] / (1 - scores[i])) / member['temperature']
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), wanted[:, i], atol=1e-5)
+  assert tokens.shape == (2, clips.slots, model.backbone.feature_width)
+
+
+def test_a_folder_that_is_not_empty(run, tmp_path):
+  (tmp_path / 'x').write_text('')
+  with pytest.raises(InputError, match='is there and not empty'):
+    export.export(run.workdir, tmp_path)
