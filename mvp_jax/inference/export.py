@@ -4,13 +4,15 @@
 
 FOLDER then holds model.json, safetensors and README.md, the model card: what it reads,
 on whom it was trained, how well it did. `predict` and `mvp_jax.load` take it like a
-run. With --stablehlo it also holds the network as programs that run with JAX alone
-(docs/predict.md); of several models of a run that of --model, else the main one.
+run. With --stablehlo it also holds the network as programs of jax.export, which run
+without this package (docs/predict.md): of the run's models that of --model, else the
+main one. That takes flatbuffers (requirements-export.txt).
 
 Exit status: 0 it is written; 2 something given is wrong.
 """
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def main(argv=None):
   parser.add_argument('folder', type=Path, help='new or empty')
   parser.add_argument('--model', help="of the run's models; default: its main one")
   parser.add_argument(
-    '--stablehlo', action='store_true', help='also programs that run with JAX alone'
+    '--stablehlo', action='store_true', help='also programs for jax.export'
   )
   args = parser.parse_args(argv)
   export(args.run, args.folder, args.model, args.stablehlo)
@@ -65,6 +67,11 @@ def export(run, folder, name=None, stablehlo=False):
     raise InputError(
       f'{found.path}: --stablehlo is for models of whole trials, and these read single '
       'clips (input.windows); leave it out'
+    )
+  if stablehlo and importlib.util.find_spec('flatbuffers') is None:
+    raise InputError(
+      '--stablehlo: jax.export writes its programs with flatbuffers, which is not '
+      'installed; pip install flatbuffers'
     )
   record = found.record | {'training': found.record.get('training') or _training(run)}
   programs = _programs(ensemble) if stablehlo else {}
@@ -298,7 +305,7 @@ print(model.predict('clip.mp4', ...).result['estimates'])
 """
 
 _JAX_ALONE = """\
-from jax import export
+from jax import export  # takes flatbuffers: pip install jax flatbuffers
 program = export.deserialize(bytearray(open('model.stablehlo', 'rb').read()))
 scores = program.call(inputs)  # [models, batch, ratings] or [models, batch, L, ratings]
 

@@ -13,7 +13,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.inference import export
 from mvp_jax.inference.model import load
 
-# Nothing but JAX and what it needs can be imported.
+# Nothing of this package, nor of what it needs beside JAX, can be imported.
 _ALONE = """
 import sys
 class Refused:
@@ -28,7 +28,8 @@ folder, inputs, out = sys.argv[1:]
 found = {}
 with np.load(inputs) as arrays:
   for file in ('model', 'encoder'):
-    program = export.deserialize(bytearray(open(f'{folder}/{file}.stablehlo', 'rb').read()))
+    with open(f'{folder}/{file}.stablehlo', 'rb') as content:
+      program = export.deserialize(bytearray(content.read()))
     own = {k.removeprefix(file + ':'): arrays[k] for k in arrays if k.startswith(file)}
     found[file] = np.asarray(program.call(own))
 np.savez(out, **found)
@@ -37,6 +38,7 @@ np.savez(out, **found)
 
 @pytest.fixture(scope='module')
 def folder(run, tmp_path_factory):
+  pytest.importorskip('flatbuffers')
   folder = tmp_path_factory.mktemp('exported') / 'model'
   assert export.main([str(run.workdir), str(folder), '--stablehlo']) == 0
   return folder
@@ -65,7 +67,7 @@ def test_exported_models_say_what_the_run_says(run, folder, tmp_path):
   np.testing.assert_allclose(*found, atol=1e-6)
 
 
-def test_programs_need_nothing_but_jax(run, folder, tmp_path):
+def test_programs_run_without_the_package(run, folder, tmp_path):
   model = load(folder)
   (info,) = (run.workdir.parent / 'data' / 'prepared').rglob('dataset_info.json')
   corpus = PreparedCorpus(info.parent)
