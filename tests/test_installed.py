@@ -73,7 +73,11 @@ def test_every_file_is_there(installed):
 def test_extras(installed):
   (metadata,) = installed.glob('*.dist-info/METADATA')
   lines = metadata.read_text().splitlines()
-  for extra, needed in (('cuda', 'jax[cuda12]'), ('tpu', 'jax[tpu]')):
+  for extra, needed in (
+    ('cuda', 'jax[cuda12]'),
+    ('tpu', 'jax[tpu]'),
+    ('export', 'flatbuffers>=24'),
+  ):
     assert f'Requires-Dist: {needed}; extra == "{extra}"' in lines
 
 

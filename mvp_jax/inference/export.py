@@ -195,7 +195,7 @@ def _card(ensemble, record, programs):
     Heading('Training'),
     Bullets(
       [
-        f'{metadata["title"]}: {record["subjects"]} people, {record["trials"]} trials '
+        f'{config.dataset}: {record["subjects"]} people, {record["trials"]} trials '
         f'of {least:.0f} to {most:.0f} s (median {middle:.0f})',
         f'{sum(len(x["members"]) for x in record["models"].values())} trainings in '
         'all folds and seeds, of '
@@ -243,13 +243,13 @@ def _card(ensemble, record, programs):
     Folded('Command and Python', _USE.format(options=_options(ensemble))),
   ]
   if programs:
-    blocks.append(Folded('With JAX alone', _JAX_ALONE))
+    blocks.append(Folded('Without this package', _JAX_ALONE))
     inputs = '\n'.join(
       f'{name}: {kind} [batch, {", ".join(map(str, shape))}]'
       for name, (shape, kind) in ensemble.inputs.items()
     )
     blocks.append(Folded('Inputs of the program', inputs))
-  return to_markdown(f'{metadata["title"]}: {ensemble.name}', blocks, '.')
+  return to_markdown(f'{ensemble.name}, trained on {config.dataset}', blocks, '.')
 
 
 def _encoder_lines(encoder):

@@ -139,7 +139,7 @@ def _result(model, estimates, notes, made_up):
       'reads': list(model.modalities),
       'models': len(model.members),
       'synthetic': model.folder.synthetic,
-      'trained_on': model.metadata['title'],
+      'trained_on': model.config.dataset,
       'people': record['subjects'],
       'trials': record['trials'],
     },
