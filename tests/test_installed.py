@@ -93,6 +93,9 @@ def test_every_module_is_imported_from_elsewhere(installed, tmp_path):
   ('arguments', 'status', 'told'),
   [
     ([], 0, 'weights'),
+    (['predict', '--help'], 0, '--overlay'),
+    (['predict', 'none', 'x.mp4'], 2, 'none: no such folder'),
+    (['export', '--help'], 0, '--stablehlo'),
     (['--help'], 0, 'report'),
     (
       ['fuse'],

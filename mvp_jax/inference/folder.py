@@ -31,6 +31,7 @@ _METADATA = (
   *('title', 'streams', 'frame_size', 'crop', 'chunk', 'sound_chunk', 'clean'),
   *('settings', 'synthetic', 'ratings'),
 )
+_KEYS = {'config', 'metadata', 'prepared', 'seconds', 'without', 'models', 'cut_out'}
 _HERE = {'manual_dir': '', 'data_dir': 'data', 'beam': ''}  # says nothing elsewhere
 _SCALE = 'scale/'  # before the names of scales; of a pair '/0' and '/1' behind
 
@@ -228,6 +229,11 @@ def read(path):
     raise InputError(
       f'{folder}: these models are of format {known}, this version reads {FORMAT}; '
       f'{advice}'
+    )
+  lacking = _KEYS - set(record)
+  if lacking:
+    raise InputError(
+      f'{folder / RECORD}: damaged, {", ".join(sorted(lacking))} missing; {advice}'
     )
   for name, version in record['prepared'].items():
     now = corpora.find(name).version

@@ -29,6 +29,7 @@ def test_a_copy_is_as_good(models):
 @pytest.mark.parametrize(
   ('changed', 'told'),
   [
+    ({'format': None}, 'are of format None'),
     ({'format': 0}, 'are of format 0, this version reads 1; train it anew'),
     ({'prepared': {'recordings': '1.0.0'}}, 'version 1.0.0 of the preparation of'),
     ({'config': {'dataset': 'recordings', 'new': 1}}, 'settings are of another ver'),
