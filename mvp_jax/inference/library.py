@@ -89,7 +89,7 @@ class Model:
         if corpus is None:
           told = result.failed(one)
         else:
-          told = result.prediction(self._ensemble, one, asked.notes, corpus.synthetic)
+          told = result.prediction(self._ensemble, one, corpus, asked.notes)
         if each is not None:
           each(told, corpus)
         found.append(told)

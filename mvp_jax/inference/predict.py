@@ -129,7 +129,8 @@ def ask(model, videos, given, folder):
   except InputError as error:
     if tables:
       raise
-    raise InputError(_plain(str(error).removeprefix(f'{manifest.path}: '))) from None
+    told = str(error).removeprefix(f'{manifest.path}: ').partition('; python -m')[0]
+    raise InputError(_plain(told)) from None
   return Asked(manifest, *_readable(model, manifest), not tables)
 
 

@@ -58,8 +58,8 @@ class Recordings:
   Looks like a `PreparedCorpus`. Channels that no file has are there, and never valid.
 
   Attributes:
-    given: what was found of the streams that the model reads.
-    missing: names of its channels that no recording has.
+    synthetic: whether they are made up.
+    units: {channel: unit} of what they have.
   """
 
   def __init__(self, corpus, metadata):
@@ -70,7 +70,10 @@ class Recordings:
       corpus.directory,
     )
     self.synthetic = corpus.metadata['synthetic']
-    self.units = corpus.metadata['streams'].get('signals', {}).get('units', [])
+    signals = corpus.metadata['streams'].get('signals', {})
+    self.units = dict(
+      zip(signals.get('channels') or (), signals.get('units') or (), strict=True)
+    )
     self.metadata = corpus.metadata | {
       'streams': metadata['streams'],
       'frame_size': metadata['frame_size'],
@@ -144,6 +147,8 @@ def rows_of(videos, given):
       )
   paths = []
   for path in map(Path, videos):
+    if path.suffix.lower() == '.csv':
+      raise InputError(f'{path}: no video; if it is a manifest, call it {FILE}')
     paths += _in_folder(path) if path.is_dir() else [path]
   if given and len(paths) > 1:
     raise InputError(

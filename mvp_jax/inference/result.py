@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 from mvp_jax.inference.predict import Estimates
 from mvp_jax.raw.channels import GOOD
@@ -43,7 +44,9 @@ class Prediction:
   estimates: Estimates | None = None
 
   def save(self, folder):
-    """Writes frames.csv, windows.csv and result.json."""
+    """Writes frames.csv, windows.csv and result.json. Raises InputError if it failed."""
+    if self.problem:
+      raise InputError(f'{self.name}: {self.problem}')
     folder = Path(folder)
     for name, table in ((FRAMES, self.frames), (WINDOWS, self.windows)):
       if table is not None:
@@ -52,20 +55,20 @@ class Prediction:
     write_json(folder / RESULT, self.result)
 
 
-def prediction(model, estimates, notes=(), made_up=False):
+def prediction(model, estimates, corpus, notes=()):
   """The Prediction of Estimates.
 
   Args:
     model: model.Ensemble.
+    corpus: recordings.Recordings that they are of.
     notes: what is to be said of all recordings.
-    made_up: whether the recordings are of a twin.
   """
   windows = _windows(model, estimates)
   return Prediction(
     estimates.found.name,
     frames=_frames(model, estimates),
     windows=windows,
-    result=_result(model, estimates, notes, made_up),
+    result=_result(model, estimates, corpus, notes),
     estimates=estimates,
   )
 
@@ -113,7 +116,7 @@ def _frames(model, estimates):
   return _note(model, pd.DataFrame(table | _columns(model, said)))
 
 
-def _result(model, estimates, notes, made_up):
+def _result(model, estimates, corpus, notes):
   record = model.folder.record
   video = estimates.found.video
   return {
@@ -130,8 +133,8 @@ def _result(model, estimates, notes, made_up):
     'meaning': model.target.meaning(),
     'notes': [
       *notes,
-      *(['the recording itself is made up'] if made_up else []),
-      *_remarks(model, estimates),
+      *(['the recording itself is made up'] if corpus.synthetic else []),
+      *_remarks(model, estimates, corpus.units),
     ],
     'model': {
       'folder': str(model.folder.path),
@@ -222,7 +225,7 @@ def unit(target):
   return f'rating from {ends[0]:g} to {ends[1]:g}' if ends else 'rating'
 
 
-def _remarks(model, estimates):
+def _remarks(model, estimates, units):
   """What is unlike what the models have seen, and what is not told."""
   facts = estimates.found.facts
 
@@ -274,7 +277,12 @@ def _remarks(model, estimates):
         f'any face: {some}{more}'
       )
   if 'signals' in estimates.found.trial.streams:
-    for name in streams['signals']['channels']:
+    signals = streams['signals']
+    trained = dict(zip(signals['channels'], signals.get('units') or (), strict=False))
+    for name in signals['channels']:
+      here, known = units.get(name), trained.get(name)
+      if here and known and here != known:
+        found.append(f'unit of {name}: {here} here, {known} in training')
       flags = facts.get(f'{name}_flags', '')
       if flags not in ('', GOOD):
         found.append(f'{name}: {flags}')
