@@ -44,7 +44,7 @@ class Prediction:
   estimates: Estimates | None = None
 
   def save(self, folder):
-    """Writes frames.csv, windows.csv and result.json. Raises InputError if it failed."""
+    """Writes frames.csv, windows.csv, result.json. Raises InputError on a problem."""
     if self.problem:
       raise InputError(f'{self.name}: {self.problem}')
     folder = Path(folder)
@@ -74,8 +74,13 @@ def prediction(model, estimates, corpus, notes=()):
 
 
 def _columns(model, values):
-  """{column: [n]}: mean over models and deviation, of float [n, M, K]."""
+  """{column: [n]}: mean over models and deviation, of float [n, M, K].
+
+  A single model has no deviation.
+  """
   mean, spread = values.mean(1), values.std(1)
+  if values.shape[1] < 2:
+    spread = np.full_like(spread, np.nan)
   found = {}
   for i, name in enumerate(model.target.ratings):
     found[name] = mean[:, i].round(_DIGITS)

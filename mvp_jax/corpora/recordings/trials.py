@@ -311,11 +311,10 @@ def video_times(recording):
     found = times_of(path)
     left = found.seconds - recording.video_onset
     if left < _MIN_SECONDS:
-      raise Dropped(
-        'length_mismatch',
-        f'{path}: video_onset {recording.video_onset:g} '
-        f'lies after its end, {found.seconds:.1f} s',
-      )
+      told = f'video_onset {recording.video_onset:g} lies after its end, '
+      if not recording.video_onset:
+        told = f'a trial lasts at least {_MIN_SECONDS:g} s, this video '
+      raise Dropped('length_mismatch', f'{path}: {told}{found.seconds:.1f} s')
     if recording.duration and left < recording.duration - MAX_LENGTH_DIFFERENCE:
       raise Dropped(
         'length_mismatch',
