@@ -113,7 +113,7 @@ def recording(courses, ends, arrays, synthetic) -> Figure:
   last = max([x[0][-1] for x in courses.values() if len(x[0])], default=0.0)
   own = axes[len(courses) :]
   if len(own):
-    _case(own, kinds, None, arrays, None)
+    _case(own, kinds, None, arrays, _most([arrays]))
   axes[0].set_xlim(0, max(_end(arrays), last))
   axes[-1].set_xlabel('seconds')
   return figure

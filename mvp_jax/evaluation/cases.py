@@ -215,11 +215,26 @@ def write(folder, corpus, chosen, attention, labels=()):
     trial = trials[row.subject, row.trial]
     written.add(path(folder, row))
     arrays = shown(corpus, trial, labels)
-    arrays |= _coarse(attention.get((row.subject, row.trial), {}))
+    arrays |= coarse(attention.get((row.subject, row.trial), {}))
     with atomic_write(path(folder, row)) as part:
       np.savez_compressed(part, **arrays)
   for other in set(folder.glob('*.npz')) - written:
     other.unlink()
+
+
+def attention_of(seen, index):
+  """Of what a fusion shows of a batch, the part of one example, as `write` takes it.
+
+  `seen` has attention [layers, B, heads, Q, K] and of both sides query and key times
+  and valid, [B, N] or [N].
+  """
+  sides = {
+    name: x[index] if x.ndim > 1 else x
+    for side in ('query', 'key')
+    for name in (f'{side}_times', f'{side}_valid')
+    for x in [seen[name]]
+  }
+  return {'weights': seen['attention'][:, index].mean((0, 1)), **sides}
 
 
 def shown(corpus, trial, labels=()):
@@ -276,7 +291,7 @@ def _level(corpus, trial, name):
   return (np.arange(count) + 0.5) * size / sound.rate, levels
 
 
-def _coarse(attention):
+def coarse(attention):
   """With fewer queries, if there are many: each the mean over some valid ones."""
   if not attention or len(attention['query_times']) <= _QUERIES:
     return attention

@@ -12,6 +12,7 @@ from mvp_jax.data.clip_examples import LaidClips
 from mvp_jax.data.examples import TrialExamples, rescaled
 from mvp_jax.data.windows import TOLERANCE, stretches
 from mvp_jax.errors import InputError
+from mvp_jax.evaluation import cases
 from mvp_jax.inference import folder as folders
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
@@ -187,6 +188,23 @@ class Ensemble:
     parts = scores.reshape(len(windows), -1, self.parts, *scores.shape[2:])
     return self._tempered(parts.mean(2))
 
+  def attention(self, corpus, window, directory):
+    """What the fusion shows of a window, the mean over all models, or {}.
+
+    As `cases.attention_of` gives it; only cross-attention has it.
+    """
+    if self.clips or len(self.modalities) < 2:
+      return {}
+    examples = self.examples(corpus, [window], directory)
+    (batch,) = evaluation_batches(examples, 1)
+    seen = jax.device_get(_attention(self.task)(self.variables, self.scales, batch))
+    if 'attention' not in seen:
+      return {}
+    whole = {'attention': seen['attention'].mean(0)}
+    return cases.attention_of(
+      whole | {name: x[0] for name, x in seen.items() if name != 'attention'}, 0
+    )
+
   def _tempered(self, scores):
     for i, member in enumerate(self.members):
       if member.temperature is not None:
@@ -214,12 +232,21 @@ def scores_of(task, variables, scales, batch):
     batch: {name: [B, ...]}, not scaled yet.
   """
 
+  return _of_each('scores', task, variables, scales, batch)
+
+
+def _of_each(method, task, variables, scales, batch):
   def one(model):
     own, scale = model
     scaled = {name: rescaled(batch[name], x) for name, x in scale.items()}
-    return task.scores(build_model(task, own), batch | scaled)
+    return getattr(task, method)(build_model(task, own), batch | scaled)
 
   return jax.lax.map(one, (variables, scales))
+
+
+@functools.cache
+def _attention(task):
+  return jax.jit(functools.partial(_of_each, 'attention', task))
 
 
 @functools.cache

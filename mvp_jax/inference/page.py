@@ -96,7 +96,10 @@ def _figure(model, prediction, corpus):
     name: (moments, mean[:, i], spread[:, i])
     for i, name in enumerate(model.target.ratings)
   }
-  arrays = cases.shown(corpus, estimates.found.trial)
+  trial = estimates.found.trial
+  arrays = cases.shown(corpus, trial)
+  if len(estimates.starts) == 1:
+    arrays |= cases.coarse(model.attention(corpus, trial, estimates.features))
   figure = case_figures.recording(
     courses, scale(model.target), arrays, model.folder.synthetic
   )
@@ -107,6 +110,11 @@ def _figure(model, prediction, corpus):
   if len(estimates.starts) == 1 and estimates.course is None:
     caption = 'One answer to all of the recording, hence a straight line. ' + (
       'Grey: nothing valid.'
+    )
+  if 'weights' in arrays:
+    caption += (
+      ' Attention: at which moments (across) the models look when asked at another '
+      '(up), and its mean, where 1 is even attention; the mean over all models.'
     )
   return picture('over_time', figure, caption)
 

@@ -52,6 +52,7 @@ class Estimates:
     boxes: float [N, 4], left, top, width and height of the face from brows to chin, in
       pixels of the upright picture, NaN where there is no face; or None.
     timing: {stage: seconds}.
+    features: pathlib.Path of its frames', there until the next recording is asked for.
   """
 
   found: Found
@@ -66,6 +67,7 @@ class Estimates:
   faces: np.ndarray | None
   boxes: np.ndarray | None
   timing: dict
+  features: Path | None = None
 
   def at(self, moments, rate=0.0):
     """What is said of some moments: float [n, M, K], NaN where nothing is.
@@ -304,6 +306,7 @@ def _estimates(model, corpus, recording, found, hop, features, preparing):
     faces=faces,
     boxes=boxes,
     timing=timing,
+    features=features,
   )
 
 

@@ -612,17 +612,5 @@ def _look(task, variables, test, wanted, mesh):
     if 'attention' not in seen:  # only cross-attention has it
       return {}
     for i, trial in enumerate(test.trials[first * mesh.size :][: mesh.size]):
-      found[trial.subject, trial.trial] = {
-        'weights': seen['attention'][:, i].mean((0, 1)),
-        **{
-          f'{side}_{what}': _of_one(seen[f'{side}_{what}'], i, ndim)
-          for side in ('query', 'key')
-          for what, ndim in (('times', 1), ('valid', 1))
-        },
-      }
+      found[trial.subject, trial.trial] = cases.attention_of(seen, i)
   return found
-
-
-def _of_one(x, index, ndim):
-  """Of an array that may have an axis of the batch, the part of one example."""
-  return x[index] if x.ndim > ndim else x
