@@ -123,6 +123,7 @@ def test_a_manifest_is_predicted_row_by_row(run, said, tmp_path, capsys):
   value = said.result['estimates']['valence']['value']
   assert result['estimates']['valence']['value'] == pytest.approx(value, abs=1e-5)
   assert 'the recording itself is made up' in result['notes']
+  assert 'Attention: at which moments' in (folder / 'page.html').read_text()
   for name in ('frames.csv', 'windows.csv', 'result.json', 'page.html'):
     assert 'SYNTHETIC' in (folder / name).read_text()
 

@@ -57,6 +57,7 @@ def test_all_files_that_others_rely_on_are_there(workdir):
     'report.html',
     'report.md',
     'checkpoints',
+    'models',
     'cases',
     'crops.npz',
     'account.csv',
