@@ -54,10 +54,11 @@ _AXES = {
   'key_valid': ('K',),
 }
 _SIGNALS = ('trial_id', 'signal_rate', 'signals', 'signals_valid', 'channels', 'units')
+SIDES = ('query_times', 'query_valid', 'key_times', 'key_valid')  # of attention
 _OPTIONAL = (
   ('faces', 'face_times'),  # all of a group or none
   ('sound_level', 'sound_times'),
-  ('weights', 'query_times', 'query_valid', 'key_times', 'key_valid'),
+  ('weights', *SIDES),
 )
 
 
@@ -228,12 +229,7 @@ def attention_of(seen, index):
   `seen` has attention [layers, B, heads, Q, K] and of both sides query and key times
   and valid, [B, N] or [N].
   """
-  sides = {
-    name: x[index] if x.ndim > 1 else x
-    for side in ('query', 'key')
-    for name in (f'{side}_times', f'{side}_valid')
-    for x in [seen[name]]
-  }
+  sides = {name: x[index] if x.ndim > 1 else x for name in SIDES for x in [seen[name]]}
   return {'weights': seen['attention'][:, index].mean((0, 1)), **sides}
 
 

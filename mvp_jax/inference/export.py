@@ -311,8 +311,8 @@ scores = program.call(inputs)  # [models, batch, ratings] or [models, batch, L, 
 
 inputs is a dict of the arrays below, of any batch size. Features of frames come from
 encoder.stablehlo in the same way: {'frames': uint8 [clips, T, H, W, 3]} -> tokens.
-The estimate is the mean over models. Where model.json names a temperature of a model,
-the logit of its probability is divided by it first.
+Where model.json names a temperature of a model, the logit of its probability is divided
+by it; then comes origin + unit * score. The estimate is the mean over models.
 """
 
 

@@ -33,6 +33,7 @@ _METADATA = (
 )
 _KEYS = {'config', 'metadata', 'prepared', 'seconds', 'without', 'models', 'cut_out'}
 _HERE = {'manual_dir': '', 'data_dir': 'data', 'beam': ''}  # says nothing elsewhere
+_FAR = 1024.0
 _SCALE = 'scale/'  # before the names of scales; of a pair '/0' and '/1' behind
 
 
@@ -42,8 +43,9 @@ class Writer:
   From `begin` to `finish` there is none, so that a run that was stopped is known by it.
   """
 
-  def __init__(self, directory):
-    self.directory, self._members, self._inputs = Path(directory), {}, {}
+  def __init__(self, directory, target):
+    self.directory, self._target = Path(directory), target
+    self._members, self._inputs = {}, {}
 
   def begin(self):
     (self.directory / RECORD).unlink(missing_ok=True)
@@ -82,8 +84,18 @@ class Writer:
           arrays[_SCALE + key] = scale
       _save(self.directory / name, arrays | _flat(variables))
       files.append(name)
+    # Far apart, for a target may round what it restores.
+    ends = np.array([[-_FAR], [_FAR]]) * np.ones((1, len(self._target.ratings)))
+    low, high = np.asarray(self._target.restored(fold.target, ends), float)
     self._members.setdefault(model, []).append(
-      {'fold': fold.fold, 'seed': seed, 'temperature': temperature, 'files': files}
+      {
+        'fold': fold.fold,
+        'seed': seed,
+        'temperature': temperature,
+        'origin': ((low + high) / 2).tolist(),
+        'unit': ((high - low) / (2 * _FAR)).tolist(),
+        'files': files,
+      }
     )
 
   def finish(self, config, corpus, trials, facts):

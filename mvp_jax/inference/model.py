@@ -26,11 +26,17 @@ _CLIPS = 8  # that the encoder reads at a time on a CPU, where more are no faste
 
 
 class Member(NamedTuple):
-  """One training of the run: of `temperature` see `targets.Target.tempered`."""
+  """One training of the run.
+
+  What its models say is brought to its temperature (see `targets.Target.tempered`) and
+  then to the scale of the ratings (see `targets.Target.restored`): origin + unit * x.
+  """
 
   fold: int
   seed: int
   temperature: float | None
+  origin: list[float]
+  unit: list[float]
 
 
 class Ensemble:
@@ -71,7 +77,7 @@ class Ensemble:
         raise InputError(
           f'{folder.path}: no fold {fold}; there are {", ".join(map(str, folds))}'
         )
-    self.members = [Member(x['fold'], x['seed'], x['temperature']) for x in own]
+    self.members = [Member(*(x[name] for name in Member._fields)) for x in own]
     self.parts = len(own[0]['files'])
     self.metadata, self.target = record['metadata'], self.config.target
     names = self.config.modalities_of(self.name)
@@ -175,8 +181,8 @@ class Ensemble:
     """What every member says of some windows, as `examples` takes them.
 
     Returns:
-      float32 [windows, members, ratings], or [windows, members, L, ratings] of a target
-      in time, padded: see `targets.Target.predict`.
+      float64 [windows, members, ratings], or [windows, members, L, ratings] of a target
+      in time, padded: on the scale of the ratings, not `finished` yet.
     """
     examples = self.examples(corpus, windows, directory)
     run, found = _scores(self.task), []
@@ -186,7 +192,7 @@ class Ensemble:
       found.append(np.moveaxis(np.asarray(scores), 1, 0))
     scores = np.concatenate(found)[: len(windows)]
     parts = scores.reshape(len(windows), -1, self.parts, *scores.shape[2:])
-    return self._tempered(parts.mean(2))
+    return self._restored(parts.mean(2))
 
   def attention(self, corpus, window, directory):
     """What the fusion shows of a window, the mean over all models, or {}.
@@ -200,15 +206,16 @@ class Ensemble:
     seen = jax.device_get(_attention(self.task)(self.variables, self.scales, batch))
     if 'attention' not in seen:
       return {}
-    whole = {'attention': seen['attention'].mean(0)}
-    return cases.attention_of(
-      whole | {name: x[0] for name, x in seen.items() if name != 'attention'}, 0
-    )
+    sides = {name: seen[name][0] for name in cases.SIDES}
+    return cases.attention_of({'attention': seen['attention'].mean(0)} | sides, 0)
 
-  def _tempered(self, scores):
+  def _restored(self, scores):
+    scores = scores.astype(float)
     for i, member in enumerate(self.members):
+      own = scores[:, i]
       if member.temperature is not None:
-        scores[:, i] = self.target.tempered(scores[:, i], member.temperature)
+        own = self.target.tempered(own, member.temperature)
+      scores[:, i] = np.array(member.origin) + np.array(member.unit) * own
     return scores
 
 

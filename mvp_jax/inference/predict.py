@@ -280,7 +280,7 @@ def _estimates(model, corpus, recording, found, hop, features, preparing):
     means = [course[a:b].mean(0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     windows = np.stack(means)
   else:
-    course, windows = None, scores.astype(float)
+    course, windows = None, np.array(model.target.finished(scores), float)
   without = model.folder.record['without']
   needs_face = any(x.face and not without.get(k) for k, x in model.modalities.items())
   if needs_face and 'video' in trial.streams:

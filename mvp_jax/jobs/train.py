@@ -107,7 +107,7 @@ def _run(config, workdir, mesh, facts):
   predictions = stages.baselines(config, folds, corpus, trials, facts)
   of = {trial.trial_id: trial for trial in trials}
   job = _Job(config, mesh, corpus, examined, of, encoding, start, pretrained)
-  kept = saved.Writer(workdir / saved.FOLDER)
+  kept = saved.Writer(workdir / saved.FOLDER, config.target)
   hosts.on_main(kept.begin)
 
   with common.timed('training', facts), MetricLog(workdir) as log:
@@ -435,9 +435,7 @@ class _Job:
           fresh = _placed(fresh, path, self.start)
         return self._started(fresh)
 
-      parts, scores = self._fit(
-        model, fold, seed, place, task, sides, start, paths[0]
-      )
+      parts, scores = self._fit(model, fold, seed, place, task, sides, start, paths[0])
 
       def look(wanted, test=sides[-1], variables=parts[0]):
         return _look(task, variables, test, wanted, self.mesh)

@@ -204,7 +204,10 @@ class Target(Protocol):
   # --- Evaluation
 
   def restored(self, fitted: Fitted, values):
-    """Labels or predictions on the scale of the ratings, where they are not."""
+    """Labels or predictions on the scale of the ratings, where they are not.
+
+    Of each rating a linear function, as models that are kept are known by it.
+    """
     return values
 
   def finished(self, predicted):
