@@ -33,7 +33,7 @@ _METADATA = (
 )
 _KEYS = {'config', 'metadata', 'prepared', 'seconds', 'without', 'models', 'cut_out'}
 _HERE = {'manual_dir': '', 'data_dir': 'data', 'beam': ''}  # says nothing elsewhere
-_FAR = 1024.0
+_POINTS, _DIGITS = 10_007, 9
 _SCALE = 'scale/'  # before the names of scales; of a pair '/0' and '/1' behind
 
 
@@ -84,16 +84,18 @@ class Writer:
           arrays[_SCALE + key] = scale
       _save(self.directory / name, arrays | _flat(variables))
       files.append(name)
-    # Far apart, for a target may round what it restores.
-    ends = np.array([[-_FAR], [_FAR]]) * np.ones((1, len(self._target.ratings)))
-    low, high = np.asarray(self._target.restored(fold.target, ends), float)
+    # Of many points, for a target may round what it restores.
+    points = np.linspace(-1, 1, _POINTS)
+    given = points[:, None] * np.ones((1, len(self._target.ratings)))
+    restored = np.asarray(self._target.restored(fold.target, given), float)
+    line = np.polyfit(points, restored, 1).round(_DIGITS)
     self._members.setdefault(model, []).append(
       {
         'fold': fold.fold,
         'seed': seed,
         'temperature': temperature,
-        'origin': ((low + high) / 2).tolist(),
-        'unit': ((high - low) / (2 * _FAR)).tolist(),
+        'origin': line[1].tolist(),
+        'unit': line[0].tolist(),
         'files': files,
       }
     )

@@ -85,3 +85,6 @@ def test_the_pain_of_every_frame_by_action_units(tmp_path):
   assert all(0 <= float(row['prediction']) <= 16 for row in rows)
   text = (folder / 'report.md').read_text()
   assert 'ICC(3,1)' in text and 'AUROC at 2' in text
+  data, kept = tmp_path / 'data', tmp_path / 'features'
+  # Ratings are written with four digits.
+  assert running.check_kept(folder, data, 'action_units', kept, atol=6e-5)
