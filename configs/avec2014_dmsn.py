@@ -23,9 +23,8 @@ for.
 from configs import base
 from mvp_jax.config import merge
 
-# Which network reads the face: at full size, and one that two cores train in minutes.
-ENCODER = {'kind': 'videomae', 'pretrained': False, 'subjects': 0}
-SMALL_ENCODER: dict = {}
+# Which network reads the face; configs/base.py has the one that two cores train.
+ENCODER = {'kind': 'dmsn', 'variant': 'C', 'pretrained': False, 'subjects': 0}
 
 # As the predecessor of DMSN was trained: 16 frames, every eighth, of 112 pixels;
 # squared error; a video's score is that of its clips.
@@ -41,7 +40,7 @@ CHANGES = {
   'input': {
     'windows': 'random',
     'max_seconds': 300.0,
-    'clips': {'frames': 16, 'stride': 8, 'spacing': 128 / 30},
+    'clips': {'frames': 16, 'tubelet': 16, 'stride': 8, 'spacing': 128 / 30},
     'clips_per_trial': 16,
     'views': 1,
     'test_clips': 30,
@@ -79,7 +78,6 @@ SMALL: dict = {}
 merge(base.SMALL, SMALL)
 merge(
   {
-    'encoder': SMALL_ENCODER,
     'input': {'clips': {'stride': 2, 'spacing': 6.4}, 'test_clips': 3},
     'regularisation': {'dropout': 0.1},
     'train': {
