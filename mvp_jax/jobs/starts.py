@@ -106,7 +106,7 @@ def keep_encoder(config, variables, network, seen, before, directory):
     directory: pathlib.Path of its folder, see `training.encoder`; it is left as it is
       if it is finished.
   """
-  if (directory / encoders.RECORD).exists():
+  if hosts.on_main(lambda: (directory / encoders.RECORD).exists()):
     return
   encoders.save(variables, directory)
   found = pretraining.record(config.encoder, network, [seen], config.seed)
