@@ -141,9 +141,10 @@ def read_samples(tree, classes, exclude=()):
       ways, or there is nobody to exclude by a name.
   """
   path = tree.samples
-  with path.open(encoding='utf-8', errors='replace') as file:
-    first = file.readline().strip()
-  if first and not any(name in first.lower() for name in COLUMNS):
+  with path.open('rb') as file:
+    first = file.readline().decode('utf-8', 'replace').strip()
+  utf8 = '\0' not in first
+  if first and utf8 and not any(name in first.lower() for name in COLUMNS):
     raise InputError(
       f'{path}: row 1: {first[:40]!r} holds none of the names of columns, '
       f'{", ".join(ALL_COLUMNS)}; put them there, or take the official file'

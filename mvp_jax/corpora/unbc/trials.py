@@ -14,7 +14,7 @@ from mvp_jax.corpora.unbc.tree import (
 )
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.action_units import picture_units
-from mvp_jax.raw.frames import pack_frames
+from mvp_jax.raw.frames import MIN_FACE_SHARE, pack_frames
 from mvp_jax.raw.numbered import picture_faces
 from mvp_jax.raw.on_disk import shown
 from mvp_jax.tasks import load_result
@@ -24,7 +24,8 @@ def frame_numbers(sequence: Sequence):
   """The numbers of all frames, from the first picture or label to the last: range.
 
   Raises:
-    Dropped: missing_video or missing_rating, if there is no picture or no label.
+    Dropped: missing_video or missing_rating, if there is no picture or no label;
+      no_face, if most pictures are missing.
   """
   if sequence.images is None:
     raise Dropped(
@@ -40,7 +41,15 @@ def frame_numbers(sequence: Sequence):
     )
   numbers, _, _ = read_labels(sequence)
   both = {*images, *numbers.tolist()}
-  return range(min(both), max(both) + 1)
+  found = range(min(both), max(both) + 1)
+  if len(images) < MIN_FACE_SHARE * len(found):
+    raise Dropped(
+      'no_face',
+      f'{shown(sequence.images)}: {len(images)} pictures for {len(found)} frames, '
+      f'number {found[0]} to {found[-1]}; name those rightly that are not, or take the '
+      'official ones',
+    )
+  return found
 
 
 def rated_sequence(sequence: Sequence, video_rate):

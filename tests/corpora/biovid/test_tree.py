@@ -59,6 +59,14 @@ def test_columns_go_by_their_names(root):
   assert _read(root) == before
 
 
+def test_a_list_as_a_spreadsheet_saves_it(root):
+  before = _read(root)
+  text = '\r\n'.join([_HEADER, *_ROWS])
+  for changed, code in ((text, 'utf-16'), (text.replace('\t', ';'), 'utf-8-sig')):
+    (root / 'starting_point' / 'samples.csv').write_bytes(changed.encode(code))
+    assert _read(root) == before
+
+
 def test_people_to_leave_out(root):
   samples, _ = _read(root, exclude=('071309_w_21',))
   assert [s.person for s in samples] == ['071614_m_20']

@@ -160,6 +160,13 @@ def test_labels_that_contradict_action_units_are_counted(twin, tmp_path):
       'broken_video',
       f'{_FIRST}030.png: 80 x 60 pixels, and {_FIRST}001.png 128 x 96',
     ),
+    (
+      lambda root: (_of(root, 'Images') / f'{_FIRST}001.png').rename(
+        _of(root, 'Images') / f'{_FIRST}999999999.png'
+      ),
+      'no_face',
+      'frames, number 1 to 999999999; name those rightly',
+    ),
   ],
 )
 def test_what_is_wrong_is_lost_by_name(twin, tmp_path, change, code, message):
