@@ -15,6 +15,9 @@ Other levels, the raw signals, or without those who hardly react:
   --config.data.corpus.classes=2,3 --config.target.threshold=2.5
   --config.data.corpus.signals=raw
   --config.data.corpus.exclude=071309_w_21,...
+
+docs/depression_and_pain.md says what such a score means, and what it must not be used
+for.
 """
 
 from configs import base
