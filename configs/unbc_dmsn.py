@@ -14,6 +14,11 @@ follows from them by its formula (the twin has them):
 
   --config.evaluation.models=video,action_units
 
+VideoMAE reads the face, pre-trained on these people's videos. DMSN-A in its place, our
+reading of it, is trained end to end (and takes longer):
+
+  python launch.py --config=configs/unbc_dmsn.py:dmsn --config.data.manual_dir=DIR
+
 docs/depression_and_pain.md says what such a score means, and what it must not be used
 for.
 """
@@ -75,13 +80,33 @@ EMBEDDED = {
     'height': 128,
   },
   'input': {'max_seconds': 9.6},
-  'encoder': EMBEDDED_ENCODER,
   'evaluation': {'folds': 4, 'models': ('video', 'action_units')},
+}
+
+
+# One token for eight frames, a third of a second.
+DMSN = {
+  'encoder': {
+    'kind': 'dmsn',
+    'variant': 'A',
+    'pretrained': False,
+    'finetune': True,
+    'subjects': 0,
+  },
+  'input': {'clips': {'tubelet': 8}},
 }
 
 
 def get_config(words=''):
   """The experiment at full size, and what the embedded default shrinks."""
+  # The network first: what is small depends on it.
+  chosen = sorted(words.split(','), key=lambda word: word != 'dmsn')
+  own = {} if 'dmsn' in chosen else EMBEDDED_ENCODER
+  embedded = EMBEDDED | {'encoder': own}
   return base.get_config(
-    'unbc', words, changes=CHANGES, embedded=EMBEDDED, presets={'small': SMALL}
+    'unbc',
+    ','.join(chosen),
+    changes=CHANGES,
+    embedded=embedded,
+    presets={'small': SMALL, 'dmsn': DMSN},
   )

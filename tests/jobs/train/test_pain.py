@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 
+import pytest
+
 from configs import biovid_fusion, unbc_dmsn
 from mvp_jax.config import merge, parse, resolve
 from mvp_jax.corpora.biovid.twin import BioVidSpec
@@ -88,3 +90,14 @@ def test_the_pain_of_every_frame_by_action_units(tmp_path):
   data, kept = tmp_path / 'data', tmp_path / 'features'
   # Ratings are written with four digits.
   assert running.check_kept(folder, data, 'action_units', kept, atol=6e-5)
+
+
+@pytest.mark.parametrize('words', ['dmsn', 'dmsn,small', 'small,dmsn', 'dmsn,null'])
+def test_dmsn_may_read_the_face(words):
+  config = unbc_dmsn.get_config(words)
+  for folder in ('', 'UNBC'):
+    config.data.manual_dir = folder
+    found = parse(resolve(config))
+    assert (found.encoder.kind, found.encoder.variant) == ('dmsn', 'A')
+    assert found.encoder.finetune and found.input.clips.tubelet == 8
+    assert found.encoder.backbone(found.input.clips, found.data.frame_size)
