@@ -29,7 +29,7 @@ ENCODER = {'kind': 'dmsn', 'variant': 'C', 'pretrained': False, 'subjects': 0}
 # As the predecessor of DMSN was trained: 16 frames, every eighth, of 112 pixels;
 # squared error; a video's score is that of its clips.
 CHANGES = {
-  'data': {'frame_rate': 30.0, 'frame_size': 112},
+  'data': {'frame_rate': 30.0, 'frame_size': 112, 'crop': 'Y'},
   'target': {
     'kind': 'regression',
     'ratings': ('depression',),
@@ -78,17 +78,22 @@ SMALL: dict = {}
 merge(base.SMALL, SMALL)
 merge(
   {
-    'input': {'clips': {'stride': 2, 'spacing': 6.4}, 'test_clips': 3},
+    'input': {
+      'clips': {'stride': 2, 'spacing': 3.2},
+      'clips_per_trial': 4,
+      'test_clips': 3,
+      'augment': {'operations': 1, 'magnitude': 5.0, 'crop_area': (0.8, 1.0)},
+    },
     'regularisation': {'dropout': 0.1},
     'train': {
       'batch_size': 16,
       'validate_every': 100,
       'checkpoint_every': 100,
       'optimiser': {
-        'learning_rate': 1e-3,
-        'steps': 300,
-        'warmup_steps': 30,
-        'ema': 0.98,
+        'learning_rate': 3e-3,
+        'steps': 400,
+        'warmup_steps': 40,
+        'ema': 0.95,
       },
     },
   },
@@ -96,8 +101,8 @@ merge(
 )
 EMBEDDED = {
   'twin': {
-    'people': 60,
-    'seconds': 10.0,
+    'people': 90,
+    'seconds': 6.4,
     'frame_rate': 5.0,
     'width': 160,
     'height': 128,
