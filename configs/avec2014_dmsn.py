@@ -48,6 +48,11 @@ CHANGES = {
   },
   'encoder': ENCODER,
   'models': {'video': 'video'},
+  # What a session has lasts all through it: nothing is taken off.
+  'modalities': {
+    'video': {'centre': 'nothing'},
+    'action_units': {'centre': 'nothing'},
+  },
   'regularisation': {
     'drop_path': 0.0,
     'dropout': 0.5,
@@ -114,14 +119,21 @@ ACTION_UNITS = {
   'models': {'video': 'action_units'},
   'input': {'windows': 'whole'},
 }
+SMALL_ACTION_UNITS = {
+  'train': {'optimiser': {'learning_rate': 1e-3, 'steps': 100, 'warmup_steps': 10}}
+}
 
 
 def get_config(words=''):
   """The experiment at full size, and what the embedded default shrinks."""
+  embedded: dict = {}
+  merge(EMBEDDED, embedded)
+  if 'action_units' in words.split(','):
+    merge(SMALL_ACTION_UNITS, embedded)
   return base.get_config(
     'avec2014',
     words,
     changes=CHANGES,
-    embedded=EMBEDDED,
+    embedded=embedded,
     presets={'small': SMALL, 'action_units': ACTION_UNITS},
   )
