@@ -10,17 +10,17 @@ FILE = 'checksums.json'
 ANEW = 'delete the folder and prepare anew'
 
 
-def seal(folder, counts=lambda path: True):
+def seal(folder, counts=lambda name: True):
   """Writes the checksums of files of a folder into it.
 
   Args:
     folder: pathlib.Path.
-    counts: function of a path; False for files that are never read.
+    counts: function of a name below the folder; False for files that are never read.
   """
   write_json(folder / FILE, _sums(folder, counts))
 
 
-def damage(folder, counts=lambda path: True):
+def damage(folder, counts=lambda name: True):
   """What is wrong with the files of a folder that `seal` has sealed.
 
   Files that came later are not looked at.
@@ -43,9 +43,9 @@ def damage(folder, counts=lambda path: True):
   }
 
 
-def is_text(path):
+def is_text(name):
   """Whether a file of prepared data is one without checksums of its own."""
-  return path.suffix in ('.json', '.csv')
+  return name.endswith(('.json', '.csv'))
 
 
 def require_texts(folder):
@@ -59,8 +59,8 @@ def _sums(folder, counts):
   """{path below the folder: SHA-256}, but for `FILE`."""
   found = {}
   for path in sorted(folder.rglob('*')):
-    if path.is_file() and path.name != FILE and counts(path):
+    name = path.relative_to(folder).as_posix()
+    if path.is_file() and path.name != FILE and counts(name):
       with path.open('rb') as file:
-        name = path.relative_to(folder).as_posix()
         found[name] = hashlib.file_digest(file, 'sha256').hexdigest()
   return found

@@ -261,9 +261,9 @@ def damage(folder):
   return None
 
 
-def _read(path):
+def _read(name):
   """Whether a file of a checkpoint is ever read."""
-  return path.name not in _UNREAD
+  return name not in _UNREAD
 
 
 def _shapes(tree):

@@ -501,5 +501,5 @@ def cache_features(
   hosts.on_main(seal)
 
 
-def _is_array(path):
-  return path.suffix == '.npy'
+def _is_array(name):
+  return name.endswith('.npy')
