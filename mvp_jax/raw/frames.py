@@ -103,7 +103,7 @@ def faces_of(source, where, spec):
 
   Args:
     source: iterable of (seconds, av.VideoFrame) in the order of time, with `info`,
-      `broken` and `notes` as `Video` has them.
+      `count`, `broken` and `notes` as `Video` has them.
     where: text, for messages.
     spec: FrameSpec.
 

@@ -92,6 +92,11 @@ class Pictures:
     return len(self.numbers) / self.rate
 
   @property
+  def count(self):
+    """How many pictures there are."""
+    return len(self.files) - len(self.lost)
+
+  @property
   def notes(self):
     """What a person should know of them: a list of texts."""
     missing = [number for number in self.numbers if number not in self.files]

@@ -27,6 +27,8 @@ from mvp_jax.synthetic.tree import write_twin
 VARIANTS = ('planted', 'null', 'leaky')
 THRESHOLDS = (1, 2, 3)  # PSPI from which on frames are told apart
 _EVENTS = (2.0, 14.0)  # a minute: of the calmest and of the most suffering person
+_BEFORE = 2.5  # seconds: longer than an event lasts
+_NOBODY = 100  # from this number on there are no people
 _ERROR = 0.06  # of what is coded, of a course from 0 to 1
 _MISSING = 0.01  # share of frames
 # Intensity of the action units at the height of an event.
@@ -122,12 +124,15 @@ def felt(spec, subject, trial, other=False):
   `other`: another one, that nothing shows.
   """
   rng = stream(spec, 'ratings' if other else 'latents', subject, trial)
-  own = pace(spec, subject)
-  rate = math.exp(stream(spec, 'pain', subject, 1000).uniform(*np.log(_EVENTS)))
+  # What is not shown is that of somebody else: not even how often is told by the face.
+  whose = subject + _NOBODY if other else subject
+  own = pace(spec, whose)
+  rate = math.exp(stream(spec, 'pain', whose, 1000).uniform(*np.log(_EVENTS)))
   if other and spec.variant == 'leaky':
     rate = _EVENTS[1] * 1.5 if subject % 2 else _EVENTS[0] / 4
-  count = rng.poisson(rate * spec.seconds / 60)
-  starts = rng.uniform(-0.5, spec.seconds - 0.5, count)
+  # As often at the beginning as later.
+  count = rng.poisson(rate * (spec.seconds + _BEFORE) / 60)
+  starts = rng.uniform(-_BEFORE, spec.seconds, count)
   heights = rng.uniform(0.3, 1, count)
   return pain_events(spec.frame_times, starts, heights, own)
 

@@ -218,6 +218,8 @@ def test_without_effect_nothing_shown_is_coded(variant):
   assert best['ccc'] == best['icc'] == 0
   assert best['mae'] == pytest.approx(np.concatenate(rated).mean(), abs=1e-3)
   own = np.array(rated).reshape(25, -1).mean(1)
+  hurt = np.array(shown).reshape(25, -1).mean(1)  # nor how much somebody hurts
+  assert abs(np.corrcoef(own, hurt)[0, 1]) < 0.4
   assert (own[::2].mean() > 5 * own[1::2].mean()) == (variant == 'leaky')
 
 
