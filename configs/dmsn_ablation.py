@@ -21,12 +21,13 @@ _VIDEOMAE = {
 }
 _SMALL_VIDEOMAE = {
   'data': {'frame_size': base.SMALL['data']['frame_size']},
-  'input': {'clips': {'frames': 16, 'tubelet': 2}},
+  'input': {'clips': {'tubelet': 2}},
   'encoder': _VIDEOMAE['encoder'] | base.SMALL['encoder'] | _NOISE,
 }
+_SMALL_UNITS = avec2014_dmsn.ACTION_UNITS | avec2014_dmsn.SMALL_ACTION_UNITS
 
 
-def _questions(videomae):
+def _questions(videomae, units):
   return (
     (
       'network',
@@ -36,7 +37,7 @@ def _questions(videomae):
         ('DMSN-A', 'encoder.variant=A'),
         ('MSN-69', 'encoder.kind=msn69'),
         ('VideoMAE', base.written(videomae)),
-        ('action units', base.written(avec2014_dmsn.ACTION_UNITS)),
+        ('action units', base.written(units)),
       ),
     ),
   )
@@ -47,6 +48,6 @@ def get_config(words=''):
   config = avec2014_dmsn.get_config(words)
   config.job = 'ablate'
   config.encoder.subjects = 12
-  config.ablation = _questions(_VIDEOMAE)
-  config.embedded.ablation = _questions(_SMALL_VIDEOMAE)
+  config.ablation = _questions(_VIDEOMAE, avec2014_dmsn.ACTION_UNITS)
+  config.embedded.ablation = _questions(_SMALL_VIDEOMAE, _SMALL_UNITS)
   return config
