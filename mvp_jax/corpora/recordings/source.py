@@ -170,7 +170,8 @@ class RecordingTrials(Source):
       whole = frame_facts(self.directory / 'frames', _video_name(recording.video))
       facts |= quality | {
         'broken_packets': whole['broken_packets'],
-        'video_frames': whole['video_frames'],
+        # An earlier version, killed in between, did not count them.
+        'video_frames': whole.get('video_frames', ''),
         'video_notes': whole['video_notes'],
         'frames': len(found['times']),
         'video_rate': rate,
