@@ -88,7 +88,11 @@ class TrialExamples:
   def stacked(self, name):
     """An array of all trials, [trials, ...], as it is before scaling."""
     modality, _, array = name.partition('/')
-    return np.stack([self._inputs[modality][i][array] for i in range(len(self))])
+    return np.stack([self.part(modality, i)[array] for i in range(len(self))])
+
+  def part(self, modality, index):
+    """What an example has of a modality: {array: values}, as before scaling."""
+    return self._inputs[modality][index]
 
   def rows(self, ids):
     """Which examples are of trials of some ids: a tuple of their numbers."""
@@ -168,11 +172,11 @@ def token_squares(examples, name):
   Of TrialExamples without scales and one of their `scaled` arrays of tokens: squares
   around the mean of a trial, float64 [trials, D], and numbers of valid tokens [trials].
   """
+  modality, _, array = name.partition('/')
   squares, counts = [], []
   for index in range(len(examples)):
-    example = examples[index]
-    valid = example[f'{name.rpartition("/")[0]}/valid']
-    tokens = example[name][valid].astype(np.float64)
+    found = examples.part(modality, index)
+    tokens = found[array][found['valid']].astype(np.float64)
     mean = tokens.mean(0) if len(tokens) else 0
     squares.append(((tokens - mean) ** 2).sum(0))
     counts.append(len(tokens))

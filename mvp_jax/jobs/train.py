@@ -35,7 +35,7 @@ from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import sharding
-from mvp_jax.training.many import Member, Models
+from mvp_jax.training.many import Member, Models, together_bytes
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.overview import parameter_table
 from mvp_jax.training.pretrain import Seen, called
@@ -252,7 +252,8 @@ class _Job:
         place.kept.reads(model, examples[0])
       task = self._task(model, examples)
       end_to_end = encoding is not None and encoding.features is None
-      one_way = self._alone if end_to_end else self._together
+      alone = end_to_end or self._is_large(model, examples)
+      one_way = self._alone if alone else self._together
       trained = one_way(model, folds, place, task, examples)
     rows = []
     for one in trained:  # as they come: their variables need not stay
@@ -269,6 +270,20 @@ class _Job:
         shown = cases.rows_of(cases.choose(found, config.target, model))
         place.attention.update(one.look({(r.subject, r.trial) for r in shown}))
     return rows
+
+  def _is_large(self, model, examples):
+    """Whether the data is too much to lie in memory as a whole; then says so."""
+    size = len(examples) * sum(x.nbytes for x in examples[0].values())
+    limit = together_bytes(self.mesh)
+    if size <= limit or self.config.evaluation.grid.size > 1:
+      return False
+    if hosts.is_main():
+      print(
+        f'{model}: its data ({size / 1e9:.1f} GB) is more than may lie in memory '
+        f'({limit / 1e9:.1f} GB): it is read from files, one training after another',
+        flush=True,
+      )
+    return True
 
   def _reads_frames(self, model):
     names = self.config.modalities_of(model)
@@ -416,11 +431,12 @@ class _Job:
     return _Trained(fold, seed, trials[count:], tested, look)
 
   def _alone(self, model, folds, place, task, examples):
-    """One training after another, the encoder in each."""
+    """One training after another, with the encoder in each if it is trained."""
+    trained = self.encoding is not None and self.encoding.features is None
     paths = [
       ('modalities', name, 'encoder')
       for name, modality in examples.modalities.items()
-      if modality.encoded
+      if modality.encoded and trained
     ]
     scales = _scales(examples, folds, place.facts)
     for fold, seed in self._runs(folds):
@@ -435,7 +451,8 @@ class _Job:
           fresh = _placed(fresh, path, self.start)
         return self._started(fresh)
 
-      parts, scores = self._fit(model, fold, seed, place, task, sides, start, paths[0])
+      path = paths[0] if paths else None
+      parts, scores = self._fit(model, fold, seed, place, task, sides, start, path)
 
       def look(wanted, test=sides[-1], variables=parts[0]):
         return _look(task, variables, test, wanted, self.mesh)
@@ -486,6 +503,7 @@ class _Job:
 
     Scores are those of the validation trials, then those of the test trials. The
     encoder of each, at a path in its variables, stays for other runs to start from.
+    None: none is trained.
     """
     config, found = self.config, []
     for part in range(config.evaluation.ensemble):
@@ -506,7 +524,8 @@ class _Job:
           called=called(config.encoder, 'config.train'),
         )
       )
-      if 'encoder' in place.facts:  # not of trainings that only measure leaks
+      # Not of trainings that only measure leaks.
+      if path and 'encoder' in place.facts:
         starts.keep_encoder(
           config,
           functools.reduce(lambda tree, part: tree[part], path, found[-1][0]),

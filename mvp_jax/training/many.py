@@ -42,6 +42,9 @@ from mvp_jax.training.state import (
 )
 
 _SHARE = 0.8  # of an accelerator's memory that the models may take
+_DATA_SHARE = 0.25  # that the data of all trials may take
+# On CPUs, where it lies in memory up to three times while it is laid out.
+_DATA_ON_CPU = 512 << 20  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -328,6 +331,15 @@ class _Side:
     """Without the padding: checkpoints do not depend on the number of devices."""
     models = self.models
     return _take(tuple(range(len(self.members))), models._where_saved())(state)
+
+
+def together_bytes(mesh):
+  """How much data may lie on each device of a mesh; what is more is read from files."""
+  device = mesh.devices.flat[0]
+  limit = (device.memory_stats() or {}).get('bytes_limit')
+  if device.platform == 'cpu' or limit is None:
+    return _DATA_ON_CPU
+  return min(hosts.gather(int(_DATA_SHARE * limit)))
 
 
 def at_a_time(task, config, mesh, data, member, share):

@@ -16,6 +16,7 @@ from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.jobs import stages
 from mvp_jax.jobs import train as job
 from mvp_jax.targets import Binary
+from mvp_jax.training import many
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.weights.__main__ import main as weights
 from tests import running
@@ -127,6 +128,25 @@ def test_seeds_train_each_fold_anew(workdir, config, run, tmp_path):
     f'fold{fold}/seed{seed}/video' for fold in (0, 1) for seed in (0, 1)
   }
   assert '2 seeds' in (tmp_path / 'report.md').read_text()
+
+
+def test_data_too_large_for_memory_is_read_from_files(
+  workdir, config, run, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setattr(many, '_DATA_ON_CPU', 1000)
+  run(running.changed(config, evaluation={'models': ('fusion',)}), tmp_path)
+  assert 'fusion: its data (0.0 GB) is more than may lie in' in capsys.readouterr().out
+  by_model = [
+    {
+      tuple(r[k] for k in ('subject', 'trial', 'target')): float(r['score'])
+      for r in running.predictions(folder)
+      if r['model'] == 'fusion'
+    }
+    for folder in (workdir, tmp_path)
+  ]
+  assert by_model[0] == pytest.approx(by_model[1], rel=1e-4)
+  data = Path(config.data.data_dir)
+  assert running.check_kept(tmp_path, data, 'fusion', tmp_path / 'features')
 
 
 def test_fine_tuning_trains_the_encoder_in_every_fold(workdir, config, run, tmp_path):
