@@ -42,11 +42,7 @@ CHANGES = {
     'video': 'video',
     'physio': 'physio',
   },
-  'modalities': {
-    'video': {'centre': 'recording'},
-    # Signals keep their place beside ratings in time.
-    'physio': {'augment': {'shift': 0.0, 'crop': 0.0}},
-  },
+  'modalities': {'video': {'centre': 'recording'}},
   # Eight clips of 32 frames are attended together.
   'model': {'fusion': 'joint', 'segments': 8, 'segment_seconds': 32 / 25},
   'train': {'batch_size': 8},  # of five minutes each

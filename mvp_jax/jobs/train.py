@@ -195,13 +195,14 @@ def _encoding(config, corpus, reserved, trials, mesh, workdir, facts):
 
 
 def _examples(config, corpus, trials, model, encoding):
+  modalities = {name: config.modalities[name] for name in config.modalities_of(model)}
+  if config.target.level == 'frame':
+    modalities = {
+      name: one.in_time() if hasattr(one, 'in_time') else one
+      for name, one in modalities.items()
+    }
   return TrialExamples(
-    corpus,
-    trials,
-    config.input,
-    {name: config.modalities[name] for name in config.modalities_of(model)},
-    config.target,
-    encoding,
+    corpus, trials, config.input, modalities, config.target, encoding
   )
 
 

@@ -59,8 +59,9 @@ class Modality(Protocol):
     """The network for a corpus with this metadata."""
 
   # A modality may also have `check(sizes)`, which raises ValueError if it does not fit
-  # ModelSizes: a config is checked so before any work; and `partial`, whether it goes
-  # without some of the channels that it was trained on.
+  # ModelSizes: a config is checked so before any work; `partial`, whether it goes
+  # without some of the channels that it was trained on; and `in_time()`, the same
+  # without what would move it in training against labels in time.
 
 
 class Inputs:

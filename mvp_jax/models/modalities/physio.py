@@ -62,6 +62,11 @@ class Physio(PhysioConfig):
     """Whether it is trained to go without some of its channels."""
     return self.augment.channel_dropout > 0
 
+  def in_time(self):
+    """The same, neither shifted nor cropped in training."""
+    augment = dataclasses.replace(self.augment, shift=0.0, crop=0.0)
+    return dataclasses.replace(self, augment=augment)
+
   def check(self, sizes):
     if self.widths[-1] != sizes.width:
       raise ValueError(

@@ -15,7 +15,7 @@ from mvp_jax.data.trials import Series, Trial
 from mvp_jax.data.windows import stretches
 from mvp_jax.jobs import train
 from mvp_jax.models.modalities.voice import Voice
-from mvp_jax.targets import Concordance
+from mvp_jax.targets import Binary, Concordance
 from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
@@ -123,3 +123,14 @@ def test_a_rating_at_the_very_end_cuts_no_trial():
   padded = train._padded_to_the_longest(config, types.SimpleNamespace(trials=[trial]))
   assert padded.input.max_seconds == 5
   assert stretches([trial], target, padded.input.max_seconds) == [trial]
+
+
+@pytest.mark.parametrize(('level', 'moved'), [('frame', False), ('trial', True)])
+def test_signals_stay_beside_ratings_in_time(monkeypatch, level, moved):
+  monkeypatch.setattr(train, 'TrialExamples', lambda *given: given)
+  target = Concordance() if level == 'frame' else Binary()
+  config = Config(dataset='recola', target=target, models={'body': 'physio'})
+  (own,) = train._examples(config, None, [], 'body', None)[3].values()
+  augment = own.augment
+  assert (augment.shift > 0) == (augment.crop > 0) == moved
+  assert augment.noise > 0  # what moves nothing stays
