@@ -16,6 +16,7 @@ _PUBLIC = {
   'InputError': 'mvp_jax.errors',
   'Model': 'mvp_jax.inference.library',
   'Prediction': 'mvp_jax.inference.result',
+  'VideoMAE': 'mvp_jax.inference.video_mae',
   'load': 'mvp_jax.inference.library',
 }
 __all__ = ['__version__', *_PUBLIC]

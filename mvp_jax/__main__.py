@@ -1,5 +1,6 @@
 """The package's commands: python -m mvp_jax COMMAND [ARGUMENT ...]"""
 
+import difflib
 import importlib
 import sys
 
@@ -17,7 +18,7 @@ COMMANDS = {
   'weights': ('mvp_jax.weights.__main__', 'show, import, export VideoMAE weights'),
   'report': ('mvp_jax.evaluation.report', 'rewrite the report of a work directory'),
   'account': ('mvp_jax.evaluation.account', 'show what became of each trial'),
-  'clock': ('mvp_jax.clock_audit', 'check that video and signals are in step'),
+  'clock-audit': ('mvp_jax.clock_audit', 'check that video and signals are in step'),
 }
 
 
@@ -25,11 +26,14 @@ def main(arguments=None):
   """Runs a command; returns its exit status, 2 where there is no such command."""
   name, *rest = (sys.argv[1:] if arguments is None else arguments) or ['--help']
   if name in ('-h', '--help'):
-    lines = (f'  {name:10}{purpose}' for name, (_, purpose) in COMMANDS.items())
+    lines = (f'  {name:13}{purpose}' for name, (_, purpose) in COMMANDS.items())
     print(__doc__, '', *lines, '', 'COMMAND --help tells more.', sep='\n')
     return 0
   if name not in COMMANDS:
-    print(f'error: no command {name!r}; there are', *COMMANDS, file=sys.stderr)
+    near = difflib.get_close_matches(name, COMMANDS, 1)
+    hint = f'; did you mean {near[0]}?' if near else ''
+    there = f'no command {name!r}; there are {" ".join(COMMANDS)}'
+    print(f'error: {there}{hint}', file=sys.stderr)
     return 2
   try:
     return importlib.import_module(COMMANDS[name][0]).main(rest)

@@ -1,6 +1,6 @@
 """Finds trials of a prepared corpus whose video and signals are out of step.
 
-  python -m mvp_jax.clock_audit DIR [--out clock.csv] [--workers N]
+  python -m mvp_jax clock-audit DIR [--out clock.csv] [--workers N]
 
 DIR is a prepared corpus (the folder with dataset_info.json) with face video, stored
 at 12 frames a second or more, better 25, and an ECG or a PPG. The pulse in the skin
@@ -167,7 +167,7 @@ def _compare(directory, index, channel):
 def main(arguments=None):
   """Audits a corpus; the exit status is 1 if a trial is out of step, 2 on errors."""
   parser = argparse.ArgumentParser(
-    prog='python -m mvp_jax.clock_audit',
+    prog='python -m mvp_jax clock-audit',
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )

@@ -70,6 +70,11 @@ def test_every_file_is_there(installed):
   assert files(inside) == files(_ROOT / 'mvp_jax') | configs
 
 
+def test_the_command_has_a_name(installed):
+  (entries,) = installed.glob('*.dist-info/entry_points.txt')
+  assert 'mvp-jax = mvp_jax.__main__:main' in entries.read_text().splitlines()
+
+
 def test_extras(installed):
   (metadata,) = installed.glob('*.dist-info/METADATA')
   lines = metadata.read_text().splitlines()
@@ -102,6 +107,7 @@ def test_every_module_is_imported_from_elsewhere(installed, tmp_path):
       2,
       "no command 'fuse'; there are run predict export check weights report",
     ),
+    (['reprot'], 2, 'did you mean report?'),
     (['check', 'none.csv'], 1, 'none.csv'),
     (['run', '--config=none.py'], 2, 'none.py'),
     (['run', '--config=deap_fusion:nothing'], 2, "'nothing' is none of small"),

@@ -1,6 +1,6 @@
 """A page on what went into a prepared corpus and what came out: look before training.
 
-    python -m mvp_jax.evaluation.account DIR [--out account.html]
+    python -m mvp_jax account DIR [--out account.html]
 
 DIR is a prepared corpus (the folder with dataset_info.json). The page says what was
 dropped and why, how well faces and signals of each subject are, and shows crops and
@@ -317,7 +317,7 @@ def _size(card):
 def main(arguments=None):
   """Writes the page of a prepared corpus; the exit status is 2 on errors."""
   parser = argparse.ArgumentParser(
-    prog='python -m mvp_jax.evaluation.account',
+    prog='python -m mvp_jax account',
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )

@@ -1,6 +1,6 @@
 """Writes report.html, report.md, figures/ and tables/ from the files of a run.
 
-    python -m mvp_jax.evaluation.report WORKDIR
+    python -m mvp_jax report WORKDIR
 
 makes them anew. Only predictions.csv must be there; a section whose file or fact is
 missing says so. Where the leak audit has failed there are no scores.
@@ -126,7 +126,7 @@ def save(workdir, title, blocks):
 
 def main(arguments=None) -> int:
   parser = argparse.ArgumentParser(
-    prog='python -m mvp_jax.evaluation.report',
+    prog='python -m mvp_jax report',
     description='Makes the report of a work directory anew.',
   )
   parser.add_argument('workdir', type=Path)

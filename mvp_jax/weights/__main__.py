@@ -1,8 +1,8 @@
 """Converts VideoMAE weights between PyTorch files and encoder folders.
 
-  python -m mvp_jax.weights show SRC
-  python -m mvp_jax.weights import SRC DST [--heads=N]
-  python -m mvp_jax.weights export SRC DST --format=huggingface|reference
+  python -m mvp_jax weights show SRC
+  python -m mvp_jax weights import SRC DST [--heads=N]
+  python -m mvp_jax weights export SRC DST --format=huggingface|reference
 
 `import`: SRC is a Hugging Face folder, a .safetensors or .bin file, or a .pth of the
 reference repository; DST becomes an encoder folder for `--config.encoder.checkpoint`.
@@ -29,7 +29,7 @@ from mvp_jax.weights.transfer import survey
 def main(arguments=None):
   """Runs a command; returns the exit status, 2 if an argument is wrong."""
   parser = argparse.ArgumentParser(
-    prog='python -m mvp_jax.weights',
+    prog='python -m mvp_jax weights',
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )

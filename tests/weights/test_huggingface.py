@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import mvp_jax
 from mvp_jax.errors import InputError
 from mvp_jax.models import videomae
 from mvp_jax.training import encoder as encoders
@@ -116,6 +117,33 @@ def test_features_of_such_a_model_are_its_hidden_states_normalised(tmp_path):
       lambda encoder: encoder(clips()),
     )
     assert_close(run(params), theirs)
+
+
+def test_the_public_videomae_gives_their_tokens_and_features(pretrained, tmp_path):
+  model, folder = pretrained
+  theirs = model.videomae(pixels(clips())).last_hidden_state.detach().numpy()
+  encoders.import_weights(folder, tmp_path / 'ours')
+  for path in (folder, tmp_path / 'ours'):
+    found = mvp_jax.VideoMAE.from_pretrained(path)
+    assert (found.frames, found.size, found.width) == (
+      TINY.frames,
+      TINY.size,
+      TINY.width,
+    )
+    assert_close(found.tokens(clips()), theirs)
+    slots = theirs.reshape(len(theirs), found.slots, -1, found.width).mean(2)
+    assert_close(found.features(clips()), slots)
+    with pytest.raises(InputError, match=r'clips are \[2, 3\], must be \[clips, '):
+      found.tokens(np.zeros((2, 3)))
+  longer = mvp_jax.VideoMAE.from_pretrained(folder, frames=2 * TINY.frames)
+  again = np.concatenate([clips(), clips()], axis=1)
+  assert longer.features(again).shape == (2, 2 * TINY.slots, TINY.width)
+  for problem, given in {
+    "dtype 'half' is none of": {'dtype': 'half'},
+    'cannot be cut': {'size': TINY.size + 1},
+  }.items():
+    with pytest.raises(InputError, match=problem):
+      mvp_jax.VideoMAE.from_pretrained(folder, **given)
 
 
 def test_a_model_without_a_final_norm_goes_back_to_transformers(tmp_path):
