@@ -115,3 +115,13 @@ def test_python_blocks_are_python(page):
   text = (_ROOT / page).read_text()
   for block in re.findall(r'^```python\n(.*?)^```', text, re.DOTALL | re.MULTILINE):
     ast.parse(block)
+
+
+def test_every_page_is_in_the_site_s_table_of_contents():
+  site = (_ROOT / 'mkdocs.yml').read_text()
+  nav = set(re.findall(r'- ([\w/]+\.md)$', site, re.MULTILINE))
+  pages = {path.name for path in (_ROOT / 'docs').glob('*.md')}
+  corpora = {f'datasets/{path.name}.md' for path in (_ROOT / 'datasets').iterdir()}
+  assert nav == pages | corpora | {
+    *('index.md', 'api.md', 'contributing.md', 'changelog.md')
+  }
