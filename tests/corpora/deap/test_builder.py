@@ -226,6 +226,7 @@ def test_nothing_temporary_is_left(twin, tmp_path):
   names = {path.name for path in files if path.parent.name != 'locks'}
   assert {name.split('.')[0] for name in names} == {
     'account',
+    'checksums',
     'dataset_info',
     'features',
     'metadata',
