@@ -44,6 +44,9 @@ _REMEDIES = {  # beside what the operating system says
   ),
   errno.EMFILE: f'raise the limit (ulimit -n) and {AGAIN}',
   errno.EIO: 'look at the disk',
+  **dict.fromkeys(
+    (errno.ENOTDIR, errno.EEXIST), 'a file stands where a folder is needed'
+  ),
 }
 _NO_ROOM = 1_000_000  # bytes
 

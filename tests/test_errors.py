@@ -87,7 +87,8 @@ def test_what_a_library_says_in_words_is_understood(tmp_path):
   [
     (errno.EACCES, 'x/y: Permission denied; give yourself the right, or another path'),
     (errno.EROFS, 'x/y: Read-only file system; give yourself'),
-    (errno.ENOTDIR, 'x/y: Not a directory'),
+    (errno.ENOTDIR, 'x/y: Not a directory; a file stands where a folder is needed'),
+    (errno.EEXIST, 'x/y: File exists; a file stands where a folder is needed'),
     (errno.EMFILE, 'x/y: Too many open files; raise the limit (ulimit -n)'),
   ],
 )
