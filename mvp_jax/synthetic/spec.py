@@ -25,6 +25,26 @@ def require(spec, rules):
       raise InputError(f'twin: {rule}; given {spec}')
 
 
+class Filmed:
+  """What follows of a spec whose videos all last its `seconds`, at its `frame_rate`."""
+
+  seconds: float
+  frame_rate: float
+
+  @property
+  def trial_seconds(self):
+    return self.seconds
+
+  @property
+  def num_frames(self):
+    return round(self.seconds * self.frame_rate)
+
+  @property
+  def frame_times(self):
+    """Seconds since the beginning, float64 [frames]."""
+    return np.arange(self.num_frames) / self.frame_rate
+
+
 def common_rules(spec):
   """Those of all twins, as `require` takes them."""
   return {

@@ -17,7 +17,7 @@ from mvp_jax.corpora.affwild2.tree import CROPS, RATINGS, UNRATED
 from mvp_jax.synthetic.courses import VARIANTS, Courses, told
 from mvp_jax.synthetic.expression import expression
 from mvp_jax.synthetic.face import face_frames, face_track
-from mvp_jax.synthetic.spec import require
+from mvp_jax.synthetic.spec import Filmed, require
 from mvp_jax.synthetic.tree import write_twin
 from mvp_jax.synthetic.video import side_by_side, write_video
 from mvp_jax.synthetic.voice import voice
@@ -31,7 +31,7 @@ _NO_CROP, _UNRATED = 0.03, 0.02  # shares of frames, in stretches
 
 
 @dataclasses.dataclass(frozen=True)
-class AffWild2Spec:
+class AffWild2Spec(Filmed):
   """One twin; equal specs give equal files, whatever the number of workers.
 
   Attributes:
@@ -80,19 +80,6 @@ class AffWild2Spec:
   def subjects(self):
     """Videos with annotation."""
     return self.train + self.validation
-
-  @property
-  def trial_seconds(self):
-    return self.seconds
-
-  @property
-  def num_frames(self):
-    return round(self.seconds * self.frame_rate)
-
-  @property
-  def frame_times(self):
-    """Seconds since the beginning, float64 [frames]."""
-    return np.arange(self.num_frames) / self.frame_rate
 
   @property
   def videos(self):

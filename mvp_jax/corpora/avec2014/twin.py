@@ -17,7 +17,7 @@ from mvp_jax.corpora.avec2014.tree import RATING, TASKS
 from mvp_jax.synthetic.face import face_frames
 from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.slowness import VARIANTS, movement, score, told
-from mvp_jax.synthetic.spec import require, stream, wander
+from mvp_jax.synthetic.spec import Filmed, require, stream, wander
 from mvp_jax.synthetic.tree import write_twin
 from mvp_jax.synthetic.video import write_video, write_wav
 from mvp_jax.synthetic.voice import voice
@@ -30,7 +30,7 @@ _SESSIONS = (1, 2, 3), (0.4, 0.4, 0.2)  # of a person, and how often
 
 
 @dataclasses.dataclass(frozen=True)
-class AvecSpec:
+class AvecSpec(Filmed):
   """One twin; equal specs give equal files, whatever the number of workers.
 
   Attributes:
@@ -75,19 +75,6 @@ class AvecSpec:
   @property
   def subjects(self):
     return self.people
-
-  @property
-  def trial_seconds(self):
-    return self.seconds
-
-  @property
-  def num_frames(self):
-    return round(self.seconds * self.frame_rate)
-
-  @property
-  def frame_times(self):
-    """Seconds since the beginning, float64 [frames]."""
-    return np.arange(self.num_frames) / self.frame_rate
 
   @property
   def sessions(self):

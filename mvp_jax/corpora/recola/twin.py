@@ -31,7 +31,7 @@ from mvp_jax.synthetic.courses import Courses, ceiling, concordance
 from mvp_jax.synthetic.expression import expression
 from mvp_jax.synthetic.face import face_frames
 from mvp_jax.synthetic.signals import SIGNAL_RATE, simulate_body
-from mvp_jax.synthetic.spec import require, wander
+from mvp_jax.synthetic.spec import Filmed, require, wander
 from mvp_jax.synthetic.tree import write_twin
 from mvp_jax.synthetic.video import write_video, write_wav
 from mvp_jax.synthetic.voice import RATE, voice
@@ -59,7 +59,7 @@ _DESCRIPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class RecolaSpec:
+class RecolaSpec(Filmed):
   """One twin; equal specs give equal files, whatever the number of workers.
 
   Attributes:
@@ -127,19 +127,6 @@ class RecolaSpec:
   @property
   def subjects(self):
     return len(set(self.pairs.values()))
-
-  @property
-  def trial_seconds(self):
-    return self.seconds
-
-  @property
-  def num_frames(self):
-    return round(self.seconds * self.frame_rate)
-
-  @property
-  def frame_times(self):
-    """Seconds since the beginning, float64 [frames]."""
-    return np.arange(self.num_frames) / self.frame_rate
 
   @property
   def rating_times(self):

@@ -21,7 +21,7 @@ from mvp_jax.corpora.unbc.tree import FACS, IMAGES, LABEL_END, LABELS, UNITS, ps
 from mvp_jax.synthetic.face import face_frames
 from mvp_jax.synthetic.openface import write_openface
 from mvp_jax.synthetic.pain import CLOSED_FROM, pace, pain_events, pained
-from mvp_jax.synthetic.spec import require, stream, wander
+from mvp_jax.synthetic.spec import Filmed, require, stream, wander
 from mvp_jax.synthetic.tree import write_twin
 
 VARIANTS = ('planted', 'null', 'leaky')
@@ -48,7 +48,7 @@ _DESCRIPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class UnbcSpec:
+class UnbcSpec(Filmed):
   """One twin; equal specs give equal files, whatever the number of workers.
 
   Attributes:
@@ -90,19 +90,6 @@ class UnbcSpec:
         ),
       },
     )
-
-  @property
-  def trial_seconds(self):
-    return self.seconds
-
-  @property
-  def num_frames(self):
-    return round(self.seconds * self.frame_rate)
-
-  @property
-  def frame_times(self):
-    """Seconds since the beginning, float64 [frames]."""
-    return np.arange(self.num_frames) / self.frame_rate
 
 
 def person(subject):
