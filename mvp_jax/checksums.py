@@ -2,22 +2,31 @@
 
 import hashlib
 import json
+import sys
 
 from mvp_jax.errors import InputError
 from mvp_jax.files import write_json
+from mvp_jax.locks import waited_for
 
 FILE = 'checksums.json'
 ANEW = 'delete the folder and prepare anew'
+_CHANGED, _MISSING = 'is not what was written', 'is missing'
 
 
-def seal(folder, counts=lambda name: True):
+def seal(folder, counts=lambda name: True, known=None):
   """Writes the checksums of files of a folder into it.
 
   Args:
     folder: pathlib.Path.
     counts: function of a name below the folder; False for files that are never read.
+    known: what `seal` has returned for files that are as they were then.
+
+  Returns:
+    {name: checksum}.
   """
-  write_json(folder / FILE, _sums(folder, counts))
+  sums = _sums(folder, counts, known or {})
+  write_json(folder / FILE, sums)
+  return sums
 
 
 def damage(folder, counts=lambda name: True):
@@ -30,17 +39,71 @@ def damage(folder, counts=lambda name: True):
     missing or cannot be read.
   """
   try:
-    wanted = dict(json.loads((folder / FILE).read_text()))
+    wanted = _wanted(folder)
     found = _sums(folder, counts)
   except FileNotFoundError:
-    return {FILE: 'is missing'}
+    return {FILE: _MISSING}
   except (OSError, ValueError, TypeError) as error:
-    return {FILE: f'or another file cannot be read: {error}'}
+    return {FILE: f'cannot be read ({error})'}
   return {
-    name: 'is not what was written' if name in found else 'is missing'
+    name: _CHANGED if name in found else _MISSING
     for name in sorted(wanted)
-    if wanted[name] != found.get(name)
+    if wanted[name] != found.get(name) and counts(name)
   }
+
+
+def whole(folder, counts, remedy='it is made anew'):
+  """Keeps of the files of a folder those that are as they were sealed.
+
+  The others are deleted, and those that are damaged are named on stderr. What no
+  checksum is known of is deleted, too: it came just before a run was killed.
+
+  Returns:
+    {name: checksum} of those that are left, for `seal`.
+  """
+  try:
+    wanted = _wanted(folder)
+  except FileNotFoundError:
+    wanted = {}
+  except (OSError, ValueError, TypeError) as error:
+    print(f'{folder / FILE}: cannot be read ({error}); {remedy}', file=sys.stderr)
+    wanted = {}
+  found = _sums(folder, counts)
+  for name in sorted(found):
+    if name in wanted and found[name] != wanted[name]:
+      print(f'{folder / name}: {_CHANGED}; {remedy}', file=sys.stderr, flush=True)
+    if found[name] != wanted.get(name):
+      (folder / name).unlink()
+  return {name: found[name] for name in found if found[name] == wanted.get(name)}
+
+
+def require(folder, name, remedy):
+  """Raises InputError if a file of a sealed folder is not what was written.
+
+  A folder that is not sealed is believed.
+  """
+  if not (folder / FILE).exists():
+    return
+  for wrong, what in damage(folder, lambda other: other == name).items():
+    raise InputError(f'{folder / wrong}: {what}; {remedy}')
+
+
+def made_once(path, doing, make):
+  """Makes a file unless it is there and whole; the only one in its folder.
+
+  Args:
+    path: pathlib.Path.
+    doing: what another run does that is at it, and is waited for.
+    make: function that writes the file.
+  """
+
+  def counts(name):
+    return name == path.name
+
+  with waited_for(path.parent / '.lock', doing):
+    if not whole(path.parent, counts):
+      make()
+      seal(path.parent, counts)
 
 
 def is_text(name):
@@ -50,17 +113,26 @@ def is_text(name):
 
 def require_texts(folder):
   """Raises InputError if a text file of prepared data is not what was written."""
+  if not (folder / FILE).exists():
+    return  # what TFDS alone has prepared is not sealed
   for name, what in damage(folder, is_text).items():
-    if name != FILE:  # what TFDS alone has prepared is not sealed
-      raise InputError(f'{folder / name}: {what}; {ANEW}')
+    raise InputError(f'{folder / name}: {what}; {ANEW}')
 
 
-def _sums(folder, counts):
-  """{path below the folder: SHA-256}, but for `FILE`."""
+def _wanted(folder):
+  return dict(json.loads((folder / FILE).read_text()))
+
+
+def _sums(folder, counts, known=None):
+  """{path below the folder: SHA-256}, but for `FILE` and hidden files."""
   found = {}
   for path in sorted(folder.rglob('*')):
     name = path.relative_to(folder).as_posix()
-    if path.is_file() and path.name != FILE and counts(name):
+    if path.name.startswith('.') or path.name == FILE or not counts(name):
+      continue
+    if known and name in known:
+      found[name] = known[name]
+    elif path.is_file():
       with path.open('rb') as file:
         found[name] = hashlib.file_digest(file, 'sha256').hexdigest()
   return found

@@ -44,6 +44,7 @@ _REMEDIES = {  # beside what the operating system says
   ),
   errno.EMFILE: f'raise the limit (ulimit -n) and {AGAIN}',
   errno.EIO: 'look at the disk',
+  errno.EISDIR: 'a folder stands where a file is needed; delete it',
   **dict.fromkeys(
     (errno.ENOTDIR, errno.EEXIST), 'a file stands where a folder is needed'
   ),

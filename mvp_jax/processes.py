@@ -1,20 +1,22 @@
 """Parallel work in several processes of this machine."""
 
-import concurrent.futures
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
+import pickle
 import signal
 import sys
 import threading
+import traceback
 import types
-from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
 from mvp_jax.errors import TrainingError
 
+_DEATH_SECONDS = 5.0  # in which a process that closed its pipe has ended
 _script_runs = False  # in this process, again, for what it defines: see `begin`
 
 
@@ -51,27 +53,119 @@ def parallel_map(function, items, workers=None):
     for i, item in enumerate(items):
       yield i, function(*item)
     return
-  # Not forked, for JAX has threads.
-  pool = concurrent.futures.ProcessPoolExecutor(
-    workers, multiprocessing.get_context('spawn'), _begin_work, (script(),)
-  )
+  pool, of = [], script()
   try:
     with starting():
-      numbers = {pool.submit(function, *item): i for i, item in enumerate(items)}
-    for future in concurrent.futures.as_completed(numbers):
-      yield numbers[future], future.result()
-  except BrokenProcessPool:
+      for _ in range(workers):
+        pool.append(_Worker(function, of))
+    yield from _handed_out(items, pool)
+  except _Died as error:
+    _kill(pool)  # memory is free at once, if it was that
     raise TrainingError(
-      'a worker process died (out of memory, or killed); what is done is kept: '
-      'start again to continue, with fewer workers if it was memory'
+      f'a worker process died ({error}); what is done is kept: start again to '
+      'continue, with fewer workers if it was memory'
     ) from None
   finally:
     try:
-      pool.shutdown(cancel_futures=True)
+      for worker in pool:
+        worker.end()
+      for worker in pool:
+        worker.process.join()
     except KeyboardInterrupt:  # the second one: what has begun is not waited for
-      for child in multiprocessing.active_children():
-        child.kill()
+      _kill(pool)
       raise
+
+
+class _Died(Exception):
+  """A worker process has ended, how is said, with a task in hand."""
+
+
+class _Worker:
+  """A process that calls a function, and a pipe to it.
+
+  Each has a pipe of its own: one that is killed, whatever it was writing, is seen by
+  the end of its pipe, and holds no lock that others wait for.
+  """
+
+  def __init__(self, function, of):
+    context = multiprocessing.get_context('spawn')  # not forked, for JAX has threads
+    self.pipe, theirs = context.Pipe()
+    # Daemons, so that an interpreter that ends ends them.
+    self.process = context.Process(target=_work, args=(theirs, of), daemon=True)
+    try:
+      self.process.start()
+      self.pipe.send(function)  # read when it knows what the script defines
+    finally:
+      theirs.close()
+
+  def give(self, number, item):
+    """Has the worker call its function."""
+    try:
+      self.pipe.send((number, item))
+    except OSError:
+      raise self._died() from None
+
+  def take(self):
+    """(number of the item, what the function returned); raises what it raised."""
+    try:
+      number, value, error = self.pipe.recv()
+    except (EOFError, OSError):
+      raise self._died() from None
+    if error is not None:
+      raise error
+    return number, value
+
+  def _died(self):
+    self.process.join(_DEATH_SECONDS)
+    status = self.process.exitcode
+    if status is not None and status < 0:
+      return _Died(f'{signal.Signals(-status).name}: killed, or out of memory')
+    return _Died(f'exit status {status}')
+
+  def end(self):
+    """Lets the process end when what it has begun is done."""
+    self.pipe.close()
+
+
+def _handed_out(items, pool):
+  """Yields what `parallel_map` does."""
+  todo = iter(enumerate(items))
+  busy = {}
+  for worker, (number, item) in zip(pool, todo, strict=False):
+    worker.give(number, item)
+    busy[worker.pipe] = worker
+  while busy:
+    for pipe in multiprocessing.connection.wait(list(busy)):
+      worker = busy.pop(pipe)
+      found = worker.take()
+      if (following := next(todo, None)) is not None:
+        worker.give(*following)
+        busy[pipe] = worker
+      yield found
+
+
+def _kill(pool):
+  for worker in pool:
+    worker.process.kill()
+
+
+def _work(pipe, of):
+  """What a worker process does, until the other end of its pipe is closed."""
+  cv2.setNumThreads(1)  # one processor per process
+  begin(of)
+  with contextlib.suppress(EOFError, OSError):
+    function = pipe.recv()
+    while True:
+      number, item = pipe.recv()
+      try:
+        found = number, function(*item), None
+      except Exception as error:
+        error.__cause__ = RuntimeError(f'\n{traceback.format_exc()}')  # of this process
+        found = number, None, error
+      try:
+        pipe.send(found)
+      except (pickle.PicklingError, AttributeError, TypeError) as error:
+        pipe.send((number, None, RuntimeError(f'{found[1:]}: {error}')))
 
 
 def once():
@@ -130,11 +224,6 @@ def begin(of):
   threading.Thread(target=_end_with_parent, daemon=True).start()
   if of is not None:
     _run_script(*of)
-
-
-def _begin_work(of):
-  cv2.setNumThreads(1)  # one processor per process
-  begin(of)
 
 
 def _run_script(path, package):

@@ -6,9 +6,10 @@ import json
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-from mvp_jax import hosts
+from mvp_jax import checksums, hosts
 from mvp_jax.config import to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.files import read_json, write_json
@@ -39,6 +40,8 @@ _FREE_NAMES = (
 )
 FINGERPRINT = 'source_fingerprint'
 _LOCK = '.lock'
+_GONE_ON_FROM = 'config.json', 'run.json', 'metrics.jsonl'
+_RESTORE = 'restore it from a copy'
 _OTHER = 'delete it to begin anew, or give another --workdir'
 
 
@@ -85,6 +88,7 @@ def claim(workdir, config):
 
 def _claim(workdir, config):
   workdir.mkdir(parents=True, exist_ok=True)
+  _unseal(workdir)
   path, facts = workdir / 'config.json', workdir / 'run.json'
   now = json.loads(json.dumps(to_tree(config)))
   if path.exists() and facts.exists():  # otherwise it is still empty
@@ -121,6 +125,35 @@ def _claim(workdir, config):
       )
   write_json(path, now)
   return read_json(facts, _OTHER) or {}
+
+
+def seal(workdir):
+  """Notes the checksums of what a finished run tells: its JSON and CSV files."""
+  checksums.seal(workdir, _is_told)
+
+
+def require_whole(workdir):
+  """Raises InputError if files of a finished run are not what was written."""
+  if (workdir / checksums.FILE).exists():
+    for name, what in checksums.damage(workdir, _is_told).items():
+      raise InputError(f'{workdir / name}: {what}; {_RESTORE} or rerun the job')
+
+
+def _unseal(workdir):
+  """Looks at what a finished run has left, before it is run again."""
+  found = checksums.damage(workdir, _is_told)
+  changed = {name: what for name, what in found.items() if (workdir / name).exists()}
+  for name, what in changed.items():
+    if name in _GONE_ON_FROM:
+      raise InputError(
+        f'{workdir / name}: {what}; {_RESTORE}, or delete it to go on without it'
+      )
+    print(f'{workdir / name}: {what}; it is made anew', file=sys.stderr, flush=True)
+  (workdir / checksums.FILE).unlink(missing_ok=True)
+
+
+def _is_told(name):
+  return '/' not in name and name.endswith(('.json', '.jsonl', '.csv'))
 
 
 def _has_results(workdir):

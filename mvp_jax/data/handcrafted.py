@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 
 from mvp_jax import hosts
+from mvp_jax.checksums import made_once
 from mvp_jax.data import streams
 from mvp_jax.data.sound import waveform
 from mvp_jax.data.trials import derived
@@ -39,7 +40,8 @@ def feature_table(corpus, trials, workers=None):
   path = derived(corpus) / 'handcrafted' / f'features{_VERSION}.npz'
   # A process that only reads examples finds the file, and leaves JAX alone.
   if multiprocessing.parent_process() is None or not path.exists():
-    hosts.on_main(lambda: None if path.exists() else _write(path, corpus, workers))
+    doing = f'working out the features of {corpus.directory}'
+    hosts.on_main(lambda: made_once(path, doing, lambda: _write(path, corpus, workers)))
   try:
     with np.load(path, allow_pickle=False) as arrays:
       values, names = arrays['values'], arrays['names'].tolist()

@@ -18,6 +18,7 @@ from mvp_jax.evaluation.run_sections import Facts
 from mvp_jax.evaluation.summary import shown
 from mvp_jax.evaluation.tables import write_table
 from mvp_jax.files import read_json
+from mvp_jax.workdir import require_whole
 
 COSTS = 'costs.json'  # of the encoders, by run: see `training.costs`
 
@@ -41,6 +42,7 @@ def write_ablation(workdir, variants):
   for variant in (v for of_question in variants.values() for v in of_question):
     if variant.run not in rows:
       folder = workdir / 'runs' / variant.run
+      require_whole(folder)
       facts[variant.run] = Facts(read_json(folder / 'run.json') or {})
       target = facts[variant.run].target
       rows[variant.run] = files.read_whole_predictions(folder, target)

@@ -21,6 +21,7 @@ import scipy.fft
 import scipy.ndimage
 
 from mvp_jax import hosts
+from mvp_jax.checksums import made_once
 from mvp_jax.data import streams
 from mvp_jax.data.trials import derived
 from mvp_jax.evaluation import exact, sound_course
@@ -79,12 +80,10 @@ def untold(corpus):
 
 def _found(corpus):
   path = derived(corpus) / 'content' / f'copies{_VERSION}.json'
-
-  def write():
-    if not path.exists():
-      write_json(path, _search(corpus))
-
-  hosts.on_main(write)
+  doing = f'looking for copies in {corpus.directory}'
+  hosts.on_main(
+    lambda: made_once(path, doing, lambda: write_json(path, _search(corpus)))
+  )
   return read_json(path, 'delete it') or {}
 
 

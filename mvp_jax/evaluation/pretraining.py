@@ -21,12 +21,14 @@ from mvp_jax.evaluation.files import read_curves, read_speed
 from mvp_jax.evaluation.report import save
 from mvp_jax.evaluation.run_sections import key_table, text
 from mvp_jax.files import read_json
+from mvp_jax.workdir import require_whole
 
 _STRETCH = 20.0  # seconds of a signal in a figure
 
 
 def write_report(workdir: Path) -> Path:
   """Writes report.html, report.md and figures/ of a pre-training work directory."""
+  require_whole(workdir)
   run = read_json(workdir / 'run.json') or {}
   config = read_json(workdir / 'config.json')
   curves = read_curves(workdir / 'metrics.jsonl')

@@ -32,6 +32,7 @@ from mvp_jax.evaluation.document import (
 )
 from mvp_jax.evaluation.results import TargetResult, evaluate
 from mvp_jax.files import atomic_write, read_json
+from mvp_jax.workdir import require_whole
 
 _FIGURES, _TABLES = 'figures', 'tables'
 
@@ -51,6 +52,7 @@ def write_report(workdir: Path) -> Report:
   as it should be.
   """
   workdir = Path(workdir)
+  require_whole(workdir)
   run = read_json(workdir / 'run.json')
   config = read_json(workdir / 'config.json')
   facts = run_sections.Facts(run or {})

@@ -107,10 +107,11 @@ def _keep_programs():
   """Keeps compiled programs for the next time, unless they are kept elsewhere."""
   import jax
 
+  from mvp_jax import compiled
+
   if jax.config.jax_compilation_cache_dir is None:
     home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    jax.config.update('jax_compilation_cache_dir', str(Path(home, 'mvp_jax')))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    compiled.use(Path(home, 'mvp_jax'))
 
 
 def _row(one, model):

@@ -87,8 +87,10 @@ def _training(run):
   """What the files of a run tell of its training, for the card: a dict."""
   from mvp_jax import targets
   from mvp_jax.evaluation import files, results
+  from mvp_jax.workdir import require_whole
 
   workdir = Path(run)
+  require_whole(workdir)
   facts = files.read_json(workdir / 'run.json')
   if facts is None:
     return {}

@@ -16,8 +16,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from mvp_jax import checksums, corpora
 from mvp_jax import config as configs
-from mvp_jax import corpora
 from mvp_jax.data import streams
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
@@ -34,6 +34,7 @@ _METADATA = (
 _KEYS = {'config', 'metadata', 'prepared', 'seconds', 'without', 'models', 'cut_out'}
 _HERE = {'manual_dir': '', 'data_dir': 'data', 'beam': ''}  # says nothing elsewhere
 _POINTS, _DIGITS = 10_007, 9
+_ANEW = 'train or export the model anew'
 _SCALE = 'scale/'  # before the names of scales; of a pair '/0' and '/1' behind
 
 
@@ -48,7 +49,8 @@ class Writer:
     self._members, self._inputs = {}, {}
 
   def begin(self):
-    (self.directory / RECORD).unlink(missing_ok=True)
+    for name in (RECORD, checksums.FILE):
+      (self.directory / name).unlink(missing_ok=True)
 
   def encoder(self, variables):
     """Keeps the frozen encoder's variables, a nested dict."""
@@ -157,7 +159,7 @@ class Writer:
     for path in self.directory.rglob('*.safetensors'):  # of an earlier config
       if path.relative_to(self.directory).as_posix() not in {*kept, ENCODER}:
         path.unlink()
-    write_json(self.directory / RECORD, json.loads(json.dumps(record)))
+    _finish(self.directory, json.loads(json.dumps(record)))
 
 
 def _cut_out(corpus):
@@ -190,11 +192,11 @@ class Folder:
   def encoder(self):
     """The frozen encoder's variables, a nested dict, or None without one."""
     path = self.path / ENCODER
-    return _nested(_load(path)) if path.exists() else None
+    return _nested(_load(self.path, ENCODER)) if path.exists() else None
 
   def member(self, name):
     """A model's variables, a nested dict, and its scales, of one of its files."""
-    arrays, scales = _load(self.path / name), {}
+    arrays, scales = _load(self.path, name), {}
     for key in sorted(key for key in arrays if key.startswith(_SCALE)):
       array, own = key.removeprefix(_SCALE), arrays.pop(key)
       name, _, place = array.rpartition('/')
@@ -238,6 +240,7 @@ def read(path):
     known = record.get('format')
   except (OSError, ValueError, AttributeError) as error:
     raise InputError(f'{folder / RECORD}: cannot be read ({error})') from None
+  checksums.require(folder, RECORD, _ANEW)
   advice = 'train it anew, or use that version'
   if known != FORMAT:
     raise InputError(
@@ -271,7 +274,12 @@ def copy(source, target, record):
     where = target / path.relative_to(source)
     with atomic_write(where) as part:
       shutil.copyfile(path, part)
-  write_json(target / RECORD, record)
+  _finish(target, record)
+
+
+def _finish(folder, record):
+  write_json(folder / RECORD, record)
+  checksums.seal(folder, lambda name: name.endswith(('.safetensors', RECORD)))
 
 
 def _flat(tree, prefix=''):
@@ -304,10 +312,9 @@ def _save(path, arrays):
     part.write_bytes(safetensors.numpy.save(whole))
 
 
-def _load(path):
+def _load(folder, name):
+  checksums.require(folder, name, _ANEW)
   try:
-    return safetensors.numpy.load_file(path)
+    return safetensors.numpy.load_file(folder / name)
   except (OSError, ValueError, safetensors.SafetensorError) as error:
-    raise InputError(
-      f'{path}: cannot be read ({error}); train or export the model anew'
-    ) from None
+    raise InputError(f'{folder / name}: cannot be read ({error}); {_ANEW}') from None

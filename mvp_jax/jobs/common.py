@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from mvp_jax import hosts
+from mvp_jax import compiled, hosts
 from mvp_jax.evaluation import audit
 from mvp_jax.files import write_json
 from mvp_jax.workdir import (
@@ -17,6 +17,7 @@ from mvp_jax.workdir import (
   claim,
   in_use,
   provenance,
+  seal,
 )
 
 
@@ -33,14 +34,16 @@ def begun(config, workdir):
   check_hosts(config)
   with in_use(workdir):
     earlier = claim(workdir, config)
-    data_dir = Path(config.data.data_dir).absolute()
-    jax.config.update('jax_compilation_cache_dir', str(data_dir / 'compiled'))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-    yield {
-      **provenance(),
-      'seconds': earlier.get('seconds', {}),
-      'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
-    }
+    compiled.use(Path(config.data.data_dir) / 'compiled')
+    try:
+      yield {
+        **provenance(),
+        'seconds': earlier.get('seconds', {}),
+        'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+      }
+    finally:
+      compiled.seal()
+    hosts.on_main(lambda: seal(workdir))
 
 
 @contextlib.contextmanager

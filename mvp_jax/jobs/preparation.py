@@ -15,7 +15,7 @@ from mvp_jax.files import write_json
 from mvp_jax.jobs.common import evaluated_modalities, timed
 from mvp_jax.locks import waited_for
 from mvp_jax.prepare import load_builder, prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.prepare.account import ACCOUNT, check_trials, read_account
 from mvp_jax.training import encoder as encoders
 from mvp_jax.workdir import (
   FINGERPRINT,
@@ -158,7 +158,8 @@ def prepared_corpus(config, name, facts, streams, folder=None, own=None, rated=T
     )
   hosts.check_shared(directory)
   found = PreparedCorpus(directory)
-  outcomes = read_account(directory / 'account.csv')
+  outcomes = read_account(directory / ACCOUNT)
+  check_trials(directory / ACCOUNT, [trial.trial_id for trial in found.trials])
   facts.update(
     synthetic=found.metadata['synthetic'],
     ceiling=found.metadata['ceiling'],

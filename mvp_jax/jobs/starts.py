@@ -5,6 +5,7 @@
 
 import dataclasses
 import functools
+import sys
 from pathlib import Path
 
 import jax
@@ -13,7 +14,6 @@ from mvp_jax import hosts
 from mvp_jax.data.trials import derived
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit
-from mvp_jax.files import write_json
 from mvp_jax.jobs.common import conclude, evaluated_modalities, timed
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import pretrain as pretraining
@@ -114,7 +114,7 @@ def keep_encoder(config, variables, network, seen, before, directory):
   found['started_from'] = before['source']
   if 'imported_from' in before:
     found['imported_from'] = before['imported_from']
-  hosts.on_main(lambda: write_json(directory / encoders.RECORD, found))
+  hosts.on_main(lambda: encoders.write_record(directory, found))
 
 
 def pretrained_modalities(config, corpus, test_subjects, mesh, workdir, facts):
@@ -146,6 +146,20 @@ def pretrained_modalities(config, corpus, test_subjects, mesh, workdir, facts):
   return starts
 
 
+def _is_whole(directory):
+  """Whether an encoder of this data folder is there; if it is damaged, says so.
+
+  What is whole of it the pre-training goes on from.
+  """
+  if not (directory / encoders.RECORD).exists():
+    return False
+  wrong = encoders.damage(directory)
+  if wrong:
+    print(f'{directory / wrong}; it is pre-trained anew', file=sys.stderr, flush=True)
+    (directory / encoders.RECORD).unlink()
+  return not wrong
+
+
 def pretrained(config, corpus, subjects, network, mesh, facts):
   """The folder of an encoder pre-trained on some subjects, made if need be."""
   settings = config.encoder
@@ -168,7 +182,7 @@ def pretrained(config, corpus, subjects, network, mesh, facts):
       config.seed,
     )
   )
-  if not (directory / encoders.RECORD).exists():
+  if not hosts.on_main(lambda: _is_whole(directory)):
     sources = [settings.clips(corpus, trials, config.input.clips, network)]
     with (
       timed('pretrain', facts),

@@ -43,6 +43,7 @@ from mvp_jax.training.sharding import check_batch, make_mesh, put_batch
 from mvp_jax.training.single import fit_and_score
 from mvp_jax.training.state import forward
 from mvp_jax.training.tasks import Emotion, VideoEmotion
+from mvp_jax.workdir import in_use
 
 
 def run(config, workdir):
@@ -180,7 +181,10 @@ def _encoding(config, corpus, reserved, trials, mesh, workdir, facts):
       encoders.VERSION, encoders.digest(variables), backbone, config.input.clips
     )
   )
-  with common.timed('features', facts):
+  with (
+    common.timed('features', facts),
+    in_use(features, 'working out these very features'),
+  ):
     encoders.cache_features(
       backbone,
       variables,

@@ -18,6 +18,7 @@ from mvp_jax.prepare.account import ACCOUNT, check_account
 from mvp_jax.prepare.builder import CorpusBuilder, CorpusConfig
 from mvp_jax.processes import once
 from mvp_jax.raw.on_disk import require_names
+from mvp_jax.synthetic.tree import require_whole
 
 
 @functools.cache
@@ -122,6 +123,7 @@ def prepare(
 
 
 def _prepare(builder, directory, manual_dir, interim):
+  require_whole(manual_dir)
   for leftover in directory.parent.glob('*incomplete*'):  # of a killed run
     shutil.rmtree(leftover)
   with _quiet():

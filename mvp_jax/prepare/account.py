@@ -2,6 +2,7 @@
 
 import csv
 
+from mvp_jax.checksums import ANEW
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
 from mvp_jax.raw.face_quality import QUALITY
@@ -51,6 +52,29 @@ def read_account(path):
     return list(csv.DictReader(file))
 
 
+def _rows(path):
+  """As `read_account`; raises InputError if the file is damaged."""
+  try:
+    rows = read_account(path)
+    if all(row['outcome'] for row in rows):
+      return rows
+  except (ValueError, KeyError, csv.Error) as error:
+    raise InputError(f'{path}: cannot be read ({error!r}); {ANEW}') from None
+  raise InputError(f'{path}: a row has no outcome; {ANEW}')
+
+
+def check_trials(path, ids):
+  """Raises InputError if the trials of an account are not those that were kept."""
+  told = [row['trial_id'] for row in _rows(path) if row['outcome'] == 'ok']
+  different = sorted({*told} ^ {*ids})
+  if different or len(told) != len(ids):
+    raise InputError(
+      f'{path}: tells of {len(told)} trials that were kept, the prepared data hold '
+      f'{len(ids)}, and differ in {different[0] if different else "their number"}; '
+      f'{ANEW}'
+    )
+
+
 class TrialsLost(InputError):
   """Trials were dropped that must not be, or all: `rows` of the account."""
 
@@ -61,7 +85,7 @@ class TrialsLost(InputError):
 
 def check_account(path, allowed):
   """Raises TrialsLost if trials were dropped under other codes than those allowed."""
-  rows = read_account(path)
+  rows = _rows(path)
   dropped = [row for row in rows if row['outcome'] != 'ok']
   left = len(rows) - len(dropped)
   forbidden = [row for row in dropped if row['outcome'] not in allowed]

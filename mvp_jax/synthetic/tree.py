@@ -3,7 +3,8 @@
 import dataclasses
 import json
 
-from mvp_jax.errors import InputError
+from mvp_jax import checksums
+from mvp_jax.errors import AGAIN, InputError
 from mvp_jax.files import atomic_write, read_json, write_json
 from mvp_jax.processes import parallel_map
 from mvp_jax.progress import Progress
@@ -11,6 +12,7 @@ from mvp_jax.progress import Progress
 MARKER = 'SYNTHETIC.json'  # lies in the folder of a twin
 
 _ANEW = 'delete the folder, and the twin is written anew'
+_ANEW_ALONE = f'delete it and {AGAIN}: it is written anew'
 
 
 def write_twin(root, spec, corpus, list_jobs, told, workers=None):
@@ -29,10 +31,11 @@ def write_twin(root, spec, corpus, list_jobs, told, workers=None):
   Raises:
     InputError: `root` holds another twin, or data that are no twin.
   """
-  if _already_there(root, spec):
-    return
+  complete = _already_there(root, spec)
   jobs = list_jobs(root, spec)
-  missing = [job for job in jobs if not job[1].exists()]
+  missing = [job for job in jobs if not job[1].is_file()]
+  if complete and not missing:
+    return
   with Progress(
     len(jobs), f'writing the {corpus} twin', 'files', initial=len(jobs) - len(missing)
   ) as progress:
@@ -45,7 +48,19 @@ def write_twin(root, spec, corpus, list_jobs, told, workers=None):
     **told,
   }
   write_json(root / MARKER, marker)
-  _begun(root).unlink()
+  checksums.seal(root, lambda name: name != _begun(root).name)
+  _begun(root).unlink(missing_ok=True)
+
+
+def require_whole(root):
+  """Raises InputError if a file of a twin is not what was written.
+
+  It says nothing of a folder that is no twin.
+  """
+  if (root / MARKER).exists() and (root / checksums.FILE).exists():
+    for name, what in checksums.damage(root).items():
+      remedy = _ANEW if name in (MARKER, checksums.FILE) else _ANEW_ALONE
+      raise InputError(f'{root / name}: {what}; {remedy}')
 
 
 def _already_there(root, spec):
@@ -58,7 +73,7 @@ def _already_there(root, spec):
           f'{path}: this is a twin of another spec ({found}); '
           'give another directory or delete this one'
         )
-      return path.name == MARKER
+      return path.name == MARKER and not _begun(root).exists()
   found = sorted(root.iterdir()) if root.is_dir() else ()
   if found:
     raise InputError(

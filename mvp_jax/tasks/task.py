@@ -76,10 +76,10 @@ def _save(path, arrays):
 
 
 def is_done(task, directory):
-  """Whether a task has a result that is still valid."""
+  """Whether a task has a result that is still valid, and whole."""
   try:
     # Opened here since np.load leaves a broken archive open.
     with result_path(directory, task.name).open('rb') as file, np.load(file) as arrays:
-      return str(arrays['key']) == task.key()
+      return str(arrays['key']) == task.key() and arrays.zip.testzip() is None
   except (OSError, ValueError, KeyError, zipfile.BadZipFile):
     return False

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-import sys
+import time
 from typing import ClassVar
 
 import jax
@@ -19,6 +19,7 @@ from mvp_jax.models.videomae import VideoMAEConfig, preset
 from mvp_jax.progress import Progress
 from mvp_jax.training import sharding
 from mvp_jax.training.checkpoints import Checkpoints
+from mvp_jax.training.checkpoints import damage as checkpoint_damage
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.state import forward, init_variables, merged
@@ -27,10 +28,11 @@ from mvp_jax.weights import torchvision
 from mvp_jax.weights.sources import infer_config, open_source, sha256
 from mvp_jax.weights.transfer import adopt, check_sizes, compare_sizes, take_all
 
-RECORD = 'record.json'
+RECORD, CHECKPOINTS = 'record.json', 'checkpoints'
 TRAINED = 'encoders'  # the folder of those that the job 'train' trained end to end
 # Of the caches of encoders and features; each version has folders of its own.
 VERSION = 2
+_SEAL_SECONDS = 15.0  # features of so long are lost where a run is killed
 ENCODERS: dict[str, type['EncoderConfig']] = {}  # by their kind
 
 
@@ -373,7 +375,9 @@ def read_record(directory):
   """What an encoder folder says of its encoder. Raises InputError."""
   if not is_folder(directory):
     raise InputError(f'{directory}: is no work directory of a finished pre-training')
-  record = read_json(directory / RECORD, 'pre-train or import it anew') or {}
+  remedy = 'pre-train or import it anew'
+  record = read_json(directory / RECORD, remedy) or {}
+  checksums.require(directory, RECORD, remedy)
   if 'people' not in record:
     raise InputError(
       f'{directory}: was pre-trained by an earlier version, which did not note whose '
@@ -400,8 +404,28 @@ def import_weights(path, directory, heads=None):
   params, report = take_all(source, config)
   with Checkpoints(directory / 'checkpoints') as checkpoints:
     checkpoints.save_params(0, params)
-  write_json(directory / RECORD, _imported(source, config, report))
+  write_record(directory, _imported(source, config, report))
   return report
+
+
+def damage(directory):
+  """Which file of a finished encoder folder is damaged, and how, or None."""
+  for name, what in checksums.damage(directory, lambda name: name == RECORD).items():
+    if name != checksums.FILE:
+      return f'{name}: {what}'
+  steps = (x.name for x in (directory / CHECKPOINTS).iterdir())
+  step = max((int(name) for name in steps if name.isdigit()), default=None)
+  if step is None:
+    return f'{CHECKPOINTS}: holds no checkpoint'
+  found = checkpoint_damage(directory / CHECKPOINTS / str(step))
+  return found and f'{CHECKPOINTS}/{step}: {found}'
+
+
+def write_record(directory, record):
+  """Writes what a folder says of its encoder, with a checksum; this ends it."""
+  (directory / checksums.FILE).unlink(missing_ok=True)
+  write_json(directory / RECORD, record)
+  checksums.seal(directory, lambda name: name == RECORD)
 
 
 def _imported(source, config, report):
@@ -442,27 +466,24 @@ def cache_features(
 
   The tokens of each trial, float32 [clips * slots, D], are written to
   `<stretch_id>.npy` in `directory`. Existing files are kept, so that a killed run
-  resumes; damaged ones are made anew.
+  resumes; damaged ones are made anew. No other run may be at it.
   """
+  sums = {}
 
   def find_missing():
-    for name, what in checksums.damage(directory, _is_array).items():
-      if name != checksums.FILE:
-        print(f'{directory / name}: {what}; it is made anew', file=sys.stderr)
-        (directory / name).unlink(missing_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    sums.update(checksums.whole(directory, _is_array))
     return [
       i
       for i, t in enumerate(trials)
-      if 'video' in t.streams and not (directory / f'{t.stretch_id}.npy').exists()
+      if 'video' in t.streams and f'{t.stretch_id}.npy' not in sums
     ]
 
   def seal():
-    if missing or not (directory / checksums.FILE).exists():
-      checksums.seal(directory, _is_array)
+    sums.update(checksums.seal(directory, _is_array, sums))
 
   missing = hosts.on_main(find_missing)
   if not missing:
-    hosts.on_main(seal)
     return
   todo = [trials[i] for i in missing]
   run = forward(FrameFeatures(backbone), mesh, 'features')
@@ -477,6 +498,7 @@ def cache_features(
     len(trials), 'video features', 'trial', len(trials) - len(todo), hosts.console()
   ) as progress:
     clips, done, open_trials = [], [], []  # clips of trials not yet written
+    sealed = time.monotonic()
 
     def flush(final=False):
       while len(clips) >= batch_size or (final and clips):
@@ -497,6 +519,9 @@ def cache_features(
       clips.extend(frames.reshape(*numbers.shape, *frames.shape[1:]))
       open_trials.append((trial, len(numbers)))
       flush()
+      if hosts.is_main() and time.monotonic() - sealed > _SEAL_SECONDS:
+        seal()
+        sealed = time.monotonic()
     flush(final=True)
   hosts.on_main(seal)
 

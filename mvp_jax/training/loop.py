@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import jax
 
-from mvp_jax import hosts
+from mvp_jax import compiled, hosts
 from mvp_jax.errors import (
   InputError,
   Stopped,
@@ -367,6 +367,8 @@ def _train(training):
         ):  # everything a step needs is on the devices
           state, metrics = training.step(state, batch)
         meter.stepped(step, batch, metrics)
+        if step == start + 1:
+          compiled.seal()
         if training.validates and due(config.validate_every):
           training.validate(step, state)
         if due(config.inspect_every):

@@ -9,9 +9,8 @@ import numpy as np
 from mvp_jax import hosts
 from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.data.clips import first_view, mix
-from mvp_jax.files import write_json
 from mvp_jax.training import sharding
-from mvp_jax.training.encoder import RECORD
+from mvp_jax.training.encoder import write_record
 from mvp_jax.training.loop import Called, fit
 
 RUN = 'encoder'  # in metrics.jsonl
@@ -91,7 +90,7 @@ def pretrain(
     called=called(settings, f'{SECTION}.train'),
   )
   found = record(settings, backbone, sources, seed)
-  hosts.on_main(lambda: write_json(directory / RECORD, found))
+  hosts.on_main(lambda: write_record(directory, found))
   return found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mvp_jax import checksums
 from mvp_jax.corpora.corpus import MARKER
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, read_json, write_json
@@ -76,6 +77,7 @@ def write_recordings_twin(root, spec, workers=None):
     writer.writerow(_COLUMNS)
     for subject in range(1, spec.subjects + 1):
       writer.writerows(_rows(spec, subject))
+  checksums.seal(root)
 
 
 def _rows(spec, subject):
