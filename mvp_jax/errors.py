@@ -23,6 +23,10 @@ class TrainingError(RuntimeError):
   """
 
 
+class Terminated(KeyboardInterrupt):
+  """SIGTERM, where no training catches it: the process ends as by Ctrl-C."""
+
+
 class Stopped(Exception):
   """The run was asked to end and has saved where it is.
 
@@ -66,17 +70,19 @@ def ending(error, folders=()):
   if isinstance(error, TrainingError):
     return str(error), 1
   if isinstance(error, KeyboardInterrupt):
-    return f'stopped by Ctrl-C; what is done is kept: {AGAIN}', 128 + signal.SIGINT
+    by = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+    name = 'SIGTERM' if by == signal.SIGTERM else 'Ctrl-C'
+    return f'stopped by {name}; what is done is kept: {AGAIN}', 128 + by
   if isinstance(error, RuntimeError):
-    error = _of_the_system(error)
+    error = of_the_system(error)
   if isinstance(error, OSError):
     return _told(error, folders), 1
   return None
 
 
-def _of_the_system(error):
+def of_the_system(error):
   """The OSError that a library in C++ tells of in words, or the error itself."""
-  for number in (*_FULL, errno.EIO, errno.EROFS, errno.EMFILE):
+  for number in (*_FULL, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE):
     if os.strerror(number) in str(error):
       path = re.search(r'writing (/[^;]+)', str(error))  # as Riegeli, of array_record
       return OSError(number, os.strerror(number), path and path[1])

@@ -24,10 +24,12 @@ from jax.experimental import multihost_utils
 
 from mvp_jax import errors
 from mvp_jax.errors import InputError
+from mvp_jax.roll_call import roll_call
 
 AGAIN = f'{errors.AGAIN} from the last checkpoint'
 _CONNECT_SECONDS = 300  # how long to wait for the others to start
 _SILENCE_SECONDS = 60  # after which a process counts as dead
+_TELL_SECONDS = 15
 _LEAVE_SECONDS = 5  # for the others to report what is wrong
 _last_words = []  # of this process, once it has joined others
 _NO_CLUSTER = 'coordinator_address should be defined'
@@ -62,19 +64,21 @@ def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SEC
         f'--process: {process} is none of the {processes} processes, '
         f'0 to {processes - 1}'
       )
+    roll_call(coordinator, processes, process, _CONNECT_SECONDS)
   last_words = _LastWords()
   last_words.will_be(
     'error: cannot join the other processes of the job; are all of '
     f'them started within {_CONNECT_SECONDS} s, with the same flags?'
   )
   try:
-    jax.distributed.initialize(
-      coordinator,
-      processes,
-      process,
-      initialization_timeout=_CONNECT_SECONDS,
-      heartbeat_timeout_seconds=silence,
-    )
+    with _waiting_told():
+      jax.distributed.initialize(
+        coordinator,
+        processes,
+        process,
+        initialization_timeout=_CONNECT_SECONDS,
+        heartbeat_timeout_seconds=silence,
+      )
   except ValueError as error:
     last_words.forget()
     if coordinator is None and _NO_CLUSTER in str(error):
@@ -90,6 +94,40 @@ def connect(coordinator=None, processes=None, process=None, silence=_SILENCE_SEC
   last_words.will_be(
     f'error: process {jax.process_index()} of {jax.process_count()} ended abruptly: '
     f'it was killed, or has lost another process; {AGAIN}'
+  )
+
+
+@contextlib.contextmanager
+def _waiting_told():
+  """Says every so often that this process waits: a cluster has no roll call."""
+  over = threading.Event()
+
+  def tell():
+    late = 0
+    while not over.wait(_TELL_SECONDS):
+      late += _TELL_SECONDS
+      print(
+        'waiting for the other processes of the job to join '
+        f'({late} of {_CONNECT_SECONDS} s)',
+        file=sys.stderr,
+        flush=True,
+      )
+
+  teller = threading.Thread(target=tell, daemon=True)
+  teller.start()
+  try:
+    yield
+  finally:
+    over.set()
+    teller.join()
+
+
+def lost(error):
+  """What this process says where an error tells that it has lost another one."""
+  reason = ' '.join(str(error).split())
+  return (
+    f'process {jax.process_index()} of {jax.process_count()} has lost another one '
+    f'({reason[:200]}); {AGAIN}'
   )
 
 

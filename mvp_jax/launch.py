@@ -20,12 +20,13 @@ second Ctrl-C stops at once.
 import os
 import pathlib
 import re
+import signal
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mvp_jax.errors import InputError, ending
+from mvp_jax.errors import InputError, Terminated, ending
 
 # What is defined here counts as defined by the main module: --help shows it.
 flags.disclaim_key_flags()
@@ -48,12 +49,18 @@ def main(arguments=None):
     re.sub(r'^(--?config=)(\w+)(?=:|$)', rf'\1{folder.as_posix()}/\2.py', argument)
     for argument in arguments
   ]
+  if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+    signal.signal(signal.SIGTERM, _terminate)
   try:
     app.run(_run, argv=[sys.argv[0], *arguments], flags_parser=_parse_flags)
   except KeyboardInterrupt as error:  # before the job has begun
     line, status = ending(error)
     _complain(line)
     sys.exit(status)
+
+
+def _terminate(number, frame):
+  raise Terminated
 
 
 def _define_flags():
@@ -131,11 +138,7 @@ def _run(argv):
     if ended is None:
       if not isinstance(error, jax.errors.JaxRuntimeError) or jax.process_count() == 1:
         raise
-      ended = (
-        f'process {jax.process_index()} of {jax.process_count()} has lost '
-        f'another one ({str(error)[:200]}); {hosts.AGAIN}',
-        1,
-      )
+      ended = hosts.lost(error), 1
     _complain(ended[0])
     status = ended[1]
     if isinstance(error, KeyboardInterrupt):  # at once, whatever threads are doing

@@ -136,7 +136,7 @@ def main(arguments=None) -> int:
   try:
     print(write_report(workdir).path)
   except InputError as error:
-    print(error, file=sys.stderr)
+    print('error:', error, file=sys.stderr)
     return 2
   return 0
 

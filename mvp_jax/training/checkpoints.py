@@ -14,7 +14,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from mvp_jax import checksums, hosts
-from mvp_jax.errors import InputError, Stopped, TrainingError
+from mvp_jax.errors import InputError, Stopped, TrainingError, of_the_system
 from mvp_jax.training.sharding import path_string
 from mvp_jax.training.state import like, merged
 
@@ -108,6 +108,11 @@ class Checkpoints:
     checksums.seal(part, _read)
 
   def _unsaved(self, error):
+    if jax.process_count() > 1 and not isinstance(of_the_system(error), OSError):
+      return TrainingError(
+        f'{self.directory}: the last checkpoint is not whole, those before it are: '
+        f'{hosts.lost(error)}'
+      )
     # Only the end: the paths come first, once for each storage layer.
     reason = str(error).split(' [tensorstore_spec')[0].split(': ')[-1]
     return TrainingError(

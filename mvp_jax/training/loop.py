@@ -361,7 +361,7 @@ def _train(training):
       for step in range(start + 1, steps + 1):
         first = starting() if step == start + 1 else contextlib.nullcontext()
         with meter.waiting(step), first:  # readers, if any, start with the first batch
-          batch = training.put(next(iterator))
+          batch = training.put(_next(iterator, training))
         with jax.transfer_guard(
           'disallow'
         ):  # everything a step needs is on the devices
@@ -439,6 +439,20 @@ class _Meter:
     if due:
       training.log.write(training.run, 'speed', step, self._speed.read())
     self._progress.update(1, **shown)
+
+
+def _next(iterator, training):
+  """The next batch; raises TrainingError if a process that reads them has died."""
+  try:
+    return next(iterator)
+  except RuntimeError as error:  # Grain's
+    if 'Worker process was terminated' not in str(error):
+      raise
+    raise TrainingError(
+      f'{training.run}: a process that reads batches has died (out of memory, or '
+      f'killed); if it was memory, lower {training.called.section}.workers; '
+      f'{hosts.AGAIN}'
+    ) from error
 
 
 def _closing(iterator):
