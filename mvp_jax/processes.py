@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 import types
+from multiprocessing import resource_tracker
 
 import cv2
 
@@ -198,17 +199,37 @@ def starting():
   """Around the start of processes that call `begin`.
 
   They import the script only there, and a Ctrl-C, which the terminal sends to all of
-  them, ends this process alone.
+  them, ends this process alone, when they have begun: one that is left half begun says
+  so in a stack trace.
   """
   main = sys.modules['__main__'].__dict__
-  hidden = {name: main.pop(name) for name in ('__file__', '__spec__') if name in main}
-  main['__spec__'] = None
-  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+  resource_tracker.ensure_running()  # it would unblock SIGINT when it starts
+  with _later():
+    hidden = {name: main.pop(name) for name in ('__file__', '__spec__') if name in main}
+    main['__spec__'] = None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+    try:
+      yield
+    finally:
+      main.update(hidden)
+      signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _later():
+  """Puts off what SIGINT and SIGTERM do, whichever thread gets them."""
+  noted, handlers = [], {}
+  if threading.current_thread() is threading.main_thread():
+    for number in (signal.SIGINT, signal.SIGTERM):
+      if callable(signal.getsignal(number)):
+        handlers[number] = signal.signal(number, lambda got, _: noted.append(got))
   try:
     yield
   finally:
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    main.update(hidden)
+    for number, handler in handlers.items():
+      signal.signal(number, handler)
+    for number in noted:
+      signal.raise_signal(number)
 
 
 def begin(of):
