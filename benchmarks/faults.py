@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from mvp_jax.errors import ending
 
 _TINY = {
   'twin': 'subjects=4 trials=2 frame_rate=2 width=64 height=64',
@@ -69,8 +70,12 @@ class Run:
       sys.argv = ['launch.py', *arguments]  # which ml_collections reads
       return main(arguments) or 0
     except SystemExit as end:
-      return end.code or 0
-    except BaseException:
+      print(end.code if isinstance(end.code, str) else '', file=sys.stderr)
+      return 2 if isinstance(end.code, str) else end.code or 0
+    except BaseException as error:
+      if ended := ending(error):
+        print('error:', *ended[0].split(), file=sys.stderr)
+        return ended[1]
       sys.excepthook(*sys.exc_info())
       return 1
     finally:
@@ -238,12 +243,13 @@ _FILES = {
 
 
 def _report(arguments):
-  from mvp_jax.evaluation.report import main
+  from mvp_jax.__main__ import main
 
-  return main([arguments[1].partition('=')[2]])
+  return main(['report', arguments[1].partition('=')[2]])
 
 
 def _predict(arguments):
+  """What `predict` reads before it looks at files."""
   from mvp_jax.inference.folder import ENCODER, read
 
   folder = read(arguments[1].partition('=')[2])
@@ -252,7 +258,8 @@ def _predict(arguments):
     for member in model['members']:
       for name in member['files']:
         folder.member(name)
-  return 0 if (folder.path / ENCODER).exists() else 1
+  if not (folder.path / ENCODER).exists():
+    sys.exit(f'error: {folder.path / ENCODER}: is missing')
 
 
 def damage(folder, number, rng, wanted):
@@ -276,7 +283,10 @@ def damage(folder, number, rng, wanted):
     name = 'first' if pattern.startswith('first/') else 'again'
     shutil.rmtree(folder / 'again', ignore_errors=True)
     ends = []
-    for main in (_report, None) if name == 'first' else (None,):
+    mains = [None]
+    if name == 'first':
+      mains = [_predict] if '/models/' in pattern else [_report, None]
+    for main in mains:
       (folder / f'{name}.log').unlink(missing_ok=True)
       run = Run(folder, name, main=main)
       run.end()
@@ -348,7 +358,11 @@ def main():
   number = given.number or {'races': 20, 'damage': 60, 'kills': 100}[given.campaign]
   os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-  import mvp_jax.jobs.train  # noqa: F401
+  import mvp_jax.evaluation.report
+  import mvp_jax.inference.folder
+  import mvp_jax.jobs.train
+  import mvp_jax.launch  # noqa: F401
+  import mvp_jax.training.host_memory  # noqa: F401
   from mvp_jax.prepare import load_builder
 
   load_builder('deap')
