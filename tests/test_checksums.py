@@ -2,7 +2,16 @@
 
 import pytest
 
-from mvp_jax.checksums import FILE, damage, is_text, require_texts, seal
+from mvp_jax.checksums import (
+  FILE,
+  damage,
+  is_text,
+  made_once,
+  require,
+  require_texts,
+  seal,
+  whole,
+)
 from mvp_jax.errors import InputError
 
 
@@ -54,3 +63,53 @@ def test_a_damaged_text_of_prepared_data_is_one_line(folder):
 def test_data_without_checksums_are_believed(folder):
   (folder / FILE).unlink()
   require_texts(folder)
+
+
+def test_what_is_damaged_or_not_known_to_be_whole_is_made_anew(folder, capsys):
+  (folder / 'a.json').write_bytes(b'a.jsoN')
+  (folder / 'later.bin').write_bytes(b'killed before it was sealed')
+  (folder / '.c.part.bin').write_bytes(b'of a run that is at it')
+  assert [*whole(folder, lambda name: True)] == ['below/b.csv', 'c.bin']
+  assert not (folder / 'a.json').exists() and not (folder / 'later.bin').exists()
+  assert (folder / '.c.part.bin').exists()
+  said = capsys.readouterr().err
+  assert said == f'{folder / "a.json"}: is not what was written; it is made anew\n'
+
+
+def test_what_is_known_is_not_read_again(folder):
+  sums = seal(folder)
+  (folder / 'd.bin').write_bytes(b'd')
+  (folder / 'c.bin').write_bytes(b'not read')
+  again = seal(folder, known=sums)
+  assert again == sums | {'d.bin': again['d.bin']}
+  assert damage(folder) == {'c.bin': 'is not what was written'}
+
+
+def test_one_file_of_a_sealed_folder_is_required(folder):
+  (folder / 'c.bin').write_bytes(b'C')
+  require(folder, 'a.json', 'make it anew')
+  with pytest.raises(
+    InputError, match=r'c\.bin: is not what was written; make it anew'
+  ):
+    require(folder, 'c.bin', 'make it anew')
+  (folder / FILE).write_text('{')
+  with pytest.raises(InputError, match='checksums.json: cannot be read'):
+    require(folder, 'a.json', 'make it anew')
+  with pytest.raises(InputError, match='checksums.json: cannot be read'):
+    require_texts(folder)
+
+
+def test_a_file_is_made_once_while_it_is_whole(tmp_path, capsys):
+  path, made = tmp_path / 'new' / 'x.json', []
+
+  def make():
+    made.append(path)
+    path.write_text('[1]')
+
+  for _ in range(2):
+    made_once(path, 'making it', make)
+  assert len(made) == 1
+  path.write_text('[2]')
+  made_once(path, 'making it', make)
+  assert len(made) == 2 and path.read_text() == '[1]'
+  assert 'x.json: is not what was written; it is made anew' in capsys.readouterr().err

@@ -89,6 +89,7 @@ def test_what_a_library_says_in_words_is_understood(tmp_path):
     (errno.EROFS, 'x/y: Read-only file system; give yourself'),
     (errno.ENOTDIR, 'x/y: Not a directory; a file stands where a folder is needed'),
     (errno.EEXIST, 'x/y: File exists; a file stands where a folder is needed'),
+    (errno.EISDIR, 'x/y: Is a directory; a folder stands where a file is needed'),
     (errno.EMFILE, 'x/y: Too many open files; raise the limit (ulimit -n)'),
   ],
 )
@@ -108,12 +109,15 @@ def test_a_command_tells_of_it_in_a_line(capsys, monkeypatch):
   assert capsys.readouterr().err.startswith('error: x/y: Permission denied; give')
 
 
-def test_ctrl_c_before_the_job_is_a_line(tmp_path):
+@pytest.mark.parametrize(
+  ('name', 'status', 'called'), [('SIGINT', 130, 'Ctrl-C'), ('SIGTERM', 143, 'SIGTERM')]
+)
+def test_a_signal_before_the_job_is_a_line(tmp_path, name, status, called):
   config = tmp_path / 'config.py'
   config.write_text(
     'import os, signal\n'
     'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
-    'os.kill(os.getpid(), signal.SIGINT)\n'
+    f'os.kill(os.getpid(), signal.{name})\n'
   )
   done = subprocess.run(
     [sys.executable, '-m', 'mvp_jax', 'run', f'--config={config}'],
@@ -121,6 +125,6 @@ def test_ctrl_c_before_the_job_is_a_line(tmp_path):
     text=True,
     timeout=120,
   )
-  assert done.returncode == 130
-  assert done.stderr.startswith('error: stopped by Ctrl-C; what is done is kept')
+  assert done.returncode == status
+  assert done.stderr.startswith(f'error: stopped by {called}; what is done is kept')
   assert done.stderr.count('\n') == 1

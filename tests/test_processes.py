@@ -5,11 +5,13 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from mvp_jax.processes import parallel_map
+from mvp_jax.errors import TrainingError
+from mvp_jax.processes import parallel_map, starting
 
 
 @pytest.mark.parametrize('workers', (1, 2))
@@ -136,3 +138,33 @@ def _runs(pid):
     return False
   with open(f'/proc/{pid}/stat') as file:  # A zombie, if nobody takes it away.
     return file.read().rpartition(')')[2].split()[0] != 'Z'
+
+
+def test_one_that_is_killed_while_it_hands_over_leaves_nobody_waiting():
+  with pytest.raises(TrainingError, match='process died .SIGKILL: killed, or out of'):
+    dict(parallel_map(hand_over, [(i,) for i in range(4)], 2))
+
+
+def hand_over(number):
+  """Kills this process while the pipe, full of this, is not yet read to its end."""
+  if number == 1:
+    threading.Thread(target=_kill_soon).start()
+  return bytes(200_000_000 if number == 1 else 10)
+
+
+def _kill_soon():
+  time.sleep(0.2)
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_ctrl_c_while_they_start_comes_when_they_have(capfd):
+  handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+  started = []
+  try:
+    with pytest.raises(KeyboardInterrupt), starting():
+      signal.raise_signal(signal.SIGINT)
+      started.append(sys.modules['__main__'].__dict__.get('__file__'))
+  finally:
+    assert signal.signal(signal.SIGINT, handler) is signal.default_int_handler
+  assert started == [None]
+  assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())

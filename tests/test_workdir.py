@@ -14,7 +14,7 @@ from mvp_jax.config import Config, DataConfig
 from mvp_jax.errors import InputError
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training.sharding import MeshConfig
-from mvp_jax.workdir import claim, in_use
+from mvp_jax.workdir import claim, in_use, require_whole, seal
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _HOLD = """
@@ -149,3 +149,40 @@ def test_a_damaged_record_of_an_encoder_is_named(tmp_path, content):
   (tmp_path / encoders.RECORD).write_text(content)
   with pytest.raises(InputError, match='record.json: .*pre-train or import it anew'):
     encoders.check(None, tmp_path)
+
+
+@pytest.fixture
+def finished(tmp_path):
+  claim(tmp_path, Config(dataset='deap'))
+  for name in ('run.json', 'metrics.jsonl', 'predictions.csv'):
+    (tmp_path / name).write_text('{}')
+  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'checkpoints' / 'x.json').write_text('has checksums of its own')
+  seal(tmp_path)
+  require_whole(tmp_path)
+  return tmp_path
+
+
+def test_what_a_finished_run_tells_is_made_anew_if_it_is_damaged(finished, capsys):
+  (finished / 'predictions.csv').write_text('{ }')
+  with pytest.raises(
+    InputError, match='predictions.csv: is not what was written; rest'
+  ):
+    require_whole(finished)
+  claim(finished, Config(dataset='deap'))
+  assert (
+    'predictions.csv: is not what was written; it is made' in capsys.readouterr().err
+  )
+  (finished / 'predictions.csv').write_text('of the run that has begun')
+  require_whole(finished)
+
+
+@pytest.mark.parametrize('name', ['config.json', 'run.json', 'metrics.jsonl'])
+def test_what_a_run_goes_on_from_is_named_if_it_is_damaged(finished, name):
+  (finished / name).write_text('{ }')
+  with pytest.raises(
+    InputError, match=f'{name}: is not what was .* or delete it to go'
+  ):
+    claim(finished, Config(dataset='deap'))
+  (finished / name).unlink()
+  claim(finished, Config(dataset='deap'))

@@ -313,8 +313,9 @@ def _save(path, arrays):
 
 
 def _load(folder, name):
-  checksums.require(folder, name, _ANEW)
   try:
-    return safetensors.numpy.load_file(folder / name)
+    arrays = safetensors.numpy.load_file(folder / name)
   except (OSError, ValueError, safetensors.SafetensorError) as error:
     raise InputError(f'{folder / name}: cannot be read ({error}); {_ANEW}') from None
+  checksums.require(folder, name, _ANEW)
+  return arrays

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from mvp_jax import checksums
 from mvp_jax.errors import InputError
 from mvp_jax.inference import folder
 from mvp_jax.inference.model import load
@@ -19,6 +20,7 @@ def models(run, tmp_path):
 def change(models, **changed):
   path = models / 'model.json'
   path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+  checksums.seal(models)
 
 
 def test_a_copy_is_as_good(models):
@@ -55,6 +57,16 @@ def test_a_damaged_file(models):
   path = models / 'fusion' / 'fold0_seed0_part0.safetensors'
   path.write_bytes(path.read_bytes()[:100])
   with pytest.raises(InputError, match='part0.safetensors: cannot be read'):
+    load(models)
+
+
+@pytest.mark.parametrize('name', ['model.json', 'fusion/fold0_seed0_part0.safetensors'])
+def test_a_flipped_bit(models, name):
+  content = bytearray((models / name).read_bytes())
+  place = content.rindex(b'"subjects": ') + 12 if name == 'model.json' else -1
+  content[place] ^= 1
+  (models / name).write_bytes(content)
+  with pytest.raises(InputError, match=f'{name}: is not what was written; train or'):
     load(models)
 
 

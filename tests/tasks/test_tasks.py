@@ -117,3 +117,17 @@ def test_killed_run_continues(tmp_path):
   tasks = [Task(f'n{i}', (i,), ()) for i in range(6)]
   assert run_tasks(quick, tasks, tmp_path, 'Quick', 'n', 1) == [None] * 6
   assert calls == [3, 4, 5]
+
+
+def test_a_result_that_was_damaged_since_is_done_again(tmp_path):
+  out, tasks = tmp_path / 'out', tasks_for(tmp_path, [3, 4])
+  run_tasks(square, tasks, out, 'Squares', 'n', 1)
+  ran(tmp_path)
+  path = out / 'n4.npz'
+  content = bytearray(path.read_bytes())
+  content[content.rindex(np.int64(16).tobytes())] ^= 1
+  path.write_bytes(content)
+  run_tasks(square, tasks, out, 'Squares', 'n', 1)
+  assert ran(tmp_path) == [4]
+  with load_result(out, 'n4') as arrays:
+    assert arrays['square'] == 16
