@@ -12,10 +12,12 @@ to be one (A. Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003)
 import numpy as np
 import scipy.ndimage
 
-# Of 117 copies of skin conductance with noise or rounded that `evidence` can tell at
-# all, among 2,000 others, 108 are found by the slow band alone, 99 with 4 of 12 codes.
+# Chosen on 84 copies of windows of real skin conductance, with noise or rounded, that
+# `evidence` can tell, among 1,500 others with the spectra of real ones: 80 are among
+# those named (74 with windows of 3 s, 78 of 6 s, 79 with 16 tables), and 77 of them are
+# looked at. Of all pairs, 60 stood out.
 _WINDOW = 5.0  # seconds about a peak
-_RADIUS = 0.4  # seconds to either side in which a peak is the highest
+_RADIUS = 0.3  # seconds to either side in which a peak is the highest
 _DIRECTIONS = 32  # among which a code tells the nearest
 _BITS = 6  # of a code
 _CODES = 16  # of a window

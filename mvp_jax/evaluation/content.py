@@ -44,7 +44,7 @@ _SLOW_BAND = (0.1, 1.0)  # what noise of 1 % leaves of a skin's conductance
 _FRAME_RATE = 5.0  # of the frames looked at; or all, if they are fewer
 _BATCH = 64  # pairs that `evidence` looks at at a time
 _ALIKE = 0.6  # of the signs of bends, from which on `exact` looks at a pair
-_LIKELY = 16  # of each trial by their hashes, whose fingerprints are compared
+_LIKELY = 24  # of each trial by their hashes, whose fingerprints are compared
 _CANDIDATES = 5  # of these, looked at by `evidence`
 _STRANGERS = 32  # of each trial, that say how far it agrees with any
 _SPREAD = 0.01  # of agreements, at least
@@ -180,7 +180,7 @@ def same_signals(courses, rate):
       agreed[i, j] = max(agreement, agreed.get((i, j), 0))
       tries.append((i, j, shift))
   nats, shifts = _weigh(slow, tries, fine)
-  same = _exact(courses, rate)  # {(i, j): (shift, agreement)}
+  same = _exact(courses, rate, [(i, j) for i, j, _ in tries])
   found = {}
   for (i, j, _), weight, shift in zip(tries, nats, shifts, strict=True):
     if (i, j) not in same and weight >= max(LIMIT, found.get((i, j), (0,))[0]):
@@ -207,8 +207,11 @@ def same_signals(courses, rate):
   return copies, sorted({*range(len(courses))} - told)
 
 
-def _exact(courses, rate):
-  """Of courses that are one to the last digits: {(i, j): (shift, agreement)}."""
+def _exact(courses, rate, pairs):
+  """Of courses that are one to the last digits: {(i, j): (shift, agreement)}.
+
+  Looked at are `pairs` and those whose bends are likely to be one.
+  """
   every = exact.step(rate)
   coarse_rate, finer = rate / every, max(1, every // 2)
   few, prints, index = [], [], Index(rate / finer)
@@ -221,7 +224,8 @@ def _exact(courses, rate):
   # How much each channel and all together would agree with themselves.
   share = np.array([abs(x).sum(0) / max(1, len(x)) for x in prints])
   own = np.sqrt((share**2).sum(1) / np.maximum(share.sum(1), 1e-6))
-  pairs = index.pairs(_LIKELY)
+  pairs = np.array([*pairs, *index.pairs(_LIKELY)], int).reshape(-1, 2)
+  pairs = np.unique(pairs, axis=0)
   shifts, top = agreements(prints, pairs, coarse_rate, share, exact.LEAST)
   agreed = np.minimum(top / np.maximum(own[pairs].prod(1), 1e-6), 1)
   same = {}
