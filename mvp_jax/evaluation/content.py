@@ -1,51 +1,53 @@
 """Finds trials that hold the same recording: copies, also shifted, scaled or re-coded.
 
-A fingerprint is one bit a sample: the sign of a course after its spectrum has been
-flattened. What differs between recordings is then fine structure and noise, not the
-rhythm of a heart, the drift of a skin or the looks of a face: these are alike in all
-trials of a person, and are no copies. Two fingerprints are laid over each other at
-every shift; the share of equal bits, less that of the others, says how alike they are.
-(J. Haitsma and T. Kalker, "A Highly Robust Audio Fingerprinting System", ISMIR 2002,
-has such bits of sound; on correlating signs see J. H. Van Vleck and D. Middleton,
-Proc. IEEE 54(1), 1966.) Films that agree are copies. Signals may agree because they
-are coarse: `evidence` takes a second look at those that agree most.
+Hashes of their courses name the pairs that may be copies, so that not all are compared
+(`candidates`). Of these, fingerprints are laid over each other at every shift
+(`fingerprints`). Films and sounds that agree are copies. Signals may agree because they
+are coarse: `evidence` takes a second look at those that agree most, against what both
+agree with some drawn at random.
 """
 
+import collections.abc
 import dataclasses
-import functools
 import hashlib
 
 import cv2
 import numpy as np
 import scipy.fft
-import scipy.ndimage
 
 from mvp_jax import hosts
 from mvp_jax.checksums import made_once
 from mvp_jax.data import streams
 from mvp_jax.data.trials import derived
 from mvp_jax.evaluation import exact, sound_course
+from mvp_jax.evaluation.candidates import Index, few_of_each
 from mvp_jax.evaluation.evidence import DISTINCT, LIMIT, at_rate, evidence, moving
+from mvp_jax.evaluation.fingerprints import (
+  BITS,
+  LEAST_OVERLAP,
+  agreements,
+  equal_pairs,
+  flattened,
+  places,
+  signs,
+)
 from mvp_jax.files import read_json, write_json
 from mvp_jax.progress import Progress
 
-_VERSION = 5
+_VERSION = 6
 # From it on two films are one. No pair of trials of a twin passes .21; 10 s of one real
 # face against the next 10 s have .13. Copies shifted by seconds, brighter, coarser or
 # in another crop have at least .55. Signals agree by how coarse they are, up to 1:
 # theirs is only where `evidence` looks.
 AGREEMENT = 0.4
-_LEAST_OVERLAP = 8.0  # seconds; and half of the shorter of the two
-_EDGE = 2.0  # seconds, over which a course fades in and out
-_SMOOTH = 0.3  # Hz, over which the spectrum is flattened
 _BAND = (0.2, 4.0)  # Hz, of signals
 _SLOW_BAND = (0.1, 1.0)  # what noise of 1 % leaves of a skin's conductance
-_BITS = 4  # per period of the upper end of the band, so that shifts are met closely
 _FRAME_RATE = 5.0  # of the frames looked at; or all, if they are fewer
-_BLOCK = 256  # trials compared at a time
 _BATCH = 64  # pairs that `evidence` looks at at a time
 _ALIKE = 0.6  # of the signs of bends, from which on `exact` looks at a pair
-_CANDIDATES = 5  # of each trial, looked at by `evidence`
+_LIKELY = 24  # of each trial by their hashes, whose fingerprints are compared
+_CANDIDATES = 5  # of these, looked at by `evidence`
+_STRANGERS = 32  # of each trial, that say how far it agrees with any
 _SPREAD = 0.01  # of agreements, at least
 _RIVALS = 24  # peaks of agreement that a copy must stand out from
 _APART = 0.5  # seconds between two places, at least
@@ -98,7 +100,7 @@ def _search(corpus):
 
   for name, facts in streams.series(corpus).items():
     count = len(facts['channels'])
-    courses = [_series_course(t.streams.get(name), count) for t in corpus.trials]
+    courses = _Courses([t.streams.get(name) for t in corpus.trials], count)
     # A slow or irregular one has no fine structure to tell it by.
     if (facts['rate'] or 0) >= 2 * _BAND[1]:
       pairs, mute = same_signals(courses, facts['rate'])
@@ -126,47 +128,58 @@ def _search(corpus):
 
 def same_films(courses, rate):
   """As `same_signals`, of `frame_patterns` [time, 8] at `rate` Hz; the pairs alone."""
-  band = (_BAND[0], 0.25 * rate)
-  prints = [fingerprint(course, rate, band) for course in courses]
-  return equal_pairs(prints, _BITS * band[1], AGREEMENT)
+  return _agreeing(courses, rate, 0.25 * rate)
 
 
 def same_sounds(courses):
   """As `same_films`, of `sound_course.sound_course`s."""
-  band = (_BAND[0], sound_course.RATE / _BITS)
-  prints = [fingerprint(course, sound_course.RATE, band) for course in courses]
-  return equal_pairs(prints, sound_course.RATE, AGREEMENT)
+  return _agreeing(courses, sound_course.RATE, sound_course.RATE / BITS)
+
+
+def _agreeing(courses, rate, highest):
+  """Pairs of courses whose fingerprints, up to `highest` Hz, agree."""
+  prints, pairs = _look(courses, rate, (_BAND[0], highest), together=True)
+  return equal_pairs(prints, BITS * highest, AGREEMENT, pairs=pairs)
+
+
+def _look(courses, rate, band, together=False):
+  """The fingerprints of courses, and which pairs of them may be copies: int [n, 2]."""
+  prints, index = [], Index(2 * BITS * band[1], together)
+  for course in courses:
+    wave = flattened(course, rate, band)
+    prints.append(signs(wave))
+    index.add(wave)
+  return prints, index.pairs(_LIKELY)
 
 
 def same_signals(courses, rate):
   """Pairs of signals that are one recording, and those that are too plain to tell.
 
-  Candidates are, for each, the few others that it agrees with most against what both
-  agree with all: coarse signals agree with each other anyhow. What of them is a copy
-  `evidence` decides. What is equal to the last digits is one whatever its evidence.
+  Candidates are, for each, the few likely others that it agrees with most against what
+  both agree with strangers: coarse signals agree with each other anyhow. What of them
+  is a copy `evidence` decides. What is equal to the last digits is one whatever its
+  evidence.
 
   Args:
-    courses: float [time, k] each, at `rate` Hz.
+    courses: sequence of float [time, k], at `rate` Hz; one is taken at a time.
 
   Returns:
     list of (i, j, shift in seconds, agreement), i < j, and list of i.
   """
-  fine = _BITS * _BAND[1]
-  level = [course - course[:1] for course in courses]
-  slow = [at_rate(course, rate, fine) for course in level]
-  least = round(_LEAST_OVERLAP * fine)
-  looks = []
-  for band in (_BAND, _SLOW_BAND):
-    prints = [fingerprint(course, rate, band) for course in courses]
-    looks.append((prints, _BITS * band[1]))
+  fine = BITS * _BAND[1]
+  slow = [
+    at_rate(course - course[:1], rate, fine).astype(np.float32) for course in courses
+  ]
   weights = np.array([moving(course) for course in slow]) ** 3
-  tries, agreed = [], {}
-  for prints, bits in looks:
-    for i, j, shift, agreement in _standing_out(prints, bits, weights):
+  looks, tries, agreed = [], [], {}
+  for band in (_BAND, _SLOW_BAND):
+    prints, pairs = _look(courses, rate, band)
+    looks.append((prints, BITS * band[1]))
+    for i, j, shift, agreement in _standing_out(*looks[-1], pairs, weights):
       agreed[i, j] = max(agreement, agreed.get((i, j), 0))
       tries.append((i, j, shift))
   nats, shifts = _weigh(slow, tries, fine)
-  same = _exact(courses, rate)  # {(i, j): (shift, agreement)}
+  same = _exact(courses, rate, [(i, j) for i, j, _ in tries])
   found = {}
   for (i, j, _), weight, shift in zip(tries, nats, shifts, strict=True):
     if (i, j) not in same and weight >= max(LIMIT, found.get((i, j), (0,))[0]):
@@ -179,41 +192,49 @@ def same_signals(courses, rate):
     for (i, j), (shift, agreement) in sorted(same.items())
   ]
   # Too plain is what could not be told from a copy of its own half.
+  least = round(LEAST_OVERLAP * fine)
   halves = [course[: max(least, len(course) // 2)] for course in slow]
   long = [i for i, half in enumerate(halves) if len(half) >= least]
   able = _weigh(halves, [(i, i, 0.0) for i in long], fine)[0] >= LIMIT
   told = {*np.array(long, int)[able].tolist()}
   for i in {*long} - told:
-    bent = exact.bends(courses[i], rate)
-    half = exact.bends(courses[i][: round(len(halves[i]) / fine * rate)], rate)
+    course = courses[i]
+    bent = exact.bends(course, rate)
+    half = exact.bends(course[: round(len(halves[i]) / fine * rate)], rate)
     if exact.is_same(bent, half, 0.0, rate)[0]:
       told.add(i)
   return copies, sorted({*range(len(courses))} - told)
 
 
-def _exact(courses, rate):
-  """Of courses that are one to the last digits: {(i, j): (shift, agreement)}."""
+def _exact(courses, rate, pairs):
+  """Of courses that are one to the last digits: {(i, j): (shift, agreement)}.
+
+  Looked at are `pairs` and those whose bends are likely to be one.
+  """
   every = exact.step(rate)
-  coarse_rate = rate / every
-  few, signs = [], []
+  coarse_rate, finer = rate / every, max(1, every // 2)
+  few, prints, index = [], [], Index(rate / finer)
   for course in courses:
     bent = exact.bends(course, rate)
     telling = exact.levels(bent, rate) > exact.LEVELS / 2
     few.append(bent[::every])
-    signs.append((np.sign(few[-1]) * telling).astype(np.int8))
+    prints.append((np.sign(few[-1]) * telling).astype(np.int8))
+    index.add(bent[::finer] * telling)
   # How much each channel and all together would agree with themselves.
-  share = np.array([abs(x).sum(0) / max(1, len(x)) for x in signs])
+  share = np.array([abs(x).sum(0) / max(1, len(x)) for x in prints])
   own = np.sqrt((share**2).sum(1) / np.maximum(share.sum(1), 1e-6))
+  pairs = np.array([*pairs, *index.pairs(_LIKELY)], int).reshape(-1, 2)
+  pairs = np.unique(pairs, axis=0)
+  shifts, top = agreements(prints, pairs, coarse_rate, share, exact.LEAST)
+  agreed = np.minimum(top / np.maximum(own[pairs].prod(1), 1e-6), 1)
   same = {}
-  for i, others, shifts, top in _agreements(signs, coarse_rate, share, exact.LEAST):
-    agreed = np.minimum(top / np.maximum(own[i] * own[others], 1e-6), 1)
-    for n in np.flatnonzero(agreed >= _ALIKE):
-      j, shift = int(others[n]), shifts[n]
-      if exact.alike(few[i], few[j], shift, coarse_rate):
-        pair = (exact.bends(courses[m], rate) for m in (i, j))
-        good, late = exact.is_same(*pair, shift, rate)
-        if good:
-          same[i, j] = late, float(agreed[n])
+  for n in np.flatnonzero(agreed >= _ALIKE):
+    (i, j), shift = pairs[n].tolist(), shifts[n]
+    if exact.alike(few[i], few[j], shift, coarse_rate):
+      pair = (exact.bends(courses[m], rate) for m in (i, j))
+      good, late = exact.is_same(*pair, shift, rate)
+      if good:
+        same[i, j] = late, float(agreed[n])
   return same
 
 
@@ -250,36 +271,54 @@ def _rivals(courses, looks, weights, i, j, shift, rate):
   pair, roots = [courses[i], courses[j], courses[j][::-1]], weights[[i, j]]
   tries = []
   for prints, bits in looks:
-    places = _places(prints[i], prints[j], bits, roots, _RIVALS)
-    tries += [(0, 1, at) for at in places if abs(at - shift) > _APART]
-    places = _places(prints[i], prints[j][::-1], bits, roots, _RIVALS)
-    tries += [(0, 2, at) for at in places]
+    there = places(prints[i], prints[j], bits, roots, _RIVALS)
+    tries += [(0, 1, at) for at in there if abs(at - shift) > _APART]
+    there = places(prints[i], prints[j][::-1], bits, roots, _RIVALS)
+    tries += [(0, 2, at) for at in there]
   return _weigh(pair, tries, rate)[0].max(initial=0)
 
 
-def _standing_out(prints, rate, weights):
-  """(i, j, shift, agreement), i < j, of the few that stand out most for each."""
-  count = len(prints)
-  agreed, shifts = np.full((2, count, count), np.nan, np.float32)
-  for i, others, shift, top in _agreements(prints, rate, weights):
-    agreed[i, others] = agreed[others, i] = top
-    shifts[i, others] = shift
-  there = np.isfinite(agreed).any(1)
-  if not there.any():
-    return []
-  agreed[~there] = 0
-  usual = np.nanmedian(agreed, 1)
-  spread = np.nanmedian(abs(agreed - usual[:, None]), 1) + _SPREAD
-  above = (agreed - usual) / spread
-  above = np.where(np.isfinite(shifts), above + above.T, -np.inf)
-  above = np.maximum(above, above.T)
-  few = np.argsort(-above, 1)[:, :_CANDIDATES]
-  pairs = {tuple(sorted((i, int(j)))) for i, row in enumerate(few) for j in row}
-  return [
-    (i, j, float(shifts[i, j]), float(agreed[i, j]))
-    for i, j in sorted(pairs)
-    if np.isfinite(shifts[i, j])
-  ]
+def _standing_out(prints, rate, pairs, weights):
+  """(i, j, shift, agreement) of the few of some pairs that stand out most for each."""
+  shifts, agreed = agreements(prints, pairs, rate, weights)
+  usual, spread = _usual(prints, rate, weights)
+  above = ((agreed[:, None] - usual[pairs]) / spread[pairs]).sum(1)
+  good = np.flatnonzero(np.isfinite(above))
+  few = good[few_of_each(pairs[good], above[good], _CANDIDATES)]
+  return [(*pairs[n].tolist(), float(shifts[n]), float(agreed[n])) for n in few]
+
+
+def _usual(prints, rate, weights):
+  """What each agrees with strangers, the median, and how that varies: float [n] both.
+
+  They are drawn at random, or all others where these are few.
+  """
+  numbers = np.arange(len(prints))
+  steps = np.random.default_rng(0).permutation(numbers[1 : len(prints) // 2 + 1])
+  steps = steps[: _STRANGERS // 2]
+  pairs = [np.stack([numbers, np.roll(numbers, -step)], 1) for step in steps]
+  _, agreed = agreements(prints, np.reshape(pairs, (-1, 2)), rate, weights)
+  agreed = agreed.reshape(len(steps), -1)
+  back = [np.roll(x, step) for x, step in zip(agreed, steps, strict=True)]
+  agreed = np.ma.masked_invalid(
+    np.concatenate([agreed, np.reshape(back, agreed.shape)])
+  )
+  usual = np.ma.median(agreed, 0)
+  spread = np.ma.median(abs(agreed - usual), 0) + _SPREAD
+  return usual.filled(0), spread.filled(1)
+
+
+class _Courses(collections.abc.Sequence):
+  """Series as courses, made one at a time, since all would fill the memory."""
+
+  def __init__(self, series, channels):
+    self._series, self._channels = series, channels
+
+  def __len__(self):
+    return len(self._series)
+
+  def __getitem__(self, number):
+    return _series_course(self._series[number], self._channels)
 
 
 def _series_course(series, channels):
@@ -308,118 +347,6 @@ def frame_patterns(image):
   small = cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA).astype(np.float32)
   low = cv2.dct(small)
   return low[(0, 1, 1, 2, 0, 2, 1, 2), (1, 0, 1, 0, 2, 1, 2, 2)]
-
-
-def fingerprint(course, rate, band):
-  """Bits of a course: int8 [time at 4 times the upper end of the band, k], -1 or 1.
-
-  Zero where the course, float [time, k] at `rate` Hz, does not move or is too short.
-  `band` is the lowest and highest Hz that count.
-  """
-  course = np.asarray(course, np.float64)
-  seconds = len(course) / rate
-  samples = round(seconds * _BITS * band[1])
-  if seconds < _LEAST_OVERLAP:
-    return np.zeros((samples, course.shape[1]), np.int8)
-  moves = course.std(0) > 1e-6 * (1 + abs(course.mean(0)))
-  # Changes, since a drift would hide all else.
-  changes = np.diff(course, axis=0, prepend=course[:1])
-  places = np.arange(len(changes))
-  edge = np.minimum(places, places[::-1]) / (_EDGE * rate)
-  spectrum = scipy.fft.rfft(changes * np.minimum(edge, 1)[:, None], axis=0)
-  hertz = scipy.fft.rfftfreq(len(changes), 1 / rate)
-  inside = (band[0] <= hertz) & (hertz < band[1])
-  size = abs(spectrum)
-  width = max(1, round(_SMOOTH * seconds))
-  around = scipy.ndimage.uniform_filter1d(size, width, axis=0)
-  around += 1e-3 * size[inside].max(0) + 1e-30
-  flat = np.where(inside[:, None], spectrum / around, 0)[: samples // 2 + 1]
-  bits = np.where(scipy.fft.irfft(flat, samples, axis=0) > 0, 1, -1)
-  return np.where(moves, bits, 0).astype(np.int8)
-
-
-def equal_pairs(prints, rate, least, weights=None):
-  """Pairs of fingerprints that agree at some shift.
-
-  `prints` are int8 [time, k] at `rate` Hz; `weights`, float [n, k], say how much the
-  channels of each count (None: equally). Returns a list of (i, j, shift in seconds,
-  agreement), i < j, of those that agree `least` or more.
-  """
-  found = []
-  for i, others, shifts, top in _agreements(prints, rate, weights):
-    for n in np.flatnonzero(top >= least):
-      shift, agreed = round(float(shifts[n]), 2), round(float(top[n]), 3)
-      found.append((i, int(others[n]), shift, agreed))
-  return found
-
-
-def _agreements(prints, rate, weights=None, overlap=_LEAST_OVERLAP):
-  """Yields i, some j > i [n], and at what shift, seconds, they agree how much [n]."""
-  lengths = np.array([len(x) for x in prints])
-  if len(prints) < 2 or not lengths.max():
-    return
-  size = scipy.fft.next_fast_len(2 * int(lengths.max()), real=True)
-  spectra, counts = _spectra(prints, size, weights)
-  there = counts.any(1)
-  for i in np.flatnonzero(there):
-    others = i + 1 + np.flatnonzero(there[i + 1 :])
-    for start in range(0, len(others), _BLOCK):
-      block = others[start : start + _BLOCK]
-      product = np.einsum('kf,nkf->nf', spectra[i].conj(), spectra[block])
-      # Turned over, a recording is the same one still.
-      agreement = scipy.fft.irfft(product, size, axis=-1, workers=-1)
-      np.abs(agreement, out=agreement)
-      kinds, which = np.unique(lengths[block], return_inverse=True)
-      least = overlap * rate
-      over = np.stack([_weights(int(lengths[i]), int(n), size, least) for n in kinds])
-      agreement *= over[which] if len(kinds) > 1 else over
-      best = agreement.argmax(1)
-      top = agreement[np.arange(len(block)), best]
-      top /= np.maximum(counts[block] @ counts[i], 1e-6)
-      # A course is later than another by a shift, in the order of the transform.
-      shifts = np.where(best <= size // 2, best, best - size) / rate
-      yield int(i), block, shifts, np.minimum(top, 1)
-
-
-def _spectra(prints, size, weights):
-  """Spectra of weighed fingerprints, complex64 [n, k, size], and the roots [n, k].
-
-  The agreement of two is a mean over channels, weighed by the roots of both.
-  """
-  moving = np.array([abs(x).any(0) for x in prints], np.float32)
-  roots = moving if weights is None else moving * np.sqrt(weights, dtype=np.float32)
-  spectra = [
-    scipy.fft.rfft(x * root, size, axis=0).T
-    for x, root in zip(prints, roots, strict=True)
-  ]
-  return np.stack(spectra), roots
-
-
-def _places(first, second, rate, weights, count):
-  """Shifts, in seconds, at which two fingerprints agree most, the best first."""
-  size = scipy.fft.next_fast_len(2 * max(len(first), len(second)), real=True)
-  (a, b), _ = _spectra([first, second], size, weights)
-  agreement = abs(scipy.fft.irfft((a.conj() * b).sum(0), size))
-  agreement *= _weights(len(first), len(second), size, _LEAST_OVERLAP * rate)
-  peaks = np.flatnonzero(
-    (agreement > 0)
-    & (agreement >= np.roll(agreement, 1))
-    & (agreement >= np.roll(agreement, -1))
-  )
-  peaks = peaks[np.argsort(-agreement[peaks])][:count]
-  return np.where(peaks <= size // 2, peaks, peaks - size) / rate
-
-
-@functools.lru_cache(4096)
-def _weights(first, second, size, least):
-  """One over the samples in which two courses overlap, for each shift: float32.
-
-  Zero where that is less than `least` or half of the shorter.
-  """
-  lags = scipy.fft.fftfreq(size, 1 / size)
-  overlap = np.minimum(first, second - lags) - np.maximum(0, -lags)
-  enough = max(least, min(first, second) / 2)
-  return np.where(overlap >= enough, 1 / np.maximum(overlap, 1), 0).astype(np.float32)
 
 
 def _same_bytes(courses, changes=0):

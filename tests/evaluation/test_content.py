@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from mvp_jax.evaluation.content import (
-  copies,
-  equal_pairs,
-  fingerprint,
-  frame_patterns,
-  same_signals,
-  untold,
-)
+from mvp_jax.evaluation.content import copies, frame_patterns, same_signals, untold
+from mvp_jax.evaluation.fingerprints import equal_pairs, fingerprint
 from mvp_jax.raw.resample import resample
 from mvp_jax.synthetic.signals import SIGNAL_RATE
 from tests.data.tiny_trials import frames, series
