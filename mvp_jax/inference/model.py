@@ -170,7 +170,7 @@ class Ensemble:
         corpus,
         windows,
         options.clips,
-        min(size, _CLIPS) if jax.default_backend() == 'cpu' else size,
+        min(size, _CLIPS) if self._mesh.devices.flat[0].platform == 'cpu' else size,
         mesh=self._mesh,
         directory=directory,
       )

@@ -1,4 +1,4 @@
-"""Softmax attention, by the fastest implementation for the backend.
+"""Softmax attention, by the fastest implementation for the devices.
 
 `plain` is ordinary JAX and runs anywhere; on CPU, where XLA multi-threads it over
 heads, it is also the fastest. `cudnn` is NVIDIA's fused kernel, `splash` the Pallas
@@ -15,10 +15,11 @@ from jax.experimental.pallas.ops.tpu import splash_attention as splash_ops
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
-from mvp_jax.models.partition import BATCH_AXES, TENSOR_AXIS, current_mesh
+from mvp_jax.models.partition import BATCH_AXES, TENSOR_AXIS, current_mesh, platform
 
 _CUDNN_WIDTH = 128  # of a head, at most
-_LANES = 128  # of a TPU: sequences and heads are padded to multiples of it
+_LANES = 128  # of a TPU: blocks are multiples of it
+_BLOCK = 1024  # at most: what the vector memory of v4 to v6e takes, also in float32
 _SPLASH_KEYS = 512  # the kernel does not help shorter sequences
 
 
@@ -41,7 +42,7 @@ def attend(
   Args:
     query, key, value: of one dtype, which is also that of the output.
     valid: which keys may be attended to; None for all.
-    how: 'plain', 'cudnn', 'splash'; None to choose by backend.
+    how: 'plain', 'cudnn', 'splash'; None to choose by the devices.
     bias: added to the scores, by `plain` alone.
   """
   how = how or ('plain' if bias is not None else _choose(query, key))
@@ -53,11 +54,11 @@ def attend(
 
 
 def _choose(query: Query, key: Keys) -> str:
-  backend, width = jax.default_backend(), query.shape[-1]
+  kind, width = platform(), query.shape[-1]
   fits = width % 8 == 0 and width <= _CUDNN_WIDTH
-  if backend == 'gpu' and query.dtype == jnp.bfloat16 and fits:
+  if kind == 'gpu' and query.dtype == jnp.bfloat16 and fits:
     return 'cudnn'
-  if backend == 'tpu' and key.shape[2] >= _SPLASH_KEYS:
+  if kind == 'tpu' and key.shape[2] >= _SPLASH_KEYS:
     return 'splash'
   return 'plain'
 
@@ -103,10 +104,10 @@ def _cudnn(
 def _splash(
   query: Query, key: Keys, value: Keys, valid: Valid, interpret: bool = False
 ) -> Query:
-  width = query.shape[-1]
-  query, queries = _pad(query * width**-0.5), query.shape[2]
-  key, keys = _pad(key), key.shape[2]
-  value = _pad(value)
+  queries, keys = query.shape[2], key.shape[2]
+  rows, columns = _block(queries), _block(keys)
+  query = _pad(query * query.shape[-1] ** -0.5, rows)
+  key, value = _pad(key, columns), _pad(value, columns)
   if valid is None:
     valid = jnp.ones((query.shape[0], keys), bool)
   hidden = jnp.pad(~valid, ((0, 0), (0, key.shape[2] - keys)), constant_values=True)
@@ -116,15 +117,17 @@ def _splash(
     full = masks.FullMask((query.shape[2], key.shape[2]))
     mask = masks.MultiHeadMask([full] * query.shape[1])
     blocks: dict[str, Any] = {}
-    for pass_ in ('', '_dkv', '_dq'):  # forward, and the two backward
-      blocks[f'block_q{pass_}'] = _block(query.shape[2])
-      blocks[f'block_kv{pass_}'] = _block(key.shape[2])
+    for pass_ in ('', '_dkv'):  # forward, and backward
+      blocks[f'block_q{pass_}'] = rows
+      blocks[f'block_kv{pass_}'] = blocks[f'block_kv{pass_}_compute'] = columns
     kernel = splash_ops.splash_attention_kernel.make_splash_mha(
       mask,
       head_shards=1,
       q_seq_shards=1,
       interpret=interpret,
-      block_sizes=splash_ops.splash_attention_kernel.BlockSizes(**blocks),
+      block_sizes=splash_ops.splash_attention_kernel.BlockSizes(
+        **blocks, use_fused_bwd_kernel=True
+      ),
     )
     segments = splash_ops.splash_attention_kernel.SegmentIds(
       q=jnp.zeros((query.shape[0], query.shape[2]), jnp.int32),
@@ -141,18 +144,19 @@ def _splash(
       out_specs=heads,
       check_vma=False,
     )
-  out = run(query, key, value, hidden)[:, :, :queries, :width]
+  out = run(query, key, value, hidden)[:, :, :queries]
   return _zero_if_none_valid(out, valid)
 
 
-def _pad(x: Query) -> Float[Array, 'B H N_padded K_padded']:
-  """Zero-pads the sequence and the width of the heads."""
-  return jnp.pad(x, ((0, 0), (0, 0), *((0, -n % _LANES) for n in x.shape[2:])))
+def _pad(x: Query, block: int) -> Float[Array, 'B H N_padded K']:
+  """Zero-pads a sequence to whole blocks."""
+  return jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % block), (0, 0)))
 
 
 def _block(length: int) -> int:
-  """The largest tile of at most 512 that divides a padded length."""
-  return max(b for b in range(_LANES, 513, _LANES) if length % b == 0)
+  """Equal blocks of a sequence, as few as may be: each costs time besides its work."""
+  blocks = -(-length // _BLOCK)
+  return -(-length // (blocks * _LANES)) * _LANES
 
 
 def _zero_if_none_valid(out: Query, valid: Valid) -> Query:

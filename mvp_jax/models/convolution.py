@@ -21,6 +21,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mvp_jax.models import large_kernels
+from mvp_jax.models.partition import platform
 
 _he = nnx.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 _MOMENTUM, _EPSILON = 0.1, 1e-5  # PyTorch's defaults
@@ -171,7 +172,7 @@ def convolve(
   taps = kernel.shape[:3]
   if taps[1:] == (1, 1):
     return _along_time(x[:, :, ::stride, ::stride], kernel[:, 0, 0])
-  if jax.default_backend() != 'cpu':
+  if platform() != 'cpu':
     pads = [(count // 2, count // 2) for count in taps]
     names = 'NDHWC', 'DHWIO', 'NDHWC'
     strides = 1, stride, stride

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 
 from mvp_jax.models.attention import Bias, attend, plain
-from mvp_jax.models.partition import current_mesh, split_batch
+from mvp_jax.models.partition import current_mesh, platform, split_batch
 
 # What a block keeps for the backward pass: everything; the outputs of its linear
 # layers (but not the attention scores, the largest arrays); only its input.
@@ -61,8 +61,20 @@ def linear(
   )
 
 
-def layer_norm(width: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.LayerNorm:
-  return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
+class LayerNorm(nnx.LayerNorm):
+  """A layer norm that keeps only its input for the backward pass.
+
+  By default it would also keep three arrays like it, in float32 whatever the dtype.
+  """
+
+  def __call__(  # type: ignore[override]
+    self, x: Float[Array, '... D']
+  ) -> Float[Array, '... D']:
+    return jax.checkpoint(super().__call__)(x)
+
+
+def layer_norm(width: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> LayerNorm:
+  return LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
 
 
 @jax.checkpoint
@@ -86,13 +98,14 @@ def dropout(
 
 
 def drop_path(
-  x: Float[Array, 'B ...'], rate: ArrayLike, key: PRNGKeyArray | None
+  x: Float[Array, 'B ...'], rate: ArrayLike | None, key: PRNGKeyArray | None
 ) -> Float[Array, 'B ...']:
   """Zeroes whole examples of a residual branch (stochastic depth).
 
-  `rate` may be a scalar array (it differs between layers); `key=None` drops nothing.
+  `rate` may be a scalar array (it differs between layers). Without a rate or a key
+  nothing is dropped.
   """
-  if key is None:
+  if key is None or rate is None:
     return x
   keep = jax.random.bernoulli(key, 1 - rate, (x.shape[0],) + (1,) * (x.ndim - 1))
   return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
@@ -180,7 +193,7 @@ class Block(nnx.Module):
     x: Float[Array, 'B N D'],
     context: Float[Array, 'B M D'] | None = None,
     valid: Bool[Array, 'B M'] | None = None,
-    drop_path_rate: ArrayLike = 0.0,
+    drop_path_rate: ArrayLike | None = None,
     key: PRNGKeyArray | None = None,
     want_weights: bool = False,
     bias: Bias = None,
@@ -190,7 +203,7 @@ class Block(nnx.Module):
     Args:
       context: what the tokens attend to; None for x itself.
       valid: which keys may be attended to; None for all.
-      drop_path_rate: probability to skip a branch, see `drop_path`.
+      drop_path_rate: probability to skip a branch, see `drop_path`; None for none.
       key: random key, or None for no dropout.
       bias: what is added to the attention scores.
     """
@@ -260,11 +273,13 @@ class Stack(nnx.Module):
 
     if self.remat != 'none':
       run = jax.checkpoint(run, prevent_cse=False, policy=_POLICIES[self.remat])
-    rates = jnp.linspace(0, self.drop_path, self.depth)  # deeper drops more
+    rates = None  # or masks of nothing would be drawn, and kept for the backward pass
+    if self.drop_path:
+      rates = jnp.linspace(0, self.drop_path, self.depth)  # deeper drops more
     keys = None if key is None else jax.random.split(key, self.depth)
     # XLA for CPU copies everything that a loop keeps for its backward pass, twice: a
     # quarter of a step. (With remat, adjacent equal layers could be merged.)
     mesh = current_mesh()
     alone = mesh is None or mesh.size == 1
-    unroll = alone and jax.default_backend() == 'cpu' and self.remat == 'none'
+    unroll = alone and platform() == 'cpu' and self.remat == 'none'
     return jax.lax.scan(run, x, (params, rates, keys), unroll=unroll)

@@ -1,7 +1,7 @@
-"""Layout of activations. Without a mesh in force, nothing here has an effect.
+"""The mesh in force: its layout of activations, and what its devices are.
 
 The training step sets the mesh (`use_mesh`) while it traces the model;
-`training.sharding` lays out the parameters.
+`training.sharding` lays out the parameters. Without a mesh nothing is laid out.
 """
 
 from contextlib import AbstractContextManager
@@ -23,6 +23,17 @@ def current_mesh() -> jax.sharding.AbstractMesh | None:
   """The abstract mesh in force, or None; also None within a `shard_map`."""
   mesh = jax.sharding.get_abstract_mesh()
   return None if mesh.empty or mesh.manual_axes else mesh
+
+
+def platform() -> str:
+  """What a program that is being traced will run on: 'cpu', 'gpu' or 'tpu'.
+
+  The devices of the mesh in force decide, also within a `shard_map`: they need not be
+  of the default backend, nor be there at all (compilation ahead of time). Without a
+  mesh it is the default backend.
+  """
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return jax.default_backend() if device is None else device.platform
 
 
 def split_batch(x: Shaped[Array, 'B ...']) -> Shaped[Array, 'B ...']:
