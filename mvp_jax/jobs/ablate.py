@@ -17,7 +17,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from mvp_jax import hosts
+from mvp_jax import devices, hosts
 from mvp_jax.config import Config, of_kind, parse, to_tree
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.ablation import COSTS, Variant, write_ablation
@@ -48,6 +48,7 @@ def run(config, workdir):
   variants, runs = plan(config)
   with in_use(workdir):
     claim(workdir, config)
+    devices.tell()
     for number, one in enumerate(runs, 1):
       folder = workdir / 'runs' / one.name
       done = _is_done(folder, one.config)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from mvp_jax import compiled, hosts
+from mvp_jax import compiled, devices, hosts
 from mvp_jax.evaluation import audit
 from mvp_jax.files import write_json
 from mvp_jax.workdir import (
@@ -34,6 +34,7 @@ def begun(config, workdir):
   check_hosts(config)
   with in_use(workdir):
     earlier = claim(workdir, config)
+    devices.tell()
     compiled.use(Path(config.data.data_dir) / 'compiled')
     try:
       yield {

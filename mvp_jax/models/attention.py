@@ -15,7 +15,13 @@ from jax.experimental.pallas.ops.tpu import splash_attention as splash_ops
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
-from mvp_jax.models.partition import BATCH_AXES, TENSOR_AXIS, current_mesh, platform
+from mvp_jax.models.partition import (
+  BATCH_AXES,
+  TENSOR_AXIS,
+  current_mesh,
+  keep_only_inputs,
+  platform,
+)
 
 _CUDNN_WIDTH = 128  # of a head, at most
 _LANES = 128  # of a TPU: blocks are multiples of it
@@ -50,7 +56,8 @@ def attend(
     return _cudnn(query, key, value, valid)
   if how == 'splash':
     return _splash(query, key, value, valid)
-  return plain(query, key, value, valid, bias)[0]
+  # Without the scores, the largest arrays.
+  return keep_only_inputs(lambda *x: plain(*x)[0])(query, key, value, valid, bias)
 
 
 def _choose(query: Query, key: Keys) -> str:

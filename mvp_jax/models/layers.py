@@ -19,7 +19,12 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 
 from mvp_jax.models.attention import Bias, attend, plain
-from mvp_jax.models.partition import current_mesh, platform, split_batch
+from mvp_jax.models.partition import (
+  current_mesh,
+  keep_only_inputs,
+  platform,
+  split_batch,
+)
 
 # What a block keeps for the backward pass: everything; the outputs of its linear
 # layers (but not the attention scores, the largest arrays); only its input.
@@ -62,15 +67,15 @@ def linear(
 
 
 class LayerNorm(nnx.LayerNorm):
-  """A layer norm that keeps only its input for the backward pass.
+  """A layer norm that does not keep three more arrays like its input.
 
-  By default it would also keep three arrays like it, in float32 whatever the dtype.
+  They are float32, whatever the dtype.
   """
 
   def __call__(  # type: ignore[override]
     self, x: Float[Array, '... D']
   ) -> Float[Array, '... D']:
-    return jax.checkpoint(super().__call__)(x)
+    return keep_only_inputs(super().__call__)(x)
 
 
 def layer_norm(width: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> LayerNorm:
@@ -216,7 +221,8 @@ class Block(nnx.Module):
       context = self.norm_context(context)
     y, weights = self.attention(y, context, valid, want_weights, bias)
     x = x + drop_path(dropout(y, self.dropout, keys[0]), drop_path_rate, keys[1])
-    y = self.down(gelu(self.up(self.norm2(x))))
+    # Of the two widest arrays of a block, only what comes out of `up` is kept.
+    y = keep_only_inputs(lambda wide: self.down(gelu(wide)))(self.up(self.norm2(x)))
     x = x + drop_path(dropout(y, self.dropout, keys[2]), drop_path_rate, keys[3])
     return split_batch(x), weights
 

@@ -4,7 +4,9 @@ The training step sets the mesh (`use_mesh`) while it traces the model;
 `training.sharding` lays out the parameters. Without a mesh nothing is laid out.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec as P
@@ -34,6 +36,16 @@ def platform() -> str:
   """
   device = jax.sharding.get_abstract_mesh().abstract_device
   return jax.default_backend() if device is None else device.platform
+
+
+def keep_only_inputs(run: Callable[..., Any]) -> Callable[..., Any]:
+  """`run`, which keeps only its inputs for the backward pass, and repeats its work.
+
+  For what costs little beside the memory that it would fill: accelerators wait for
+  their memory. On a CPU, where a step of a small encoder takes 8 % longer so, it is
+  left as it is.
+  """
+  return run if platform() == 'cpu' else jax.checkpoint(run)
 
 
 def split_batch(x: Shaped[Array, 'B ...']) -> Shaped[Array, 'B ...']:

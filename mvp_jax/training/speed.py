@@ -30,16 +30,17 @@ _PEAKS = {
 _MATMUL = 2048
 
 
-def peak_flops():
-  """Peak FLOP/s of all devices together, the reference of utilisation.
+def peak_flops(devices=None):
+  """Peak FLOP/s of devices together, the reference of utilisation; None: of all.
 
   The maker's figure for dense bf16 if known; otherwise, as on CPU, the measured speed
   of a large float32 matrix product.
   """
-  kind = jax.devices()[0].device_kind
+  devices = jax.devices() if devices is None else devices
+  kind = devices[0].device_kind
   for name, peak in _PEAKS.items():
     if name in kind:
-      return peak * jax.device_count()
+      return peak * len(devices)
   return _measured_peak() * jax.process_count()
 
 
