@@ -7,9 +7,9 @@ _LEAST_SECONDS = 0.5  # of compilation; what compiles faster is not kept
 
 
 def keep_in(folder):
-  """Keeps compiled programs in a folder from now on, whatever was compiled before."""
+  """Keeps compiled programs in a folder from now on, even if another one was used before."""
   if jax.config.jax_compilation_cache_dir != str(folder):
     jax.config.update('jax_compilation_cache_dir', str(folder))
-    # JAX looks once whether there is a folder, and then never again.
+    # Or JAX would stay with the folder that it used first.
     compilation_cache.reset_cache()
   jax.config.update('jax_persistent_cache_min_compile_time_secs', _LEAST_SECONDS)

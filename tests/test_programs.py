@@ -42,7 +42,8 @@ def test_a_job_finds_the_step_that_an_earlier_one_compiled(
   found, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(programs, '_LEAST_SECONDS', 0.0)
-  # JAX has looked for a folder in vain: as in a notebook, before the first job.
+  # An earlier job of this process had another folder.
+  programs.keep_in(tmp_path / 'other')
   jax.jit(lambda x: x + 1)(jnp.zeros(3)).block_until_ready()
   settings = resolve(deap_fusion.get_config(), {})
   settings['data']['data_dir'] = str(tmp_path / 'data')
