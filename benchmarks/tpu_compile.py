@@ -44,7 +44,7 @@ from mvp_jax.jobs import train as training_job
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import many, sharding
-from mvp_jax.training.collectives import collectives
+from mvp_jax.training.collectives import counted, moved_bytes
 from mvp_jax.training.speed import peak_flops
 from mvp_jax.training.state import abstract_state, fresh_state, train_step
 from mvp_jax.training.tasks import Emotion, VideoEmotion
@@ -269,7 +269,7 @@ def _longest(config, seconds):
 
 
 def least_sent(params, mesh):
-  """Bytes of what a device must get from others in a step, as `collectives` counts.
+  """Bytes of what a device must get from others in a step, as `moved_bytes` counts.
 
   In bfloat16, as the encoders compute: each gradient is reduced once; of a parameter
   that is split over `fsdp` the whole is gathered, in a stack of layers once forward and
@@ -325,9 +325,9 @@ def measure(case):
   }
   found['needed_gib'] = round(sum(parts.values()) / _GIB, 2)
   found['memory_gib'] = {name: round(x / _GIB, 3) for name, x in parts.items()}
-  sent = collectives(compiled)
+  sent, count = moved_bytes(compiled)[1], counted(compiled)
   found['collectives'] = {
-    kind: {'count': sent.count[kind], 'bytes': sent.bytes[kind]} for kind in sent.count
+    kind: {'count': count[kind], 'bytes': size} for kind, size in sent.items()
   }
   found['least_sent_bytes'] = least_sent(step.params, mesh) if step.params else 0
   by_name = moved(compiled)
@@ -338,7 +338,7 @@ def measure(case):
     'memory': found['moved_bytes'] / bandwidth,
     # A reduction sends all but a share twice, out and back.
     'links': sum(
-      size * (2 if kind == 'all-reduce' else 1) for kind, size in sent.bytes.items()
+      size * (2 if kind == 'all-reduce' else 1) for kind, size in sent.items()
     )
     / links,
   }

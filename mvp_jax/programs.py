@@ -7,7 +7,7 @@ _LEAST_SECONDS = 0.5  # of compilation; what compiles faster is not kept
 
 
 def keep_in(folder):
-  """Keeps compiled programs in a folder from now on, even if another one was used before."""
+  """Keeps compiled programs in a folder from now on, also after another one."""
   if jax.config.jax_compilation_cache_dir != str(folder):
     jax.config.update('jax_compilation_cache_dir', str(folder))
     # Or JAX would stay with the folder that it used first.

@@ -1,11 +1,10 @@
 """What a compiled step sends between devices, read from its text."""
 
 import collections
-import dataclasses
 
 from mvp_jax.training.hlo import Program
 
-KINDS = (
+_KINDS = (
   'all-reduce',
   'all-gather',
   'reduce-scatter',
@@ -14,60 +13,59 @@ KINDS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Collectives:
-  """Of one execution, by kind. Those in a loop count once per iteration.
+def moved_bytes(compiled):
+  """Bytes of the results of collectives in one execution, by kind.
 
-  The result of an all-gather is the whole array, of a reduce-scatter a device's shard,
-  of an all-reduce the array.
+  Those in a loop count once per iteration. The result of an all-gather is the whole
+  array, of a reduce-scatter a device's shard, of an all-reduce the array.
 
-  Attributes:
-    arrays: {kind: {shape such as 'f32[4,8]': times}} of the results.
-    bytes: {kind: int} of the results.
-    count: {kind: int}; one may send several arrays.
-  """
+  Args:
+    compiled: of `jax.jit(...).lower(...).compile()`.
 
-  arrays: dict
-  bytes: dict
-  count: dict
-
-
-def collectives(compiled):
-  """The Collectives of `jax.jit(...).lower(...).compile()`.
+  Returns:
+    {kind: {shape such as 'f32[4,8]': times}} and {kind: bytes}.
 
   Raises:
-    ValueError: the program does not state the trip count of a loop with collectives.
+    ValueError: the HLO does not state the trip count of a loop with collectives.
   """
-  arrays = collections.defaultdict(collections.Counter)
-  sizes, count = collections.Counter(), collections.Counter()
-  for _, one, times in Program(compiled.as_text()).run(kind_of):
-    if kind := kind_of(one):
-      count[kind] += times
-      for array in results(one):
-        arrays[kind][str(array)] += times
-        sizes[kind] += times * array.bytes
-  return Collectives(
-    {kind: dict(found) for kind, found in arrays.items()}, dict(sizes), dict(count)
-  )
+  found = collections.defaultdict(collections.Counter)
+  totals = collections.Counter()
+  for one, kind, times in _run(compiled):
+    for array in _results(one):
+      found[kind][str(array)] += times
+      totals[kind] += times * array.bytes
+  return {kind: dict(arrays) for kind, arrays in found.items()}, dict(totals)
 
 
-def kind_of(instruction):
-  """Which of `KINDS` an instruction begins, or None."""
+def counted(compiled):
+  """How many collectives one execution runs: {kind: int}. See `moved_bytes`.
+
+  One of them may send several arrays.
+  """
+  found = collections.Counter()
+  for _, kind, times in _run(compiled):
+    found[kind] += times
+  return dict(found)
+
+
+def _run(compiled):
+  """Yields (Instruction, its kind, how often it runs)."""
+  for _, one, times in Program(compiled.as_text()).run(_kind):
+    if kind := _kind(one):
+      yield one, kind, times
+
+
+def _kind(instruction):
   kind = instruction.opcode.removesuffix('-start')
-  return kind if kind in KINDS else None
+  return kind if kind in _KINDS else None
 
 
-def results(instruction):
+def _results(instruction):
   """The arrays that a collective gives.
 
-  One that runs beside others has what it sends and what comes of it, where these differ
-  in size, and counters.
+  One that runs beside other work first names what it sends; a reduction does not.
   """
-  found = instruction.arrays
-  if (
-    not instruction.opcode.endswith('-start')
-    or instruction.opcode == 'all-reduce-start'
-  ):
+  found, count = instruction.arrays, len(instruction.operands)
+  if instruction.opcode in ('all-reduce-start', *_KINDS):
     return found
-  count = len(instruction.operands)
   return found[count : 2 * count]

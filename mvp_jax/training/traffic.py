@@ -101,7 +101,10 @@ class _Traffic:
     if opcode == 'fusion':
       inside = one.called('calls')
       return self._read_by(inside, given) + self._written(inside, one.arrays)
-    return sum(stored(x) for x in [*one.arrays, *(y for z in given for y in z.arrays)])
+    written = one.arrays
+    if opcode.endswith('-start') and opcode != 'all-reduce-start':
+      written = written[len(given) : 2 * len(given)]  # after what is sent
+    return sum(map(stored, [*written, *(x for one in given for x in one.arrays)]))
 
   def _read_by(self, inside, given):
     """Bytes that a fusion reads of its operands."""
@@ -121,7 +124,7 @@ class _Traffic:
         total += sum(x.bytes for x in one.arrays)
       elif one.opcode == 'dynamic-update-slice' and place == 0:
         continue  # written in place
-      elif one.opcode in ('bitcast', 'tuple'):
+      elif one.opcode == 'tuple' or self._is_view(one):
         part = self._used(inside, one.name)
         if part is None:
           return None
@@ -135,6 +138,13 @@ class _Traffic:
       else:
         return None
     return total
+
+  def _is_view(self, one):
+    """Whether an instruction is another view of the same bytes."""
+    if one.opcode == 'fusion':
+      within = self._known[one.called('calls')].values()
+      return all(x.opcode in ('parameter', 'bitcast') for x in within)
+    return one.opcode == 'bitcast'
 
   def _parameter(self, inside, number):
     """The name of a parameter of a computation."""
