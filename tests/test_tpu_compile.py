@@ -1,0 +1,66 @@
+"""Steps of tiny models compiled for TPUs; only where libtpu is installed.
+
+  pip install --no-deps --target libtpu libtpu==0.0.42.1     (for JAX 0.10.2)
+  PYTHONPATH=libtpu python -m pytest tests/test_tpu_compile.py
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_SMALL = ('encoder.size=tiny', 'data.frame_size=64')
+_PRETRAIN = 'videomae_pretrain', *_SMALL, 'encoder.train.batch_size=8'
+
+pytestmark = pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None, reason='needs libtpu'
+)
+
+
+def compiled(folder, config, *settings):
+  """What the benchmark finds of a step on one host of four v5e chips."""
+  file = folder / 'found.json'
+  subprocess.run(
+    [
+      sys.executable,
+      _ROOT / 'benchmarks' / 'tpu_compile.py',
+      '--found',
+      file,
+      config,
+      'v5e:2x2',
+      *settings,
+    ],
+    env={**os.environ, 'XLA_FLAGS': ''},
+    check=True,
+    timeout=600,
+  )
+  (found,) = json.loads(file.read_text()).values()
+  return found
+
+
+# How many collectives of which kind a step runs: a change must be meant.
+@pytest.mark.parametrize(
+  ('case', 'golden'),
+  [
+    (_PRETRAIN, {'all-reduce': 9}),
+    ((*_PRETRAIN, 'mesh.fsdp=2'), {}),
+    (('deap_video', *_SMALL, 'train.batch_size=8'), {}),
+    (('deap_fusion', 'encoder.size=tiny'), {}),
+  ],
+)
+def test_what_a_step_sends(tmp_path, case, golden):
+  found = compiled(tmp_path, *case)
+  assert found['fits'] and found['chips'] == 4 and found['hosts'] == 1
+  assert {kind: x['count'] for kind, x in found['collectives'].items()} == golden
+  sent = sum(x['bytes'] for x in found['collectives'].values())
+  assert found['least_sent_bytes'] <= sent <= 1.1 * found['least_sent_bytes']
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+  found = compiled(tmp_path, *_PRETRAIN[:-1], 'encoder.train.batch_size=400000')
+  assert not found['fits'] and found['needed_gib'] > found['limit_gib']
