@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from mvp_jax import checksums, hosts
 from mvp_jax.locks import waited_for
@@ -25,7 +26,9 @@ def use(folder):
       return checksums.whole(folder, _is_program, 'it is compiled anew')
 
   _known[str(folder)] = hosts.on_main(check)
-  jax.config.update('jax_compilation_cache_dir', str(folder))
+  if jax.config.jax_compilation_cache_dir != str(folder):
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+    compilation_cache.reset_cache()  # or JAX would stay with the folder it used first
   jax.config.update('jax_persistent_cache_min_compile_time_secs', _SECONDS)
 
 

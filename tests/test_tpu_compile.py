@@ -1,7 +1,7 @@
 """Steps of tiny models compiled for TPUs; only where libtpu is installed.
 
-  pip install --no-deps --target libtpu libtpu==0.0.42.1     (for JAX 0.10.2)
-  PYTHONPATH=libtpu python -m pytest tests/test_tpu_compile.py
+pip install --no-deps --target libtpu libtpu==0.0.42.1     (for JAX 0.10.2)
+PYTHONPATH=libtpu python -m pytest tests/test_tpu_compile.py
 """
 
 import importlib.util
