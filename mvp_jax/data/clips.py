@@ -1,6 +1,7 @@
 """Clips of video: where they lie in a trial, and what the encoder sees."""
 
 import dataclasses
+from typing import ClassVar
 
 import grain
 import numpy as np
@@ -19,6 +20,8 @@ class ClipLayout:
   stride: int = 4
   spacing: float = 2.56  # seconds from one clip's start to the next
   tubelet: int = 2
+
+  stream: ClassVar[str] = 'video'
 
   @property
   def span(self):
@@ -39,6 +42,17 @@ class ClipLayout:
 
   def max_clips(self, seconds):
     return max(1, round(seconds / self.spacing))
+
+  def read(self, corpus, trial):
+    """The clips of a trial, as `lay_clips` lays them: see `log_mel.Pictures.read`.
+
+    Returns:
+      (uint8 [clips, frames, H, W, 3], bool [clips]: all of them can be read).
+    """
+    numbers, _, _ = lay_clips(trial.streams[self.stream], self)
+    frames = corpus.frames(trial, numbers.ravel())
+    frames = frames.reshape(*numbers.shape, *frames.shape[1:])
+    return frames, np.ones(len(numbers), bool)
 
 
 def clip_frames(start, count, layout):

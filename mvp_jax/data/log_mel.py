@@ -6,11 +6,14 @@ is stored serves all of them.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from mvp_jax.data.sound import waveform
+
+_LEAST_RECORDED = 0.5  # of a picture's sound; one of less tells nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,48 @@ def clip_log_mel(corpus, trial, end, preset, stream='audio'):
     corpus, trial, end - preset.seconds, preset.samples, preset.rate, stream
   )
   return log_mel(sound, preset), float(valid.mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+  """The sound of a trial as pictures, one after another from the onset on.
+
+  It lies like `data.clips.ClipLayout`, in place of frames. Picture k is of the seconds
+  k * length to (k + 1) * length after the onset.
+  """
+
+  preset: str  # one of PRESETS
+  stream: str = 'audio'
+
+  def count(self, trial):
+    """How many pictures hold all of a trial's sound: at least one."""
+    sound = trial.streams.get(self.stream)
+    seconds = 0.0 if sound is None else sound.seconds
+    return max(1, math.ceil(seconds / PRESETS[self.preset].seconds))
+
+  def read(self, corpus, trial, start=0.0, most=None):
+    """The pictures of a trial.
+
+    Args:
+      start: seconds; pictures that begin before it are left out.
+      most: how many are read; None = all.
+
+    Returns:
+      (float32 [K, mels, frames], bool [K]: false and zero where a picture is left out
+      or less than half of its sound was recorded).
+    """
+    preset, count = PRESETS[self.preset], self.count(trial)
+    count = count if most is None else min(count, most)
+    pictures = np.zeros((count, preset.mels, preset.frames), np.float32)
+    there = np.zeros(count, bool)
+    for k in range(count):
+      if self.stream not in trial.streams or k * preset.seconds < start:
+        continue
+      end = (k + 1) * preset.seconds
+      picture, recorded = clip_log_mel(corpus, trial, end, preset, self.stream)
+      if recorded >= _LEAST_RECORDED:
+        pictures[k], there[k] = picture, True
+    return pictures, there
 
 
 @functools.cache

@@ -161,6 +161,15 @@ def _programs(ensemble):
 
     frames = {'frames': ((clips.frames, size, size, 3), 'uint8')}
     programs[ENCODER_PROGRAM] = written(features, frames, 'clips')
+  for name, variables in ensemble.readers.items():
+    reader = ensemble.modalities[name].reader
+    task = FrameFeatures(reader)
+
+    def read(batch, task=task, variables=variables):
+      return task.features(build_model(task, variables), batch)
+
+    pictures = {'frames': ((reader.bands, reader.bins), 'float32')}
+    programs[f'encoder_{name}.stablehlo'] = written(read, pictures, 'clips')
   return programs
 
 

@@ -2,6 +2,7 @@
 
   model.json            what they read, how it is prepared, what they predict
   encoder.safetensors   the frozen encoder of all of them, if they read through one
+  encoder_voice.safetensors, ...   that of a modality alone
   <model>/fold0.safetensors, ...   each trained model: its arrays and its scales
 
 A run writes it as `models/` of its work directory; `export` makes a folder of its own.
@@ -23,7 +24,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write, write_json
 
 FOLDER = 'models'  # of a work directory
-RECORD, ENCODER = 'model.json', 'encoder.safetensors'
+RECORD = 'model.json'
 FORMAT = 1  # a folder of another one is refused
 # Of the corpus that was trained on, as `PreparedCorpus.metadata` has it. Whose files
 # they were stays behind.
@@ -46,15 +47,19 @@ class Writer:
 
   def __init__(self, directory, target):
     self.directory, self._target = Path(directory), target
-    self._members, self._inputs = {}, {}
+    self._members, self._inputs, self._encoders = {}, {}, set()
 
   def begin(self):
     for name in (RECORD, checksums.FILE):
       (self.directory / name).unlink(missing_ok=True)
 
-  def encoder(self, variables):
-    """Keeps the frozen encoder's variables, a nested dict."""
-    _save(self.directory / ENCODER, _flat(variables))
+  def encoder(self, variables, modality=''):
+    """Keeps the variables of a frozen encoder, a nested dict.
+
+    Of that of frames, or of the one that a modality has for itself.
+    """
+    self._encoders.add(encoder_file(modality))
+    _save(self.directory / encoder_file(modality), _flat(variables))
 
   def reads(self, model, example):
     """Notes the arrays of an example that a model reads: {name: array}."""
@@ -157,7 +162,7 @@ class Writer:
     }
     kept = {name for own in self._members.values() for x in own for name in x['files']}
     for path in self.directory.rglob('*.safetensors'):  # of an earlier config
-      if path.relative_to(self.directory).as_posix() not in {*kept, ENCODER}:
+      if path.relative_to(self.directory).as_posix() not in kept | self._encoders:
         path.unlink()
     _finish(self.directory, json.loads(json.dumps(record)))
 
@@ -189,10 +194,10 @@ class Folder:
     """Whether the models were trained on made-up people."""
     return bool(self.record['metadata']['synthetic'])
 
-  def encoder(self):
-    """The frozen encoder's variables, a nested dict, or None without one."""
-    path = self.path / ENCODER
-    return _nested(_load(self.path, ENCODER)) if path.exists() else None
+  def encoder(self, modality=''):
+    """The variables of a frozen encoder, as `Writer.encoder` took them, or None."""
+    path = self.path / encoder_file(modality)
+    return _nested(_load(self.path, encoder_file(modality))) if path.exists() else None
 
   def member(self, name):
     """A model's variables, a nested dict, and its scales, of one of its files."""
@@ -205,6 +210,11 @@ class Folder:
       else:
         scales[array] = own
     return _nested(arrays), scales
+
+
+def encoder_file(modality=''):
+  """The name of the file of an encoder, see `Writer.encoder`."""
+  return f'encoder_{modality}.safetensors' if modality else 'encoder.safetensors'
 
 
 def find(path):

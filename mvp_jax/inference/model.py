@@ -56,6 +56,7 @@ class Ensemble:
     task, variables, scales: of all parts of all members, see `scores_of`.
     inputs: {array: (shape of an example, dtype)} that they read.
     backbone, frozen: of frames and its variables, a nested dict; None without.
+    readers: {name of a modality: variables of its own frozen backbone}.
 
   Raises:
     InputError: there is no such model or fold, or its arrays do not fit this version.
@@ -89,6 +90,15 @@ class Ensemble:
     if self.reads_frames:
       like = types.SimpleNamespace(metadata=self.metadata)
       self.backbone = self.config.encoder.network(self.config, [like])
+    self.readers = {
+      name: folder.encoder(name)
+      for name, modality in self.modalities.items()
+      if getattr(modality, 'frozen', False)
+    }
+    for name in (name for name, variables in self.readers.items() if not variables):
+      raise InputError(
+        f'{folder.path}: {folders.encoder_file(name)} is missing; train it anew'
+      )
     self.inputs = known[self.name]['inputs']
     self.task = self._task()
     files = [folder.member(file) for one in own for file in one['files']]
@@ -162,20 +172,31 @@ class Ensemble:
     if self.clips:
       size = self.metadata['frame_size']
       return LaidClips(corpus, windows, options, size, None)
-    if self.frozen is not None:
-      size = self.config.encoder.feature_batch
+    size = self.config.encoder.feature_batch
+    if self._mesh.devices.flat[0].platform == 'cpu':
+      size = min(size, _CLIPS)
+
+    def cache(backbone, variables, layout, folder):
       encoders.cache_features(
-        self.backbone,
-        self.frozen,
+        backbone,
+        variables,
         corpus,
         windows,
-        options.clips,
-        min(size, _CLIPS) if self._mesh.devices.flat[0].platform == 'cpu' else size,
+        layout,
+        size,
         mesh=self._mesh,
-        directory=directory,
+        directory=folder,
       )
+
+    if self.frozen is not None:
+      cache(self.backbone, self.frozen, options.clips, directory)
+    modalities = dict(self.modalities)
+    for name, variables in self.readers.items():
+      own, folder = modalities[name], directory / name
+      cache(own.reader, variables, own.layout, folder)
+      modalities[name] = own.cached(folder)
     encoding = self._encoding(directory if self.frozen is not None else None)
-    return TrialExamples(corpus, windows, options, self.modalities, None, encoding)
+    return TrialExamples(corpus, windows, options, modalities, None, encoding)
 
   def predict(self, corpus, windows, directory):
     """What every member says of some windows, as `examples` takes them.

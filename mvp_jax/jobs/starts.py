@@ -54,8 +54,12 @@ def _pretrained(config):
 
 def check_modalities(config):
   """Raises InputError where what a modality is to start from does not fit."""
-  for modality in _pretrained(config).values():
-    modality.check_start(encoders.read_record(Path(modality.checkpoint)))
+  for name, modality in _pretrained(config).items():
+    path = Path(modality.checkpoint)
+    if reader := getattr(modality, 'reader', None):
+      encoders.check(reader, path, f'modalities.{name}')
+    else:
+      modality.check_start(encoders.read_record(path))
 
 
 def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts):
@@ -95,13 +99,15 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
   return network, variables
 
 
-def keep_encoder(config, variables, network, seen, before, directory):
+def keep_encoder(settings, variables, network, seen, seed, before, directory):
   """Leaves an encoder that was trained with labels as a start for other runs.
 
   Args:
+    settings: of the encoder, or of the modality whose reader it is.
     variables: of the encoder, a nested dict.
     network: its backbone.
     seen: training.pretrain.Seen of what it was trained on here.
+    seed: of the run.
     before: facts of the encoder that it started from.
     directory: pathlib.Path of its folder, see `training.encoder`; it is left as it is
       if it is finished.
@@ -109,7 +115,7 @@ def keep_encoder(config, variables, network, seen, before, directory):
   if hosts.on_main(lambda: (directory / encoders.RECORD).exists()):
     return
   encoders.save(variables, directory)
-  found = pretraining.record(config.encoder, network, [seen], config.seed)
+  found = pretraining.record(settings, network, [seen], seed)
   found['people'] = sorted({*found['people'], *before.get('people', ())})
   found['started_from'] = before['source']
   if 'imported_from' in before:
@@ -121,29 +127,41 @@ def pretrained_modalities(config, corpus, test_subjects, mesh, workdir, facts):
   """Loads what modalities start from, and checks whom it has seen.
 
   Returns:
-    {name: function of the modality's random variables -> those to start from}.
+    {name: function of the modality's random variables -> those to start from}, and
+    {name: variables of its reader} of those modalities that are frozen.
   """
-  starts = {}
+  starts, frozen = {}, {}
   for name, modality in _pretrained(config).items():
     directory = Path(modality.checkpoint)
-    record = encoders.read_record(directory)
-    (stream,) = modality.streams
-    channels = corpus.metadata['streams'][stream]['channels']
-    modality.check_start(record, corpus.metadata['streams'][stream])
-    variables = jax.device_get(encoders.read_variables(directory, mesh)['encoder'])
-    starts[name] = functools.partial(
-      modality.started,
-      pretrained=variables,
-      known=record['model']['channels'],
-      channels=channels,
-    )
+    if reader := getattr(modality, 'reader', None):
+      where = f'modalities.{name}'
+      variables, record, said = encoders.load(reader, mesh, directory, where)
+      if said and hosts.is_main():
+        print(said, flush=True)
+      if modality.frozen:
+        frozen[name] = variables
+      else:
+        variables = jax.device_get(variables)
+        starts[name] = functools.partial(modality.started, pretrained=variables)
+    else:
+      record = encoders.read_record(directory)
+      (stream,) = modality.streams
+      channels = corpus.metadata['streams'][stream]['channels']
+      modality.check_start(record, corpus.metadata['streams'][stream])
+      variables = jax.device_get(encoders.read_variables(directory, mesh)['encoder'])
+      starts[name] = functools.partial(
+        modality.started,
+        pretrained=variables,
+        known=record['model']['channels'],
+        channels=channels,
+      )
     facts.setdefault('pretrained', {})[name] = {'source': str(directory), **record}
     allowed = config.evaluation.allow_encoder_overlap
     check = audit.check_encoder(
       record, corpus, test_subjects, allowed, f'{name} pre-training'
     )
     conclude(workdir, facts, [check])
-  return starts
+  return starts, frozen
 
 
 def _is_whole(directory):

@@ -102,12 +102,13 @@ def _run(config, workdir, mesh, facts):
     else:
       LaidClips(corpus, trials, config.input, _size(corpus), config.target)
   encoding, start = _encoding(config, corpus, reserved, examined, mesh, workdir, facts)
-  pretrained = starts.pretrained_modalities(
+  pretrained, frozen = starts.pretrained_modalities(
     config, corpus, {t.subject for t in trials}, mesh, workdir, facts
   )
+  cached = _on_features(config, corpus, examined, frozen, mesh, facts)
   predictions = stages.baselines(config, folds, corpus, trials, facts)
   of = {trial.trial_id: trial for trial in trials}
-  job = _Job(config, mesh, corpus, examined, of, encoding, start, pretrained)
+  job = _Job(cached, mesh, corpus, examined, of, encoding, start, pretrained)
   kept = saved.Writer(workdir / saved.FOLDER, config.target)
   hosts.on_main(kept.begin)
 
@@ -116,9 +117,11 @@ def _run(config, workdir, mesh, facts):
     for model in config.evaluation.models:
       place = _Place(workdir, log, facts, attention, kept)
       predictions += job.train(model, folds, place)
+    readers = {name: _whole(variables, mesh) for name, variables in frozen.items()}
     if encoding is not None and encoding.features is not None:
-      frozen = _whole(start, mesh)
-      hosts.on_main(lambda: kept.encoder(frozen))
+      readers[''] = _whole(start, mesh)
+    for name, variables in readers.items():
+      hosts.on_main(lambda name=name, of=variables: kept.encoder(of, name))
     hosts.on_main(lambda: kept.finish(config, corpus, trials, facts))
   if config.evaluation.leak_meter:  # of the first model, apart from all else
     aside = workdir / 'leak_meter'
@@ -174,28 +177,46 @@ def _encoding(config, corpus, reserved, trials, mesh, workdir, facts):
   )
   if config.encoder.finetune or config.input.windows == 'random':
     return Encoding(backbone), variables
-  features = (
-    derived(corpus)
-    / 'features'
-    / encoders.fingerprint(
-      encoders.VERSION, encoders.digest(variables), backbone, config.input.clips
-    )
+  features = _cached(
+    config, backbone, variables, corpus, trials, config.input.clips, mesh, facts
   )
+  return Encoding(backbone, features), variables
+
+
+def _cached(config, backbone, variables, corpus, trials, layout, mesh, facts):
+  """The folder of a frozen backbone's features, which are worked out if need be."""
+  parts = encoders.digest(variables), backbone, layout
+  name = encoders.fingerprint(encoders.VERSION, *parts)
+  directory = derived(corpus) / 'features' / name
   with (
     common.timed('features', facts),
-    in_use(features, 'working out these very features'),
+    in_use(directory, 'working out these very features'),
   ):
     encoders.cache_features(
       backbone,
       variables,
       corpus,
       trials,
-      config.input.clips,
+      layout,
       config.encoder.feature_batch,
       mesh=mesh,
-      directory=features,
+      directory=directory,
     )
-  return Encoding(backbone, features), variables
+  return directory
+
+
+def _on_features(config, corpus, trials, frozen, mesh, facts):
+  """The config with modalities that read the features of their frozen readers.
+
+  `frozen` is {name: variables of the reader}.
+  """
+  modalities = dict(config.modalities)
+  for name, variables in frozen.items():
+    own = modalities[name]
+    modalities[name] = own.cached(
+      _cached(config, own.reader, variables, corpus, trials, own.layout, mesh, facts)
+    )
+  return dataclasses.replace(config, modalities=modalities)
 
 
 def _examples(config, corpus, trials, model, encoding):
@@ -431,9 +452,39 @@ class _Job:
       audit.fitted(place.facts, fold, what, trials[:count], validation=True)
       tested = target.tempered(tested, value)
     if place.kept is not None:
-      parts, scales = [_whole(x, self.mesh) for x in kept[0]], kept[1]
+      parts, scales = list(kept[0]), kept[1]
+      for part, variables in enumerate(parts):
+        self._keep_readers(model, fold, seed, part, place, variables)
+      parts = [_whole(x, self.mesh) for x in parts]
       hosts.on_main(lambda: place.kept.add(model, fold, seed, parts, scales, value))
     return _Trained(fold, seed, trials[count:], tested, look)
+
+  def _keep_readers(self, model, fold, seed, part, place, variables):
+    """Leaves what modalities trained to read with as a start for other runs."""
+    config = self.config
+    for name in config.modalities_of(model):
+      modality = config.modalities[name]
+      reader = getattr(modality, 'reader', None)
+      if reader is None or modality.frozen:
+        continue
+      run = stages.run_name(config, fold, seed, model, part)
+      starts.keep_encoder(
+        modality,
+        modality.trained(variables['modalities'][name]),
+        reader,
+        self._seen(fold),
+        config.seed,
+        place.facts.get('pretrained', {}).get(name, {'source': 'none, random weights'}),
+        place.workdir / encoders.TRAINED / run / name,
+      )
+
+  def _seen(self, fold):
+    """What a training of a fold learns from."""
+    return Seen(
+      self.corpus,
+      [self.whole[trial] for trial in fold.train],
+      {'labels': f'ratings of {", ".join(self.config.target.ratings)}'},
+    )
 
   def _alone(self, model, folds, place, task, examples):
     """One training after another, with the encoder in each if it is trained."""
@@ -532,14 +583,11 @@ class _Job:
       # Not of trainings that only measure leaks.
       if path and 'encoder' in place.facts:
         starts.keep_encoder(
-          config,
+          config.encoder,
           functools.reduce(lambda tree, part: tree[part], path, found[-1][0]),
           self.encoding.backbone,
-          Seen(
-            self.corpus,
-            [self.whole[trial] for trial in fold.train],
-            {'labels': f'ratings of {", ".join(config.target.ratings)}'},
-          ),
+          self._seen(fold),
+          config.seed,
           place.facts['encoder'],
           place.workdir / encoders.TRAINED / name,
         )

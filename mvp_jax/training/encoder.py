@@ -1,4 +1,4 @@
-"""The video encoder: its settings, where its weights come from, its feature cache."""
+"""Encoders: their settings, where their weights come from, caches of their features."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from mvp_jax import checksums, hosts
-from mvp_jax.data.clips import RandomClips, lay_clips
+from mvp_jax.data.clips import RandomClips
 from mvp_jax.data.masks import MaskConfig, mask_sizes
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
@@ -239,14 +239,15 @@ def _init(config, seed):
   return merged(*init_variables(FrameFeatures(config), jax.random.key(seed)))
 
 
-def load(config, mesh, path):
-  """Loads the parameters of a video encoder.
+def load(config, mesh, path, setting='encoder.kind'):
+  """Loads the parameters of an encoder.
 
   Args:
     config: the backbone, see `models.backbones`.
     mesh: device mesh.
     path: pathlib.Path of a folder that `pretrain` or `import_weights` wrote, or of a
       PyTorch checkpoint, see `weights.sources.open_source` and `weights.torchvision`.
+    setting: that says which backbone it is.
 
   Returns:
     (variables of the backbone, a nested dict; the record, a dict; a report about them,
@@ -255,7 +256,7 @@ def load(config, mesh, path):
   Raises:
     InputError: there is no encoder, or its sizes differ.
   """
-  check(config, path)
+  check(config, path, setting)
   init = jax.jit(lambda: _init(config, 0))
   if not is_folder(path):
     if type(config) in torchvision.LAYOUTS:
@@ -274,7 +275,7 @@ def load(config, mesh, path):
   return params, read_record(path), said
 
 
-def check(config, path):
+def check(config, path, setting='encoder.kind'):
   """Raises InputError if there is no encoder at `path`, or if its sizes differ.
 
   The weights are not read.
@@ -288,7 +289,7 @@ def check(config, path):
     else:
       raise InputError(
         f'{path}: is no encoder folder; from PyTorch only VideoMAE and R(2+1)D-18 are '
-        'read'
+        'read, and ResNet-18 for sound'
       )
     return
   found, wanted = (
@@ -297,7 +298,7 @@ def check(config, path):
   )
   if found.keys() != wanted.keys():
     raise InputError(
-      f'{path}: is another kind of encoder than encoder.kind says: it has '
+      f'{path}: is another kind of encoder than {setting} says: it has '
       f'{", ".join(found)}; give another one'
     )
   if known:
@@ -462,11 +463,17 @@ def _put(params, mesh):
 def cache_features(
   backbone, params, corpus, trials, layout, batch_size, *, mesh, directory
 ):
-  """Runs a frozen backbone over clips laid evenly over trials.
+  """Runs a frozen backbone over the clips of trials.
 
-  The tokens of each trial, float32 [clips * slots, D], are written to
-  `<stretch_id>.npy` in `directory`. Existing files are kept, so that a killed run
-  resumes; damaged ones are made anew. No other run may be at it.
+  The tokens of each trial that has the stream, float32 [clips * slots, D], NaN of a
+  clip that cannot be read, are written to `<stretch_id>.npy` in `directory`. Existing
+  files are kept, so that a killed run resumes; damaged ones are made anew. No other
+  run may be at it.
+
+  Args:
+    layout: how clips lie in a trial: data.clips.ClipLayout, or of sound
+      data.log_mel.Pictures.
+    batch_size: clips that are worked on at a time.
   """
   sums = {}
 
@@ -476,7 +483,7 @@ def cache_features(
     return [
       i
       for i, t in enumerate(trials)
-      if 'video' in t.streams and f'{t.stretch_id}.npy' not in sums
+      if layout.stream in t.streams and f'{t.stretch_id}.npy' not in sums
     ]
 
   def seal():
@@ -489,13 +496,17 @@ def cache_features(
   run = forward(FrameFeatures(backbone), mesh, 'features')
   rows = sharding.batch_rows(batch_size, mesh)
 
-  def compute(clips):  # list of [frames, H, W, 3]
+  def compute(clips):  # list of arrays, as the backbone takes them
     padded = np.stack(clips + [clips[-1]] * (batch_size - len(clips)))
     tokens = run(params, sharding.put_batch({'frames': padded[rows]}, mesh))
     return np.asarray(jax.device_get(tokens))[: len(clips)]
 
   with Progress(
-    len(trials), 'video features', 'trial', len(trials) - len(todo), hosts.console()
+    len(trials),
+    f'{layout.stream} features',
+    'trial',
+    len(trials) - len(todo),
+    hosts.console(),
   ) as progress:
     clips, done, open_trials = [], [], []  # clips of trials not yet written
     sealed = time.monotonic()
@@ -504,20 +515,21 @@ def cache_features(
       while len(clips) >= batch_size or (final and clips):
         done.extend(compute(clips[:batch_size]))
         del clips[:batch_size]
-      while open_trials and len(done) >= open_trials[0][1]:
-        trial, count = open_trials.pop(0)
-        tokens = np.concatenate(done[:count])
-        del done[:count]
+      while open_trials and len(done) >= len(open_trials[0][1]):
+        trial, there = open_trials.pop(0)
+        tokens = np.stack(done[: len(there)])
+        del done[: len(there)]
+        tokens[~there] = np.nan
+        tokens = tokens.reshape(-1, tokens.shape[-1])
         if hosts.is_main():
           with atomic_write(directory / f'{trial.stretch_id}.npy') as part:
             np.save(part, tokens)
         progress.update()
 
     for trial in todo:
-      numbers, _, _ = lay_clips(trial.streams['video'], layout)
-      frames = corpus.frames(trial, numbers.ravel())
-      clips.extend(frames.reshape(*numbers.shape, *frames.shape[1:]))
-      open_trials.append((trial, len(numbers)))
+      read, there = layout.read(corpus, trial)
+      clips.extend(read)
+      open_trials.append((trial, there))
       flush()
       if hosts.is_main() and time.monotonic() - sealed > _SEAL_SECONDS:
         seal()
@@ -527,4 +539,4 @@ def cache_features(
 
 
 def _is_array(name):
-  return name.endswith('.npy')
+  return name.endswith('.npy') and '/' not in name  # a folder below is another's

@@ -107,7 +107,8 @@ def called(settings, section):
 def record(settings, backbone, sources, seed):
   """What an encoder has seen and how it was trained.
 
-  `sources` have a `corpus`, its `trials` that were seen, and `facts` besides.
+  `settings` are its own, or those of the modality whose reader it is; `sources` have a
+  `corpus`, its `trials` that were seen, and `facts` besides.
   """
   corpora = [source.corpus for source in sources]
   trials = [trial for source in sources for trial in source.trials]
@@ -117,6 +118,7 @@ def record(settings, backbone, sources, seed):
     for subject in {trial.subject for trial in source.trials}
     for identity in source.corpus.metadata['people'][str(subject)]
   }
+  kind = {'kind': settings.kind} if hasattr(settings, 'kind') else {}
   facts = {
     'dataset': '+'.join(dict.fromkeys(corpus.name for corpus in corpora)),
     'source_fingerprint': '+'.join(c.metadata['fingerprint'] for c in corpora),
@@ -126,7 +128,7 @@ def record(settings, backbone, sources, seed):
     'trials': len(trials),
     'seed': seed,
     **sources[0].facts,
-    'encoder': {'kind': settings.kind, **dataclasses.asdict(settings)},
+    'encoder': {**kind, **dataclasses.asdict(settings)},
     'model': dataclasses.asdict(backbone),
   }
   return json.loads(json.dumps(facts))

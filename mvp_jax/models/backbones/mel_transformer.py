@@ -5,6 +5,7 @@ time, then bands.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +31,9 @@ class MelTransformer:
   drop_path: float = 0.0
   remat: str = 'none'  # one of layers.REMAT
   dtype: str = 'float32'  # of the computation; parameters are float32
+
+  # What its weights do not depend on, see `training.encoder.check`.
+  free: ClassVar[tuple[str, ...]] = ('drop_path', 'remat', 'dtype')
 
   def __post_init__(self) -> None:
     if self.dtype not in layers.DTYPES:

@@ -5,6 +5,7 @@ channels.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,9 @@ class ResNet18:
   widths: tuple[int, ...] = (64, 128, 256, 512)
   blocks: int = 2  # of each width
   dtype: str = 'float32'  # of the computation; parameters are float32
+
+  # What its weights do not depend on, see `training.encoder.check`.
+  free: ClassVar[tuple[str, ...]] = ('bands', 'bins', 'dtype')
 
   def __post_init__(self) -> None:
     if self.dtype not in layers.DTYPES:

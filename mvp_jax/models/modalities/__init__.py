@@ -62,6 +62,12 @@ class Modality(Protocol):
   # ModelSizes: a config is checked so before any work; `partial`, whether it goes
   # without some of the channels that it was trained on; and `in_time()`, the same
   # without what would move it in training against labels in time.
+  #
+  # One that reads clips of its stream through a backbone of its own has that as
+  # `reader`, how the clips lie as `layout` (see `training.encoder.cache_features`), its
+  # settings `checkpoint` and `frozen`, `started(fresh, pretrained)` and
+  # `trained(variables)`, which put its variables into those of the network and take
+  # them out, and `cached(folder)`: the same on features of the frozen one.
 
 
 class Inputs:

@@ -137,21 +137,22 @@ def _with_frames(fixed, corpus, trial, numbers, clips):
   return {'frames': pad(frames, clips), **fixed}
 
 
-def _filled(
-  frames: Num[Array, 'B clips T H W 3'], valid: Bool[Array, 'B V']
-) -> Num[Array, 'B clips T H W 3']:
+def filled(
+  clips: Num[Array, 'B clips *shape'], valid: Bool[Array, 'B V']
+) -> Num[Array, 'B clips *shape']:
   """Clips without any valid token repeat others of their trial, if it has any.
 
   Padding then moves no batch statistics of a backbone.
   """
-  there = valid.reshape(*frames.shape[:2], -1).any(-1)
+  there = valid.reshape(*clips.shape[:2], -1).any(-1)
   first = jnp.argsort(~there, axis=1, stable=True)  # those that are there
-  places = jnp.arange(frames.shape[1])[None]
+  places = jnp.arange(clips.shape[1])[None]
   others = jnp.take_along_axis(
     first, places % jnp.maximum(there.sum(1, keepdims=True), 1), axis=1
   )
   chosen = jnp.where(there, places, others)
-  return jnp.take_along_axis(frames, jnp.expand_dims(chosen, (2, 3, 4, 5)), axis=1)
+  chosen = jnp.expand_dims(chosen, tuple(range(2, clips.ndim)))
+  return jnp.take_along_axis(clips, chosen, axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +182,7 @@ class _FaceVideo(nnx.Module):
     else:
       frames = arrays['frames']
       if key is not None:
-        frames = _filled(frames, valid)
+        frames = filled(frames, valid)
       clips = frames.reshape(-1, *frames.shape[2:])
       drop = None if key is None else jax.random.fold_in(key, 0)
       features = self.encoder.features(clips, drop)

@@ -1,28 +1,34 @@
 """The voice: log-mel pictures of the sound, one after another, through a transformer.
 
-Each picture (about a second of sound) becomes a few tokens by `MelTransformer`, and a
-transformer reads those of the whole trial.
+Each picture (about a second of sound) becomes a few tokens by a backbone of sound, and
+a transformer reads those of the whole trial. The backbone is trained with the model,
+from random weights or others; or it is frozen, and its tokens are worked out once, as
+those of a video are.
 """
 
 import dataclasses
 import functools
 import math
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from mvp_jax.data.log_mel import PRESETS, clip_log_mel
+from mvp_jax.data.log_mel import PRESETS, Pictures
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers
 from mvp_jax.models.backbones.mel_transformer import MelTransformer
+from mvp_jax.models.backbones.resnet import ResNet18
 from mvp_jax.models.fusion import Tokens
 from mvp_jax.models.modalities import Inputs, register
+from mvp_jax.models.modalities.physio import pad
+from mvp_jax.models.modalities.video import filled, open_tokens
 from mvp_jax.models.physio import time_positions
 
-_LEAST_RECORDED = 0.5  # of a picture's sound; one of less tells nothing
+BACKBONES = ('transformer', 'resnet18')
 
 
 @register('voice')
@@ -31,8 +37,14 @@ class Voice:
   """Settings of the voice: which pictures, and the sizes of what reads them."""
 
   preset: str = 'vggish'  # one of data.log_mel.PRESETS
+  backbone: str = 'transformer'  # of a picture: one of BACKBONES
+  # Of the backbone: an encoder folder, or a PyTorch file of torchvision's ResNet-18;
+  # empty = random weights.
+  checkpoint: str = ''
+  frozen: bool = False  # the backbone's tokens are worked out once, not trained
+  # Of the transformer within a picture:
   patch: int = 16  # bands and times of a patch
-  picture_width: int = 96  # of the transformer within a picture
+  picture_width: int = 96
   picture_depth: int = 2
   depth: int = 1  # of the transformer over all tokens of a trial
   heads: int = 4
@@ -44,14 +56,23 @@ class Voice:
   face: ClassVar[bool] = False
 
   def __post_init__(self):
-    if self.preset not in PRESETS:
-      raise InputError(f'preset: {self.preset!r} is none of {", ".join(PRESETS)}')
-    _ = self.pictures  # raises if the patches do not fit
+    for name, known in (('preset', PRESETS), ('backbone', BACKBONES)):
+      if getattr(self, name) not in known:
+        raise InputError(
+          f'{name}: {getattr(self, name)!r} is none of {", ".join(known)}'
+        )
+    if self.frozen and not self.checkpoint:
+      raise InputError(
+        'frozen: random weights would stay random; give a checkpoint, or leave it out'
+      )
+    _ = self.reader  # raises if the patches do not fit
 
   @property
-  def pictures(self):
-    """The network within a picture: a MelTransformer."""
+  def reader(self) -> Any:
+    """The network of a picture: a MelTransformer or a ResNet18."""
     preset = PRESETS[self.preset]
+    if self.backbone == 'resnet18':
+      return ResNet18(bands=preset.mels, bins=preset.frames)
     return MelTransformer(
       bands=preset.mels,
       bins=preset.frames,
@@ -63,6 +84,11 @@ class Voice:
       mlp_width=4 * self.picture_width,
     )
 
+  @property
+  def layout(self):
+    """How pictures lie in a trial, see `training.encoder.cache_features`."""
+    return Pictures(self.preset)
+
   def check(self, sizes):
     if sizes.width % self.heads or self.picture_width % self.heads:
       raise ValueError(
@@ -71,37 +97,70 @@ class Voice:
       )
 
   def inputs(self, corpus, windows, options, encoding=None):
-    """pictures float16 [K, mels, frames], valid bool [K].
-
-    Picture k is of the seconds k * length to (k + 1) * length after the onset.
-    """
+    """pictures float16 [K, mels, frames], valid bool [K]; see data.log_mel.Pictures."""
     if 'audio' not in corpus.metadata['streams']:
       raise InputError(
         f'modalities.voice: {corpus.name} was prepared without sound; it takes the '
         'stream audio'
       )
-    return Inputs(
-      [functools.partial(self._read, corpus, w, options.max_seconds) for w in windows]
-    )
+    return self._of(corpus, windows, self._most(options))
 
-  def _read(self, corpus, window, seconds):
-    preset = PRESETS[self.preset]
-    count = math.ceil(seconds / preset.seconds)
-    pictures = np.zeros((count, preset.mels, preset.frames), np.float16)
-    valid = np.zeros(count, bool)
-    sound = window.trial.streams.get('audio')
-    lasting = 0.0 if sound is None else sound.seconds
-    for k in range(count):
-      begin, end = k * preset.seconds, (k + 1) * preset.seconds
-      if begin < window.start or begin >= lasting:
-        continue
-      picture, recorded = clip_log_mel(corpus, window.trial, end, preset)
-      if recorded >= _LEAST_RECORDED:
-        pictures[k], valid[k] = picture, True
-    return {'pictures': pictures, 'valid': valid}
+  def _of(self, corpus, windows, most):
+    return Inputs([functools.partial(self._read, corpus, w, most) for w in windows])
+
+  def _most(self, options):
+    """How many pictures an example has."""
+    return math.ceil(options.max_seconds / PRESETS[self.preset].seconds)
+
+  def _read(self, corpus, window, most):
+    pictures, valid = self.layout.read(corpus, window.trial, window.start, most)
+    return {
+      'pictures': pad(pictures.astype(np.float16), most),
+      'valid': pad(valid, most),
+    }
 
   def network(self, metadata, encoding=None):
     return VoiceNetwork(self)
+
+  def started(self, fresh, pretrained):
+    """Variables of the network whose backbone starts from a pre-trained one."""
+    return {**fresh, 'within': pretrained}
+
+  def trained(self, variables):
+    """The backbone's variables among those of the network."""
+    return variables['within']
+
+  def cached(self, folder):
+    """The same, of tokens that `training.encoder.cache_features` left in a folder."""
+    own = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)}
+    return _Cached(**own, folder=folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cached(Voice):
+  """A frozen voice, whose tokens lie in a folder."""
+
+  folder: Path = Path()
+
+  def _of(self, corpus, windows, most):
+    """tokens float32 [V, D], valid bool [V]."""
+    slots, items = self.reader.slots, []
+    for window in windows:
+      trial, tokens = window.trial, np.zeros((0, self.reader.feature_width), np.float32)
+      if 'audio' in trial.streams:  # opened here, as those of a video
+        tokens = open_tokens(self.folder, trial, self.layout.count(trial) * slots)
+      items.append(functools.partial(self._cut, tokens, window.start, most * slots))
+    return Inputs(items, 'tokens')
+
+  def _cut(self, tokens, start, length):
+    x = np.asarray(tokens[:length], np.float32)
+    slots, seconds = self.reader.slots, PRESETS[self.preset].seconds
+    valid = np.isfinite(x).all(1)
+    valid &= np.arange(len(x)) // slots * seconds >= start
+    return {
+      'tokens': pad(np.where(valid[:, None], x, 0), length),
+      'valid': pad(valid, length),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,24 +174,33 @@ class VoiceNetwork:
 
 
 class VoiceTransformer(nnx.Module):
-  """Pictures of sound in, tokens of the trial out."""
+  """Pictures of sound, or tokens of a frozen backbone, in; tokens of the trial out."""
 
   def __init__(self, config, sizes, *, rngs):
     dtype, width = jnp.dtype(sizes.dtype), sizes.width
-    within = dataclasses.replace(config.pictures, dtype=sizes.dtype, remat=sizes.remat)
-    self.slots, self.seconds = within.slots, PRESETS[config.preset].seconds
-    self.within = within.create(rngs=rngs)
-    self.project = layers.linear(within.width, width, rngs=rngs, dtype=dtype)
+    reader = dataclasses.replace(config.reader, dtype=sizes.dtype)
+    if hasattr(reader, 'remat'):
+      reader = dataclasses.replace(reader, remat=sizes.remat)
+    self.slots, self.seconds = reader.slots, PRESETS[config.preset].seconds
+    self.within = None if config.frozen else reader.create(rngs=rngs)
+    self.project = layers.linear(reader.feature_width, width, rngs=rngs, dtype=dtype)
     block = layers.blocks(width, config, dtype)
     self.stack = layers.Stack(block, config.depth, rngs=rngs, remat=sizes.remat)
 
   def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
-    pictures, valid = arrays['pictures'], arrays['valid']
-    rows, count = valid.shape
-    x = pictures.reshape(rows * count, *pictures.shape[2:]).astype(jnp.float32)
-    x = self.project(self.within.features(x)).reshape(rows, count * self.slots, -1)
-    valid = jnp.repeat(valid, self.slots, axis=1)
-    times = (np.arange(count * self.slots) + 0.5) * (self.seconds / self.slots)
+    valid = arrays['valid']
+    if self.within is None:
+      x = arrays['tokens']
+    else:
+      pictures = arrays['pictures'].astype(jnp.float32)
+      if key is not None:  # padding moves no batch statistics
+        pictures = filled(pictures, valid)
+      rows, count = valid.shape
+      x = self.within.features(pictures.reshape(rows * count, *pictures.shape[2:]), key)
+      x = x.reshape(rows, count * self.slots, -1)
+      valid = jnp.repeat(valid, self.slots, axis=1)
+    x = self.project(x)
+    times = (np.arange(x.shape[1]) + 0.5) * (self.seconds / self.slots)
     times = times.astype(np.float32)
     x = x + time_positions(times, x.shape[-1], x.dtype)[None]
     x, _ = self.stack(jnp.where(valid[..., None], x, 0), valid=valid, key=key)

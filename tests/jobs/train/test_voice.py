@@ -8,6 +8,8 @@ import pytest
 
 from mvp_jax.config import Config, DataConfig, EvaluationConfig
 from mvp_jax.data.examples import InputConfig
+from mvp_jax.errors import InputError
+from mvp_jax.jobs import train
 from mvp_jax.models.modalities.voice import Voice
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.optimiser import OptimiserConfig
@@ -46,13 +48,17 @@ def study(tmp_path_factory):
   return folder
 
 
-def test_loudness_is_heard_of_people_never_met(study, run, tmp_path):
-  voice = Voice(
-    picture_width=16, picture_depth=1, heads=2, mlp_width=32, depth=1, dropout=0.0
-  )
+VOICE = Voice(
+  picture_width=16, picture_depth=1, heads=2, mlp_width=32, depth=1, dropout=0.0
+)
+
+
+def _config(study, voice=VOICE):
   config = Config(
     dataset='recordings',
-    data=DataConfig(manual_dir=str(study), data_dir=str(tmp_path / 'data'), workers=1),
+    data=DataConfig(
+      manual_dir=str(study), data_dir=str(study.parent / 'voices_data'), workers=1
+    ),
     input=InputConfig(max_seconds=3.0),
     modalities=running.MODALITIES | {'voice': voice},
     models={'voice': 'voice'},
@@ -66,11 +72,46 @@ def test_loudness_is_heard_of_people_never_met(study, run, tmp_path):
       models=('voice',), folds=2, validation_subjects=1, batch_size=8
     ),
   )
-  config = running.changed(config, target={'ratings': ('arousal',)})
-  run(config, tmp_path / 'run')
-  rows = [r for r in running.predictions(tmp_path / 'run') if r['model'] == 'voice']
+  return running.changed(config, target={'ratings': ('arousal',)})
+
+
+@pytest.fixture(scope='module')
+def trained(study, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('trained') / 'run'
+  running.run(train, _config(study), folder)
+  return folder
+
+
+def _right(workdir):
+  rows = [r for r in running.predictions(workdir) if r['model'] == 'voice']
   assert len(rows) == 24
-  right = [(float(r['score']) > 0.5) == (r['label'] == '1') for r in rows]
-  assert np.mean(right) > 0.9
-  report = (tmp_path / 'run' / 'report.html').read_text()
-  assert 'voice' in report
+  return np.mean([(float(r['score']) > 0.5) == (r['label'] == '1') for r in rows])
+
+
+def test_loudness_is_heard_of_people_never_met(trained):
+  assert _right(trained) > 0.9
+  assert 'voice' in (trained / 'report.html').read_text()
+
+
+def test_what_read_the_sound_can_be_frozen(study, trained, tmp_path):
+  """The reader of one run, its tokens worked out once, in another."""
+  reader = trained / 'encoders' / 'fold0' / 'voice' / 'voice'
+  frozen = dataclasses.replace(VOICE, checkpoint=str(reader), frozen=True)
+  config = _config(study, frozen)
+  with pytest.raises(InputError, match='voice pre-training: .* test subjects'):
+    running.run(train, config, tmp_path / 'refused')
+  other = dataclasses.replace(frozen, picture_width=24)
+  with pytest.raises(InputError, match='has width 16, .*; the config wants width 24'):
+    running.run(train, _config(study, other), tmp_path / 'other')
+  config = running.changed(config, evaluation={'allow_encoder_overlap': True})
+  running.run(train, config, tmp_path / 'run')
+  assert _right(tmp_path / 'run') > 0.9
+  facts = running.facts(tmp_path / 'run')
+  record = facts['pretrained']['voice']
+  assert record['labels'] == 'ratings of arousal' and len(record['people']) == 8
+  assert record['model']['width'] == 16
+  (features,) = (study.parent / 'voices_data').rglob('features/*')
+  assert len(list(features.glob('*.npy'))) == 24
+  assert not (tmp_path / 'run' / 'encoders').exists()  # nothing new was learnt
+  data = study.parent / 'voices_data'
+  assert running.check_kept(tmp_path / 'run', data, 'voice', tmp_path / 'kept') == 24
