@@ -34,6 +34,10 @@ class ModelSizes:
   # How long each lasts; 0: as many as there are make a whole trial. A target in time
   # asks for short ones: JCA's are 32 frames, 8 at a time.
   segment_seconds: float = 0.0
+  # Where nothing is trained, segments are laid so many times, each time by one part of
+  # so many later: with segment_seconds times the target's rate, as in JCA, one segment
+  # ends with every label.
+  segment_shifts: int = 1
   heads: int = 4
   mlp_width: int = 1024
   dropout: float = 0.1
@@ -46,6 +50,13 @@ class ModelSizes:
       raise ValueError(f'segments is {self.segments}, must be at least 1')
     if not 0 <= self.segment_seconds < math.inf:
       raise ValueError(f'segment_seconds is {self.segment_seconds}, must be at least 0')
+    if self.segment_shifts < 1:
+      raise ValueError(f'segment_shifts is {self.segment_shifts}, must be at least 1')
+    if self.segment_shifts > 1 and not self.segment_seconds:
+      raise ValueError(
+        f'segment_shifts is {self.segment_shifts}, but a trial is one window of '
+        'segments; set segment_seconds, or leave it at 1'
+      )
     if self.dtype not in layers.DTYPES:
       raise ValueError(f'dtype {self.dtype!r} is none of {", ".join(layers.DTYPES)}')
     if self.width % self.heads:

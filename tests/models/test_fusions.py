@@ -37,6 +37,7 @@ class Sizes:
   depth: int = 2
   segments: int = _L
   segment_seconds: float = 0.0
+  segment_shifts: int = 1
   seconds: float = 0.0
   remat: str = 'none'
 

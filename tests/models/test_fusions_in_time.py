@@ -164,6 +164,32 @@ def test_a_window_hangs_on_nothing_outside(fusion):
     np.testing.assert_allclose(alone.x[:, :_L], found.x[:, :_L], atol=1e-6)
 
 
+@pytest.mark.parametrize('fusion', _FUSIONS)
+def test_at_test_every_frame_is_the_end_of_one_clip(fusion):
+  """Each laying is what an unshifted one makes of tokens that come later."""
+  names, shifts = _NAMES[:2], 5
+  tokens = _examples(names)
+  shifted = _make(fusion, names, segment_shifts=shifts)
+  found = shifted(tokens).sequence
+  clips = found.x.shape[1] // shifts
+  for i in range(shifts):
+    early = _CLIP * i / shifts
+    later = {name: t._replace(times=t.times + early) for name, t in tokens.items()}
+    wanted = _make(fusion, names, seconds=_SECONDS + _CLIP)(later).sequence
+    own = slice(i * clips, (i + 1) * clips)
+    np.testing.assert_array_equal(found.valid[:, own], wanted.valid)
+    np.testing.assert_allclose(found.x[:, own], wanted.x, atol=1e-5)
+    np.testing.assert_allclose(found.times[:, own], wanted.times - early, atol=1e-5)
+  rate = shifts / _CLIP  # of labels
+  ends = (np.asarray(found.times[0]) + _CLIP / 2) * rate
+  np.testing.assert_allclose(ends, ends.round(), atol=1e-3)
+  inside = ends.round()[(ends > 0.5) & (ends < _SECONDS * rate + 0.5)]
+  assert sorted(inside) == list(range(1, round(_SECONDS * rate) + 1))
+  # In training segments lie once.
+  once = shifted(tokens, jax.random.key(0)).sequence
+  np.testing.assert_array_equal(once.x, _make(fusion, names)(tokens).sequence.x)
+
+
 @pytest.mark.parametrize('clips, count', [(8, 181_889), (16, 183_297)])
 def test_jca_has_the_parameters_of_the_paper(clips, count):
   """With its two linear layers on 512 features, and a head of two."""
@@ -186,3 +212,7 @@ def test_lengths_that_cannot_be():
     _make('joint', _NAMES[:2], seconds=0.0)
   with pytest.raises(ValueError, match='segment_seconds is -1'):
     ModelSizes(segment_seconds=-1.0)
+  with pytest.raises(ValueError, match='segment_shifts is 0, must be at least 1'):
+    ModelSizes(segment_shifts=0)
+  with pytest.raises(ValueError, match='a trial is one window .* set segment_seconds'):
+    ModelSizes(segment_shifts=8)

@@ -66,6 +66,8 @@ class Sizes(Protocol):
   @property
   def segment_seconds(self) -> float: ...
   @property
+  def segment_shifts(self) -> int: ...
+  @property
   def seconds(self) -> float: ...  # that examples are padded to
   @property
   def remat(self) -> str: ...  # one of layers.REMAT

@@ -27,6 +27,7 @@ from mvp_jax.models.fusion.base import (
   RandomKey,
   Sizes,
   Tokens,
+  one_after_another,
   register,
 )
 from mvp_jax.models.physio import masked_mean
@@ -43,6 +44,10 @@ class Segmented(Fusion):
   an example is one window: its L segments are equal spans to the last valid token of
   any modality.
 
+  With `segment_shifts`, and where nothing is trained, this is done so many times, each
+  time by one part of so many earlier, the first window beginning before time zero: in
+  JCA's test every frame is the end of exactly one clip. The sequence holds all of them.
+
   A segment is the mean over its tokens, zero without any. After the attention a linear
   layer reads all modalities in each segment (as JCA's head does for each clip). These
   are the sequence, each at the centre of its span; their mean is what is pooled.
@@ -50,22 +55,32 @@ class Segmented(Fusion):
 
   def build(self, sizes: Sizes, block: MakeBlock, rngs: nnx.Rngs, dtype: DType) -> None:
     self.segments, self.windows, self.lasting = sizes.segments, 1, sizes.segment_seconds
+    self.shifts = getattr(sizes, 'segment_shifts', 1)
     if self.lasting:
       if not sizes.seconds:
         raise ValueError('segment_seconds: nobody says how long examples last')
       window = self.segments * self.lasting
-      self.windows = max(math.ceil(sizes.seconds / window - 1e-6), 1)
+      last = sizes.seconds + self.lasting * (1 - 1 / self.shifts)
+      self.windows = max(math.ceil(last / window - 1e-6), 1)
     self.out = layers.linear(
       len(self.names) * sizes.width, sizes.width, rngs=rngs, dtype=dtype
     )
 
   def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
+    shifts = 1 if key is not None else self.shifts
+    early = [self.lasting * i / shifts for i in range(shifts)]
+    sequence = one_after_another([self._laid(taken, seconds) for seconds in early])
+    return Fused([masked_mean(sequence.x, sequence.valid)], sequence, {})
+
+  def _laid(self, taken: list[Tokens], early: float) -> Tokens:
+    """The segments of windows that begin `early` seconds before time zero."""
     batch, count = taken[0].valid.shape[0], self.windows * self.segments
     if self.lasting:
       end = jnp.full((batch, 1), count * self.lasting, jnp.float32)
     else:
       end = functools.reduce(jnp.maximum, [_last(t) for t in taken])
-    cut, valid = zip(*(self._cut(t, end, count) for t in taken), strict=True)
+    later = [t._replace(times=t.times + np.float32(early)) for t in taken]
+    cut, valid = zip(*(self._cut(t, end, count) for t in later), strict=True)
 
     def windows(x: Array) -> Array:
       return x.reshape(batch * self.windows, self.segments, *x.shape[2:])
@@ -74,8 +89,7 @@ class Segmented(Fusion):
     x = self.out(jnp.concatenate(attended, axis=-1)).reshape(batch, count, -1)
     any_valid = functools.reduce(jnp.logical_or, valid)
     centres = (np.arange(count, dtype=np.float32) + 0.5) / count
-    sequence = Tokens(x, any_valid, end * centres[None])
-    return Fused([masked_mean(x, any_valid)], sequence, {})
+    return Tokens(x, any_valid, end * centres[None] - np.float32(early))
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
     """All modalities of some windows, attended; `valid` is where they have tokens."""
