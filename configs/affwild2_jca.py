@@ -8,6 +8,7 @@ Without DIR on a synthetic twin, at a size that two cores finish in minutes:
 
   python launch.py --config=configs/affwild2_jca.py
   python launch.py --config=configs/affwild2_jca.py:null    (a twin without effect)
+  python launch.py --config=configs/affwild2_jca.py:coupled  (face and voice together)
 
 The fusion is that of the paper (Praveen et al., 2022); --config.model.fusion=NAME
 takes another. Unlike there, face and voice are read by transformers.
@@ -27,7 +28,13 @@ CHANGES = {
   'models': {'fusion': 'voice+video', 'voice': 'voice', 'video': 'video'},
   'modalities': {'video': {'centre': 'recording'}},
   # Eight clips of 32 frames are attended together.
-  'model': {'fusion': 'joint', 'segments': 8, 'segment_seconds': 32 / 30},
+  # At test every frame is the end of one clip.
+  'model': {
+    'fusion': 'joint',
+    'segments': 8,
+    'segment_seconds': 32 / 30,
+    'segment_shifts': 32,
+  },
   'evaluation': {'protocol': 'official', 'models': ('fusion', 'voice', 'video')},
 }
 # With a token every 0.4 s, for ratings in time.
@@ -39,10 +46,14 @@ merge(
     'modalities': {
       'voice': {'picture_width': 32, 'picture_depth': 1, 'heads': 2, 'mlp_width': 64}
     },
+    'model': {'segment_shifts': 4},  # there are no more tokens in a clip
     'train': {'batch_size': 8, 'optimiser': {'steps': 300, 'warmup_steps': 20}},
   },
   SMALL,
 )
+# What coincides is found by attention to what is near in time, not mixed before.
+COUPLED: dict = {'modalities': {'voice': {'depth': 0}, 'video': {'depth': 0}}}
+merge(base.PRESETS['coupled'], COUPLED)
 EMBEDDED = {
   'twin': {
     'train': 44,
@@ -67,5 +78,9 @@ EMBEDDED = {
 def get_config(words=''):
   """The experiment at full size, and what the embedded default shrinks."""
   return base.get_config(
-    'affwild2', words, changes=CHANGES, embedded=EMBEDDED, presets={'small': SMALL}
+    'affwild2',
+    words,
+    changes=CHANGES,
+    embedded=EMBEDDED,
+    presets={'small': SMALL, 'coupled': COUPLED},
   )

@@ -14,6 +14,7 @@ from mvp_jax.evaluation.figures import (
   ORANGE,
   STYLE,
   blank,
+  colours,
   legend_above,
   short,
 )
@@ -28,11 +29,16 @@ _HEIGHTS = {
   'sound': 0.45,
   'attention': 0.95,
   'marginal': 0.5,
+  'share': 0.6,
 }
 _SIGNAL = 0.55
 _GAP = 0.1  # below a case
 _FACE_INCHES = 0.44
 _UNITS = {'microsiemens': 'µS', 'millivolt': 'mV', 'celsius': '°C'}
+SHARES = (
+  'Through attention: how much of each modality came by the attention of the fusion '
+  '(0: none of it, 1: all), in each segment of time.'
+)
 _STYLE = STYLE | {'font.size': 8, 'axes.titlesize': 9, 'lines.linewidth': 1.2}
 
 
@@ -136,12 +142,14 @@ def _kinds(found, in_time):
   """What is drawn of each trial, from the top: what any of them has."""
   known = [arrays for arrays in found if arrays]
   channels = dict.fromkeys(f'signal {name}' for x in known for name in x['channels'])
-  faces, sound, weights = (
-    any(name in x for x in known) for name in ('faces', 'sound_level', 'weights')
+  faces, sound, weights, shares = (
+    any(name in x for x in known)
+    for name in ('faces', 'sound_level', 'weights', 'shares')
   )
   kinds = ['course'] * in_time + ['face'] * faces + ['sound'] * sound
   kinds += list(channels)[:_MAX_CHANNELS]
-  return kinds + ['attention', 'marginal'] * weights or ['nothing']
+  kinds += ['attention', 'marginal'] * weights + ['share'] * shares
+  return kinds or ['nothing']
 
 
 def _most(found):
@@ -190,6 +198,8 @@ def _case(axes, kinds, row, arrays, top):
       mesh = _attention(axis, arrays, top)
     elif kind == 'marginal' and 'weights' in arrays:
       _marginal(axis, arrays)
+    elif kind == 'share' and 'shares' in arrays:
+      _shares(axis, arrays)
     elif name != kind and name in channels:
       _signal(axis, arrays, channels.index(name))
     else:
@@ -300,6 +310,15 @@ def _cells(times):
   ends[1:, 0] = np.maximum(ends[1:, 0], middle)
   ends[:-1, 1] = np.minimum(ends[:-1, 1], middle)
   return ends.ravel(), order
+
+
+def _shares(axis, arrays):
+  hues = colours([str(name) for name in arrays['share_names']])
+  for (name, hue), share in zip(hues.items(), arrays['shares'], strict=True):
+    style = {'color': hue, 'marker': '.', 'markersize': 3, 'linewidth': 0.8}
+    axis.plot(arrays['share_times'], share.astype(float), label=name, **style)
+  axis.set(ylim=(0, 1), ylabel='through\nattention')
+  axis.legend(loc='upper right', fontsize=6, ncols=len(hues))
 
 
 def _marginal(axis, arrays):

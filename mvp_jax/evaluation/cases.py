@@ -52,6 +52,9 @@ _AXES = {
   'query_valid': ('Q',),
   'key_times': ('K',),
   'key_valid': ('K',),
+  'shares': ('M', 'T of segments'),
+  'share_times': ('T of segments',),
+  'share_names': ('M',),
 }
 _SIGNALS = ('trial_id', 'signal_rate', 'signals', 'signals_valid', 'channels', 'units')
 SIDES = ('query_times', 'query_valid', 'key_times', 'key_valid')  # of attention
@@ -59,6 +62,7 @@ _OPTIONAL = (
   ('faces', 'face_times'),  # all of a group or none
   ('sound_level', 'sound_times'),
   ('weights', *SIDES),
+  ('shares', 'share_times', 'share_names'),
 )
 
 
@@ -206,9 +210,8 @@ def write(folder, corpus, chosen, attention, labels=()):
 
   Args:
     chosen: of `choose`, trials of this corpus.
-    attention: {(subject, trial): arrays weights [Q, K], the mean over layers and
-      heads, query_times, query_valid [Q], key_times, key_valid [K]}, of those
-      trials that have it.
+    attention: {(subject, trial): what `attention_of` gives}, of those trials that
+      have it.
   """
   trials = {(trial.subject, trial.trial): trial for trial in corpus.trials}
   written = set()
@@ -224,11 +227,22 @@ def write(folder, corpus, chosen, attention, labels=()):
 
 
 def attention_of(seen, index):
-  """Of what a fusion shows of a batch, the part of one example, as `write` takes it.
+  """Of what a fusion shows of a batch, the part of one example: arrays by name.
 
-  `seen` has attention [layers, B, heads, Q, K] and of both sides query and key times
-  and valid, [B, N] or [N].
+  Of attention in time (`seen` has attention [layers, B, heads, Q, K] and of both sides
+  query and key times and valid, [B, N] or [N]): weights [Q, K], the mean over layers
+  and heads, query_times, query_valid [Q], key_times and key_valid [K]. Of attention
+  over features (shares [B, M, T], share_times [B, T], share_names): shares [M, T],
+  share_times [T] and share_names [M]. Of a fusion without either nothing.
   """
+  if 'shares' in seen:
+    return {
+      'shares': seen['shares'][index],
+      'share_times': seen['share_times'][index],
+      'share_names': np.array(seen['share_names'].names),
+    }
+  if 'attention' not in seen:
+    return {}
   sides = {name: x[index] if x.ndim > 1 else x for name in SIDES for x in [seen[name]]}
   return {'weights': seen['attention'][:, index].mean((0, 1)), **sides}
 
@@ -289,7 +303,7 @@ def _level(corpus, trial, name):
 
 def coarse(attention):
   """With fewer queries, if there are many: each the mean over some valid ones."""
-  if not attention or len(attention['query_times']) <= _QUERIES:
+  if len(attention.get('query_times', ())) <= _QUERIES:
     return attention
   valid = attention['query_valid'].astype(np.float32)
   starts = np.arange(0, len(valid), -(-len(valid) // _QUERIES))

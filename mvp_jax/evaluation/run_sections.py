@@ -375,6 +375,8 @@ def success_and_failure(workdir, predictions, facts, synthetic):
         'puts first) attends to each moment of the other, mean over layers and '
         'heads, 1 = evenly. Below, the mean over all moments that ask.'
       )
+    if any(arrays and 'shares' in arrays for arrays in found):
+      said.append(case_figures.SHARES)
     said.append('Grey: not valid, no model sees it.')
     yield picture(
       f'cases_{place}', case_figures.cases(of_target, found, synthetic), ' '.join(said)

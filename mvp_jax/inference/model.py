@@ -218,17 +218,18 @@ class Ensemble:
   def attention(self, corpus, window, directory):
     """What the fusion shows of a window, the mean over all models, or {}.
 
-    As `cases.attention_of` gives it; only cross-attention has it.
+    As `cases.attention_of` gives it.
     """
     if self.clips or len(self.modalities) < 2:
       return {}
     examples = self.examples(corpus, [window], directory)
     (batch,) = evaluation_batches(examples, 1)
     seen = jax.device_get(_attention(self.task)(self.variables, self.scales, batch))
-    if 'attention' not in seen:
-      return {}
-    sides = {name: seen[name][0] for name in cases.SIDES}
-    return cases.attention_of({'attention': seen['attention'].mean(0)} | sides, 0)
+    for name in {'attention', 'shares'} & set(seen):
+      seen[name] = seen[name].mean(0)
+    for name in {*cases.SIDES, 'share_times'} & set(seen):
+      seen[name] = seen[name][0]
+    return cases.attention_of(seen, 0)
 
   def _restored(self, scores):
     scores = scores.astype(float)

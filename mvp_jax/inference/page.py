@@ -116,6 +116,8 @@ def _figure(model, prediction, corpus):
       ' Attention: at which moments (across) the models look when asked at another '
       '(up), and its mean, where 1 is even attention; the mean over all models.'
     )
+  if 'shares' in arrays:
+    caption += f' {case_figures.SHARES} The mean over all models.'
   return picture('over_time', figure, caption)
 
 

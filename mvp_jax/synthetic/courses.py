@@ -4,6 +4,12 @@ Valence and arousal are slow random curves, independent of each other. A rating 
 what is felt by a reaction lag, and has a slow error of its own. In the variant 'null'
 what is rated is another curve than what is shown and heard; in 'leaky' it is such a
 curve about a level that people who are together share.
+
+In 'coupled' face and voice are each in one of two states, drawn anew every few seconds
+by a fair coin of its own: smiling or frowning, loud or quiet. Valence is high where a
+smile comes with a loud voice or a frown with a quiet one, and low where not; arousal
+likewise, with the voice of the moment before. Whatever face or voice alone does, either
+rating is a fair coin, and no sum of what the two say tells more than chance.
 """
 
 import dataclasses
@@ -14,18 +20,28 @@ from mvp_jax.synthetic.spec import wander
 
 RATED = ('valence', 'arousal')
 VARIANTS = ('planted', 'null')
+_FOLLOWING = ('planted', 'coupled')  # whose ratings can be told from what is shown
 _SPREAD = 0.35  # of what is felt; ratings go from -1 to 1
 _ERROR = 0.10
 _LITTLE = 0.4  # of another curve, in a leaky twin
 _PERIODS = (6.0, 30.0)  # seconds
-_EFFECTS = (
+_MOMENT = 3.0  # seconds between two coins in a coupled twin
+_CHANGE = 0.6  # seconds that a change of state takes
+_SHOWN, _AGREED = 0.6, 0.45  # how far states and their ratings are from 0
+_SHOWING = (
   'Valence and arousal are independent slow curves. Valence shows only in the face: '
   'mouth corners, eyes and brows. Arousal is heard only in the voice: louder, higher '
   'and faster. '
 )
-_DESCRIPTIONS = {
-  'planted': 'Ratings follow both by {lag:g} s, with a slow error.',
-  'null': 'Ratings are other curves, independent of face and voice.',
+_EFFECTS = {
+  'planted': _SHOWING + 'Ratings follow both by {lag:g} s, with a slow error.',
+  'null': _SHOWING + 'Ratings are other curves, independent of face and voice.',
+  'coupled': (
+    f'Every {_MOMENT:g} s the face smiles or frowns and the voice is loud or quiet, by '
+    'a coin each. Valence is high where a smile comes with a loud voice or a frown '
+    'with a quiet one, else low; arousal is so with the voice of the moment before. '
+    'Either alone tells nothing. Ratings follow by {lag:g} s, with a slow error.'
+  ),
 }
 
 
@@ -39,7 +55,7 @@ class Courses:
   Attributes:
     seed: of the person's curves.
     lag: of ratings, seconds.
-    variant: 'planted', 'null' or 'leaky'.
+    variant: 'planted', 'null', 'leaky' or 'coupled'.
     shared: the seed of what two people share: the arousal that is heard or, in 'leaky',
       the level of their ratings.
     skin: the share of arousal's variance that the skin shows, and the voice does not.
@@ -52,7 +68,13 @@ class Courses:
   skin: float = 0.0
 
   def parts(self, times):
-    """Valence, the arousal that is heard and that of the skin: float64 [n, 3]."""
+    """Valence, the arousal that is heard and that of the skin: float64 [n, 3].
+
+    What they look and sound like: in 'coupled' nobody feels so.
+    """
+    if self.variant == 'coupled':
+      face, voice, _ = _SHOWN * self._states(times)
+      return np.stack([face, voice, np.zeros(len(times))], axis=-1)
     own = self.shared if self.shared and self.variant != 'leaky' else self.seed
     return np.stack(
       [
@@ -63,6 +85,19 @@ class Courses:
       axis=-1,
     )
 
+  def _states(self, times):
+    """Of face, voice, and voice a moment before: -1 to 1, float64 [3, n]."""
+    voice = self.shared or self.seed  # who are together hear one voice
+    rng = np.random.default_rng((*voice, 8))
+    start = rng.uniform(-_MOMENT, 0) - 2 * _MOMENT
+    return np.stack(
+      [
+        _coins(np.random.default_rng((*self.seed, 9)), start, times),
+        _coins(np.random.default_rng((*voice, 10)), start, times),
+        _coins(np.random.default_rng((*voice, 10)), start + _MOMENT, times),
+      ]
+    )
+
   def felt(self, times):
     valence, heard, skin = self.parts(times).T
     return np.stack([valence, heard + skin], axis=-1)
@@ -71,6 +106,9 @@ class Courses:
     """What is rated, without errors."""
     if self.variant == 'planted':
       return self.felt(times - self.lag)
+    if self.variant == 'coupled':
+      face, voice, before = self._states(times - self.lag)
+      return _AGREED * np.stack([face * voice, face * before], axis=-1)
     other = np.stack([_curve((*self.seed, i), times) for i in (2, 3)], axis=-1)
     if self.variant == 'null':
       return other
@@ -80,6 +118,17 @@ class Courses:
   def rated(self, times):
     errors = [_ERROR * _curve((*self.seed, i), times) / _SPREAD for i in (4, 5)]
     return np.clip(self.meant(times) + np.stack(errors, axis=-1), -1, 1)
+
+
+def _coins(rng, start, times):
+  """One of -1 and 1 for each moment from `start` on, with smooth changes."""
+  place = (times - start) / _MOMENT
+  count = max(int(place.max(initial=0.0)), 0) + 2
+  states = 2.0 * rng.integers(0, 2, count) - 1
+  number = np.clip(place.astype(int), 1, count - 1)
+  since = np.clip((place - number) * _MOMENT / _CHANGE, 0, 1)
+  share = since**2 * (3 - 2 * since)
+  return states[number] * share + states[number - 1] * (1 - share)
 
 
 def _curve(seed, times, level=0.3):
@@ -100,10 +149,10 @@ def told(people, seconds, rate, lag, variant):
   """
   times = np.arange(round(seconds * rate)) / rate
   rated = np.concatenate([one.rated(times) for one in people])
-  known = np.concatenate([one.felt(times - lag) for one in people])
+  known = np.concatenate([one.meant(times) for one in people])
   return {
     'ceiling': ceiling(known, rated, variant),
-    'effects': _EFFECTS + _DESCRIPTIONS[variant].format(lag=lag),
+    'effects': _EFFECTS[variant].format(lag=lag),
   }
 
 
@@ -116,7 +165,7 @@ def ceiling(known, rated, variant):
   """
   best = [concordance(*pair) for pair in zip(known.T, rated.T, strict=True)]
   return {
-    name: {'ccc': round(x if variant == 'planted' else 0.0, 4)}
+    name: {'ccc': round(x if variant in _FOLLOWING else 0.0, 4)}
     for name, x in zip(RATED, best, strict=True)
   }
 

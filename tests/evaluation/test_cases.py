@@ -10,12 +10,18 @@ from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import case_figures, cases, run_sections
 from mvp_jax.evaluation.predictions import Prediction
+from mvp_jax.models.fusion.base import Names
 from mvp_jax.targets import Binary
 from tests.data import tiny_trials
 from tests.evaluation.conftest import generate_case, write_cases
 
 _TARGET, _FACTS = Binary(), run_sections.Facts({})
 _FACES = ('faces', 'face_times')
+_SHARES = {
+  'shares': np.array([[0.2, np.nan, 0.7], [0.1, 0.4, 0.9]], np.float32),
+  'share_times': np.array([0.5, 1.5, 2.5], np.float32),
+  'share_names': np.array(['voice', 'video']),
+}
 _ATTENTION = ('weights', 'query_times', 'query_valid', 'key_times', 'key_valid')
 
 
@@ -112,6 +118,31 @@ def _trial(number, frames):
       **({'face': tiny_trials.frames(frames, 10.0)} if frames else {}),
     },
   )
+
+
+def test_attention_over_features_is_kept_and_drawn(tmp_path):
+  corpus, rows = _Corpus([_trial(1, 80)]), [_row(3, 1, 1, 0.9)]
+  seen = {
+    'shares': np.stack([np.zeros((2, 3)), _SHARES['shares']]),
+    'share_times': np.stack([np.zeros(3), _SHARES['share_times']]),
+    'share_names': Names(('voice', 'video')),
+  }
+  attention = cases.attention_of(seen, 1)
+  chosen = cases.choose(rows, _TARGET)
+  cases.write(tmp_path, corpus, chosen, {(3, 1): attention})
+  found = cases.read(cases.path(tmp_path, rows[0]))
+  for name, x in _SHARES.items():
+    np.testing.assert_array_equal(found[name], x)
+  figure = case_figures.cases(chosen['valence'], [found], False)
+  (axis,) = [x for x in figure.axes if x.get_ylabel() == 'through\nattention']
+  lines = {line.get_label(): line.get_ydata() for line in axis.lines}
+  np.testing.assert_array_equal(lines['voice'], _SHARES['shares'][0].astype(float))
+  np.testing.assert_array_equal(lines['video'], _SHARES['shares'][1].astype(float))
+  assert cases.attention_of({'scores': 0}, 0) == {}
+  damaged = dict(np.load(cases.path(tmp_path, rows[0])))
+  np.savez(cases.path(tmp_path, rows[0]), **damaged | {'share_times': np.zeros(4)})
+  with pytest.raises(InputError, match='share_times has shape .* disagrees with'):
+    cases.read(cases.path(tmp_path, rows[0]))
 
 
 def test_what_is_kept_of_a_trial(tmp_path):

@@ -165,6 +165,56 @@ def test_a_window_hangs_on_nothing_outside(fusion):
 
 
 @pytest.mark.parametrize('fusion', _FUSIONS)
+def test_what_came_by_attention_can_be_looked_at(fusion):
+  names = _NAMES[:2]
+  module, tokens = _make(fusion, names, segment_shifts=2), _examples(names)
+  found = module(tokens, None, True)
+  assert not module(tokens).seen
+  if fusion == 'concat_segments':
+    assert not found.seen  # there is no attention
+    return
+  shares, times = found.seen['shares'], found.seen['share_times']
+  assert found.seen['share_names'].names == names
+  assert shares.shape == (3, 2, _CLIPS) and times.shape == (3, _CLIPS)
+  np.testing.assert_array_equal(times, found.sequence.times[:, :_CLIPS])
+  for b in range(3):
+    clips, there = zip(*(_clips(tokens[name], b) for name in names), strict=True)
+    for first in range(0, _CLIPS, _L):
+      window = slice(first, first + _L)
+      xs, valid = ([x[window] for x in of] for of in (clips, there))
+      wanted = _torch_shares(fusion, module, xs, valid)
+      for share, one, own in zip(shares[b, :, window], wanted, valid, strict=True):
+        own = own.numpy()
+        assert np.isnan(share[~own]).all()
+        np.testing.assert_allclose(share[own], one.detach().numpy()[own], atol=1e-5)
+        assert ((share[own] >= 0) & (share[own] <= 1)).all()
+
+
+def _torch_shares(fusion, module, xs, there):
+  if fusion == 'joint_gated':
+    shares = []
+    for layer, gates in zip(
+      (module.weights, *module.further), module.gates, strict=True
+    ):
+      weights = [{k: _torch(w) for k, w in one.items()} for one in layer]
+      new = _jca(xs, weights)
+      gated = [
+        torch.softmax(y @ _torch(g) / 0.1, 1) for y, g in zip(new, gates, strict=True)
+      ]
+      xs = [
+        torch.relu(s[:, :1] * x + s[:, 1:] * y)
+        for s, x, y in zip(gated, xs, new, strict=True)
+      ]
+      shares.append([s[:, 1] for s in gated])
+    return [sum(one) / 2 for one in zip(*shares, strict=True)]
+  new = _attended(fusion, module, xs, there)
+  if fusion == 'vanilla':  # before its tanh
+    new = [torch.atanh(x.double().clamp(-1 + 1e-12, 1 - 1e-12)).float() for x in new]
+  added = [(y - x).norm(dim=1) for x, y in zip(xs, new, strict=True)]
+  return [a / (x.norm(dim=1) + a) for x, a in zip(xs, added, strict=True)]
+
+
+@pytest.mark.parametrize('fusion', _FUSIONS)
 def test_at_test_every_frame_is_the_end_of_one_clip(fusion):
   """Each laying is what an unshifted one makes of tokens that come later."""
   names, shifts = _NAMES[:2], 5

@@ -36,6 +36,40 @@ def test_nothing_is_planted_in_null():
     assert abs(_concordance(felt[:, i], rated[:, i])) < 0.15
 
 
+def test_only_face_and_voice_together_tell_a_coupled_rating():
+  people = [Courses((0, i), 1.0, 'coupled') for i in range(120)]
+  shown = np.concatenate([one.felt(_TIMES) for one in people])
+  late = np.concatenate([one.felt(_TIMES - 1.0) for one in people])
+  before = np.concatenate([one.felt(_TIMES - 4.0) for one in people])
+  rated = np.concatenate([one.rated(_TIMES) for one in people])
+  stated = told(people, 60.0, 10.0, 1.0, 'coupled')['ceiling']
+  together = np.stack([late[:, 0] * late[:, 1], late[:, 0] * before[:, 1]], axis=-1)
+  for i, name in enumerate(('valence', 'arousal')):
+    product = together[:, i] * rated[:, i].std() / together[:, i].std()
+    assert _concordance(product, rated[:, i]) > 0.93
+    assert 0.93 < stated[name]['ccc'] < 1
+    for x in (*shown.T, *late.T, *before.T, *abs(late.T)):
+      assert abs(np.corrcoef(x, rated[:, i])[0, 1]) < 0.06
+    # Nor does the best line of all of them tell more than their number alone would.
+    design = np.column_stack([np.ones(len(shown)), shown, late, before])
+    said = design @ np.linalg.lstsq(design, rated[:, i])[0]
+    assert np.corrcoef(said, rated[:, i])[0, 1] < 0.1
+  assert abs(np.corrcoef(rated.T)[0, 1]) < 0.1
+  assert abs(shown).max() <= 0.6
+  assert 0.45 < (shown > 0).mean() < 0.55
+  # Each coin lasts for some seconds.
+  changes = np.abs(np.diff(np.sign(shown[: len(_TIMES), 0]))).sum() / 2
+  assert 4 <= changes <= 20
+
+
+def test_people_in_one_coupled_video_hear_one_voice():
+  one, other = (
+    Courses((0, 5, k), 1.0, 'coupled', (0, 5, 0)).felt(_TIMES) for k in (1, 2)
+  )
+  np.testing.assert_array_equal(one[:, 1], other[:, 1])
+  assert not np.array_equal(one[:, 0], other[:, 0])
+
+
 def test_the_skin_has_its_share_of_arousal():
   people = [Courses((0, i), 1.0, 'planted', skin=0.4) for i in range(30)]
   parts = np.concatenate([one.parts(_TIMES) for one in people])

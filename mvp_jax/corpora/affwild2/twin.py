@@ -3,8 +3,9 @@
 Under the root stand VA_Estimation_Challenge/{Train_Set,Validation_Set,Test_Set}/*.txt,
 cropped_aligned/<name>/00001.jpg, batch1/*.mp4 and new_vids/*.mp4 with sound, and, last
 of all, the marker SYNTHETIC.json. Valence shows in the face and arousal is heard in the
-voice, see `synthetic.courses`. As in Aff-Wild2 some videos have two people, some frames
-no crop, some no annotation, and those of the test set are placeholders.
+voice, or in 'coupled' both together tell either; see `synthetic.courses`. As in
+Aff-Wild2 some videos have two people, some frames no crop, some no annotation, and
+those of the test set are placeholders.
 """
 
 import dataclasses
@@ -14,7 +15,8 @@ import cv2
 import numpy as np
 
 from mvp_jax.corpora.affwild2.tree import CROPS, RATINGS, UNRATED
-from mvp_jax.synthetic.courses import VARIANTS, Courses, told
+from mvp_jax.synthetic.courses import VARIANTS as COMMON
+from mvp_jax.synthetic.courses import Courses, told
 from mvp_jax.synthetic.expression import expression
 from mvp_jax.synthetic.face import face_frames, face_track
 from mvp_jax.synthetic.spec import Filmed, require
@@ -22,6 +24,7 @@ from mvp_jax.synthetic.tree import write_twin
 from mvp_jax.synthetic.video import side_by_side, write_video
 from mvp_jax.synthetic.voice import voice
 
+VARIANTS = (*COMMON, 'coupled')
 _ANNOTATIONS = 'VA_Estimation_Challenge'
 _FOLDERS = {'train': 'Train_Set', 'validation': 'Validation_Set', 'test': 'Test_Set'}
 _CROP = 112  # pixels

@@ -52,6 +52,14 @@ class Sides:
   lengths: tuple[int, ...]  # how many keys each of them has, in this order
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Names:
+  """Of modalities, in order: what rows of an array in `Fused.seen` are of."""
+
+  names: tuple[str, ...]
+
+
 class Sizes(Protocol):
   """What a fusion reads of the model's configuration."""
 

@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from mvp_jax.models.fusion.base import (
   Fused,
   Fusion,
   MakeBlock,
+  Names,
   RandomKey,
   Sizes,
   Tokens,
@@ -34,6 +36,14 @@ from mvp_jax.models.physio import masked_mean
 
 Mask = Bool[Array, 'B L']
 Segments = Float[Array, 'B L D']
+Shares = Float[Array, 'B L']
+Attended = tuple[list[Segments], list[Shares] | None]
+
+
+def share(own: Segments, added: Segments) -> Shares:
+  """Of what attention adds to a segment: |added| / (|own| + |added|), 0 to 1."""
+  norms = [jnp.sqrt(jnp.square(x.astype(jnp.float32)).sum(-1)) for x in (own, added)]
+  return norms[1] / jnp.maximum(norms[0] + norms[1], 1e-12)
 
 
 class Segmented(Fusion):
@@ -67,13 +77,28 @@ class Segmented(Fusion):
     )
 
   def fuse(self, taken: list[Tokens], key: RandomKey | None, look: bool) -> Fused:
+    """If asked for, and where there is attention, `seen` has
+
+    shares: float32 [B, modalities, segments], how much of each modality came by the
+    attention (see `share`), NaN where it has no token; share_times: [B, segments],
+    seconds; share_names: Names. Of several layings they are of the first.
+    """
     shifts = 1 if key is not None else self.shifts
     early = [self.lasting * i / shifts for i in range(shifts)]
-    sequence = one_after_another([self._laid(taken, seconds) for seconds in early])
-    return Fused([masked_mean(sequence.x, sequence.valid)], sequence, {})
+    layings = [self._laid(taken, seconds) for seconds in early]
+    sequence = one_after_another([tokens for tokens, _ in layings])
+    first, shares = layings[0]
+    seen: dict[str, Any] = {}
+    if look and shares is not None:
+      names = Names(self.names)
+      seen = {'shares': shares, 'share_times': first.times, 'share_names': names}
+    return Fused([masked_mean(sequence.x, sequence.valid)], sequence, seen)
 
-  def _laid(self, taken: list[Tokens], early: float) -> Tokens:
-    """The segments of windows that begin `early` seconds before time zero."""
+  def _laid(self, taken: list[Tokens], early: float) -> tuple[Tokens, Array | None]:
+    """The segments of windows that begin `early` seconds before time zero.
+
+    And the shares of attention, see `fuse`, or None.
+    """
     batch, count = taken[0].valid.shape[0], self.windows * self.segments
     if self.lasting:
       end = jnp.full((batch, 1), count * self.lasting, jnp.float32)
@@ -85,14 +110,24 @@ class Segmented(Fusion):
     def windows(x: Array) -> Array:
       return x.reshape(batch * self.windows, self.segments, *x.shape[2:])
 
-    attended = self.attend([windows(x) for x in cut], [windows(x) for x in valid])
+    attended, shares = self.attend(
+      [windows(x) for x in cut], [windows(x) for x in valid]
+    )
+    seen = None
+    if shares is not None:
+      there = jnp.stack(valid, axis=1)
+      seen = jnp.stack([x.reshape(batch, count) for x in shares], axis=1)
+      seen = jnp.where(there, seen.astype(jnp.float32), jnp.nan)
     x = self.out(jnp.concatenate(attended, axis=-1)).reshape(batch, count, -1)
     any_valid = functools.reduce(jnp.logical_or, valid)
     centres = (np.arange(count, dtype=np.float32) + 0.5) / count
-    return Tokens(x, any_valid, end * centres[None] - np.float32(early))
+    return Tokens(x, any_valid, end * centres[None] - np.float32(early)), seen
 
-  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
-    """All modalities of some windows, attended; `valid` is where they have tokens."""
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> Attended:
+    """All modalities of some windows, attended; `valid` is where they have tokens.
+
+    And of each the share of the attention in each segment, or None if there is none.
+    """
     raise NotImplementedError
 
   def _cut(
@@ -111,8 +146,8 @@ class Segmented(Fusion):
 class SideBySide(Segmented):
   """The segments of all modalities side by side: no attention at all."""
 
-  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
-    return list(x)
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> Attended:
+    return list(x), None
 
 
 @register('vanilla')
@@ -129,7 +164,7 @@ class Vanilla(Segmented):
     pairs, width = itertools.combinations(self.names, 2), sizes.width
     self.correlations = nnx.List(_matrix(rngs, width, width) for _ in pairs)
 
-  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> Attended:
     added = [jnp.zeros_like(segments) for segments in x]
     others = [jnp.zeros((len(x[0]), 1, 1), x[0].dtype) for _ in x]
     pairs = itertools.combinations(range(len(x)), 2)
@@ -140,8 +175,9 @@ class Vanilla(Segmented):
         there = valid[other].any(1)[:, None, None].astype(x[i].dtype)
         added[one] += there * jnp.einsum('blm,bld->bmd', over, x[one])
         others[one] += there
-    parts = zip(x, added, others, strict=True)
-    return [jnp.tanh(own + a / jnp.maximum(count, 1)) for own, a, count in parts]
+    added = [a / jnp.maximum(count, 1) for a, count in zip(added, others, strict=True)]
+    parts = list(zip(x, added, strict=True))
+    return [jnp.tanh(own + a) for own, a in parts], [share(*pair) for pair in parts]
 
 
 @register('joint')
@@ -173,8 +209,8 @@ class Joint(Segmented):
       for _ in self.names
     )
 
-  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
-    return self._attended(x, self.weights)
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> Attended:
+    return _changed(x, self._attended(x, self.weights))
 
   def _attended(self, x: Sequence[Segments], layer: nnx.List) -> list[Segments]:
     joint = jnp.concatenate(x, axis=-1)
@@ -203,10 +239,11 @@ class Recursive(Joint):
     more = range(sizes.depth - 1)
     self.further = nnx.List(self._weights(sizes, rngs) for _ in more)
 
-  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> Attended:
+    found = list(x)
     for layer in (self.weights, *self.further):
-      x = self._attended(x, layer)
-    return list(x)
+      found = self._attended(found, layer)
+    return _changed(x, found)
 
 
 @register('joint_gated')
@@ -227,16 +264,28 @@ class Gated(Recursive):
       for _ in range(1 + len(self.further))
     )
 
-  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> list[Segments]:
+  def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> Attended:
+    """The share is that of the gate, the mean over all times."""
+    x, chosen = list(x), []
     for layer, gates in zip((self.weights, *self.further), self.gates, strict=True):
       found = zip(x, self._attended(x, layer), gates, strict=True)
-      x = [self._gated(*one) for one in found]
-    return list(x)
+      x, shares = map(list, zip(*(self._gated(*one) for one in found), strict=True))
+      chosen.append(shares)
+    return x, [sum(of_one) / len(chosen) for of_one in zip(*chosen, strict=True)]
 
-  def _gated(self, x: Segments, attended: Segments, gate: nnx.Param) -> Segments:
+  def _gated(
+    self, x: Segments, attended: Segments, gate: nnx.Param
+  ) -> tuple[Segments, Shares]:
     asked = attended @ gate[...].astype(x.dtype) / self.temperature
-    share = jax.nn.softmax(asked, axis=-1)
-    return jax.nn.relu(share[..., :1] * x + share[..., 1:] * attended)
+    shares = jax.nn.softmax(asked, axis=-1)
+    x = jax.nn.relu(shares[..., :1] * x + shares[..., 1:] * attended)
+    return x, shares[..., 1]
+
+
+def _changed(own: Sequence[Segments], attended: list[Segments]) -> Attended:
+  """With the shares of what has been added."""
+  pairs = zip(own, attended, strict=True)
+  return attended, [share(x, after - x) for x, after in pairs]
 
 
 def _matrix(rngs: nnx.Rngs, rows: int, columns: int) -> nnx.Param:
