@@ -3,6 +3,7 @@
 import pathlib
 import signal
 import socket
+import time
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from mvp_jax import hosts
 from mvp_jax.errors import InputError
 from mvp_jax.training import sharding
+from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from tests.training.test_resume import metrics_of
 
@@ -142,9 +144,38 @@ def test_a_cluster_that_is_broken_is_said(monkeypatch):
   def initialize(*args, **kwargs):
     raise RuntimeError('DEADLINE_EXCEEDED')
 
+  monkeypatch.setattr(hosts, 'roll_call', lambda *given: None)  # all have come
   monkeypatch.setattr(jax.distributed, 'initialize', initialize)
   with pytest.raises(InputError, match='cannot join the other processes.*DEADLINE'):
     hosts.connect('localhost:1', 2, 0)
+
+
+def test_whoever_waits_for_a_cluster_says_so(monkeypatch, capsys):
+  def initialize(*args, **kwargs):
+    time.sleep(0.5)
+    raise ValueError('coordinator_address should be defined.')
+
+  monkeypatch.setattr(hosts, '_TELL_SECONDS', 0.2)
+  monkeypatch.setattr(jax.distributed, 'initialize', initialize)
+  hosts.connect()
+  said = 'waiting for the other processes of the job to join (0.2 of 300 s)\n'
+  assert said in capsys.readouterr().err
+
+
+def test_a_process_that_is_lost_in_a_save_is_not_taken_for_a_full_disk(
+  monkeypatch, tmp_path
+):
+  checkpoints = Checkpoints(tmp_path / 'checkpoints')
+  gone = RuntimeError('UNAVAILABLE: Barrier failed, task 1 has died\nRPC: x')
+  full = OSError('[Errno 28] No space left on device')
+  with checkpoints:
+    assert 'Is the disk full?' in str(checkpoints._unsaved(gone))
+    monkeypatch.setattr(hosts.jax, 'process_count', lambda: 2)
+    line = str(checkpoints._unsaved(gone))
+    assert 'process 0 of 2 has lost another one (UNAVAILABLE: Barrier failed' in line
+    assert 'disk' not in line and '\n' not in line and hosts.AGAIN in line
+    assert 'Is the disk full?' in str(checkpoints._unsaved(full))
+    monkeypatch.undo()
 
 
 def test_a_folder_that_is_not_shared(monkeypatch):

@@ -228,6 +228,16 @@ def test_memory_that_runs_out_is_one_line(emotion, tmp_path, one_device, error):
   )
 
 
+def test_a_reader_that_was_killed_is_one_line(emotion, tmp_path, one_device):
+  def killed(start):
+    raise RuntimeError('Worker process was terminated unexpectedly with exit code -9.')
+    yield
+
+  line = r'fold0/x: a process that reads batches has died .* lower config.train.workers'
+  with pytest.raises(TrainingError, match=line):
+    _fit(emotion, one_device, tmp_path / 'x', killed)
+
+
 def test_a_batch_that_the_mesh_cannot_divide(emotion, tmp_path):
   mesh = make_mesh(MeshConfig(4, 1, 2))
   config = TrainConfig(batch_size=6, optimiser=OPTIMISER)
