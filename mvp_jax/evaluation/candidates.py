@@ -17,13 +17,13 @@ import scipy.ndimage
 # those named (74 with windows of 3 s, 78 of 6 s, 79 with 16 tables), and 77 of them are
 # looked at. Of all pairs, 60 stood out.
 _WINDOW = 5.0  # seconds about a peak
-_RADIUS = 0.3  # seconds to either side in which a peak is the highest
+_RADIUS = 0.2  # seconds to either side in which a peak is the highest
 _DIRECTIONS = 32  # among which a code tells the nearest
 _BITS = 6  # of a code
 _CODES = 16  # of a window
 _TABLES = 24  # orders of the codes, by each of which windows are sorted
 _SORTED = 9  # codes by which they are
-_ALIKE = 5  # of these, the first, must be equal
+_ALIKE = 3  # of these, the first, must be equal
 _NEXT = 4  # windows in a table that one is paired with
 _TOLERANCE = 0.13  # seconds by which shifts may differ
 _MEETINGS = 1 << 23  # counted at a time, for the memory
@@ -60,16 +60,15 @@ class Index:
 
     Of each course they are the `most` others that meet it most often at one shift.
     """
-    votes = [
-      _votes(*map(np.concatenate, zip(*found, strict=True)), self._count, self._rate)
-      for found in self._found.values()
-    ]
+    votes = []
+    for found in self._found.values():
+      columns = map(np.concatenate, zip(*found, strict=True))
+      votes += _votes(*columns, self._count, self._rate, most)
     if not votes:
       return np.zeros((0, 2), int)
     pairs, counts = map(np.concatenate, zip(*votes, strict=True))
-    pairs, which = np.unique(pairs, return_inverse=True)
-    counts = np.bincount(which, counts)
-    pairs = np.stack(np.divmod(pairs, self._count), 1)
+    pairs, which = np.unique(pairs, axis=0, return_inverse=True)
+    counts = np.bincount(which.ravel(), counts)
     return pairs[few_of_each(pairs, counts, most)]
 
   def _peaks(self, part):
@@ -108,10 +107,12 @@ def few_of_each(pairs, score, most):
   return np.unique(order[rank < most] % max(1, len(pairs)))
 
 
-def _votes(codes, courses, places, count, rate):
-  """How often courses meet at one shift: their pairs, i * count + j, and int [pairs].
+def _votes(codes, courses, places, count, rate, most):
+  """Yields pairs of courses, int [n, 2], and how often they meet at one shift, [n].
 
   `codes`, `courses` and `places` are of the windows of all courses of one channel.
+  What meets once does so by chance; of each course no more than `most` are told of
+  each block of others.
   """
   rng = np.random.default_rng(1)
   tables = [_sorted(codes, rng) for _ in range(_TABLES)]
@@ -120,7 +121,6 @@ def _votes(codes, courses, places, count, rate):
   edges = np.linspace(0, count, blocks + 1).astype(int)
   # Of earlier courses there are more pairs, for they are the first of them.
   edges = np.round(count * (1 - np.sqrt(1 - edges / count))).astype(int)
-  found = []
   for low, high in zip(edges[:-1], edges[1:], strict=True):
     met = []
     for order, alike in tables:
@@ -135,14 +135,15 @@ def _votes(codes, courses, places, count, rate):
         pair = courses[a].astype(np.int64) * count + courses[b]
         met.append(pair * span + (places[b] - places[a] + span // 2))
     met = np.sort(np.concatenate(met))
+    near = np.searchsorted(met, met + round(_TOLERANCE * rate), 'right')
+    near -= np.arange(len(met))
+    met, near = met[near > 1], near[near > 1]
     if len(met):
-      near = np.searchsorted(met, met + round(_TOLERANCE * rate), 'right')
-      near -= np.arange(len(met))
       pairs, start = np.unique(met // span, return_index=True)
-      found.append((pairs, np.maximum.reduceat(near, start)))
-  if not found:
-    return np.zeros(0, np.int64), np.zeros(0, np.int64)
-  return tuple(map(np.concatenate, zip(*found, strict=True)))
+      pairs = np.stack(np.divmod(pairs, count), 1)
+      often = np.maximum.reduceat(near, start)
+      few = few_of_each(pairs, often, most)
+      yield pairs[few], often[few]
 
 
 def _sorted(codes, rng):
