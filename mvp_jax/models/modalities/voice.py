@@ -80,13 +80,11 @@ class Voice:
         f'modalities.voice: {corpus.name} was prepared without sound; it takes the '
         'stream audio'
       )
-    return Inputs(
-      [functools.partial(self._read, corpus, w, options.max_seconds) for w in windows]
-    )
+    return Inputs([functools.partial(self._read, corpus, window) for window in windows])
 
-  def _read(self, corpus, window, seconds):
+  def _read(self, corpus, window):
     preset = PRESETS[self.preset]
-    count = math.ceil(seconds / preset.seconds)
+    count = math.ceil(window.padded / preset.seconds)
     pictures = np.zeros((count, preset.mels, preset.frames), np.float16)
     valid = np.zeros(count, bool)
     sound = window.trial.streams.get('audio')
