@@ -33,12 +33,12 @@ from mvp_jax.data.examples import (
 from mvp_jax.data.lengths import plan
 from mvp_jax.data.splits import SIDES, select
 from mvp_jax.data.trials import derived
-from mvp_jax.data.windows import TOLERANCE, averaged, joined, part_of, stretches, used
+from mvp_jax.data.windows import TOLERANCE, averaged, joined
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
 from mvp_jax.files import atomic_write
 from mvp_jax.inference import folder as saved
-from mvp_jax.jobs import common, preparation, stages, starts
+from mvp_jax.jobs import common, preparation, reading, stages, starts
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import encoder as encoders
@@ -83,6 +83,12 @@ def _check(config, mesh):
       raise InputError(
         "config.input.windows: 'random' clips have no labels in time; use 'whole'"
       )
+  if config.target.level == 'frame':
+    for name in ('first_seconds', 'last_seconds'):
+      if getattr(config.input, name):
+        raise InputError(
+          f'config.input.{name}: of a target in time all labels count; leave it 0'
+        )
   if config.evaluation.grid.size > 1:
     if config.encoder.finetune or config.input.windows == 'random':
       raise InputError(
@@ -101,8 +107,8 @@ def _run(config, workdir, mesh, facts):
   corpus = preparation.corpus(config, workdir, facts)
   config = _padded_to_the_longest(config, corpus)
   reserved, folds, trials = stages.split(config, corpus, workdir, facts)
-  examined = _read(config, trials)
-  _tell_windows(config, trials, examined, facts)
+  examined = reading.read(config, trials)
+  reading.tell_windows(config, trials, examined, facts)
   for model in config.evaluation.models:  # checks lengths and ratings, before long work
     if config.input.windows == 'whole':
       _examples(config, corpus, examined, model, None)
@@ -151,54 +157,6 @@ def _padded_to_the_longest(config, corpus):
   return dataclasses.replace(
     config, input=dataclasses.replace(config.input, max_seconds=least)
   )
-
-
-def _read(config, trials):
-  """What examples are made of: trials, or stretches or windows of them, in order."""
-  options = config.input
-  if config.target.level == 'frame':
-    return stretches(trials, config.target, options.max_seconds)
-  if options.windows == 'random':
-    return [
-      part_of(trial, options.first_seconds, options.last_seconds) for trial in trials
-    ]
-  return [window for trial in trials for window in used(trial, options)]
-
-
-def _tell_windows(config, trials, examined, facts):
-  """Notes, and says, what becomes of trials that are longer than an example."""
-  windows = collections.Counter(one.trial_id for one in examined)
-  longer = sum(count > 1 for count in windows.values())
-  if not longer or config.target.level == 'frame':
-    return
-  seconds = config.input.max_seconds
-  facts['windows'] = (
-    f'{longer} of {len(trials)} trials are longer than {seconds:g} s '
-    f'(input.max_seconds): each is read in windows of that length, '
-    f'{config.input.hop_seconds or seconds / 2:g} s apart; one of them at random each '
-    'time it is trained on, and the mean over all of them where it is tested.'
-  )
-  _say(facts['windows'])
-
-
-def _tell_lengths(examples, facts):
-  """Notes, and says, how much of what is computed is padding."""
-  plan, seconds = examples.plan, np.minimum(examples.seconds, examples.plan.lengths[-1])
-  if plan.rows is None or 'lengths' in facts:
-    return
-  share = np.dot(plan.lengths, plan.rows) / sum(plan.rows) / seconds.mean()
-  facts['lengths'] = (
-    f'Examples last {seconds.min():.0f} to {seconds.max():.0f} s (median '
-    f'{np.median(seconds):.0f}) and are padded to '
-    f'{", ".join(f"{x:g}" for x in plan.lengths)} s: {share:.2f} times the seconds '
-    'that they last. Every batch has the same mix of lengths.'
-  )
-  _say(facts['lengths'])
-
-
-def _say(line):
-  if hosts.is_main():
-    print(line, flush=True)
 
 
 def _size(corpus):
@@ -304,7 +262,7 @@ class _Job:
       if alone and (ways := sharding.batch_ways(self.mesh)) > 1:
         unit = config.train.accumulate * ways
         examples = self._padded(model, encoding, folds, unit)
-      _tell_lengths(examples, place.facts)
+      reading.tell_lengths(examples, place.facts)
       if place.kept is not None:
         place.kept.reads(model, examples.longest())
       task = self._task(model, examples)
