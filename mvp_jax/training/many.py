@@ -1,8 +1,9 @@
 """Models of one kind that train side by side: all folds and seeds as one program.
 
 They share an architecture and the number of steps, and read the same trials, each in
-its own order. Every device holds the trials once; row numbers, drawn on the host by
-the sampler of single models, say which of them a model trains on. The models, their
+its own order. Every device holds the trials once (of several lengths: some twice, see
+`laid.Laid`); row numbers, drawn on the host by the sampler of single models, say which
+of them a model trains on. The models, their
 optimisers and everything else of a model's own are stacked along a leading axis, which
 is split over all devices of the mesh; no device waits for another within a step. Each
 model comes out as `loop.fit` would train it alone, to rounding.

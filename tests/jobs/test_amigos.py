@@ -129,3 +129,15 @@ def test_long_trials_are_read_in_windows_and_all_by_their_lengths(
     place = config.target.ratings.index(row['target'])
     assert float(row['score']) == pytest.approx(found[place], abs=1e-5)
   assert 0 < several < len(rows)
+
+  # One training after another, read from files, they come out alike.
+  monkeypatch.setattr(job, 'together_bytes', lambda mesh: 0)
+  running.run(job, config, tmp_path / 'alone')
+  again = running.predictions(tmp_path / 'alone')
+  assert 'than may lie in memory' in capsys.readouterr().out
+  alone = {_key(row): float(row['score']) for row in again if row['model'] == 'physio'}
+  assert alone == pytest.approx({_key(x): float(x['score']) for x in rows}, abs=1e-4)
+
+
+def _key(row):
+  return row['fold'], row['subject'], row['trial'], row['target']
