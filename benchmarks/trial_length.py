@@ -1,18 +1,28 @@
-"""A 60 s trial against a 120 s trial: step time and memory of the fusion model.
+"""What trials of different lengths cost, against the seconds that they last.
 
-  python benchmarks/trial_length.py [--seconds 60 120] [--steps 5]
+  python benchmarks/trial_length.py [--trials 956] [--median 44] [--longest 329]
+    [--batch 32] [--steps 3] [--rounds 2] [--full] [--lengths 4 6 8]
 
-Uses the full-size model of configs/deap_fusion.py on random inputs. Everything in
-the model but the attention scores grows linearly with the length, so twice the
-length should cost about twice as much. Memory is what the compiled step needs
-besides its arguments, as the compiler states it.
+Simulates a corpus whose lengths are log-normal, with body signals and cached features
+of the face, and trains the fusion of configs/deap_fusion.py (at its embedded size;
+--full: as it is) on it. In the same run, in turns, a step on
+  - trials that all last the mean length, without any padding: what the valid seconds
+    alone cost, 1.0;
+  - batches dealt by length (`data.lengths`), of at most so many lengths each;
+  - all trials padded to the longest one.
+CPU seconds are what counts (the least of the rounds): they tell of the work where a
+machine is shared, too. Attention, whose scores grow with the square of the length, is
+part of the step. Beside the time: how many seconds are computed for each that a trial
+lasts, the memory of a step as the compiler states it, and how long it took to compile.
+Last line: one JSON object.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
-import statistics
 import sys
+import tempfile
 import time
 
 import jax
@@ -20,84 +30,196 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from configs.deap_fusion import get_config
-from mvp_jax.config import parse
+from mvp_jax.config import parse, resolve
+from mvp_jax.data.batches import training_batches
+from mvp_jax.data.clips import lay_clips
+from mvp_jax.data.examples import TrialExamples
+from mvp_jax.data.lengths import Plan, plan
+from mvp_jax.data.trials import Frames, Series, Trial
 from mvp_jax.models.emotion import EmotionConfig
-from mvp_jax.models.modalities.physio import PhysioNetwork
-from mvp_jax.models.modalities.video import VideoNetwork
-from mvp_jax.models.videomae import preset
+from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import sharding
 from mvp_jax.training.state import init_state, train_step
 from mvp_jax.training.tasks import Emotion
 
-_RATE = 128.0  # Hz, of the signals
+_RATE, _FRAMES = 128.0, 5.0  # Hz
 
 
-def measure(config, seconds, steps):
-  """Returns (seconds a step, bytes of temporary memory)."""
-  width = preset(config.encoder.size).width
-  task = Emotion(
-    EmotionConfig(
-      config.model,
-      (
-        ('physio', PhysioNetwork(config.modalities['physio'], 2, _RATE)),
-        ('video', VideoNetwork(config.modalities['video'], width)),
-      ),
-      config.target,
-      ('physio', 'video'),
-    )
-  )
-  mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
-  rng = np.random.default_rng(0)
-  batch, samples = config.train.batch_size, round(seconds * _RATE)
-  layout = config.input.clips
-  tokens = layout.max_clips(seconds) * layout.slots
-  examples = sharding.put_batch(
-    {
-      'physio/values': rng.standard_normal((batch, samples, 2), np.float32),
-      'physio/levels': rng.standard_normal((batch, samples, 2), np.float32),
-      'physio/valid': np.ones((batch, samples), bool),
-      'video/tokens': rng.standard_normal((batch, tokens, width), np.float32),
-      'video/valid': np.ones((batch, tokens), bool),
-      'video/reference': np.ones((batch, tokens), bool),
-      'video/times': np.tile(np.linspace(0, seconds, tokens, dtype='f'), (batch, 1)),
-      'label': np.ones((batch, 2), np.float32),
-      'weight': np.ones(batch, np.float32),
+def lognormal(count, median, longest):
+  """Seconds of each trial: float [count]."""
+  z = np.random.default_rng(0).standard_normal(count)
+  z -= np.median(z)
+  return median * np.exp(z * np.log(longest / median) / z.max())
+
+
+class Corpus:
+  """What modalities ask of a prepared corpus."""
+
+  name = 'simulated'
+  metadata = {
+    'frame_size': 64,
+    'clean': True,
+    'streams': {
+      'signals': {'rate': _RATE, 'channels': ('eda', 'ppg'), 'before': 0.0},
+      'video': {'rate': _FRAMES},
     },
-    mesh,
-  )
-  state = init_state(task, config.train.optimiser, mesh, 0)
-  step = train_step(task, config.train.optimiser, mesh).lower(state, examples).compile()
-  memory = step.memory_analysis().temp_size_in_bytes
-  times = []
-  for _ in range(steps + 1):  # the first warms up
-    start = time.perf_counter()
-    state, metrics = step(state, examples)
-    jax.block_until_ready((state, metrics))
-    times.append(time.perf_counter() - start)
-  return statistics.median(times[1:]), memory
+  }
+
+
+class Trials:
+  """A source of examples of some lengths, each made up when it is read."""
+
+  def __init__(self, config, seconds, plan, encoding):
+    self.seconds, self.plan, self._encoding = seconds, plan, encoding
+    self._config = config
+    names = config.modalities_of('fusion')
+    self._modalities = {name: config.modalities[name] for name in names}
+
+  def __len__(self):
+    return len(self.seconds)
+
+  def _examples(self, number):
+    rng, seconds = np.random.default_rng(number), self.seconds[number]
+    samples, frames = round(seconds * _RATE), max(round(seconds * _FRAMES), 1)
+    signals = rng.standard_normal((samples, 2), np.float32)
+    times = (np.arange(frames) / _FRAMES).astype(np.float32)
+    streams = {
+      'signals': Series(signals, np.ones((samples, 2), bool), ('eda', 'ppg'), _RATE),
+      'video': Frames(times, np.ones(frames, bool), 0, _FRAMES),
+    }
+    ratings = {'valence': 1.0 + 7 * (number % 2), 'arousal': 8.0}
+    trial = Trial(f't{number}', number, 1, 1, ratings, streams)
+    encoding, options = self._encoding, self._config.input
+    count = len(lay_clips(streams['video'], options.clips)[2])
+    tokens = rng.standard_normal((count, encoding.backbone.feature_width), np.float32)
+    np.save(encoding.features / f'{trial.trial_id}.npy', tokens)
+    limit = self.plan.lengths[-1]
+    return TrialExamples(
+      Corpus(),
+      [trial],
+      dataclasses.replace(options, max_seconds=limit),
+      self._modalities,
+      self._config.target,
+      encoding,
+      self.plan,
+    )
+
+  def __getitem__(self, number):
+    return self._examples(int(number))[0]
+
+  def shapes(self):
+    return self._examples(int(np.argmin(self.seconds))).shapes()
+
+
+class Way:
+  """One way to lay out batches: its compiled step, and what it takes."""
+
+  def __init__(self, config, task, mesh, source, batch_size):
+    batches = iter(training_batches(source, batch_size, 0, plan=source.plan))
+    self._batches = [sharding.put_batch(next(batches), mesh) for _ in range(2)]
+    self._state = init_state(task, config.train.optimiser, mesh, 0)
+    clock = time.process_time(), time.perf_counter()
+    lowered = train_step(task, config.train.optimiser, mesh).lower(
+      self._state, self._batches[0]
+    )
+    self._step = lowered.compile()
+    self.compiling = time.process_time() - clock[0], time.perf_counter() - clock[1]
+    self.memory = self._step.memory_analysis().temp_size_in_bytes
+    self.cpu, self.wall = [], []
+    self.run(1)
+    self.cpu, self.wall = [], []
+
+  def run(self, steps):
+    cpu, wall = time.process_time(), time.perf_counter()
+    for i in range(steps):
+      self._state, metrics = self._step(self._state, self._batches[i % 2])
+    jax.block_until_ready((self._state, metrics))
+    self.cpu.append((time.process_time() - cpu) / steps)
+    self.wall.append((time.perf_counter() - wall) / steps)
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--seconds', type=float, nargs=2, default=(60, 120))
-  parser.add_argument('--steps', type=int, default=5)
+  parser.add_argument('--trials', type=int, default=956)
+  parser.add_argument('--median', type=float, default=44)
+  parser.add_argument('--longest', type=float, default=329)
+  parser.add_argument('--batch', type=int, default=32)
+  parser.add_argument('--lengths', type=int, nargs='+', default=[4, 6, 8])
+  parser.add_argument('--steps', type=int, default=3)
+  parser.add_argument('--rounds', type=int, default=2)
+  parser.add_argument('--full', action='store_true')
   args = parser.parse_args()
   tree = get_config().to_dict()
-  del tree['embedded']
-  config = parse(tree)
-  rows = [measure(config, seconds, args.steps) for seconds in args.seconds]
-  ratios = [b / a for a, b in zip(*rows, strict=True)]
-  print(f'{"trial":>10}  {"s a step":>9}  {"memory MiB":>10}')
-  for seconds, (duration, memory) in zip(args.seconds, rows, strict=True):
-    print(f'{seconds:>8g} s  {duration:9.3f}  {memory / 2**20:10.1f}')
-  print(f'{"ratio":>10}  {ratios[0]:9.2f}  {ratios[1]:10.2f}')
+  if args.full:
+    del tree['embedded']
+    config = parse(tree)
+  else:
+    config = parse(resolve(get_config()))
+  seconds = lognormal(args.trials, args.median, args.longest)
+  longest, mean = float(np.ceil(seconds.max())), float(seconds.mean())
+  mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
+  backbone = config.encoder.backbone(config.input.clips, Corpus.metadata['frame_size'])
+  plans = {
+    f'{most} lengths': plan([seconds], longest, args.batch, most)
+    for most in args.lengths
+  }
+  laid = {
+    'valid seconds alone': (np.full(args.trials, mean), Plan((mean,))),
+    **{name: (seconds, one) for name, one in plans.items()},
+    'padded to the longest': (seconds, Plan((longest,))),
+  }
+  ways = {}
+  with tempfile.TemporaryDirectory() as folder:
+    encoding = Encoding(backbone, pathlib.Path(folder))
+    names = config.modalities_of('fusion')
+    networks = tuple(
+      (name, config.modalities[name].network(Corpus.metadata, encoding))
+      for name in names
+    )
+    task = Emotion(EmotionConfig(config.model, networks, config.target, names, longest))
+    for name, (lasting, one) in laid.items():
+      source = Trials(config, lasting, one, encoding)
+      ways[name] = Way(config, task, mesh, source, args.batch)
+      print(f'{name}: compiled in {ways[name].compiling[1]:.1f} s', flush=True)
+  for _ in range(args.rounds):
+    for way in ways.values():
+      way.run(args.steps)
+  base = next(iter(ways.values()))
+  print(
+    f'\n{args.trials} trials of {seconds.min():.0f} to {longest:.0f} s (median '
+    f'{np.median(seconds):.0f}, mean {mean:.0f}), batches of {args.batch}, '
+    f'{"full" if args.full else "embedded"} size'
+  )
+  print(
+    f'{"":22}{"CPU s":>8}{"wall s":>8}{"ratio":>7}{"seconds":>9}{"MiB":>8}'
+    f'{"compile":>9}'
+  )
+  found = {}
+  for name, way in ways.items():
+    lasting, one = laid[name]
+    rows = one.rows or (args.batch,)
+    found[name] = {
+      'cpu_s': round(min(way.cpu), 4),
+      'wall_s': round(min(way.wall), 4),
+      'ratio': round(min(way.cpu) / min(base.cpu), 3),
+      'seconds_ratio': round(float(np.dot(rows, one.lengths)) / args.batch / mean, 3),
+      'memory_mib': round(way.memory / 2**20, 1),
+      'compile_cpu_s': round(way.compiling[0], 1),
+      'lengths': list(one.lengths),
+      'rows': list(rows),
+    }
+    x = found[name]
+    print(
+      f'{name:22}{x["cpu_s"]:8.3f}{x["wall_s"]:8.3f}{x["ratio"]:7.2f}'
+      f'{x["seconds_ratio"]:9.2f}{x["memory_mib"]:8.0f}{x["compile_cpu_s"]:9.1f}'
+    )
   print(
     json.dumps(
       {
         'benchmark': 'trial_length',
-        'seconds': list(args.seconds),
-        'time_ratio': round(ratios[0], 3),
-        'memory_ratio': round(ratios[1], 3),
+        'size': 'full' if args.full else 'embedded',
+        'batch': args.batch,
+        'ways': found,
         'device': jax.devices()[0].device_kind,
       }
     )

@@ -29,9 +29,9 @@ def test_the_modality_of_the_guide(breath):
   stream = Series(values, np.ones((8, 2), bool), ('chest', 'belly'), 4.0)
   facts = {'streams': {'breath': {'rate': 4.0, 'channels': stream.channels}}}
   corpus = types.SimpleNamespace(metadata=facts)
-  options = types.SimpleNamespace(max_seconds=3.0)
+  options = types.SimpleNamespace(max_seconds=5.0)
   trial = types.SimpleNamespace(trial_id='s1_t1', streams={'breath': stream})
-  window = types.SimpleNamespace(trial=trial, start=0.5)
+  window = types.SimpleNamespace(trial=trial, start=0.5, padded=3.0)
 
   item = breath.inputs(corpus, [window], options)[0]
   assert item['valid'].tolist() == [False] * 2 + [True] * 6 + [False] * 4

@@ -16,12 +16,13 @@ import jax
 import numpy as np
 from absl import flags
 
+from mvp_jax.data.lengths import Deal, concatenated, drawn, grown
 from mvp_jax.errors import InputError
 from mvp_jax.processes import begin, once, script
 
 
 def training_batches(
-  source, batch_size, seed, workers=0, read=None, views=1, start=0, rows=None
+  source, batch_size, seed, workers=0, read=None, views=1, start=0, rows=None, plan=None
 ):
   """Endless shuffled batches: this process's rows of every one.
 
@@ -36,10 +37,14 @@ def training_batches(
       many views, each of which is a row of the batch.
     start: number of the first batch; those before it are not read.
     rows: which rows of a batch this process holds, ascending. None = as many as
-      each other process, in the order of the processes.
+      each other process, in the order of the processes. With a plan of several
+      lengths a function of their number that says so, or None.
+    plan: lengths.Plan; if it deals rows, the source has `seconds` and `shapes`, see
+      `examples.TrialExamples`, and `views` is 1.
 
   Returns:
-    grain.IterDataset of dicts of arrays [rows, ...].
+    grain.IterDataset of dicts of arrays [rows, ...]; with a plan of several lengths,
+    of tuples of these, one for each.
 
   Raises:
     InputError: processes or views cannot divide the batch; there are no examples.
@@ -47,13 +52,17 @@ def training_batches(
   once()
   if not len(source):
     raise InputError('there are no examples to train on')
-  rows = process_rows(batch_size) if rows is None else rows
-  examples = _examples(rows, batch_size, views)
-  known = isinstance(source, grain.MapDataset)
-  data = _endless(source if known else grain.MapDataset.source(source), seed)
-  if read is not None:  # its random numbers hang on the place in the endless order
-    data = data.random_map(read)
-  batches = _Batches(data, examples, batch_size // views, views, start)
+  if plan is not None and plan.rows is not None:
+    batches = _Dealt(source, batch_size, seed, read, start, rows or process_rows, plan)
+  else:
+    if rows is None or callable(rows):
+      rows = (rows or process_rows)(batch_size)
+    examples = _examples(rows, batch_size, views)
+    known = isinstance(source, grain.MapDataset)
+    data = _endless(source if known else grain.MapDataset.source(source), seed)
+    if read is not None:  # its random numbers hang on the place in the endless order
+      data = data.random_map(read)
+    batches = _Batches(data, examples, batch_size // views, views, start)
   # Whole batches are what the threads and workers hand over: cheaper than single
   # examples, and the order does not depend on their number.
   reading = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
@@ -72,11 +81,31 @@ def _endless(data, seed):
   return data.shuffle().repeat() if len(data) < sys.maxsize else data
 
 
-def training_order(items, batch_size, seed, start=0):
-  """Yields lists of items, endless: the order that `training_batches` reads them in."""
+def training_order(items, batch_size, seed, start=0, seconds=None):
+  """Yields lists of items, endless: the order that `training_batches` reads them in.
+
+  Args:
+    items: numbers, or tuples of numbers of which each time one is drawn, see `drawn`.
+    seconds: float [items], where a plan deals them by their lengths; else None.
+  """
+  several = any(isinstance(item, tuple) for item in items)
+  if seconds is not None:
+    deal = Deal(seconds, batch_size, seed)
+    for batch in itertools.count(start):
+      chosen = [(row, items[deal(batch, row)]) for row in range(batch_size)]
+      yield [
+        drawn(item, _rng(seed, batch, row)) if isinstance(item, tuple) else item
+        for row, item in chosen
+      ]
   data = _endless(grain.MapDataset.source(items), seed)
+  if several:
+    data = data.random_map(drawn)
   for first in itertools.count(start * batch_size, batch_size):
     yield [data[first + i] for i in range(batch_size)]
+
+
+def _rng(seed, batch, row):
+  return np.random.default_rng([seed, batch, row, 1])
 
 
 def process_rows(batch_size):
@@ -135,20 +164,87 @@ class _Batches:
     return {name: join([item[name] for item in items]) for name in items[0]}
 
 
-def evaluation_batches(source, batch_size, rows=None):
-  """One pass in order. The last batch is filled up with examples of weight 0.
+class _Dealt:
+  """A Grain source: item n is some rows of batch `start + n`, dealt by length.
+
+  A tuple of dicts of arrays, one for each length of the plan.
+  """
+
+  def __init__(self, source, batch_size, seed, read, start, rows, plan):
+    self._source, self._read, self._seed, self._start = source, read, seed, start
+    self._deal = Deal(source.seconds, batch_size, seed)
+    self._shapes = source.shapes()
+    self._rows = [
+      [part.start + row for row in rows(part.stop - part.start)] for part in plan.slices
+    ]
+
+  def __len__(self):
+    return sys.maxsize
+
+  def __getitem__(self, number):
+    number = self._start + int(number)
+    return tuple(
+      _stacked([grown(self._example(number, row), shapes) for row in rows])
+      for rows, shapes in zip(self._rows, self._shapes, strict=True)
+    )
+
+  def _example(self, batch, row):
+    item = self._source[self._deal(batch, row)]
+    return (
+      item if self._read is None else self._read(item, _rng(self._seed, batch, row))
+    )
+
+
+def _stacked(items):
+  return {name: np.stack([item[name] for item in items]) for name in items[0]}
+
+
+def passes(source, batch_size, unit=1):
+  """The batches of one pass: a list of (numbers of examples, rows of the batch).
+
+  Each is of examples of one length, if they have several (`lengths` of the source),
+  and then has no more rows than there are such examples, but a multiple of `unit`.
+  """
+  lengths = getattr(source, 'lengths', None)
+  if lengths is None or len(set(lengths)) < 2:
+    groups = [(range(len(source)), batch_size)]
+  else:
+    groups = [(np.flatnonzero(lengths == x).tolist(), 0) for x in np.unique(lengths)]
+    groups = [(x, min(batch_size, -(-len(x) // unit) * unit)) for x, _ in groups]
+  return [
+    (own[first : first + rows], rows)
+    for own, rows in groups
+    for first in range(0, len(own), rows)
+  ]
+
+
+def evaluation_batches(source, batch_size, rows=None, unit=1):
+  """One pass, see `passes`. Batches are filled up with examples of weight 0.
 
   Args:
     source: has `__len__` and `__getitem__`.
     batch_size: over all processes together.
-    rows: as for `training_batches`; only these are read.
+    rows: which rows of a batch this process holds, or a function of their number that
+      says so; None as for `training_batches`. Only these are read.
+    unit: as for `passes`.
   """
-  rows = process_rows(batch_size) if rows is None else rows
-  for start in range(0, len(source), batch_size):
+  for numbers, size in passes(source, batch_size, unit):
+    own = (rows or process_rows)(size) if rows is None or callable(rows) else rows
     items = []
-    for row in rows:
-      item = source[min(start + row, len(source) - 1)]
-      if start + row >= len(source):
+    for row in own:
+      item = source[numbers[min(row, len(numbers) - 1)]]
+      if row >= len(numbers):
         item = {**item, 'weight': np.float32(0)}
       items.append(item)
-    yield {k: np.stack([item[k] for item in items]) for k in items[0]}
+    yield _stacked(items)
+
+
+def in_order(found, source, batch_size, unit=1):
+  """What was found for the batches of `evaluation_batches`, of all examples in order.
+
+  `found` are arrays [rows, ...], of labels in time padded with zeros to the longest.
+  """
+  asked = passes(source, batch_size, unit)
+  numbers = np.concatenate([own for own, _ in asked])
+  parts = [x[: len(own)] for x, (own, _) in zip(found, asked, strict=True)]
+  return concatenated(parts)[np.argsort(numbers)]

@@ -1,12 +1,16 @@
 """Trials as examples for models: arrays of each modality, and the target's labels."""
 
+import contextlib
 import copy
 import dataclasses
+import math
 
 import numpy as np
 
 from mvp_jax.data.augment import AugmentConfig
 from mvp_jax.data.clips import ClipLayout
+from mvp_jax.data.lengths import MOST, Plan, drawn, grown
+from mvp_jax.data.spans import span_count
 from mvp_jax.data.windows import trial_windows
 from mvp_jax.errors import InputError
 
@@ -20,8 +24,14 @@ class InputConfig:
   # 'whole': a trial is an example, with any modalities. 'random': random clips of its
   # video are, to fine-tune a video encoder by itself.
   windows: str = 'whole'
-  max_seconds: float = 60.0  # sequences are padded to it
-  last_seconds: float = 0.0  # of each trial are used, the end of it; 0 = all
+  # A trial that lasts longer is read in windows of so many seconds: one at random each
+  # time it is trained on, all of them, whose mean counts, where it is tested.
+  max_seconds: float = 60.0
+  hop_seconds: float = 0.0  # from one window to the next; 0 = half a window
+  first_seconds: float = 0.0  # of each trial are used, the beginning of it; 0 = all
+  last_seconds: float = 0.0  # of each trial (of its beginning) are used; 0 = all
+  # Examples are padded to so many lengths at most; 1 = all to the longest.
+  lengths: int = MOST
   # 16 frames, every fourth: 2.56 s a clip, end to end over the whole trial.
   clips: ClipLayout = ClipLayout()
   # Of random windows alone:
@@ -33,9 +43,10 @@ class InputConfig:
   def __post_init__(self):
     if self.windows not in WINDOWS:
       raise InputError(f'windows: {self.windows!r} is none of {", ".join(WINDOWS)}')
-    if not self.last_seconds >= 0:
-      raise InputError(f'last_seconds is {self.last_seconds}, must be at least 0')
-    for name in ('clips_per_trial', 'views', 'test_clips'):
+    for name in ('hop_seconds', 'first_seconds', 'last_seconds'):
+      if not 0 <= getattr(self, name) < math.inf:
+        raise InputError(f'{name} is {getattr(self, name)}, must be at least 0')
+    for name in ('lengths', 'clips_per_trial', 'views', 'test_clips'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least 1')
 
@@ -50,25 +61,67 @@ class TrialExamples:
     modalities: {name: Modality}, what an example holds.
     encoding: modalities.Encoding, for those that need it.
     target: targets.Target; checked against the trials. None: examples have no labels.
+    plan: lengths.Plan, the lengths that examples are padded to; None = `max_seconds`.
 
   Attributes:
     labels: targets.Fitted, or None: examples then have no labels.
     scales: {array: what `rescaled` takes}, of arrays that are scaled or standardised.
+    seconds: float [trials], how long each example lasts.
+    lengths: int [trials], which of the plan's lengths it is padded to.
   """
 
-  def __init__(self, corpus, trials, options, modalities, target, encoding=None):
-    self._given = corpus, options, modalities, target, encoding
+  def __init__(
+    self, corpus, trials, options, modalities, target, encoding=None, plan=None
+  ):
+    self._given = corpus, options, modalities, target, encoding, plan
     self.trials, self.options, self.target = trials, options, target
-    self.modalities = modalities
+    self.modalities, self.plan = modalities, plan or Plan((options.max_seconds,))
     if target is not None:
       target.check([trial for trial in trials if not trial.cut])
     self.labels, self.scales = target and target.fixed(), {}
-    windows = trial_windows(trials, options.max_seconds, options.last_seconds)
+    self.seconds = np.array([lasting(trial, target) for trial in trials])
+    self.lengths = np.array([self.plan.number(x) for x in self.seconds], int)
+    windows = [
+      dataclasses.replace(window, padded=self.plan.lengths[number])
+      for window, number in zip(
+        trial_windows(trials, options.max_seconds, options.last_seconds),
+        self.lengths,
+        strict=True,
+      )
+    ]
     # Worked out once: an example is read many times.
     self._inputs = {
       name: modality.inputs(corpus, windows, options, encoding)
       for name, modality in modalities.items()
     }
+
+  def shapes(self):
+    """For each length of the plan, the shape of every array of an example."""
+    found = [{} for _ in self.plan.lengths]
+    for name, modality in self.modalities.items():
+      window = self._readable(modality)
+      for shapes, seconds in zip(found, self.plan.lengths, strict=True):
+        item = self._inputs_of(modality, window, seconds)[0]
+        shapes |= {f'{name}/{array}': np.shape(x) for array, x in item.items()}
+    if self.labels:
+      for shapes, seconds in zip(found, self.plan.lengths, strict=True):
+        label = labelled(self.labels, self.trials[0], seconds)
+        shapes |= {name: np.shape(x) for name, x in label.items()}
+    return found
+
+  def _inputs_of(self, modality, window, seconds):
+    corpus, options, _, _, encoding, _ = self._given
+    window = dataclasses.replace(window, padded=seconds)
+    return modality.inputs(corpus, [window], options, encoding)
+
+  def _readable(self, modality):
+    """The window of a trial, a short one, that holds what a modality reads."""
+    for i in np.argsort(self.seconds, kind='stable'):
+      (window,) = trial_windows([self.trials[i]], self.options.max_seconds)
+      with contextlib.suppress(InputError):  # it may hold nothing of the kind
+        self._inputs_of(modality, window, self.plan.lengths[0])
+        return window
+    raise AssertionError('no trial can be read, and all were')
 
   def __reduce__(self):  # reader processes open the files themselves
     return _again, (self._given, self.trials, self.labels, self.scales)
@@ -107,7 +160,9 @@ class TrialExamples:
     """Like `select`, of numbers of examples, each as often as it is there."""
     selected = copy.copy(self)
     selected.labels, selected.scales = labels or self.labels, scales or {}
+    chosen = list(chosen)
     selected.trials = [self.trials[i] for i in chosen]
+    selected.seconds, selected.lengths = self.seconds[chosen], self.lengths[chosen]
     selected._inputs = {
       name: inputs.take(chosen) for name, inputs in self._inputs.items()
     }
@@ -129,14 +184,70 @@ class TrialExamples:
 
   def label(self, index, fitted):
     """A trial's label by a Fitted: `label`, and `label_weight` if it is an array."""
-    return labelled(fitted, self.trials[index], self.options.max_seconds)
+    seconds = self.plan.lengths[self.lengths[index]]
+    return labelled(fitted, self.trials[index], seconds)
 
-  def labels_of(self, fitted, ids):
-    """The labels of all trials, stacked; zero for trials that are not of these ids."""
-    known = {i: self.label(i, fitted) for i in self.rows(ids)}
-    nothing = {k: np.zeros_like(x) for k, x in next(iter(known.values())).items()}
-    found = [known.get(i, nothing) for i in range(len(self))]
+  def labels_of(self, fitted, ids, rows=None, seconds=None):
+    """Labels, stacked; zero for trials that are not of these ids.
+
+    Of some rows (None = all), and of so many seconds where they are in time.
+    """
+    known, seconds = frozenset(self.rows(ids)), seconds or self.options.max_seconds
+    first = labelled(fitted, self.trials[min(known)], seconds)
+    nothing = {name: np.zeros_like(x) for name, x in first.items()}
+    found = [
+      labelled(fitted, self.trials[i], seconds) if i in known else nothing
+      for i in (range(len(self)) if rows is None else rows)
+    ]
     return {name: np.stack([x[name] for x in found]) for name in nothing}
+
+  def longest(self):
+    """An example of the plan's last length."""
+    example = self[int(np.argmax(self.lengths))]
+    several = len(self.plan.lengths) > 1
+    return grown(example, self.shapes()[-1]) if several else example
+
+  @property
+  def bytes(self):
+    """How much memory the arrays of all examples take."""
+    firsts = (np.flatnonzero(self.lengths == x) for x in np.unique(self.lengths))
+    return sum(len(x) * sum(a.nbytes for a in self[x[0]].values()) for x in firsts)
+
+
+class OneWindowEach:
+  """A Grain source of trials, of each of which one window is drawn every time.
+
+  An item is what `batches.drawn` takes; `read` draws and gives the example.
+
+  Args:
+    examples: TrialExamples of windows.
+    items: for each trial the number of its only window, or a tuple of those of all.
+  """
+
+  def __init__(self, examples, items):
+    self.examples, self.items = examples, items
+    firsts = [np.atleast_1d(item)[0] for item in items]
+    self.seconds = examples.seconds[firsts]
+
+  def shapes(self):
+    return self.examples.shapes()
+
+  def __len__(self):
+    return len(self.items)
+
+  def __getitem__(self, index):
+    return self.items[index]
+
+  def read(self, item, rng):
+    return self.examples[drawn(item, rng)]
+
+
+def lasting(trial, target=None):
+  """How many seconds of an example hold all of a trial, and of its labels in time."""
+  if target is None or target.level != 'frame':
+    return trial.seconds
+  counts = (span_count(stream, target.rate) for stream in trial.streams.values())
+  return max(counts, default=0) / target.rate
 
 
 def labelled(fitted, trial, seconds=None):

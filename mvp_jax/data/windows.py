@@ -1,4 +1,4 @@
-"""Which part of a trial is used: the whole, its end, a random stretch, or all of them.
+"""Which part of a trial is used: the whole, its beginning or end, windows, stretches.
 
 Windows are cut after the split into subjects, never before.
 """
@@ -23,6 +23,7 @@ class Window:
   trial: Any
   start: float
   seconds: float
+  padded: float  # seconds that arrays of it last, from the onset on
 
 
 def trial_windows(trials, max_seconds, last_seconds=0.0):
@@ -39,8 +40,63 @@ def trial_windows(trials, max_seconds, last_seconds=0.0):
         f'{max_seconds:g}; raise it'
       )
     start = max(0.0, seconds - last_seconds) if last_seconds else 0.0
-    windows.append(Window(trial, start, seconds - start))
+    windows.append(Window(trial, start, seconds - start, max_seconds))
   return windows
+
+
+def used(trial, options):
+  """What of a trial is read: a list of Trial, none longer than `max_seconds`.
+
+  Of `first_seconds` what comes later is as if it had never been recorded. What then is
+  longer than `max_seconds` is read as `overlapping` windows, of the last `last_seconds`
+  if there are some. `options` are examples.InputConfig.
+  """
+  last, most = options.last_seconds, options.max_seconds
+  trial = part_of(trial, options.first_seconds)
+  if last and trial.seconds > most + TOLERANCE:
+    trial = part_of(trial, last=max(last, most))
+  return overlapping(trial, most, options.hop_seconds)
+
+
+def part_of(trial, first=0.0, last=0.0):
+  """The first seconds of a trial, and of these the last: a Trial. 0 = all."""
+  if first and trial.seconds > first:
+    trial = trial.stretch(0.0, first)
+  if last and trial.seconds > last:
+    trial = trial.stretch(trial.seconds - last, trial.seconds)
+  return trial
+
+
+def overlapping(trial, seconds, hop=0.0):
+  """A trial in windows of some seconds: a list of Trial, each a trial of its own.
+
+  They begin every `hop` seconds (0 = half a window), the last one where it ends with
+  the trial. A trial that is short enough is its own only window.
+  """
+  if trial.seconds <= seconds + TOLERANCE:
+    return [trial]
+  last = trial.seconds - seconds
+  starts = [*np.arange(0, last - TOLERANCE, hop or seconds / 2).tolist(), last]
+  return [trial.stretch(start, start + seconds) for start in starts]
+
+
+def averaged(trials, scores):
+  """The mean over the windows of each trial: two lists, of trials and of arrays.
+
+  Args:
+    trials: as `used` gives them, all windows of each.
+    scores: what is said of each, arrays of one shape.
+
+  Returns:
+    the first window of each trial, and the mean of what is said of all.
+  """
+  own = {}
+  for trial, score in zip(trials, scores, strict=True):
+    own.setdefault(trial.trial_id, []).append((trial, score))
+  return (
+    [windows[0][0] for windows in own.values()],
+    [np.mean([score for _, score in windows], axis=0) for windows in own.values()],
+  )
 
 
 def stretches(trials, target, max_seconds):

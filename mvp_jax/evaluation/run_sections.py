@@ -120,6 +120,8 @@ def tested(results, facts):
   given, left = facts.get('trials_in', int), facts.get('trials_out', int)
   if given is not None and left is not None:
     said.append(f'{given - left} of {given} trials dropped in preparation. ')
+  if windows := facts.get('windows', str):
+    said.append(f'{windows} ')
   if facts.audit:
     count = len(accepted_lines(facts))
     more = f', {count} only since the config accepts what was found' if count else ''

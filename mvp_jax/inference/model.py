@@ -7,10 +7,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mvp_jax.data.batches import evaluation_batches
+from mvp_jax.data.batches import evaluation_batches, in_order
 from mvp_jax.data.clip_examples import LaidClips
 from mvp_jax.data.examples import TrialExamples, rescaled
-from mvp_jax.data.windows import TOLERANCE, stretches
+from mvp_jax.data.lengths import Plan
+from mvp_jax.data.windows import overlapping, stretches
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import cases
 from mvp_jax.inference import folder as folders
@@ -22,6 +23,8 @@ from mvp_jax.training.state import build_model, init_variables, merged
 from mvp_jax.training.tasks import Emotion, VideoEmotion
 
 _TOGETHER = 8  # windows that are predicted at a time
+# Windows are padded to one of these parts of the longest: each is compiled for itself.
+_SHARES = (8, 4, 2, 1)
 _CLIPS = 8  # that the encoder reads at a time on a CPU, where more are no faster
 
 
@@ -149,16 +152,12 @@ class Ensemble:
     """A trial in parts no longer than what was trained on: a list of Trial.
 
     One that is short enough is its own only window. Of a target of whole trials they
-    overlap: they begin every `hop` seconds (None = half a window), the last one where
+    overlap: they begin every `hop` seconds (None = as in training), the last one where
     it ends with the trial. Of a target in time they follow each other.
     """
     if self.target.level == 'frame':
       return stretches([trial], self.target, self.seconds)
-    if trial.seconds <= self.seconds + TOLERANCE:
-      return [trial]
-    last = trial.seconds - self.seconds
-    starts = [*np.arange(0, last - TOLERANCE, hop or self.seconds / 2).tolist(), last]
-    return [trial.stretch(start, start + self.seconds) for start in starts]
+    return overlapping(trial, self.seconds, hop or self.config.input.hop_seconds)
 
   def examples(self, corpus, windows, directory):
     """Windows as the models read them, not scaled yet: has __len__ and __getitem__.
@@ -196,7 +195,10 @@ class Ensemble:
       cache(own.reader, variables, own.layout, folder)
       modalities[name] = own.cached(folder)
     encoding = self._encoding(directory if self.frozen is not None else None)
-    return TrialExamples(corpus, windows, options, modalities, None, encoding)
+    plan = None
+    if self.target.level == 'trial':
+      plan = Plan(tuple(self.seconds / share for share in _SHARES))
+    return TrialExamples(corpus, windows, options, modalities, None, encoding, plan)
 
   def predict(self, corpus, windows, directory):
     """What every member says of some windows, as `examples` takes them.
@@ -208,10 +210,11 @@ class Ensemble:
     examples = self.examples(corpus, windows, directory)
     run, found = _scores(self.task), []
     together = 1 if self.backbone and self.frozen is None else _TOGETHER
-    for batch in evaluation_batches(examples, min(together, len(windows)), None):
+    together = min(together, len(windows))
+    for batch in evaluation_batches(examples, together):
       scores = run(self.variables, self.scales, batch)
       found.append(np.moveaxis(np.asarray(scores), 1, 0))
-    scores = np.concatenate(found)[: len(windows)]
+    scores = in_order(found, examples, together)
     parts = scores.reshape(len(windows), -1, self.parts, *scores.shape[2:])
     return self._restored(parts.mean(2))
 

@@ -9,6 +9,7 @@ A model reads whole trials, of any modalities; or, with `input.windows='random'`
 of the video alone, which fine-tunes the encoder by VideoMAE's recipe (MVP, Figure 2).
 """
 
+import collections
 import dataclasses
 import functools
 import math
@@ -19,22 +20,30 @@ import jax
 import numpy as np
 
 from mvp_jax import hosts
-from mvp_jax.data.batches import evaluation_batches
+from mvp_jax.data.batches import evaluation_batches, passes
 from mvp_jax.data.clip_examples import LaidClips, TrainingClips
-from mvp_jax.data.examples import TrialExamples, moments, pooled_scale, token_squares
-from mvp_jax.data.spans import span_count
+from mvp_jax.data.examples import (
+  OneWindowEach,
+  TrialExamples,
+  lasting,
+  moments,
+  pooled_scale,
+  token_squares,
+)
+from mvp_jax.data.lengths import plan
 from mvp_jax.data.splits import SIDES, select
 from mvp_jax.data.trials import derived
-from mvp_jax.data.windows import TOLERANCE, joined, stretches
+from mvp_jax.data.windows import TOLERANCE, averaged, joined
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases
 from mvp_jax.files import atomic_write
 from mvp_jax.inference import folder as saved
-from mvp_jax.jobs import common, preparation, stages, starts
+from mvp_jax.jobs import common, preparation, reading, stages, starts
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import sharding
+from mvp_jax.training.laid import labels, laid
 from mvp_jax.training.many import Member, Models, together_bytes
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.overview import parameter_table
@@ -75,6 +84,12 @@ def _check(config, mesh):
       raise InputError(
         "config.input.windows: 'random' clips have no labels in time; use 'whole'"
       )
+  if config.target.level == 'frame':
+    for name in ('first_seconds', 'last_seconds'):
+      if getattr(config.input, name):
+        raise InputError(
+          f'config.input.{name}: of a target in time all labels count; leave it 0'
+        )
   if config.evaluation.grid.size > 1:
     if config.encoder.finetune or config.input.windows == 'random':
       raise InputError(
@@ -93,14 +108,13 @@ def _run(config, workdir, mesh, facts):
   corpus = preparation.corpus(config, workdir, facts)
   config = _padded_to_the_longest(config, corpus)
   reserved, folds, trials = stages.split(config, corpus, workdir, facts)
-  examined = trials
-  if config.target.level == 'frame':
-    examined = stretches(trials, config.target, config.input.max_seconds)
+  examined = reading.read(config, trials)
+  reading.tell_windows(config, trials, examined, facts)
   for model in config.evaluation.models:  # checks lengths and ratings, before long work
     if config.input.windows == 'whole':
       _examples(config, corpus, examined, model, None)
     else:
-      LaidClips(corpus, trials, config.input, _size(corpus), config.target)
+      LaidClips(corpus, examined, config.input, _size(corpus), config.target)
   encoding, start = _encoding(config, corpus, reserved, examined, mesh, workdir, facts)
   pretrained, frozen = starts.pretrained_modalities(
     config, corpus, {t.subject for t in trials}, mesh, workdir, facts
@@ -139,16 +153,10 @@ def _run(config, workdir, mesh, facts):
 
 def _padded_to_the_longest(config, corpus):
   """Pads no further than the longest trial lasts: that changes the time alone."""
-  if config.target.level == 'frame':  # to the end of the last label
-    counts = (
-      span_count(stream, config.target.rate)
-      for trial in corpus.trials
-      for stream in trial.streams.values()
-    )
-    lasting = max(counts, default=0) / config.target.rate
-  else:
-    lasting = max((x.seconds for x in corpus.trials), default=0.0) - TOLERANCE
-  longest = math.ceil(lasting)
+  longest = max((lasting(x, config.target) for x in corpus.trials), default=0.0)
+  if config.target.level != 'frame':  # which goes to the end of the last label
+    longest = min(longest, config.input.first_seconds or longest) - TOLERANCE
+  longest = math.ceil(longest)
   least = min(config.input.max_seconds, max(longest, 1.0))
   return dataclasses.replace(
     config, input=dataclasses.replace(config.input, max_seconds=least)
@@ -219,7 +227,7 @@ def _on_features(config, corpus, trials, frozen, mesh, facts):
   return dataclasses.replace(config, modalities=modalities)
 
 
-def _examples(config, corpus, trials, model, encoding):
+def _examples(config, corpus, trials, model, encoding, plan=None):
   modalities = {name: config.modalities[name] for name in config.modalities_of(model)}
   if config.target.level == 'frame':
     modalities = {
@@ -227,7 +235,7 @@ def _examples(config, corpus, trials, model, encoding):
       for name, one in modalities.items()
     }
   return TrialExamples(
-    corpus, trials, config.input, modalities, config.target, encoding
+    corpus, trials, config.input, modalities, config.target, encoding, plan
   )
 
 
@@ -273,12 +281,16 @@ class _Job:
       trained = self._on_clips(model, folds, place)
     else:
       encoding = self.encoding if self._reads_frames(model) else None
-      examples = _examples(config, self.corpus, self.trials, model, encoding)
-      if place.kept is not None:
-        place.kept.reads(model, examples[0])
-      task = self._task(model, examples)
       end_to_end = encoding is not None and encoding.features is None
+      examples = self._padded(model, encoding, folds, config.train.accumulate)
       alone = end_to_end or self._is_large(model, examples)
+      if alone and (ways := sharding.batch_ways(self.mesh)) > 1:
+        unit = config.train.accumulate * ways
+        examples = self._padded(model, encoding, folds, unit)
+      reading.tell_lengths(examples, place.facts)
+      if place.kept is not None:
+        place.kept.reads(model, examples.longest())
+      task = self._task(model, examples)
       one_way = self._alone if alone else self._together
       trained = one_way(model, folds, place, task, examples)
     rows = []
@@ -297,9 +309,25 @@ class _Job:
         place.attention.update(one.look({(r.subject, r.trial) for r in shown}))
     return rows
 
+  def _padded(self, model, encoding, folds, unit):
+    """TrialExamples, padded to the lengths that suit the training of some folds.
+
+    Rows of a length come in multiples of `unit`.
+    """
+    config = self.config
+    seconds = np.array([lasting(trial, config.target) for trial in self.trials])
+    found = plan(
+      [seconds[[np.atleast_1d(x)[0] for x in self._items(fold)]] for fold in folds],
+      config.input.max_seconds,
+      config.train.batch_size,
+      config.input.lengths,
+      unit,
+    )
+    return _examples(config, self.corpus, self.trials, model, encoding, found)
+
   def _is_large(self, model, examples):
     """Whether the data is too much to lie in memory as a whole; then says so."""
-    size = len(examples) * sum(x.nbytes for x in examples[0].values())
+    size = examples.bytes
     limit = together_bytes(self.mesh)
     if size <= limit or self.config.evaluation.grid.size > 1:
       return False
@@ -343,14 +371,12 @@ class _Job:
     config, facts = self.config, place.facts
     runs, grid = self._runs(folds), config.evaluation.grid
     scales = _scales(examples, folds, facts)
-    items = [examples[i] for i in range(len(examples))]
-    data = {name: np.stack([x[name] for x in items]) for name in items[0]}
-    del items
+    data = laid(examples, [self._items(fold) for fold in folds])
     lengths = grid.steps or (config.train.optimiser.steps,)
     tried = []  # of each length: members, their Models, variables
     for steps in lengths:
       words = [f'steps={steps}'] if grid.steps else []
-      members = self._members(model, runs, examples, scales, words)
+      members = self._members(model, runs, examples, scales, words, data)
       optimiser = dataclasses.replace(config.train.optimiser, steps=steps)
       models = Models(
         task,
@@ -397,7 +423,7 @@ class _Job:
       kept = parts, scales[fold.fold]
       yield self._trained(model, fold, seed, place, trials, mean, look, kept)
 
-  def _members(self, model, runs, examples, scales, words):
+  def _members(self, model, runs, examples, scales, words, data):
     """A Member of each run, point of the grid and part of an ensemble, in order."""
     evaluation = self.config.evaluation
     return [
@@ -411,11 +437,14 @@ class _Job:
         ),
         f'fold{fold.fold}/{model}',
         stages.run_seed(seed, fold, part),
-        self._drawn(fold, examples.rows(fold.train)),
+        self._items(fold),
         examples.rows(fold.validation),
         scales[fold.fold],
-        examples.labels_of(
-          fold.target, [i for side in SIDES for i in getattr(fold, side)]
+        labels(
+          examples,
+          fold.target,
+          [i for side in SIDES for i in getattr(fold, side)],
+          data,
         ),
         point,
       )
@@ -424,11 +453,21 @@ class _Job:
       for part in range(evaluation.ensemble)
     ]
 
-  def _drawn(self, fold, rows):
-    """Rows of `trials` to train on, each as often as an epoch reads it: a tuple."""
-    target = self.config.target
+  def _items(self, fold):
+    """What to train on, each as often as an epoch reads it: a tuple.
+
+    Numbers of `trials`; of several windows of a trial, of which one is read each time,
+    a tuple of them.
+    """
+    target, wanted, own = self.config.target, frozenset(fold.train), {}
+    for number, trial in enumerate(self.trials):
+      if trial.trial_id in wanted:
+        key = number if target.level == 'frame' else trial.trial_id
+        own.setdefault(key, []).append(number)
     return tuple(
-      i for i in rows for _ in range(target.draws(fold.target, self.trials[i]))
+      tuple(numbers) if len(numbers) > 1 else numbers[0]
+      for numbers in own.values()
+      for _ in range(target.draws(fold.target, self.trials[numbers[0]]))
     )
 
   def _trained(self, model, fold, seed, place, trials, scores, look, kept):
@@ -439,7 +478,9 @@ class _Job:
     """
     if self.config.target.level == 'frame':
       trials, scores = joined(trials, scores, self.config.target)
-      trials = [self.whole[trial.trial_id] for trial in trials]
+    else:
+      trials, scores = averaged(trials, scores)
+    trials, scores = [self.whole[x.trial_id] for x in trials], np.array(scores)
     count = len(fold.validation)
     known, tested = scores[:count], scores[count:]
     target, value = self.config.target, None
@@ -496,11 +537,18 @@ class _Job:
     ]
     scales = _scales(examples, folds, place.facts)
     for fold, seed in self._runs(folds):
-      train = self._drawn(fold, examples.rows(fold.train))
+      train, own = self._items(fold), (fold.target, scales[fold.fold])
       sides = [
-        examples.take(rows, fold.target, scales[fold.fold])
-        for rows in (train, examples.rows(fold.validation), examples.rows(fold.test))
+        examples.take(rows, *own)
+        for rows in (examples.rows(fold.validation), examples.rows(fold.test))
       ]
+      read = None
+      if any(isinstance(item, tuple) for item in train):
+        windows = examples.take(range(len(examples)), *own)
+        sides.insert(0, OneWindowEach(windows, train))
+        read = sides[0].read
+      else:
+        sides.insert(0, examples.take(train, *own))
 
       def start(fresh):
         for path in paths:
@@ -508,7 +556,9 @@ class _Job:
         return self._started(fresh)
 
       path = paths[0] if paths else None
-      parts, scores = self._fit(model, fold, seed, place, task, sides, start, path)
+      parts, scores = self._fit(
+        model, fold, seed, place, task, sides, start, path, read, examples.plan
+      )
 
       def look(wanted, test=sides[-1], variables=parts[0]):
         return _look(task, variables, test, wanted, self.mesh)
@@ -521,9 +571,8 @@ class _Job:
     """As `_alone`, on random clips; tested on clips laid over each trial."""
     config, corpus = self.config, self.corpus
     task = VideoEmotion(self.encoding.backbone, config.target, config.regularisation)
-    place_of = {trial.trial_id: i for i, trial in enumerate(self.trials)}
     for fold, seed in self._runs(folds):
-      train = self._drawn(fold, sorted(place_of[name] for name in fold.train))
+      train = self._items(fold)
       sides = [
         clips(
           corpus,
@@ -554,7 +603,9 @@ class _Job:
       kept = parts, {}
       yield self._trained(model, fold, seed, place, trials, scores, None, kept)
 
-  def _fit(self, model, fold, seed, place, task, sides, start, path, read=None):
+  def _fit(
+    self, model, fold, seed, place, task, sides, start, path, read=None, plan=None
+  ):
     """The variables of each model of an ensemble, and their mean scores.
 
     Scores are those of the validation trials, then those of the test trials. The
@@ -577,6 +628,7 @@ class _Job:
           log=place.log,
           start=start,
           read=read,
+          plan=plan,
           called=called(config.encoder, 'config.train'),
         )
       )
@@ -672,13 +724,20 @@ def _look(task, variables, test, wanted, mesh):
     test: TrialExamples.
     wanted: {(subject, trial)}.
   """
-  shown = (t for t in test.trials if not t.cut)
+  windows = collections.Counter(t.trial_id for t in test.trials)
+  shown = (t for t in test.trials if windows[t.trial_id] == 1 and not t.start)
   ids = [t.trial_id for t in shown if (t.subject, t.trial) in wanted]
   test = test.select(ids, test.labels, test.scales)
   look, found = forward(task, mesh, 'attention'), {}
-  local = sharding.batch_rows(mesh.size, mesh)
-  for first, batch in enumerate(evaluation_batches(test, mesh.size, local)):
+  unit = sharding.batch_ways(mesh)
+
+  def rows(count):
+    return sharding.batch_rows(count, mesh)
+
+  batches = evaluation_batches(test, mesh.size, rows, unit)
+  for (numbers, _), batch in zip(passes(test, mesh.size, unit), batches, strict=True):
     seen = jax.device_get(look(variables, put_batch(batch, mesh)))
-    for i, trial in enumerate(test.trials[first * mesh.size :][: mesh.size]):
+    for i, number in enumerate(numbers):
+      trial = test.trials[number]
       found[trial.subject, trial.trial] = cases.attention_of(seen, i)
   return found

@@ -84,7 +84,7 @@ class EmotionConfig:
     target: targets.Target, with `level`, `outputs` and `combine`.
     names: all modalities of the run, of which `networks` are some. A modality's dropout
       is then the same whatever others a model reads.
-    seconds: that a padded trial lasts, for the times of labels and of segments.
+    seconds: that the longest padded trial lasts, for the times of labels and segments.
   """
 
   sizes: ModelSizes
@@ -95,7 +95,7 @@ class EmotionConfig:
 
   @property
   def label_times(self) -> np.ndarray:
-    """Of a target in time: seconds of its labels, float32 [L]."""
+    """Of a target in time: seconds of the longest trial's labels, float32 [L]."""
     count = round(self.seconds * self.target.rate)
     return self.target.times(count).astype(np.float32)
 
@@ -143,7 +143,8 @@ class EmotionModel(nnx.Module):
     """The target's outputs, and what can be looked at.
 
     Args:
-      batch: {modality/array: [B, ...]}, see the modalities.
+      batch: {modality/array: [B, ...]}, see the modalities. Of a target in time `label`
+        says how many labels examples have; without it, those of the longest.
       key: random key for dropout, or None.
       want_attention: ask the fusion for what can be looked at, see `Fused.seen`.
 
@@ -168,7 +169,10 @@ class EmotionModel(nnx.Module):
       pooled = [masked_mean(sequence.x, sequence.valid)]
     if config.target.level == 'frame':
       found = self.heads[0](sequence.x, keys['heads'])
-      return at_times(found, sequence, config.label_times), seen
+      times = config.label_times
+      if 'label' in batch:
+        times = config.target.times(batch['label'].shape[1]).astype(np.float32)
+      return at_times(found, sequence, times), seen
     head_keys: Any = [keys['heads']] * len(pooled)
     if len(pooled) > 1 and key is not None:
       head_keys = jax.random.split(keys['heads'], len(pooled))

@@ -153,7 +153,8 @@ def fit(
   Args:
     task: see `state.Task`.
     batches: function of the number of steps done that returns an endless iterable of
-      the batches after them: dicts of arrays, this process's rows of each.
+      the batches after them: dicts of arrays, or tuples of them, this process's rows
+      of each.
     config: TrainConfig.
     mesh: of `sharding.make_mesh`.
     seed: of the initial parameters and of dropout.

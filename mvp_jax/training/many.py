@@ -1,8 +1,9 @@
 """Models of one kind that train side by side: all folds and seeds as one program.
 
 They share an architecture and the number of steps, and read the same trials, each in
-its own order. Every device holds the trials once; row numbers, drawn on the host by
-the sampler of single models, say which of them a model trains on. The models, their
+its own order. Every device holds the trials once (of several lengths: some twice, see
+`laid.Laid`); row numbers, drawn on the host by the sampler of single models, say which
+of them a model trains on. The models, their
 optimisers and everything else of a model's own are stacked along a leading axis, which
 is split over all devices of the mesh; no device waits for another within a step. Each
 model comes out as `loop.fit` would train it alone, to rounding.
@@ -23,8 +24,10 @@ from jax.sharding import PartitionSpec as P
 from mvp_jax import hosts
 from mvp_jax.data.batches import training_order
 from mvp_jax.data.examples import rescaled
+from mvp_jax.data.lengths import concatenated
 from mvp_jax.errors import InputError
 from mvp_jax.training import sharding
+from mvp_jax.training.laid import Laid
 from mvp_jax.training.loop import (
   TRAIN,
   check_finite,
@@ -54,12 +57,14 @@ class Member:
   run: str  # its name in metrics.jsonl
   curve: str  # the curve in TensorBoard that it belongs to
   seed: int  # of its parameters, dropout and order of examples
-  train: tuple[int, ...]  # rows
+  # Rows; or tuples of rows, of which one is drawn each time.
+  train: tuple[int | tuple[int, ...], ...]
   validation: tuple[int, ...] = ()  # rows
   # By name of an array [trials, ..., D], what `examples.rescaled` takes.
   scale: dict = dataclasses.field(default_factory=dict)
-  # Arrays [trials, ...] instead of the shared ones: labels by another threshold.
-  own: dict = dataclasses.field(default_factory=dict)
+  # Arrays [trials, ...] instead of the shared ones: labels by another threshold. Of
+  # data that is `Laid` a tuple of such dicts, one for each length.
+  own: Any = dataclasses.field(default_factory=dict)
   # Overrides of the optimiser's learning_rate and weight_decay; all have the same.
   settings: dict = dataclasses.field(default_factory=dict)
 
@@ -72,7 +77,7 @@ class Models:
 
   Args:
     task: see `state.Task`.
-    data: dict of arrays [trials, ...], of all trials of all models.
+    data: dict of arrays [trials, ...], of all trials of all models; or Laid.
     members: list of Member.
     config: TrainConfig; `workers` is ignored.
     mesh: of `sharding.make_mesh`; its axes do not matter.
@@ -96,10 +101,15 @@ class Models:
     self.task, self._members, self._config = task, members, config
     self._mesh, self._start = mesh, start
     self._split = NamedSharding(mesh, P(sharding.AXES))
-    self._data = {name: _put(x, sharding.replicated(mesh)) for name, x in data.items()}
+    self._laid = data if isinstance(data, Laid) else None
+    self._data = tuple(
+      {name: _put(x, sharding.replicated(mesh)) for name, x in part.items()}
+      for part in (self._laid.arrays if self._laid else (data,))
+    )
     share = -(-len(members) // mesh.size)
     if not together:
-      together = at_a_time(task, config, mesh, self._data, members[0], share)
+      rows = self._laid.plan.rows if self._laid else (config.batch_size,)
+      together = at_a_time(task, config, mesh, self._data, members[0], share, rows)
     turns = -(-share // together)
     self._together = -(-share // turns)
     # Which model is at which place.
@@ -110,7 +120,7 @@ class Models:
       lambda x: _put(x, self._split),
       self._stack(
         [
-          {'scale': m.scale, 'own': m.own, 'settings': _float32(m.settings)}
+          {'scale': m.scale, 'own': _parts(m.own), 'settings': _float32(m.settings)}
           for m in members
         ]
       ),
@@ -161,7 +171,7 @@ class Models:
   def validation(self, params, batch_size):
     """{name: [models]}: over each model's validation rows, as `loop.evaluate`."""
     rows = [m.validation for m in self._members]
-    parts = (found for found, _ in self._passes(params, 'evaluate', rows, batch_size))
+    parts = (found for _, found in self._passes(params, 'evaluate', rows, batch_size))
     total = jax.vmap(computed)(functools.reduce(jax.vmap(add), parts))
     return {name: np.asarray(x, np.float64) for name, x in total.items()}
 
@@ -173,32 +183,48 @@ class Models:
       rows: for each model, the rows of the data to score.
       batch_size: rows per model at a time.
     """
-    parts = [found for found, _ in self._passes(params, 'scores', rows, batch_size)]
-    found = np.concatenate(parts, axis=1)
-    return [x[: len(wanted)] for x, wanted in zip(found, rows, strict=True)]
+    parts = list(self._passes(params, 'scores', rows, batch_size))
+    scores = []
+    for model in range(len(rows)):
+      places = np.concatenate([asked[model] for asked, _ in parts])
+      found = [x[model][: len(asked[model])] for asked, x in parts]
+      scores.append(concatenated(found)[np.argsort(places)])
+    return scores
 
   def _passes(self, params, method, rows, batch_size):
-    """Yields the results of each model's `method`, and weights [models, batch_size]."""
-    forward = _forward(self.task, method, self._mesh, self._together)
-    for start in range(0, max(map(len, rows)), batch_size):
-      asked = [[*of_one[start : start + batch_size]] for of_one in rows]
-      weight = np.array(
-        [[1] * len(x) + [0] * (batch_size - len(x)) for x in asked], np.float32
-      )
-      asked = np.array(
-        [
-          x + [of_one[-1] if of_one else 0] * (batch_size - len(x))
+    """Yields, of one length after another, what each model says of some of its rows.
+
+    Which of its rows these are, for each model their places; and the results of each
+    model's `method`, stacked.
+    """
+    forward, laid = _forward(self.task, method, self._mesh, self._together), self._laid
+    for length, data in enumerate(self._data):
+      own = {**self._own, 'own': self._own['own'][length]}
+      here = [
+        np.flatnonzero(laid.lengths[[*of_one]] == length)
+        if laid and of_one
+        else np.arange(len(of_one))
+        for of_one in rows
+      ]
+      most = max(map(len, here))
+      size = min(batch_size, most) if laid else batch_size
+      for start in range(0, most, max(size, 1)):
+        asked = [places[start : start + size] for places in here]
+        weight = np.array([np.arange(size) < len(x) for x in asked], np.float32)
+        numbers = [
+          [of_one[i] for i in x] + [of_one[x[-1]] if len(x) else 0] * (size - len(x))
           for x, of_one in zip(asked, rows, strict=True)
-        ],
-        np.int32,
-      )
-      found = forward(
-        params,
-        self._own,
-        tuple(_put(x[self._places], self._split) for x in (asked, weight)),
-        self._data,
-      )
-      yield jax.tree.map(lambda x: x[: len(rows)], jax.device_get(found)), weight
+        ]
+        numbers = np.array(numbers, np.int32)
+        if laid:
+          numbers = laid.places(length, numbers)
+        found = forward(
+          params,
+          own,
+          tuple(_put(x[self._places], self._split) for x in (numbers, weight)),
+          data,
+        )
+        yield asked, jax.tree.map(lambda x: x[: len(rows)], jax.device_get(found))
 
   def one(self, params, index):
     """The parameters of one model, on all devices."""
@@ -236,7 +262,12 @@ class _Side:
 
   @property
   def stream(self):
-    return {'batch_size': self.config.batch_size, 'models': _digest(self.members)}
+    laid = self.models._laid
+    return {
+      'batch_size': self.config.batch_size,
+      'models': _digest(self.members),
+      **({'lengths': [*laid.plan.lengths], 'rows': [*laid.plan.rows]} if laid else {}),
+    }
 
   @property
   def examples(self):
@@ -268,15 +299,27 @@ class _Side:
     return _take(tuple(models._places), models._split)(state), done
 
   def batches(self, start):
+    laid = self.models._laid
     orders = [
-      training_order(member.train, self.config.batch_size, member.seed, start)
+      training_order(
+        member.train,
+        self.config.batch_size,
+        member.seed,
+        start,
+        laid.of(member.train) if laid else None,
+      )
       for member in self.members
     ]
     while True:
-      yield np.stack([next(order) for order in orders])[self.models._places]
+      rows = np.stack([next(order) for order in orders])[self.models._places]
+      if laid is None:
+        yield (rows,)
+        continue
+      parts = enumerate(laid.plan.slices)
+      yield tuple(laid.places(length, rows[:, part]) for length, part in parts)
 
   def put(self, rows):
-    return _put(rows, self.models._split)
+    return tuple(_put(x, self.models._split) for x in rows)
 
   def step(self, state, rows):
     models, config = self.models, self.config
@@ -342,7 +385,7 @@ def together_bytes(mesh):
   return min(hosts.gather(int(_DATA_SHARE * limit)))
 
 
-def at_a_time(task, config, mesh, data, member, share):
+def at_a_time(task, config, mesh, data, member, share, rows):
   """How many models a device should work on at a time.
 
   On CPU one: bundles of four took a fifth longer per model, at the embedded size of
@@ -351,9 +394,10 @@ def at_a_time(task, config, mesh, data, member, share):
 
   Args:
     task, config, mesh: as of `Models`.
-    data: the arrays, on the devices.
+    data: the arrays, on the devices, of each length.
     member: a Member, representative of all.
     share: models per device.
+    rows: of a batch, of each length.
   """
   device = mesh.devices.flat[0]
   if device.platform == 'cpu':
@@ -362,12 +406,16 @@ def at_a_time(task, config, mesh, data, member, share):
   if limit is None:
     return share
   state = jax.eval_shape(lambda: fresh_state(task, config.optimiser, 0))
-  rows = jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)
+  rows = tuple(jax.ShapeDtypeStruct((count,), jnp.int32) for count in rows)
   step = (
     jax.jit(_one_step(task, config.optimiser, config.accumulate))
     .lower(
       state,
-      {'scale': member.scale, 'own': member.own, 'settings': _float32(member.settings)},
+      {
+        'scale': member.scale,
+        'own': _parts(member.own),
+        'settings': _float32(member.settings),
+      },
       rows,
       jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data),
     )
@@ -377,7 +425,7 @@ def at_a_time(task, config, mesh, data, member, share):
     hosts.gather(
       _fitting(
         limit,
-        sum(x.nbytes for x in data.values()),
+        sum(x.nbytes for x in jax.tree.leaves(data)),
         sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
         step.memory_analysis().temp_size_in_bytes,
         share,
@@ -404,14 +452,28 @@ def _float32(settings):
 
 def _digest(members):
   """Identifies these models and their batches."""
-  facts = [(m.run, m.seed, list(map(int, m.train)), m.settings) for m in members]
+  facts = [
+    (m.run, m.seed, jax.tree.map(int, list(m.train)), m.settings) for m in members
+  ]
   return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
+def _parts(own):
+  """Of each length."""
+  return own if isinstance(own, tuple) else (own,)
+
+
 def _examples(data, own, rows):
-  """A model's batch."""
-  batch = {name: x[rows] for name, x in {**data, **own['own']}.items()}
-  return batch | {name: rescaled(batch[name], x) for name, x in own['scale'].items()}
+  """A model's batch: a dict of arrays, or a tuple of them, of each length."""
+  parts = tuple(
+    _rows(*part, own['scale']) for part in zip(data, own['own'], rows, strict=True)
+  )
+  return parts if len(parts) > 1 else parts[0]
+
+
+def _rows(data, own, rows, scale):
+  batch = {name: x[rows] for name, x in {**data, **own}.items()}
+  return batch | {name: rescaled(batch[name], x) for name, x in scale.items()}
 
 
 def _spread(one, mesh, together, out):
@@ -458,7 +520,7 @@ def _step(task, optimiser, accumulate, mesh, together):
 @functools.cache
 def _forward(task, method, mesh, together):
   def one(params, own, rows, data):
-    batch = _examples(data, own, rows[0]) | {'weight': rows[1]}
+    batch = _rows(data, own['own'], rows[0], own['scale']) | {'weight': rows[1]}
     return getattr(task, method)(build_model(task, params), batch)
 
   return _spread(one, mesh, together, sharding.replicated(mesh))

@@ -184,12 +184,14 @@ def check_batch(batch_size, mesh, field, parts=1):
 
 
 def put_batch(batch, mesh):
-  """Puts this process's rows of a batch on the devices, split over the batch."""
+  """Puts this process's rows of a batch on the devices, split over the batch.
+
+  A batch is a dict of arrays, or a tuple of them, see `state.step_function`.
+  """
   sharding = batch_sharding(mesh)
-  return {
-    name: jax.make_array_from_process_local_data(sharding, x)
-    for name, x in batch.items()
-  }
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(sharding, x), batch
+  )
 
 
 def batch_rows(batch_size, mesh):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mvp_jax.data.batches import evaluation_batches, training_batches
+from mvp_jax.data.batches import evaluation_batches, in_order, training_batches
+from mvp_jax.data.lengths import concatenated
 from mvp_jax.training import sharding
 from mvp_jax.training.loop import TRAIN, fit
 from mvp_jax.training.sharding import put_batch
@@ -22,6 +23,7 @@ def fit_and_score(
   log,
   start=None,
   read=None,
+  plan=None,
   called=TRAIN,
 ):
   """Trains a model with `loop.fit`, and returns its scores of other examples.
@@ -33,7 +35,7 @@ def fit_and_score(
     batch_size: of validation and test.
     mesh, seed, run, directory, log: as for `fit`.
     start: function from random variables to initial ones; None = random ones.
-    read: as for `training_batches`.
+    read, plan: as for `training_batches`.
     called: as for `fit`.
 
   Returns:
@@ -44,12 +46,22 @@ def fit_and_score(
   """
   train, validation, test = sides
   begin = start and start(init_state(task, config.optimiser, mesh, seed).variables)
-  rows = sharding.batch_rows(config.batch_size, mesh)
-  asked = sharding.batch_rows(batch_size, mesh)
+  unit = sharding.batch_ways(mesh)
+
+  def rows(count):
+    return sharding.batch_rows(count, mesh)
+
   params = fit(
     task,
     lambda start: training_batches(
-      train, config.batch_size, seed, config.workers, read, start=start, rows=rows
+      train,
+      config.batch_size,
+      seed,
+      config.workers,
+      read,
+      start=start,
+      rows=rows,
+      plan=plan,
     ),
     config,
     mesh=mesh,
@@ -59,7 +71,7 @@ def fit_and_score(
     log=log,
     params=begin,
     called=called,
-    validation=(lambda: evaluation_batches(validation, batch_size, asked))
+    validation=(lambda: evaluation_batches(validation, batch_size, rows, unit))
     if len(validation)
     else None,
   )
@@ -68,9 +80,9 @@ def fit_and_score(
   def scores(source):
     found = [
       np.asarray(ask(params, put_batch(batch, mesh)))
-      for batch in evaluation_batches(source, batch_size, asked)
+      for batch in evaluation_batches(source, batch_size, rows, unit)
     ]
-    return np.concatenate(found)[: len(source)]  # without padding
+    return in_order(found, source, batch_size, unit)
 
   sources = [source for source in (validation, test) if len(source)]
-  return params, np.concatenate([scores(source) for source in sources])
+  return params, concatenated([scores(source) for source in sources])

@@ -163,7 +163,9 @@ def _average(state, params, decay):
 def step_function(task, config, accumulate=1, mesh=None):
   """The step, not jitted: (state, batch, settings={}) -> (state, metrics).
 
-  `settings` are scalars that override the config's: see `optimiser`.
+  `settings` are scalars that override the config's: see `optimiser`. A batch is a dict
+  of arrays, or a tuple of them, of examples of several lengths; loss, gradient and
+  metrics are of all together.
 
   Args:
     task: see `Task`.
@@ -175,9 +177,13 @@ def step_function(task, config, accumulate=1, mesh=None):
 
   def forward(params, model_state, batch, key):
     """Metrics, and the model's other variables after the pass."""
-    model = build_model(task, merged(params, model_state))
-    metrics = task.loss(model, batch, key)
-    return metrics, model_variables(model)[1]
+    found = []
+    for number, part in enumerate(batch if isinstance(batch, tuple) else (batch,)):
+      model = build_model(task, merged(params, model_state))
+      own = jax.random.fold_in(key, number) if number else key
+      found.append(task.loss(model, part, own))
+      model_state = model_variables(model)[1]
+    return functools.reduce(add, found), model_state
 
   def gradient(scalar, params, model_state, batch, key):
     """The gradient of `scalar(loss)`, and what `forward` gives."""

@@ -10,10 +10,12 @@ import pytest
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.examples import (
   InputConfig,
+  OneWindowEach,
   TrialExamples,
   pooled_scale,
   token_squares,
 )
+from mvp_jax.data.lengths import Plan
 from mvp_jax.errors import InputError
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.models.modalities.physio import Physio, pad, standardise
@@ -527,3 +529,62 @@ def test_levels_count_from_the_baseline_and_shapes_from_the_trial():
   plain = _source([trial], corpus=corpus, modalities={'physio': without})[0]
   assert 'physio/levels' not in plain
   np.testing.assert_array_equal(plain['physio/values'][: len(valid)], expected)
+
+
+_PLAN = Plan((4.0, 6.0), (2, 2))
+
+
+def _of_lengths(trials, features, **kwargs):
+  return TrialExamples(
+    _Frames(),
+    trials,
+    _OPTIONS,
+    {'physio': Physio(), 'video': Video()},
+    Binary(),
+    Encoding(None, features),
+    _PLAN,
+    **kwargs,
+  )
+
+
+def test_examples_are_padded_to_the_least_length_that_holds_them(trials, features):
+  found, whole = _of_lengths(trials, features[0]), _source(trials, features=features[0])
+  assert found.lengths.tolist() == [int(t.seconds > 4) for t in trials]
+  assert 0 < sum(found.lengths) < len(trials)
+  np.testing.assert_array_equal(found.seconds, [t.seconds for t in trials])
+  shapes = found.shapes()
+  for i, number in enumerate(found.lengths):
+    for name, wanted in whole[i].items():
+      x = found[i][name]
+      if '/' in name:
+        assert x.shape == shapes[number][name]
+        np.testing.assert_array_equal(x, wanted[: len(x)])
+        assert not name.endswith('/valid') or not wanted[len(x) :].any()
+      else:
+        np.testing.assert_array_equal(x, wanted)
+  longest = found.longest()
+  assert {k: np.shape(x) for k, x in longest.items()} == {
+    k: np.shape(x) for k, x in whole[0].items()
+  }
+  assert found.bytes < sum(x.nbytes for x in whole[0].values()) * len(trials)
+  again = pickle.loads(pickle.dumps(found.take([2, 0])))
+  assert again.lengths.tolist() == found.lengths[[2, 0]].tolist()
+
+
+def test_shapes_are_known_where_a_trial_lacks_what_is_read(trials, features):
+  """The shortest one has no valid signal."""
+  silent = _trial(9, 1)
+  silent.streams['signals'].valid[:] = False
+  np.save(features[0] / f'{silent.trial_id}.npy', np.zeros((2, 3), np.float32))
+  found = _of_lengths([silent, *trials], features[0]).shapes()
+  assert [x['physio/valid'] for x in found] == [(int(s * _RATE),) for s in (4, 6)]
+
+
+def test_one_window_of_each_trial_is_drawn(trials, features):
+  examples = _of_lengths(trials, features[0])
+  source = OneWindowEach(examples, (1, (0, 2)))
+  assert len(source) == 2
+  np.testing.assert_array_equal(source.seconds, examples.seconds[[1, 0]])
+  rng = np.random.default_rng(0)
+  assert {int(source.read(source[1], rng)['trial']) for _ in range(20)} == {0, 2}
+  assert source.read(source[0], rng)['trial'] == 1

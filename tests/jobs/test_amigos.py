@@ -1,13 +1,19 @@
 """The main job on AMIGOS: stimuli of different lengths, targets by others' eyes."""
 
+from pathlib import Path
+
 import pytest
 
 from mvp_jax import corpora
 from mvp_jax.config import Config, DataConfig, EvaluationConfig
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
+from mvp_jax.data import lengths
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.examples import InputConfig
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
+from mvp_jax.inference.folder import read
+from mvp_jax.inference.model import Ensemble
 from mvp_jax.jobs import train as job
 from mvp_jax.targets import Binary
 from mvp_jax.training.encoder import VideoMAEEncoder
@@ -85,3 +91,53 @@ def test_from_the_twin_to_the_report(config, tmp_path, capsys):
     r'external_valence is -?0\.\d+ to 0\.',
   ):
     running.run(job, wrong, tmp_path / 'wrong')
+
+
+def test_long_trials_are_read_in_windows_and_all_by_their_lengths(
+  config, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.setattr(lengths, 'ENOUGH', 1.0)  # the twin's differ little
+  config = running.changed(
+    config,
+    input={'max_seconds': 9.0, 'hop_seconds': 2.0, 'lengths': 2},
+    train={'batch_size': 6},
+    evaluation={'batch_size': 6},
+  )
+  running.run(job, config, tmp_path)
+  facts = running.facts(tmp_path)
+  said = capsys.readouterr().out
+  assert facts['windows'] in said and 'longer than 9 s' in facts['windows']
+  assert facts['lengths'] in said and 'padded to' in facts['lengths']
+  assert facts['windows'] in (tmp_path / 'report.md').read_text()
+  rows = [row for row in running.predictions(tmp_path) if row['model'] == 'physio']
+  assert len(rows) == 3 * 3 * 2  # each trial once, whatever its windows
+  # Whoever predicts a trial cuts it alike, and has the mean of the windows.
+  models = read(tmp_path)
+  assert models.config.input.max_seconds == 9
+  prepared = next((Path(config.data.data_dir) / 'prepared').rglob('dataset_info.json'))
+  corpus, several = PreparedCorpus(prepared.parent), 0
+  for row in rows:
+    (trial,) = (
+      x
+      for x in corpus.trials
+      if (x.subject, x.trial) == (int(row['subject']), int(row['trial']))
+    )
+    model = Ensemble(models, 'physio', int(row['fold']))
+    windows = model.windows(trial)
+    several += len(windows) > 1
+    found = model.predict(corpus, windows, tmp_path / 'features').mean(0)[0]
+    place = config.target.ratings.index(row['target'])
+    assert float(row['score']) == pytest.approx(found[place], abs=1e-5)
+  assert 0 < several < len(rows)
+
+  # One training after another, read from files, they come out alike.
+  monkeypatch.setattr(job, 'together_bytes', lambda mesh: 0)
+  running.run(job, config, tmp_path / 'alone')
+  again = running.predictions(tmp_path / 'alone')
+  assert 'than may lie in memory' in capsys.readouterr().out
+  alone = {_key(row): float(row['score']) for row in again if row['model'] == 'physio'}
+  assert alone == pytest.approx({_key(x): float(x['score']) for x in rows}, abs=1e-4)
+
+
+def _key(row):
+  return row['fold'], row['subject'], row['trial'], row['target']

@@ -401,6 +401,22 @@ class _InTime:
     return np.arange(length) / self.rate
 
 
+def test_as_many_moments_as_the_labels_have():
+  """The examples of a batch may last less than the longest ones."""
+  config = EmotionConfig(
+    SIZES,
+    (('video', VideoNetwork(Video(centre='nothing', depth=0), 12)),),
+    _InTime(),
+    NAMES,
+    seconds=6.0,
+  )
+  model, examples = EmotionModel(config, rngs=nnx.Rngs(0)), batch(centre='nothing')
+  found = model(examples)[0]
+  fewer = model(examples | {'label': np.zeros((2, 5, 1), np.float32)})[0]
+  assert found.shape == (2, 12, 1) and fewer.shape == (2, 5, 1)
+  np.testing.assert_allclose(fewer, found[:, :5], atol=1e-6)
+
+
 @pytest.mark.parametrize('fusion', [None, *FUSIONS])
 def test_a_target_in_time_gets_outputs_at_its_times(fusion):
   """Padding changes none of them, and each hangs on the tokens around it."""

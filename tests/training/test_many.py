@@ -291,7 +291,7 @@ def test_models_lie_on_all_devices_and_the_trials_on_each():
   params = side.begin(_NoCheckpoints())[0].params
   for x in jax.tree.leaves(params):
     assert x.shape[0] == 24 and x.sharding.shard_shape(x.shape)[0] == 3
-  for x in models._data.values():
+  for x in jax.tree.leaves(models._data):
     assert x.sharding.is_fully_replicated and x.shape[0] == _TRIALS
   assert models.parameters(params) == sum(
     x.size for x in jax.tree.leaves(models.one(params, 0))

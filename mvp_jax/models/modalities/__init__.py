@@ -47,7 +47,9 @@ class Modality(Protocol):
 
     Args:
       corpus: data.trials.PreparedCorpus.
-      windows: list of data.windows.Window, the part in use of each trial.
+      windows: list of data.windows.Window, the part in use of each trial. Arrays of it
+        are padded to its `padded` seconds along their first axis, so that those of
+        windows with the same `padded` have one shape.
       options: data.examples.InputConfig.
       encoding: Encoding, or None.
 

@@ -56,9 +56,9 @@ class ActionUnits(Centred):
   def inputs(self, corpus, windows, options, encoding=None):
     """units float32 [N, 35], valid bool [N], times float32 [N] in seconds, reference
     bool [N]."""
-    count = math.ceil(options.max_seconds * self.rate)
     items = []
     for window in windows:
+      count = math.ceil(window.padded * self.rate)
       units = window.trial.streams.get('action_units')
       if units is None:
         raise InputError(

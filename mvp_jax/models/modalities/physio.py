@@ -92,7 +92,7 @@ class Physio(PhysioConfig):
     rate, logs = facts['rate'], _logarithmic(facts['channels'], corpus.metadata)
     found = [_courses(one, len(logs), logs) for one in series]
     subjects = [window.trial.subject for window in windows]
-    lead, length = self.lead(facts), round(options.max_seconds * rate)
+    lead = self.lead(facts)
     moments = {}
     if self.standardise == 'subject':
       for subject in set(subjects):
@@ -104,11 +104,11 @@ class Physio(PhysioConfig):
       good[: round(window.start * rate)] = False
       own = moments.get(window.trial.subject) or signal_moments([x], [good])
 
-      def laid(after, earlier):
+      def laid(after, earlier, seconds=window.padded):
         """From `lead` samples before the onset on, padded to the length."""
         earlier = earlier[len(earlier) - min(lead, len(earlier)) :]
         earlier = np.pad(earlier, [(lead - len(earlier), 0), (0, 0)])
-        return np.concatenate([earlier, pad(after[:length], length)])
+        return np.concatenate([earlier, pad(after, round(seconds * rate))])
 
       known = laid(good, before_valid)
       item = {
@@ -312,5 +312,6 @@ def signal_moments(signals, valid):
 
 
 def pad(x, length):
-  """Pads the first axis with zeros to `length`."""
+  """Pads the first axis with zeros to `length`, or cuts it."""
+  x = x[:length]
   return np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1))

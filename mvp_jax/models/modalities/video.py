@@ -71,11 +71,11 @@ class Video(Centred):
   def inputs(self, corpus, windows, options, encoding):
     """tokens float32 [V, D] (or frames uint8 [clips, T, H, W, 3]), valid bool [V],
     times float32 [V] in seconds, reference bool [V]."""
-    clips = options.clips.max_clips(options.max_seconds + TOLERANCE)
-    length = clips * options.clips.slots
     features = encoding.features if encoding else None
     items = []
     for window in windows:
+      clips = options.clips.max_clips(window.padded + TOLERANCE)
+      length = clips * options.clips.slots
       trial = window.trial
       video = trial.streams.get('video', _NOTHING)
       numbers, times, valid = lay_clips(video, options.clips)

@@ -103,16 +103,17 @@ class Voice:
         f'modalities.voice: {corpus.name} was prepared without sound; it takes the '
         'stream audio'
       )
-    return self._of(corpus, windows, self._most(options))
+    return self._of(corpus, windows)
 
-  def _of(self, corpus, windows, most):
-    return Inputs([functools.partial(self._read, corpus, w, most) for w in windows])
+  def _of(self, corpus, windows):
+    return Inputs([functools.partial(self._read, corpus, window) for window in windows])
 
-  def _most(self, options):
+  def _most(self, window):
     """How many pictures an example has."""
-    return math.ceil(options.max_seconds / PRESETS[self.preset].seconds)
+    return math.ceil(window.padded / PRESETS[self.preset].seconds)
 
-  def _read(self, corpus, window, most):
+  def _read(self, corpus, window):
+    most = self._most(window)
     pictures, valid = self.layout.read(corpus, window.trial, window.start, most)
     return {
       'pictures': pad(pictures.astype(np.float16), most),
@@ -142,14 +143,15 @@ class _Cached(Voice):
 
   folder: Path = Path()
 
-  def _of(self, corpus, windows, most):
+  def _of(self, corpus, windows):
     """tokens float32 [V, D], valid bool [V]."""
     slots, items = self.reader.slots, []
     for window in windows:
       trial, tokens = window.trial, np.zeros((0, self.reader.feature_width), np.float32)
       if 'audio' in trial.streams:  # opened here, as those of a video
         tokens = open_tokens(self.folder, trial, self.layout.count(trial) * slots)
-      items.append(functools.partial(self._cut, tokens, window.start, most * slots))
+      length = self._most(window) * slots
+      items.append(functools.partial(self._cut, tokens, window.start, length))
     return Inputs(items, 'tokens')
 
   def _cut(self, tokens, start, length):
