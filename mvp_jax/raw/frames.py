@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import math
+from typing import NamedTuple
 
 import av
 import cv2
@@ -15,7 +16,7 @@ from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import face
 from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.on_disk import require_file
-from mvp_jax.raw.video import Video, luma, sample
+from mvp_jax.raw.video import Sampler, Video, luma, sample
 from mvp_jax.tasks import load_blobs, load_result
 from mvp_jax.tasks.blobs import Blobs
 
@@ -28,7 +29,7 @@ _MAX_SIDES = 16.0  # The longer over the shorter side of a picture.
 # that is stored with a few hundred pixels loses nothing by it.
 _WAITING_PIXELS = 1920 * 1088
 # One detection more than is looked ahead, which confirms the last of those.
-_WAITING_SECONDS = face.LOOKAHEAD_SECONDS + 1 / face.DETECTIONS_PER_SECOND
+WAITING_SECONDS = face.LOOKAHEAD_SECONDS + 1 / face.DETECTIONS_PER_SECOND
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,13 +90,13 @@ def face_frames(path, spec, seconds=None, onset=0.0):
   """
   end = math.inf if seconds is None else seconds
   with reading(path) as video:
-    cutter = _cut(video, spec, end, onset)
+    cut = _cut(video, spec, end, onset)
   length = video.seconds - onset
   if seconds is not None and abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
     raise Dropped(
       'length_mismatch', f'{path}: {length:.1f} s of video, {seconds:.1f} s of signals'
     )
-  return _found(cutter, video, path, spec)
+  return _found(cut, video, path, spec)
 
 
 def faces_of(source, where, spec):
@@ -114,28 +115,39 @@ def faces_of(source, where, spec):
 
 
 def _cut(video, spec, end, onset):
-  """Follows the face from the first frame on, cuts it out from the onset to the end."""
-  cutter = _Cutter(video.info, spec)
-  watched = _watched(video, cutter.tracker, onset)
-  for time, frame in sample(watched, spec.rate, end):
-    cutter.add(time, frame)
-  cutter.flush()
-  return cutter
+  """Follows the face from the first frame on, cuts it out from the onset to the end.
+
+  Returns (what `face_frames` returns of each crop, by how many quarters the picture
+  seems to be turned).
+  """
+  crops = FaceCrops(video.info, spec, onset, end)
+  jpegs, others = Blobs(), []
+
+  def keep(found):
+    for crop in found:
+      jpegs.append(crop.jpeg)
+      others.append((crop.time, crop.valid, crop.box, crop.marks))
+
+  for time, frame in video:
+    keep(crops.add(time, frame))
+  keep(crops.end())
+  times, valid, boxes, marks = zip(*others, strict=True) if others else ((),) * 4
+  return {
+    'jpegs': jpegs,
+    'times': np.array(times, np.float32),
+    'valid': np.array(valid, bool),
+    'boxes': np.array(boxes, np.float32),
+    'marks': np.array(marks, bool).reshape(-1, 3),
+  }, crops.turned
 
 
-def _found(cutter, video, path, spec):
-  """What `face_frames` returns, of a video that was cut. Raises Dropped, no_face."""
-  share = np.mean(cutter.valid) if cutter.valid else 0.0
+def _found(cut, video, path, spec):
+  """What `face_frames` returns, of what `_cut` does. Raises Dropped, no_face."""
+  found, turned = cut
+  share = np.mean(found['valid']) if len(found['valid']) else 0.0
   if share < MIN_FACE_SHARE:
     reason = f'{path}: a face in {share:.1%} of the frames'
-    raise Dropped('no_face', reason + _turned_hint(cutter.tracker.turned))
-  found = {
-    'jpegs': cutter.jpegs,
-    'times': np.array(cutter.times, np.float32),
-    'valid': np.array(cutter.valid, bool),
-    'boxes': np.array(cutter.boxes, np.float32),
-    'marks': np.array(cutter.marks, bool).reshape(-1, 3),
-  }
+    raise Dropped('no_face', reason + _turned_hint(turned))
   quality = face_quality(
     found['times'],
     found['valid'],
@@ -279,23 +291,34 @@ def _check_length(path, video):
     )
 
 
-def _watched(video, tracker, onset):
-  due = -onset
-  for time, frame in video:
-    time -= onset
-    if time >= due:
-      tracker.detect(time, video.info.orientation.upright(luma(frame)))
-      due = max(due, time) + 1 / face.DETECTIONS_PER_SECOND
-    yield time, frame
+class Crop(NamedTuple):
+  """A face that was cut out: see `face_frames`, of which it is one frame."""
+
+  time: float
+  jpeg: bytes
+  valid: bool
+  box: tuple[float, float, float]
+  marks: tuple[bool, bool, bool]
 
 
-class _Cutter:
-  """Holds frames back until the tracker has looked ahead, then cuts them."""
+class FaceCrops:
+  """Follows the face in frames that come one by one, and cuts it out.
 
-  def __init__(self, info, spec):
-    self.jpegs, self.times, self.valid, self.boxes = Blobs(), [], [], []
-    self.marks = []
-    self.tracker = face.FaceTracker(info.pixel_aspect, spec.region)
+  Holds frames back for `WAITING_SECONDS`, until the tracker has looked ahead.
+
+  Args:
+    info: VideoInfo of the frames; its rate does not count.
+    spec: FrameSpec.
+    onset: seconds on the clock of the frames. Times of crops count from it, and there
+      are none before it.
+    end: seconds after the onset; there are no crops from it on.
+  """
+
+  def __init__(self, info, spec, onset=0.0, end=math.inf):
+    self._tracker = face.FaceTracker(info.pixel_aspect, spec.region)
+    self._sampler = Sampler(spec.rate, end)
+    self._onset = onset
+    self._due = -onset  # when to look for the face next
     self._info, self._size = info, spec.size
     self._scale = face.crop_scale(spec.crop)
     self._shrink = min(1.0, math.sqrt(_WAITING_PIXELS / (info.width * info.height)))
@@ -309,7 +332,28 @@ class _Cutter:
       min(width, info.height) / self._scale,
     )
 
+  @property
+  def turned(self):
+    """By how many quarters clockwise the picture seems to be turned."""
+    return self._tracker.turned
+
   def add(self, time, frame):
+    """Takes an av.VideoFrame as stored, later than the last; yields what can be cut."""
+    time -= self._onset
+    if time >= self._due:
+      self._tracker.detect(time, self._info.orientation.upright(luma(frame)))
+      self._due = max(self._due, time) + 1 / face.DETECTIONS_PER_SECOND
+    for one, picked in self._sampler.add(time, frame):
+      yield from self._wait(one, picked)
+
+  def end(self):
+    """Yields what is left when no frame follows."""
+    for time, frame in self._sampler.end():
+      yield from self._wait(time, frame)
+    while self._waiting:
+      yield self._cut(*self._waiting.popleft())
+
+  def _wait(self, time, frame):
     if self._shrink < 1:
       width, height = (
         max(1, round(side * self._shrink)) for side in (frame.width, frame.height)
@@ -323,19 +367,14 @@ class _Cutter:
         threads=1,
       )
     self._waiting.append((time, frame))
-    while self._waiting[0][0] + _WAITING_SECONDS <= time:
-      self._cut(*self._waiting.popleft())
-
-  def flush(self):
-    while self._waiting:
-      self._cut(*self._waiting.popleft())
+    while self._waiting[0][0] + WAITING_SECONDS <= time:
+      yield self._cut(*self._waiting.popleft())
 
   def _cut(self, time, frame):
-    box, valid = self.tracker.box(time)
+    box, valid = self._tracker.box(time)
     self._box = box or self._box
     x, y, side = self._box
     x, side = x / self._info.pixel_aspect, side * self._scale
-    self.boxes.append((x, y, side))
     image = self._info.orientation.upright(self._colours(frame))
     # In pixels of the image at hand, whose two sides may shrink by a hair apart.
     columns = image.shape[1] / self._info.width
@@ -349,10 +388,7 @@ class _Cutter:
       self._info.pixel_aspect * rows / columns,
       self._size,
     )
-    self.jpegs.append(_jpeg(image))
-    self.times.append(time)
-    self.valid.append(valid)
-    self.marks.append(self.tracker.marks(time))
+    return Crop(time, _jpeg(image), valid, (x, y, side), self._tracker.marks(time))
 
   def _colours(self, frame):
     return self._reformatter.reformat(frame, format='bgr24', threads=1).to_ndarray()

@@ -220,32 +220,50 @@ def _orientation(frame):
 
 
 def sample(frames, rate, seconds):
-  """Picks the frame nearest to each k / rate, in one pass.
+  """Picks the frame nearest to each k / rate, in one pass: see `Sampler`.
+
+  `frames` is an iterable of (seconds, frame) in the order of time.
+  """
+  sampler = Sampler(rate, seconds)
+  for time, frame in frames:
+    yield from sampler.add(time, frame)
+  yield from sampler.end()
+
+
+class Sampler:
+  """Picks the frame nearest to each k / rate from frames that come one by one.
+
+  What is picked is (seconds, frame), the frame and its own time. A frame comes twice
+  where there are fewer than wanted. There is none of the time before the first frame.
 
   Args:
-    frames: iterable of (seconds, frame) in the order of time.
     rate: how many frames a second are wanted.
     seconds: samples at or after this time are not wanted.
-
-  Yields:
-    (seconds, frame): the frame picked and its own time. A frame comes twice
-    where the video has fewer frames than wanted. There is none of the time before
-    the first frame.
   """
-  wanted, before, step = 0, None, 1 / rate
-  for time, frame in frames:
+
+  def __init__(self, rate, seconds=math.inf):
+    self._rate, self._seconds = rate, seconds
+    self._wanted, self._before, self._step = 0, None, 1 / rate
+
+  def add(self, time, frame):
+    """Takes the next frame; yields what is picked of the one before it."""
+    before, self._before = self._before, (time, frame)
     if before is None:
-      wanted = max(0, math.ceil(time * rate - 0.5))
-    else:
-      step = time - before[0]
-      while wanted / rate < min(seconds, before[0] + step / 2):
-        yield before
-        wanted += 1
-    before = time, frame
-  # The last frame is shown for as long as the one before it was.
-  while before and wanted / rate < min(seconds, before[0] + step) - _ROUNDING:
-    yield before
-    wanted += 1
+      self._wanted = max(0, math.ceil(time * self._rate - 0.5))
+      return
+    self._step = time - before[0]
+    while self._wanted / self._rate < min(self._seconds, before[0] + self._step / 2):
+      self._wanted += 1
+      yield before
+
+  def end(self):
+    """Yields what is picked of the last frame, shown for as long as the one before."""
+    before = self._before
+    while before and self._wanted / self._rate < (
+      min(self._seconds, before[0] + self._step) - _ROUNDING
+    ):
+      self._wanted += 1
+      yield before
 
 
 def luma(frame):
