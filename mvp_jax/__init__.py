@@ -16,6 +16,8 @@ _PUBLIC = {
   'InputError': 'mvp_jax.errors',
   'Model': 'mvp_jax.inference.library',
   'Prediction': 'mvp_jax.inference.result',
+  'Stream': 'mvp_jax.inference.stream',
+  'StreamEstimate': 'mvp_jax.inference.stream',
   'VideoMAE': 'mvp_jax.inference.video_mae',
   'load': 'mvp_jax.inference.library',
 }

@@ -1,6 +1,8 @@
 """All models of a run as one ensemble: what they say of prepared trials."""
 
 import functools
+import itertools
+import math
 import types
 from typing import NamedTuple
 
@@ -11,7 +13,7 @@ from mvp_jax.data.batches import evaluation_batches, in_order
 from mvp_jax.data.clip_examples import LaidClips
 from mvp_jax.data.examples import TrialExamples, rescaled
 from mvp_jax.data.lengths import Plan
-from mvp_jax.data.windows import overlapping, stretches
+from mvp_jax.data.windows import TOLERANCE, stretches
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import cases
 from mvp_jax.inference import folder as folders
@@ -148,16 +150,51 @@ class Ensemble:
             'version that it was trained with'
           )
 
-  def windows(self, trial, hop=None):
-    """A trial in parts no longer than what was trained on: a list of Trial.
+  def spans(self, trial, hop=None):
+    """Windows of a trial no longer than what was trained on: list of (start, end), s.
 
-    One that is short enough is its own only window. Of a target of whole trials they
-    overlap: they begin every `hop` seconds (None = as in training), the last one where
-    it ends with the trial. Of a target in time they follow each other.
+    One that is short enough is its own only window. Else they begin every `hop`
+    seconds, the last one where it ends with the trial. None: as in training; of a target
+    in time they are equal then and follow each other.
     """
+    if self.target.level == 'frame' and hop is None:
+      starts = [x.start for x in stretches([trial], self.target, self.seconds)]
+      return list(itertools.pairwise([*starts, trial.seconds]))
+    return self.spans_of(trial.seconds, hop)
+
+  def spans_of(self, seconds, hop):
+    """The windows of `spans` of so many seconds, of a target in time with a hop."""
+    length, step = self.lengths(hop)
     if self.target.level == 'frame':
-      return stretches([trial], self.target, self.seconds)
-    return overlapping(trial, self.seconds, hop or self.config.input.hop_seconds)
+      rate = self.target.rate
+      last = math.ceil(seconds * rate - 1e-3) / rate - length
+      tolerance = 0.5 / rate
+    else:
+      last, tolerance = seconds - length, TOLERANCE
+    if last <= tolerance:
+      return [(0.0, seconds)]
+    starts = [*(step * np.arange(math.ceil((last - tolerance) / step))).tolist(), last]
+    return [(start, start + length) for start in starts]
+
+  def lengths(self, hop=None):
+    """How long a window is, and from one's start to the next: two times in seconds.
+
+    Of a target in time they are of whole labels.
+    """
+    length = self.seconds
+    step = hop or self.config.input.hop_seconds or length / 2
+    if self.target.level != 'frame':
+      return length, step
+    rate = self.target.rate
+    return tuple(max(1, math.floor(x * rate + 1e-6)) / rate for x in (length, step))
+
+  def windows(self, trial, hop=None):
+    """The windows of `spans`, as a list of Trial."""
+    spans = self.spans(trial, hop)
+    if len(spans) == 1:
+      return [trial]
+    spans[-1] = spans[-1][0], trial.seconds + 1  # to the end, whatever is left
+    return [trial.stretch(*span) for span in spans]
 
   def examples(self, corpus, windows, directory):
     """Windows as the models read them, not scaled yet: has __len__ and __getitem__.

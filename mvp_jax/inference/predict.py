@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from mvp_jax.corpora.recordings.manifest import read_manifest
+from mvp_jax.corpora.recordings.trials import channel_of, onset
 from mvp_jax.data.spans import span_count
 from mvp_jax.data.windows import joined
 from mvp_jax.errors import InputError
 from mvp_jax.inference import recordings
 from mvp_jax.inference.recordings import Found
+from mvp_jax.inference.windows import face_share, lacking, window_signals
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.face import crop_scale
-from mvp_jax.raw.frames import MIN_FACE_SHARE
 from mvp_jax.raw.video_times import video_times
 
 _EARLY = 1e-3  # seconds; times of stored frames are float32
@@ -53,6 +54,7 @@ class Estimates:
       pixels of the upright picture, NaN where there is no face; or None.
     timing: {stage: seconds}.
     features: pathlib.Path of its frames', there until the next recording is asked for.
+    notes: why nothing is said of each window, or '': list [W] of texts.
   """
 
   found: Found
@@ -68,6 +70,7 @@ class Estimates:
   boxes: np.ndarray | None
   timing: dict
   features: Path | None = None
+  notes: list = dataclasses.field(default_factory=list)
 
   def at(self, moments, rate=0.0):
     """What is said of some moments: float [n, M, K], NaN where nothing is.
@@ -267,29 +270,28 @@ def _names(asked):
 
 def _estimates(model, corpus, recording, found, hop, features, preparing):
   trial, timing = found.trial, {'prepare': preparing}
-  windows = model.windows(trial, hop)
   began = time.monotonic()
-  scores = model.predict(corpus, windows, features)
+  spans, windows = model.spans(trial, hop), model.windows(trial, hop)
+  if len(windows) > 1 and 'signals' in trial.streams:
+    windows = _with_signals(model, corpus, recording, windows, spans)
+  notes = [lacking(model, window, trial.streams) for window in windows]
+  scores = scores_of(model, corpus, windows, notes, features)
   timing['models'] = time.monotonic() - began
-  shares = np.array([_face_share(window) for window in windows])
-  starts = np.array([window.start for window in windows])
-  ends = np.array([window.start + window.seconds for window in windows])
+  starts, ends = np.array(spans).T
+  course = None
   if model.target.level == 'frame':
+    of_windows = [finished(model, x) for x in scores]
     course = course_of(model, trial, windows, scores)
-    edges = np.append(np.round(starts * model.target.rate).astype(int), len(course))
-    means = [course[a:b].mean(0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    windows = np.stack(means)
+    if hop is not None and len(windows) > 1:
+      course = mean_course(starts, of_windows, len(course), model.target.rate)
+    edges = np.round(np.stack([starts, ends], 1) * model.target.rate).astype(int)
+    said = [x[: b - a].mean(0) for x, (a, b) in zip(of_windows, edges, strict=True)]
+    for text, (first, last) in zip(notes, edges, strict=True):
+      if text:
+        course[first:last] = np.nan
   else:
-    course, windows = None, np.array(model.target.finished(scores), float)
-  without = model.folder.record['without']
-  needs_face = any(x.face and not without.get(k) for k, x in model.modalities.items())
-  if needs_face and 'video' in trial.streams:
-    blind = shares < MIN_FACE_SHARE
-    windows[blind] = np.nan
-    for start, end in zip(starts[blind], ends[blind], strict=True):
-      if course is not None:
-        here = slice(*np.round(np.array([start, end]) * model.target.rate).astype(int))
-        course[here] = np.nan
+    said = np.array(model.target.finished(scores), float)
+  said = np.where(np.array(notes, bool)[:, None, None], np.nan, np.stack(said))
   began = time.monotonic()
   times, faces, boxes = _frames(corpus, recording, found)
   timing['frames'] = time.monotonic() - began
@@ -298,30 +300,76 @@ def _estimates(model, corpus, recording, found, hop, features, preparing):
     seconds=trial.seconds,
     starts=starts,
     ends=np.minimum(ends, trial.seconds),
-    windows=windows,
+    windows=said,
     course=course,
-    face_shares=shares,
+    face_shares=np.array([face_share(window) for window in windows]),
     times=times,
     onset=recording.video_onset,
     faces=faces,
     boxes=boxes,
     timing=timing,
     features=features,
+    notes=notes,
   )
+
+
+def _with_signals(model, corpus, recording, windows, spans):
+  """Windows with signals that are prepared for each alone."""
+  facts, channels = model.metadata['streams']['signals'], {}
+  for name in facts['channels']:
+    if name in recording.channels and name in corpus.units:
+      channel = channel_of(recording, name)
+      times = channel.times - onset(recording, channel)
+      channels[name] = dataclasses.replace(channel, times=times)
+  found = []
+  for window, span in zip(windows, spans, strict=True):
+    series, _ = window_signals(channels, *span, facts, model.config.data.clean)
+    streams = window.streams | {'signals': series}
+    found.append(dataclasses.replace(window, streams=streams))
+  return found
+
+
+def scores_of(model, corpus, windows, notes, directory):
+  """What `Ensemble.predict` says of windows; 0 of those with a note, not read at all.
+
+  Args:
+    notes: of each window, why nothing can be said of it, or ''.
+    directory: pathlib.Path, as of `Ensemble.predict`.
+  """
+  kept = [place for place, text in enumerate(notes) if not text]
+  target = model.target
+  shape = len(windows), len(model.members), len(target.ratings)
+  if target.level == 'frame':
+    labels = round(model.seconds * target.rate)
+    shape = (*shape[:2], labels, shape[2])
+  scores = np.zeros(shape)
+  if kept:
+    scores[kept] = model.predict(corpus, [windows[i] for i in kept], directory)
+  return scores
+
+
+def finished(model, scores):
+  """What is said of one window of a target in time: float [L, M, K] of [M, L, K]."""
+  return np.stack([model.target.finished(x) for x in scores], axis=1)
 
 
 def course_of(model, trial, windows, scores):
   """Predictions in time of a whole recording: float [L, M, K]."""
   target = model.target
   _, (whole,) = joined(windows, np.moveaxis(scores, 2, 1), target)
-  finished = [target.finished(whole[:, i]) for i in range(whole.shape[1])]
+  course = finished(model, np.moveaxis(whole, 1, 0))
   count = max(span_count(x, target.rate) for x in trial.streams.values())
-  return np.stack(finished, axis=1)[:count]
+  return course[:count]
 
 
-def _face_share(window):
-  video = window.streams.get('video')
-  return np.nan if video is None else float(np.mean(video.valid))
+def mean_course(starts, windows, count, rate):
+  """The mean over the windows that hold a label: float [count, M, K]."""
+  total, number = np.zeros((count, *windows[0].shape[1:])), np.zeros((count, 1, 1))
+  for start, own in zip(np.round(starts * rate).astype(int), windows, strict=True):
+    own = own[: count - start]
+    total[start : start + len(own)] += own
+    number[start : start + len(own)] += 1
+  return total / np.maximum(number, 1)
 
 
 def _frames(corpus, recording, found):

@@ -9,14 +9,13 @@ import csv
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from mvp_jax.corpora.recordings.manifest import FILE, is_channel
 from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.corpora.videos.files import ENDINGS
 from mvp_jax.data.trials import PreparedCorpus, Series
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
+from mvp_jax.inference.windows import with_channels
 from mvp_jax.outcomes import DROP_CODES
 from mvp_jax.prepare import prepare
 from mvp_jax.prepare.account import TrialsLost, read_account
@@ -85,7 +84,7 @@ class Recordings:
     found = {name: x for name, x in trial.streams.items() if name in known}
     for name, x in found.items():
       if isinstance(x, Series):
-        found[name] = _with_channels(x, tuple(known[name]['channels']))
+        found[name] = with_channels(x, tuple(known[name]['channels']))
     return dataclasses.replace(trial, streams=found)
 
   def frames(self, trial, numbers, *args, **kwargs):
@@ -99,30 +98,6 @@ class Recordings:
 
   def boxes(self, trial):
     return self._corpus.boxes(trial)
-
-
-def _with_channels(series, channels):
-  """A Series with these channels; what it lacks is not valid."""
-  if series.channels == channels:
-    return series
-
-  def laid(x):
-    if x is None:
-      return None
-    found = np.zeros((len(x), len(channels)), x.dtype)
-    for place, name in enumerate(channels):
-      if name in series.channels:
-        found[:, place] = x[:, series.channels.index(name)]
-    return found
-
-  return dataclasses.replace(
-    series,
-    channels=channels,
-    **{
-      name: laid(getattr(series, name))
-      for name in ('values', 'valid', 'before', 'before_valid')
-    },
-  )
 
 
 def rows_of(videos, given):

@@ -179,7 +179,8 @@ def _estimate(model, estimates, place):
     calibrated = all(x.temperature is not None for x in model.members)
     found |= {'answer': None, 'calibrated': calibrated}
   if not len(said):
-    return found | {'note': 'no window shows enough of a face'}
+    why = ' or '.join(sorted({*estimates.notes} - {''}))
+    return found | {'note': f'nothing is said of any window: {why}'}
   by_model = said.mean(0)
   value, spread = float(by_model.mean()), float(by_model.std())
   found |= {'value': round(value, _DIGITS), 'spread': round(spread, _DIGITS)}
@@ -266,21 +267,6 @@ def _remarks(model, estimates, units):
       found.append(f'{number("broken_packets"):.0f} packets of the video are damaged')
     if facts.get('video_notes'):
       found.append(f'video: {facts["video_notes"]}')
-    blind = np.isnan(estimates.windows[:, 0, 0])
-    if blind.any():
-      some = ', '.join(
-        f'{a:.0f} to {b:.0f} s'
-        for a, b in zip(
-          estimates.starts[blind][:_TOLD_WINDOWS],
-          estimates.ends[blind][:_TOLD_WINDOWS],
-          strict=True,
-        )
-      )
-      more = ', ...' if blind.sum() > _TOLD_WINDOWS else ''
-      found.append(
-        f'nothing is said of {blind.sum()} of {len(blind)} windows, which show hardly '
-        f'any face: {some}{more}'
-      )
   if 'signals' in estimates.found.trial.streams:
     signals = streams['signals']
     trained = dict(zip(signals['channels'], signals.get('units') or (), strict=False))
@@ -293,6 +279,15 @@ def _remarks(model, estimates, units):
         found.append(f'{name}: {flags}')
       if facts.get(f'{name}_notes'):
         found.append(f'{name}: {facts[f"{name}_notes"]}')
+  for what in sorted({*estimates.notes} - {''}):
+    here = np.array([text == what for text in estimates.notes])
+    spans = zip(estimates.starts[here], estimates.ends[here], strict=True)
+    some = [f'{a:.0f} to {b:.0f} s' for a, b in spans]
+    more = ', ...' if len(some) > _TOLD_WINDOWS else ''
+    found.append(
+      f'nothing is said of {len(some)} of {len(here)} windows, of which there is '
+      f'{what}: {", ".join(some[:_TOLD_WINDOWS])}{more}'
+    )
   if estimates.times is not None:
     clock = estimates.times - estimates.onset
     late, early = (clock >= estimates.seconds).sum(), (clock < 0).sum()

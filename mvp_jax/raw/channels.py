@@ -21,6 +21,7 @@ from mvp_jax.raw.signals import bridge_gaps, unusable
 GOOD = 'good'  # said of a channel without a flag
 _AROUND_SECONDS = 60.0
 _SETTLING_SECONDS = 5.0  # on either side of a trial, for the filters
+MARGIN_SECONDS = 2 * _SETTLING_SECONDS  # of a recording around it that they see
 MEASURES = tuple(field.name for field in dataclasses.fields(Quality))
 
 

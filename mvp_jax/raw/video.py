@@ -177,20 +177,23 @@ class Video:
 
 
 def _info(stream, frame, rate):
-  orientation = _orientation(frame)
-  width, height = frame.width, frame.height
-  aspect = float(stream.sample_aspect_ratio or 1)
-  if orientation.transposed:
-    width, height, aspect = height, width, 1 / aspect
-  return VideoInfo(
-    rate=rate,
-    width=width,
-    height=height,
-    pixel_aspect=aspect,
+  return dataclasses.replace(
+    info_of(frame, float(stream.sample_aspect_ratio or 1), rate),
     frames=stream.frames,
     promised=_promised(stream),
-    orientation=orientation,
   )
+
+
+def info_of(frame, pixel_aspect=1.0, rate=0.0):
+  """The VideoInfo that a first frame (av.VideoFrame as stored) tells.
+
+  `pixel_aspect` is width / height of a stored pixel.
+  """
+  orientation = _orientation(frame)
+  width, height = frame.width, frame.height
+  if orientation.transposed:
+    width, height, pixel_aspect = height, width, 1 / pixel_aspect
+  return VideoInfo(rate, width, height, pixel_aspect, 0, orientation=orientation)
 
 
 def _promised(stream):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import time
 from typing import ClassVar
@@ -501,12 +502,13 @@ def cache_features(
     tokens = run(params, sharding.put_batch({'frames': padded[rows]}, mesh))
     return np.asarray(jax.device_get(tokens))[: len(clips)]
 
+  shown = hosts.console() if len(trials) > 1 else io.StringIO()
   with Progress(
     len(trials),
     f'{layout.stream} features',
     'trial',
     len(trials) - len(todo),
-    hosts.console(),
+    shown,
   ) as progress:
     clips, done, open_trials = [], [], []  # clips of trials not yet written
     sealed = time.monotonic()

@@ -1,0 +1,524 @@
+"""Estimates of frames and signals as they come: the same as those of a file.
+
+A window is predicted when all that it needs has come, by the code that predicts files:
+the same face track, the same preparation of signals, the same models. What no window
+needs any more is forgotten.
+"""
+
+import collections
+import dataclasses
+import math
+import tempfile
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from mvp_jax.data.trials import Frames, Trial
+from mvp_jax.errors import InputError
+from mvp_jax.inference.predict import finished, scores_of
+from mvp_jax.inference.windows import (
+  AFTER_SECONDS,
+  before_seconds,
+  face_share,
+  lacking,
+  window_signals,
+)
+from mvp_jax.outcomes import Dropped
+from mvp_jax.raw import units
+from mvp_jax.raw.frames import WAITING_SECONDS, FaceCrops, FrameSpec
+from mvp_jax.raw.signal_files import Channel
+from mvp_jax.raw.video import info_of
+from mvp_jax.raw.video_clock import MAX_JUMP_SECONDS
+
+VIDEO = 'video'
+STALLED_SECONDS = 10.0  # a source so far behind the others is not waited for
+_LEAST_SECONDS = 1.0  # of a stream, as of a recording
+_EARLY = 1e-3  # seconds
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamEstimate:
+  """What the models say of one window of a stream.
+
+  Attributes:
+    start, end: of the window, in seconds since the stream's first frame.
+    values: {rating: the mean over models}; None where nothing can be said.
+    spread: {rating: its deviation over models}; None of a single model.
+    face_share: of the window's stored frames, NaN without video.
+    note: why nothing can be said, and what is wrong with a signal; or ''.
+    models: float [M, K], what each model says of each rating.
+    course: float [L, M, K] of a target in time, or None.
+  """
+
+  start: float
+  end: float
+  values: dict
+  spread: dict
+  face_share: float
+  note: str
+  models: np.ndarray
+  course: np.ndarray | None = None
+
+
+class Stream:
+  """Takes frames and samples with their times, gives estimates. See `Model.stream`.
+
+  Attributes:
+    seconds: the length of a window.
+    hop: seconds from one window to the next.
+    latency: how many seconds after its end a window can be predicted at the earliest,
+      for faces are smoothed and signals filtered with what follows; computing comes
+      on top. A camera slower than what was trained on adds two of its frames.
+  """
+
+  def __init__(self, model, *, hop=None, sources=None, unit=None, pixel_aspect=1.0):
+    self._model = model
+    if hop is not None and not 0 < hop < np.inf:
+      raise InputError(f'hop is {hop}, must be above 0 seconds')
+    self._facts = model.metadata['streams'].get('signals')
+    sources, self._lacking = _sources(model, sources)
+    in_time = model.target.level == 'frame'
+    self.seconds, self.hop = model.lengths(
+      model.seconds if in_time and not hop else hop
+    )
+    rate = model.config.data.frame_rate
+    self._faces = None
+    if VIDEO in sources:
+      data = model.config.data
+      size = model.metadata['frame_size'] or data.frame_size
+      spec = FrameSpec(rate, size, model.metadata.get('crop') or data.crop)
+      self._faces = _Faces(spec, pixel_aspect)
+    unit = unit or {}
+    names = [name for name in sources if name != VIDEO]
+    if wrong := sorted(set(unit) - set(names)):
+      raise InputError(
+        f'unit: of {", ".join(wrong)}, which is no source of this stream'
+      )
+    self._signals = {name: _Samples(name, unit.get(name, '')) for name in names}
+    waits = [AFTER_SECONDS] * bool(names)
+    waits += [WAITING_SECONDS + 2 / rate] * (self._faces is not None)
+    self.latency = max(waits)
+    self._zero = None  # when the stream begins, on the clock of its sources
+    self._said = 0  # windows so far
+    self._last = -math.inf  # when the last of them began
+    self._over = False
+
+  def frame(self, time, image):
+    """Takes a frame; returns the estimates that are due, a list of StreamEstimate.
+
+    Args:
+      time: seconds, later than of the last frame, on a clock that all sources share.
+      image: uint8 [height, width, 3], RGB, upright; or an av.VideoFrame.
+
+    Raises:
+      InputError: the model takes no frames, the time does not advance or jumps by more
+        than a minute, or the picture's size changes.
+    """
+    self._require_open()
+    if self._faces is None:
+      raise InputError(f'frame: this stream takes only {", ".join(self._signals)}')
+    self._faces.add(_number('time', time), image)
+    return self._due()
+
+  def signals(self, times, **values):
+    """Takes samples of one channel or several; returns as `frame`.
+
+    Args:
+      times: seconds, float or [n], rising, later than those of the channel so far, on
+        a clock that all sources share.
+      **values: of each channel, such as eda=..., float or [n]; NaN: no measurement.
+
+    Raises:
+      InputError: there is no such channel, or the times do not advance.
+    """
+    self._require_open()
+    times = np.atleast_1d(np.asarray(times, np.float64))
+    for name, given in values.items():
+      if name not in self._signals:
+        known = ', '.join(self._signals) or 'no channels'
+        raise InputError(f'signals: no channel {name!r}; this stream takes {known}')
+      self._signals[name].add(times, np.atleast_1d(np.asarray(given, np.float64)))
+    return self._due()
+
+  def finish(self):
+    """Ends the stream; returns the estimates of what is left, as `frame`.
+
+    A last window ends with the stream, and a shorter stream is one window.
+
+    Raises:
+      InputError: it lasted less than a second.
+    """
+    self._require_open()
+    self._over = True
+    if self._faces is not None:
+      self._faces.finish()
+    self._begin(True)
+    ends = {name: one.end - self._zero for name, one in self._live()}
+    end = min(ends.values(), default=0.0)
+    if end < _LEAST_SECONDS:
+      raise InputError(
+        f'the stream lasted {end:.1f} s, which is too short to say anything'
+      )
+    lasting = []
+    if self._faces is not None:
+      lasting.append(self._faces.seconds(end))
+    if self._signals:
+      lasting.append(round(end * self._facts['rate']) / self._facts['rate'])
+    spans = self._model.spans_of(max(lasting), self.hop)
+    return [
+      self._say(start, min(stop, end), end)
+      for start, stop in spans
+      if start > self._last + _EARLY
+    ]
+
+  def _require_open(self):
+    if self._over:
+      raise InputError('this stream is finished; begin another')
+
+  def _all(self):
+    sources = dict(self._signals)
+    if self._faces is not None:
+      sources[VIDEO] = self._faces
+    return {name: one for name, one in sources.items() if one.latest is not None}
+
+  def _live(self):
+    """Those that are not far behind the others: items of {name: source}."""
+    there = self._all()
+    newest = max((one.latest for one in there.values()), default=0.0)
+    return [
+      (name, one)
+      for name, one in there.items()
+      if one.latest > newest - STALLED_SECONDS - self.latency
+    ]
+
+  def _begin(self, final=False):
+    """Sets time zero: the first frame, or the first sample if no frame comes."""
+    if self._zero is not None:
+      return True
+    if self._faces is not None and self._faces.first is not None:
+      self._zero = self._faces.first
+      return True
+    there = self._all().values()
+    first = min((one.first for one in there), default=None)
+    if first is None:
+      self._zero = 0.0 if final else None
+      return final
+    waited = max(one.latest for one in there) - first > STALLED_SECONDS
+    if final or self._faces is None or waited:
+      self._zero = first
+    return self._zero is not None
+
+  def _due(self):
+    found = []
+    if not self._begin():
+      return found
+    while self._is_due():
+      start = self._said * self.hop
+      found.append(self._say(start, start + self.seconds))
+      self._said, self._last = self._said + 1, start
+      self._forget()
+    return found
+
+  def _is_due(self):
+    end = self._said * self.hop + self.seconds
+    there = self._all()
+    newest = max(one.latest for one in there.values()) - self._zero
+    if newest < end + AFTER_SECONDS:
+      return False
+    if newest > end + self.latency + STALLED_SECONDS:
+      return True
+    if self._faces is not None and not self._faces.cut_until > end - _EARLY:
+      return False
+    return all(
+      one.latest is not None and one.latest - self._zero > end + AFTER_SECONDS + _EARLY
+      for one in self._signals.values()
+    )
+
+  def _forget(self):
+    """Lets go of what neither the next window nor a last one can hold."""
+    latest = min(one.latest for _, one in self._live()) - self._zero
+    first = max(0.0, min(self._said * self.hop, latest - self.seconds))
+    if self._faces is not None:
+      self._faces.forget(first - _EARLY)
+    if self._signals:
+      margin = before_seconds(self._facts) + 1
+      for one in self._signals.values():
+        one.forget(self._zero + first - margin)
+
+  def _say(self, start, end, last=None):
+    """The StreamEstimate of a window; `last`: when the stream ends, if it does."""
+    model, streams, notes = self._model, {}, {}
+    if self._faces is not None:
+      until = (start, end) if last is None or end < last else (start, last + 1)
+      frames = self._faces.frames(last).stretch(*until)
+      if len(frames.times):
+        streams[VIDEO] = frames
+    if self._signals:
+      channels = {
+        name: one.channel(self._zero)
+        for name, one in self._signals.items()
+        if one.latest is not None
+      }
+      streams['signals'], notes = window_signals(
+        channels, start, end, self._facts, model.config.data.clean
+      )
+    window = Trial('stream', 1, 1, None, {}, streams, start=start, cut=True)
+    asked = {VIDEO} if self._faces is not None else set()
+    why = lacking(model, window, asked | ({'signals'} if self._signals else set()))
+    with tempfile.TemporaryDirectory(prefix='mvp_jax-') as folder:
+      corpus = _Live(model, self._faces)
+      scores = scores_of(model, corpus, [window], [why], Path(folder))
+    course = None
+    if model.target.level == 'frame':
+      count = max(1, round((end - start) * model.target.rate))
+      course = finished(model, scores[0])[:count]
+      each = course.mean(0)
+    else:
+      each = np.array(model.target.finished(scores), float)[0]
+    if why:
+      each = np.full_like(each, np.nan)
+      course = None if course is None else np.full_like(course, np.nan)
+    told = [f'nothing is said: {why}'] * bool(why)
+    told += [f'{name}: {text}; it is masked' for name, text in notes.items()]
+    return StreamEstimate(
+      start=start,
+      end=end,
+      values=self._named(each.mean(0)),
+      spread=self._named(
+        each.std(0) if len(each) > 1 else np.full(each.shape[1], np.nan)
+      ),
+      face_share=face_share(window),
+      note='; '.join([*told, *self._lacking]),
+      models=each,
+      course=course,
+    )
+
+  def _named(self, values):
+    names = self._model.target.ratings
+    return {
+      name: float(x) if np.isfinite(x) else None
+      for name, x in zip(names, values, strict=True)
+    }
+
+
+def _sources(model, given):
+  """What a stream takes: names of channels and VIDEO; and notes on what is missing."""
+  signals = model.metadata['streams'].get('signals', {})
+  known, needed, notes = [], [], []
+  for name, modality in model.modalities.items():
+    optional = bool(model.folder.record['without'].get(name))
+    if getattr(modality, 'standardise', 'trial') != 'trial':
+      raise InputError(
+        f'{model.name} standardises signals by all that a person has, which a stream '
+        f'cannot know (modalities.{name}.standardise); predict a file instead'
+      )
+    if modality.streams and set(modality.streams) <= {VIDEO, 'signals'}:
+      own = []
+      for stream in modality.streams:
+        own += [VIDEO] if stream == VIDEO else list(signals.get('channels') or ())
+      known += own
+      if given is None or optional:
+        continue
+      missing = [x for x in own if x not in given]
+      if missing and not (
+        getattr(modality, 'partial', False) and set(own) & set(given)
+      ):
+        needed += missing
+      elif missing:
+        notes.append(f'there is no {", ".join(missing)}')
+    elif not optional:
+      raise InputError(
+        f'{model.name} reads {name}, and a stream takes only frames and signals; '
+        'predict a file instead'
+      )
+    else:
+      notes.append(f'there is nothing of {name}')
+  known = list(dict.fromkeys(known))
+  given = known if given is None else list(given)
+  if wrong := [x for x in given if x not in known]:
+    raise InputError(
+      f'sources: {model.name} does not read {", ".join(wrong)}; it reads '
+      f'{", ".join(known)}'
+    )
+  if needed or not given:
+    raise InputError(
+      f'sources: {model.name} cannot do without {", ".join(needed or known)}'
+    )
+  return given, notes
+
+
+def _number(name, value):
+  value = float(value)
+  if not math.isfinite(value):
+    raise InputError(f'{name} is {value}; give seconds')
+  return value
+
+
+class _Faces:
+  """Faces that were cut out of the last frames.
+
+  Attributes:
+    first, latest: times of the first and the last frame as they came; None before.
+    cut_until: seconds since the first frame, before which all faces are cut out.
+  """
+
+  def __init__(self, spec, pixel_aspect):
+    self.first, self.latest, self.cut_until = None, None, -math.inf
+    self._spec, self._aspect = spec, pixel_aspect
+    self._crops, self._shape = None, None
+    self._kept, self._forgotten, self._count = collections.deque(), 0, 0
+
+  @property
+  def end(self):
+    """When the last frame ends, shown for as long as the others were on average."""
+    step = (self.latest - self.first) / max(self._count - 1, 1)
+    return self.latest + step
+
+  def add(self, time, image):
+    frame = _frame(image)
+    shape = frame.width, frame.height
+    if self.first is None:
+      self.first, self._shape = time, shape
+      self._crops = FaceCrops(info_of(frame, self._aspect), self._spec, onset=time)
+    elif time <= self.latest:
+      raise InputError(
+        f'time {time:g} of a frame is not after {self.latest:g}, of the one before'
+      )
+    elif time - self.latest > MAX_JUMP_SECONDS:
+      raise InputError(
+        f'frames jump by {time - self.latest:.0f} s at {self.latest:g}; finish this '
+        'stream and begin another'
+      )
+    if shape != self._shape:
+      raise InputError(
+        f'the picture changes from {self._shape[0]}x{self._shape[1]} to '
+        f'{shape[0]}x{shape[1]} pixels; begin another stream'
+      )
+    self.latest = time
+    self._count += 1
+    self._keep(self._crops.add(time, frame))
+
+  def finish(self):
+    if self._crops is not None:
+      self._keep(self._crops.end())
+
+  def _keep(self, crops):
+    for crop in crops:
+      self._kept.append(crop)
+      self.cut_until = crop.time
+
+  def forget(self, until):
+    while self._kept and self._kept[0].time < until:
+      self._kept.popleft()
+      self._forgotten += 1
+
+  def seconds(self, end):
+    """How long the stream of faces lasts that ends at some time, as `Frames` has it."""
+    late = sum(crop.time >= end for crop in self._kept)
+    return (self._forgotten + len(self._kept) - late) / self._spec.rate
+
+  def frames(self, end=None):
+    """A data.trials.Frames of what is kept, before `end` seconds if that is given."""
+    kept = [x for x in self._kept if end is None or x.time < end]
+    times = np.array([crop.time for crop in kept], np.float32)
+    valid = np.array([crop.valid for crop in kept], bool)
+    return Frames(times, valid, 0, self._spec.rate, self._forgotten)
+
+  def read(self, number):
+    """The JPEG of a frame by its number in the whole stream."""
+    return self._kept[number - self._forgotten].jpeg
+
+
+def _frame(image):
+  if isinstance(image, av.VideoFrame):
+    return image
+  image = np.asarray(image)
+  if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    raise InputError(
+      f'a frame is {image.dtype} {list(image.shape)}, must be uint8 [height, width, 3]'
+    )
+  return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), 'rgb24')
+
+
+class _Samples:
+  """The last samples of one channel.
+
+  Attributes:
+    first, latest: times of the first and the last sample as they came; None before.
+  """
+
+  def __init__(self, name, unit):
+    self.first, self.latest = None, None
+    self._name, self._unit = name, unit
+    self._times, self._values = [], []
+    self._converted([0.0], [1.0])  # raises if it cannot have that unit
+
+  @property
+  def end(self):
+    """When the last sample ends."""
+    times, _ = self._joined()
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return self.latest + step
+
+  def add(self, times, values):
+    if times.ndim != 1 or times.shape != values.shape:
+      raise InputError(
+        f'{self._name}: {list(values.shape)} values at {list(times.shape)} times'
+      )
+    if not len(times):
+      return
+    before = np.concatenate([[-np.inf if self.latest is None else self.latest], times])
+    if not (np.isfinite(times).all() and (np.diff(before) > 0).all()):
+      raise InputError(
+        f'{self._name}: its times do not advance near {times[0]:g} s; give each sample '
+        'once, in order'
+      )
+    self.first = float(times[0]) if self.first is None else self.first
+    self.latest = float(times[-1])
+    self._times.append(times)
+    self._values.append(values)
+
+  def forget(self, until):
+    if self._times:
+      times, values = self._joined()
+      first = np.searchsorted(times, until)
+      self._times, self._values = [times[first:]], [values[first:]]
+
+  def channel(self, zero):
+    """A Channel of what is kept, in seconds since `zero`."""
+    times, values = self._joined()
+    return self._converted(times - zero, values)
+
+  def _joined(self):
+    self._times = [np.concatenate(self._times)]
+    self._values = [np.concatenate(self._values)]
+    return self._times[0], self._values[0]
+
+  def _converted(self, times, values):
+    try:
+      return units.convert(
+        self._name, Channel(np.asarray(values), np.asarray(times)), self._unit
+      )
+    except Dropped as dropped:
+      raise InputError(dropped.reason) from None
+
+
+class _Live:
+  """What was kept of a stream as a prepared corpus."""
+
+  def __init__(self, model, faces):
+    self.metadata, self.name = model.metadata, 'stream'
+    self._faces = faces
+
+  def frames(self, trial, numbers, flag=cv2.IMREAD_COLOR_RGB, stream=VIDEO):
+    """As of `PreparedCorpus`."""
+    first = trial.streams[stream].first
+    images = {
+      number: cv2.imdecode(
+        np.frombuffer(self._faces.read(first + number), np.uint8), flag
+      )
+      for number in {int(n) for n in numbers}
+    }
+    return np.stack([images[int(n)] for n in numbers])
