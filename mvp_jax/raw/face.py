@@ -11,13 +11,8 @@ import math
 import cv2
 import numpy as np
 
-from mvp_jax.raw.face_detector import (
-  alike,
-  cascade_faces,
-  contrasted,
-  network_faces,
-  second_opinion,
-)
+from mvp_jax.raw.face_detector import alike
+from mvp_jax.raw.face_search import FaceSearch
 from mvp_jax.raw.stillness import Stillness
 
 DETECTIONS_PER_SECOND = 2.0
@@ -34,14 +29,8 @@ CROPS = (
 _BRIDGED_SECONDS = 1.5  # A face missed for so long is taken to be still there.
 _LONE_SECONDS = 1.2  # A detection without a like one this near is a mistake.
 _POSITION_SIGMA = 0.35  # Seconds.
-# Where nothing is known: rows of the picture searched, smallest face as a share
-# of them, votes needed. Small faces are only looked for if there are no big ones.
-_SEARCHES = ((160, 0.15, 4), (320, 0.07, 6))
-_NEAR_FACE = 40  # Side in pixels to which a known face is scaled.
-_NEAR_MARGIN = 0.3  # How far around the last box to look, in its sides.
 _FULL_SEARCH_SECONDS = 30.0  # How often to look for a bigger face elsewhere.
 _STILL_SEARCH_SECONDS = 3.0  # The same while the face in hand stands still.
-_TURNED_SECONDS = 5.0  # How often to look for faces on their side or head.
 _SURE_AFTER = 2  # Full searches in agreement before looking only nearby.
 
 
@@ -58,20 +47,23 @@ class FaceTracker:
   """
 
   def __init__(self, pixel_aspect=1.0, region=(0.0, 1.0)):
-    self.turned = 0  # Quarters clockwise by which the picture seems to be turned.
-    self._aspect = pixel_aspect
-    self._region = region
+    self._search = FaceSearch(pixel_aspect, region)
     self._found = collections.deque()  # (time, x, y, side) of what was detected
     self._trusted = None  # Those of them that others confirm; None: not known.
     self._last = None
     self._last_look = 0.0
     self._agreeing = 0
     self._next_full = 0.0
-    self._next_still = self._next_turned = -math.inf
+    self._next_still = -math.inf
     self._stillness = Stillness(pixel_aspect)
     self._passing = False  # A bigger face is not followed, for it stands still.
     self._seen = []  # (time, x, y, side) of all faces in the last full searches.
     self._marks = collections.deque()  # (time, marks) of each look
+
+  @property
+  def turned(self):
+    """Quarters clockwise by which the picture seems to be turned."""
+    return self._search.turned
 
   def detect(self, time, grey):
     """Looks for the face in the frame at `time`.
@@ -94,11 +86,11 @@ class FaceTracker:
   def _boxes(self, time, grey):
     near = []
     if self._agreeing >= _SURE_AFTER and time < self._next_full:
-      near = self._search_near(grey, self._last[1:])
+      near = self._search.near(grey, self._last[1:])
       if near and not (time >= self._next_still and self._stillness.still(near[0])):
         return near
       self._next_still = time + _STILL_SEARCH_SECONDS
-    boxes = self._search_all(time, grey)
+    boxes = self._search.everywhere(time, grey)
     boxes += [box for box in near if not any(alike(box, one) for one in boxes)]
     # What stands still beside a face that moves is a picture on the wall.
     live = [box for box in boxes if not self._stillness.still(box)]
@@ -177,84 +169,6 @@ class FaceTracker:
     while len(self._marks) > 1 and self._marks[1][0] <= time:
       self._marks.popleft()
     return self._marks[0][1] if self._marks else (False,) * 3
-
-  def _search_all(self, time, grey):
-    left, right = (round(share * grey.shape[1]) for share in self._region)
-    part = grey[:, left:right]
-    for rows, least, neighbours in _SEARCHES:
-      scale = min(1.0, rows / part.shape[0])
-      least = int(least * part.shape[0] * scale)
-      picture = contrasted(self._scaled(part, scale))
-      if min(picture.shape) < max(least, 1):
-        continue
-      found = cascade_faces(picture, neighbours, least)
-      faces = self._sure(part, self._placed(found, 0, 0, scale))
-      boxes = [box for box, _, _ in faces]
-      others = self._placed(network_faces(picture), 0, 0, scale)
-      others = [box for box in others if not any(alike(box, one) for one in boxes)]
-      others = self._sure(part, others)
-      # What the network takes for upright may be a mouth for eyes; it is doubted
-      # until the cascade sees an upright face, and then looked into again.
-      if self.turned and faces or not faces and time >= self._next_turned:
-        self._next_turned = time + _TURNED_SECONDS
-        score = max((score for _, score, _ in faces + others), default=0.0)
-        self._look_for_turned(picture, (neighbours, least), score, not faces)
-      boxes += [seen for _, _, seen in others]
-      if boxes and not self.turned:
-        return [(left * self._aspect + x, y, side) for x, y, side in boxes]
-    return []
-
-  def _sure(self, grey, boxes):
-    """(box, score, box as seen) of those in which a closer look sees a face."""
-    opinions = [(box, second_opinion(grey, box, self._aspect)) for box in boxes]
-    return [(box, *opinion) for box, opinion in opinions if opinion]
-
-  def _look_for_turned(self, picture, search, score, doubted):
-    """Looks for surer faces with the picture on its side or head."""
-    if not doubted:
-      self.turned = 0
-    for quarters in (1, 2, 3):
-      turned = np.ascontiguousarray(np.rot90(picture, quarters))
-      for box in cascade_faces(turned, *search):
-        opinion = second_opinion(turned, box)
-        if opinion and opinion[0] > score:
-          self.turned, score = quarters, opinion[0]
-
-  def _search_near(self, grey, box):
-    x, y, side = box
-    reach = (0.5 + _NEAR_MARGIN) * side
-    low, high = (share * grey.shape[1] for share in self._region)
-    top, left = max(0, int(y - reach)), int(max(low, (x - reach) / self._aspect))
-    part = grey[top : int(y + reach), left : int(min(high, (x + reach) / self._aspect))]
-    scale = _NEAR_FACE / side
-    picture = contrasted(self._scaled(part, scale))
-    # Far smaller faces are allowed than bigger ones: the cascade also fires on
-    # windows bigger than the face, and the box would grow from step to step.
-    least, most = int(0.65 * _NEAR_FACE), int(1.3 * _NEAR_FACE)
-    if min(picture.shape) < least:
-      return []
-    found = self._placed(cascade_faces(picture, 2, least, most), left, top, scale)
-    if not found:
-      _, seen = second_opinion(grey, box, self._aspect) or (0, None)
-      if seen and low <= seen[0] / self._aspect <= high:
-        found = [seen]
-    return found
-
-  def _scaled(self, grey, scale):
-    """Pixels become square and `scale` times as high, at least one."""
-    size = (
-      max(1, round(grey.shape[1] * scale * self._aspect)),
-      max(1, round(grey.shape[0] * scale)),
-    )
-    return cv2.resize(
-      grey, size, interpolation=(cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    )
-
-  def _placed(self, boxes, left, top, scale):
-    return [
-      (left * self._aspect + x / scale, top + y / scale, side / scale)
-      for x, y, side in boxes
-    ]
 
 
 def crop_scale(crop):
