@@ -47,22 +47,26 @@ def write_overlay(folder, model, prediction):
       image = info.orientation.upright(frame.to_ndarray(format='bgr24'))
       image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
       if number < len(estimates.times):
-        if estimates.faces is not None and estimates.faces[number]:
-          left, top, wide, high = estimates.boxes[number]
-          columns, rows = width / info.width, height / info.height
-          cv2.rectangle(
-            image,
-            (round(left * columns), round(top * rows)),
-            (round((left + wide) * columns), round((top + high) * rows)),
-            _BOX,
-            max(1, height // 240),
-          )
+        scales = width / info.width, height / info.height
+        for boxes in estimates.others:
+          _box(image, boxes[number], scales, _INK)
+        if estimates.boxes is not None:
+          _box(image, estimates.boxes[number], scales, _BOX)
         _curves(image, model, estimates.times, mean, spread, number, ends)
       drawn = av.VideoFrame.from_ndarray(image, format='bgr24')
       last = max(round(time * _CLOCK), last + 1)
       drawn.pts, drawn.time_base = last, fractions.Fraction(1, _CLOCK)
       out.mux(stream.encode(drawn))
     out.mux(stream.encode())
+
+
+def _box(image, box, scales, colour):
+  """Draws a box (left, top, width, height), unless it is NaN."""
+  if not np.isfinite(box).all():
+    return
+  left, top, right, bottom = np.concatenate([box[:2], box[:2] + box[2:]]) * (scales * 2)
+  ends = (round(left), round(top)), (round(right), round(bottom))
+  cv2.rectangle(image, *ends, colour, max(1, image.shape[0] // 240))
 
 
 def _curves(image, model, times, mean, spread, number, ends):

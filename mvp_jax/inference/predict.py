@@ -24,6 +24,8 @@ from mvp_jax.inference.recordings import Found
 from mvp_jax.inference.windows import face_share, lacking, window_signals
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.face import crop_scale
+from mvp_jax.raw.frames import reading
+from mvp_jax.raw.people import people_in
 from mvp_jax.raw.video_times import video_times
 
 _EARLY = 1e-3  # seconds; times of stored frames are float32
@@ -31,6 +33,7 @@ _AT_ONCE = 4096  # moments
 # A stored frame further from the next by more than this share of its side is of another
 # face, or after a cut: there is no box between the two.
 _MOST_MOVED = 0.5
+_LEAST_OVERLAP = 0.2  # of two boxes of one face, found by two looks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,9 +52,13 @@ class Estimates:
       without video.
     times: float64 [N], when each frame of the video is shown, on its clock; or None.
     onset: of the recording in the video, in seconds.
-    faces: bool [N], whether there is a face; None: it was not looked for.
+    faces: bool [N], whether the face that is predicted is there; None: it was not
+      looked for.
     boxes: float [N, 4], left, top, width and height of the face from brows to chin, in
       pixels of the upright picture, NaN where there is no face; or None.
+    who: int [N], whose face is predicted: 0 is whose it is most of the time.
+    others: list of float [N, 4], the boxes of persons 0, 1, ... where they are seen and
+      not predicted, NaN elsewhere.
     timing: {stage: seconds}.
     features: pathlib.Path of its frames', there until the next recording is asked for.
     notes: why nothing is said of each window, or '': list [W] of texts.
@@ -69,6 +76,8 @@ class Estimates:
   faces: np.ndarray | None
   boxes: np.ndarray | None
   timing: dict
+  who: np.ndarray | None = None
+  others: list = dataclasses.field(default_factory=list)
   features: Path | None = None
   notes: list = dataclasses.field(default_factory=list)
 
@@ -293,7 +302,7 @@ def _estimates(model, corpus, recording, found, hop, features, preparing):
     said = np.array(model.target.finished(scores), float)
   said = np.where(np.array(notes, bool)[:, None, None], np.nan, np.stack(said))
   began = time.monotonic()
-  times, faces, boxes = _frames(corpus, recording, found)
+  times, faces, boxes, who, others = _frames(corpus, recording, found)
   timing['frames'] = time.monotonic() - began
   return Estimates(
     found=found,
@@ -308,6 +317,8 @@ def _estimates(model, corpus, recording, found, hop, features, preparing):
     faces=faces,
     boxes=boxes,
     timing=timing,
+    who=who,
+    others=others,
     features=features,
     notes=notes,
   )
@@ -373,14 +384,16 @@ def mean_course(starts, windows, count, rate):
 
 
 def _frames(corpus, recording, found):
-  """Times, faces and boxes of every frame of the video, see `Estimates`."""
+  """Times, faces, boxes, who and others of the frames of a video, see `Estimates`."""
   if recording.video is None:
-    return None, None, None
-  count = found.facts.get('video_frames')
-  times = video_times(recording.video).numbered(count and int(float(count)))
+    return None, None, None, None, []
   video = found.trial.streams.get('video')
   if video is None:
-    return times, None, None
+    count = found.facts.get('video_frames')
+    times = video_times(recording.video).numbered(count and int(float(count)))
+    return times, None, None, None, []
+  with reading(recording.video) as source:
+    times, people = people_in(source)
   boxes, aspect = corpus.boxes(found.trial)
   own, clock = np.asarray(video.times, float), times - recording.video_onset
   after = np.clip(np.searchsorted(own, clock), 1, max(len(own) - 1, 1))
@@ -395,10 +408,55 @@ def _frames(corpus, recording, found):
   inside = (clock > -_EARLY) & (clock < found.trial.seconds - _EARLY)
   faces = video.valid[near] & inside
   x, y, side = placed.T
-  side = side / crop_scale(corpus.metadata['crop'])
+  boxes = _laid(x, y, side / crop_scale(corpus.metadata['crop']), aspect)
+  boxes = np.where(faces[:, None], boxes, np.nan)
+  seen = []
+  for one in people:
+    x, y, side = one.at(times).T
+    seen.append(_laid(x / aspect, y, side, aspect))
+  return times, faces, boxes, *_told_apart(boxes, seen)
+
+
+def _laid(x, y, side, aspect):
+  """Left, top, width and height, in stored pixels, of squares as shown: [n, 4]."""
   width = side / aspect
-  laid = np.stack([x - width / 2, y - side / 2, width, side], axis=1)
-  return times, faces, np.where(faces[:, None], laid, np.nan)
+  return np.stack([x - width / 2, y - side / 2, width, side], axis=1)
+
+
+def _told_apart(boxes, seen):
+  """Whose face is predicted, and the boxes of the others: see `Estimates`.
+
+  Args:
+    boxes: float [N, 4], of the face that is predicted.
+    seen: of each person float [N, 4], in the order of their first look.
+  """
+  if not seen:
+    return np.zeros(len(boxes), int), [np.full_like(boxes, np.nan)]
+  common = np.stack([_overlap(boxes, one) for one in seen])  # [persons, N]
+  who = np.where(common.max(0) > _LEAST_OVERLAP, common.argmax(0), -1)
+  known = np.flatnonzero(who >= 0)
+  if len(known):  # between two looks it is whose it was
+    place = np.searchsorted(known, np.arange(len(who)), 'right') - 1
+    who = who[known[np.maximum(place, 0)]]
+  else:
+    who[:] = 0
+  counts = np.bincount(who, minlength=len(seen))
+  order = sorted(
+    range(len(seen)), key=lambda i: (-counts[i] * (i == counts.argmax()), i)
+  )
+  number = np.argsort(order)
+  who = number[who]
+  others = [np.where((who == number[i])[:, None], np.nan, seen[i]) for i in order]
+  return who, others
+
+
+def _overlap(one, other):
+  """Intersection over union of boxes [N, 4] each; 0 where one is NaN: [N]."""
+  first = np.maximum(one[:, :2], other[:, :2])
+  last = np.minimum(one[:, :2] + one[:, 2:], other[:, :2] + other[:, 2:])
+  common = np.prod(np.maximum(last - first, 0), axis=1)
+  areas = np.prod(one[:, 2:], axis=1) + np.prod(other[:, 2:], axis=1)
+  return np.nan_to_num(common / (areas - common))
 
 
 def temporary():

@@ -113,12 +113,22 @@ def _frames(model, estimates):
     'frame': np.arange(count),
     'seconds': times.round(_DIGITS),
   }
-  if estimates.faces is not None:
-    table |= {'face_id': 0, 'face': estimates.faces.astype(int)}
-    for i, side in enumerate(('left', 'top', 'width', 'height')):
-      table[f'box_{side}'] = estimates.boxes[:, i].round(2)
   said = estimates.at(times - estimates.onset, model.target.rate)
-  return _note(model, pd.DataFrame(table | _columns(model, said)))
+  if estimates.faces is None:
+    return _note(model, pd.DataFrame(table | _columns(model, said)))
+  parts, people = [], len(estimates.others)
+  for person, boxes in enumerate(estimates.others):
+    own = estimates.who == person
+    placed = np.where(own[:, None], estimates.boxes, boxes)
+    there = np.where(own, estimates.faces, np.isfinite(boxes[:, 0]))
+    part = table | {'face_id': person, 'face': there.astype(int)}
+    for i, side in enumerate(('left', 'top', 'width', 'height')):
+      part[f'box_{side}'] = placed[:, i].round(2)
+    part |= _columns(model, np.where(own[:, None, None], said, np.nan))
+    parts.append(pd.DataFrame(part))
+  rows = pd.concat(parts, ignore_index=True)
+  order = np.arange(people * count).reshape(people, count).T.ravel()
+  return _note(model, rows.iloc[order].reset_index(drop=True))
 
 
 def _result(model, estimates, corpus, notes):
@@ -130,6 +140,7 @@ def _result(model, estimates, corpus, notes):
     'video': None if video is None else str(video),
     'seconds': round(estimates.seconds, 3),
     'frames': None if estimates.times is None else len(estimates.times),
+    'faces': len(estimates.others),
     'windows': len(estimates.starts),
     'estimates': {
       name: _estimate(model, estimates, i)
@@ -244,9 +255,15 @@ def _remarks(model, estimates, units):
   streams = model.metadata['streams']
   found = []
   if estimates.faces is not None:
-    found.append(
-      'one face is followed, the largest one; others have no rows (face_id 0)'
-    )
+    people = len(estimates.others)
+    if people > 1:
+      whose = estimates.who[estimates.faces]
+      shares = np.bincount(whose, minlength=people) / max(len(whose), 1)
+      told = ', '.join(f'{i} ({x:.0%})' for i, x in enumerate(shares) if x)
+      found.append(
+        f'{people} faces are seen; what is said is of the one that is followed, the '
+        f'largest: face_id {told} of its frames'
+      )
     if not model.folder.record['cut_out']:
       found.append(
         'the models were trained on faces that others had cut out; here they are cut '

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -102,6 +103,41 @@ def test_every_frame_has_a_row(run, said):
   assert middle.between(0, 128).all() and (table['box_width'] > 20).all()
   assert table['valence'].notna().all()
   assert set(table['note']) == set(said.windows['note']) == {'SYNTHETIC'}
+
+
+def test_several_faces_are_told_apart(run, model, tmp_path):
+  """Two people side by side: the one who is predicted, and another, who leaves."""
+  rows = run.rows[0], run.rows[-1]
+  films = []
+  for row in rows:
+    with av.open(str(run.study / row['video'])) as container:
+      films.append([x.to_ndarray(format='rgb24') for x in container.decode(video=0)])
+  count, path = len(films[0]), tmp_path / 'two.mp4'
+  with av.open(str(path), 'w') as out:
+    stream = out.add_stream('libx264', rate=6)
+    stream.width, stream.height, stream.pix_fmt = 256, 96, 'yuv420p'
+    stream.options = {'crf': '12'}
+    for k in range(count):
+      other = (
+        films[1][k % len(films[1])] if k < count // 2 else np.zeros_like(films[1][0])
+      )
+      other = cv2.resize(other, None, fx=0.75, fy=0.75)
+      image = np.zeros((96, 256, 3), np.uint8)
+      image[:, :128], image[:72, 128:224] = films[0][k], other
+      out.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+    out.mux(stream.encode())
+  said = model.predict(path, signals=run.study / rows[0]['signals'], **GIVEN)
+  table = said.frames
+  assert len(table) == 2 * count and said.result['faces'] == 2
+  assert table['frame'].tolist() == np.repeat(np.arange(count), 2).tolist()
+  first, second = (table[table['face_id'] == i] for i in (0, 1))
+  assert first['face'].all() and first['valence'].notna().all()
+  assert second['face'][: count // 3].all() and not second['face'][-count // 3 :].any()
+  assert second['valence'].isna().all()
+  assert (first['box_left'] < 128).all() and (second['box_left'].dropna() > 128).all()
+  assert second['box_left'].notna().tolist() == second['face'].astype(bool).tolist()
+  told = '2 faces are seen; what is said is of the one that is followed, the largest'
+  assert any(note.startswith(told) for note in said.result['notes'])
 
 
 def test_a_manifest_is_predicted_row_by_row(run, said, tmp_path, capsys):
