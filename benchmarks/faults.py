@@ -363,7 +363,7 @@ def main():
   import mvp_jax.jobs.train
   import mvp_jax.launch  # noqa: F401
   import mvp_jax.training.host_memory  # noqa: F401
-  from mvp_jax.prepare import load_builder
+  from mvp_jax.preparation import load_builder
 
   load_builder('deap')
   with tempfile.TemporaryDirectory() as temporary:

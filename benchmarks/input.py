@@ -36,7 +36,7 @@ from mvp_jax.data.clips import ClipLayout, RandomClips
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.data.views import ViewConfig
-from mvp_jax.prepare import prepare
+from mvp_jax.preparation import prepare
 from mvp_jax.raw.frames import JPEG_QUALITY
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.synthetic.video import write_face_video

@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.corpora.deap.trials import DeapTrials
 from mvp_jax.corpora.deap.twin import write_deap_twin
-from mvp_jax.prepare import prepare
+from mvp_jax.preparation import prepare
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.tasks import Task, run_tasks
 

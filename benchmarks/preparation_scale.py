@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from mvp_jax.prepare import prepare
+from mvp_jax.preparation import prepare
 from mvp_jax.raw.frames import FrameSpec, face_frames, load_frames, pack_frames
 from mvp_jax.synthetic.face import face_frames as drawn_faces
 from mvp_jax.synthetic.spec import TwinSpec

@@ -16,9 +16,9 @@ import importlib, pkgutil, mvp_jax
 print(mvp_jax.__file__)
 for module in pkgutil.walk_packages(mvp_jax.__path__, 'mvp_jax.'):
   importlib.import_module(module.name)
-from mvp_jax import corpora, prepare
+from mvp_jax import corpora, preparation
 for name in corpora.CORPORA:
-  print(name, prepare.load_builder(name).get_metadata().tags)
+  print(name, preparation.load_builder(name).get_metadata().tags)
 """
 
 

@@ -68,7 +68,7 @@ import json, os, runpy, sys
 root, *given = json.load(sys.stdin)
 sys.path[0] = root
 import jax, mvp_jax.jobs.train, mvp_jax.jobs.pretrain
-from mvp_jax.prepare import load_builder
+from mvp_jax.preparation import load_builder
 for name in ('deap', 'amigos', 'recordings', 'videos'):
   load_builder(name)
 for folder, arguments in given:

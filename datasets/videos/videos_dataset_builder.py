@@ -1,5 +1,5 @@
 """The builder of `mvp_jax.corpora.videos`, where TFDS looks for it."""
 
-from mvp_jax.prepare import load_builder
+from mvp_jax.preparation import load_builder
 
 Builder = load_builder('videos')

@@ -212,7 +212,7 @@ def derived(corpus):
 
 
 class PreparedCorpus:
-  """A corpus that `mvp_jax.prepare.prepare` has prepared.
+  """A corpus that `mvp_jax.preparation.prepare` has prepared.
 
   Attributes:
     name, title: what it is called in configs, and by people.

@@ -32,7 +32,7 @@ from mvp_jax.evaluation.document import (
 )
 from mvp_jax.files import atomic_write
 from mvp_jax.outcomes import DROP_CODES
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation.account import read_account
 from mvp_jax.raw.channels import GOOD
 
 PAGE = 'account.html'

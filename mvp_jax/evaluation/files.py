@@ -12,7 +12,7 @@ import numpy as np
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.predictions import file_name, read_predictions
 from mvp_jax.files import read_json
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation.account import read_account
 from mvp_jax.targets import Binary, Target
 
 

@@ -17,8 +17,8 @@ from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
 from mvp_jax.inference.windows import with_channels
 from mvp_jax.outcomes import DROP_CODES
-from mvp_jax.prepare import prepare
-from mvp_jax.prepare.account import TrialsLost, read_account
+from mvp_jax.preparation import prepare
+from mvp_jax.preparation.account import TrialsLost, read_account
 from mvp_jax.raw.on_disk import files_below
 
 # What may be given beside a video: the columns of a manifest, but for those that say

@@ -14,8 +14,8 @@ from mvp_jax.evaluation import account, crops
 from mvp_jax.files import write_json
 from mvp_jax.jobs.common import evaluated_modalities, timed
 from mvp_jax.locks import waited_for
-from mvp_jax.prepare import load_builder, prepare
-from mvp_jax.prepare.account import ACCOUNT, check_trials, read_account
+from mvp_jax.preparation import load_builder, prepare
+from mvp_jax.preparation.account import ACCOUNT, check_trials, read_account
 from mvp_jax.training import encoder as encoders
 from mvp_jax.workdir import (
   FINGERPRINT,

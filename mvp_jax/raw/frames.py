@@ -400,7 +400,7 @@ def _jpeg(image):
 
 
 def pack_frames(found):
-  """What `face_frames` gives, as arrays for a file of `prepare.run_tasks`."""
+  """What `face_frames` gives, as arrays for a file of `tasks.run_tasks`."""
   info = found['info']
   packed = {
     'blob': found['jpegs'],

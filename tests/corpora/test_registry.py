@@ -13,8 +13,8 @@ from mvp_jax.corpora.corpus import MARKER, read_marker
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped, Outcome
-from mvp_jax.prepare import load_builder, prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import load_builder, prepare
+from mvp_jax.preparation.account import read_account
 from mvp_jax.tasks import Task, load_result, run_tasks
 
 _RATE = 10.0

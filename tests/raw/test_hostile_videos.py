@@ -12,8 +12,8 @@ from av.stream import Disposition
 
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
-from mvp_jax.prepare import prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import prepare
+from mvp_jax.preparation.account import read_account
 from mvp_jax.raw.frames import FrameSpec, face_frames, whole_frames
 from mvp_jax.raw.video import Video, luma
 

@@ -14,8 +14,8 @@ import tensorflow_datasets as tfds
 from mvp_jax.corpora.deap.twin import write_deap_twin
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
-from mvp_jax.prepare import load_builder, prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import load_builder, prepare
+from mvp_jax.preparation.account import read_account
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.tasks import Task, load_result, run_tasks
 

@@ -9,7 +9,7 @@ import pytest
 from mvp_jax import corpora
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.prepare import prepare
+from mvp_jax.preparation import prepare
 
 SPEC = corpora.find('affwild2').twin.Spec(
   train=7, validation=2, test=1, seconds=8.0, frame_rate=10.0

@@ -15,8 +15,8 @@ from mvp_jax.corpora.amigos.twin import write_amigos_twin
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.prepare import load_builder, prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import load_builder, prepare
+from mvp_jax.preparation.account import read_account
 from mvp_jax.raw.openface import read_openface
 
 SPEC = AmigosSpec(

@@ -12,7 +12,7 @@ from mvp_jax.data.splits import make_folds, official
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit
-from mvp_jax.prepare import prepare
+from mvp_jax.preparation import prepare
 from mvp_jax.targets import Regression
 
 SPEC = corpora.find('avec2014').twin.Spec(

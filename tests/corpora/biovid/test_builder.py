@@ -16,7 +16,7 @@ from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.data.windows import trial_windows
 from mvp_jax.errors import InputError
 from mvp_jax.models.modalities.physio import Physio
-from mvp_jax.prepare import prepare
+from mvp_jax.preparation import prepare
 from mvp_jax.synthetic.tree import MARKER
 
 SPEC = BioVidSpec(subjects=2, samples=2, frame_rate=10.0, width=128, height=96)

@@ -11,8 +11,8 @@ from mvp_jax import corpora
 from mvp_jax.data.splits import make_folds
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.prepare import prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import prepare
+from mvp_jax.preparation.account import read_account
 from mvp_jax.targets import Concordance
 
 SPEC = corpora.find('recola').twin.Spec(

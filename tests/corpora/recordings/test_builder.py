@@ -14,8 +14,8 @@ from mvp_jax.models.modalities import Encoding
 from mvp_jax.models.modalities.action_units import ActionUnits
 from mvp_jax.models.modalities.physio import Physio
 from mvp_jax.models.modalities.video import Video
-from mvp_jax.prepare import load_builder, prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import load_builder, prepare
+from mvp_jax.preparation.account import read_account
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.targets import Binary

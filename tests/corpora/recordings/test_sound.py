@@ -13,8 +13,8 @@ from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.account import write_page
 from mvp_jax.outcomes import Dropped
-from mvp_jax.prepare import prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import prepare
+from mvp_jax.preparation.account import read_account
 from tests.corpora.recordings.test_trials import write_manifest
 from tests.raw.sound_files import BURSTS, RATE, bursts, write_sound
 from tests.raw.test_audio import at

@@ -12,8 +12,8 @@ from mvp_jax.corpora.unbc.tree import UNITS, pspi
 from mvp_jax.corpora.unbc.twin import UnbcSpec, coded, felt, told
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
-from mvp_jax.prepare import prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import prepare
+from mvp_jax.preparation.account import read_account
 
 SPEC = UnbcSpec(
   subjects=2, sequences=2, seconds=6.0, frame_rate=5.0, width=128, height=96, seed=3

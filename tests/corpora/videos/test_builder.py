@@ -14,8 +14,8 @@ from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
-from mvp_jax.prepare import load_builder, prepare
-from mvp_jax.prepare.account import read_account
+from mvp_jax.preparation import load_builder, prepare
+from mvp_jax.preparation.account import read_account
 from mvp_jax.raw import frames as raw_frames
 
 FIELDS = dict(frame_rate=10.0, frame_size=32, workers=1)

@@ -11,18 +11,18 @@ import time
 import pytest
 import tensorflow_datasets as tfds
 
-import mvp_jax.prepare
+import mvp_jax.preparation
 from mvp_jax.corpora.deap.twin import write_deap_twin
 from mvp_jax.errors import InputError
 from mvp_jax.locks import held_by
-from mvp_jax.prepare import load_builder, prepare
+from mvp_jax.preparation import load_builder, prepare
 from mvp_jax.synthetic.spec import TwinSpec
 
 FIELDS = dict(frame_rate=2.0, frame_size=32)
 
 _SLOW_RUN = """
 import pathlib, sys, time
-from mvp_jax.prepare import prepare
+from mvp_jax.preparation import prepare
 from mvp_jax.corpora.deap import trials as deap_trials
 
 def slow(*args, fast=deap_trials.face_frames):
@@ -67,7 +67,7 @@ def test_while_one_prepares_a_source_others_wait(twin, tmp_path, monkeypatch):
     assert holders() == [own, own]  # of what waits in between, and of the result
     raise Built
 
-  monkeypatch.setattr(mvp_jax.prepare, '_prepare', build)
+  monkeypatch.setattr(mvp_jax.preparation, '_prepare', build)
   with pytest.raises(Built):
     prepare('deap', twin, tmp_path, workers=1, **FIELDS)
   assert holders() == ['', '']

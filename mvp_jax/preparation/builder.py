@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from mvp_jax.corpora import Array, Wanted, find
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import DROP_CODES
-from mvp_jax.prepare.account import ACCOUNT, check_account, write_account
+from mvp_jax.preparation.account import ACCOUNT, check_account, write_account
 from mvp_jax.raw import audio
 from mvp_jax.raw.channels import MEASURES
 from mvp_jax.tasks import beam as _beam

@@ -7,7 +7,7 @@ import pytest
 
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Outcome
-from mvp_jax.prepare.account import (
+from mvp_jax.preparation.account import (
   check_account,
   check_trials,
   read_account,

@@ -14,8 +14,8 @@ from etils import epath
 
 from mvp_jax import checksums, corpora
 from mvp_jax.locks import waited_for
-from mvp_jax.prepare.account import ACCOUNT, check_account
-from mvp_jax.prepare.builder import CorpusBuilder, CorpusConfig
+from mvp_jax.preparation.account import ACCOUNT, check_account
+from mvp_jax.preparation.builder import CorpusBuilder, CorpusConfig
 from mvp_jax.processes import once
 from mvp_jax.raw.on_disk import require_names
 from mvp_jax.synthetic.tree import require_whole
