@@ -16,10 +16,15 @@ _PUBLIC = {
   'InputError': 'mvp_jax.errors',
   'Model': 'mvp_jax.inference.library',
   'Prediction': 'mvp_jax.inference.result',
+  'PreparedCorpus': 'mvp_jax.data.trials',
+  'Run': 'mvp_jax.jobs.library',
   'Stream': 'mvp_jax.inference.stream',
   'StreamEstimate': 'mvp_jax.inference.stream',
   'VideoMAE': 'mvp_jax.inference.video_mae',
   'load': 'mvp_jax.inference.library',
+  'prepare': 'mvp_jax.data.prepared',
+  'run': 'mvp_jax.jobs.library',
+  'write_twin': 'mvp_jax.data.prepared',
 }
 __all__ = ['__version__', *_PUBLIC]
 

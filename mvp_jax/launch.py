@@ -41,10 +41,7 @@ def main(arguments=None):
   _define_flags()
   sys.modules['__main__'].__doc__ = __doc__  # which --help shows
   arguments = sys.argv[1:] if arguments is None else arguments
-  folder = pathlib.Path(__file__).parent / 'configs'  # of an installation
-  if not folder.is_dir():
-    folder = pathlib.Path(__file__).parents[1] / 'configs'  # of a clone
-  sys.path.append(str(folder.parent))  # config files import configs.base
+  folder = configs_folder()
   arguments = [
     re.sub(r'^(--?config=)(\w+)(?=:|$)', rf'\1{folder.as_posix()}/\2.py', argument)
     for argument in arguments
@@ -61,6 +58,16 @@ def main(arguments=None):
 
 def _terminate(number, frame):
   raise Terminated
+
+
+def configs_folder():
+  """The folder of the configs that come with the package, which can be imported."""
+  folder = pathlib.Path(__file__).parent / 'configs'  # of an installation
+  if not folder.is_dir():
+    folder = pathlib.Path(__file__).parents[1] / 'configs'  # of a clone
+  if str(folder.parent) not in sys.path:
+    sys.path.append(str(folder.parent))  # config files import configs.base
+  return folder
 
 
 def _define_flags():

@@ -22,6 +22,11 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = """
 SUBJECTS, TRIALS = 6, 4
 ENCODER_STEPS, STEPS = 2, 2
+TWIN = {'frame_rate': 2.0, 'width': 96, 'height': 80}
+FACES = {'frame_rate': 2.0, 'frame_size': 32}
+WORKERS = 1
+CLIP = ''
+SETTINGS = {}
 """
 
 
@@ -29,8 +34,6 @@ def _small(config):
   """The embedded default, smaller still."""
   config.embedded.update(
     dict(
-      twin=dict(frame_rate=2.0, width=96, height=80),
-      data=dict(frame_rate=2.0, frame_size=32, workers=1),
       input=dict(clips=dict(frames=4, stride=1, spacing=6.0)),
       encoder=dict(masks=dict(ratio=0.5), train=dict(batch_size=8)),
       model=dict(width=16, mlp_width=16),
@@ -38,7 +41,7 @@ def _small(config):
         physio=dict(widths=(8, 16), kernels=(64, 32), strides=(32, 16), mlp_width=16)
       ),
       train=dict(batch_size=8),
-      evaluation=dict(models=('fusion',), batch_size=8),
+      evaluation=dict(models=('fusion', 'video'), batch_size=8),
     )
   )
   return config
@@ -49,7 +52,7 @@ def cells(tmp_path, monkeypatch):
   """The code of its cells, with settings of a test."""
   monkeypatch.chdir(_ROOT)
   whole = deap_fusion.get_config
-  monkeypatch.setattr(deap_fusion, 'get_config', lambda: _small(whole()))
+  monkeypatch.setattr(deap_fusion, 'get_config', lambda words: _small(whole(words)))
   backend = matplotlib.get_backend()
   plt.switch_backend('agg')
   found = json.loads((_ROOT / 'notebooks' / 'explore.ipynb').read_text())['cells']
@@ -155,6 +158,7 @@ def test_every_cell_runs(cells, tmp_path, capsys):
     exec(compile(source, f'cell {number}', 'exec'), names)
   assert os.getcwd() == str(_ROOT)
   out = capsys.readouterr().out
-  assert '24 trials' in out and 'fusion says' in out and 'late average,' in out
+  assert '24 trials' in out and 'majority class' in out and 'late average' in out
+  assert 'valence' in out and len(names['said'].frames) > 100
   assert (tmp_path / 'fusion' / 'report.html').exists()
   assert names['restored'].shape == names['clip'].shape

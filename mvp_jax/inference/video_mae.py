@@ -6,13 +6,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers
 from mvp_jax.models.videomae import VideoMAEConfig
 from mvp_jax.training import encoder as encoders
+from mvp_jax.training.reconstructions import draw
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import build_model
-from mvp_jax.training.tasks import FrameFeatures
+from mvp_jax.training.tasks import FrameFeatures, MaskedVideo
 from mvp_jax.weights.sources import infer_config, open_source
 
 
@@ -29,10 +31,10 @@ class VideoMAE:
     report: what was matched, missing and left over in a PyTorch checkpoint, '' if all.
   """
 
-  def __init__(self, config, variables, report=''):
+  def __init__(self, config, variables, report='', path=None):
     self.frames, self.size, self.slots = config.frames, config.size, config.slots
     self.width, self.report = config.width, report
-    self._variables = variables
+    self._variables, self._path = variables, path
     task = FrameFeatures(dataclasses.replace(config, feature_grid=1))
 
     def run(variables, clips):
@@ -76,7 +78,7 @@ class VideoMAE:
       raise InputError(f'{path}: {error}') from error
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     variables, _, report = encoders.load(config, mesh, path)
-    return cls(config, variables, report)
+    return cls(config, variables, report, path)
 
   def tokens(self, clips) -> np.ndarray:
     """The encoder's tokens of clips: float32 [B, N, width], over time, rows, columns.
@@ -102,3 +104,46 @@ class VideoMAE:
     """
     tokens = self.tokens(clips)
     return tokens.reshape(len(tokens), self.slots, -1, self.width).mean(2)
+
+  def restored(self, clip, *, ratio=0.9, seed=0):
+    """Hides tubes of a clip, the same places in all frames, and restores them.
+
+    Hidden places are drawn with the mean and deviation of the visible ones, so that
+    nothing of the answer is in the picture.
+
+    Args:
+      clip: RGB, uint8 [frames, size, size, 3].
+      ratio: share of the places that is hidden.
+      seed: of which.
+
+    Returns:
+      (seen, restored): uint8 [frames, size, size, 3] each.
+
+    Raises:
+      InputError: the clip is of another shape, or the encoder was not pre-trained here:
+        others come without what restores.
+    """
+    if self._path is None or not encoders.is_folder(self._path):
+      raise InputError(
+        f'{self._path}: restored() takes an encoder that was pre-trained here; PyTorch '
+        'checkpoints are read without their decoder'
+      )
+    clip = np.asarray(clip)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    variables, _, config = encoders.read(self._path, mesh)
+    wanted = config.frames, config.size, config.size, 3
+    if clip.dtype != np.uint8 or clip.shape != wanted:
+      raise InputError(
+        f'the clip is {clip.dtype} {list(clip.shape)}, must be uint8 {list(wanted)}'
+      )
+    try:
+      masks = MaskConfig(ratio=ratio)
+    except ValueError as error:
+      raise InputError(str(error)) from error
+    visible, hidden = draw_masks(np.random.default_rng(seed), *config.grid, masks)
+    batch = {'frames': clip, 'visible': visible, 'masked': hidden}
+    task = MaskedVideo(config)
+    predicted = task.predictions(
+      build_model(task, variables), {name: x[None] for name, x in batch.items()}
+    )
+    return draw(clip, visible, hidden, np.asarray(predicted)[0], config)

@@ -89,6 +89,7 @@ def video_encoder(config, corpus, reserved, test_subjects, mesh, workdir, facts)
     print(said, flush=True)
   facts['encoder'] = {
     'source': str(settings.checkpoint or 'pre-trained in this run'),
+    'folder': str(directory),
     **noted,
     **record,
   }
