@@ -134,7 +134,7 @@ ffv1 gray16le mkv
 ffv1 yuv422p10le mkv
 ffv1 bgra mkv
 ffv1 yuva420p mkv
-ffv1 gbrp mkv
+ffv1 gbrp10le mkv
 ffv1 yuv420p16le mkv
 png rgb24 mov
 png rgba mov
@@ -163,13 +163,13 @@ wmv2 yuv420p wmv
 msmpeg4 yuv420p avi
 msmpeg4v2 yuv420p avi
 flv yuv420p flv
-h263p yuv420p mkv
+h263p yuv420p avi
 snow yuv420p nut
 cinepak rgb24 avi
 zmbv bgr0 avi
 jpeg2000 rgb24 mov
 v210 yuv422p10le mov
-ljpeg yuvj420p mkv
+ljpeg yuvj420p avi
 rpza rgb555le mov
 rv20 yuv420p rm
 asv1 yuv420p avi
@@ -210,15 +210,17 @@ def cases(folder):
   def renamed(ending):
     return lambda path: path.rename(path.with_suffix(ending))
 
-  for codec, pixels, ending in CODECS:
-    more = (
-      {'codec_options': {'x265-params': 'log-level=none'}} if 'x265' in codec else {}
-    )
-    if codec in ('libx264', 'libx265') and ending in ('mp4', 'avi'):
-      more['max_b_frames'] = 2
-    if codec in ('mpeg1video', 'mpeg2video'):
-      more |= {'rate': 25, 'images': pictures(100)}
-    add(f'{codec}_{pixels}_{ending}', f'.{ending}', codec, pixels, **more)
+  for line in CODECS.strip().split('\n'):
+    codec, pixels, *endings = line.split()
+    for ending in endings:
+      more = {'codec_options': QUIET} if 'x265' in codec else {}
+      if codec in ('libx264', 'libx265') and ending in ('mp4', 'avi'):
+        more['max_b_frames'] = 2
+      if pixels == 'yuva420p' and codec == 'libvpx':
+        more = {'codec_options': {'auto-alt-ref': '0'}}
+      if codec in ('mpeg1video', 'mpeg2video'):
+        more |= {'rate': 25, 'images': pictures(100)}
+      add(f'{codec}_{pixels}_{ending}', f'.{ending}', codec, pixels, **more)
   add('raw_h264', '.h264', kind='h264')
   add('raw_hevc', '.hevc', 'libx265', kind='hevc', codec_options=QUIET)
   add('ivf', '.ivf', 'libvpx')

@@ -227,6 +227,21 @@ def test_unlike_inputs_are_said(run, model, tmp_path):
   ]
 
 
+def test_models_that_have_seen_trials_without_signals_go_without(run, model, tmp_path):
+  models = shutil.copytree(run.workdir / 'models', tmp_path / 'models')
+  record = json.loads((models / 'model.json').read_text())
+  record['without'] = {'physio': 1, 'video': 1}
+  (models / 'model.json').write_text(json.dumps(record))
+  video, signals = files_of(run, run.rows[0])
+  both = mvp_jax.load(models)
+  seen = both.predict(video)
+  assert seen.frames['valence'].notna().all()
+  assert any(x.startswith('there is nothing of physio;') for x in seen.result['notes'])
+  heard = both.predict(signals=signals, **GIVEN)
+  assert heard.frames is None and heard.result['estimates']['valence']['value']
+  assert any(x.startswith('there is nothing of video;') for x in heard.result['notes'])
+
+
 def test_long_recordings_are_cut_into_windows(model):
   ensemble, rate = model._ensemble, 4.0
   values = np.zeros((round(30 * rate), 2), np.float32)

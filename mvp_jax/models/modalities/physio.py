@@ -84,7 +84,7 @@ class Physio(PhysioConfig):
     """
     facts = corpus.metadata['streams'].get('signals')
     series = [window.trial.streams.get('signals') for window in windows]
-    if not facts or not any(one is not None and one.valid.any() for one in series):
+    if not facts or not facts['channels']:
       raise InputError(
         'config.evaluation.models: no trial has signals; name only models that do not '
         'read physio'
