@@ -181,7 +181,15 @@ def _readable(model, manifest):
       f'there is nothing of {name}; {model.name} was trained on recordings without it, '
       'too, and goes without'
     )
-  if more := sorted(set(manifest.channels) - set(trained)):
+  more = sorted(set(manifest.channels) - set(trained))
+  if not wanted:
+    has_not = f', but {", ".join(more)}' if more else ''
+    reads = [x for modality in model.modalities.values() for x in modality.streams]
+    raise InputError(
+      f'{model.name} reads {", ".join(model.modalities)}, of which nothing is given'
+      f'{has_not}; {_remedy(reads, trained)}'
+    )
+  if more:
     notes.append(f'not read, for {model.name} does not know it: {", ".join(more)}')
   return tuple(dict.fromkeys(wanted)), channels, tuple(notes)
 

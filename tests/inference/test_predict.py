@@ -240,6 +240,10 @@ def test_models_that_have_seen_trials_without_signals_go_without(run, model, tmp
   heard = both.predict(signals=signals, **GIVEN)
   assert heard.frames is None and heard.result['estimates']['valence']['value']
   assert any(x.startswith('there is nothing of video;') for x in heard.result['notes'])
+  with pytest.raises(
+    InputError, match='nothing is given, but resp; give --signals FILE'
+  ):
+    both.predict(signals=signals, rate=128, resp='EDA')
 
 
 def test_long_recordings_are_cut_into_windows(model):
