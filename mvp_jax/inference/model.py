@@ -154,8 +154,8 @@ class Ensemble:
     """Windows of a trial no longer than what was trained on: list of (start, end), s.
 
     One that is short enough is its own only window. Else they begin every `hop`
-    seconds, the last one where it ends with the trial. None: as in training; of a target
-    in time they are equal then and follow each other.
+    seconds, the last one where it ends with the trial. None: as in training; windows of
+    a target in time then are equal and follow each other.
     """
     if self.target.level == 'frame' and hop is None:
       starts = [x.start for x in stretches([trial], self.target, self.seconds)]
