@@ -98,11 +98,12 @@ class Program:
       name: [_instruction(line) for line in own] for name, own in lines.items()
     }
 
-  def run(self, wanted=lambda one: True):
+  def run(self, wanted=lambda one: False):
     """Yields (computation, Instruction, how often it runs in one execution).
 
-    It enters loops, calls and branches, not fusions. Raises ValueError where how often
-    is not known of a loop in which `wanted` is true of some instruction.
+    It enters loops, calls and branches, not fusions. A loop of which it is not known
+    how often it runs, such as one that draws until a number suits, counts once;
+    ValueError if `wanted` is true of some instruction in it.
     """
 
     def visit(name, times):
