@@ -24,6 +24,8 @@ def _pairs(courses, most=5, **options):
   index = Index(_RATE, **options)
   for course in courses:
     index.add(course)
+  if len(courses) <= most + 1:
+    raise ValueError('all would be named')
   return {tuple(pair) for pair in index.pairs(most).tolist()}
 
 
@@ -68,11 +70,19 @@ def test_memory_does_not_follow_the_meetings(monkeypatch):
   assert _pairs(courses, 40) == whole and (3, 40) in whole
 
 
-def test_still_short_and_no_courses_are_in_no_pair():
+def test_what_stands_still_or_is_not_there_is_in_no_pair():
   still = np.zeros((900, 2), np.float32)
-  assert _pairs([]) == _pairs([still, still]) == set()
-  assert _pairs([_noise(0, 4), _noise(0, 4)]) == set()  # shorter than a window
-  assert _pairs([still[:0], _noise(0), still, _noise(0)[99:]]) == {(1, 3)}
+  courses = [still[:0], _noise(0), still, _noise(0)[99:], still, _noise(1)]
+  assert (1, 3) in _pairs(courses, 4)
+  assert not {0, 2, 4} & {k for pair in _pairs(courses, 4) for k in pair}
+
+
+def test_few_are_all_compared():
+  index = Index(_RATE)
+  assert index.pairs(2).shape == (0, 2)
+  for k in range(3):
+    index.add(_noise(k))
+  assert index.pairs(2).tolist() == [[0, 1], [0, 2], [1, 2]]
 
 
 def test_a_pair_is_kept_by_either_of_its_courses():
