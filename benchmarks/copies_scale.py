@@ -144,7 +144,8 @@ class _Trials(collections.abc.Sequence):
       else [f'noise {100 * share:.0f} %' for share in _NOISES]
     )
     sources = rng.permutation(self.first)[:planted].tolist()
-    late = rng.uniform(0, 0.4 * self._size, planted)
+    room = min(0.4 * seconds, 0.9 * seconds - 8.1) * RATES[kind]
+    late = rng.uniform(0, room, planted)
     self.copies = [
       (source, changes[n % len(changes)], float(begin))
       for n, (source, begin) in enumerate(zip(sources, late, strict=True))
