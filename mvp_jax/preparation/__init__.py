@@ -101,11 +101,13 @@ def prepare(
     / 'interim'
     / '_'.join((name, config.name, str(builder_class.VERSION), place))
   )
+  home = data_dir / fingerprint
+  # Where TFDS puts it, and what it reads there at once.
+  directory = home / name / config.name / str(builder_class.VERSION)
+  checksums.require_texts(directory)
   with _quiet():
-    builder = builder_class(
-      config=config, data_dir=data_dir / fingerprint, file_format='array_record'
-    )
-  directory = Path(builder.data_dir)
+    builder = builder_class(config=config, data_dir=home, file_format='array_record')
+  assert directory == Path(builder.data_dir)
   interim = Path(config.interim_dir)
   if interim.exists() or not directory.exists():
     with contextlib.ExitStack() as stack:

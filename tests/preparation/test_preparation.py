@@ -119,7 +119,7 @@ def test_prepared_data_is_found_again(twin, tmp_path, monkeypatch):
   assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize('name', ['account.csv', 'metadata.json'])
+@pytest.mark.parametrize('name', ['account.csv', 'metadata.json', 'dataset_info.json'])
 def test_damaged_texts_are_named(twin, tmp_path, name):
   directory = prepare('deap', twin, tmp_path, streams=('signals',), workers=1)
   content = (directory / name).read_bytes()
