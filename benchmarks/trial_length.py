@@ -1,7 +1,7 @@
 """What trials of different lengths cost, against the seconds that they last.
 
   python benchmarks/trial_length.py [--trials 956] [--median 44] [--longest 329]
-    [--batch 32] [--steps 3] [--rounds 2] [--full] [--lengths 4 6 8]
+    [--batch 32] [--steps 3] [--rounds 2] [--full] [--lengths 4 6 8] [--count]
 
 Simulates a corpus whose lengths are log-normal, with body signals and cached features
 of the face, and trains the fusion of configs/deap_fusion.py (at its embedded size;
@@ -12,9 +12,10 @@ of the face, and trains the fusion of configs/deap_fusion.py (at its embedded si
   - all trials padded to the longest one.
 CPU seconds are what counts (the least of the rounds): they tell of the work where a
 machine is shared, too. Attention, whose scores grow with the square of the length, is
-part of the step. Beside the time: how many seconds are computed for each that a trial
-lasts, the memory of a step as the compiler states it, and how long it took to compile.
-Last line: one JSON object.
+part of the step. Beside the time: the floating-point operations of a step, how many
+seconds are computed for each that a trial lasts, the memory of a step as the compiler
+states it, and how long it took to compile. --count compiles and runs nothing, and tells
+of operations and seconds alone. Last line: one JSON object.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from mvp_jax.data.trials import Frames, Series, Trial
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import sharding
-from mvp_jax.training.state import init_state, train_step
+from mvp_jax.training.state import abstract_state, init_state, train_step
 from mvp_jax.training.tasks import Emotion
 
 _RATE, _FRAMES = 128.0, 5.0  # Hz
@@ -112,30 +113,42 @@ class Trials:
 
 
 class Way:
-  """One way to lay out batches: its compiled step, and what it takes."""
+  """One way to lay out batches: its step, and what it takes."""
 
   def __init__(self, config, task, mesh, source, batch_size):
-    batches = iter(training_batches(source, batch_size, 0, plan=source.plan))
-    self._batches = [sharding.put_batch(next(batches), mesh) for _ in range(2)]
-    self._state = init_state(task, config.train.optimiser, mesh, 0)
-    clock = time.process_time(), time.perf_counter()
-    lowered = train_step(task, config.train.optimiser, mesh).lower(
-      self._state, self._batches[0]
+    self._batches = iter(training_batches(source, batch_size, 0, plan=source.plan))
+    self._batches = [sharding.put_batch(next(self._batches), mesh) for _ in range(2)]
+    self._given, self.clocks = (task, config.train.optimiser, mesh), []
+    self._lowered = train_step(*self._given).lower(
+      abstract_state(*self._given), self._batches[0]
     )
-    self._step = lowered.compile()
-    self.compiling = time.process_time() - clock[0], time.perf_counter() - clock[1]
+    self.flops = self._lowered.cost_analysis()['flops']
+
+  def compile(self):
+    clock = Clock()
+    self._step = self._lowered.compile()
+    self.compiling = clock.read()
     self.memory = self._step.memory_analysis().temp_size_in_bytes
-    self.cpu, self.wall = [], []
+    self._state = init_state(*self._given, 0)
     self.run(1)
-    self.cpu, self.wall = [], []
+    self.clocks.clear()
 
   def run(self, steps):
-    cpu, wall = time.process_time(), time.perf_counter()
+    clock = Clock()
     for i in range(steps):
       self._state, metrics = self._step(self._state, self._batches[i % 2])
     jax.block_until_ready((self._state, metrics))
-    self.cpu.append((time.process_time() - cpu) / steps)
-    self.wall.append((time.perf_counter() - wall) / steps)
+    self.clocks.append(clock.read() / steps)
+
+
+class Clock:
+  """Seconds since it was made, of all cores and of the wall."""
+
+  def __init__(self):
+    self._began = time.process_time(), time.perf_counter()
+
+  def read(self):
+    return np.array([time.process_time(), time.perf_counter()]) - self._began
 
 
 def main():
@@ -148,6 +161,7 @@ def main():
   parser.add_argument('--steps', type=int, default=3)
   parser.add_argument('--rounds', type=int, default=2)
   parser.add_argument('--full', action='store_true')
+  parser.add_argument('--count', action='store_true')
   args = parser.parse_args()
   tree = get_config().to_dict()
   if args.full:
@@ -180,8 +194,10 @@ def main():
     for name, (lasting, one) in laid.items():
       source = Trials(config, lasting, one, encoding)
       ways[name] = Way(config, task, mesh, source, args.batch)
-      print(f'{name}: compiled in {ways[name].compiling[1]:.1f} s', flush=True)
-  for _ in range(args.rounds):
+      if not args.count:
+        ways[name].compile()
+        print(f'{name}: compiled in {ways[name].compiling[1]:.1f} s', flush=True)
+  for _ in range(0 if args.count else args.rounds):
     for way in ways.values():
       way.run(args.steps)
   base = next(iter(ways.values()))
@@ -190,29 +206,30 @@ def main():
     f'{np.median(seconds):.0f}, mean {mean:.0f}), batches of {args.batch}, '
     f'{"full" if args.full else "embedded"} size'
   )
-  print(
-    f'{"":22}{"CPU s":>8}{"wall s":>8}{"ratio":>7}{"seconds":>9}{"MiB":>8}'
-    f'{"compile":>9}'
-  )
   found = {}
   for name, way in ways.items():
     lasting, one = laid[name]
     rows = one.rows or (args.batch,)
     found[name] = {
-      'cpu_s': round(min(way.cpu), 4),
-      'wall_s': round(min(way.wall), 4),
-      'ratio': round(min(way.cpu) / min(base.cpu), 3),
-      'seconds_ratio': round(float(np.dot(rows, one.lengths)) / args.batch / mean, 3),
-      'memory_mib': round(way.memory / 2**20, 1),
-      'compile_cpu_s': round(way.compiling[0], 1),
-      'lengths': list(one.lengths),
-      'rows': list(rows),
+      'seconds': round(float(np.dot(rows, one.lengths)) / args.batch / mean, 3),
+      'operations': round(way.flops / base.flops, 3),
     }
-    x = found[name]
-    print(
-      f'{name:22}{x["cpu_s"]:8.3f}{x["wall_s"]:8.3f}{x["ratio"]:7.2f}'
-      f'{x["seconds_ratio"]:9.2f}{x["memory_mib"]:8.0f}{x["compile_cpu_s"]:9.1f}'
-    )
+    if not args.count:
+      (cpu, wall), least = np.min(way.clocks, axis=0), np.min(base.clocks, axis=0)[0]
+      found[name] |= {
+        'time': round(cpu / least, 3),
+        'cpu_s': round(cpu, 4),
+        'wall_s': round(wall, 4),
+        'memory_mib': round(way.memory / 2**20, 1),
+        'compile_cpu_s': round(way.compiling[0], 1),
+      }
+  columns = list(found['padded to the longest'])
+  print('ratios: seconds, operations, time')
+  print(f'{"":22}' + ''.join(f'{column:>14}' for column in columns))
+  for name, x in found.items():
+    print(f'{name:22}' + ''.join(f'{x[column]:14.2f}' for column in columns))
+  for name, (_, one) in laid.items():
+    found[name] |= {'lengths': one.lengths, 'rows': one.rows or (args.batch,)}
   print(
     json.dumps(
       {

@@ -38,9 +38,15 @@ def tell_windows(config, trials, examined, facts):
 
 def tell_lengths(examples, facts):
   """Notes, and says, how much of what is computed is padding."""
-  plan, seconds = examples.plan, np.minimum(examples.seconds, examples.plan.lengths[-1])
+  plan, target = examples.plan, examples.target
   if plan.rows is None or 'lengths' in facts:
     return
+  # Of a trial in windows, one counts.
+  own = {
+    x.stretch_id if target.level == 'frame' else x.trial_id: i
+    for i, x in enumerate(examples.trials)
+  }
+  seconds = np.minimum(examples.seconds[[*own.values()]], plan.lengths[-1])
   share = np.dot(plan.lengths, plan.rows) / sum(plan.rows) / seconds.mean()
   facts['lengths'] = (
     f'Examples last {seconds.min():.0f} to {seconds.max():.0f} s (median '
