@@ -115,6 +115,8 @@ def missing(path):
 def instead(path):
   """What a file is that is not what its name says, and what to do; or ''."""
   path = Path(path)
+  if told := _endless(path):
+    return f'{told}, not a file; put the file itself there'
   size = path.stat().st_size
   if not size:
     return 'it is empty (0 bytes) and cannot be read; copy it anew'

@@ -24,7 +24,7 @@ from mvp_jax.corpora.corpus import MARKER, existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.raw.action_units import Csvs, find_csvs
 from mvp_jax.raw.matfile import read_mat
-from mvp_jax.raw.on_disk import require_file, require_link
+from mvp_jax.raw.on_disk import read_bytes, read_text, require_file, require_link
 from mvp_jax.raw.signal_files import broken
 from mvp_jax.raw.unpickle import load_arrays
 
@@ -195,7 +195,7 @@ def has_video(subject, trial):
 
 def _read_ratings(path, subjects, trials):
   try:
-    text = path.read_text(encoding='utf-8-sig')
+    text = read_text(path)
   except (OSError, UnicodeDecodeError) as error:
     raise InputError(f'{path}: cannot be read ({error})') from None
   reader = csv.DictReader(io.StringIO(text, newline=''), skipinitialspace=True)
@@ -306,7 +306,7 @@ def contradiction(trial, labels, ending='.dat'):
 def fingerprint(tree, trials):
   """A short hash of the source: names and sizes of files, ratings, marker."""
   digest = hashlib.sha256()
-  digest.update(tree.ratings.read_bytes())
+  digest.update(read_bytes(tree.ratings))
   digest.update(json.dumps(tree.marker, sort_keys=True).encode())
   paths = {tree.signals_of(trial.subject) for trial in trials}
   if tree.videos is not None:
