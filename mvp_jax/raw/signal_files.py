@@ -4,6 +4,7 @@ Text (CSV and the like, and as loggers write it), recordings of Empatica, MATLAB
 NumPy `.npz`, WFDB and EDF/BDF. Nothing that a file holds is executed.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -76,9 +77,10 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
   file = _open(path)
   name = _find(path, file, column)
   found = file.channels[name]
-  values, own_rate, notes = found.values, found.rate, list(found.notes)
   if found.problem:
     raise broken(path, f'column {column}: {found.problem}')
+  found = _in_memory(path, found)
+  values, own_rate, notes = found.values, found.rate, list(found.notes)
   if not np.isfinite(values).any():
     texts = [] if found.cells is None else [x for x in found.cells if x]
     told = f', but {texts[0][:40]!r}; write numbers alone' if texts else ''
@@ -94,7 +96,8 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     times = found.times
   elif time:
     clock = _find(path, file, time)
-    seconds, began, note = in_seconds(path, file.channels[clock], clock, time_unit)
+    recorded = _in_memory(path, file.channels[clock])
+    seconds, began, note = in_seconds(path, recorded, clock, time_unit)
     notes.append(note)
     length = (len(seconds) - 1) / (own_rate or np.inf)
     if own_rate and abs(seconds[-1] - seconds[0] - length) <= _ROUNDED:
@@ -136,11 +139,13 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
 def _filled(file, values):
   """Whether rows without this channel have another one's number."""
   blank = ~np.isfinite(values)
-  columns = [x.values for x in file.channels.values() if len(x.values) == len(values)]
+  if not blank.any():
+    return False
   others = np.zeros(len(values), bool)
-  for column in columns:
-    others |= np.isfinite(column)
-  return others[blank].mean() > 0.5 if blank.any() else False
+  for column in file.channels.values():
+    if len(column.values) == len(values):
+      others |= np.isfinite(column.values)
+  return others[blank].mean() > 0.5
 
 
 def without_gaps(path, channel):
@@ -156,11 +161,12 @@ def _open(path):
     if not record.exists():
       raise Dropped('missing_signals', f'{shown(path)}: {missing(path)}')
     path = record
-  files = [path] if path.is_file() else sorted(path.glob('*.csv'))
+  folder = path.is_dir()
+  files = sorted(path.glob('*.csv')) if folder else [path]
   if path.suffix == '.hea' and path.with_suffix('.dat').is_file():
     files.append(path.with_suffix('.dat'))
   for file in files:
-    if path.is_file() or not file.exists():  # some in a folder may be empty
+    if not folder or not file.is_file():  # some in a folder may be empty
       require_file(file, 'signals')
   stamp = tuple((f.stat().st_size, f.stat().st_mtime_ns) for f in files)
   return _read(path, stamp)
@@ -193,12 +199,27 @@ def _read(path, stamp):
         + ' (folders of Empatica are read, too)',
       ),
     )
+  with _guarded(path):
+    return readers[suffix](path)
+
+
+def _in_memory(path, recorded):
+  with _guarded(path):
+    return recorded._replace(values=np.asarray(recorded.values))
+
+
+@contextlib.contextmanager
+def _guarded(path):
+  """Turns whatever a library raises into a Dropped, broken_signals."""
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # libraries warn of what is checked here
-      return readers[suffix](path)
+      yield
   except Dropped:
     raise
+  except ValueError as error:
+    told = ' '.join(str(error).split())[:300]
+    raise broken(path, f'cannot be read, damaged? ({told})') from None
   # Libraries raise whatever their insides do on a damaged file.
   except Exception as error:  # noqa: B902
     told = ' '.join(str(error).split())[:150]

@@ -266,7 +266,10 @@ def read_dat(path):
   """
   require_file(path, 'signals')
   try:
-    content = read_mat(path) if path.suffix == '.mat' else load_arrays(path)
+    if path.suffix == '.mat':
+      content = read_mat(path, ('data', 'labels'))
+    else:
+      content = load_arrays(path)
   except (OSError, ValueError) as error:
     raise broken(path, f'cannot be read, truncated? ({error})') from None
   try:
