@@ -69,7 +69,9 @@ def _head(text):
     and abs(first[0]) < _UNIX_TIME[0]
   ):
     return [], []
-  return start, rate if len(set(rate)) == 1 and _RATES[0] <= rate[0] <= _RATES[1] else []
+  return start, rate if len(set(rate)) == 1 and _RATES[0] <= rate[0] <= _RATES[
+    1
+  ] else []
 
 
 def _values(text):

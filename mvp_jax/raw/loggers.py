@@ -49,7 +49,7 @@ def read_loggers_text(path):
     place = next(
       (i for i, line in enumerate(lines[:5]) if _interval(line) is not None), None
     )
-    if place is not None and re.match(r'[\s"]*\d+ channels?', lines[place + 1]):
+    if place is not None and re.match(r'[\s"]*\d{1,6} channels?', lines[place + 1]):
       return _acqknowledge(path, text, lines, place)
     return _plain(path, parse(text))
   except ValueError as error:
@@ -176,7 +176,7 @@ def _opensignals(path, text, lines):
     devices = list(json.loads(told[2:]).values())
     rates = {float(device['sampling rate']) for device in devices}
     columns = [name for device in devices for name in device['column']]
-  except (AttributeError, KeyError, TypeError, ValueError):
+  except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
     raise broken(path, 'its header of OpenSignals is damaged') from None
   if end is None or len(rates) > 1 or len(devices) > 1:
     raise broken(

@@ -14,7 +14,7 @@ import numpy as np
 
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.on_disk import require_file
-from mvp_jax.raw.text_table import PRECISION, layout, numbers
+from mvp_jax.raw.text_table import PRECISION, layout, numbers, require_lines
 
 # The order of the columns of `ActionUnits`, by FACS number.
 INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -141,12 +141,14 @@ def _table(path):
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
+      require_lines(path)
       with path.open('rb') as file:
         encoding, delimiter, line = layout(file.read(_HEAD))
       how = {
         'sep': r'\s+' if delimiter == ' ' else delimiter,
         'encoding': encoding,
         'skipinitialspace': True,
+        'compression': None,
       }
       header = pandas.read_csv(path, nrows=0, skiprows=line, **how)
       names = [str(name).strip().lstrip('\ufeff') for name in header.columns]

@@ -13,6 +13,7 @@ from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.budget import Budget, opened
 from mvp_jax.raw.matfile import OtherKindError, variables
 from mvp_jax.raw.recorded import OnDemand
+from mvp_jax.raw.wfdb_record import read_record
 
 _ONSET = re.compile(rb'([+-]\d+(?:\.\d*)?)(?:\x15[\d.]*)?\x14')  # of a record of EDF+
 _EARLY = 1e-3  # seconds by which a record may begin before the one before it ends
@@ -142,17 +143,8 @@ def _channels(name, value):
 
 
 def _read_wfdb(path):
-  import wfdb
-
-  # Frames are not averaged, so that every channel keeps its own rate.
-  record = wfdb.rdrecord(str(path.resolve().with_suffix('')), smooth_frames=False)
-  signals = [
-    Signal(np.asarray(values, np.float64), float(record.fs * samples), unit or '')
-    for values, samples, unit in zip(
-      record.e_p_signal, record.samps_per_frame, record.units, strict=True
-    )
-  ]
-  return _distinct(record.sig_name, signals)
+  names, *parts = zip(*read_record(path), strict=True)
+  return _distinct(list(names), list(map(Signal, *parts)))
 
 
 def _read_edf(path):

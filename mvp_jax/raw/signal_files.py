@@ -26,6 +26,7 @@ from mvp_jax.raw.sample_times import in_seconds, own_rows, timed, with_gaps
 _TEXT = ('.csv', '.txt', '.tsv', '.asc')
 _SHOWN = 12  # names in a message
 _ROUNDED = 0.05  # seconds by which a clock without gaps may be off its file's rate
+_RATES = 1e-3, 1e6  # Hz; outside a number is no rate
 _RATE_TOLERANCE = 0.1  # within which a clock and a rate that the manifest says agree
 
 
@@ -86,6 +87,9 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     told = f', but {texts[0][:40]!r}; write numbers alone' if texts else ''
     raise broken(path, f'column {column} holds no number{told}')
   began = file.began
+  for said, remedy in ((own_rate, 'correct what it says'), (rate, 'correct rate')):
+    if said is not None and not _RATES[0] <= said <= _RATES[1]:
+      raise broken(path, f'{said:g} Hz, which no recording has; {remedy}')
   if own_rate is not None and rate is not None and abs(own_rate - rate) > 0.01 * rate:
     raise broken(
       path,
@@ -122,7 +126,14 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     times = found.start + np.arange(len(values)) / rate
   if len(values) < 2:
     raise broken(path, f'column {column} holds a single sample')
-  usual = 1 / float(np.median(np.diff(times)))
+  step = float(np.median(np.diff(times)))
+  if not 1 / _RATES[1] <= step <= 1 / _RATES[0]:
+    raise broken(
+      path,
+      f'its samples are {step:g} s apart, as in no recording; correct rate, or the '
+      'unit of its clock (time_unit)',
+    )
+  usual = 1 / step
   if rate is not None and abs(usual - rate) > _RATE_TOLERANCE * rate:
     raise broken(
       path,
@@ -245,7 +256,7 @@ def _find(path, file, column):
     raise broken(path, f'{column!r} is part of {", ".join(parts)}; name one of them')
   if parts:
     return parts[0]
-  if column.isdigit() and 1 <= int(column) <= len(names):
+  if column.isdecimal() and len(column) < 10 and 1 <= int(column) <= len(names):
     return names[int(column) - 1]
   near = difflib.get_close_matches(column, names, 1)
   hint = f'is it {near[0]}? ' if near else ''

@@ -24,6 +24,7 @@ from mvp_jax.raw.action_units import Csvs, find_csvs
 from mvp_jax.raw.on_disk import files_below, read_bytes, require_file, shown
 from mvp_jax.raw.signal_files import broken
 from mvp_jax.raw.table import read_table
+from mvp_jax.raw.text_table import require_lines
 
 RATE = 512.0  # Hz
 SECONDS = 5.5
@@ -265,6 +266,7 @@ def read_signals(path, channels):
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # of tabs at the end of rows
+      require_lines(path)
       frame = pandas.read_csv(
         path,
         sep='\t',
@@ -272,6 +274,7 @@ def read_signals(path, channels):
         dtype=str,
         keep_default_na=False,
         index_col=False,
+        compression=None,
       )
   except (ValueError, OSError) as error:  # also pandas' own, and what is no UTF-8
     raise broken(path, f'cannot be read ({" ".join(str(error).split())})') from None
