@@ -179,8 +179,8 @@ def _together(path, found):
   if starts[last] - start > _APART:
     raise broken(
       path,
-      f'{last}.csv begins {(starts[last] - start) / 86_400:.1f} days after {first}.csv; '
-      'they are of two recordings, part them',
+      f'{last}.csv begins {(starts[last] - start) / _APART:.1f} days after {first}.csv: '
+      'they are of two recordings; part them',
     )
   return SignalFile(
     {

@@ -27,11 +27,11 @@ class OnDemand:
 class Recorded(NamedTuple):
   """One column of a file.
 
-  `values` float64 [time], or OnDemand, NaN = no number; `rate` in Hz, None where the file does not
-  say; `start` in seconds on the file's clock; `unit` as the file says, or ''. `cells`
-  are the column's texts where they are no numbers (a clock may be), `times` float64
-  [time] in seconds where the file knows when each sample was taken. `problem` says
-  why it cannot be used at all, `notes` what was found out about it.
+  `values` float64 [time] or OnDemand, NaN = no number; `rate` in Hz, None where the
+  file does not say; `start` in seconds on the file's clock; `unit` as the file says, or
+  ''. `cells` are the column's texts where they are no numbers (a clock may be), `times`
+  float64 [time] in seconds where the file knows when each sample was taken. `problem`
+  says why it cannot be used at all, `notes` what was found out about it.
   """
 
   values: Any
