@@ -176,11 +176,12 @@ def _together(path, found):
   starts = {name: values[0] for name, values in found.items()}
   first, last = min(starts, key=starts.get), max(starts, key=starts.get)
   start = starts[first]
-  if starts[last] - start > _APART:
+  apart = starts[last] - start
+  if apart > _APART:
     raise broken(
       path,
-      f'{last}.csv begins {(starts[last] - start) / _APART:.1f} days after {first}.csv: '
-      'they are of two recordings; part them',
+      f'{last}.csv begins {apart / _APART:.1f} days after {first}.csv: they are of two '
+      'recordings; part them',
     )
   return SignalFile(
     {

@@ -27,6 +27,7 @@ _STATED_STEP = re.compile(
 )
 _INTERVAL = re.compile(r'[\s"]*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
 _PER_SECOND = re.compile(r'[\s"]*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
+_MAX_INTERVAL = 80  # characters that tell it
 _LEAST_COUNT = 100  # of rows, for a count not to be a sample by chance
 _KINDS = 40  # of channels in turn; more are stamps
 _MISCOUNTED = 0.001  # of the samples that a header promises
@@ -239,6 +240,7 @@ def _without_losses(path, table, counter):
 
 def _interval(line):
   """Seconds of a sample: '0.5 msec/sample' of AcqKnowledge, or None."""
+  line = line[:_MAX_INTERVAL]
   found = _PER_SECOND.match(line)
   if found:
     rate = float(found[1].replace(',', '.'))

@@ -61,7 +61,10 @@ def _read_mat(path):
 def _read_npz(path):
   found, budget = {}, Budget(path)
   with zipfile.ZipFile(path) as archive:
-    for info in archive.infolist():
+    members = archive.infolist()
+    if len(members) > _MOST_CHANNELS:
+      raise _broken(path, f'it holds {len(members)} arrays; leave out what is not used')
+    for info in members:
       name = info.filename.removesuffix('.npy')
       if name == info.filename or name.startswith('__'):
         continue
@@ -100,7 +103,7 @@ def _some(path, found):
   if not found:
     raise _broken(path, 'cannot be read: it holds no array of numbers')
   if len(found) > _MOST_CHANNELS:
-    raise _broken(path, f'it holds {len(found)} arrays; make a file of those in use')
+    raise _broken(path, f'it holds {len(found)} channels; leave out what is not used')
   return found
 
 

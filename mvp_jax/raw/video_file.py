@@ -47,9 +47,8 @@ def open_video(path):
     for stream in streams:
       if stream.width * stream.height > MOST_PIXELS:
         raise ValueError(
-          f'{stream.width} x {stream.height} pixels, more than '
-          f'{MOST_PIXELS / 1e6:.0f} million; make the picture smaller (ffmpeg -i IN -vf '
-          'scale=1920:-2 OUT)'
+          f'{stream.width} x {stream.height} pixels, over {MOST_PIXELS / 1e6:.0f} '
+          'million; make it smaller: ffmpeg -i IN -vf scale=1920:-2 OUT'
         )
     if len(streams) > 1:
       counts = _packets_of(path)
