@@ -18,7 +18,9 @@ from mvp_jax.raw.on_disk import require_regular
 MAX_PREAMBLE = 200  # lines before the first row of numbers
 _MAX_LINE = 1 << 20  # bytes; of OpenFace, with 714 columns, a line has 6,000
 _MAX_NAME, _MAX_REMARK = 500, 2000  # characters of a column's name, a line above
-_NUMBER = re.compile(r'[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I)
+_NUMBER = re.compile(
+  r'[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I
+)
 # A cell that is a date or time of day is no name, either.
 _TIME = re.compile(r'\d{1,4}([-/.:])\d{1,2}\1\d{1,4}(?!\d).*|\d{8}T\d{6}.*')
 _MISSING = re.compile(r'-*|[.?]|n/?a|null|none|missing|#[A-ZÀ-Þ0-9/]+[!?]?', re.I)
@@ -387,7 +389,7 @@ def numbers(cells):
   text = text.mask(commas, text.str.replace(',', '.', regex=False))
   values = np.full(len(cells), np.nan)
   good = text.str.fullmatch(
-    rf'[+-]?(?:\d+\.?\d*|\.\d+){_EXPONENT}|[+-]?inf', case=False
+    rf'[+-]?(?:\d+(?:\.\d*)?|\.\d+){_EXPONENT}|[+-]?inf', case=False
   )
   # By Python, for pandas' own crashes of an exponent that is too long.
   values[good] = [float(x) for x in text[good]]

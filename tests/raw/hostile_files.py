@@ -231,12 +231,14 @@ def rows(*columns, names='time,eda'):
 def csv_gap(folder):
   # Ten seconds at 1 kHz, a pause of 13 hours, ten seconds.
   times = np.arange(20_000) / 1000 + np.repeat([0, 49_000], 10_000)
-  (folder / 'a.csv').write_bytes(rows(times, np.tile(EDA, 5)))
-  return 'channel', folder / 'a.csv', 'eda', None, 'time'
+  (folder / 'a.csv').write_bytes(rows(times, np.tile(EDA, 5), names='time_s,eda'))
+  return 'channel', folder / 'a.csv', 'eda', None, 'time_s'
 
 
 def csv_long_name(folder):
-  (folder / 'a.csv').write_bytes(b'x' + b' ' * 400_000 + b',eda\n' + rows(EDA, EDA)[9:])
+  (folder / 'a.csv').write_bytes(
+    b'x' + b' ' * 100_000 + b'y,eda\n' + rows(EDA, EDA)[9:]
+  )
   return 'channel', folder / 'a.csv'
 
 
@@ -468,7 +470,9 @@ def h5_filled(file, h5py, folder):
 
 
 def h5_chunk(file, h5py, folder):
-  file.create_dataset('eda', data=EDA, maxshape=(None,), chunks=(1 << 27,))
+  file.create_dataset(
+    'eda', data=EDA, maxshape=(None,), chunks=(1 << 26,), compression='gzip'
+  )
 
 
 def h5_outside(file, h5py, folder):
@@ -487,6 +491,8 @@ def h5_loop(file, h5py, folder):
     group[f'x{i}'] = group
 
 
+# Lists within lists, each of the one before, twice.
+LISTS = b']q\x00' + b''.join(b'0]h%ca' % i + b'h%caq%c' % (i, i + 1) for i in range(40))
 FILES = {
   'mat_3gb': (mat_3gb, 'eda unfolds to 3,146 MB'),
   'mat_beside': (mat_beside, READ),
@@ -503,7 +509,7 @@ FILES = {
   'npz_members': (npz_members, '20000 arrays'),
   'dat_memo': (pickled(b'\x80\x02Nr\x00\x87\x93\x03.'), 'PUT 60000000'),
   'dat_hash': (pickled(b'\x80\x02}N' + b'2\x86' * 47 + b'Ns.'), 'a key of a dict'),
-  'dat_lists': (pickled(b'\x80\x02]' + b'q\x000]h\x00ah\x00a' * 40 + b'.'), 'PLACE'),
+  'dat_lists': (pickled(b'\x80\x02' + LISTS + b'.'), 'not a dict'),
   'dat_encoded': (dat_encoded, 'times the memory'),
   'dat_bytes': (
     pickled(b'\x80\x05\x96' + struct.pack('<Q', 8 << 30) + b'x.'),
@@ -512,12 +518,13 @@ FILES = {
   'csv_one_line': (huge_line('channel', 'a.csv'), 'a line of over 1 MB'),
   'csv_zeros': (sparse('a.csv', 10 << 30), 'a line of over 1 MB'),
   'csv_blank': (text('a.csv', lambda: b'\n' * (200 << 20)), 'MB of blank lines'),
-  'csv_digits': (
-    text('a.csv', lambda: rows([b'1' * 100_000], EDA[:1]).replace(b"b'", b'')),
-    'PLACE',
+  'csv_digits': (text('a.csv', lambda: rows(['1' * 100_000] * 100, EDA[:100])), READ),
+  'csv_number': (
+    text('a.csv', lambda: rows(['1' * 100_000 + 'x'] * 100, EDA[:100])),
+    READ,
   ),
   'csv_pattern': (
-    text('a.csv', lambda: b'sampl' * 100_000 + b'\n' + rows(EDA, EDA)),
+    text('a.csv', lambda: b'sampl' * 20_000 + b'\n' + rows(EDA, EDA)),
     READ,
   ),
   'csv_name': (csv_long_name, 'a column name of'),
@@ -550,7 +557,7 @@ FILES = {
   'video_fragment': (video_fragment, 'its index promises'),
   'video_list': (video_list, 'cannot be read as a video'),
   'video_stands': (video_stands, 'no new picture for'),
-  'video_hours': (video_hours, 'jump by'),
+  'video_hours': (video_hours, 'as no video has'),
   'wav_slow': (wav(1, 1 << 20), 'samples a second'),
   'wav_long': (wav(8000, 80_000, 1e9), 'in a trial of over'),
   'openface_frame': (openface((1, 2, 10**9), (0, 0.04, 0.08)), 'column frame'),
@@ -562,5 +569,5 @@ FILES_H5 = {  # where h5py is there
   'h5_chunk': (h5(h5_chunk), 'unfolds to'),
   'h5_outside': (h5(h5_outside), 'values in other files'),
   'h5_linked': (h5(h5_linked), 'a link to elsewhere'),
-  'h5_loop': (h5(h5_loop), 'PLACE'),
+  'h5_loop': (h5(h5_loop), 'cells within cells'),
 }

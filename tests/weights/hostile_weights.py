@@ -3,7 +3,6 @@
 `FILES` as in `tests/raw/hostile_files.py`.
 """
 
-import json
 import os
 import struct
 import zipfile
@@ -11,8 +10,10 @@ import zipfile
 import numpy as np
 
 from mvp_jax.errors import InputError
+from mvp_jax.weights.export import export_huggingface
 from mvp_jax.weights.sources import infer_config, open_source
 from mvp_jax.weights.torch_file import write_torch
+from tests.weights import tiny
 
 READ, REFUSED = 'read', (InputError,)
 NAME = 'model.patch_embed.proj.weight'
@@ -103,13 +104,7 @@ def safetensors(size, text):
 
 def config(text):
   def write(folder):
-    header = json.dumps(
-      {
-        name: {'dtype': 'F32', 'shape': [1], 'data_offsets': [0, 4]}
-        for name in ('videomae.embeddings.patch_embeddings.projection.weight',)
-      }
-    ).encode()
-    safetensors(len(header), header + bytes(4))(folder)
+    export_huggingface(tiny.random_params(tiny.pretraining), tiny.TINY, folder)
     (folder / 'config.json').write_text(text)
     return 'weights', folder
 
@@ -122,15 +117,17 @@ def pipe(folder):
 
 
 CLASSES = b''.join(b'ca\nb%d\n0' % i for i in range(200_000))
-SHARED = b'}q\x00' + b''.join(
-  b'}' + b''.join(b'K' + bytes([i]) + b'h\x00s' for i in range(200)) + b'q\x00'
-  for _ in range(4)
+# Dicts of 200 keys for the same dict, four deep.
+SHARED = (
+  b'}q\x000'
+  + 4 * (b'}' + b''.join(b'K%ch\x00s' % i for i in range(200)) + b'q\x000')
+  + b'h\x00'
 )
 FILES = {
   'pth_memo': (torch_file(lambda d: d[:3] + b'r\x00\x87\x93\x03' + d[3:]), 'PUT'),
   'pth_hash': (torch_file(beside(b'}N' + b'2\x86' * 47 + b'Ns')), 'a key of a dict'),
   'pth_classes': (torch_file(beside(CLASSES + b'N')), 'classes'),
-  'pth_dicts': (torch_file(beside(SHARED)), 'PLACE'),
+  'pth_dicts': (torch_file(beside(SHARED)), 'x.pth'),
   'pth_expanded': (torch_file(dimensions((10**6, 10**6), (0, 0))), 'times the memory'),
   'pth_order': (torch_file(edit=big_order), 'is compressed'),
   'pth_short': (torch_file(edit=short_storage), 'not of the size'),
@@ -138,5 +135,9 @@ FILES = {
   'safetensors_length': (safetensors(1 << 60, b'{}'), 'is not whole'),
   'safetensors_deep': (safetensors(400_000, b'{"a":' + b'[' * 399_995), 'is not whole'),
   'config_deep': (config('[' * 200_000), 'cannot be read as JSON'),
+  'config_sizes': (
+    config('{"image_size": 1000000000, "num_frames": 1000000000}'),
+    READ,
+  ),
   'config_digits': (config('{"image_size": ' + '9' * 1_000_000 + '}'), 'JSON'),
 }

@@ -142,7 +142,9 @@ def read_sheets(tree):
         f'{", ".join(header) or "none"}); name it so, or take it away'
       )
     for row in rows[1:]:
-      subject = re.fullmatch(r'\s*P?0*(\d+)\s*', row[key]) if len(row) > key else None
+      subject = (
+        re.fullmatch(r'\s*P?0*(\d{1,9})\s*', row[key]) if len(row) > key else None
+      )
       if subject:
         numbers = {
           title: _number(text)

@@ -36,7 +36,7 @@ _ENDINGS = {
   BIOSIGNALS: ('.csv',),
 }
 _NAME = re.compile(r'P0*(\d+)', re.IGNORECASE)
-_PERSON = re.compile(r'\s*P?0*(\d+)(?:[.,]0*)?\s*', re.IGNORECASE)
+_PERSON = re.compile(r'\s*P?0*(\d{1,9})(?:[.,]0*)?\s*', re.IGNORECASE)
 _PEOPLE = ('user', 'participant', 'subject', 'id')  # what the column may be called
 _PAIR = 'group_id'
 
