@@ -11,7 +11,7 @@ from mvp_jax.raw.on_disk import read_bytes
 
 _DELIMITERS = ',;\t'
 _MAX_BYTES = 16 << 20  # 50,000 trials
-_MOST_COLUMNS = 10_000
+_MOST_COLUMNS, _MOST_CHARACTERS = 10_000, 4096  # of a row, and of a cell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,11 @@ def read_table(path, known, also=lambda name: False):
       if len(cells) > _MOST_COLUMNS:
         raise InputError(
           f'{path}: row {number}: {len(cells)} cells; is it the manifest?'
+        )
+      longest = max(map(len, cells), default=0)
+      if longest > _MOST_CHARACTERS:
+        raise InputError(
+          f'{path}: row {number}: a cell of {longest} characters; is it the manifest?'
         )
       cells = [' '.join(cell.strip().splitlines()) for cell in cells]
       if any(cells):

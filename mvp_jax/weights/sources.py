@@ -26,6 +26,7 @@ CONFIG = 'config.json'
 _WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
 _STATE_DICTS = ('model', 'module', 'state_dict')  # usual entries that hold the tensors
 _SHOWN = 40  # names in a message
+_MOST_TOKENS = 1_000_000  # in a clip; of 64 frames of 384 pixels it is 18,432
 _DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
 
 
@@ -300,6 +301,13 @@ def _settings(path):
       kind is int and (isinstance(settings[key], bool) or settings[key] < 1)
     ):
       raise InputError(f'{path}: {key} is {settings[key]!r}, which is not supported')
+  tokens = settings['num_frames'] * settings['image_size'] ** 2
+  tokens //= settings['tubelet_size'] * settings['patch_size'] ** 2
+  if tokens > _MOST_TOKENS:
+    raise InputError(
+      f'{path}: num_frames, image_size, tubelet_size and patch_size make {tokens:.3g} '
+      'tokens in a clip, as no VideoMAE has; download it again'
+    )
   for key in ('num_channels', 'hidden_act'):
     if settings[key] != _DEFAULTS[key]:
       raise InputError(
