@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 
 from mvp_jax.raw.budget import Budget, opened
-from mvp_jax.raw.on_disk import require_regular
 from mvp_jax.raw.recorded import Recorded, SignalFile, broken
+from mvp_jax.raw.text_table import require_lines
 
 E4_FILES = ('EDA', 'BVP', 'TEMP', 'HR')
 _UNITS = {'EDA': 'microsiemens', 'TEMP': 'celsius'}
@@ -100,7 +100,7 @@ def read_folder(path, read_text_file):
     file = path / f'{name}.csv'
     if file.exists():
       # Where names do not tell upper from lower case, it may be of an EmbracePlus.
-      require_regular(file)
+      require_lines(file)
       data = file.read_bytes()
       if b'timestamp' not in data[:200].lower():
         found[name] = _e4(file, data)

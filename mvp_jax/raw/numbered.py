@@ -38,7 +38,7 @@ def numbered_files(paths, begin='', end='', code='broken_video'):
   Raises:
     Dropped: two have one number.
   """
-  name = re.compile(rf'{re.escape(begin)}(\d+){re.escape(end)}', re.ASCII | re.I)
+  name = re.compile(rf'{re.escape(begin)}(\d{{1,9}}){re.escape(end)}', re.ASCII | re.I)
   found, others = {}, []
   for path in sorted(paths):
     told = name.fullmatch(path.stem)

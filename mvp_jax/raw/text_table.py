@@ -17,6 +17,7 @@ from mvp_jax.raw.on_disk import require_regular
 
 MAX_PREAMBLE = 200  # lines before the first row of numbers
 _MAX_LINE = 1 << 20  # bytes; of OpenFace, with 714 columns, a line has 6,000
+_MOST_COLUMNS, _MOST_HEADERS = 10_000, 8  # rows of headers; Shimmer's have four
 _MAX_NAME, _MAX_REMARK = 500, 2000  # characters of a column's name, a line above
 _NUMBER = re.compile(
   r'[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I
@@ -139,6 +140,8 @@ def parse(text, first=None, columns=None):
   lines = text.split('\n', MAX_PREAMBLE)[:MAX_PREAMBLE]
   delimiter = _told_delimiter(lines) or _delimiter(lines[first or 0 :])
   rows = [_cells(line, delimiter) for line in lines]
+  if (widest := max(map(len, rows))) > _MOST_COLUMNS:
+    raise ValueError(f'{widest} cells in a row; make a file of the columns in use')
   begin, headers = _header(rows, delimiter, first)
   if begin is None:
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
@@ -151,6 +154,7 @@ def parse(text, first=None, columns=None):
   if columns is not None:
     headers = [[*columns, *[''] * len(found)][: len(found)]]
   headers = [[*header, *[''] * len(found)][: len(found)] for header in headers]
+  headers = headers[-_MOST_HEADERS:]
   for header in headers:
     if longest := max(
       (len(name) for name in header if len(name) > _MAX_NAME), default=0

@@ -527,6 +527,7 @@ FILES = {
     text('a.csv', lambda: b'sampl' * 20_000 + b'\n' + rows(EDA, EDA)),
     READ,
   ),
+  'csv_columns': (text('a.csv', lambda: b'1,' * 500_000 + b'1\n'), 'cells in a row'),
   'csv_name': (csv_long_name, 'a column name of'),
   'csv_gap': (csv_gap, 'a pause of'),
   'txt_json': (opensignals, 'header of OpenSignals is damaged'),
