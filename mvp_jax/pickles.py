@@ -98,7 +98,7 @@ class BoundedUnpickler(pickle._Unpickler):
   def _check_memo(self):
     last = next(reversed(self.memo))
     if last > self._size:  # no pickler numbers more than it has written
-      raise ValueError(f'PUT {last} in {self._size} bytes')
+      raise ValueError(f'a memo up to {last} in {self._size} bytes (PUT {last})')
 
   def load_setitem(self):
     check_key(self.stack[-2])

@@ -15,7 +15,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 
 _HEAD = 512  # bytes
-_MOST = 64 << 20  # bytes of a file of annotations, ratings or settings
+_MOST = 8 << 20  # bytes of a file of annotations, ratings or settings
 # What has no end, or none that is known.
 _ENDLESS = (
   (stat.S_ISFIFO, 'a named pipe'),

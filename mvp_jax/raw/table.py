@@ -11,7 +11,7 @@ from mvp_jax.raw.on_disk import read_bytes
 
 _DELIMITERS = ',;\t'
 _MAX_BYTES = 16 << 20  # 50,000 trials
-_MOST_COLUMNS, _MOST_CHARACTERS = 10_000, 4096  # of a row, and of a cell
+_MOST_ROWS, _MOST_COLUMNS, _MOST_CHARACTERS = 200_000, 10_000, 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,8 @@ def read_table(path, known, also=lambda name: False):
       cells = [' '.join(cell.strip().splitlines()) for cell in cells]
       if any(cells):
         lines.append((number, cells))
+      if len(lines) > _MOST_ROWS:
+        raise InputError(f'{path}: over {_MOST_ROWS} rows; is it the manifest?')
   except csv.Error as error:
     raise InputError(
       f'{path}: not a proper CSV ({error}); save it anew from a '

@@ -66,8 +66,8 @@ def open_media(path):
   """Opens a file of picture or sound: its container.
 
   Raises:
-    av.FFmpegError: it is none, or a list of others.
-    ValueError: its index promises more than it can hold.
+    av.FFmpegError: it is none.
+    ValueError: its index promises more than it can hold, or it is a list of others.
   """
   require_index(path)
   # Nothing but this file: a playlist must not make anyone open others, or go to the
@@ -77,7 +77,12 @@ def open_media(path):
     'format_whitelist': ','.join(sorted(av.formats_available - _LISTS)),
     'max_pixels': str(MOST_PIXELS),
   }
-  return av.open(str(Path(path).absolute()), options=options, **_METADATA)
+  try:
+    return av.open(str(Path(path).absolute()), options=options, **_METADATA)
+  except av.ArgumentError:
+    raise ValueError(
+      'a list of other files, or of no known kind; name the video or sound itself'
+    ) from None
 
 
 def pictures(container):

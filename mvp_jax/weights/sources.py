@@ -156,7 +156,10 @@ def _json(path):
   try:
     value = json.loads(read_bytes(path))
   except (ValueError, OSError, RecursionError) as error:
-    raise InputError(f'{path}: cannot be read as JSON ({error})') from error
+    told = str(error)[:100]
+    raise InputError(
+      f'{path}: cannot be read as JSON ({told}); download it again'
+    ) from error
   if not isinstance(value, dict):
     raise InputError(f'{path}: must be a JSON object')
   return value

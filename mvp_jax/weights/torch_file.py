@@ -126,6 +126,9 @@ class _Unpickler(BoundedUnpickler):
     super().__init__(io.BytesIO(data), len(data), path.stat().st_size)
     self._path, self._root, self._sizes = path, root, sizes
     self.inert = {}  # what stands for each class that is not allowed, by its name
+    self._storage = functools.cache(
+      lambda name: type(name, (Inert,), {'dtype': _DTYPES[name]})
+    )
 
     def tensor(storage, offset, shape, strides, *_):
       if not isinstance(storage, _Storage):
@@ -161,10 +164,13 @@ class _Unpickler(BoundedUnpickler):
     if (module, name) in self._admitted:
       return self._admitted[module, name]
     if module == 'torch' and name in _DTYPES:
-      return type(name, (Inert,), {'dtype': _DTYPES[name]})
+      return self._storage(name)
     if len(self.inert) > _MOST_CLASSES:
       raise ValueError(f'it names {len(self.inert)} classes')
-    return self.inert.setdefault(f'{module}.{name}', type('Inert', (Inert,), {}))
+    full = f'{module}.{name}'
+    if full not in self.inert:
+      self.inert[full] = type('Inert', (Inert,), {})
+    return self.inert[full]
 
   def persistent_load(self, saved):
     kind, storage, key, _, size = saved

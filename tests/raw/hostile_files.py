@@ -556,7 +556,7 @@ FILES = {
   'video_wide': (video_wide, '12000 x 12000 pixels'),
   'video_index': (video_index, 'its index promises'),
   'video_fragment': (video_fragment, 'its index promises'),
-  'video_list': (video_list, 'cannot be read as a video'),
+  'video_list': (video_list, 'a list of other files'),
   'video_stands': (video_stands, 'no new picture for'),
   'video_hours': (video_hours, 'as no video has'),
   'wav_slow': (wav(1, 1 << 20), 'samples a second'),

@@ -207,12 +207,16 @@ def _read_ratings(path, subjects, trials):
       f'{path}: no column {", ".join(missing)} (it has '
       f'{", ".join(header) or "none"}); take the official file'
     )
-  try:
-    lines = [(reader.line_num, fields) for fields in reader]
-  except csv.Error as error:
-    raise InputError(f'{path}, line {reader.line_num}: {error}') from None
+
+  def numbered():
+    try:
+      for fields in reader:
+        yield reader.line_num, fields
+    except csv.Error as error:
+      raise InputError(f'{path}, line {reader.line_num}: {error}') from None
+
   rows, stimuli = {}, {}
-  for number, fields in lines:
+  for number, fields in numbered():
     where = f'{path}, line {number}'
     try:
       subject, trial, stimulus = (int(fields[name]) for name in KEYS)
@@ -271,7 +275,9 @@ def read_dat(path):
     else:
       content = load_arrays(path)
   except (OSError, ValueError) as error:
-    raise broken(path, f'cannot be read, truncated? ({error})') from None
+    raise broken(
+      path, f'cannot be read, truncated? ({error}); take the official file'
+    ) from None
   try:
     data, labels = content['data'], content['labels']
     data, labels = np.asarray(data, np.float64), np.asarray(labels, np.float64)
