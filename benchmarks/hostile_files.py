@@ -59,30 +59,40 @@ def tried(module, write, wanted):
   """What becomes of a file: (word, seconds, MB, text)."""
   with tempfile.TemporaryDirectory() as folder:
     reader, *args = write(Path(folder))
-    receive, send = os.pipe()
-    child = os.fork()
-    if not child:
-      try:
-        os.write(send, json.dumps(read(module, reader, args)).encode())
-      finally:
-        os._exit(0)
-    os.close(send)
-    try:
-      ready, _, _ = select.select([receive], [], [], PATIENCE)
-      answer = os.read(receive, 1 << 16) if ready else b''
-    finally:
-      os.close(receive)
-      os.kill(child, signal.SIGKILL)
-      _, status = os.waitpid(child, 0)
-    if not answer:
-      return 'wrong', 0.0, 0.0, f'no answer (status {status})'
-    said, seconds, megabytes, text = json.loads(answer)
+    said, seconds, megabytes, text = judged(*alone(module, reader, args))
     text = text.replace(folder + '/', '')
   if said == 'wrong' or (wanted != said and wanted not in text):
     said, text = 'wrong', f'{wanted!r} is not in: {text}'
-  if '\n' in text or seconds > MOST_SECONDS or megabytes > MOST_MB:
-    said = 'wrong'
   return said, seconds, megabytes, text
+
+
+def judged(said, seconds, megabytes, text):
+  """The same, `wrong` where it takes too much or says more than a line."""
+  if '\n' in text or seconds > MOST_SECONDS or megabytes > MOST_MB:
+    said, text = 'wrong', f'{seconds} s, {megabytes} MB: {text}'
+  return said, seconds, megabytes, text
+
+
+def alone(module, reader, args):
+  """Reads a file in a process of its own: (word, seconds, MB, text)."""
+  receive, send = os.pipe()
+  child = os.fork()
+  if not child:
+    try:
+      os.write(send, json.dumps(read(module, reader, args)).encode())
+    finally:
+      os._exit(0)
+  os.close(send)
+  try:
+    ready, _, _ = select.select([receive], [], [], PATIENCE)
+    answer = os.read(receive, 1 << 16) if ready else b''
+  finally:
+    os.close(receive)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+  if not answer:
+    return 'wrong', 0.0, 0.0, f'no answer (status {status})'
+  return json.loads(answer)
 
 
 def read(module, reader, args):
