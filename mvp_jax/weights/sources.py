@@ -1,5 +1,6 @@
 """PyTorch checkpoints on disk: which files, which layout, which sizes."""
 
+import collections
 import dataclasses
 import hashlib
 import itertools
@@ -26,6 +27,7 @@ CONFIG = 'config.json'
 _WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
 _STATE_DICTS = ('model', 'module', 'state_dict')  # usual entries that hold the tensors
 _SHOWN = 40  # names in a message
+_MOST_ENTRIES = 1_000_000  # of the dicts in a checkpoint
 _MOST_TOKENS = 1_000_000  # in a clip; of 64 frames of 384 pixels it is 18,432
 _DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
 
@@ -221,7 +223,7 @@ def _torch_tensors(path, network, holds):
   notes = []
   if inert:
     notes.append(f'objects that were neither made nor run: {_told(inert)}')
-  states = dict(_states(saved))
+  states = dict(_states(path, saved))
   name = next((name for name in ('', *_STATE_DICTS) if name in states), None)
   if name is None or not holds(states[name]):
     models = [name for name, state in states.items() if holds(state)]
@@ -248,16 +250,21 @@ def _told(names):
   return ', '.join(few) + (f' and {len(names) - _SHOWN} more' * (len(names) > _SHOWN))
 
 
-def _states(saved, name='', seen=None):
-  """Yields (its place, 'a.b', and the dict) of each dict that holds tensors, once."""
-  seen = set() if seen is None else seen
-  if not isinstance(saved, dict) or name.count('.') > 3 or id(saved) in seen:
+def _states(path, saved, name='', seen=None):
+  """Yields (its place, 'a.b', and the dict) of each dict that holds tensors."""
+  seen = collections.Counter() if seen is None else seen
+  if not isinstance(saved, dict) or name.count('.') > 3:
     return
-  seen.add(id(saved))
+  seen['entries'] += len(saved)
+  if seen['entries'] > _MOST_ENTRIES:
+    raise InputError(
+      f'{path}: its dicts hold each other, over {_MOST_ENTRIES} entries in all, as no '
+      'checkpoint does; download it again'
+    )
   if any(isinstance(x, Stored) for x in saved.values()):
     yield name, saved
   for key, value in saved.items():
-    yield from _states(value, f'{name}.{key}' if name else str(key), seen)
+    yield from _states(path, value, f'{name}.{key}' if name else str(key), seen)
 
 
 _DECODER = {  # our fields

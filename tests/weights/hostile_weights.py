@@ -127,7 +127,7 @@ FILES = {
   'pth_memo': (torch_file(lambda d: d[:3] + b'r\x00\x87\x93\x03' + d[3:]), 'PUT'),
   'pth_hash': (torch_file(beside(b'}N' + b'2\x86' * 47 + b'Ns')), 'a key of a dict'),
   'pth_classes': (torch_file(beside(CLASSES + b'N')), 'classes'),
-  'pth_dicts': (torch_file(beside(SHARED)), 'x.pth'),
+  'pth_dicts': (torch_file(beside(SHARED)), 'hold each other'),
   'pth_expanded': (torch_file(dimensions((10**6, 10**6), (0, 0))), 'times the memory'),
   'pth_order': (torch_file(edit=big_order), 'is compressed'),
   'pth_short': (torch_file(edit=short_storage), 'not of the size'),
