@@ -29,6 +29,9 @@ _GAP_SECONDS = 0.04
 _TOLD_SECONDS = 0.5  # By which sound may begin late or end early, unsaid.
 _MAX_MISSING = 2.0  # Seconds that a header may promise too much.
 _GAPS_TOLD = 5
+_RATES = 1000, 1_000_000  # Hz that sound is recorded with
+# Of the time without sound: times what there is, and always so many seconds.
+_MOST_SILENCE, _ALWAYS_SECONDS = 10, 600.0
 _MOST = 16.0  # times full scale; what a float says beyond is damage
 _FACT = 'fact_'
 
@@ -108,7 +111,10 @@ def read_sound(track):
       'header says; if it is whole, write it anew so that its header tells the truth '
       '(ffmpeg -i IN -c copy OUT)',
     )
-  out.finish()
+  try:
+    out.finish()
+  except ValueError as error:
+    raise Dropped('broken_audio', f'{shown(path)}: {error}') from None
   recorded = np.array(out.recorded, np.int64)
   return {
     'chunks': out.chunks,
@@ -218,6 +224,8 @@ class _Reader:
       return
     stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
     kind = frame.sample_rate
+    if not _RATES[0] <= kind <= _RATES[1]:
+      raise ValueError(f'{kind} samples a second, as no sound has')
     if not self.decoded:
       stamp = stamp or 0.0
       if not self._starts:  # no picture: the sound's own beginning
@@ -288,7 +296,7 @@ class _Samples:
 
   def __init__(self, length):
     self.length, self.end, self.recorded, self.chunks = length, 0, [], Blobs()
-    self._waiting, self._size = [], 0
+    self._waiting, self._size, self._silent = [], 0, 0
 
   @property
   def full(self):
@@ -316,6 +324,13 @@ class _Samples:
     self._cut(1)
 
   def _silence(self, end):
+    self._silent += max(0, end - self.end)
+    heard = max(self.end, end) - self._silent
+    if self._silent > max(_MOST_SILENCE * heard, _ALWAYS_SECONDS * RATE):
+      raise ValueError(
+        f'it has {heard / RATE:.0f} s of sound in a trial of over '
+        f'{max(self.end, end) / RATE:.0f} s; correct the duration, or the onset'
+      )
     while self.end < end:
       self._write(np.zeros(min(CHUNK, end - self.end), np.float32))
 

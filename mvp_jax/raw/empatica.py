@@ -10,14 +10,17 @@ import zipfile
 
 import numpy as np
 
+from mvp_jax.raw.budget import Budget, opened
 from mvp_jax.raw.recorded import Recorded, SignalFile, broken
+from mvp_jax.raw.text_table import require_lines
 
 E4_FILES = ('EDA', 'BVP', 'TEMP', 'HR')
 _UNITS = {'EDA': 'microsiemens', 'TEMP': 'celsius'}
 _PLUS_FILES = {'eda': 'EDA', 'bvp': 'BVP', 'temperature': 'TEMP'}
-_MAX_BYTES = 1 << 30  # of a file in a zip
 _UNIX_TIME = 1e8, 1e10
-_MAX_RATE = 1000.0
+_RATES = 0.01, 1000.0  # Hz
+_APART = 86_400.0  # seconds by which sensors may begin one after another
+_TEXT_BYTES = 8  # of memory for each of a text of numbers
 
 
 def parse_file(path, text):
@@ -29,7 +32,11 @@ def parse_file(path, text):
   if not start:
     return None
   if not rate:
-    raise broken(path, 'begins with a Unix time as an Empatica E4, but no rate follows')
+    raise broken(
+      path,
+      'begins with a Unix time as an Empatica E4, but no rate follows from '
+      f'{_RATES[0]:g} to {_RATES[1]:g} Hz',
+    )
   values = _values(text)
   if values is None:
     raise broken(path, 'begins as a file of an Empatica E4, but has other lines')
@@ -62,7 +69,9 @@ def _head(text):
     and abs(first[0]) < _UNIX_TIME[0]
   ):
     return [], []
-  return start, rate if len(set(rate)) == 1 and 0 < rate[0] <= _MAX_RATE else []
+  return start, rate if len(set(rate)) == 1 and _RATES[0] <= rate[0] <= _RATES[
+    1
+  ] else []
 
 
 def _values(text):
@@ -91,11 +100,12 @@ def read_folder(path, read_text_file):
     file = path / f'{name}.csv'
     if file.exists():
       # Where names do not tell upper from lower case, it may be of an EmbracePlus.
-      head = file.read_bytes()[:200]
-      if b'timestamp' not in head.lower():
-        found[name] = _e4(file, file.read_bytes())
+      require_lines(file)
+      data = file.read_bytes()
+      if b'timestamp' not in data[:200].lower():
+        found[name] = _e4(file, data)
   if found:
-    return _together(found)
+    return _together(path, found)
   plus = {}
   for file in sorted(path.glob('*.csv')):
     kind = next((k for k in _PLUS_FILES if re.search(rf'(^|_){k}$', file.stem)), None)
@@ -137,13 +147,13 @@ def _read_zip(path):
     names = [name for name in E4_FILES if f'{name}.csv' in members]
     if not names:
       raise broken(path, 'no EDA.csv, BVP.csv or TEMP.csv of an Empatica E4; unpack it')
-    found = {}
+    found, budget = {}, Budget(path)
     for name in names:
       info = members[f'{name}.csv']
-      if info.file_size > _MAX_BYTES:
-        raise broken(path, f'{info.filename} is over {_MAX_BYTES >> 30} GB; unpack it')
-      found[name] = _e4(path / info.filename, archive.read(info))
-  return _together(found)
+      budget.spend(_TEXT_BYTES * info.file_size, info.filename)
+      with opened(archive, info) as file:
+        found[name] = _e4(path / info.filename, file.read())
+  return _together(path, found)
 
 
 def _e4(file, data):
@@ -151,17 +161,28 @@ def _e4(file, data):
   if values is None:
     raise broken(file, 'not as an Empatica E4 writes it')
   values = values[:, 0]
-  if len(values) < 3 or not 0 < values[1] <= _MAX_RATE or values[0] < _UNIX_TIME[0]:
+  if len(values) < 3 or not (
+    _UNIX_TIME[0] < values[0] < _UNIX_TIME[1] and _RATES[0] <= values[1] <= _RATES[1]
+  ):
     raise broken(
       file,
       'its first two lines are not start (Unix time) and rate '
-      '(Hz), as an Empatica E4 writes them',
+      f'({_RATES[0]:g} to {_RATES[1]:g} Hz), as an Empatica E4 writes them',
     )
   return values
 
 
-def _together(found):
-  start = min(values[0] for values in found.values())
+def _together(path, found):
+  starts = {name: values[0] for name, values in found.items()}
+  first, last = min(starts, key=starts.get), max(starts, key=starts.get)
+  start = starts[first]
+  apart = starts[last] - start
+  if apart > _APART:
+    raise broken(
+      path,
+      f'{last}.csv begins {apart / _APART:.1f} days after {first}.csv: they are of two '
+      'recordings; part them',
+    )
   return SignalFile(
     {
       name: Recorded(v[2:], float(v[1]), float(v[0] - start), _UNITS.get(name, ''))

@@ -27,6 +27,7 @@ _STATED_STEP = re.compile(
 )
 _INTERVAL = re.compile(r'[\s"]*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
 _PER_SECOND = re.compile(r'[\s"]*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
+_MAX_INTERVAL = 80  # characters that tell it
 _LEAST_COUNT = 100  # of rows, for a count not to be a sample by chance
 _KINDS = 40  # of channels in turn; more are stamps
 _MISCOUNTED = 0.001  # of the samples that a header promises
@@ -49,7 +50,7 @@ def read_loggers_text(path):
     place = next(
       (i for i, line in enumerate(lines[:5]) if _interval(line) is not None), None
     )
-    if place is not None and re.match(r'[\s"]*\d+ channels?', lines[place + 1]):
+    if place is not None and re.match(r'[\s"]*\d{1,6} channels?', lines[place + 1]):
       return _acqknowledge(path, text, lines, place)
     return _plain(path, parse(text))
   except ValueError as error:
@@ -176,7 +177,7 @@ def _opensignals(path, text, lines):
     devices = list(json.loads(told[2:]).values())
     rates = {float(device['sampling rate']) for device in devices}
     columns = [name for device in devices for name in device['column']]
-  except (AttributeError, KeyError, TypeError, ValueError):
+  except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
     raise broken(path, 'its header of OpenSignals is damaged') from None
   if end is None or len(rates) > 1 or len(devices) > 1:
     raise broken(
@@ -239,6 +240,7 @@ def _without_losses(path, table, counter):
 
 def _interval(line):
   """Seconds of a sample: '0.5 msec/sample' of AcqKnowledge, or None."""
+  line = line[:_MAX_INTERVAL]
   found = _PER_SECOND.match(line)
   if found:
     rate = float(found[1].replace(',', '.'))

@@ -3,18 +3,24 @@
 The position in the folder tells nothing, for pictures can be missing.
 """
 
+import io
 import re
+import warnings
 
 import av
 import cv2
 import numpy as np
+from PIL import Image
 
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.frames import faces_of
-from mvp_jax.raw.on_disk import shown
+from mvp_jax.raw.on_disk import read_bytes, shown
 from mvp_jax.raw.video import VideoInfo
+from mvp_jax.raw.video_file import MOST_PIXELS
 
 ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp')
+_FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'WEBP', 'TIFF')
+_MOST_BYTES = 256 << 20
 _FEW = 3
 
 
@@ -32,7 +38,7 @@ def numbered_files(paths, begin='', end='', code='broken_video'):
   Raises:
     Dropped: two have one number.
   """
-  name = re.compile(rf'{re.escape(begin)}(\d+){re.escape(end)}', re.ASCII | re.I)
+  name = re.compile(rf'{re.escape(begin)}(\d{{1,9}}){re.escape(end)}', re.ASCII | re.I)
   found, others = {}, []
   for path in sorted(paths):
     told = name.fullmatch(path.stem)
@@ -48,9 +54,28 @@ def numbered_files(paths, begin='', end='', code='broken_video'):
 
 
 def read_picture(path):
-  """The picture in a file, uint8 [height, width, 3] (BGR); None if there is none."""
-  data = np.frombuffer(path.read_bytes(), np.uint8)
-  return cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+  """The picture in a file, uint8 [height, width, 3] (BGR); None if there is none.
+
+  Raises:
+    OSError: it cannot be read.
+    Dropped: broken_video, it says that it is larger than pictures are.
+  """
+  data = read_bytes(path, _MOST_BYTES)
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('error', Image.DecompressionBombWarning)
+      with Image.open(io.BytesIO(data), formats=_FORMATS) as head:  # not decoded
+        width, height = head.size
+  except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    width = height = Image.MAX_IMAGE_PIXELS
+  except (OSError, ValueError, SyntaxError):
+    return None
+  if width * height > MOST_PIXELS:
+    raise Dropped(
+      'broken_video',
+      f'{shown(path)}: over {MOST_PIXELS / 1e6:.0f} million pixels; make it smaller',
+    )
+  return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
 class Pictures:

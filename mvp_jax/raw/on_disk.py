@@ -5,7 +5,9 @@ opened, names that are spelt otherwise, and what was saved in place of a file.
 """
 
 import difflib
+import errno
 import os
+import stat
 import unicodedata
 from pathlib import Path
 
@@ -13,6 +15,14 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 
 _HEAD = 512  # bytes
+_MOST = 8 << 20  # bytes of a file of annotations, ratings or settings
+# What has no end, or none that is known.
+_ENDLESS = (
+  (stat.S_ISFIFO, 'a named pipe'),
+  (stat.S_ISCHR, 'a device'),
+  (stat.S_ISBLK, 'a device'),
+  (stat.S_ISSOCK, 'a socket'),
+)
 _LFS = b'version https://git-lfs.github.com/spec/'
 _PAGE = (b'<!doctype html', b'<html')
 # How names were written that are not UTF-8.
@@ -39,11 +49,45 @@ def require_file(path, what):
     raise Dropped(f'{code}_{what}', f'{shown(path)}: {told}')
 
 
+def require_regular(path):
+  """Raises OSError if a path is a pipe, a device or a socket: to read it may hang."""
+  if told := _endless(path):
+    raise OSError(errno.EINVAL, f'{told}, not a file', str(path))
+
+
+def _endless(path):
+  mode = os.stat(path).st_mode
+  return next((told for test, told in _ENDLESS if test(mode)), '')
+
+
+def read_bytes(path, most=_MOST):
+  """The content of a file. Raises OSError, also if it is larger than `most` bytes."""
+  require_regular(path)
+  with open(path, 'rb') as file:
+    if os.fstat(file.fileno()).st_size > most:
+      told = f'over {most >> 20} MB, which no such file is'
+      raise OSError(errno.EFBIG, told, str(path))
+    return file.read()
+
+
+def read_text(path, most=_MOST):
+  """The text of a file in UTF-8, with or without its mark, lines ending in a newline.
+
+  Raises:
+    OSError: as `read_bytes`.
+    UnicodeDecodeError: it is in another encoding.
+  """
+  text = read_bytes(path, most).decode('utf-8-sig')
+  return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
 def missing(path):
   """Why there is no file of this name, and what to do, in a few words."""
   path = Path(path)
   if path.is_dir():
     return 'a folder; name a file in it'
+  if path.exists() and (told := _endless(path)):
+    return f'{told}, not a file; name the file itself'
   for place in (path, *path.parents):
     if place.is_symlink() and not place.exists():
       return (
@@ -71,6 +115,8 @@ def missing(path):
 def instead(path):
   """What a file is that is not what its name says, and what to do; or ''."""
   path = Path(path)
+  if told := _endless(path):
+    return f'{told}, not a file; put the file itself there'
   size = path.stat().st_size
   if not size:
     return 'it is empty (0 bytes) and cannot be read; copy it anew'

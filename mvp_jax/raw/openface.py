@@ -14,7 +14,7 @@ import numpy as np
 
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.on_disk import require_file
-from mvp_jax.raw.text_table import PRECISION, layout, numbers
+from mvp_jax.raw.text_table import PRECISION, layout, numbers, require_lines
 
 # The order of the columns of `ActionUnits`, by FACS number.
 INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -26,6 +26,9 @@ _C = tuple(f'AU{n:02d}_c' for n in PRESENCES)
 CHANNELS = (*_R, *_C)  # of a row: intensities, then presences
 _NEEDED = ('frame', 'timestamp', 'confidence', 'success', *CHANNELS)
 _HEAD = 1 << 18  # bytes in which the layout shows
+# Numbers of frames may be so many times those of rows, and always so large.
+_MOST_FRAMES, _ALWAYS_FRAMES = 10, 100_000
+_RATES = 0.2, 1000.0  # frames a second that a video can have
 _LATE_FRAMES = 5  # by which OpenFace and our decoder may differ at the end
 _MAX_MISSING = 2.0  # seconds at the end without any row
 
@@ -80,6 +83,10 @@ def read_openface(path, frame_times=None, face=None, between=None):
     and frames.min() >= 1
   ):
     raise _broken(path, 'column frame: not whole numbers from 1')
+  if frames.max() > max(_ALWAYS_FRAMES, _MOST_FRAMES * len(frames)):
+    raise _broken(
+      path, f'column frame: {frames.max():.0f} in {len(frames)} rows; write it anew'
+    )
   values = np.stack([rows[name] for name in CHANNELS], 1)
   with np.errstate(invalid='ignore'):
     tracked = (rows['success'] == 1) & (rows['confidence'] >= MIN_CONFIDENCE)
@@ -116,6 +123,12 @@ def read_openface(path, frame_times=None, face=None, between=None):
     stamps = rows['timestamp'][chosen][order]
     if not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
       raise _broken(path, 'column timestamp: it does not advance with the frames')
+    if len(stamps) > 1:
+      rate = np.ptp(index) / np.ptp(stamps)
+      if not _RATES[0] <= rate <= _RATES[1]:
+        raise _broken(
+          path, f'column timestamp: {rate:.3g} frames a second; write it anew'
+        )
     times = np.interp(np.arange(count), index[order], stamps)
   else:
     if count > len(frame_times) + _LATE_FRAMES:
@@ -141,12 +154,14 @@ def _table(path):
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
+      require_lines(path)
       with path.open('rb') as file:
         encoding, delimiter, line = layout(file.read(_HEAD))
       how = {
         'sep': r'\s+' if delimiter == ' ' else delimiter,
         'encoding': encoding,
         'skipinitialspace': True,
+        'compression': None,
       }
       header = pandas.read_csv(path, nrows=0, skiprows=line, **how)
       names = [str(name).strip().lstrip('\ufeff') for name in header.columns]

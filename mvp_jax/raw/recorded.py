@@ -1,6 +1,7 @@
 """What readers of signal files give: named channels with their rate, times and unit."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,17 +9,32 @@ import numpy as np
 from mvp_jax.outcomes import Dropped
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class OnDemand:
+  """An array [`length`] that `read` gives when it is asked for, as by np.asarray."""
+
+  length: int
+  read: Callable[[], np.ndarray]
+
+  def __len__(self):
+    return self.length
+
+  def __array__(self, dtype=None, copy=None):
+    values = self.read()
+    return values if dtype is None else values.astype(dtype, copy=False)
+
+
 class Recorded(NamedTuple):
   """One column of a file.
 
-  `values` float64 [time], NaN = no number; `rate` in Hz, None where the file does not
-  say; `start` in seconds on the file's clock; `unit` as the file says, or ''. `cells`
-  are the column's texts where they are no numbers (a clock may be), `times` float64
-  [time] in seconds where the file knows when each sample was taken. `problem` says
-  why it cannot be used at all, `notes` what was found out about it.
+  `values` float64 [time] or OnDemand, NaN = no number; `rate` in Hz, None where the
+  file does not say; `start` in seconds on the file's clock; `unit` as the file says, or
+  ''. `cells` are the column's texts where they are no numbers (a clock may be), `times`
+  float64 [time] in seconds where the file knows when each sample was taken. `problem`
+  says why it cannot be used at all, `notes` what was found out about it.
   """
 
-  values: np.ndarray
+  values: Any
   rate: float | None = None
   start: float = 0.0
   unit: str = ''

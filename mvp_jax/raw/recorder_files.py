@@ -1,22 +1,30 @@
 """Reads signal files that are not text: MATLAB, NumPy, WFDB, EDF and BDF."""
 
+import contextlib
+import functools
+import math
 import re
-from typing import NamedTuple
+import zipfile
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mvp_jax.outcomes import Dropped
-from mvp_jax.raw.matfile import read_mat
+from mvp_jax.raw.budget import Budget, opened
+from mvp_jax.raw.matfile import OtherKindError, variables
+from mvp_jax.raw.recorded import OnDemand
+from mvp_jax.raw.wfdb_record import read_record
 
 _ONSET = re.compile(rb'([+-]\d+(?:\.\d*)?)(?:\x15[\d.]*)?\x14')  # of a record of EDF+
 _EARLY = 1e-3  # seconds by which a record may begin before the one before it ends
 _MOST_PAUSES = 10  # times what was recorded
+_MOST_CHANNELS = 10_000
 
 
 class Signal(NamedTuple):
-  """A channel of a file: float64 [time], Hz or None, unit or ''."""
+  """A channel of a file: float64 [time] or OnDemand, Hz or None, unit or ''."""
 
-  values: np.ndarray
+  values: Any
   rate: float | None = None
   unit: str = ''
 
@@ -36,26 +44,86 @@ def read_recorder_file(path):
 
 def _read_mat(path):
   try:
-    content = read_mat(path)
+    found = {}
+    for name, variable in variables(path).items():
+      if name.startswith('__') or not name:
+        continue
+      if variable.shape is not None:
+        found |= _columns(name, variable.shape, variable.read)
+        continue
+      with contextlib.suppress(OtherKindError):
+        found |= _channels(name, variable.read())
   except ValueError as error:
     raise _broken(path, f'cannot be read: {error}') from None
-  return _arrays(path, content)
+  return _some(path, found)
 
 
 def _read_npz(path):
-  # Opened here since np.load leaves a broken archive open.
-  with path.open('rb') as file, np.load(file, allow_pickle=False) as content:
-    return _arrays(path, dict(content))
+  found, budget = {}, Budget(path)
+  with zipfile.ZipFile(path) as archive:
+    members = archive.infolist()
+    if len(members) > _MOST_CHANNELS:
+      raise _broken(path, f'it holds {len(members)} arrays; leave out what is not used')
+    for info in members:
+      name = info.filename.removesuffix('.npy')
+      if name == info.filename or name.startswith('__'):
+        continue
+      with opened(archive, info) as file:
+        shape, dtype = _npy_head(file)
+      if dtype.kind in 'fiub':
+        read = functools.partial(_member, path, info, dtype, shape, budget)
+        found |= _columns(name, shape, read)
+  return _some(path, found)
 
 
-def _arrays(path, content):
-  found = {}
-  for name, value in content.items():
-    if not name.startswith('__'):
-      found |= _channels(name, value)
+def _npy_head(file):
+  """The shape and dtype of an array in NumPy's format."""
+  version = np.lib.format.read_magic(file)
+  read = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+  }.get(version)
+  if read is None:  # of names that are not Latin
+    return (), np.dtype('V1')
+  shape, _, dtype = read(file)
+  return shape, dtype
+
+
+def _member(path, info, dtype, shape, budget):
+  """An array in an archive. Raises ValueError where it is not as it says."""
+  size = math.prod(shape)
+  if not size * dtype.itemsize <= info.file_size:
+    raise ValueError(f'{info.filename} is shorter than its shape {shape}')
+  budget.spend(size * max(8, dtype.itemsize), info.filename)
+  with zipfile.ZipFile(path) as archive, opened(archive, info) as file:
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _some(path, found):
   if not found:
-    raise _broken(path, 'it holds no array of numbers')
+    raise _broken(path, 'cannot be read: it holds no array of numbers')
+  if len(found) > _MOST_CHANNELS:
+    raise _broken(path, f'it holds {len(found)} channels; leave out what is not used')
   return found
+
+
+def _columns(name, shape, read):
+  """The channels in an array of numbers, which `read` gives: {name: Signal}."""
+  sides = [side for side in shape if side != 1]
+  if not 1 <= len(sides) <= 2 or len(sides) == 2 and min(sides) > _MOST_CHANNELS:
+    return {}
+
+  @functools.cache
+  def whole():
+    value = np.asarray(read()).astype(np.float64).reshape(sides)
+    return value.T if len(sides) == 2 and sides[0] >= sides[1] else value
+
+  if len(sides) == 1:
+    return {name: Signal(OnDemand(sides[0], whole))}
+  return {
+    f'{name}:{i + 1}': Signal(OnDemand(max(sides), lambda i=i: whole()[i]))
+    for i in range(min(sides))
+  }
 
 
 def _channels(name, value):
@@ -65,34 +133,21 @@ def _channels(name, value):
     for field, inner in value.items():
       found |= _channels(f'{name}.{field}', inner)
     return found
-  value = np.squeeze(np.asarray(value))
+  value = np.asarray(value)
   if value.dtype == object:
-    cells = list(value.flat) if value.ndim else [value.item()]
+    cells = list(value.flat)
     left, right = '()' if all(isinstance(inner, dict) for inner in cells) else '{}'
     for i, inner in enumerate(cells, start=1):
       found |= _channels(f'{name}{left}{i}{right}', inner)
     return found
-  if value.dtype.kind not in 'fiub' or value.ndim not in (1, 2):
+  if value.dtype.kind not in 'fiub':
     return found
-  value = value.astype(np.float64)
-  if value.ndim == 1:
-    return {name: Signal(value)}
-  value = value if value.shape[0] >= value.shape[1] else value.T
-  return {f'{name}:{i}': Signal(column) for i, column in enumerate(value.T, start=1)}
+  return _columns(name, value.shape, lambda: value)
 
 
 def _read_wfdb(path):
-  import wfdb
-
-  # Frames are not averaged, so that every channel keeps its own rate.
-  record = wfdb.rdrecord(str(path.resolve().with_suffix('')), smooth_frames=False)
-  signals = [
-    Signal(np.asarray(values, np.float64), float(record.fs * samples), unit or '')
-    for values, samples, unit in zip(
-      record.e_p_signal, record.samps_per_frame, record.units, strict=True
-    )
-  ]
-  return _distinct(record.sig_name, signals)
+  names, *parts = zip(*read_record(path), strict=True)
+  return _distinct(list(names), list(map(Signal, *parts)))
 
 
 def _read_edf(path):

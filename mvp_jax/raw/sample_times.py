@@ -29,7 +29,7 @@ _ABROAD = (
   ('minut[a-z]{0,2}', 60.0),
   ('(stunde|heure|hora|uren)[a-z]?', 3600.0),
 )
-_UNIT = re.compile(r'(\d+[.,]?\d*)?\s*([^\W\d_]+)\s*(?:/\s*(\d+))?')
+_UNIT = re.compile(r'(\d{1,9}[.,]?\d{0,9})?\s*([^\W\d_]+)\s*(?:/\s*(\d{1,9}))?')
 SECONDS = {word: unit for words, unit in _UNITS.items() for word in words.split()}
 UNITS = ('s', 'ms', 'us', 'ns', 'min', 'h', 'days', 'iso', 'unix')  # of `time_unit`
 _UNIX = 9e8, 2.3e9  # seconds: the years 1998 to 2042
@@ -40,7 +40,8 @@ _SHARED = 0.05  # of the rows: more stamps that come again are shared by packets
 _LATE = 0.05, 0.3  # seconds that stamps of packets may be off, as long as packets last
 _GAP = 1.5  # of the usual step
 _UNEVEN = 0.1  # of a step, on the mean
-_MAX_GAPS = 50_000_000  # samples that would be missing
+# Samples that may be missing: as many times what is recorded, and always so many.
+_MAX_GAPS, _ALWAYS = 10, 4_000_000
 
 
 def unit_seconds(text):
@@ -275,13 +276,14 @@ def with_gaps(path, values, times):
   uneven = np.mean(np.abs(steps / step - np.round(steps / step))) > _UNEVEN
   usual = float(np.quantile(steps, 0.9)) if uneven else step
   gaps = steps > _GAP * max(step, usual)
-  missing = np.where(gaps, np.round(steps / step) - 1, 0).astype(np.int64)
+  missing = np.where(gaps, np.round(steps / step) - 1, 0)
   if not missing.any():
     return values, times
-  if missing.sum() > _MAX_GAPS:
+  if missing.sum() > max(_ALWAYS, _MAX_GAPS * len(values)):
     raise broken(
       path, f'it has a pause of {steps.max():.0f} s; make a file of each part'
     )
+  missing = missing.astype(np.int64)
   places = np.arange(len(values)) + np.concatenate([[0], np.cumsum(missing)])
   longer = np.full(places[-1] + 1, np.nan)
   longer[places] = values

@@ -4,6 +4,7 @@ Text (CSV and the like, and as loggers write it), recordings of Empatica, MATLAB
 NumPy `.npz`, WFDB and EDF/BDF. Nothing that a file holds is executed.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -25,6 +26,7 @@ from mvp_jax.raw.sample_times import in_seconds, own_rows, timed, with_gaps
 _TEXT = ('.csv', '.txt', '.tsv', '.asc')
 _SHOWN = 12  # names in a message
 _ROUNDED = 0.05  # seconds by which a clock without gaps may be off its file's rate
+_RATES = 1e-3, 1e6  # Hz; outside a number is no rate
 _RATE_TOLERANCE = 0.1  # within which a clock and a rate that the manifest says agree
 
 
@@ -76,14 +78,18 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
   file = _open(path)
   name = _find(path, file, column)
   found = file.channels[name]
-  values, own_rate, notes = found.values, found.rate, list(found.notes)
   if found.problem:
     raise broken(path, f'column {column}: {found.problem}')
+  found = _in_memory(path, found)
+  values, own_rate, notes = found.values, found.rate, list(found.notes)
   if not np.isfinite(values).any():
     texts = [] if found.cells is None else [x for x in found.cells if x]
     told = f', but {texts[0][:40]!r}; write numbers alone' if texts else ''
     raise broken(path, f'column {column} holds no number{told}')
   began = file.began
+  for said, remedy in ((own_rate, 'correct what it says'), (rate, 'correct rate')):
+    if said is not None and not _RATES[0] <= said <= _RATES[1]:
+      raise broken(path, f'{said:g} Hz, which no recording has; {remedy}')
   if own_rate is not None and rate is not None and abs(own_rate - rate) > 0.01 * rate:
     raise broken(
       path,
@@ -94,7 +100,8 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     times = found.times
   elif time:
     clock = _find(path, file, time)
-    seconds, began, note = in_seconds(path, file.channels[clock], clock, time_unit)
+    recorded = _in_memory(path, file.channels[clock])
+    seconds, began, note = in_seconds(path, recorded, clock, time_unit)
     notes.append(note)
     length = (len(seconds) - 1) / (own_rate or np.inf)
     if own_rate and abs(seconds[-1] - seconds[0] - length) <= _ROUNDED:
@@ -119,7 +126,14 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     times = found.start + np.arange(len(values)) / rate
   if len(values) < 2:
     raise broken(path, f'column {column} holds a single sample')
-  usual = 1 / float(np.median(np.diff(times)))
+  step = float(np.median(np.diff(times)))
+  if not 1 / _RATES[1] <= step <= 1 / _RATES[0]:
+    raise broken(
+      path,
+      f'its samples are {step:g} s apart, as in no recording; correct rate, or the '
+      'unit of its clock (time_unit)',
+    )
+  usual = 1 / step
   if rate is not None and abs(usual - rate) > _RATE_TOLERANCE * rate:
     raise broken(
       path,
@@ -136,11 +150,13 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
 def _filled(file, values):
   """Whether rows without this channel have another one's number."""
   blank = ~np.isfinite(values)
-  columns = [x.values for x in file.channels.values() if len(x.values) == len(values)]
+  if not blank.any():
+    return False
   others = np.zeros(len(values), bool)
-  for column in columns:
-    others |= np.isfinite(column)
-  return others[blank].mean() > 0.5 if blank.any() else False
+  for column in file.channels.values():
+    if len(column.values) == len(values):
+      others |= np.isfinite(column.values)
+  return others[blank].mean() > 0.5
 
 
 def without_gaps(path, channel):
@@ -156,11 +172,12 @@ def _open(path):
     if not record.exists():
       raise Dropped('missing_signals', f'{shown(path)}: {missing(path)}')
     path = record
-  files = [path] if path.is_file() else sorted(path.glob('*.csv'))
+  folder = path.is_dir()
+  files = sorted(path.glob('*.csv')) if folder else [path]
   if path.suffix == '.hea' and path.with_suffix('.dat').is_file():
     files.append(path.with_suffix('.dat'))
   for file in files:
-    if path.is_file() or not file.exists():  # some in a folder may be empty
+    if not folder or not file.is_file():  # some in a folder may be empty
       require_file(file, 'signals')
   stamp = tuple((f.stat().st_size, f.stat().st_mtime_ns) for f in files)
   return _read(path, stamp)
@@ -193,12 +210,27 @@ def _read(path, stamp):
         + ' (folders of Empatica are read, too)',
       ),
     )
+  with _guarded(path):
+    return readers[suffix](path)
+
+
+def _in_memory(path, recorded):
+  with _guarded(path):
+    return recorded._replace(values=np.asarray(recorded.values))
+
+
+@contextlib.contextmanager
+def _guarded(path):
+  """Turns whatever a library raises into a Dropped, broken_signals."""
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # libraries warn of what is checked here
-      return readers[suffix](path)
+      yield
   except Dropped:
     raise
+  except ValueError as error:
+    told = ' '.join(str(error).split())[:300]
+    raise broken(path, f'cannot be read, damaged? ({told})') from None
   # Libraries raise whatever their insides do on a damaged file.
   except Exception as error:  # noqa: B902
     told = ' '.join(str(error).split())[:150]
@@ -224,7 +256,7 @@ def _find(path, file, column):
     raise broken(path, f'{column!r} is part of {", ".join(parts)}; name one of them')
   if parts:
     return parts[0]
-  if column.isdigit() and 1 <= int(column) <= len(names):
+  if column.isdecimal() and len(column) < 10 and 1 <= int(column) <= len(names):
     return names[int(column) - 1]
   near = difflib.get_close_matches(column, names, 1)
   hint = f'is it {near[0]}? ' if near else ''

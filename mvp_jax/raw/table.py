@@ -7,9 +7,11 @@ import io
 from pathlib import Path
 
 from mvp_jax.errors import InputError
+from mvp_jax.raw.on_disk import read_bytes
 
 _DELIMITERS = ',;\t'
-_MAX_BYTES = 100 << 20
+_MAX_BYTES = 16 << 20  # 50,000 trials
+_MOST_ROWS, _MOST_COLUMNS, _MOST_CHARACTERS = 200_000, 10_000, 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,22 +39,29 @@ def read_table(path, known, also=lambda name: False):
   """
   text = _text(Path(path))
   delimiter = max(_DELIMITERS, key=text.partition('\n')[0].count)
+  lines = []
   try:
-    lines = list(
-      enumerate(
-        csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True), 1
-      )
-    )
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
+    for number, cells in enumerate(reader, 1):
+      if len(cells) > _MOST_COLUMNS:
+        raise InputError(
+          f'{path}: row {number}: {len(cells)} cells; is it the manifest?'
+        )
+      longest = max(map(len, cells), default=0)
+      if longest > _MOST_CHARACTERS:
+        raise InputError(
+          f'{path}: row {number}: a cell of {longest} characters; is it the manifest?'
+        )
+      cells = [' '.join(cell.strip().splitlines()) for cell in cells]
+      if any(cells):
+        lines.append((number, cells))
+      if len(lines) > _MOST_ROWS:
+        raise InputError(f'{path}: over {_MOST_ROWS} rows; is it the manifest?')
   except csv.Error as error:
     raise InputError(
       f'{path}: not a proper CSV ({error}); save it anew from a '
       'spreadsheet as "CSV UTF-8"'
     ) from None
-  lines = [
-    (number, [' '.join(cell.strip().splitlines()) for cell in cells])
-    for number, cells in lines
-  ]
-  lines = [(number, cells) for number, cells in lines if any(cells)]
   if len(lines) < 2:
     raise InputError(
       f'{path}: a header and one row per trial are needed; it has {len(lines)} rows'
@@ -79,9 +88,7 @@ def _text(path):
   if path.suffix.lower() in ('.xlsx', '.xls', '.ods', '.numbers'):
     raise InputError(f'{path}: a spreadsheet; save it as "CSV UTF-8" and give that')
   try:
-    if path.stat().st_size > _MAX_BYTES:
-      raise InputError(f'{path}: over {_MAX_BYTES >> 20} MB; is it the manifest?')
-    data = path.read_bytes()
+    data = read_bytes(path, _MAX_BYTES)
     code = 'utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
     text = data.decode(code)
   except FileNotFoundError:

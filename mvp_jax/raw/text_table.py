@@ -13,8 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from mvp_jax.raw.on_disk import require_regular
+
 MAX_PREAMBLE = 200  # lines before the first row of numbers
-_NUMBER = re.compile(r'[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I)
+_MAX_LINE = 1 << 20  # bytes; of OpenFace, with 714 columns, a line has 6,000
+_MOST_COLUMNS, _MOST_HEADERS = 10_000, 8  # rows of headers; Shimmer's have four
+_MAX_NAME, _MAX_REMARK = 500, 2000  # characters of a column's name, a line above
+_NUMBER = re.compile(
+  r'[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I
+)
 # A cell that is a date or time of day is no name, either.
 _TIME = re.compile(r'\d{1,4}([-/.:])\d{1,2}\1\d{1,4}(?!\d).*|\d{8}T\d{6}.*')
 _MISSING = re.compile(r'-*|[.?]|n/?a|null|none|missing|#[A-ZÀ-Þ0-9/]+[!?]?', re.I)
@@ -46,8 +53,8 @@ class TextTable:
   """What `parse` makes of a text.
 
   `headers`: rows of cells right above the numbers, each as wide as the table. `above`:
-  all lines above them. `again`: the line (from 1) where they come again in the midst
-  of the numbers, as in a file of several parts, or None.
+  all lines above them, cut where they are very long. `again`: the line (from 1) where
+  they come again in the midst of the numbers, as in a file of several parts, or None.
   """
 
   headers: list
@@ -63,11 +70,30 @@ def read_text(path):
   Raises:
     ValueError: it is not text.
   """
+  require_lines(path)
   data = path.read_bytes()
   text = data.decode(_encoding(data), errors='replace').removeprefix('\ufeff')
   if '\0' in text:
     raise ValueError('not a text file (or damaged: it holds zero bytes)')
   return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def require_lines(path):
+  """Raises ValueError if a file has a line that is longer than a table's.
+
+  So has what is no text at all, such as zeros. Raises OSError if it cannot be read.
+  """
+  require_regular(path)
+  with open(path, 'rb') as file:
+    while part := file.read(_MAX_LINE):
+      if len(part) < _MAX_LINE:
+        return
+      if b'\n' not in part and b'\r' not in part:
+        raise ValueError(
+          f'a line of over {_MAX_LINE >> 20} MB, which no table has; is it text?'
+        )
+      if not part.strip():
+        raise ValueError(f'over {_MAX_LINE >> 20} MB of blank lines; take them out')
 
 
 def layout(data):
@@ -114,6 +140,8 @@ def parse(text, first=None, columns=None):
   lines = text.split('\n', MAX_PREAMBLE)[:MAX_PREAMBLE]
   delimiter = _told_delimiter(lines) or _delimiter(lines[first or 0 :])
   rows = [_cells(line, delimiter) for line in lines]
+  if (widest := max(map(len, rows))) > _MOST_COLUMNS:
+    raise ValueError(f'{widest} cells in a row; make a file of the columns in use')
   begin, headers = _header(rows, delimiter, first)
   if begin is None:
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
@@ -126,7 +154,14 @@ def parse(text, first=None, columns=None):
   if columns is not None:
     headers = [[*columns, *[''] * len(found)][: len(found)]]
   headers = [[*header, *[''] * len(found)][: len(found)] for header in headers]
-  return TextTable(headers, found, notes, tuple(lines[:begin]), again)
+  headers = headers[-_MOST_HEADERS:]
+  for header in headers:
+    if longest := max(
+      (len(name) for name in header if len(name) > _MAX_NAME), default=0
+    ):
+      raise ValueError(f'a column name of {longest} characters; write a shorter one')
+  above = tuple(line[:_MAX_REMARK] for line in lines[:begin])
+  return TextTable(headers, found, notes, above, again)
 
 
 def _without_headers(above, body):
@@ -180,7 +215,11 @@ def _delimiter(lines):
 def _cells(line, delimiter):
   if delimiter == ' ':
     return line.split()
-  return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+  try:
+    cells = next(csv.reader([line], delimiter=delimiter), [])
+  except csv.Error as error:
+    raise ValueError(f'a row that is no row of a table ({error})') from None
+  return [cell.strip() for cell in cells]
 
 
 def _header(rows, delimiter, first=None):
@@ -354,7 +393,7 @@ def numbers(cells):
   text = text.mask(commas, text.str.replace(',', '.', regex=False))
   values = np.full(len(cells), np.nan)
   good = text.str.fullmatch(
-    rf'[+-]?(?:\d+\.?\d*|\.\d+){_EXPONENT}|[+-]?inf', case=False
+    rf'[+-]?(?:\d+(?:\.\d*)?|\.\d+){_EXPONENT}|[+-]?inf', case=False
   )
   # By Python, for pandas' own crashes of an exponent that is too long.
   values[good] = [float(x) for x in text[good]]

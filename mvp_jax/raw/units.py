@@ -103,7 +103,8 @@ def convert(name, channel, unit=''):
       good = np.isfinite(values) & (values > 0)
       values = np.where(good, _OHM[word] / np.where(good, values, 1), np.nan)
     else:
-      values = values * factors[word] + _ZERO.get(word, 0)
+      with np.errstate(over='ignore'):  # what is far too large is no measurement
+        values = values * factors[word] + _ZERO.get(word, 0)
     notes = channel.notes
     if told and not unit and not (not ohm and factors[word] == 1 and word not in _ZERO):
       notes = (*notes, f'its unit is {channel.unit}, as the file says')

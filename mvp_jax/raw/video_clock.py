@@ -8,6 +8,9 @@ MAX_JUMP_SECONDS = 60.0
 REWIND_SECONDS = 1.0
 # A picture that stands for longer is worth a word, unless there are few a second.
 _PAUSE_SECONDS, _PAUSE_STEPS = 1.0, 3.0
+# Of the time that pictures stand so long: times what is else, and always so much.
+_MOST_PAUSES, _ALWAYS_SECONDS = 10, 600.0
+_RATES = 0.2, 1000.0  # Hz that a video can have
 _LATE_FRAMES = 5  # So many timestamps that do not advance are not worth a word.
 _DIGITS = 9  # Of seconds, lest 0.7 - 0.2 be a little less than 0.5.
 _LATE_STEP = 0.1  # Of a frame's time: what a frame gets that comes too late.
@@ -39,7 +42,7 @@ class Timeline:
 
   def __init__(self, step):
     self.joined, self.late, self.pauses, self.starts = [], 0, [], [0.0]
-    self._step, self._start, self._last = step, 0.0, None
+    self._step, self._start, self._last, self._standing = step, 0.0, None, 0.0
     self._first = None  # timestamp of this recording
 
   def place(self, stamp, begin=0.0, key=False):
@@ -51,7 +54,8 @@ class Timeline:
       key: whether it is a key frame, with which a recording can begin.
 
     Raises:
-      ValueError: it jumps by more than `MAX_JUMP_SECONDS`.
+      ValueError: it jumps by more than `MAX_JUMP_SECONDS`, or pictures stand for nearly
+        all of the time.
     """
     if self._last is None:
       self._last = begin
@@ -79,6 +83,12 @@ class Timeline:
       )
     if time - self._last > max(_PAUSE_SECONDS, _PAUSE_STEPS * self._step):
       self.pauses.append((self._last, time))
+      self._standing += time - self._last
+      if self._standing > max(_ALWAYS_SECONDS, _MOST_PAUSES * (time - self._standing)):
+        raise ValueError(
+          f'no new picture for {self._standing:.0f} s of its {time:.0f} s; make a file '
+          'of each part'
+        )
     self._last = time
     return time
 
@@ -115,7 +125,8 @@ class Clock:
     rate: frames per second.
 
   Raises:
-    ValueError: there is no rate, or timestamps jump by more than
+    ValueError: there is no rate, or one that no video has, or timestamps jump by more
+      than
       `MAX_JUMP_SECONDS`.
   """
 
@@ -125,6 +136,11 @@ class Clock:
     self._bare = bool(container.format.flags & _NO_TIMES)
     self._slotted = container.format.name in _SLOTTED
     self.rate = _counted_rate(stream) if self._bare else _rate(stream, packets)
+    if not _RATES[0] <= self.rate <= _RATES[1]:
+      raise ValueError(
+        f'{self.rate:.4g} pictures a second, as no video has; give it its own rate: '
+        'ffmpeg -r RATE -i IN OUT.mp4'
+      )
     self._timeline = Timeline(1 / self.rate)
     self._sound = min(
       (

@@ -6,6 +6,8 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
+from mvp_jax.raw.mp4_index import require_index
+
 # Of several files joined byte by byte FFmpeg reads only the first in these containers,
 # of Matroska two: where their signature lies, how it begins, and how long it is.
 # ISO/IEC 14496-12 (a box's type and brand behind its size), Matroska, FLV, ASF.
@@ -15,6 +17,12 @@ _FIRST_ONLY = (
   (0, b'FLV\x01', 9),
   (0, bytes.fromhex('3026b2758e66cf11'), 16),
 )
+# What opens other files, or itself again and again.
+_LISTS = {
+  *('concat', 'hls', 'dash', 'imf', 'sdp', 'rtp', 'rtsp', 'image2', 'lavfi'),
+  *('webm_dash_manifest', 'vobsub'),
+}
+MOST_PIXELS = 36_000_000  # of a picture; 8K has 33 million
 _FULL_SHARE = 0.1  # A cover, or pictures now and then, have fewer of the packets.
 # A title in Latin-1 must not cost a video. PyAV 19 reads such by itself.
 _METADATA = {'metadata_errors': 'replace'} if int(av.__version__[:2]) < 19 else {}
@@ -36,11 +44,18 @@ def open_video(path):
   container = open_media(path)
   try:
     streams = _candidates(container)
+    for stream in streams:
+      if stream.width * stream.height > MOST_PIXELS:
+        raise ValueError(
+          f'{stream.width} x {stream.height} pixels, over {MOST_PIXELS / 1e6:.0f} '
+          'million; make it smaller: ffmpeg -i IN -vf scale=1920:-2 OUT'
+        )
     if len(streams) > 1:
       counts = _packets_of(path)
       least = _FULL_SHARE * max(counts[stream.index] for stream in streams)
       streams = [stream for stream in streams if counts[stream.index] >= least]
     largest = max(streams, key=lambda stream: stream.width * stream.height)
+    largest.codec_context.options = {'max_pixels': str(MOST_PIXELS)}
     return container, largest, len(streams) - 1
   except BaseException:
     container.close()
@@ -48,12 +63,26 @@ def open_video(path):
 
 
 def open_media(path):
-  """Opens a file of picture or sound: its container. Raises av.FFmpegError."""
-  # Nothing but files: a playlist must not make anyone go to the network, and a
-  # colon in a name is no protocol.
-  return av.open(
-    str(Path(path).absolute()), options={'protocol_whitelist': 'file'}, **_METADATA
-  )
+  """Opens a file of picture or sound: its container.
+
+  Raises:
+    av.FFmpegError: it is none.
+    ValueError: its index promises more than it can hold, or it is a list of others.
+  """
+  require_index(path)
+  # Nothing but this file: a playlist must not make anyone open others, or go to the
+  # network, and a colon in a name is no protocol.
+  options = {
+    'protocol_whitelist': 'file',
+    'format_whitelist': ','.join(sorted(av.formats_available - _LISTS)),
+    'max_pixels': str(MOST_PIXELS),
+  }
+  try:
+    return av.open(str(Path(path).absolute()), options=options, **_METADATA)
+  except av.ArgumentError:
+    raise ValueError(
+      'a list of other files, or of no known kind; name the video or sound itself'
+    ) from None
 
 
 def pictures(container):

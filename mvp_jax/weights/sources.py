@@ -1,7 +1,9 @@
 """PyTorch checkpoints on disk: which files, which layout, which sizes."""
 
+import collections
 import dataclasses
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import safetensors
 from mvp_jax.errors import InputError
 from mvp_jax.models import videomae
 from mvp_jax.models.layers import NORM_EPSILON
+from mvp_jax.raw.on_disk import read_bytes, require_regular
 from mvp_jax.weights.layouts import (
   HUGGINGFACE,
   Translation,
@@ -23,6 +26,9 @@ from mvp_jax.weights.torch_file import Stored, read_torch
 CONFIG = 'config.json'
 _WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
 _STATE_DICTS = ('model', 'module', 'state_dict')  # usual entries that hold the tensors
+_SHOWN = 40  # names in a message
+_MOST_ENTRIES = 1_000_000  # of the dicts in a checkpoint
+_MOST_TOKENS = 1_000_000  # in a clip; of 64 frames of 384 pixels it is 18,432
 _DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
 
 
@@ -150,9 +156,12 @@ def _files(folder):
 
 def _json(path):
   try:
-    value = json.loads(path.read_text('utf-8'))
-  except (ValueError, OSError) as error:
-    raise InputError(f'{path}: cannot be read as JSON ({error})') from error
+    value = json.loads(read_bytes(path))
+  except (ValueError, OSError, RecursionError) as error:
+    told = str(error)[:100]
+    raise InputError(
+      f'{path}: cannot be read as JSON ({told}); download it again'
+    ) from error
   if not isinstance(value, dict):
     raise InputError(f'{path}: must be a JSON object')
   return value
@@ -160,8 +169,12 @@ def _json(path):
 
 def _read(path, network, holds):
   """{name: Stored} of one file, and notes."""
-  with path.open('rb') as file:
-    head = file.read(16)
+  try:
+    require_regular(path)
+    with path.open('rb') as file:
+      head = file.read(16)
+  except OSError as error:
+    raise InputError(f'{path}: cannot be read ({error.strerror})') from None
   if head.startswith(b'PK\x03\x04'):
     return _torch_tensors(path, network, holds)
   if head[8:9] == b'{':  # after the length of the header
@@ -209,14 +222,14 @@ def _torch_tensors(path, network, holds):
   saved, inert = read_torch(path)
   notes = []
   if inert:
-    notes.append('objects that were neither made nor run: ' + ', '.join(inert))
-  states = dict(_states(saved))
+    notes.append(f'objects that were neither made nor run: {_told(inert)}')
+  states = dict(_states(path, saved))
   name = next((name for name in ('', *_STATE_DICTS) if name in states), None)
   if name is None or not holds(states[name]):
     models = [name for name, state in states.items() if holds(state)]
     name = chosen(models, path, network) if models else name
   if name is None:
-    entries = ', '.join(map(str, saved)) if isinstance(saved, dict) else 'no dict'
+    entries = _told(saved) if isinstance(saved, dict) else 'no dict'
     raise InputError(
       f'{path}: holds no tensors under {", ".join(_STATE_DICTS)}, and no {network} '
       f'under another name; there is {entries}'
@@ -224,21 +237,34 @@ def _torch_tensors(path, network, holds):
   state = states[name]
   beside = [str(key) for key in saved if key != name.split('.')[0]] if name else []
   if beside:
-    notes.append(f'beside {name!r} in the file, not used: {", ".join(beside)}')
+    notes.append(f'beside {name!r} in the file, not used: {_told(beside)}')
   others = [str(key) for key, x in state.items() if not isinstance(x, Stored)]
   if others:
-    notes.append('no tensors, not used: ' + ', '.join(others))
+    notes.append(f'no tensors, not used: {_told(others)}')
   return {str(key): x for key, x in state.items() if isinstance(x, Stored)}, notes
 
 
-def _states(saved, name=''):
+def _told(names):
+  """Names in a message, not more than can be read."""
+  few = list(map(str, itertools.islice(names, _SHOWN)))
+  return ', '.join(few) + (f' and {len(names) - _SHOWN} more' * (len(names) > _SHOWN))
+
+
+def _states(path, saved, name='', seen=None):
   """Yields (its place, 'a.b', and the dict) of each dict that holds tensors."""
+  seen = collections.Counter() if seen is None else seen
   if not isinstance(saved, dict) or name.count('.') > 3:
     return
+  seen['entries'] += len(saved)
+  if seen['entries'] > _MOST_ENTRIES:
+    raise InputError(
+      f'{path}: its dicts hold each other, over {_MOST_ENTRIES} entries in all, as no '
+      'checkpoint does; download it again'
+    )
   if any(isinstance(x, Stored) for x in saved.values()):
     yield name, saved
   for key, value in saved.items():
-    yield from _states(value, f'{name}.{key}' if name else str(key))
+    yield from _states(path, value, f'{name}.{key}' if name else str(key), seen)
 
 
 _DECODER = {  # our fields
@@ -285,6 +311,13 @@ def _settings(path):
       kind is int and (isinstance(settings[key], bool) or settings[key] < 1)
     ):
       raise InputError(f'{path}: {key} is {settings[key]!r}, which is not supported')
+  tokens = settings['num_frames'] * settings['image_size'] ** 2
+  tokens //= settings['tubelet_size'] * settings['patch_size'] ** 2
+  if tokens > _MOST_TOKENS:
+    raise InputError(
+      f'{path}: num_frames, image_size, tubelet_size and patch_size make {tokens:.3g} '
+      'tokens in a clip, as no VideoMAE has; download it again'
+    )
   for key in ('num_channels', 'hidden_act'):
     if settings[key] != _DEFAULTS[key]:
       raise InputError(

@@ -6,13 +6,10 @@ function by name. Here the few names that build tensors are mapped to stand-ins;
 other name yields an object that does nothing.
 """
 
-import collections
 import dataclasses
 import functools
 import io
 import math
-import pickle
-import pickletools
 import struct
 import zipfile
 from collections.abc import Callable
@@ -22,6 +19,8 @@ import numpy as np
 
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
+from mvp_jax.pickles import BoundedUnpickler, StandIn, check_key
+from mvp_jax.raw.on_disk import require_regular
 
 _DTYPES = {
   'FloatStorage': np.dtype('<f4'),
@@ -36,6 +35,9 @@ _DTYPES = {
   'BoolStorage': np.dtype('?'),
 }
 
+_TENSOR, _ITEM = 1000, 100  # bytes of what stands for one, and of one in a dict
+_MOST_CLASSES, _MOST_DIMENSIONS = 1000, 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
@@ -46,7 +48,7 @@ class Stored:
   read: Callable[[], np.ndarray]
 
 
-class Inert:
+class Inert(StandIn):
   """Stands in for an object of a class that is not allowed; it does nothing."""
 
   def __new__(cls, *args, **kwargs):
@@ -82,61 +84,77 @@ def read_torch(path):
     InputError: the file is truncated, of PyTorch before 1.6, or no such file.
   """
   try:
+    require_regular(path)
     with zipfile.ZipFile(path) as file:
-      names = file.namelist()
-      (root,) = {n.split('/')[0] for n in names if n.endswith('/data.pkl')}
-      if f'{root}/byteorder' in names and file.read(f'{root}/byteorder') != b'little':
-        raise InputError(f'{path}: was written on a big-endian machine; save it anew')
-      if any(info.compress_type for info in file.infolist()):
+      entries = {info.filename: info for info in file.infolist()}
+      if any(info.compress_type for info in entries.values()):
         raise InputError(f'{path}: is compressed, which torch.save never does')
-      sizes = {info.filename: info.file_size for info in file.infolist()}
+      sizes = {name: _size(path, info) for name, info in entries.items()}
+      (root,) = {n.split('/')[0] for n in sizes if n.endswith('/data.pkl')}
+      order = f'{root}/byteorder'
+      if sizes.get(order, 0) > len('little') or (
+        order in sizes and file.read(order) != b'little'
+      ):
+        raise InputError(f'{path}: was written on a big-endian machine; save it anew')
       data = file.read(f'{root}/data.pkl')
-    _check_sizes(data)
     unpickler = _Unpickler(path, data, root, sizes)
     return unpickler.load(), sorted(unpickler.inert)
   except (InputError, FileNotFoundError):
     raise
   except Exception as error:  # a broken zip or pickle can raise nearly anything
-    said = ' '.join(str(error).split())
+    said = ' '.join(str(error).split())[:150]
     raise InputError(
       f'{path}: is not a whole file of torch.save ({type(error).__name__}: {said}); '
       'copy or download it again'
     ) from error
 
 
-def _check_sizes(pickled):
-  """Raises ValueError if a pickle would take a disproportionate amount of memory.
-
-  Python allocates the memo up to its highest index, so indices must not exceed the
-  length of the pickle.
-  """
-  for code, value, _ in pickletools.genops(pickled):
-    if code.name.endswith('PUT') and int(value) > len(pickled):
-      raise ValueError(f'{code.name} {value}')
+def _size(path, info):
+  """Bytes of an entry that is not compressed. Raises ValueError if it lies."""
+  if not info.file_size == info.compress_size <= path.stat().st_size:
+    raise ValueError(f'{info.filename} is not of the size that is said')
+  return info.file_size
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(BoundedUnpickler):
   """Allows tensors only; the stand-ins are made anew for each file.
 
   A pickle may set attributes of objects it gets, which must not affect the next file.
   """
 
   def __init__(self, path, data, root, sizes):
-    super().__init__(io.BytesIO(data), encoding='utf-8')
+    super().__init__(io.BytesIO(data), len(data), path.stat().st_size)
     self._path, self._root, self._sizes = path, root, sizes
-    self.inert = set()
+    self.inert = {}  # what stands for each class that is not allowed, by its name
+    self._storage = functools.cache(
+      lambda name: type(name, (Inert,), {'dtype': _DTYPES[name]})
+    )
 
     def tensor(storage, offset, shape, strides, *_):
       if not isinstance(storage, _Storage):
         return storage
-      return _view(path, storage, offset, shape, strides)
+      found = _view(path, storage, offset, shape, strides)
+      self.spend(_TENSOR + math.prod(found.shape) * storage.dtype.itemsize)
+      return found
+
+    def ordered(items=()):
+      made = {}
+      for key, value in items:
+        check_key(key)
+        made[key] = value
+      self.spend(len(made) * _ITEM)
+      return made
+
+    def size(numbers):
+      self.spend(len(numbers) * _ITEM)
+      return tuple(numbers)
 
     def parameter(data, *_):
       return data
 
     self._admitted = {
-      ('collections', 'OrderedDict'): collections.OrderedDict,
-      ('torch', 'Size'): tuple,
+      ('collections', 'OrderedDict'): ordered,
+      ('torch', 'Size'): size,
       ('torch._utils', '_rebuild_tensor_v2'): tensor,
       ('torch._utils', '_rebuild_parameter'): parameter,
       ('torch._utils', '_rebuild_parameter_with_state'): parameter,
@@ -146,13 +164,17 @@ class _Unpickler(pickle.Unpickler):
     if (module, name) in self._admitted:
       return self._admitted[module, name]
     if module == 'torch' and name in _DTYPES:
-      return type(name, (Inert,), {'dtype': _DTYPES[name]})
-    self.inert.add(f'{module}.{name}')
-    return type('Inert', (Inert,), {})
+      return self._storage(name)
+    if len(self.inert) > _MOST_CLASSES:
+      raise ValueError(f'it names {len(self.inert)} classes')
+    full = f'{module}.{name}'
+    if full not in self.inert:
+      self.inert[full] = type('Inert', (Inert,), {})
+    return self.inert[full]
 
   def persistent_load(self, saved):
     kind, storage, key, _, size = saved
-    if kind != 'storage' or not hasattr(storage, 'dtype'):
+    if kind != 'storage' or not hasattr(storage, 'dtype') or type(key) is not str:
       return Inert()
     name = f'{self._root}/data/{key}'
     if self._sizes.get(name) != size * storage.dtype.itemsize:
@@ -165,24 +187,28 @@ class _Unpickler(pickle.Unpickler):
 
 def _view(path, storage, offset, shape, strides):
   """A tensor as a `Stored`: a view of a storage, strides in elements."""
+  if max(len(shape), len(strides)) > _MOST_DIMENSIONS:
+    raise ValueError(f'a tensor of {len(shape)} dimensions')
   shape, strides = tuple(shape), tuple(strides)
-  numbers = (offset, *shape, *strides)
+  if not all(type(n) is int and n >= 0 for n in (offset, *shape, *strides)):
+    raise ValueError(f'a tensor that lies outside {storage.name}')
   last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-  if not all(type(n) is int and n >= 0 for n in numbers) or (
-    0 not in shape and last >= storage.size
-  ):
+  if 0 not in shape and last >= storage.size:
     raise ValueError(f'a tensor of shape {shape} lies outside {storage.name}')
 
   def read():
     try:
       with zipfile.ZipFile(path) as file:
+        _size(path, file.getinfo(storage.name))
         data = np.frombuffer(file.read(storage.name), storage.dtype)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
       raise InputError(
         f'{path}: is damaged ({error}); copy or download it again'
       ) from error
     if 0 in shape:
       return np.zeros(shape, storage.dtype)
+    if len(data) != storage.size:
+      raise InputError(f'{path}: changed while it was read; start again')
     view = np.lib.stride_tricks.as_strided(
       data[offset:], shape, [s * storage.dtype.itemsize for s in strides]
     )

@@ -21,7 +21,7 @@ from mvp_jax.corpora.corpus import existing, folder_below, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.numbered import numbered_files
-from mvp_jax.raw.on_disk import files_below, shown
+from mvp_jax.raw.on_disk import files_below, read_bytes, read_text, shown
 
 RATINGS = ('valence', 'arousal')
 UNRATED = -5.0
@@ -163,7 +163,7 @@ def read_annotation(path):
   """
   where = shown(path)
   try:
-    text = path.read_text(encoding='utf-8-sig')
+    text = read_text(path)
   except (OSError, UnicodeDecodeError) as error:
     raise Dropped('bad_rating', f'{where}: cannot be read ({error})') from None
   lines = text.splitlines()
@@ -218,7 +218,7 @@ def fingerprint(tree):
   """A short hash of the source: annotations, names and sizes of videos, marker."""
   digest = hashlib.sha256(repr(sorted((tree.marker or {}).items())).encode())
   for clip in tree.clips:
-    digest.update(clip.annotation.read_bytes())
+    digest.update(read_bytes(clip.annotation))
     size = clip.video.stat().st_size if clip.video else 'missing'
     crops = len(os.listdir(clip.crops)) if clip.crops else 'missing'
     digest.update(f'{clip.trial_id} {clip.part} {size} {crops}\n'.encode())

@@ -25,7 +25,7 @@ from mvp_jax.raw.frames import (
   pack_frames,
 )
 from mvp_jax.raw.numbered import read_picture
-from mvp_jax.raw.on_disk import shown
+from mvp_jax.raw.on_disk import read_bytes, shown
 from mvp_jax.raw.video import VideoInfo
 from mvp_jax.raw.video_times import video_times
 from mvp_jax.tasks.blobs import Blobs
@@ -162,7 +162,7 @@ def _jpeg(path, size):
   if image is None:
     return None
   if image.shape[:2] == (size, size):
-    return path.read_bytes()
+    return read_bytes(path)
   smaller = image.shape[0] >= size
   image = cv2.resize(
     image, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC

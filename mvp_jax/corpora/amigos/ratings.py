@@ -1,6 +1,7 @@
 """What AMIGOS says of a trial and of a person: ratings, segments, questionnaires."""
 
 import csv
+import io
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from mvp_jax.corpora.amigos.tree import BASELINE_SECONDS
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
+from mvp_jax.raw.on_disk import read_text
 
 # The self-assessment, in its order; from 1 to 9, and emotions as 0 or 1.
 RATINGS = (
@@ -118,8 +120,7 @@ def read_sheets(tree):
   for name in tree.sheets:
     path = tree.root / name
     try:
-      with path.open(newline='', encoding='utf-8-sig') as file:
-        rows = list(csv.reader(file))
+      rows = list(csv.reader(io.StringIO(read_text(path))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
       raise InputError(
         f'{path}: cannot be read ({error}); save it as CSV in UTF-8, or take it away'
@@ -141,7 +142,9 @@ def read_sheets(tree):
         f'{", ".join(header) or "none"}); name it so, or take it away'
       )
     for row in rows[1:]:
-      subject = re.fullmatch(r'\s*P?0*(\d+)\s*', row[key]) if len(row) > key else None
+      subject = (
+        re.fullmatch(r'\s*P?0*(\d{1,9})\s*', row[key]) if len(row) > key else None
+      )
       if subject:
         numbers = {
           title: _number(text)

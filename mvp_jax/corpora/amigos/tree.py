@@ -23,7 +23,13 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import matfile
 from mvp_jax.raw.action_units import FOLDER, Csvs, find_csvs
-from mvp_jax.raw.on_disk import files_below, require_file, require_link, require_names
+from mvp_jax.raw.on_disk import (
+  files_below,
+  read_bytes,
+  require_file,
+  require_link,
+  require_names,
+)
 from mvp_jax.raw.signal_files import broken
 
 SUBJECTS = 40
@@ -363,7 +369,7 @@ def fingerprint(tree, trials):
     if csv := tree.units.get((trial.subject, trial.video_id)):
       _note(digest, tree.root, csv.path)
   for path in tree.sheets:
-    digest.update((tree.root / path).read_bytes())
+    digest.update(read_bytes(tree.root / path))
   return digest.hexdigest()[:16]
 
 

@@ -15,7 +15,7 @@ from mvp_jax.corpora.corpus import existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.action_units import FOLDER, Csvs, find_csvs
-from mvp_jax.raw.on_disk import files_below, instead, shown
+from mvp_jax.raw.on_disk import files_below, instead, read_bytes, read_text, shown
 
 RATING = 'depression'
 SCALE = (0, 63)  # of Beck's inventory, BDI-II
@@ -236,7 +236,7 @@ def _number(path):
     empty = not path.stat().st_size
     raise Dropped('missing_rating' if empty else 'bad_rating', f'{where}: {told}')
   try:
-    text = path.read_text(encoding='utf-8-sig').strip()
+    text = read_text(path).strip()
   except (OSError, UnicodeDecodeError) as error:
     raise Dropped('bad_rating', f'{where}: cannot be read ({error})') from None
   if not text:
@@ -269,5 +269,5 @@ def fingerprint(tree):
     sizes = [x.stat().st_size if x and x.exists() else 'missing' for x in files]
     digest.update(f'{recording.trial_id} {recording.part} {sizes}\n'.encode())
     for path in recording.labels:
-      digest.update(path.read_bytes())
+      digest.update(read_bytes(path))
   return digest.hexdigest()[:16]

@@ -21,9 +21,10 @@ import pandas
 from mvp_jax.corpora.corpus import existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.raw.action_units import Csvs, find_csvs
-from mvp_jax.raw.on_disk import files_below, require_file, shown
+from mvp_jax.raw.on_disk import files_below, read_bytes, require_file, shown
 from mvp_jax.raw.signal_files import broken
 from mvp_jax.raw.table import read_table
+from mvp_jax.raw.text_table import require_lines
 
 RATE = 512.0  # Hz
 SECONDS = 5.5
@@ -141,8 +142,7 @@ def read_samples(tree, classes, exclude=()):
       ways, or there is nobody to exclude by a name.
   """
   path = tree.samples
-  with path.open('rb') as file:
-    first = file.readline().decode('utf-8', 'replace').strip()
+  first = read_bytes(path).partition(b'\n')[0].decode('utf-8', 'replace').strip()
   utf8 = '\0' not in first
   if first and utf8 and not any(name in first.lower() for name in COLUMNS):
     raise InputError(
@@ -266,6 +266,7 @@ def read_signals(path, channels):
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # of tabs at the end of rows
+      require_lines(path)
       frame = pandas.read_csv(
         path,
         sep='\t',
@@ -273,6 +274,7 @@ def read_signals(path, channels):
         dtype=str,
         keep_default_na=False,
         index_col=False,
+        compression=None,
       )
   except (ValueError, OSError) as error:  # also pandas' own, and what is no UTF-8
     raise broken(path, f'cannot be read ({" ".join(str(error).split())})') from None
@@ -344,7 +346,7 @@ def _on_grid(path, columns):
 
 def fingerprint(tree, samples):
   """A short hash of the source: list of samples, names and sizes of files, marker."""
-  digest = hashlib.sha256(tree.samples.read_bytes())
+  digest = hashlib.sha256(read_bytes(tree.samples))
   digest.update(json.dumps(tree.marker, sort_keys=True).encode())
   for sample in samples:
     paths = [tree.signals_of(sample)]

@@ -24,7 +24,7 @@ from mvp_jax.corpora.corpus import MARKER, existing, read_marker
 from mvp_jax.errors import InputError
 from mvp_jax.raw.action_units import Csvs, find_csvs
 from mvp_jax.raw.matfile import read_mat
-from mvp_jax.raw.on_disk import require_file, require_link
+from mvp_jax.raw.on_disk import read_bytes, read_text, require_file, require_link
 from mvp_jax.raw.signal_files import broken
 from mvp_jax.raw.unpickle import load_arrays
 
@@ -195,7 +195,7 @@ def has_video(subject, trial):
 
 def _read_ratings(path, subjects, trials):
   try:
-    text = path.read_text(encoding='utf-8-sig')
+    text = read_text(path)
   except (OSError, UnicodeDecodeError) as error:
     raise InputError(f'{path}: cannot be read ({error})') from None
   reader = csv.DictReader(io.StringIO(text, newline=''), skipinitialspace=True)
@@ -207,12 +207,16 @@ def _read_ratings(path, subjects, trials):
       f'{path}: no column {", ".join(missing)} (it has '
       f'{", ".join(header) or "none"}); take the official file'
     )
-  try:
-    lines = [(reader.line_num, fields) for fields in reader]
-  except csv.Error as error:
-    raise InputError(f'{path}, line {reader.line_num}: {error}') from None
+
+  def numbered():
+    try:
+      for fields in reader:
+        yield reader.line_num, fields
+    except csv.Error as error:
+      raise InputError(f'{path}, line {reader.line_num}: {error}') from None
+
   rows, stimuli = {}, {}
-  for number, fields in lines:
+  for number, fields in numbered():
     where = f'{path}, line {number}'
     try:
       subject, trial, stimulus = (int(fields[name]) for name in KEYS)
@@ -266,9 +270,14 @@ def read_dat(path):
   """
   require_file(path, 'signals')
   try:
-    content = read_mat(path) if path.suffix == '.mat' else load_arrays(path)
+    if path.suffix == '.mat':
+      content = read_mat(path, ('data', 'labels'))
+    else:
+      content = load_arrays(path)
   except (OSError, ValueError) as error:
-    raise broken(path, f'cannot be read, truncated? ({error})') from None
+    raise broken(
+      path, f'cannot be read, truncated? ({error}); take the official file'
+    ) from None
   try:
     data, labels = content['data'], content['labels']
     data, labels = np.asarray(data, np.float64), np.asarray(labels, np.float64)
@@ -306,7 +315,7 @@ def contradiction(trial, labels, ending='.dat'):
 def fingerprint(tree, trials):
   """A short hash of the source: names and sizes of files, ratings, marker."""
   digest = hashlib.sha256()
-  digest.update(tree.ratings.read_bytes())
+  digest.update(read_bytes(tree.ratings))
   digest.update(json.dumps(tree.marker, sort_keys=True).encode())
   paths = {tree.signals_of(trial.subject) for trial in trials}
   if tree.videos is not None:

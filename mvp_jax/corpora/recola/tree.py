@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mvp_jax.corpora.corpus import existing, folder_below, read_marker
 from mvp_jax.errors import InputError
-from mvp_jax.raw.on_disk import require_link, shown
+from mvp_jax.raw.on_disk import read_bytes, require_link, shown
 from mvp_jax.raw.text_table import layout, read_text
 
 RATINGS = ('valence', 'arousal')
@@ -36,7 +36,7 @@ _ENDINGS = {
   BIOSIGNALS: ('.csv',),
 }
 _NAME = re.compile(r'P0*(\d+)', re.IGNORECASE)
-_PERSON = re.compile(r'\s*P?0*(\d+)(?:[.,]0*)?\s*', re.IGNORECASE)
+_PERSON = re.compile(r'\s*P?0*(\d{1,9})(?:[.,]0*)?\s*', re.IGNORECASE)
 _PEOPLE = ('user', 'participant', 'subject', 'id')  # what the column may be called
 _PAIR = 'group_id'
 
@@ -185,7 +185,7 @@ def read_pairs(path, numbers):
     InputError: it cannot be read, has no such columns, or leaves a pair open.
   """
   try:
-    _, delimiter, first = layout(path.read_bytes())
+    _, delimiter, first = layout(read_bytes(path))
     lines = read_text(path).splitlines()[first:]
     rows = list(csv.reader(io.StringIO('\n'.join(lines)), delimiter=delimiter))
   except (OSError, ValueError, csv.Error) as error:
@@ -223,12 +223,12 @@ def read_pairs(path, numbers):
 def fingerprint(tree):
   """A short hash of the source: annotations, pairs, sizes of the rest, marker."""
   digest = hashlib.sha256(json.dumps(tree.marker, sort_keys=True).encode())
-  digest.update(tree.pairs.read_bytes())
+  digest.update(read_bytes(tree.pairs))
   for person in tree.people:
     digest.update(f'{person.trial_id} {person.group}\n'.encode())
     for name, path in person.files.items():
       size = path.stat().st_size if path.is_file() else 'missing'
       digest.update(f'{path.name} {size}\n'.encode())
       if name in RATINGS and path.is_file():
-        digest.update(path.read_bytes())
+        digest.update(read_bytes(path))
   return digest.hexdigest()[:16]

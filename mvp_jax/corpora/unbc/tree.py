@@ -22,7 +22,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.action_units import find_csvs
 from mvp_jax.raw.numbered import ENDINGS, numbered_files
-from mvp_jax.raw.on_disk import shown
+from mvp_jax.raw.on_disk import read_bytes, read_text, shown
 
 IMAGES, LABELS, FACS = 'Images', 'Frame_Labels/PSPI', 'Frame_Labels/FACS'
 LABEL_END = '_facs'
@@ -251,7 +251,7 @@ def _label(path):
 
 def _text(path):
   try:
-    return path.read_text(encoding='utf-8-sig')
+    return read_text(path)
   except (OSError, UnicodeDecodeError) as error:
     raise Dropped('bad_rating', f'{shown(path)}: cannot be read ({error})') from None
 
@@ -324,5 +324,5 @@ def fingerprint(tree):
     if sequence.openface is not None and sequence.openface.exists():
       digest.update(f'{sequence.openface.stat().st_size}\n'.encode())
     for path in (*_texts(sequence.labels), *_texts(sequence.facs)):
-      digest.update(path.name.encode() + path.read_bytes())
+      digest.update(path.name.encode() + read_bytes(path))
   return digest.hexdigest()[:16]

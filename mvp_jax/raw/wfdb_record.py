@@ -1,0 +1,89 @@
+"""Reads a WFDB record, of PhysioNet and others, once its header is known to be sound.
+
+https://physionet.org/physiotools/wag/header-5.htm. `wfdb` believes whatever a header
+says of lengths and of files.
+"""
+
+import re
+
+import numpy as np
+
+from mvp_jax.raw.budget import Budget
+from mvp_jax.raw.on_disk import read_bytes, require_regular
+
+_HEADER = 1 << 20  # bytes
+_RECORD = re.compile(
+  r'(?P<name>[^\s/]+)(?P<segments>/\d+)?\s+(?P<count>\d{1,6})'
+  r'(?:\s+[^\s]+(?:\s+(?P<length>\d{1,15}))?)?'
+)
+_SIGNAL = re.compile(
+  r'(?P<file>\S+)\s+\d+(?:x(?P<each>\d{1,9}))?(?::(?P<skew>\d{1,15}))?(?:\+\d+)?(?:\s|$)'
+)
+
+
+def read_record(path):
+  """The signals of a record: list of (name, float64 [time], Hz, unit).
+
+  One without a description is named as WFDB's own library names it, 'record NAME,
+  signal 0'.
+
+  Args:
+    path: of its header.
+
+  Raises:
+    OSError: the header cannot be read, or a file of signals.
+    ValueError: it is not sound. Whatever `wfdb` raises on a damaged file, too.
+  """
+  import wfdb
+
+  name = _check(path)
+  # Frames are not averaged, so that every channel keeps its own rate.
+  record = wfdb.rdrecord(str(path.resolve().with_suffix('')), smooth_frames=False)
+  return [
+    (
+      title or f'record {name}, signal {i}',
+      np.asarray(values, np.float64),
+      float(record.fs * samples),
+      unit or '',
+    )
+    for i, (title, values, samples, unit) in enumerate(
+      zip(
+        record.sig_name,
+        record.e_p_signal,
+        record.samps_per_frame,
+        record.units,
+        strict=True,
+      )
+    )
+  ]
+
+
+def _check(path):
+  """Sees that a header fits the files it names, which lie beside it: its name."""
+  lines = read_bytes(path, _HEADER).decode('latin-1').splitlines()
+  lines = [line.strip() for line in lines if line.strip()]
+  lines = [line for line in lines if not line.startswith('#')]
+  record = _RECORD.match(lines[0]) if lines else None
+  if record is None:
+    raise ValueError('its header has no line of the record, NAME SIGNALS RATE LENGTH')
+  if record['segments']:
+    raise ValueError('it is of several segments; name the header of one')
+  count, length = int(record['count']), int(record['length'] or 0)
+  if not 0 < count <= len(lines) - 1:
+    raise ValueError(f'its header promises {count} signals and has {len(lines) - 1}')
+  budgets, samples = {}, {}
+  for i, line in enumerate(lines[1 : 1 + count]):
+    signal = _SIGNAL.match(line)
+    if signal is None:
+      raise ValueError(f'its header does not say the format of signal {i}: {line[:40]}')
+    if '/' in signal['file'] or '\\' in signal['file']:
+      raise ValueError(f'signal {i} lies elsewhere, {signal["file"][:80]}; put it here')
+    file = path.parent / signal['file']
+    if signal['file'] != '~':
+      require_regular(file)
+      budgets.setdefault(file, Budget(file))
+    own = int(signal['each'] or 1) * (length + int(signal['skew'] or 0))
+    samples[file] = samples.get(file, 0) + own
+  for file, own in samples.items():
+    budgets.get(file, Budget(path)).spend(8 * own, file.name)
+  return record['name']
