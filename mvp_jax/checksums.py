@@ -56,7 +56,8 @@ def whole(folder, counts, remedy='it is made anew'):
   """Keeps of the files of a folder those that are as they were sealed.
 
   The others are deleted, and those that are damaged are named on stderr. What no
-  checksum is known of is deleted, too: it came just before a run was killed.
+  checksum is known of is deleted, too: it came just before a run was killed. A folder
+  without any, of an earlier version, is believed and sealed.
 
   Returns:
     {name: checksum} of those that are left, for `seal`.
@@ -64,7 +65,8 @@ def whole(folder, counts, remedy='it is made anew'):
   try:
     wanted = _wanted(folder)
   except FileNotFoundError:
-    wanted = {}
+    there = _sums(folder, counts)
+    return seal(folder, counts, there) if there else {}
   except (OSError, ValueError, TypeError) as error:
     print(f'{folder / FILE}: cannot be read ({error}); {remedy}', file=sys.stderr)
     wanted = {}
@@ -125,7 +127,7 @@ def _wanted(folder):
 
 def _sums(folder, counts, known=None):
   """{path below the folder: SHA-256}, but for `FILE` and hidden files."""
-  found = {}
+  found: dict[str, str] = {}
   for path in sorted(folder.rglob('*')):
     name = path.relative_to(folder).as_posix()
     if path.name.startswith('.') or path.name == FILE or not counts(name):

@@ -286,6 +286,9 @@ class StopRequest:
   def __exit__(self, exc_type, exc, tb):
     for number, before in self._before.items():
       signal.signal(number, before)
+    # It came after the last step was asked for: then what follows is to stop.
+    if exc_type is None and self._noted and jax.process_count() == 1:
+      signal.raise_signal(self._noted)
 
   def _note(self, number, _):
     self._noted = number

@@ -105,6 +105,19 @@ def test_ctrl_c_in_one_process_stops_all_of_them(monkeypatch):
   assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_signal_after_the_last_step_is_not_lost():
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    with pytest.raises(KeyboardInterrupt), hosts.StopRequest():
+      signal.raise_signal(signal.SIGINT)
+    with pytest.raises(InputError), hosts.StopRequest() as stop:
+      signal.raise_signal(signal.SIGINT)
+      assert stop.reached()
+      raise InputError('what stops it then says so')
+  finally:
+    signal.signal(signal.SIGINT, before)
+
+
 def test_processes_that_disagree_are_told_where(start_all, jobs_folder):
   found = _end_all(start_all(2, folder=str(jobs_folder / 'apart'), last={'seed': 4}))
   for status, errors in found:
