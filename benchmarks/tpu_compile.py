@@ -396,8 +396,9 @@ def table(everything):
       'collectives a step',
       'a chip does',
       'at most of peak',
+      'compiled in',
     ),
-    ('---',) * 7,
+    ('---',) * 8,
   ]
   for case in TABLE:
     if (found := everything.get(str(case))) is None:
@@ -408,7 +409,7 @@ def table(everything):
         f'{found["chips"]} {case.topology.replace(":", " ")} ({found["hosts"]})',
         f'{found["batch"]:,}',
         _memory(found),
-        *(_work(found) if found['fits'] else ('', '', '')),
+        *(_work(found) if found['fits'] else ('',) * 4),
       )
     )
   return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
@@ -440,6 +441,7 @@ def _work(found):
     sent or 'none',
     does,
     f'{most} ({bound})',
+    f'{found["compile_cpu_seconds"]} s',
   )
 
 
