@@ -15,6 +15,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.inference.folder import read
 from mvp_jax.inference.model import Ensemble
 from mvp_jax.jobs import train as job
+from mvp_jax.jobs import trainings
 from mvp_jax.targets import Binary
 from mvp_jax.training.encoder import VideoMAEEncoder
 from mvp_jax.training.loop import TrainConfig
@@ -131,7 +132,7 @@ def test_long_trials_are_read_in_windows_and_all_by_their_lengths(
   assert 0 < several < len(rows)
 
   # One training after another, read from files, they come out alike.
-  monkeypatch.setattr(job, 'together_bytes', lambda mesh: 0)
+  monkeypatch.setattr(trainings, 'together_bytes', lambda mesh: 0)
   running.run(job, config, tmp_path / 'alone')
   again = running.predictions(tmp_path / 'alone')
   assert 'than may lie in memory' in capsys.readouterr().out

@@ -11,7 +11,7 @@ from mvp_jax.data.examples import InputConfig, TrialExamples, moments
 from mvp_jax.data.handcrafted import channel_features, feature_table
 from mvp_jax.data.splits import Fold
 from mvp_jax.errors import InputError
-from mvp_jax.jobs.train import _scales
+from mvp_jax.jobs.trainings import scales_of
 from mvp_jax.models.emotion import EmotionConfig, EmotionModel, ModelSizes
 from mvp_jax.models.fusion import FUSIONS
 from mvp_jax.models.modalities import handcrafted
@@ -68,7 +68,7 @@ def _fitted(examples):
   ids = [t.trial_id for t in examples.trials]
   fold = Fold(0, tuple(ids[:8]), (), tuple(ids[8:]), None)
   facts = {'folds': [{}]}
-  return _scales(examples, [fold], facts)[0], facts['folds'][0]['fitted']
+  return scales_of(examples, [fold], facts)[0], facts['folds'][0]['fitted']
 
 
 def _standardised(examples):

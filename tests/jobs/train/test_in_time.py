@@ -13,7 +13,7 @@ from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.trials import Series, Trial
 from mvp_jax.data.windows import stretches
-from mvp_jax.jobs import train
+from mvp_jax.jobs import train, trainings
 from mvp_jax.models.modalities.voice import Voice
 from mvp_jax.targets import Binary, Concordance
 from mvp_jax.training.encoder import VideoMAEEncoder
@@ -127,10 +127,10 @@ def test_a_rating_at_the_very_end_cuts_no_trial():
 
 @pytest.mark.parametrize(('level', 'moved'), [('frame', False), ('trial', True)])
 def test_signals_stay_beside_ratings_in_time(monkeypatch, level, moved):
-  monkeypatch.setattr(train, 'TrialExamples', lambda *given: given)
+  monkeypatch.setattr(trainings, 'TrialExamples', lambda *given: given)
   target = Concordance() if level == 'frame' else Binary()
   config = Config(dataset='recola', target=target, models={'body': 'physio'})
-  (own,) = train._examples(config, None, [], 'body', None)[3].values()
+  (own,) = trainings.examples_of(config, None, [], 'body', None)[3].values()
   augment = own.augment
   assert (augment.shift > 0) == (augment.crop > 0) == moved
   assert augment.noise > 0  # what moves nothing stays

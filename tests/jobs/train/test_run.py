@@ -14,6 +14,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.evaluation import cases
 from mvp_jax.evaluation.predictions import read_predictions
 from mvp_jax.jobs import train as job
+from mvp_jax.jobs import trainings
 from mvp_jax.targets import Binary
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import put_batch
@@ -201,7 +202,7 @@ def test_the_attention_is_that_of_the_fold_that_tests_the_trial(
   workdir, config, run, monkeypatch
 ):
   """Seen by the scores that come with it."""
-  kept, look = {}, job._look
+  kept, look = {}, trainings._look
 
   def spy(task, params, test, wanted, mesh):
     scores = forward(task, mesh, 'scores')
@@ -215,7 +216,7 @@ def test_the_attention_is_that_of_the_fold_that_tests_the_trial(
       kept[subject, trial] = np.asarray(scores(params, put_batch(batch, mesh))[0])
     return look(task, params, test, wanted, mesh)
 
-  monkeypatch.setattr(job, '_look', spy)
+  monkeypatch.setattr(trainings, '_look', spy)
   run(config, workdir)
   chosen = cases.rows_of(
     cases.choose(read_predictions(workdir / 'predictions.csv'), Binary(), 'fusion')
