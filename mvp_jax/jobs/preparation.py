@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
 from mvp_jax import corpora, hosts
@@ -16,6 +17,7 @@ from mvp_jax.jobs.common import evaluated_modalities, timed
 from mvp_jax.locks import waited_for
 from mvp_jax.preparation import load_builder, prepare
 from mvp_jax.preparation.account import ACCOUNT, check_trials, read_account
+from mvp_jax.synthetic.tree import require_whole
 from mvp_jax.training import encoder as encoders
 from mvp_jax.workdir import (
   FINGERPRINT,
@@ -124,6 +126,7 @@ def prepared_corpus(config, name, facts, streams, folder=None, own=None, rated=T
   """
   data, known = config.data, corpora.find(name)
   manual_dir = folder or (Path(data.manual_dir) if data.manual_dir else None)
+  check = None
   if manual_dir is None:
     manual_dir = (
       Path(data.data_dir) / 'twins' / (f'{name}-{encoders.fingerprint(config.twin)}')
@@ -142,6 +145,7 @@ def prepared_corpus(config, name, facts, streams, folder=None, own=None, rated=T
 
     with timed('twin', facts):
       hosts.on_main(write)
+    check = functools.partial(require_whole, manual_dir)
   with timed('prepare', facts):
     directory = Path(
       hosts.on_main(
@@ -151,6 +155,7 @@ def prepared_corpus(config, name, facts, streams, folder=None, own=None, rated=T
             manual_dir,
             Path(data.data_dir) / 'prepared',
             streams=streams,
+            check=check,
             **_preparation(config, name, own, rated),
           )
         )

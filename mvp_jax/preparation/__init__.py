@@ -18,7 +18,6 @@ from mvp_jax.preparation.account import ACCOUNT, check_account
 from mvp_jax.preparation.builder import CorpusBuilder, CorpusConfig
 from mvp_jax.processes import once
 from mvp_jax.raw.on_disk import require_names
-from mvp_jax.synthetic.tree import require_whole
 
 
 @functools.cache
@@ -55,6 +54,7 @@ def prepare(
   workers=None,
   beam='',
   allow_dropped=(),
+  check=None,
   **fields,
 ):
   """Prepares a corpus, unless that is done already.
@@ -72,6 +72,7 @@ def prepare(
     workers: processes, by default one per processor.
     beam: options of an Apache Beam pipeline that does it instead.
     allow_dropped: codes of `outcomes.DROP_CODES` with which trials may be missing.
+    check: function that is called before anything is prepared.
     **fields: of `corpora.Wanted`, e.g. `frame_rate` (those that mean nothing to the
       corpus are passed over), and of the corpus' own settings.
 
@@ -116,6 +117,8 @@ def prepare(
         path = data_dir / 'locks' / f'{lock}.lock'
         stack.enter_context(waited_for(path, f'preparing {manual_dir}'))
       if not directory.exists():
+        if check is not None:
+          check()
         _prepare(builder, directory, manual_dir, interim)
         checksums.seal(directory, checksums.is_text)
       shutil.rmtree(interim, ignore_errors=True)  # of a run that was killed when done
@@ -125,7 +128,6 @@ def prepare(
 
 
 def _prepare(builder, directory, manual_dir, interim):
-  require_whole(manual_dir)
   for leftover in directory.parent.glob('*incomplete*'):  # of a killed run
     shutil.rmtree(leftover)
   with _quiet():

@@ -12,7 +12,7 @@ from mvp_jax.progress import Progress
 MARKER = 'SYNTHETIC.json'  # lies in the folder of a twin
 
 _ANEW = 'delete the folder, and the twin is written anew'
-_ANEW_ALONE = f'delete it and {AGAIN}: it is written anew'
+_ANEW_ALONE = f'{AGAIN}: it is written anew'
 
 
 def write_twin(root, spec, corpus, list_jobs, told, workers=None):
@@ -55,11 +55,14 @@ def write_twin(root, spec, corpus, list_jobs, told, workers=None):
 def require_whole(root):
   """Raises InputError if a file of a twin is not what was written.
 
-  It says nothing of a folder that is no twin.
+  It says nothing of a folder that is no twin. For twins that a run has written for
+  itself: those that are given may have been changed on purpose.
   """
   if (root / MARKER).exists() and (root / checksums.FILE).exists():
     for name, what in checksums.damage(root).items():
-      remedy = _ANEW if name in (MARKER, checksums.FILE) else _ANEW_ALONE
+      remedy = f'delete it and {_ANEW_ALONE}' if (root / name).exists() else _ANEW_ALONE
+      if name in (MARKER, checksums.FILE):
+        remedy = _ANEW
       raise InputError(f'{root / name}: {what}; {remedy}')
 
 

@@ -36,7 +36,7 @@ def test_a_file_that_was_lost_is_written_anew(twin):
   wanted = {path.name: path.read_bytes() for path in twin.iterdir()}
   assert [*wanted] and MARKER in wanted and f'{MARKER}.begun' not in wanted
   (twin / '1.txt').unlink()
-  with pytest.raises(InputError, match=r'1\.txt: is missing; delete it and run the'):
+  with pytest.raises(InputError, match=r'1\.txt: is missing; run the same command'):
     require_whole(twin)
   _again(twin)
   require_whole(twin)

@@ -133,7 +133,7 @@ def test_the_marker_is_last_and_equal_specs_give_equal_files(tmp_path):
     recola.write_recola_twin(tmp_path / name, spec, 1)
     files = sorted(p for p in (tmp_path / name).rglob('*') if p.is_file())
     contents.append([(p.relative_to(tmp_path / name), p.read_bytes()) for p in files])
-  assert contents[0] == contents[1] and len(contents[0]) == 1 + 1 + 2 * 4 + 1
+  assert contents[0] == contents[1] and len(contents[0]) == 1 + 1 + 2 * 4 + 2
   marker = json.loads((tmp_path / 'a' / 'SYNTHETIC.json').read_text())
   assert (marker['corpus'], marker['subjects']) == ('RECOLA', 1)
   path = tmp_path / 'a' / 'RECOLA-Annotation/emotional_behaviour/valence/P16.csv'
