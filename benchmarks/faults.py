@@ -310,6 +310,7 @@ def kills(folder, number, rng, wanted):
     place = folder / f'kills{stops}'
     shutil.copytree(folder / 'data' / 'compiled', place / 'data' / 'compiled')
     for _ in range(8):
+      (place / 'run.log').unlink(missing_ok=True)  # of the one before
       run, number_sent = Run(place, 'run'), rng.choice(sent)
       deadline = time.monotonic() + rng.uniform(0, seconds)
       while run.alive() and time.monotonic() < deadline:
@@ -331,7 +332,6 @@ def kills(folder, number, rng, wanted):
         'ends': [str(status)],
         'good': good,
       }
-      run.log.unlink()
     if run.status is None or run.status != 0:
       run = Run(place, 'run')
       run.end()
