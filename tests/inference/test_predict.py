@@ -233,6 +233,7 @@ def test_models_that_have_seen_trials_without_signals_go_without(run, model, tmp
   models = shutil.copytree(run.workdir / 'models', tmp_path / 'models')
   record = json.loads((models / 'model.json').read_text())
   record['without'] = {'physio': 1, 'video': 1}
+  (models / checksums.FILE).unlink()
   (models / 'model.json').write_text(json.dumps(record))
   video, signals = files_of(run, run.rows[0])
   both = mvp_jax.load(models)
