@@ -61,6 +61,7 @@ def test_tree_holds_exactly_the_official_files(tree):
   assert set(_contents(tree)) == videos | units | {
     'metadata_csv/participant_ratings.csv',
     'SYNTHETIC.json',
+    'checksums.json',
     'data_preprocessed_python/s01.dat',
     'data_preprocessed_python/s02.dat',
   }
@@ -202,8 +203,10 @@ def test_continues_after_an_interruption(tree, tmp_path, monkeypatch):
 
 
 def test_complete_twin_is_left_alone(tree, monkeypatch):
-  monkeypatch.setattr(deap, '_jobs', None)
+  monkeypatch.setattr('mvp_jax.synthetic.tree.parallel_map', None)
+  before = {path: path.stat().st_mtime_ns for path in tree.rglob('*')}
   write_deap_twin(tree, SPEC)
+  assert {path: path.stat().st_mtime_ns for path in tree.rglob('*')} == before
   with pytest.raises(InputError, match='another spec'):
     write_deap_twin(tree, TwinSpec(subjects=3))
 
