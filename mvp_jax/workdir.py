@@ -88,7 +88,7 @@ def claim(workdir, config):
 
 def _claim(workdir, config):
   workdir.mkdir(parents=True, exist_ok=True)
-  _unseal(workdir)
+  _look_over(workdir)
   path, facts = workdir / 'config.json', workdir / 'run.json'
   now = json.loads(json.dumps(to_tree(config)))
   if path.exists() and facts.exists():  # otherwise it is still empty
@@ -123,6 +123,7 @@ def _claim(workdir, config):
         f'({"; ".join(different)}); give another --workdir or '
         'restore the setting'
       )
+  (workdir / checksums.FILE).unlink(missing_ok=True)  # what it seals may change
   write_json(path, now)
   return read_json(facts, _OTHER) or {}
 
@@ -139,7 +140,7 @@ def require_whole(workdir):
       raise InputError(f'{workdir / name}: {what}; {_RESTORE} or rerun the job')
 
 
-def _unseal(workdir):
+def _look_over(workdir):
   """Looks at what a finished run has left, before it is run again."""
   found = checksums.damage(workdir, _is_told)
   changed = {name: what for name, what in found.items() if (workdir / name).exists()}
@@ -149,7 +150,6 @@ def _unseal(workdir):
         f'{workdir / name}: {what}; {_RESTORE}, or delete it to go on without it'
       )
     print(f'{workdir / name}: {what}; it is made anew', file=sys.stderr, flush=True)
-  (workdir / checksums.FILE).unlink(missing_ok=True)
 
 
 def _is_told(name):

@@ -108,9 +108,9 @@ def test_models_that_train_together_read_the_same(source):
   examples = source(_table())
   scales, _ = _fitted(examples)
   rows = np.array([10, 0, 3])
-  own = {'own': {}, 'scale': scales}
-  data = {_NAME: examples.stacked(_NAME)}
-  found = jax.jit(_examples)(data, own, rows)[_NAME]
+  own = {'own': ({},), 'scale': scales}
+  data = ({_NAME: examples.stacked(_NAME)},)
+  found = jax.jit(_examples)(data, own, (rows,))[_NAME]
   np.testing.assert_allclose(found, _standardised(examples)[rows], 1e-6, 1e-6)
 
 

@@ -45,7 +45,7 @@ def _mat(root, subject):
 
 
 def test_tree_holds_exactly_the_official_names(tree):
-  expected = {'SYNTHETIC.json'}
+  expected = {'SYNTHETIC.json', 'checksums.json'}
   for s in range(1, 6):
     expected |= {
       f'Data_Preprocessed_P0{s}/Data_Preprocessed_P0{s}.mat',
