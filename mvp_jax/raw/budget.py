@@ -12,10 +12,10 @@ _TIMES = 250
 
 
 class Budget:
-  """The bytes that one file may still unfold to."""
+  """The bytes that a file, or several together, may still unfold to."""
 
-  def __init__(self, path):
-    self._left = max(_LEAST, _TIMES * os.stat(path).st_size)
+  def __init__(self, *paths):
+    self._left = max(_LEAST, _TIMES * sum(os.stat(path).st_size for path in paths))
 
   def spend(self, count, what):
     """Notes that `what` takes so many bytes, before it does.

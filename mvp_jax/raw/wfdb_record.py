@@ -16,6 +16,7 @@ _RECORD = re.compile(
   r'(?P<name>[^\s/]+)(?P<segments>/\d+)?\s+(?P<count>\d{1,6})'
   r'(?:\s+[^\s]+(?:\s+(?P<length>\d{1,15}))?)?'
 )
+_SEGMENT = re.compile(r'([^\s/\\]+)\s+(\d{1,15})')
 _SIGNAL = re.compile(
   r'(?P<file>\S+)\s+\d+(?:x(?P<each>\d{1,9}))?(?::(?P<skew>\d{1,15}))?(?:\+\d+)?(?:\s|$)'
 )
@@ -36,7 +37,7 @@ def read_record(path):
   """
   import wfdb
 
-  name = _check(path)
+  name, _ = _check(path)
   # Frames are not averaged, so that every channel keeps its own rate.
   record = wfdb.rdrecord(str(path.resolve().with_suffix('')), smooth_frames=False)
   return [
@@ -58,17 +59,26 @@ def read_record(path):
   ]
 
 
-def _check(path):
-  """Sees that a header fits the files it names, which lie beside it: its name."""
+def _check(path, within=''):
+  """Sees that a header fits the files it names, which lie beside it.
+
+  Args:
+    within: name of the record that this is a segment of.
+
+  Returns:
+    (its name, the files of its signals).
+  """
   lines = read_bytes(path, _HEADER).decode('latin-1').splitlines()
   lines = [line.strip() for line in lines if line.strip()]
   lines = [line for line in lines if not line.startswith('#')]
   record = _RECORD.match(lines[0]) if lines else None
   if record is None:
     raise ValueError('its header has no line of the record, NAME SIGNALS RATE LENGTH')
-  if record['segments']:
-    raise ValueError('it is of several segments; name the header of one')
   count, length = int(record['count']), int(record['length'] or 0)
+  if record['segments']:
+    if within:
+      raise ValueError(f'segment {path.stem} of {within} is of several segments, too')
+    return record['name'], _check_segments(path, record['name'], count, lines[1:])
   if not 0 < count <= len(lines) - 1:
     raise ValueError(f'its header promises {count} signals and has {len(lines) - 1}')
   budgets, samples = {}, {}
@@ -86,4 +96,18 @@ def _check(path):
     samples[file] = samples.get(file, 0) + own
   for file, own in samples.items():
     budgets.get(file, Budget(path)).spend(8 * own, file.name)
-  return record['name']
+  return record['name'], set(budgets)
+
+
+def _check_segments(path, name, count, lines):
+  """The same of a record of several segments; gaps between them take memory, too."""
+  files, total = set(), 0
+  for line in lines:
+    segment = _SEGMENT.match(line)
+    if segment is None:
+      raise ValueError(f'it is of several segments, and this is none: {line[:40]}')
+    total += int(segment[2])
+    if segment[1] != '~' and (own := path.parent / f'{segment[1]}.hea') not in files:
+      files |= {own, *_check(own, name)[1]}
+  Budget(path, *files).spend(8 * count * total, path.name)
+  return files

@@ -540,6 +540,7 @@ FILES = {
   'wfdb_frame': (wfdb('r 1 100 4000\nr.dat 16x99999999 200\n'), 'unfolds'),
   'wfdb_outside': (wfdb('r 1 100 4000\n../../dev/zero 16 200\n'), 'lies elsewhere'),
   'wfdb_segments': (wfdb('r/2 1 100 4000\nr 2000\nr 2000\n'), 'several segments'),
+  'wfdb_pause': (wfdb(f'r/1 1 100 4000\n~ {10**12}\n'), 'unfolds'),
   'wfdb_signals': (wfdb('r 900000 100 4000\nr.dat 16 200\n'), 'promises 900000'),
   'edf_records': (edf(records='99999999'), 'truncated'),
   'edf_samples': (edf(samples='99999999'), 'a.edf'),

@@ -330,6 +330,20 @@ def test_structs_and_cells_of_mat(tmp_path):
     read_channel(path, 'session.eda', 10)
 
 
+def test_wfdb_of_several_segments(tmp_path):
+  """With a layout and a pause, as PhysioNet's long recordings are stored."""
+  for name, values in ('a', [1, 2, 3, 4]), ('b', [5, 6]):
+    (tmp_path / f'{name}.dat').write_bytes(np.array(values, '<i2').tobytes())
+    (tmp_path / f'{name}.hea').write_text(
+      f'{name} 1 2 {len(values)}\n{name}.dat 16 1/mV 16 0 0 0 0 ECG\n'
+    )
+  (tmp_path / 'layout.hea').write_text('layout 1 2 0\n~ 0 1/mV 16 0 0 0 0 ECG\n')
+  (tmp_path / 'r.hea').write_text('r/4 1 2 9\nlayout 0\na 4\n~ 3\nb 2\n')
+  found = read_channel(tmp_path / 'r.hea', 'ECG')
+  assert found.rate == 2
+  np.testing.assert_array_equal(found.values, [1, 2, 3, 4, *[np.nan] * 3, 5, 6])
+
+
 def test_equal_names_in_a_wfdb_record(tmp_path):
   path = tmp_path / 'r.hea'
   line = 'r.dat 16 1000(0)/mV 16 0 0 0 0 '
