@@ -19,7 +19,7 @@ from mvp_jax.evaluation import cases
 from mvp_jax.inference import folder as folders
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
-from mvp_jax.training import encoder as encoders
+from mvp_jax.training.features import cache_features
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import build_model, init_variables, merged
 from mvp_jax.training.tasks import Emotion, VideoEmotion
@@ -213,7 +213,7 @@ class Ensemble:
       size = min(size, _CLIPS)
 
     def cache(backbone, variables, layout, folder):
-      encoders.cache_features(
+      cache_features(
         backbone,
         variables,
         corpus,

@@ -25,6 +25,7 @@ from mvp_jax.inference import folder as saved
 from mvp_jax.jobs import common, preparation, reading, stages, starts, trainings
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import encoder as encoders
+from mvp_jax.training.features import cache_features
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import check_batch, make_mesh
 from mvp_jax.workdir import in_use
@@ -177,7 +178,7 @@ def _cached(config, backbone, variables, corpus, trials, layout, mesh, facts):
     common.timed('features', facts),
     in_use(directory, 'working out these very features'),
   ):
-    encoders.cache_features(
+    cache_features(
       backbone,
       variables,
       corpus,

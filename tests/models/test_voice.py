@@ -15,7 +15,7 @@ from mvp_jax.data.windows import trial_windows
 from mvp_jax.errors import InputError
 from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.modalities.voice import Voice
-from mvp_jax.training import encoder
+from mvp_jax.training.features import cache_features
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 
 RATE = 16_000
@@ -103,7 +103,7 @@ def test_features_of_a_frozen_backbone_are_those_of_the_live_one(
   trial = _trial(corpus)
   options = InputConfig(max_seconds=7.0)
   mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-  encoder.cache_features(
+  cache_features(
     frozen.reader,
     variables,
     corpus,

@@ -17,6 +17,7 @@ from mvp_jax.targets.binary import Binary
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import init_state
 from mvp_jax.training.tasks import Emotion, MaskedVideo
+from tests.training.films import Films
 from tests.training.tiny import OPTIMISER
 
 
@@ -123,3 +124,8 @@ def through(start_job, jobs_folder):
     return jobs_folder / name
 
   return start
+
+
+@pytest.fixture
+def corpus():
+  return Films()

@@ -1,4 +1,4 @@
-"""The video encoder: recorded, resumed, and its features cached in order."""
+"""The video encoder: pre-trained, imported, recorded, resumed."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 
 from mvp_jax.data.batches import evaluation_batches
-from mvp_jax.data.clips import ClipLayout, lay_clips
+from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.masks import MaskConfig
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
@@ -20,17 +20,16 @@ from mvp_jax.models.videomae import VideoClassifier
 from mvp_jax.targets import Mean
 from mvp_jax.training import encoder, pretrain
 from mvp_jax.training.encoder import VideoMAEEncoder
+from mvp_jax.training.features import cache_features
 from mvp_jax.training.loop import TrainConfig
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import build_model, forward
 from mvp_jax.training.tasks import FrameFeatures
 from mvp_jax.weights.export import export_huggingface, export_reference
-from tests.data.tiny_trials import make_trial
+from tests.training.films import LAYOUT, Films
 from tests.training.tiny import BATCH, OPTIMISER
 
-_RATE = 5.0
-_LAYOUT = ClipLayout(frames=4, stride=1, spacing=1.0, tubelet=2)
 _SETTINGS = VideoMAEEncoder(
   masks=MaskConfig(ratio=0.5),
   views=ViewConfig(repeats=1),
@@ -41,63 +40,18 @@ _SETTINGS = VideoMAEEncoder(
 )
 
 
-class _Corpus:
-  """Five trials of different lengths; frames are noise of trial and number."""
-
-  name = 'deap'
-  metadata = {
-    'fingerprint': 'f00',
-    'synthetic': True,
-    'people': {str(subject): [f'deap:{subject}'] for subject in range(1, 7)},
-  }
-
-  def __init__(self):
-    self.read = []  # trials whose frames were read
-    self.trials = [
-      make_trial(
-        f's{subject:02d}_trial01',
-        subject,
-        1,
-        1,
-        {},
-        np.zeros((0, 0), np.float32),
-        np.zeros((0, 0), bool),
-        (np.arange(count) / _RATE).astype(np.float32),
-        np.ones(count, bool),
-        frame_rate=_RATE,
-      )
-      for subject, count in enumerate([20, 35, 5, 0, 15, 10], start=1)
-    ]
-
-  def frames(self, trial, numbers):
-    self.read.append(trial.subject)
-    return np.stack(
-      [
-        np.random.default_rng((trial.subject, int(n))).integers(
-          0, 256, (16, 16, 3), np.uint8
-        )
-        for n in numbers
-      ]
-    )
-
-
-@pytest.fixture
-def corpus():
-  return _Corpus()
-
-
 @pytest.fixture(scope='module')
 def pretrained(masked_video, one_device, tmp_path_factory):
   """A finished encoder's folder and record."""
   folder = tmp_path_factory.mktemp('encoder') / 'abc'
   with jax.numpy_dtype_promotion('standard'):
-    record = _pretrain(masked_video, _Corpus(), one_device, folder)
+    record = _pretrain(masked_video, Films(), one_device, folder)
   return folder, record
 
 
 def _clips(task, corpus, subjects, settings=_SETTINGS):
   trials = [t for t in corpus.trials if t.subject in subjects and 'video' in t.streams]
-  return settings.clips(corpus, trials, _LAYOUT, task.model)
+  return settings.clips(corpus, trials, LAYOUT, task.model)
 
 
 def _pretrain(
@@ -154,7 +108,7 @@ def test_the_record_tells_apart_what_gives_other_weights(
     records.append(
       _pretrain(
         masked_video,
-        _Corpus(),
+        Films(),
         one_device,
         tmp_path / str(i),
         settings=dataclasses.replace(_SETTINGS, **change),
@@ -270,120 +224,6 @@ def test_nothing_is_imported_over_an_encoder(pretrained, tmp_path):
     encoder.import_weights(tmp_path, pretrained[0])
 
 
-def _cache(task, params, corpus, mesh, folder, batch_size=3):
-  trials = [t for t in corpus.trials if 'video' in t.streams]
-  encoder.cache_features(
-    FrameFeatures(task.model),
-    params['encoder'],
-    corpus,
-    trials,
-    _LAYOUT,
-    batch_size,
-    mesh=mesh,
-    directory=folder,
-  )
-  return {t.trial_id: np.load(folder / f'{t.trial_id}.npy') for t in trials}
-
-
-@pytest.mark.parametrize('batch_size', [3, 64])
-def test_features_are_the_encoder_s_own(
-  masked_video, video_params, one_device, corpus, tmp_path, batch_size
-):
-  found = _cache(masked_video, video_params, corpus, one_device, tmp_path, batch_size)
-  trials = [t for t in corpus.trials if 'video' in t.streams]
-  numbers = [lay_clips(t.streams['video'], _LAYOUT)[0] for t in trials]
-  clips = np.concatenate(
-    [
-      corpus.frames(t, n.ravel()).reshape(*n.shape, 16, 16, 3)
-      for t, n in zip(trials, numbers, strict=True)
-    ]
-  )
-  model = build_model(masked_video, video_params)
-  wanted = np.asarray(model.encoder.features(clips)).reshape(-1, 16)
-  assert [len(found[t.trial_id]) for t in trials] == [2 * n for n in (4, 7, 1, 3, 2)]
-  got = np.concatenate([found[t.trial_id] for t in trials])
-  assert got.dtype == np.float32
-  np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_only_what_is_missing_is_computed(
-  masked_video, video_params, one_device, corpus, tmp_path
-):
-  before = _cache(masked_video, video_params, corpus, one_device, tmp_path)
-  assert sorted(corpus.read) == [1, 2, 3, 5, 6]
-  times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
-  (tmp_path / 's03_trial01.npy').unlink()
-  (tmp_path / 's05_trial01.npy').unlink()
-  corpus.read.clear()
-  after = _cache(masked_video, video_params, corpus, one_device, tmp_path)
-  assert sorted(corpus.read) == [3, 5]
-  for name, tokens in before.items():
-    np.testing.assert_allclose(after[name], tokens, rtol=1e-5, atol=1e-6)
-  for path in tmp_path.glob('*.npy'):
-    if path.stem not in ('s03_trial01', 's05_trial01'):
-      assert path.stat().st_mtime_ns == times[path.name]
-  assert len(list(tmp_path.iterdir())) == 6  # with checksums, and nothing temporary
-  corpus.read.clear()
-  _cache(masked_video, video_params, corpus, one_device, tmp_path)
-  assert not corpus.read
-
-
-@pytest.mark.parametrize('harm', ['bit', 'zeros', 'end'])
-def test_damaged_features_are_made_anew(
-  masked_video, video_params, one_device, corpus, tmp_path, capsys, harm
-):
-  before = _cache(masked_video, video_params, corpus, one_device, tmp_path)
-  path = tmp_path / 's03_trial01.npy'
-  content = bytearray(path.read_bytes())
-  if harm == 'bit':
-    content[-7] ^= 1
-  elif harm == 'zeros':
-    content[-64:] = bytes(64)
-  path.write_bytes(content[:-100] if harm == 'end' else content)
-  corpus.read.clear()
-  capsys.readouterr()
-  after = _cache(masked_video, video_params, corpus, one_device, tmp_path)
-  assert corpus.read == [3]
-  told = f'{path}: is not what was written; it is made anew'
-  assert told in capsys.readouterr().err.splitlines()
-  for name, tokens in before.items():
-    np.testing.assert_allclose(after[name], tokens, rtol=1e-5, atol=1e-6)
-  corpus.read.clear()
-  _cache(masked_video, video_params, corpus, one_device, tmp_path)
-  assert not corpus.read
-
-
-def test_features_without_checksums_are_kept_and_get_some(
-  masked_video, video_params, one_device, corpus, tmp_path
-):
-  _cache(masked_video, video_params, corpus, one_device, tmp_path)
-  (tmp_path / 'checksums.json').unlink()
-  corpus.read.clear()
-  _cache(masked_video, video_params, corpus, one_device, tmp_path)
-  assert not corpus.read and (tmp_path / 'checksums.json').exists()
-
-
-def test_a_killed_run_keeps_what_was_whole(
-  masked_video, video_params, one_device, corpus, tmp_path
-):
-  real = corpus.frames
-
-  def cut(trial, numbers):
-    if trial.subject == 5:
-      raise KeyboardInterrupt
-    return real(trial, numbers)
-
-  corpus.frames = cut
-  with pytest.raises(KeyboardInterrupt):
-    _cache(masked_video, video_params, corpus, one_device, tmp_path, batch_size=2)
-  found = {p.name for p in tmp_path.iterdir()}
-  assert (
-    {'s01_trial01.npy', 's02_trial01.npy'}
-    <= found
-    <= {'s01_trial01.npy', 's02_trial01.npy', 's03_trial01.npy'}
-  )
-
-
 def test_a_digest_is_of_the_values():
   def params(x):
     return {'a': np.float32([1, 2]), 'b': {'c': np.float32([[x, 3]])}}
@@ -394,9 +234,9 @@ def test_a_digest_is_of_the_values():
 
 def test_a_fingerprint_depends_on_all_its_parts():
   parts = [
-    (_LAYOUT, 1, ('a',)),
-    (_LAYOUT, 2, ('a',)),
-    (_LAYOUT, 1, ('b',)),
+    (LAYOUT, 1, ('a',)),
+    (LAYOUT, 2, ('a',)),
+    (LAYOUT, 1, ('b',)),
     (ClipLayout(frames=8), 1, ('a',)),
     (_SETTINGS, 1, ('a',)),
   ]
@@ -433,7 +273,7 @@ def test_held_out_clips_are_watched(pretrained, masked_video, one_device, tmp_pa
   settings = dataclasses.replace(
     _SETTINGS, train=dataclasses.replace(_SETTINGS.train, validate_every=3)
   )
-  corpus = _Corpus()
+  corpus = Films()
   record = _pretrain(
     masked_video, corpus, one_device, tmp_path, settings=settings, held_out=(1, 6)
   )
@@ -467,7 +307,7 @@ def test_fixed_clips_are_the_same_in_every_pass(masked_video, repeats):
     _SETTINGS, views=ViewConfig(repeats=repeats), clips_per_trial=3
   )
   sources = [
-    _clips(masked_video, _Corpus(), subjects, settings) for subjects in ((1, 2), (5,))
+    _clips(masked_video, Films(), subjects, settings) for subjects in ((1, 2), (5,))
   ]
   fixed = pretrain.FixedExamples(sources)
   assert len(fixed) == 9
@@ -491,8 +331,8 @@ def test_each_source_gives_its_share(masked_video, one_device, tmp_path, monkeyp
     seen['frames'] = np.concatenate([next(iterator)['frames'] for _ in range(4)])
     getattr(iterator, 'close', lambda: None)()
 
-  class Dark(_Corpus):
-    name, metadata = 'dark', _Corpus.metadata | {'fingerprint': 'da7'}
+  class Dark(Films):
+    name, metadata = 'dark', Films.metadata | {'fingerprint': 'da7'}
 
     def frames(self, trial, numbers):
       return super().frames(trial, numbers) * np.uint8(0)
@@ -501,7 +341,7 @@ def test_each_source_gives_its_share(masked_video, one_device, tmp_path, monkeyp
   record = pretrain.pretrain(
     _SETTINGS,
     masked_video.model,
-    [_clips(masked_video, corpus, (1, 2)) for corpus in (_Corpus(), Dark())],
+    [_clips(masked_video, corpus, (1, 2)) for corpus in (Films(), Dark())],
     mesh=one_device,
     seed=1,
     directory=tmp_path,
@@ -583,13 +423,13 @@ def test_an_encoder_of_a_stranger_is_pretrained_recorded_and_used(
   masked_video, pretrained, one_device, corpus, tmp_path, finetuned
 ):
   settings = _LightEncoder(**{f: getattr(_SETTINGS, f) for f in _SAME})
-  backbone = settings.backbone(_LAYOUT, 16)
+  backbone = settings.backbone(LAYOUT, 16)
   trials = [t for t in corpus.trials if 'video' in t.streams]
   with MetricLog(tmp_path) as log:
     record = pretrain.pretrain(
       settings,
       backbone,
-      [settings.clips(corpus, trials, _LAYOUT, backbone)],
+      [settings.clips(corpus, trials, LAYOUT, backbone)],
       mesh=one_device,
       seed=1,
       directory=tmp_path,
@@ -607,12 +447,12 @@ def test_an_encoder_of_a_stranger_is_pretrained_recorded_and_used(
     model = build_model(FrameFeatures(backbone), variables)
     np.testing.assert_array_equal(model.norm.mean[...], norm['mean'])
   else:
-    encoder.cache_features(
+    cache_features(
       backbone,
       variables,
       corpus,
       trials,
-      _LAYOUT,
+      LAYOUT,
       3,
       mesh=one_device,
       directory=tmp_path,

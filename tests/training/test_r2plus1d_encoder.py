@@ -12,6 +12,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.models.backbones.r2plus1d import R2Plus1D
 from mvp_jax.targets.binary import Binary
 from mvp_jax.training import encoder
+from mvp_jax.training.features import cache_features
 from mvp_jax.training.r2plus1d_encoder import R2Plus1DEncoder
 from mvp_jax.training.sharding import put_batch
 from mvp_jax.training.state import init_state, train_step
@@ -74,7 +75,7 @@ def test_weights_of_a_file_are_cached_as_features(checkpoint, one_device, tmp_pa
   assert 'all of the model' in said
   corpus = _Corpus()
   trials = [t for t in corpus.trials if 'video' in t.streams]
-  encoder.cache_features(
+  cache_features(
     _TINY, variables, corpus, trials, _LAYOUT, 3, mesh=one_device, directory=tmp_path
   )
   tokens = np.load(tmp_path / 's02_trial01.npy')

@@ -66,7 +66,7 @@ class Modality(Protocol):
   # without what would move it in training against labels in time.
   #
   # One that reads clips of its stream through a backbone of its own has that as
-  # `reader`, how the clips lie as `layout` (see `training.encoder.cache_features`), its
+  # `reader`, how the clips lie as `layout` (see `training.features`), its
   # settings `checkpoint` and `frozen`, `started(fresh, pretrained)` and
   # `trained(variables)`, which put its variables into those of the network and take
   # them out, and `cached(folder)`: the same on features of the frozen one.

@@ -86,7 +86,7 @@ class Voice:
 
   @property
   def layout(self):
-    """How pictures lie in a trial, see `training.encoder.cache_features`."""
+    """How pictures lie in a trial, see `training.features.cache_features`."""
     return Pictures(self.preset)
 
   def check(self, sizes):
@@ -132,7 +132,7 @@ class Voice:
     return variables['within']
 
   def cached(self, folder):
-    """The same, of tokens that `training.encoder.cache_features` left in a folder."""
+    """The same, of tokens that `training.features.cache_features` left in a folder."""
     own = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)}
     return _Cached(**own, folder=folder)
 
