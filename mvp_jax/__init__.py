@@ -22,9 +22,9 @@ _PUBLIC = {
   'StreamEstimate': 'mvp_jax.inference.stream',
   'VideoMAE': 'mvp_jax.inference.video_mae',
   'load': 'mvp_jax.inference.library',
-  'prepare': 'mvp_jax.data.prepared',
+  'prepare': 'mvp_jax.jobs.library',
   'run': 'mvp_jax.jobs.library',
-  'write_twin': 'mvp_jax.data.prepared',
+  'write_twin': 'mvp_jax.jobs.library',
 }
 __all__ = ['__version__', *_PUBLIC]
 

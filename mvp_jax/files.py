@@ -1,6 +1,7 @@
-"""JSON, and atomic writes: a file is either complete or absent."""
+"""JSON, CSV, and atomic writes: a file is either complete or absent."""
 
 import contextlib
+import csv
 import json
 import secrets
 from pathlib import Path
@@ -43,6 +44,18 @@ def read_json(path: Path, remedy: str = 'rerun the job') -> dict | None:
   if not isinstance(value, dict):
     raise InputError(f'{path}: a JSON object is expected; {remedy}')
   return value
+
+
+def write_table(path, rows):
+  """Writes dicts as a CSV file, atomically; what a row lacks stays empty."""
+  columns = dict.fromkeys(name for row in rows for name in row)
+  with (
+    atomic_write(path) as part,
+    part.open('w', newline='', encoding='utf-8', errors='backslashreplace') as file,
+  ):
+    writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def write_json(path, value):

@@ -36,9 +36,8 @@ def training_batches(
     views: with more than one, each array of an example has a leading axis of that
       many views, each of which is a row of the batch.
     start: number of the first batch; those before it are not read.
-    rows: which rows of a batch this process holds, ascending. None = as many as
-      each other process, in the order of the processes. With a plan of several
-      lengths a function of their number that says so, or None.
+    rows: function of a number of rows: which of them this process holds, ascending.
+      None = as many as each other process, in the order of the processes.
     plan: lengths.Plan; if it deals rows, the source has `seconds` and `shapes`, see
       `examples.TrialExamples`, and `views` is 1.
 
@@ -52,12 +51,11 @@ def training_batches(
   once()
   if not len(source):
     raise InputError('there are no examples to train on')
+  rows = rows or process_rows
   if plan is not None and plan.rows is not None:
-    batches = _Dealt(source, batch_size, seed, read, start, rows or process_rows, plan)
+    batches = _Dealt(source, batch_size, seed, read, start, rows, plan)
   else:
-    if rows is None or callable(rows):
-      rows = (rows or process_rows)(batch_size)
-    examples = _examples(rows, batch_size, views)
+    examples = _examples(rows(batch_size), batch_size, views)
     known = isinstance(source, grain.MapDataset)
     data = _endless(source if known else grain.MapDataset.source(source), seed)
     if read is not None:  # its random numbers hang on the place in the endless order
@@ -224,14 +222,12 @@ def evaluation_batches(source, batch_size, rows=None, unit=1):
   Args:
     source: has `__len__` and `__getitem__`.
     batch_size: over all processes together.
-    rows: which rows of a batch this process holds, or a function of their number that
-      says so; None as for `training_batches`. Only these are read.
+    rows: as for `training_batches`; only these are read.
     unit: as for `passes`.
   """
   for numbers, size in passes(source, batch_size, unit):
-    own = (rows or process_rows)(size) if rows is None or callable(rows) else rows
     items = []
-    for row in own:
+    for row in (rows or process_rows)(size):
       item = source[numbers[min(row, len(numbers) - 1)]]
       if row >= len(numbers):
         item = {**item, 'weight': np.float32(0)}

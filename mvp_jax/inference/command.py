@@ -17,7 +17,6 @@ given is wrong.
 """
 
 import argparse
-import csv
 import os
 import sys
 from pathlib import Path
@@ -53,6 +52,7 @@ def main(argv=None):
   args = parser.parse_args(rest)
   # What is slow to import comes after --help.
   from mvp_jax.errors import InputError
+  from mvp_jax.files import write_table
   from mvp_jax.inference import overlay, page
   from mvp_jax.inference.library import Model
   from mvp_jax.inference.model import load
@@ -76,7 +76,7 @@ def main(argv=None):
   Model(model).predictions(
     args.videos, hop=args.hop, workers=args.workers, each=write, **given
   )
-  _write_summary(args.out / SUMMARY, rows)
+  write_table(args.out / SUMMARY, rows)
   lost = [row for row in rows if row['problem']]
   print(f'{len(rows)} in, {len(rows) - len(lost)} predicted: {args.out / SUMMARY}')
   return 1 if lost else 0
@@ -124,19 +124,6 @@ def _row(one, model):
   if model.folder.synthetic:
     row['note'] = 'SYNTHETIC'
   return row
-
-
-def _write_summary(path, rows):
-  from mvp_jax.files import atomic_write
-
-  columns = dict.fromkeys(name for row in rows for name in row)
-  with (
-    atomic_write(path) as part,
-    part.open('w', newline='', encoding='utf-8') as file,
-  ):
-    writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 def _tell(one):

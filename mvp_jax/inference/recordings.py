@@ -5,7 +5,6 @@ a manifest (`corpora.recordings`), which is prepared as the trials were that the
 was trained on.
 """
 
-import csv
 import dataclasses
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.corpora.videos.files import ENDINGS
 from mvp_jax.data.trials import PreparedCorpus, Series
 from mvp_jax.errors import InputError
-from mvp_jax.files import atomic_write
+from mvp_jax.files import write_table
 from mvp_jax.inference.windows import with_channels
 from mvp_jax.outcomes import DROP_CODES
 from mvp_jax.preparation import prepare
@@ -160,14 +159,7 @@ def is_manifest(path):
 
 def write_manifest(folder, rows):
   """Writes rows of `rows_of` as the manifest of a folder."""
-  columns = dict.fromkeys(name for row in rows for name in row)
-  with (
-    atomic_write(folder / FILE) as part,
-    part.open('w', newline='', encoding='utf-8') as file,
-  ):
-    writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+  write_table(folder / FILE, rows)
 
 
 def prepared(manifest, model, directory, channels, streams, workers=1):

@@ -548,11 +548,7 @@ def _look(task, variables, test, wanted, mesh):
   test = test.select(ids, test.labels, test.scales)
   look, found = forward(task, mesh, 'attention'), {}
   unit = sharding.batch_ways(mesh)
-
-  def rows(count):
-    return sharding.batch_rows(count, mesh)
-
-  batches = evaluation_batches(test, mesh.size, rows, unit)
+  batches = evaluation_batches(test, mesh.size, sharding.rows_on(mesh), unit)
   for (numbers, _), batch in zip(passes(test, mesh.size, unit), batches, strict=True):
     seen = jax.device_get(look(variables, put_batch(batch, mesh)))
     for i, number in enumerate(numbers):

@@ -4,7 +4,7 @@ import csv
 
 from mvp_jax.checksums import ANEW
 from mvp_jax.errors import InputError
-from mvp_jax.files import atomic_write
+from mvp_jax.files import write_table
 from mvp_jax.raw.face_quality import QUALITY
 
 ACCOUNT = 'account.csv'
@@ -36,19 +36,12 @@ def write_account(path, outcomes, about):
         },
       }
     )
-  columns = dict.fromkeys(name for row in rows for name in row)
-  with (
-    atomic_write(path) as part,
-    part.open('w', newline='', errors='backslashreplace') as file,
-  ):
-    writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+  write_table(path, rows)
 
 
 def read_account(path):
   """Reads what `write_account` wrote, as a list of dicts of strings."""
-  with path.open(newline='') as file:
+  with path.open(newline='', encoding='utf-8') as file:
     return list(csv.DictReader(file))
 
 

@@ -52,8 +52,7 @@ def pretrain(
     The record, a dict.
   """
   config = settings.train
-  rows = sharding.batch_rows(config.batch_size, mesh)
-  watched = sharding.batch_rows(config.batch_size, mesh)
+  rows = sharding.rows_on(mesh)
   if len(sources) > 1:
     stream = mix(sources, weights or tuple(float(len(s)) for s in sources), seed)
   else:
@@ -81,7 +80,7 @@ def pretrain(
     directory=directory / 'checkpoints',
     log=log,
     validation=(
-      lambda: evaluation_batches(FixedExamples(held_out), config.batch_size, watched)
+      lambda: evaluation_batches(FixedExamples(held_out), config.batch_size, rows)
     )
     if held_out
     else None,

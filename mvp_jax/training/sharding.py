@@ -6,6 +6,7 @@ their parameters, because their paths end alike.
 """
 
 import dataclasses
+import functools
 import math
 import re
 
@@ -192,6 +193,11 @@ def put_batch(batch, mesh):
   return jax.tree.map(
     lambda x: jax.make_array_from_process_local_data(sharding, x), batch
   )
+
+
+def rows_on(mesh):
+  """`batch_rows` of a mesh, a function of their number: `rows` of data.batches."""
+  return functools.partial(batch_rows, mesh=mesh)
 
 
 def batch_rows(batch_size, mesh):

@@ -47,10 +47,7 @@ def fit_and_score(
   train, validation, test = sides
   begin = start and start(init_state(task, config.optimiser, mesh, seed).variables)
   unit = sharding.batch_ways(mesh)
-
-  def rows(count):
-    return sharding.batch_rows(count, mesh)
-
+  rows = sharding.rows_on(mesh)
   params = fit(
     task,
     lambda start: training_batches(

@@ -142,7 +142,7 @@ def run(
   )
   hosts.check_same('config', {'seed': seed, 'steps': steps})
   mesh = make_mesh(MeshConfig(fsdp=fsdp))
-  rows = sharding.batch_rows(BATCH, mesh)
+  rows = sharding.rows_on(mesh)
 
   def batches(start):
     source = Clips() if video else Points()

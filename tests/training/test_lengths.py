@@ -1,7 +1,6 @@
 """Training on trials of several lengths: as if there were one, at less cost."""
 
 import dataclasses
-import json
 
 import jax
 import numpy as np
@@ -15,8 +14,9 @@ from mvp_jax.training.laid import Laid, rows_of
 from mvp_jax.training.loop import TrainConfig, fit
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
-from mvp_jax.training.sharding import MeshConfig, batch_rows, make_mesh, put_batch
+from mvp_jax.training.sharding import MeshConfig, make_mesh, put_batch, rows_on
 from mvp_jax.training.state import forward, init_state, train_step
+from tests.training.logs import CutLog, PowerCut, assert_close, metrics_of
 from tests.training.tiny import BATCH, OPTIMISER
 
 _COUNT, _RATE = 20, 2  # tokens a second
@@ -86,23 +86,6 @@ class _Sums:
     return model(batch['x/tokens'].sum(1))
 
 
-class _PowerCut(Exception):
-  pass
-
-
-class _Log(MetricLog):
-  """Raises when it is to write the training metrics of step `at`."""
-
-  def __init__(self, workdir, at=None):
-    super().__init__(workdir)
-    self.at = at
-
-  def write_many(self, name, runs, curves, split, step, metrics):
-    if step == self.at and split == 'train':
-      raise _PowerCut
-    super().write_many(name, runs, curves, split, step, metrics)
-
-
 def _member(i):
   """They differ in trials and their number; the last one has trials of two windows."""
   train = tuple(j for j in range(_COUNT - 2) if j % 4 != i)
@@ -131,26 +114,12 @@ def _laid():
 def _fit(mesh, folder, at=None, together=0):
   members = [dataclasses.replace(x, own=({},) * len(_PLAN.lengths)) for x in _MEMBERS]
   models = Models(_Sums(), _laid(), members, _CONFIG, mesh, together)
-  with _Log(folder, at) as log:
+  with CutLog(folder, at) as log:
     found = models.fit(run='x', directory=folder / 'many', log=log, batch_size=BATCH)
   return (
     [jax.device_get(models.one(found, i)) for i in range(3)],
     models.scores(found, _ASKED, BATCH),
   )
-
-
-def _metrics(folder):
-  found = {}
-  for line in (folder / 'metrics.jsonl').read_text().splitlines():
-    entry = json.loads(line)
-    del entry['time']
-    if entry['split'] != 'speed':
-      found[entry.pop('run'), entry.pop('split'), entry.pop('step')] = entry
-  return found
-
-
-def _assert_close(one, other, rtol=1e-4, atol=1e-5):
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol, atol), one, other)
 
 
 @pytest.fixture(scope='module')
@@ -202,7 +171,7 @@ def test_each_gets_what_it_would_get_alone(one_device, together, tmp_path):
         log=log,
         validation=lambda watched=watched: evaluation_batches(watched, BATCH),
       )
-    _assert_close(params[i], jax.device_get(alone))
+    assert_close(params[i], jax.device_get(alone))
     assert len(scores[i]) == len(_ASKED[i])
     if not _ASKED[i]:
       continue
@@ -212,27 +181,27 @@ def test_each_gets_what_it_would_get_alone(one_device, together, tmp_path):
       for batch in evaluation_batches(asked, BATCH)
     ]
     wanted = in_order(found, asked, BATCH)
-    _assert_close(scores[i], wanted)
+    assert_close(scores[i], wanted)
     # As if all were padded to the longest, in one batch.
     whole = [_example(number, 12.0) for number in _ASKED[i]]
     whole = {'x/tokens': np.stack([x['x/tokens'] for x in whole])}
-    _assert_close(scores[i], run(alone, put_batch(whole, one_device)))
-  alone = _metrics(tmp_path)
-  assert alone.keys() == _metrics(folder).keys()
-  _assert_close(_metrics(folder), alone)
+    assert_close(scores[i], run(alone, put_batch(whole, one_device)))
+  alone = metrics_of(tmp_path)
+  assert alone.keys() == metrics_of(folder).keys()
+  assert_close(metrics_of(folder), alone)
 
 
 @pytest.mark.parametrize(('at', 'devices', 'at_a_time'), [(5, 1, 0), (7, 2, 2)])
 def test_an_interrupted_run_goes_on(
   one_device, together, tmp_path, at, devices, at_a_time
 ):
-  with pytest.raises(_PowerCut):
+  with pytest.raises(PowerCut):
     _fit(one_device, tmp_path, at)
   mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
   found = _fit(mesh, tmp_path, together=at_a_time)
   exact = (0, 0) if devices == 1 else ()
-  _assert_close(found, together[1], *exact)
-  _assert_close(_metrics(tmp_path), _metrics(together[0]), *exact)
+  assert_close(found, together[1], *exact)
+  assert_close(metrics_of(tmp_path), metrics_of(together[0]), *exact)
 
 
 def test_more_devices_read_the_same_batches(one_device, tmp_path):
@@ -251,7 +220,7 @@ def test_more_devices_read_the_same_batches(one_device, tmp_path):
           BATCH,
           3,
           start=start,
-          rows=lambda count: batch_rows(count, mesh),
+          rows=rows_on(mesh),
           plan=own,
         ),
         dataclasses.replace(_CONFIG, validate_every=0),
@@ -261,9 +230,9 @@ def test_more_devices_read_the_same_batches(one_device, tmp_path):
         directory=tmp_path / str(devices) / 'checkpoints',
         log=log,
       )
-    losses.append([x['loss'] for x in _metrics(tmp_path / str(devices)).values()])
+    losses.append([x['loss'] for x in metrics_of(tmp_path / str(devices)).values()])
   assert len(losses[0]) == OPTIMISER.steps
-  _assert_close(*losses)
+  assert_close(*losses)
 
 
 def test_processes_read_shares_of_the_very_same_batches():
@@ -284,7 +253,7 @@ def test_evaluation_has_each_once_and_one_length_at_a_time():
     assert len(batch['weight']) % 2 == 0 and len(batch['weight']) <= 6
     found.append(np.abs(batch['x/tokens']).sum((1, 2)))
   wanted = [np.abs(_example(i, 12.0)['x/tokens']).sum() for i in range(_COUNT)]
-  _assert_close(in_order(found, source, 6, 2), np.array(wanted))
+  assert_close(in_order(found, source, 6, 2), np.array(wanted))
 
 
 @pytest.mark.parametrize('accumulate', [1, 2])
@@ -307,7 +276,7 @@ def test_a_step_is_that_of_all_padded_to_the_longest(one_device, accumulate):
     for _ in range(3):  # the first learning rate is zero
       state, metrics = step(state, put_batch(batch, one_device))
     found.append(jax.device_get((metrics, state.params)))
-  _assert_close(*found)
+  assert_close(*found)
   assert found[0][0]['grad_norm'] > 0
 
 

@@ -15,6 +15,7 @@ from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import abstract_state, init_state
+from tests.training.logs import CutLog, PowerCut
 from tests.training.tiny import BATCH, OPTIMISER, Batches, emotion_example, make_batch
 
 _STEPS = OPTIMISER.steps
@@ -27,30 +28,13 @@ _CONFIG = TrainConfig(
 )
 
 
-class _PowerCut(Exception):
-  pass
-
-
-class _Log(MetricLog):
-  """Raises when it is to write the training metrics of step `at`."""
-
-  def __init__(self, workdir, at=None):
-    super().__init__(workdir)
-    self.at = at
-
-  def write(self, run, split, step, metrics):
-    if step == self.at and split == 'train':
-      raise _PowerCut
-    super().write(run, split, step, metrics)
-
-
 def _validation():
   return iter([make_batch(emotion_example, 1000)])
 
 
 def _fit(task, mesh, folder, batches=None, config=_CONFIG, log_stops_at=None, **kwargs):
   folder.mkdir(exist_ok=True)
-  with _Log(folder, log_stops_at) as log:
+  with CutLog(folder, log_stops_at) as log:
     return fit(
       task,
       batches or Batches(),
@@ -123,9 +107,9 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
 
   def cut(number, batch):
     if number == int(at):
-      raise _PowerCut
+      raise PowerCut
 
-  with pytest.raises(_PowerCut):
+  with pytest.raises(PowerCut):
     if what == 'data':
       _fit(emotion, one_device, tmp_path, Batches(change=cut))
     else:
@@ -152,7 +136,7 @@ def test_a_profile_is_traced_and_stops_nothing(
   emotion, one_device, through, tmp_path, profile, stop, traced
 ):
   if stop:  # the run goes on past the first step that it should trace
-    with pytest.raises(_PowerCut):
+    with pytest.raises(PowerCut):
       _fit(emotion, one_device, tmp_path, log_stops_at=stop)
   config = dataclasses.replace(_CONFIG, profile=profile)
   params = _fit(emotion, one_device, tmp_path, config=config)

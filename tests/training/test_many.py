@@ -16,6 +16,7 @@ from mvp_jax.training.many import Member, Models, _fitting, _Side
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import MeshConfig, make_mesh, put_batch
 from mvp_jax.training.state import forward
+from tests.training.logs import CutLog, PowerCut, metrics_of
 from tests.training.tiny import BATCH, OPTIMISER, emotion_example, make_batch
 
 _TRIALS = 14
@@ -53,23 +54,6 @@ class _Plane:
 
 
 _PLANE = _Plane()
-
-
-class _PowerCut(Exception):
-  pass
-
-
-class _Log(MetricLog):
-  """Raises when it is to write the training metrics of step `at`."""
-
-  def __init__(self, workdir, at=None):
-    super().__init__(workdir)
-    self.at = at
-
-  def write_many(self, name, runs, curves, split, step, metrics):
-    if step == self.at and split == 'train':
-      raise _PowerCut
-    super().write_many(name, runs, curves, split, step, metrics)
 
 
 def _member(i):
@@ -113,7 +97,7 @@ def _fit(
 ):
   folder.mkdir(exist_ok=True)
   models = Models(task, data, members, config, mesh, together)
-  with _Log(folder, at) as log:
+  with CutLog(folder, at) as log:
     params = models.fit(
       run='x', directory=folder / 'checkpoints', log=log, batch_size=BATCH
     )
@@ -125,17 +109,6 @@ def _outcome(models, params):
     [jax.device_get(models.one(params, i)) for i in range(3)],
     models.scores(params, _ASKED, BATCH),
   )
-
-
-def _metrics(folder):
-  """{(run, split, step): metrics} but for speed; the last line counts."""
-  found = {}
-  for line in (folder / 'metrics.jsonl').read_text().splitlines():
-    entry = json.loads(line)
-    del entry['time']
-    if entry['split'] != 'speed':
-      found[entry.pop('run'), entry.pop('split'), entry.pop('step')] = entry
-  return found
 
 
 def _assert_close(one, other, rtol=1e-3, atol=1e-4):
@@ -184,14 +157,14 @@ def _assert_as_alone(
       ]
     )
     _assert_close(scores[i], wanted[: len(_ASKED[i])])
-  alone = _metrics(folder)
+  alone = metrics_of(folder)
   assert alone.keys() == metrics.keys()
   _assert_close(metrics, alone)
 
 
 def test_each_gets_what_it_would_get_alone(one_device, together, tmp_path):
   folder, (params, scores) = together
-  metrics = _metrics(folder)
+  metrics = metrics_of(folder)
   assert len(metrics) == 3 * 8 + 2 * 3  # of steps; of validations
   _assert_as_alone(_PLANE, one_device, tmp_path, _CONFIG, params, scores, metrics)
 
@@ -214,7 +187,7 @@ def test_means_are_taken_off_where_there_are_some(one_device, tmp_path):
   folder = tmp_path / 'together'
   outcome = _outcome(*_fit(_PLANE, one_device, folder, members=members))
   _assert_as_alone(
-    _PLANE, one_device, tmp_path, _CONFIG, *outcome, _metrics(folder), members
+    _PLANE, one_device, tmp_path, _CONFIG, *outcome, metrics_of(folder), members
   )
 
 
@@ -244,7 +217,7 @@ def test_other_tasks_and_settings_likewise(
     config,
     [jax.device_get(models.one(params, i)) for i in range(2)],
     models.scores(params, _ASKED[:2], BATCH),
-    _metrics(tmp_path / 'many'),
+    metrics_of(tmp_path / 'many'),
   )
 
 
@@ -267,7 +240,7 @@ def test_settings_of_the_optimiser_may_differ(one_device, tmp_path):
     tmp_path,
     config,
     *_outcome(models, params),
-    _metrics(tmp_path / 'many'),
+    metrics_of(tmp_path / 'many'),
     members,
   )
 
@@ -281,7 +254,7 @@ def test_neither_devices_nor_bundles_change_the_result(
   mesh = make_mesh(MeshConfig(**mesh), jax.devices()[:devices])
   found = _outcome(*_fit(_PLANE, mesh, tmp_path, at_a_time))
   _assert_close(found, together[1])
-  _assert_close(_metrics(tmp_path), _metrics(together[0]))
+  _assert_close(metrics_of(tmp_path), metrics_of(together[0]))
 
 
 def test_models_lie_on_all_devices_and_the_trials_on_each():
@@ -307,14 +280,14 @@ class _NoCheckpoints:
 def test_an_interrupted_run_goes_on_also_on_other_devices(
   one_device, together, tmp_path, at, devices, at_a_time
 ):
-  with pytest.raises(_PowerCut):
+  with pytest.raises(PowerCut):
     _fit(_PLANE, one_device, tmp_path, at=at)
   lines = (tmp_path / 'metrics.jsonl').read_text().count('\n')
   mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
   found = _outcome(*_fit(_PLANE, mesh, tmp_path, at_a_time))
   exact = (devices, at_a_time) == (1, 0)
   _assert_close(found, together[1], *(0, 0) if exact else ())
-  _assert_close(_metrics(tmp_path), _metrics(together[0]), *(0, 0) if exact else ())
+  _assert_close(metrics_of(tmp_path), metrics_of(together[0]), *(0, 0) if exact else ())
   again = [
     json.loads(line)
     for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()[lines:]
