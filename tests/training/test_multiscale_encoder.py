@@ -17,7 +17,7 @@ from mvp_jax.training.multiscale_encoder import DMSNEncoder, MSN69Encoder
 from mvp_jax.training.sharding import put_batch
 from mvp_jax.training.state import init_state, train_step
 from mvp_jax.training.tasks import VideoEmotion
-from tests.training.test_encoder import _Corpus
+from tests.training.films import Films
 from tests.training.tiny import OPTIMISER
 
 _SIZES = dict(stem=4, widths=(8, 8, 8, 16), blocks=(1, 1, 1, 1))
@@ -85,7 +85,7 @@ def test_what_was_trained_is_a_start_for_clips_of_other_sizes(one_device, tmp_pa
   encoder.save(variables, folder)
   with pytest.raises(InputError, match='holds no finished encoder'):
     encoder.check(network, folder)
-  corpus = _Corpus()
+  corpus = Films()
   seen = pretrain.Seen(corpus, corpus.trials, {'labels': 'ratings of valence'})
   record = pretrain.record(_SETTINGS, network, [seen], 0)
   write_json(folder / encoder.RECORD, record)

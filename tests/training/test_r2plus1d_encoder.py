@@ -19,7 +19,7 @@ from mvp_jax.training.state import init_state, train_step
 from mvp_jax.training.tasks import VideoEmotion
 from mvp_jax.weights.torch_file import write_torch
 from mvp_jax.weights.torchvision import LAYOUTS, theirs
-from tests.training.test_encoder import _Corpus
+from tests.training.films import Films
 from tests.training.tiny import OPTIMISER
 
 _LAYOUT = ClipLayout(frames=8, stride=1, spacing=1.0, tubelet=8)
@@ -73,7 +73,7 @@ def test_weights_of_a_file_are_cached_as_features(checkpoint, one_device, tmp_pa
   assert record['kind'] == 'R(2+1)D-18' and record['layout'] == 'torchvision'
   assert record['model']['widths'] == _TINY.widths and len(record['sha256']) == 64
   assert 'all of the model' in said
-  corpus = _Corpus()
+  corpus = Films()
   trials = [t for t in corpus.trials if 'video' in t.streams]
   cache_features(
     _TINY, variables, corpus, trials, _LAYOUT, 3, mesh=one_device, directory=tmp_path
