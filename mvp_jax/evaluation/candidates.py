@@ -26,6 +26,7 @@ _ALIKE = 3  # of these, the first, must be equal
 _NEXT = 4  # windows in a table that one is paired with
 _TOLERANCE = 0.13  # seconds by which shifts may differ
 _MEETINGS = 1 << 23  # counted at a time, for the memory
+_BLOCKS = 8  # of so many meetings that are kept at a time, not to look for each again
 
 
 class Index:
@@ -123,29 +124,50 @@ def _votes(codes, courses, places, count, rate, most):
   edges = np.linspace(0, count, blocks + 1).astype(int)
   # Of earlier courses there are more pairs, for they are the first of them.
   edges = np.round(count * (1 - np.sqrt(1 - edges / count))).astype(int)
-  for low, high in zip(edges[:-1], edges[1:], strict=True):
-    met = []
-    for order, alike in tables:
-      for step in range(1, _NEXT + 1):
-        # As far as those between them are alike, too.
-        same = alike[step:] == alike[:-step]
-        a, b = order[:-step][same], order[step:][same]
-        first = np.minimum(courses[a], courses[b])
-        inside = (first >= low) & (first < high) & (courses[a] != courses[b])
-        a, b = a[inside], b[inside]
-        a, b = np.where(courses[a] < courses[b], (a, b), (b, a))
-        pair = courses[a].astype(np.int64) * count + courses[b]
-        met.append(pair * span + (places[b] - places[a] + span // 2))
-    met = np.sort(np.concatenate(met))
-    near = np.searchsorted(met, met + round(_TOLERANCE * rate), 'right')
-    near -= np.arange(len(met))
-    met, near = met[near > 1], near[near > 1]
-    if len(met):
-      pairs, start = np.unique(met // span, return_index=True)
-      pairs = np.stack(np.divmod(pairs, count), 1)
-      often = np.maximum.reduceat(near, start)
-      few = few_of_each(pairs, often, most)
-      yield pairs[few], often[few]
+  for begin in range(0, blocks, _BLOCKS):
+    part = edges[begin : begin + _BLOCKS + 1]
+    for met in _meetings(tables, courses, places, part, count, span):
+      met.sort()
+      tolerance = round(_TOLERANCE * rate)
+      close = np.diff(met) <= tolerance
+      met = met[np.append(close, False) | np.append(False, close)]  # most are alone
+      near = np.searchsorted(met, met + tolerance, 'right')
+      near -= np.arange(len(met))
+      met, near = met[near > 1], near[near > 1]
+      if len(met):
+        pairs, start = np.unique(met // span, return_index=True)
+        pairs = np.stack(np.divmod(pairs, count), 1)
+        often = np.maximum.reduceat(near, start)
+        few = few_of_each(pairs, often, most)
+        yield pairs[few], often[few]
+
+
+def _meetings(tables, courses, places, edges, count, span):
+  """Pairs of windows that are neighbours in a table and begin alike, by block.
+
+  Yields for each two neighbours of `edges`, between which the smaller course of a pair
+  lies, int64 [n]: (smaller course * count + larger one) * span + shift.
+  """
+  found = [[] for _ in edges[1:]]
+  for order, alike in tables:
+    for step in range(1, _NEXT + 1):
+      # As far as those between them are alike, too.
+      same = alike[step:] == alike[:-step]
+      a, b = order[:-step][same], order[step:][same]
+      one, other = courses[a], courses[b]
+      first = np.minimum(one, other)
+      inside = (first >= edges[0]) & (first < edges[-1]) & (one != other)
+      a, b, one, other, first = (x[inside] for x in (a, b, one, other, first))
+      shift = np.where(one < other, 1, -1) * (places[b] - places[a])
+      pair = first.astype(np.int64) * count + np.maximum(one, other)
+      met = pair * span + (shift + span // 2)
+      block = np.searchsorted(edges[1:-1], first, 'right').astype(np.uint8)
+      met = met[np.argsort(block, kind='stable')]
+      ends = np.cumsum(np.bincount(block, minlength=len(found)))
+      for part, share in zip(found, np.split(met, ends[:-1]), strict=True):
+        part.append(share)
+  while found:
+    yield np.concatenate(found.pop(0))
 
 
 def _sorted(codes, rng):
