@@ -110,7 +110,7 @@ def test_models_that_train_together_read_the_same(source):
   rows = np.array([10, 0, 3])
   own = {'own': ({},), 'scale': scales}
   data = ({_NAME: examples.stacked(_NAME)},)
-  found = jax.jit(examples)(data, own, (rows,))[_NAME]
+  found = jax.jit(side_by_side.examples)(data, own, (rows,))[_NAME]
   np.testing.assert_allclose(found, _standardised(examples)[rows], 1e-6, 1e-6)
 
 
