@@ -11,6 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 _EPSILON = 1e-6
 
@@ -193,7 +194,7 @@ class Alone:
     loss.backward()
     nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
     self.optimiser.step()
-    return loss
+    return loss.detach()
 
 
 class Together:
@@ -218,7 +219,9 @@ class Together:
     )
 
   def __call__(self, rows):
-    grads, losses = self.gradient(self.params, rows)
+    # Of the fused kernels `vmap` would run the gradient model by model.
+    with sdpa_kernel(SDPBackend.MATH):
+      grads, losses = self.gradient(self.params, rows)
     squares = sum(x.flatten(1).square().sum(1) for x in grads.values())
     factor = (self.clip_norm / squares.sqrt()).clamp(max=1)
     for name, x in self.params.items():
