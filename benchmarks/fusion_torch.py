@@ -165,9 +165,13 @@ def _loss(outputs, batch):
   return F.binary_cross_entropy_with_logits(outputs, batch['label'])
 
 
-def _adamw(parameters, config, fused):
+def _adamw(parameters, config, fused, least):
+  """AdamW that decays what has at least `least` axes: no biases and norms."""
+  parameters = list(parameters)
+  decayed = [x for x in parameters if x.ndim >= least]
+  others = [x for x in parameters if x.ndim < least]
   return torch.optim.AdamW(
-    parameters,
+    [{'params': decayed}, {'params': others, 'weight_decay': 0.0}],
     config.learning_rate,
     (config.beta1, config.beta2),
     weight_decay=config.weight_decay,
@@ -181,7 +185,7 @@ class Alone:
   def __init__(self, model, data, config, compiled):
     self.model, self.data = model.train(), data
     self.clip_norm = config.clip_norm or math.inf
-    self.optimiser = _adamw(model.parameters(), config, compiled)
+    self.optimiser = _adamw(model.parameters(), config, compiled, 2)
     self.forward = torch.compile(self._forward) if compiled else self._forward
 
   def _forward(self, rows):
@@ -206,7 +210,7 @@ class Together:
     self.params = {
       name: x.detach().requires_grad_(False) for name, x in stacked.items()
     }
-    self.optimiser = _adamw(self.params.values(), config, fused)
+    self.optimiser = _adamw(self.params.values(), config, fused, 3)
     frame = copy.deepcopy(models[0]).to('meta').train()
 
     def loss(params, rows):

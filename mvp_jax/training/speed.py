@@ -40,7 +40,9 @@ _MATMUL = 2048
 
 def known_peak(kind):
   """Peak FLOP/s of a device by its name, such as 'NVIDIA L4'; None if not known."""
-  found = [name for name in _PEAKS if re.search(rf'(?<!\w){re.escape(name)}(?!\w)', kind)]
+  found = [
+    name for name in _PEAKS if re.search(rf'(?<!\w){re.escape(name)}(?!\w)', kind)
+  ]
   return _PEAKS[max(found, key=len)] if found else None
 
 
