@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import pathlib
-import statistics
 import sys
 import time
 
@@ -27,6 +26,7 @@ import torch
 from jax import lax
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from benchmarks.timing import in_turns
 from mvp_jax.models import convolution
 from mvp_jax.models.backbones.r2plus1d import R2Plus1D
 from mvp_jax.training.state import build_model, init_variables, merged, model_variables
@@ -132,17 +132,9 @@ def main():
   backbone = R2Plus1D(args.frames, args.size)
   runs = {way: ours(backbone, frames, way) for way in args.ways}
   runs['PyTorch'] = peer(frames)
-  seconds = {name: ([], []) for name in runs}
-  for number in range(args.steps + 1):  # the first warms up
-    for name, both in runs.items():
-      for run, found in zip(both, seconds[name], strict=True):
-        start = time.process_time()
-        run()
-        if number:
-          found.append(time.process_time() - start)
-  median = {
-    name: [statistics.median(found) for found in both] for name, both in seconds.items()
-  }
+  each = [run for both in runs.values() for run in both]
+  found = in_turns(each, args.steps, time.process_time)
+  median = dict(zip(runs, zip(found[::2], found[1::2], strict=True), strict=True))
   print(f'R(2+1)D-18, {args.batch} x {args.frames} x {args.size} px, float32, 1 thread')
   print(f'{"":18}{"forward s":>10}{"ratio":>7}{"step s":>10}{"ratio":>7}')
   for name, (forward, step) in median.items():

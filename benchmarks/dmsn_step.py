@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import pathlib
-import statistics
 import sys
 import time
 
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from benchmarks.timing import in_turns
 from mvp_jax.models.backbones.multiscale import DMSN, MSN69, VARIANTS
 from mvp_jax.training.state import build_model, init_variables, merged, model_variables
 from mvp_jax.training.tasks import FrameFeatures
@@ -80,17 +80,11 @@ def peer(backbone, frames):
 def measured(backbone, frames, steps):
   """{'forward' or 'step': (our seconds, PyTorch's)}: medians."""
   runs = [ours(backbone, frames), peer(backbone, frames)]
-  found, clock = {}, time.process_time if ALONE else time.perf_counter
-  for number, name in enumerate(('forward', 'step')):
-    seconds: list = [[], []]
-    for step in range(steps + 1):  # the first warms up
-      for both, into in zip(runs, seconds, strict=True):
-        start = clock()
-        both[number]()
-        if step:
-          into.append(clock() - start)
-    found[name] = tuple(map(statistics.median, seconds))
-  return found
+  clock = time.process_time if ALONE else time.perf_counter
+  return {
+    name: in_turns([both[number] for both in runs], steps, clock)
+    for number, name in enumerate(('forward', 'step'))
+  }
 
 
 def main():

@@ -28,6 +28,7 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from benchmarks.noise_trials import RATE, noise_trials
 from configs.deap_fusion import get_config
 from mvp_jax.config import parse, resolve
 from mvp_jax.models.emotion import EmotionConfig
@@ -40,7 +41,7 @@ from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.single import fit_and_score
 from mvp_jax.training.tasks import Emotion
 
-_TRIALS, _SECONDS, _RATE = 40, 60, 128
+_TRIALS, _SECONDS = 40, 60
 
 
 class Trials:
@@ -57,32 +58,6 @@ class Trials:
     if self.scale:
       example |= {name: example[name] / x for name, x in self.scale.items()}
     return example
-
-
-def make_data(config, subjects, width, modalities):
-  """Noise in the shapes of real trials: dict of arrays [trials, ...]."""
-  rng = np.random.default_rng(0)
-  n = subjects * _TRIALS
-  tokens = config.input.clips.max_clips(_SECONDS) * config.input.clips.slots
-  data = {
-    'label': rng.integers(0, 2, (n, 2)).astype(np.float32),
-    'weight': np.ones(n, np.float32),
-  }
-  if 'physio' in modalities:
-    data |= {
-      'physio/values': rng.standard_normal((n, _SECONDS * _RATE, 2), np.float32),
-      'physio/levels': rng.standard_normal((n, _SECONDS * _RATE, 2), np.float32),
-      'physio/valid': np.ones((n, _SECONDS * _RATE), bool),
-    }
-  if 'video' in modalities:
-    times = np.linspace(0, _SECONDS, tokens, dtype=np.float32)
-    data |= {
-      'video/tokens': rng.standard_normal((n, tokens, width), np.float32),
-      'video/valid': np.ones((n, tokens), bool),
-      'video/reference': np.ones((n, tokens), bool),
-      'video/times': np.tile(times, (n, 1)),
-    }
-  return data
 
 
 def make_members(subjects, seeds, model, scale):
@@ -174,7 +149,7 @@ def main():
   backbone = config.encoder.backbone(config.input.clips, config.data.frame_size)
   width = backbone.feature_width
   networks = {
-    'physio': PhysioNetwork(config.modalities['physio'], 2, float(_RATE)),
+    'physio': PhysioNetwork(config.modalities['physio'], 2, float(RATE)),
     'video': VideoNetwork(config.modalities['video'], width),
   }
   task = Emotion(
@@ -185,7 +160,11 @@ def main():
       config.modality_names,
     )
   )
-  data = make_data(config, args.subjects, width, modalities)
+  tokens = config.input.clips.max_clips(_SECONDS) * config.input.clips.slots
+  data = noise_trials(args.subjects * _TRIALS, _SECONDS, tokens, width)
+  data = {
+    name: x for name, x in data.items() if name.partition('/')[0] in (*modalities, name)
+  }
   scale = (
     {'video/tokens': np.full(width, 1.5, np.float32)} if 'video' in modalities else {}
   )

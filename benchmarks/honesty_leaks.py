@@ -28,7 +28,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from mvp_jax.data.splits import deal_trials, make_folds
-from mvp_jax.data.trials import Series, Trial
+from mvp_jax.data.trial import Series, Trial
 from mvp_jax.evaluation import audit, leak_meter
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import SIGNAL_RATE, TwinSpec

@@ -29,11 +29,11 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from mvp_jax.data import clips as clip_sources
-from mvp_jax.data import trials
+from mvp_jax.data import random_clips, trials
 from mvp_jax.data.batches import training_batches
-from mvp_jax.data.clips import ClipLayout, RandomClips
+from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.masks import MaskConfig
+from mvp_jax.data.random_clips import RandomClips
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.preparation import prepare
@@ -222,8 +222,8 @@ def stages(corpus, count):
     for name, place, attribute in (
       ('read and parse chunks', corpus, '_chunks'),
       ('decode JPEG', trials.cv2, 'imdecode'),
-      ('draw masks', clip_sources, 'draw_masks'),
-      ('crop, resize, flip', clip_sources, 'draw_view'),
+      ('draw masks', random_clips, 'draw_masks'),
+      ('crop, resize, flip', random_clips, 'draw_view'),
     ):
       spent[name] = 0.0
       stack.enter_context(watched(spent, name, place, attribute))

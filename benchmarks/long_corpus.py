@@ -52,7 +52,7 @@ class _Corpus:
 
 
 def _trials(videos, seconds):
-  from mvp_jax.data.trials import Frames, Series, Sound, Trial
+  from mvp_jax.data.trial import Frames, Series, Sound, Trial
 
   times = (np.arange(seconds * 5) / 5).astype(np.float32)
   found = []

@@ -39,11 +39,11 @@ from jax.sharding import PartitionSpec as P
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from mvp_jax.config import parse
 from mvp_jax.data.masks import mask_sizes
-from mvp_jax.data.trials import Frames, Series, Trial
+from mvp_jax.data.trial import Frames, Series, Trial
 from mvp_jax.jobs import train as training_job
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
-from mvp_jax.training import many, sharding
+from mvp_jax.training import sharding, side_by_side
 from mvp_jax.training.collectives import counted, moved_bytes
 from mvp_jax.training.speed import peak_flops
 from mvp_jax.training.state import abstract_state, fresh_state, train_step
@@ -218,7 +218,7 @@ def _trials(config, mesh):
     'own': {'label': array((_TRIALS, *label[0]), jnp.float32)},
     'settings': {},
   }
-  step = many._step(
+  step = side_by_side.step(
     task, config.train.optimiser, config.train.accumulate, mesh, each
   ).lower(
     state,

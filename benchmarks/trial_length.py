@@ -36,7 +36,7 @@ from mvp_jax.data.batches import training_batches
 from mvp_jax.data.clips import lay_clips
 from mvp_jax.data.examples import TrialExamples
 from mvp_jax.data.lengths import Plan, plan
-from mvp_jax.data.trials import Frames, Series, Trial
+from mvp_jax.data.trial import Frames, Series, Trial
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.training import sharding

@@ -6,7 +6,7 @@
 Both sides take a full step (forward, backward, AdamW) on the same clips and tube
 masks of 90 %, in turns, so that what else the machine does hits both. Beside it
 stands the machine's own rate at a large matrix product in JAX. On a GPU the peer
-is compiled and uses PyTorch's fused attention; the peak is that of `--peak_tflops`.
+is compiled and uses PyTorch's fused attention.
 FLOP are those of the matrix products that the mathematics needs, 2 a
 multiplication; what remat computes twice does not count.
 Needs the packages of requirements-test.txt.
@@ -15,21 +15,21 @@ Needs the packages of requirements-test.txt.
 import argparse
 import json
 import pathlib
-import statistics
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from benchmarks.timing import in_turns
 from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.models import layers, videomae
 from mvp_jax.training import sharding
 from mvp_jax.training.flops import pretraining_flops
 from mvp_jax.training.host_memory import keep_freed_memory
 from mvp_jax.training.optimiser import OptimiserConfig
+from mvp_jax.training.speed import known_peak
 from mvp_jax.training.state import init_state, train_step
 from mvp_jax.training.tasks import MaskedVideo
 
@@ -124,18 +124,13 @@ def peer_step(config, batch, device, dtype):
   return run
 
 
-def matmul_rate(dtype):
-  """Measures FLOP/s of a large matrix product in JAX: a function."""
+def matmul(dtype):
+  """A function that takes one large matrix product in JAX."""
   a = jnp.ones((_MATMUL, _MATMUL), dtype)
   product = jax.jit(lambda a: a @ a)
   product(a).block_until_ready()
 
-  def run():
-    start = time.perf_counter()
-    product(a).block_until_ready()
-    return 2 * _MATMUL**3 / (time.perf_counter() - start)
-
-  return run
+  return lambda: product(a).block_until_ready()
 
 
 def main():
@@ -146,12 +141,6 @@ def main():
   parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
   parser.add_argument('--remat', default='none', choices=layers.REMAT)
   parser.add_argument('--steps', type=int, default=5)
-  parser.add_argument(
-    '--peak_tflops',
-    type=float,
-    default=989.0,
-    help='dense bf16 peak of the GPU (H100, H200: 989)',
-  )
   args = parser.parse_args()
   keep_freed_memory()
   device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
@@ -164,27 +153,19 @@ def main():
     'transformers': peer_step(config, batch, device, args.dtype),
   }
   steps = {name: run for name, run in steps.items() if run}
-  matmul = matmul_rate(args.dtype)
-  seconds, rates = {name: [] for name in steps}, []
-  for number in range(args.steps + 1):  # the first warms up
-    for name, run in steps.items():
-      start = time.perf_counter()
-      run()
-      if number:
-        seconds[name].append(time.perf_counter() - start)
-    rates.append(matmul())
+  *found, one = in_turns([*steps.values(), matmul(args.dtype)], args.steps)
+  median = dict(zip(steps, found, strict=True))
   flops = (
     pretraining_flops(config, batch['visible'].shape[1], batch['masked'].shape[1])
     * args.batch
   )
-  rate = statistics.median(rates)
+  rate = 2 * _MATMUL**3 / one
   print(
     f'ViT-{args.size}, {config.frames}x{config.size}, batch {args.batch}, '
     f'{args.dtype}, remat {args.remat}, on {jax.devices()[0].device_kind}; '
     f'{flops / 1e9:.0f} GFLOP a step'
   )
   print(f'{"":14}  {"s a step":>8}  {"clips/s":>8}  {"GFLOP/s":>8}  of matmul rate')
-  median = {name: statistics.median(x) for name, x in seconds.items()}
   for name, x in median.items():
     print(
       f'{name:14}  {x:8.3f}  {args.batch / x:8.2f}  {flops / x / 1e9:8.0f}  '
@@ -204,8 +185,8 @@ def main():
   if 'transformers' in median:
     result['speedup'] = round(median['transformers'] / median['mvp_jax'], 3)
     print(f'speed-up over transformers: {result["speedup"]:.2f}')
-  if device == 'cuda':
-    result['of_peak'] = round(flops / median['mvp_jax'] / args.peak_tflops / 1e12, 3)
+  if peak := known_peak(jax.devices()[0].device_kind):
+    result['of_peak'] = round(flops / median['mvp_jax'] / peak, 3)
   print(json.dumps(result))
 
 

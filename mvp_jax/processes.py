@@ -13,8 +13,6 @@ import traceback
 import types
 from multiprocessing import resource_tracker
 
-import cv2
-
 from mvp_jax.errors import TrainingError
 
 _DEATH_SECONDS = 5.0  # in which a process that closed its pipe has ended
@@ -152,6 +150,8 @@ def _kill(pool):
 
 def _work(pipe, of):
   """What a worker process does, until the other end of its pipe is closed."""
+  import cv2  # here: what only starts processes, or holds a lock, has no use for it
+
   cv2.setNumThreads(1)  # one processor per process
   begin(of)
   with contextlib.suppress(EOFError, OSError):

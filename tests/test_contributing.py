@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mvp_jax.data.trials import Series
+from mvp_jax.data.trial import Series
 from mvp_jax.errors import InputError
 from mvp_jax.models import modalities
 

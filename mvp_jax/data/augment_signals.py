@@ -8,7 +8,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from mvp_jax.array_types import Array, Bool, Float, PRNGKeyArray
 
 
 @dataclasses.dataclass(frozen=True)

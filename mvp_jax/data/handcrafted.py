@@ -8,8 +8,8 @@ import numpy as np
 from mvp_jax import hosts
 from mvp_jax.checksums import made_once
 from mvp_jax.data import streams
+from mvp_jax.data.derived import derived
 from mvp_jax.data.sound import waveform
-from mvp_jax.data.trials import derived
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
 from mvp_jax.processes import parallel_map

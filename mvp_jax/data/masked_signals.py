@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mvp_jax.data.examples import InputConfig, pooled_scale
+from mvp_jax.data.examples import InputConfig
+from mvp_jax.data.scales import pooled_scale
 from mvp_jax.data.windows import trial_windows
 from mvp_jax.errors import InputError
 

@@ -22,7 +22,7 @@ def span_means(series, rate, count, columns=None) -> np.ndarray:
   Where samples are fewer than spans, each lasts until the next one is due.
 
   Args:
-    series: data.trials.Series.
+    series: data.trial.Series.
     rate: Hz.
     count: how many spans.
     columns: names of channels; None = all.

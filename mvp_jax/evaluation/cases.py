@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from mvp_jax.data import streams
-from mvp_jax.data.trials import Series
+from mvp_jax.data.trial import Series
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import courses
 from mvp_jax.evaluation.files import read_arrays

@@ -18,7 +18,7 @@ import scipy.fft
 from mvp_jax import hosts
 from mvp_jax.checksums import made_once
 from mvp_jax.data import streams
-from mvp_jax.data.trials import derived
+from mvp_jax.data.derived import derived
 from mvp_jax.evaluation import exact, sound_course
 from mvp_jax.evaluation.candidates import Index, few_of_each
 from mvp_jax.evaluation.evidence import DISTINCT, LIMIT, at_rate, evidence, moving

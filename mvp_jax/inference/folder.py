@@ -77,7 +77,7 @@ class Writer:
       fold: data.splits.Fold.
       seed: of the training.
       parts: nested dicts of arrays: the models of an ensemble, or the only one.
-      scales: {array: what `examples.rescaled` takes}.
+      scales: {array: what `scales.rescaled` takes}.
       temperature: of the predictions, or None.
     """
     files = []

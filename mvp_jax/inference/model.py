@@ -11,8 +11,9 @@ import numpy as np
 
 from mvp_jax.data.batches import evaluation_batches, in_order
 from mvp_jax.data.clip_examples import LaidClips
-from mvp_jax.data.examples import TrialExamples, rescaled
+from mvp_jax.data.examples import TrialExamples
 from mvp_jax.data.lengths import Plan
+from mvp_jax.data.scales import rescaled
 from mvp_jax.data.windows import TOLERANCE, stretches
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import cases

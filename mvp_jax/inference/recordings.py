@@ -11,7 +11,8 @@ from pathlib import Path
 from mvp_jax.corpora.recordings.manifest import FILE, is_channel
 from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.corpora.videos.files import ENDINGS
-from mvp_jax.data.trials import PreparedCorpus, Series
+from mvp_jax.data.trial import Series
+from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.files import write_table
 from mvp_jax.inference.windows import with_channels
@@ -39,7 +40,7 @@ class Found:
     name: of its folder of results.
     video: pathlib.Path, or None.
     problem: why it cannot be predicted, a line, or ''.
-    trial: data.trials.Trial, or None.
+    trial: data.trial.Trial, or None.
     facts: the account's row, {column: text}.
   """
 

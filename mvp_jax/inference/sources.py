@@ -7,7 +7,7 @@ import av
 import cv2
 import numpy as np
 
-from mvp_jax.data.trials import Frames
+from mvp_jax.data.trial import Frames
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import units
@@ -83,7 +83,7 @@ class LiveFaces:
     return (self._forgotten + len(self._kept) - late) / self._spec.rate
 
   def frames(self, end=None):
-    """A data.trials.Frames of what is kept, before `end` seconds if that is given."""
+    """A data.trial.Frames of what is kept, before `end` seconds if that is given."""
     kept = [x for x in self._kept if end is None or x.time < end]
     times = np.array([crop.time for crop in kept], np.float32)
     valid = np.array([crop.valid for crop in kept], bool)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.inference.predict import finished, scores_of
 from mvp_jax.inference.sources import VIDEO, LiveCorpus, LiveFaces, LiveSamples

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from mvp_jax.data.trials import Series
+from mvp_jax.data.trial import Series
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import channels as raw_channels
 from mvp_jax.raw.frames import MIN_FACE_SHARE, WAITING_SECONDS
@@ -123,7 +123,7 @@ def lacking(model, window, streams):
 
   Args:
     model: model.Ensemble.
-    window: data.trials.Trial.
+    window: data.trial.Trial.
     streams: names of those that its recording has.
   """
   without = model.folder.record['without']

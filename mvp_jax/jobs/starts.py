@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 from mvp_jax import hosts
-from mvp_jax.data.trials import derived
+from mvp_jax.data.derived import derived
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit
 from mvp_jax.jobs.common import conclude, evaluated_modalities, timed

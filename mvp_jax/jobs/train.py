@@ -15,10 +15,10 @@ from pathlib import Path
 
 from mvp_jax import hosts
 from mvp_jax.data.clip_examples import LaidClips
+from mvp_jax.data.derived import derived
 from mvp_jax.data.examples import (
   lasting,
 )
-from mvp_jax.data.trials import derived
 from mvp_jax.data.windows import TOLERANCE
 from mvp_jax.errors import InputError
 from mvp_jax.inference import folder as saved

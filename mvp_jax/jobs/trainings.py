@@ -16,15 +16,9 @@ import numpy as np
 from mvp_jax import hosts
 from mvp_jax.data.batches import evaluation_batches, passes
 from mvp_jax.data.clip_examples import LaidClips, TrainingClips
-from mvp_jax.data.examples import (
-  OneWindowEach,
-  TrialExamples,
-  lasting,
-  moments,
-  pooled_scale,
-  token_squares,
-)
+from mvp_jax.data.examples import OneWindowEach, TrialExamples, lasting
 from mvp_jax.data.lengths import plan
+from mvp_jax.data.scales import moments, pooled_scale, token_squares
 from mvp_jax.data.splits import SIDES, select
 from mvp_jax.data.windows import averaged, joined
 from mvp_jax.evaluation import audit, cases
@@ -467,7 +461,7 @@ class Trainings:
 
 
 def scales_of(examples, folds, facts):
-  """{fold: {array: what `examples.rescaled` takes}}, of training trials."""
+  """{fold: {array: what `scales.rescaled` takes}}, of training trials."""
   squares = {name: token_squares(examples, name) for name in examples.scaled}
   values = {name: examples.stacked(name) for name in examples.standardised}
   scales = {}

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as splash_ops
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Bool, Float
 
+from mvp_jax.array_types import Array, Bool, Float
 from mvp_jax.models.partition import (
   BATCH_AXES,
   TENSOR_AXIS,

@@ -18,8 +18,8 @@ import numpy as np
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, PRNGKeyArray
 
+from mvp_jax.array_types import Array, Float, PRNGKeyArray
 from mvp_jax.models import large_kernels
 from mvp_jax.models.partition import platform
 

@@ -13,7 +13,8 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+
+from mvp_jax.array_types import Array, Float
 
 # Outputs of a tile along an axis, by the number of axes that are transformed: larger
 # ones waste less at the edges, and take larger transforms of the kernel. In 4 maps of

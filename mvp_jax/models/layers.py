@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 
+from mvp_jax.array_types import Array, Bool, Float, Num, PRNGKeyArray
 from mvp_jax.models.attention import Bias, attend, plain
 from mvp_jax.models.partition import (
   current_mesh,

@@ -11,8 +11,8 @@ import dataclasses
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from mvp_jax.array_types import Array, Bool, Float, PRNGKeyArray
 from mvp_jax.models import layers
 from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.modalities.physio import Physio, PhysioNetwork, Signals

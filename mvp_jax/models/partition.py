@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Shaped
+
+from mvp_jax.array_types import Array, Shaped
 
 BATCH_AXES = ('data', 'fsdp')  # axes of the mesh that split the batch
 TENSOR_AXIS = 'tensor'  # splits heads and the inner dimension of the MLP

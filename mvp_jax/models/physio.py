@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from mvp_jax.array_types import Array, Bool, Float, PRNGKeyArray
 from mvp_jax.models import layers
 
 

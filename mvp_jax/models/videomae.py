@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, Shaped
 
+from mvp_jax.array_types import Array, Float, Int, Num, PRNGKeyArray, Shaped
 from mvp_jax.models import layers
 from mvp_jax.models.partition import split_batch
 

@@ -7,16 +7,16 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import flax
 import jax.numpy as jnp
 import numpy as np
-from clu import metrics as clu_metrics
-from jaxtyping import Array, Float
 
+from mvp_jax.array_types import Array, Float
 from mvp_jax.errors import InputError
+from mvp_jax.targets.metric import Metric
 
 CEILING = 'ceiling'  # the report's row of the best possible scores
 
 
 @flax.struct.dataclass
-class Mean(clu_metrics.Metric):
+class Mean(Metric):
   """A weighted mean, as sums: those of batches are merged, then divided once."""
 
   total: Array
@@ -179,7 +179,7 @@ class Target(Protocol):
     outputs: Float[Array, '*b k'],
     label: Float[Array, '*b k'],
     weight: Float[Array, '*b'] | Float[Array, '*b k'],
-  ) -> dict[str, clu_metrics.Metric]:
+  ) -> dict[str, Metric]:
     """Metrics as sums; 'loss' is what training minimises.
 
     `weight` is of each rating where the labels' weights are.

@@ -5,8 +5,8 @@ import math
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Array, Float
 
+from mvp_jax.array_types import Array, Float
 from mvp_jax.errors import InputError
 from mvp_jax.targets import concordance_baselines, in_time
 from mvp_jax.targets.base import Baseline, Score, Target

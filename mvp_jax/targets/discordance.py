@@ -2,12 +2,13 @@
 
 import flax.struct
 import jax.numpy as jnp
-from clu import metrics as clu_metrics
-from jaxtyping import Array, Float
+
+from mvp_jax.array_types import Array, Float
+from mvp_jax.targets.metric import Metric
 
 
 @flax.struct.dataclass
-class Discordance(clu_metrics.Metric):
+class Discordance(Metric):
   """The mean over K ratings of 1 - CCC, of all weighted moments together.
 
   CCC = 2 cov(x, y) / (var x + var y + (mean x - mean y)²), so that 1 - CCC is the

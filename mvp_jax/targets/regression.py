@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
 
+from mvp_jax.array_types import Array, Float
 from mvp_jax.errors import InputError
 from mvp_jax.targets import in_time, regression_baselines, regression_scores
 from mvp_jax.targets.base import Mean, Target, check_ratings

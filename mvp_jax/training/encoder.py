@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from mvp_jax import checksums
-from mvp_jax.data.clips import RandomClips
 from mvp_jax.data.masks import MaskConfig, mask_sizes
+from mvp_jax.data.random_clips import RandomClips
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError
 from mvp_jax.files import read_json, write_json

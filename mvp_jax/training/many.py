@@ -16,17 +16,15 @@ import json
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mvp_jax import hosts
 from mvp_jax.data.batches import training_order
-from mvp_jax.data.examples import rescaled
 from mvp_jax.data.lengths import concatenated
 from mvp_jax.errors import InputError
-from mvp_jax.training import sharding
+from mvp_jax.training import sharding, side_by_side
 from mvp_jax.training.laid import Laid
 from mvp_jax.training.loop import (
   TRAIN,
@@ -37,14 +35,11 @@ from mvp_jax.training.loop import (
 )
 from mvp_jax.training.state import (
   add,
-  build_model,
   computed,
   fresh_state,
   like,
-  step_function,
 )
 
-_SHARE = 0.8  # of an accelerator's memory that the models may take
 _DATA_SHARE = 0.25  # that the data of all trials may take
 # On CPUs, where it lies in memory up to three times while it is laid out.
 _DATA_ON_CPU = 512 << 20  # bytes
@@ -60,13 +55,20 @@ class Member:
   # Rows; or tuples of rows, of which one is drawn each time.
   train: tuple[int | tuple[int, ...], ...]
   validation: tuple[int, ...] = ()  # rows
-  # By name of an array [trials, ..., D], what `examples.rescaled` takes.
+  # By name of an array [trials, ..., D], what `scales.rescaled` takes.
   scale: dict = dataclasses.field(default_factory=dict)
   # Arrays [trials, ...] instead of the shared ones: labels by another threshold. Of
   # data that is `Laid` a tuple of such dicts, one for each length.
   own: Any = dataclasses.field(default_factory=dict)
   # Overrides of the optimiser's learning_rate and weight_decay; all have the same.
   settings: dict = dataclasses.field(default_factory=dict)
+
+  @property
+  def apart(self):
+    """What the programs of `side_by_side` take as a model's own."""
+    own = self.own if isinstance(self.own, tuple) else (self.own,)
+    settings = {name: np.float32(x) for name, x in self.settings.items()}
+    return {'scale': self.scale, 'own': own, 'settings': settings}
 
 
 class Models:
@@ -81,7 +83,7 @@ class Models:
     members: list of Member.
     config: TrainConfig; `workers` is ignored.
     mesh: of `sharding.make_mesh`; its axes do not matter.
-    together: models that a device runs at a time; 0 = `at_a_time`.
+    together: models that a device runs at a time; 0 = as many as fit.
     start: function of one model's random variables that gives those to start from; None
       = these.
 
@@ -103,13 +105,22 @@ class Models:
     self._split = NamedSharding(mesh, P(sharding.AXES))
     self._laid = data if isinstance(data, Laid) else None
     self._data = tuple(
-      {name: _put(x, sharding.replicated(mesh)) for name, x in part.items()}
+      {name: side_by_side.put(x, sharding.replicated(mesh)) for name, x in part.items()}
       for part in (self._laid.arrays if self._laid else (data,))
     )
     share = -(-len(members) // mesh.size)
     if not together:
       rows = self._laid.plan.rows if self._laid else (config.batch_size,)
-      together = at_a_time(task, config, mesh, self._data, members[0], share, rows)
+      together = side_by_side.at_a_time(
+        task,
+        config.optimiser,
+        config.accumulate,
+        mesh,
+        members[0].apart,
+        rows,
+        self._data,
+        share,
+      )
     turns = -(-share // together)
     self._together = -(-share // turns)
     # Which model is at which place.
@@ -117,13 +128,8 @@ class Models:
       np.arange(mesh.size * turns * self._together), len(members) - 1
     )
     self._own = jax.tree.map(
-      lambda x: _put(x, self._split),
-      self._stack(
-        [
-          {'scale': m.scale, 'own': _parts(m.own), 'settings': _float32(m.settings)}
-          for m in members
-        ]
-      ),
+      lambda x: side_by_side.put(x, self._split),
+      self._stack([m.apart for m in members]),
     )
 
   def _stack(self, items):
@@ -197,7 +203,10 @@ class Models:
     Which of its rows these are, for each model their places; and the results of each
     model's `method`, stacked.
     """
-    forward, laid = _forward(self.task, method, self._mesh, self._together), self._laid
+    forward, laid = (
+      side_by_side.forward(self.task, method, self._mesh, self._together),
+      self._laid,
+    )
     for length, data in enumerate(self._data):
       own = {**self._own, 'own': self._own['own'][length]}
       here = [
@@ -221,7 +230,9 @@ class Models:
         found = forward(
           params,
           own,
-          tuple(_put(x[self._places], self._split) for x in (numbers, weight)),
+          tuple(
+            side_by_side.put(x[self._places], self._split) for x in (numbers, weight)
+          ),
           data,
         )
         yield asked, jax.tree.map(lambda x: x[: len(rows)], jax.device_get(found))
@@ -229,7 +240,8 @@ class Models:
   def one(self, params, index):
     """The parameters of one model, on all devices."""
     return jax.tree.map(
-      lambda x: x[0], _take((index,), sharding.replicated(self._mesh))(params)
+      lambda x: x[0],
+      side_by_side.take((index,), sharding.replicated(self._mesh))(params),
     )
 
   def parameters(self, params):
@@ -282,8 +294,8 @@ class _Side:
     done = last_step(checkpoints, config.optimiser.steps, self.called.section)
     if done is None:
       seeds = np.array([m.seed for m in models._members], np.uint32)[models._places]
-      fresh = _fresh(models.task, config.optimiser, models._mesh)
-      return models._started(fresh(_put(seeds, models._split))), 0
+      fresh = side_by_side.fresh(models.task, config.optimiser, models._mesh)
+      return models._started(fresh(side_by_side.put(seeds, models._split))), 0
     where = models._where_saved()
     one = jax.eval_shape(lambda: fresh_state(models.task, config.optimiser, 0))
     state, before = checkpoints.restore(
@@ -296,7 +308,7 @@ class _Side:
       ),
     )
     check_stream(checkpoints.directory, before, self.stream)
-    return _take(tuple(models._places), models._split)(state), done
+    return side_by_side.take(tuple(models._places), models._split)(state), done
 
   def batches(self, start):
     laid = self.models._laid
@@ -319,11 +331,11 @@ class _Side:
       yield tuple(laid.places(length, rows[:, part]) for length, part in parts)
 
   def put(self, rows):
-    return tuple(_put(x, self.models._split) for x in rows)
+    return tuple(side_by_side.put(x, self.models._split) for x in rows)
 
   def step(self, state, rows):
     models, config = self.models, self.config
-    step = _step(
+    step = side_by_side.step(
       models.task,
       config.optimiser,
       config.accumulate,
@@ -373,7 +385,9 @@ class _Side:
   def saved(self, state):
     """Without the padding: checkpoints do not depend on the number of devices."""
     models = self.models
-    return _take(tuple(range(len(self.members))), models._where_saved())(state)
+    return side_by_side.take(tuple(range(len(self.members))), models._where_saved())(
+      state
+    )
 
 
 def together_bytes(mesh):
@@ -385,163 +399,9 @@ def together_bytes(mesh):
   return min(hosts.gather(int(_DATA_SHARE * limit)))
 
 
-def at_a_time(task, config, mesh, data, member, share, rows):
-  """How many models a device should work on at a time.
-
-  On CPU one: bundles of four took a fifth longer per model, at the embedded size of
-  configs/deap_fusion.py. On an accelerator as many as fit: 80 % of its memory, minus
-  the data and all states twice, divided by what a step of one model needs.
-
-  Args:
-    task, config, mesh: as of `Models`.
-    data: the arrays, on the devices, of each length.
-    member: a Member, representative of all.
-    share: models per device.
-    rows: of a batch, of each length.
-  """
-  device = mesh.devices.flat[0]
-  if device.platform == 'cpu':
-    return 1
-  limit = (device.memory_stats() or {}).get('bytes_limit')
-  if limit is None:
-    return share
-  state = jax.eval_shape(lambda: fresh_state(task, config.optimiser, 0))
-  rows = tuple(jax.ShapeDtypeStruct((count,), jnp.int32) for count in rows)
-  step = (
-    jax.jit(_one_step(task, config.optimiser, config.accumulate))
-    .lower(
-      state,
-      {
-        'scale': member.scale,
-        'own': _parts(member.own),
-        'settings': _float32(member.settings),
-      },
-      rows,
-      jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), data),
-    )
-    .compile()
-  )
-  return min(
-    hosts.gather(
-      _fitting(
-        limit,
-        sum(x.nbytes for x in jax.tree.leaves(data)),
-        sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
-        step.memory_analysis().temp_size_in_bytes,
-        share,
-      )
-    )
-  )
-
-
-def _fitting(limit, data, state, step, share):
-  """Models at a time, from bytes: available, of the data, of a state, of a step."""
-  free = _SHARE * limit - data - 2 * share * state
-  return int(np.clip(free // max(step, 1), 1, share))
-
-
-def _put(x, where):
-  """Lays out an array of which every process has a complete copy."""
-  x = np.asarray(x)
-  return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
-
-
-def _float32(settings):
-  return {name: np.float32(x) for name, x in settings.items()}
-
-
 def _digest(members):
   """Identifies these models and their batches."""
   facts = [
     (m.run, m.seed, jax.tree.map(int, list(m.train)), m.settings) for m in members
   ]
   return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def _parts(own):
-  """Of each length."""
-  return own if isinstance(own, tuple) else (own,)
-
-
-def _examples(data, own, rows):
-  """A model's batch: a dict of arrays, or a tuple of them, of each length."""
-  parts = tuple(
-    _rows(*part, own['scale']) for part in zip(data, own['own'], rows, strict=True)
-  )
-  return parts if len(parts) > 1 else parts[0]
-
-
-def _rows(data, own, rows, scale):
-  batch = {name: x[rows] for name, x in {**data, **own}.items()}
-  return batch | {name: rescaled(batch[name], x) for name, x in scale.items()}
-
-
-def _spread(one, mesh, together, out):
-  """Jits `one(mine, own, rows, data)` over all models; donates `mine` if it is
-  returned."""
-
-  def on_device(mine, own, rows, data):
-    return jax.lax.map(
-      lambda x: one(*x, data),
-      (mine, own, rows),
-      batch_size=together if together > 1 else None,
-    )
-
-  models = P(sharding.AXES)
-  run = jax.shard_map(
-    on_device,
-    mesh=mesh,
-    in_specs=(models, models, models, P()),
-    out_specs=models,
-    check_vma=False,
-  )
-  return jax.jit(
-    run, donate_argnums=0 if isinstance(out, tuple) else (), out_shardings=out
-  )
-
-
-def _one_step(task, optimiser, accumulate):
-  step = step_function(task, optimiser, accumulate)
-  return lambda state, own, rows, data: step(
-    state, _examples(data, own, rows), own['settings']
-  )
-
-
-@functools.cache
-def _step(task, optimiser, accumulate, mesh, together):
-  return _spread(
-    _one_step(task, optimiser, accumulate),
-    mesh,
-    together,
-    (NamedSharding(mesh, P(sharding.AXES)), sharding.replicated(mesh)),
-  )
-
-
-@functools.cache
-def _forward(task, method, mesh, together):
-  def one(params, own, rows, data):
-    batch = _rows(data, own['own'], rows[0], own['scale']) | {'weight': rows[1]}
-    return getattr(task, method)(build_model(task, params), batch)
-
-  return _spread(one, mesh, together, sharding.replicated(mesh))
-
-
-@functools.cache
-def _fresh(task, optimiser, mesh):
-  models = P(sharding.AXES)
-  run = jax.shard_map(
-    lambda seeds: jax.lax.map(lambda seed: fresh_state(task, optimiser, seed), seeds),
-    mesh=mesh,
-    in_specs=models,
-    out_specs=models,
-    check_vma=False,
-  )
-  return jax.jit(run)
-
-
-@functools.cache
-def _take(places, where):
-  """Picks models of a stacked tree, and lays them out."""
-  return jax.jit(
-    lambda tree: jax.tree.map(lambda x: x[np.array(places)], tree), out_shardings=where
-  )

@@ -8,7 +8,8 @@ import numpy as np
 
 from mvp_jax import hosts
 from mvp_jax.data.batches import evaluation_batches, training_batches
-from mvp_jax.data.clips import first_view, mix
+from mvp_jax.data.clips import first_view
+from mvp_jax.data.random_clips import mix
 from mvp_jax.training import sharding
 from mvp_jax.training.encoder import write_record
 from mvp_jax.training.loop import Called, fit

@@ -2,22 +2,30 @@
 
 import contextlib
 import functools
+import re
 import time
 
 import jax
 import jax.numpy as jnp
 
-# Dense bf16 FLOP/s of a device, as published by its maker; keys are parts of its name.
+# Dense bf16 FLOP/s of a device (fp16 of V100 and T4, which have no bf16), as published
+# by its maker; keys are parts of its name, the longest of which counts.
 _PEAKS = {
+  'GH200': 989e12,
   'H200': 989e12,
   'H100': 989e12,
+  'H100 PCIe': 756e12,
+  'H100 NVL': 835e12,
   'A100': 312e12,
+  'L40': 181e12,
   'L40S': 362e12,
   'L4': 121e12,
   'A10': 125e12,
+  'A10G': 70e12,
   'V100': 125e12,
   'T4': 65e12,
   'B200': 2250e12,
+  'GB200': 2500e12,
   'TPU v4': 275e12,
   'TPU v5 lite': 197e12,
   'TPU v5e': 197e12,
@@ -30,6 +38,14 @@ _PEAKS = {
 _MATMUL = 2048
 
 
+def known_peak(kind):
+  """Peak FLOP/s of a device by its name, such as 'NVIDIA L4'; None if not known."""
+  found = [
+    name for name in _PEAKS if re.search(rf'(?<!\w){re.escape(name)}(?!\w)', kind)
+  ]
+  return _PEAKS[max(found, key=len)] if found else None
+
+
 def peak_flops(devices=None):
   """Peak FLOP/s of devices together, the reference of utilisation; None: of all.
 
@@ -37,10 +53,8 @@ def peak_flops(devices=None):
   of a large float32 matrix product.
   """
   devices = jax.devices() if devices is None else devices
-  kind = devices[0].device_kind
-  for name, peak in _PEAKS.items():
-    if name in kind:
-      return peak * len(devices)
+  if peak := known_peak(devices[0].device_kind):
+    return peak * len(devices)
   return _measured_peak() * jax.process_count()
 
 

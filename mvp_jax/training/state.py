@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from clu.metrics import Metric
 from flax import nnx
 
 from mvp_jax.models.partition import use_mesh
 from mvp_jax.targets.base import Mean
+from mvp_jax.targets.metric import Metric
 from mvp_jax.training import sharding
 from mvp_jax.training.optimiser import optimiser, schedule
 

@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 
 from mvp_jax.data.clips import ClipLayout
-from mvp_jax.data.examples import (
-  InputConfig,
-  OneWindowEach,
-  TrialExamples,
-  pooled_scale,
-  token_squares,
-)
+from mvp_jax.data.examples import InputConfig, OneWindowEach, TrialExamples
 from mvp_jax.data.lengths import Plan
+from mvp_jax.data.scales import pooled_scale, token_squares
 from mvp_jax.errors import InputError
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.models.modalities.physio import Physio, pad, standardise

@@ -5,9 +5,9 @@ import types
 import numpy as np
 import pytest
 
-from mvp_jax.data.clips import mix
 from mvp_jax.data.masked_signals import MaskedTrials
-from mvp_jax.data.trials import Series, Trial
+from mvp_jax.data.random_clips import mix
+from mvp_jax.data.trial import Series, Trial
 from mvp_jax.models.masked_signals import SignalBackbone
 from mvp_jax.models.modalities.physio import Physio
 

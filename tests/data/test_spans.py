@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.data.spans import span_count, span_deviations, span_means
-from mvp_jax.data.trials import Series
+from mvp_jax.data.trial import Series
 
 
 def _series(values, rate=None, times=None, valid=None):

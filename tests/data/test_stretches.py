@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.data.spans import span_means
-from mvp_jax.data.trials import Frames, Series, Sound, Trial
+from mvp_jax.data.trial import Frames, Series, Sound, Trial
 from mvp_jax.data.windows import joined, stretches
 from mvp_jax.targets import Concordance
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mvp_jax.data.trials import Frames, Series, Trial
+from mvp_jax.data.trial import Frames, Series, Trial
 from mvp_jax.raw.openface import CHANNELS
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trial import Trial
 from mvp_jax.synthetic import ratings
 from mvp_jax.synthetic.signals import simulate_body
 from mvp_jax.synthetic.spec import BASELINE_SECONDS, SIGNAL_RATE, TwinSpec

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
-from mvp_jax.data.trials import Frames, Series, Trial
+from mvp_jax.data.trial import Frames, Series, Trial
 from mvp_jax.evaluation import account, sketches
 from mvp_jax.preparation import prepare
 from mvp_jax.raw.openface import read_openface

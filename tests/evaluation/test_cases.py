@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import case_figures, cases, run_sections
 from mvp_jax.evaluation.predictions import Prediction

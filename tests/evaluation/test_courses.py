@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from mvp_jax.data.trials import Series, Sound, Trial
+from mvp_jax.data.trial import Series, Sound, Trial
 from mvp_jax.evaluation import case_figures, cases, course_figures, courses, report
 from mvp_jax.evaluation.predictions import Track, write_predictions
 from mvp_jax.targets import Binary, Concordance

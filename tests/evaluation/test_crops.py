@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import ablation, crops
 from mvp_jax.evaluation.predictions import write_predictions

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from mvp_jax.data.trials import Sound, Trial
+from mvp_jax.data.trial import Sound, Trial
 from mvp_jax.evaluation.content import copies, same_sounds
 from mvp_jax.evaluation.sound_course import RATE, band_levels, sound_course
 from mvp_jax.synthetic.voice import voice

@@ -11,7 +11,7 @@ import pytest
 
 import mvp_jax
 from mvp_jax import checksums
-from mvp_jax.data.trials import Series, Trial
+from mvp_jax.data.trial import Series, Trial
 from mvp_jax.errors import InputError
 from mvp_jax.inference import command
 from mvp_jax.inference.predict import Estimates

@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 from sklearn.preprocessing import StandardScaler
 
-from mvp_jax.data.examples import InputConfig, TrialExamples, moments
+from mvp_jax.data.examples import InputConfig, TrialExamples
 from mvp_jax.data.handcrafted import channel_features, feature_table
+from mvp_jax.data.scales import moments
 from mvp_jax.data.splits import Fold
 from mvp_jax.errors import InputError
 from mvp_jax.jobs.trainings import scales_of
@@ -18,7 +19,6 @@ from mvp_jax.models.modalities import handcrafted
 from mvp_jax.models.modalities.handcrafted import Handcrafted
 from mvp_jax.raw.openface import CHANNELS
 from mvp_jax.targets.binary import Binary
-from mvp_jax.training.many import _examples
 from tests.data.tiny_trials import trial
 from tests.evaluation.memory import MemoryCorpus, twin
 
@@ -110,7 +110,7 @@ def test_models_that_train_together_read_the_same(source):
   rows = np.array([10, 0, 3])
   own = {'own': ({},), 'scale': scales}
   data = ({_NAME: examples.stacked(_NAME)},)
-  found = jax.jit(_examples)(data, own, (rows,))[_NAME]
+  found = jax.jit(side_by_side.examples)(data, own, (rows,))[_NAME]
   np.testing.assert_allclose(found, _standardised(examples)[rows], 1e-6, 1e-6)
 
 

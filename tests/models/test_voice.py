@@ -10,7 +10,7 @@ from flax import nnx
 
 from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.log_mel import PRESETS, VGGISH, log_mel
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trial import Trial
 from mvp_jax.data.windows import trial_windows
 from mvp_jax.errors import InputError
 from mvp_jax.models.emotion import ModelSizes

@@ -9,7 +9,7 @@ from scipy import signal, stats
 
 from mvp_jax.config import Config, parse
 from mvp_jax.data.splits import make_folds, select
-from mvp_jax.data.trials import Series, Trial
+from mvp_jax.data.trial import Series, Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import report
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions

@@ -10,7 +10,7 @@ import pytest
 
 from mvp_jax.config import Config, parse
 from mvp_jax.data.splits import make_folds, select
-from mvp_jax.data.trials import Series, Trial
+from mvp_jax.data.trial import Series, Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation.predictions import told
 from mvp_jax.targets import Regression, from_dict

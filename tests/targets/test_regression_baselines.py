@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.data.splits import make_folds, select
-from mvp_jax.data.trials import Series, Trial
+from mvp_jax.data.trial import Series, Trial
 from mvp_jax.evaluation import cases, report
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
 from mvp_jax.evaluation.results import evaluate

@@ -14,7 +14,7 @@ from jax import Array
 
 from mvp_jax import targets
 from mvp_jax.data.splits import make_folds, select
-from mvp_jax.data.trials import Trial
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import report
 from mvp_jax.evaluation.predictions import (

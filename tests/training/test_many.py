@@ -12,9 +12,10 @@ from mvp_jax.data.batches import evaluation_batches, training_batches
 from mvp_jax.errors import InputError, TrainingError
 from mvp_jax.targets import Mean
 from mvp_jax.training.loop import TrainConfig, fit
-from mvp_jax.training.many import Member, Models, _fitting, _Side
+from mvp_jax.training.many import Member, Models, _Side
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import MeshConfig, make_mesh, put_batch
+from mvp_jax.training.side_by_side import _fitting
 from mvp_jax.training.state import forward
 from tests.training.logs import CutLog, PowerCut, metrics_of
 from tests.training.tiny import BATCH, OPTIMISER, emotion_example, make_batch

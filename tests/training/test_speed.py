@@ -49,6 +49,30 @@ def test_without_flops_there_is_no_utilisation():
   assert set(meter.read()) == {'steps_per_second', 'examples_per_second', 'input_wait'}
 
 
+@pytest.mark.parametrize(
+  ('kind', 'peak'),
+  [
+    ('NVIDIA H100 80GB HBM3', 989e12),
+    ('NVIDIA H100 PCIe', 756e12),
+    ('NVIDIA A100-SXM4-40GB', 312e12),
+    ('NVIDIA A10G', 70e12),
+    ('NVIDIA L40', 181e12),
+    ('NVIDIA L40S', 362e12),
+    ('NVIDIA L4', 121e12),
+    ('Tesla T4', 65e12),
+    ('Tesla V100-SXM2-16GB', 125e12),
+    ('NVIDIA GH200 480GB', 989e12),
+    ('TPU v5 lite', 197e12),
+    ('TPU v5', 459e12),
+    ('NVIDIA T400 4GB', None),
+    ('NVIDIA A40', None),
+    ('cpu', None),
+  ],
+)
+def test_peaks_by_name(kind, peak):
+  assert speed.known_peak(kind) == peak
+
+
 def test_the_peak_of_a_known_device_counts_all_of_them(monkeypatch):
   class Device:
     device_kind = 'NVIDIA H200'

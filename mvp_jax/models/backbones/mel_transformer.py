@@ -10,8 +10,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
 
+from mvp_jax.array_types import Array, Float, PRNGKeyArray
 from mvp_jax.models import layers
 from mvp_jax.models.partition import split_batch
 

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
+from mvp_jax.array_types import Array, Float
 from mvp_jax.models import layers
 from mvp_jax.models.backbones.r2plus1d import KINETICS_MEAN, KINETICS_STD
 from mvp_jax.models.convolution import BatchNorm, Conv3D, draw_kernels, largest

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
+from mvp_jax.array_types import Array, Float
 from mvp_jax.models import layers
 from mvp_jax.models.convolution import BatchNorm, SpatialConv, TemporalConv
 from mvp_jax.models.partition import split_batch

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, PRNGKeyArray
 
+from mvp_jax.array_types import Array, Float, PRNGKeyArray
 from mvp_jax.models import layers
 from mvp_jax.models.convolution import BatchNorm, SpatialConv
 from mvp_jax.models.partition import split_batch

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Key
 
+from mvp_jax.array_types import Array, Bool, Float, Key
 from mvp_jax.models import layers
 
 DType: TypeAlias = jnp.dtype

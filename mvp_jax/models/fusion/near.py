@@ -6,8 +6,8 @@ Shapes: B examples, H heads, N query tokens, M context tokens (keys).
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
 
+from mvp_jax.array_types import Array, Float
 from mvp_jax.models.fusion.base import DType, MakeBlock, Sizes, Tokens, register
 from mvp_jax.models.fusion.cross import Cross
 

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
 
+from mvp_jax.array_types import Array, Bool, Float
 from mvp_jax.models.fusion.base import (
   DType,
   Fused,

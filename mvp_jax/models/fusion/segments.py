@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
 
+from mvp_jax.array_types import Array, Bool, Float
 from mvp_jax.models import layers
 from mvp_jax.models.fusion.base import (
   DType,

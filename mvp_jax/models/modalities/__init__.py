@@ -78,9 +78,9 @@ class Inputs:
   Attributes:
     items: list of dicts, or of functions without arguments that give them.
     scaled: name of the array that is divided by what is fitted on training trials, see
-      `examples.pooled_scale`, or None.
+      `scales.pooled_scale`, or None.
     standardised: name of the array whose every number is standardised by what is fitted
-      on training trials, see `examples.moments`, or None. NaN where not known.
+      on training trials, see `scales.moments`, or None. NaN where not known.
   """
 
   def __init__(

@@ -11,8 +11,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array
 
+from mvp_jax.array_types import Array
 from mvp_jax.data.handcrafted import channel_features, feature_table
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers

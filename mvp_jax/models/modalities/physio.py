@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array
 
+from mvp_jax.array_types import Array
 from mvp_jax.data.augment_signals import SignalAugmentConfig, augment_signals
 from mvp_jax.errors import InputError
 from mvp_jax.models.fusion import Tokens

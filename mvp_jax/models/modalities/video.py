@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Num
 
+from mvp_jax.array_types import Array, Bool, Float, Num
 from mvp_jax.data.clips import lay_clips
-from mvp_jax.data.trials import Frames
+from mvp_jax.data.trial import Frames
 from mvp_jax.data.windows import TOLERANCE
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array
 
+from mvp_jax.array_types import Array
 from mvp_jax.data.log_mel import PRESETS, Pictures
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers

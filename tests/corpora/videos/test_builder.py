@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mvp_jax.data.clips import ClipLayout, RandomClips
+from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.masks import MaskConfig
+from mvp_jax.data.random_clips import RandomClips
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.data.views import ViewConfig
 from mvp_jax.errors import InputError

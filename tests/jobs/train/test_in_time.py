@@ -11,7 +11,7 @@ from mvp_jax.config import Config, DataConfig, EvaluationConfig
 from mvp_jax.corpora.affwild2.twin import AffWild2Spec
 from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.examples import InputConfig
-from mvp_jax.data.trials import Series, Trial
+from mvp_jax.data.trial import Series, Trial
 from mvp_jax.data.windows import stretches
 from mvp_jax.jobs import train, trainings
 from mvp_jax.models.modalities.voice import Voice

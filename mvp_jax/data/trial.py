@@ -1,0 +1,195 @@
+"""A trial, in memory: its streams of numbers, frames and sound, and its ratings."""
+
+import dataclasses
+
+import numpy as np
+
+_EARLY = 1e-3  # seconds; times are float32
+LEAST_BASELINE = 0.5  # the share of a stored baseline that must have been measured
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Series:
+  """A stream of numbers. Time zero is the stimulus onset.
+
+  Attributes:
+    values: float32 [n, channels], 0 where not valid.
+    valid: bool [n, channels].
+    channels: their names.
+    rate: Hz; None = irregular, with `times`.
+    times: float32 [n], seconds; None = n / rate.
+    before: float32 [m, channels], what was measured up to the onset, the baseline, if
+      anything, 0 where not valid.
+    before_valid: bool [m, channels].
+  """
+
+  values: np.ndarray
+  valid: np.ndarray
+  channels: tuple[str, ...]
+  rate: float | None = None
+  times: np.ndarray | None = None
+  before: np.ndarray | None = None
+  before_valid: np.ndarray | None = None
+
+  @property
+  def has_baseline(self):
+    """bool [channels]: whether enough of the baseline was measured to count from it."""
+    if self.before is None or not len(self.before):
+      return np.zeros(len(self.channels), bool)
+    return self.before_valid.mean(0) >= LEAST_BASELINE
+
+  @property
+  def clock(self):
+    """When each row was measured: float [n], seconds."""
+    if self.times is not None:
+      return self.times
+    return np.arange(len(self.values)) / self.rate
+
+  def stretch(self, start, end):
+    """The rows from `start` to before `end` seconds, on a clock from `start` on."""
+    first, last = np.searchsorted(self.clock, [start - _EARLY, end - _EARLY])
+    times = None if self.times is None else self.times[first:last] - np.float32(start)
+    before = () if start else (self.before, self.before_valid)
+    return Series(
+      self.values[first:last],
+      self.valid[first:last],
+      self.channels,
+      self.rate,
+      times,
+      *before,
+    )
+
+  @property
+  def seconds(self):
+    """How long it lasts: to the end of its last row or, if irregular, to its time."""
+    if self.rate is None:
+      return float(self.times[-1]) if len(self.times) else 0.0
+    return len(self.values) / self.rate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frames:
+  """A stream of pictures, which `PreparedCorpus.frames` reads.
+
+  Attributes:
+    times: float32 [n], seconds since the onset.
+    valid: bool [n], a face is there.
+    first_chunk: row of the split that is named like the stream.
+    rate: Hz.
+    first: frames of the trial before this stretch of it.
+  """
+
+  times: np.ndarray
+  valid: np.ndarray
+  first_chunk: int
+  rate: float
+  first: int = 0
+
+  def stretch(self, start, end):
+    """The frames from `start` to before `end` seconds, on a clock from `start` on."""
+    first, last = np.searchsorted(self.times, [start - _EARLY, end - _EARLY])
+    return dataclasses.replace(
+      self,
+      times=self.times[first:last] - np.float32(start),
+      valid=self.valid[first:last],
+      first=self.first + int(first),
+    )
+
+  @property
+  def seconds(self):
+    """How long it lasts, to the end of its last frame."""
+    return len(self.times) / self.rate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sound:
+  """A stream of sound, mono, which `PreparedCorpus.samples` reads.
+
+  Attributes:
+    count: samples, from the onset on.
+    recorded: int64 [stretches, 2], first sample and last + 1 of what was recorded, in
+      order; between them there is no measurement.
+    first_chunk: row of the split that is named like the stream.
+    rate: Hz.
+    first: samples of the trial before this stretch of it.
+  """
+
+  count: int
+  recorded: np.ndarray
+  first_chunk: int
+  rate: float
+  first: int = 0
+
+  def stretch(self, start, end):
+    """The samples from `start` to before `end` seconds, on a clock from `start` on."""
+    first, last = (min(round(t * self.rate), self.count) for t in (start, end))
+    recorded = np.clip(self.recorded, first, last) - first
+    return dataclasses.replace(
+      self,
+      count=last - first,
+      recorded=recorded[recorded[:, 1] > recorded[:, 0]],
+      first=self.first + first,
+    )
+
+  @property
+  def seconds(self):
+    """How long it lasts, to the end of its last sample."""
+    return self.count / self.rate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trial:
+  """One trial: a subject watching one stimulus. Time zero is its onset.
+
+  Attributes:
+    trial_id: text, unique in the corpus.
+    subject, trial: numbers; `trial` is the place in the order of presentation, from 1.
+    stimulus: its number; None where it has none.
+    ratings: {name: float}, NaN where not given.
+    streams: {name: Series, Frames or Sound}; those that the trial lacks are left out.
+    group, session: names, '' where there are none.
+    part: 'train', 'validation' or 'test' of the corpus' official split, or ''.
+    start: seconds of the whole trial before this stretch of it.
+    cut: whether this is a stretch, not all of the trial.
+  """
+
+  trial_id: str
+  subject: int
+  trial: int
+  stimulus: int | None
+  ratings: dict[str, float]
+  streams: dict[str, Series | Frames | Sound]
+  group: str = ''
+  session: str = ''
+  part: str = ''
+  start: float = 0.0
+  cut: bool = False
+
+  @property
+  def stretch_id(self):
+    """A name that is unique among stretches, too."""
+    if not self.cut:
+      return self.trial_id
+    return f'{self.trial_id}@{self.start:.3f}+{self.seconds:.3f}'
+
+  @property
+  def seconds(self):
+    """How long its longest stream lasts."""
+    return max((stream.seconds for stream in self.streams.values()), default=0.0)
+
+  def stretch(self, start, end):
+    """The trial from `start` to before `end` seconds, on a clock from `start` on.
+
+    A stream that has nothing in it is left out.
+    """
+    streams = {name: x.stretch(start, end) for name, x in self.streams.items()}
+    lasting = {name: x for name, x in streams.items() if _length(x)}
+    return dataclasses.replace(
+      self, streams=lasting, start=self.start + start, cut=True
+    )
+
+
+def _length(stream):
+  if isinstance(stream, Sound):
+    return stream.count
+  return len(stream.valid)
