@@ -12,8 +12,8 @@ from packaging.utils import canonicalize_name
 def bare(folder, packages):
   """Makes a virtual environment of some packages and what they require, nothing else.
 
-  Their files are links to those that are installed here, found by their metadata; nothing
-  is downloaded.
+  Their files are links to those that are installed here, found by their metadata;
+  nothing is downloaded.
 
   Args:
     folder: pathlib.Path, new.
