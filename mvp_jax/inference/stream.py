@@ -15,6 +15,7 @@ import numpy as np
 from mvp_jax.data.trials import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.inference.predict import finished, scores_of
+from mvp_jax.inference.result import answer_of, least_seconds
 from mvp_jax.inference.sources import VIDEO, LiveCorpus, LiveFaces, LiveSamples
 from mvp_jax.inference.windows import (
   AFTER_SECONDS,
@@ -38,6 +39,8 @@ class StreamEstimate:
     start, end: of the window, in seconds since the stream's first frame.
     values: {rating: the mean over models}; None where nothing can be said.
     spread: {rating: its deviation over models}; None of a single model.
+    answers: {rating: 'high' or 'low', of numbers (low, high)}; None where the models
+      abstain. Of a target in time there are none, for a window is no trial of it.
     face_share: of the window's stored frames, NaN without video.
     note: why nothing can be said, and what is wrong with a signal; or ''.
     models: float [M, K], what each model says of each rating.
@@ -48,6 +51,7 @@ class StreamEstimate:
   end: float
   values: dict
   spread: dict
+  answers: dict
   face_share: float
   note: str
   models: np.ndarray
@@ -272,15 +276,22 @@ class Stream:
     if why:
       each = np.full_like(each, np.nan)
       course = None if course is None else np.full_like(course, np.nan)
+    values, answers = self._named(each.mean(0)), {}
+    for name, value in values.items():
+      if model.target.level == 'trial':
+        long = end - start >= least_seconds(model)
+        sayable = long and value is not None
+        answers[name] = answer_of(model, name, value)[0] if sayable else None
     told = [f'nothing is said: {why}'] * bool(why)
     told += [f'{name}: {text}; it is masked' for name, text in notes.items()]
     return StreamEstimate(
       start=start,
       end=end,
-      values=self._named(each.mean(0)),
+      values=values,
       spread=self._named(
         each.std(0) if len(each) > 1 else np.full(each.shape[1], np.nan)
       ),
+      answers=answers,
       face_share=face_share(window),
       note='; '.join([*told, *self._lacking]),
       models=each,

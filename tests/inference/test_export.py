@@ -41,6 +41,7 @@ def test_the_card_says_where_it_comes_from(run, folder):
   card = (folder / 'README.md').read_text()
   for told in ('SYNTHETIC', '4 people, 12 trials of 9 to 9 s', 'fusion', 'eda (micro'):
     assert told in card
+  assert 'fusion, valence: of the surest' in card and 'of 4 people)' in card
   assert 'Leak audit passed' in card and 'majority' in card
   assert str(run.study) not in card and 'P01' not in card
   assert {path.suffix for path in folder.rglob('*') if path.is_file()} == {
