@@ -20,6 +20,7 @@ all folds lies nearer to one half, so it abstains rather more.
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -31,6 +32,10 @@ SURE = 0.9
 # whom each is one time of ten.
 RISK = 0.2
 _SHARES = np.arange(1, 11) / 10  # of the trials, the surest first
+# The first share that is tried is one in which so many of the people have an answer. On
+# 37 real people of 8 trials each half of them were too few to show a risk of 0.3 (25
+# people, 18 % wrong), three quarters showed it (32 people, 12 %).
+_MOST = 0.75
 _STAKES = 200
 
 
@@ -126,7 +131,7 @@ class Interval:
 
   def why(self, value=None) -> str:
     """Why there is no answer, or it says little; '' otherwise."""
-    if self.half is None:
+    if self.half is None or self.constant is None:
       return f'{self.people} people are too few to learn an interval of'
     if self.half >= self.constant:
       return 'the interval is no narrower than that of always saying the median rating'
@@ -143,7 +148,7 @@ class Interval:
     )
 
 
-KINDS = {'abstention': Abstention, 'interval': Interval}
+KINDS: dict[str, Any] = {'abstention': Abstention, 'interval': Interval}
 
 
 def to_dict(promise) -> dict:
@@ -177,8 +182,8 @@ def abstention(people, scores, labels, risk=RISK) -> Abstention:
     threshold = _threshold(sure, share)
     answered = sure >= threshold
     whose, of_person = _means(people[answered], wrong[answered], number)
-    if 2 * len(whose) < number and share < 1:
-      continue  # too few of them to tell of all
+    if len(whose) < _MOST * number and share < 1:
+      continue
     known = evidence(of_person, risk) >= 1 / (1 - SURE)
     if known or not found.answered:
       found = Abstention(
@@ -258,7 +263,7 @@ def by_trial(rows, *columns):
   Returns:
     (int [trials], whose each is, from 0; and of each column a list of [] or [n]).
   """
-  trials: dict = {}
+  trials = {}
   for row in rows:
     trials.setdefault(row.place, []).append(row)
   persons = sorted({place[:2] for place in trials})
