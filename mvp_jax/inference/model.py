@@ -126,6 +126,12 @@ class Ensemble:
     """How long a window is at most."""
     return self.config.input.max_seconds
 
+  def reads(self, modality):
+    """Names of the streams that a modality reads; all but pictures if it names none."""
+    own = self.modalities[modality].streams
+    known = self.metadata['streams'].items()
+    return own or tuple(name for name, facts in known if facts['kind'] != 'frames')
+
   def _encoding(self, features=None):
     return Encoding(self.backbone, features) if self.reads_frames else None
 
