@@ -23,6 +23,7 @@ from mvp_jax.data.examples import InputConfig
 from mvp_jax.errors import InputError
 from mvp_jax.models import modalities
 from mvp_jax.models.emotion import ModelSizes
+from mvp_jax.targets.promises import RISK
 from mvp_jax.training import encoder as encoders
 from mvp_jax.training import multiscale_encoder as _  # noqa: F401 (registers itself)
 from mvp_jax.training import r2plus1d_encoder as _  # noqa: F401, F811
@@ -134,6 +135,9 @@ class EvaluationConfig:
   # Networks' probabilities are made as sure as they are right on validation trials. One
   # person's 8 trials are too few: on real people the ECE rose from .074 to .086.
   temperature: bool = False
+  # The share of answers about new people that may be wrong (of ratings that may lie out
+  # of their interval); a model abstains elsewhere.
+  risk: float = RISK
   seeds: int = 1  # trainings of each fold: config.seed and those after it
   ensemble: int = 1  # models of a training, whose mean prediction counts as one model's
   # Some of `config.models`; the others are compared to the first.
@@ -153,6 +157,8 @@ class EvaluationConfig:
     for name, least in (('seeds', 1), ('ensemble', 1), ('together', 0)):
       if getattr(self, name) < least:
         raise ValueError(f'{name} is {getattr(self, name)}, must be at least {least}')
+    if not 0 < self.risk < 0.5:
+      raise ValueError(f'risk is {self.risk}, must be above 0 and below 0.5')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,6 +27,7 @@ _PACKAGES = (
 # Settings that do not change results: a work directory may be resumed with others.
 _FREE_SETTINGS = {('data', name) for name in ('manual_dir', 'data_dir', 'beam')} | {
   ('data', 'corpus', 'openface_dir'),
+  ('evaluation', 'risk'),  # learnt anew from what is predicted
   ('ablation',),  # each variant has a folder and a config of its own
   # These change results by rounding only, the first also what dropout draws.
   ('train', 'accumulate'),

@@ -1,5 +1,7 @@
 """Handcrafted features of all trials of a corpus, worked out once."""
 
+import hashlib
+import io
 import multiprocessing
 import zipfile
 
@@ -30,27 +32,49 @@ _TOGETHER = 20  # trials whose sound one task reads
 
 
 def feature_table(corpus, trials, workers=None):
-  """The features of `raw.features` of whole trials.
+  """The features of `raw.features` of trials. A stretch of one is a trial of its own.
 
-  They are worked out for all trials of the corpus, and kept beside the prepared data.
+  Those of whole trials are worked out for all of the corpus. All are kept beside the
+  prepared data, if it lies in a folder.
 
   Returns those of `trials`, float64 [trials, features], NaN where not defined, and
   their names, without what no trial has. `workers` None = as many as processors.
   """
-  path = derived(corpus) / 'handcrafted' / f'features{_VERSION}.npz'
+  cut = [trial for trial in trials if trial.cut]
+  found = {}
+  if len(cut) < len(trials):
+    found |= _kept(corpus, corpus.trials, '', workers)
+  if cut:
+    ids = '\n'.join(trial.stretch_id for trial in cut)
+    found |= _kept(
+      corpus, cut, f'_{hashlib.sha256(ids.encode()).hexdigest()[:16]}', workers
+    )
+  values, names = as_table([found[trial.stretch_id] for trial in trials])
+  there = np.isfinite(values).any(0)
+  return values[:, there], [n for n, good in zip(names, there, strict=True) if good]
+
+
+def _kept(corpus, trials, name, workers):
+  """The features of trials, kept in a file: {stretch_id: {name: float}}."""
+  if not hasattr(corpus, 'directory'):
+    return _worked_out(corpus, trials, workers)
+  path = derived(corpus) / 'handcrafted' / f'features{_VERSION}{name}.npz'
   # A process that only reads examples finds the file, and leaves JAX alone.
   if multiprocessing.parent_process() is None or not path.exists():
     doing = f'working out the features of {corpus.directory}'
-    hosts.on_main(lambda: made_once(path, doing, lambda: _write(path, corpus, workers)))
+    hosts.on_main(
+      lambda: made_once(path, doing, lambda: _write(path, corpus, trials, workers))
+    )
   try:
     with np.load(path, allow_pickle=False) as arrays:
       values, names = arrays['values'], arrays['names'].tolist()
-      rows = {name: row for row, name in enumerate(arrays['ids'].tolist())}
+      ids = arrays['ids'].tolist()
   except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
     raise InputError(f'{path}: cannot be read ({error}); delete it') from error
-  values = values[[rows[trial.trial_id] for trial in trials]]
-  there = np.isfinite(values).any(0)
-  return values[:, there], [n for n, good in zip(names, there, strict=True) if good]
+  return {
+    one: dict(zip(names, row, strict=True))
+    for one, row in zip(ids, values.tolist(), strict=True)
+  }
 
 
 def channel_features(metadata):
@@ -71,8 +95,9 @@ def channel_features(metadata):
   return {channel: names for channel, names in found.items() if names}
 
 
-def _write(path, corpus, workers):
-  trials, names = corpus.trials, streams.series(corpus)
+def _worked_out(corpus, trials, workers):
+  """The features of trials: {stretch_id: {name: float}}."""
+  names = streams.series(corpus)
   pieces = [[t.streams[name] for name in names if name in t.streams] for t in trials]
   rows = features_of(pieces, workers, 'handcrafted features')
   for stream in streams.sounds(corpus):
@@ -80,14 +105,19 @@ def _write(path, corpus, workers):
     voices = _voices(corpus, [trials[i] for i in own], stream, workers)
     for i, found in zip(own, voices, strict=True):
       rows[i] |= found
-  values, names = as_table(rows)
-  ids = np.array([t.trial_id for t in trials])
+  return {trial.stretch_id: row for trial, row in zip(trials, rows, strict=True)}
+
+
+def _write(path, corpus, trials, workers):
+  found = _worked_out(corpus, trials, workers)
+  values, names = as_table(found.values())
   with atomic_write(path) as part:
-    np.savez(part, values=values, names=np.array(names, str), ids=ids)
+    np.savez(part, values=values, names=np.array(names, str), ids=np.array([*found]))
 
 
 def as_table(rows):
   """Features of `features_of`: float64 [rows, features], NaN if none; their names."""
+  rows = list(rows)
   names = list(dict.fromkeys(name for row in rows for name in row))
   values = np.array([[row.get(name, np.nan) for name in names] for row in rows])
   return values.reshape(len(rows), len(names)), names
@@ -100,7 +130,7 @@ def features_of(pieces, workers=None, what='features'):
   no features. `what` is for the progress display.
   """
   tasks = [(piece,) for piece in pieces]
-  with Progress(len(tasks), what, 'trial', 0, hosts.console()) as progress:
+  with Progress(len(tasks), what, 'trial', 0, _shown(tasks)) as progress:
     rows = [None] * len(tasks)
     for i, row in parallel_map(_features, tasks, 1 if len(tasks) < _FEW else workers):
       rows[i] = row
@@ -113,12 +143,17 @@ def _voices(corpus, trials, stream, workers):
   places = range(0, len(trials), _TOGETHER)
   tasks = [(corpus, trials[first : first + _TOGETHER], stream) for first in places]
   found = [None] * len(tasks)
-  with Progress(len(trials), 'voices', 'trial', 0, hosts.console()) as progress:
+  with Progress(len(trials), 'voices', 'trial', 0, _shown(trials)) as progress:
     few = len(trials) < _FEW
     for i, rows in parallel_map(_voice, tasks, 1 if few else workers):
       found[i] = rows
       progress.update(len(rows))
   return [row for rows in found for row in rows]
+
+
+def _shown(tasks):
+  """Where progress is shown: that of a single one nowhere."""
+  return hosts.console() if len(tasks) > 1 else io.StringIO()
 
 
 def _voice(corpus, trials, stream):

@@ -87,7 +87,7 @@ def write_report(workdir: Path) -> Report:
     *score_sections.subjects(results, synthetic),
     *course_sections.recordings(in_time, synthetic),
     *course_sections.shifts(in_time, synthetic),
-    *score_sections.calibration(results, synthetic),
+    *score_sections.calibration(results, facts.get('promises', dict), synthetic),
     *run_sections.success_and_failure(workdir, predictions, facts, synthetic),
     Heading('Details'),
     *score_sections.confusions(results, synthetic),

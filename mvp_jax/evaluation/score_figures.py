@@ -1,6 +1,6 @@
 """Figures of scores: models beside baselines, subjects, calibration, confusions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -119,8 +119,13 @@ def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def calibration(results: Sequence[TargetResult], synthetic: bool) -> Figure:
-  """Reliability and risk against coverage, for each target."""
+def calibration(
+  results: Sequence[TargetResult], synthetic: bool, promised: Mapping | None = None
+) -> Figure:
+  """Reliability and risk against coverage, for each target.
+
+  `promised` are promises.Abstention by (model, target).
+  """
   figure = blank(0.4 + 3.0 * len(results), synthetic)
   panels = figure.subplots(len(results), 2, squeeze=False)
   for (left, right), result in zip(panels, results, strict=True):
@@ -136,6 +141,10 @@ def calibration(results: Sequence[TargetResult], synthetic: bool) -> Figure:
         value = number(result.scores[name][key].value, 2)
         label = short(f'{result.definition.called(name)} {value}')
         axes.plot(x, y, color=hues.get(name, GREY), label=label, **style)
+      learnt = (promised or {}).get((name, result.target))
+      if learnt is not None and learnt.threshold is not None:
+        star = {'marker': '*', 'markersize': 12, 'zorder': 5}
+        right.plot(learnt.share, learnt.wrong, color=hues.get(name, GREY), **star)
     left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     left.set(xlabel='probability of high', ylabel='share of high')
     left.set_title(f'{short(result.target)}: reliability (ECE)')

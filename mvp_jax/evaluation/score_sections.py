@@ -13,7 +13,7 @@ from mvp_jax.evaluation.document import (
 )
 from mvp_jax.evaluation.figures import picture
 from mvp_jax.evaluation.statistics import Estimate
-from mvp_jax.targets import CEILING
+from mvp_jax.targets import CEILING, promises
 
 _UNCERTAINTY = (
   'In brackets: 95 % intervals for other subjects, with the trained models and the '
@@ -155,34 +155,54 @@ def subjects(results, synthetic):
   )
 
 
-def calibration(results, synthetic):
-  """Reliability and abstention, where predictions are probabilities."""
-  if not all(one.calibrations for one in results):
-    return
-  yield Heading('Calibration and abstention')
-  yield picture(
-    'calibration',
-    score_figures.calibration(results, synthetic),
-    'Left: does a probability mean what it says? Ten bins of equally many '
-    'trials; on the diagonal it does. Right: errors among the trials that '
-    'a model is surest of, if it may pass over the others.',
-  )
-  for one in results:
-    header = [*summary.score_names(one, ('ece', 'aurc')), 'ECE if calibrated']
-    rows = [
-      [*row, one.calibrations[name].floor]
-      for name, row in zip(
-        one.everyone, summary.score_rows(one, None, ('ece', 'aurc')), strict=True
-      )
-      if name in one.calibrations
-    ]
-    yield _table(one, header, rows)
-  yield Paragraph(
-    'ECE: expected calibration error, mean of |share of high - probability| over the '
-    'bins. It is above 0 by chance alone: the last column tells how far, on average, '
-    'if all probabilities were true. AURC: area under the risk-coverage curve. '
-    'Lower is better for both.'
-  )
+def calibration(results, promised, synthetic):
+  """Reliability and abstention, or intervals: what can be promised of new people.
+
+  `promised` is `promises` of run.json, {model: {rating: dict}}, or None.
+  """
+  probable = all(one.calibrations for one in results)
+  known = {
+    (name, one.target): promises.from_dict(promised[name][one.target])
+    for one in results
+    for name in one.models
+    if one.target in (promised or {}).get(name, {})
+  }
+  if probable:
+    yield Heading('Calibration and abstention')
+    yield picture(
+      'calibration',
+      score_figures.calibration(results, synthetic, known),
+      'Left: does a probability mean what it says? Ten bins of equally many '
+      'trials; on the diagonal it does. Right: errors among the trials that '
+      'a model is surest of, if it may pass over the others.' + ' Stars: what it has '
+      'learnt to answer, by the mean over seeds.' * bool(known),
+    )
+    for one in results:
+      header = [*summary.score_names(one, ('ece', 'aurc')), 'ECE if calibrated']
+      rows = [
+        [*row, one.calibrations[name].floor]
+        for name, row in zip(
+          one.everyone, summary.score_rows(one, None, ('ece', 'aurc')), strict=True
+        )
+        if name in one.calibrations
+      ]
+      yield _table(one, header, rows)
+    yield Paragraph(
+      'ECE: expected calibration error, mean of |share of high - probability| over the '
+      'bins. It is above 0 by chance alone: the last column tells how far, on average, '
+      'if all probabilities were true. AURC: area under the risk-coverage curve. '
+      'Lower is better for both.'
+    )
+  elif known:
+    yield Heading('Intervals')
+  if known:
+    yield Bullets(
+      [f'{rating}, {name}: {one.told()}.' for (name, rating), one in known.items()]
+    )
+    yield Paragraph(
+      'This is what `predict` promises of new people. Each person counts the same, '
+      'and what a trial is told is the mean over the seeds (docs/predict.md).'
+    )
 
 
 def confusions(results, synthetic):

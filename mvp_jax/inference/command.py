@@ -115,11 +115,14 @@ def _keep_programs():
 
 
 def _row(one, model):
+  from mvp_jax.inference.result import shown_answer
+
   row = {'recording': one.name, 'problem': one.problem}
   if not one.problem:
     row |= {'seconds': one.result['seconds']}
     for name, said in one.result['estimates'].items():
       row |= {name: said['value'], f'{name}_spread': said['spread']}
+      row |= {f'{name}_answer': shown_answer(said)}
     row |= {'notes': '; '.join(one.result['notes'])}
   if model.folder.synthetic:
     row['note'] = 'SYNTHETIC'
@@ -130,12 +133,14 @@ def _tell(one):
   if one.problem:
     print('error:', *f'{one.name}: {one.problem}'.split(), file=sys.stderr, flush=True)
     return
+  from mvp_jax.inference.result import shown_answer
+
   made_up = 'SYNTHETIC ' if 'note' in one.result else ''
   said = []
   for name, x in one.result['estimates'].items():
     value = 'n/a' if x['value'] is None else f'{x["value"]:.3f}'
     spread = '' if x['spread'] is None else f' +- {x["spread"]:.3f}'
-    said.append(f'{name} {value}{spread} ({x.get("answer") or x["unit"]})')
+    said.append(f'{name} {value}{spread} ({shown_answer(x)})')
   print(f'{made_up}{one.name}: {", ".join(said)}', flush=True)
 
 

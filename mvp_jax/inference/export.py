@@ -185,6 +185,7 @@ def _card(ensemble, record, programs):
     to_markdown,
   )
   from mvp_jax.inference.result import SYNTHETIC, least_seconds, unit
+  from mvp_jax.targets import promises
 
   metadata, training = record['metadata'], record['training']
   target, config = ensemble.target, ensemble.config
@@ -249,6 +250,16 @@ def _card(ensemble, record, programs):
       )
     )
     blocks.append(Folded('Leak audit', '\n'.join(audit['checks'])))
+  promised = [
+    f'{name}, {rating}: {promises.from_dict(given).told()}'
+    for name, one in record['models'].items()
+    for rating, given in one.get('promises', {}).items()
+  ]
+  blocks.append(Heading('What it promises of new people'))
+  if promised:
+    blocks.append(Bullets(promised))
+  else:
+    blocks.append(Paragraph('Nothing: its run has learnt no abstention.'))
   blocks += [
     Heading('Use'),
     Folded('Command and Python', _USE.format(options=_options(ensemble))),

@@ -155,6 +155,7 @@ class Writer:
           'modalities': list(config.modalities_of(model)),
           'parameters': facts.get('parameters', {}).get(model),
           'inputs': self._inputs.get(model),
+          'promises': facts.get('promises', {}).get(model, {}),
           'members': members,
         }
         for model, members in self._members.items()

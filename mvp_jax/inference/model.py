@@ -20,6 +20,7 @@ from mvp_jax.evaluation import cases
 from mvp_jax.inference import folder as folders
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities import Encoding
+from mvp_jax.targets import promises
 from mvp_jax.training.features import cache_features
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.state import build_model, init_variables, merged
@@ -61,6 +62,7 @@ class Ensemble:
     parts: models of each member, whose mean counts.
     task, variables, scales: of all parts of all members, see `scores_of`.
     inputs: {array: (shape of an example, dtype)} that they read.
+    promises: {rating: what its run has learnt to promise, of `targets.promises`}.
     backbone, frozen: of frames and its variables, a nested dict; None without.
     readers: {name of a modality: variables of its own frozen backbone}.
 
@@ -106,6 +108,10 @@ class Ensemble:
         f'{folder.path}: {folders.encoder_file(name)} is missing; train it anew'
       )
     self.inputs = known[self.name]['inputs']
+    self.promises = {
+      rating: promises.from_dict(given)
+      for rating, given in known[self.name].get('promises', {}).items()
+    }
     self.task = self._task()
     files = [folder.member(file) for one in own for file in one['files']]
     self._check(files, [file for one in own for file in one['files']])
@@ -120,6 +126,12 @@ class Ensemble:
   def seconds(self):
     """How long a window is at most."""
     return self.config.input.max_seconds
+
+  def reads(self, modality):
+    """Names of the streams that a modality reads; all but pictures if it names none."""
+    own = self.modalities[modality].streams
+    known = self.metadata['streams'].items()
+    return own or tuple(name for name, facts in known if facts['kind'] != 'frames')
 
   def _encoding(self, features=None):
     return Encoding(self.backbone, features) if self.reads_frames else None

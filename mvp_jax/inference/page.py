@@ -17,7 +17,7 @@ from mvp_jax.evaluation.document import (
 )
 from mvp_jax.evaluation.figures import picture
 from mvp_jax.files import atomic_write
-from mvp_jax.inference.result import PAGE, SYNTHETIC, scale
+from mvp_jax.inference.result import PAGE, SYNTHETIC, scale, shown_answer
 
 _MOMENTS = 2000  # of a curve: more than can be seen
 _CROPS = 8
@@ -50,6 +50,7 @@ def write_page(folder, model, prediction, corpus):
       'models say the same, 0 where they are as far apart as the scale allows; whether '
       'they are right it does not say.'
     ),
+    *_promises(model),
   ]
   if result['notes']:
     blocks.append(Bullets(result['notes']))
@@ -67,6 +68,12 @@ def write_page(folder, model, prediction, corpus):
     part.write_text(to_html(f'{prediction.name}: prediction', blocks), 'utf-8')
 
 
+def _promises(model):
+  if model.promises:
+    yield Paragraph('What its run promises of new people, by those it was tested on:')
+    yield Bullets([f'{name}: {one.told()}' for name, one in model.promises.items()])
+
+
 def _text(value, digits=3):
   return 'n/a' if value is None else f'{value:.{digits}f}'
 
@@ -75,7 +82,8 @@ def _answers(result):
   rows = [
     [
       name,
-      f'{one["unit"]}{": " + one["answer"] if one.get("answer") else ""}',
+      shown_answer(one),
+      one['unit'],
       one['note'],
       _text(one['value']),
       _text(one['spread']),
@@ -83,8 +91,8 @@ def _answers(result):
     ]
     for name, one in result['estimates'].items()
   ]
-  header = ['estimate', 'unit', 'note', 'value', 'spread', 'confidence']
-  return Table(header, rows, text_columns=3)
+  header = ['estimate', 'answer', 'unit', 'note', 'value', 'spread', 'confidence']
+  return Table(header, rows, text_columns=4)
 
 
 def _figure(model, prediction, corpus):

@@ -153,9 +153,7 @@ def _readable(model, manifest):
   has['signals'] = bool(channels)
   wanted, notes = [], []
   for name, modality in model.modalities.items():
-    reads = modality.streams or tuple(
-      stream for stream, facts in known.items() if facts['kind'] == 'series'
-    )
+    reads = model.reads(name)
     there = [stream for stream in reads if has.get(stream)]
     wanted += there
     lacking = [x for x in trained if x not in channels] if 'signals' in there else []
@@ -184,7 +182,7 @@ def _readable(model, manifest):
   more = sorted(set(manifest.channels) - set(trained))
   if not wanted:
     has_not = f', but {", ".join(more)}' if more else ''
-    reads = [x for modality in model.modalities.values() for x in modality.streams]
+    reads = [x for name in model.modalities for x in model.reads(name)]
     raise InputError(
       f'{model.name} reads {", ".join(model.modalities)}, of which nothing is given'
       f'{has_not}; {_remedy(reads, trained)}'

@@ -73,10 +73,14 @@ def prediction(model, estimates, corpus, notes=()):
   )
 
 
-def _columns(model, values):
+def _columns(model, values, answered=False):
   """{column: [n]}: mean over models and deviation, of float [n, M, K].
 
   A single model has no deviation.
+
+  Args:
+    answered: whether they are of what the run was tested on, trials or moments of them,
+      so that its promises hold of each: then also the answers, of numbers intervals.
   """
   mean, spread = values.mean(1), values.std(1)
   if values.shape[1] < 2:
@@ -85,7 +89,37 @@ def _columns(model, values):
   for i, name in enumerate(model.target.ratings):
     found[name] = mean[:, i].round(_DIGITS)
     found[f'{name}_spread'] = spread[:, i].round(_DIGITS)
+    if not answered:
+      continue
+    if model.target.classes:
+      found[f'{name}_answer'] = [answer_of(model, name, x)[0] or '' for x in mean[:, i]]
+    elif ends := answer_of(model, name, mean[:, i])[0]:
+      for side, x in zip(('low', 'high'), ends, strict=True):
+        found[f'{name}_{side}'] = x.round(_DIGITS)
   return found
+
+
+def answer_of(model, rating, value):
+  """What is answered, and why nothing is or what is to be known of it, a text or ''.
+
+  Args:
+    model: model.Ensemble.
+    rating: name of what is predicted.
+    value: the mean over its models: of a trial, or [n] of moments of a target in time.
+
+  Returns:
+    (of classes 'high', 'low' or None, of numbers (low, high) or None; text).
+  """
+  promise = model.promises.get(rating)
+  if model.target.classes and not np.isfinite(value):
+    return None, ''
+  if promise is None:
+    answer = ('high' if value >= 0.5 else 'low') if model.target.classes else None
+    return answer, 'its run has learnt no abstention: nothing is promised of it'
+  if model.target.classes:
+    return promise.answer(value), promise.why(value)
+  half = promise.moment if np.ndim(value) and model.target.level == 'frame' else None
+  return promise.answer(value, scale(model.target) or (), half), promise.why(value)
 
 
 def _note(model, table):
@@ -101,7 +135,9 @@ def _windows(model, estimates):
     'end': estimates.ends.round(_DIGITS),
     'face_share': estimates.face_shares.round(4),
   }
-  return _note(model, pd.DataFrame(table | _columns(model, estimates.windows)))
+  of_trials = model.target.level == 'trial'
+  columns = _columns(model, estimates.windows, of_trials)
+  return _note(model, pd.DataFrame(table | columns))
 
 
 def _frames(model, estimates):
@@ -114,8 +150,9 @@ def _frames(model, estimates):
     'seconds': times.round(_DIGITS),
   }
   said = estimates.at(times - estimates.onset, model.target.rate)
+  in_time = model.target.level == 'frame'
   if estimates.faces is None:
-    return _note(model, pd.DataFrame(table | _columns(model, said)))
+    return _note(model, pd.DataFrame(table | _columns(model, said, in_time)))
   parts, people = [], len(estimates.others)
   for person, boxes in enumerate(estimates.others):
     own = estimates.who == person
@@ -124,7 +161,7 @@ def _frames(model, estimates):
     part = table | {'face_id': person, 'face': there.astype(int)}
     for i, side in enumerate(('left', 'top', 'width', 'height')):
       part[f'box_{side}'] = placed[:, i].round(2)
-    part |= _columns(model, np.where(own[:, None, None], said, np.nan))
+    part |= _columns(model, np.where(own[:, None, None], said, np.nan), in_time)
     parts.append(pd.DataFrame(part))
   rows = pd.concat(parts, ignore_index=True)
   order = np.arange(people * count).reshape(people, count).T.ravel()
@@ -172,8 +209,10 @@ _MADE_UP = (
 
 
 def _estimate(model, estimates, place):
-  """One rating of the whole recording: value, unit, spread, confidence, note."""
+  """One rating of the whole recording: value, unit, spread, answer, note, ..."""
   target, least = model.target, least_seconds(model)
+  name = target.ratings[place]
+  promise = model.promises.get(name)
   said = estimates.windows[:, :, place]
   if estimates.course is not None:
     said = estimates.course[:, :, place]
@@ -183,12 +222,14 @@ def _estimate(model, estimates, place):
     'unit': unit(target),
     'spread': None,
     'confidence': None,
+    'answer': None,
+    'abstains': True,
+    'risk': None if promise is None else promise.risk,
     'least_seconds': round(least, 1),
     'note': '',
   }
   if target.classes:
-    calibrated = all(x.temperature is not None for x in model.members)
-    found |= {'answer': None, 'calibrated': calibrated}
+    found['calibrated'] = all(x.temperature is not None for x in model.members)
   if not len(said):
     why = ' or '.join(sorted({*estimates.notes} - {''}))
     return found | {'note': f'nothing is said of any window: {why}'}
@@ -204,21 +245,32 @@ def _estimate(model, estimates, place):
     found['confidence'] = round(max(0.0, 1 - 2 * spread / (high - low)), 4)
   else:
     remarks.append('no scale is known: the spread is all that is said of confidence')
-  if target.classes:
-    found['answer'] = 'high' if value >= 0.5 else 'low'
-    if abs(value - 0.5) < spread:
-      found['answer'] = 'undecided'
-      remarks.append('the models disagree on high and low')
+  answer, why = answer_of(model, name, value)
   if estimates.seconds < least:
-    found['confidence'] = None
+    found['confidence'] = answer = None
     remarks.append(
       f'the recording lasts {estimates.seconds:.1f} s, and no shorter one than '
       f'{least:.1f} s was trained on: do not rely on it'
     )
+  if not target.classes and answer is not None:
+    answer = [round(float(x), _DIGITS) for x in answer]
+  found |= {'answer': answer, 'abstains': answer is None}
+  if why:
+    remarks.append(f'it abstains: {why}' if promise and answer is None else why)
+  if target.classes and abs(value - 0.5) < spread:
+    remarks.append('the models disagree on high and low')
   span = high - low if low is not None else max(abs(value), 1e-9)
   if len(said) > 1 and np.ptp(said.mean(1)) < _STILL * span:
     remarks.append('the models say the same of every moment')
   return found | {'note': '; '.join(remarks)}
+
+
+def shown_answer(estimate):
+  """The answer of an estimate of result.json as text."""
+  answer = estimate['answer']
+  if isinstance(answer, list):
+    return f'{answer[0]:.3g} to {answer[1]:.3g}'
+  return answer or 'no answer'
 
 
 def least_seconds(model):

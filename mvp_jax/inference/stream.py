@@ -15,7 +15,17 @@ import numpy as np
 from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.inference.predict import finished, scores_of
-from mvp_jax.inference.sources import VIDEO, LiveCorpus, LiveFaces, LiveSamples
+from mvp_jax.inference.result import answer_of, least_seconds
+from mvp_jax.inference.sources import (
+  AUDIO,
+  UNITS,
+  VIDEO,
+  LiveCorpus,
+  LiveFaces,
+  LiveSamples,
+  LiveSound,
+  LiveUnits,
+)
 from mvp_jax.inference.windows import (
   AFTER_SECONDS,
   before_seconds,
@@ -38,6 +48,8 @@ class StreamEstimate:
     start, end: of the window, in seconds since the stream's first frame.
     values: {rating: the mean over models}; None where nothing can be said.
     spread: {rating: its deviation over models}; None of a single model.
+    answers: {rating: 'high' or 'low', of numbers (low, high)}; None where the models
+      abstain. Of a target in time there are none, for a window is no trial of it.
     face_share: of the window's stored frames, NaN without video.
     note: why nothing can be said, and what is wrong with a signal; or ''.
     models: float [M, K], what each model says of each rating.
@@ -48,6 +60,7 @@ class StreamEstimate:
   end: float
   values: dict
   spread: dict
+  answers: dict
   face_share: float
   note: str
   models: np.ndarray
@@ -83,15 +96,19 @@ class Stream:
       spec = FrameSpec(rate, size, model.metadata.get('crop') or data.crop)
       self._faces = LiveFaces(spec, pixel_aspect)
     unit = unit or {}
-    names = [name for name in sources if name != VIDEO]
+    self._sound = LiveSound() if AUDIO in sources else None
+    self._units = LiveUnits() if UNITS in sources else None
+    names = [name for name in sources if name not in (VIDEO, AUDIO, UNITS)]
     if wrong := sorted(set(unit) - set(names)):
       raise InputError(
         f'unit: of {", ".join(wrong)}, which is no source of this stream'
       )
     self._signals = {name: LiveSamples(name, unit.get(name, '')) for name in names}
-    waits = [AFTER_SECONDS] * bool(names)
-    waits += [WAITING_SECONDS + 2 / rate] * (self._faces is not None)
-    self.latency = max(waits)
+    others = {VIDEO: self._faces, AUDIO: self._sound, UNITS: self._units}
+    self._sources = self._signals | {k: x for k, x in others.items() if x is not None}
+    self.latency = AFTER_SECONDS
+    if self._faces is not None:
+      self.latency = max(self.latency, WAITING_SECONDS + 2 / rate)
     self._zero = None  # when the stream begins, on the clock of its sources
     self._said = 0  # windows so far
     self._last = -math.inf  # when the last of them began
@@ -110,9 +127,50 @@ class Stream:
     """
     self._require_open()
     if self._faces is None:
-      raise InputError(f'frame: this stream takes only {", ".join(self._signals)}')
+      raise self._takes_no(VIDEO, 'frame')
     self._faces.add(_number('time', time), image)
     return self._due()
+
+  def audio(self, time, samples, rate):
+    """Takes some sound; returns as `frame`.
+
+    Args:
+      time: seconds, of the first sample, on a clock that all sources share. Sound that
+        begins within 40 ms of the end of the last goes on from there.
+      samples: [n] or [n, channels], int16, or floats of full scale 1.
+      rate: Hz.
+
+    Raises:
+      InputError: the model takes no sound, the time does not advance, or these are no
+        samples of sound.
+    """
+    self._require_open()
+    if self._sound is None:
+      raise self._takes_no(AUDIO, 'audio')
+    self._sound.add(_number('time', time), samples, rate)
+    return self._due()
+
+  def action_units(self, time, values):
+    """Takes the action units of one frame; returns as `frame`.
+
+    Args:
+      time: seconds, later than of the last, on a clock that all sources share.
+      values: {name: number} as OpenFace calls its columns (AU01_r, ..., AU45_c), or
+        the 35 numbers in their order; NaN where no face is tracked.
+
+    Raises:
+      InputError: the model takes none, the time does not advance, or they are not 35.
+    """
+    self._require_open()
+    if self._units is None:
+      raise self._takes_no(UNITS, 'action_units')
+    self._units.add(_number('time', time), values)
+    return self._due()
+
+  def _takes_no(self, source, method):
+    return InputError(
+      f'{method}: this stream takes no {source}, only {", ".join(self._sources)}'
+    )
 
   def signals(self, times, **values):
     """Takes samples of one channel or several; returns as `frame`.
@@ -144,11 +202,15 @@ class Stream:
     """
     self._require_open()
     self._over = True
-    if self._faces is not None:
-      self._faces.finish()
+    for source in (self._faces, self._sound):
+      if source is not None:
+        source.finish()
     self._begin(True)
     ends = {name: one.end - self._zero for name, one in self._live()}
-    end = min(ends.values(), default=0.0)
+    # As of files: what lacks sound at its end goes on in silence, and action units are
+    # of the frames.
+    lasting = ends.keys() - {AUDIO, UNITS} or ends.keys() - {AUDIO} or ends.keys()
+    end = min((ends[name] for name in lasting), default=0.0)
     if end < _LEAST_SECONDS:
       raise InputError(
         f'the stream lasted {end:.1f} s, which is too short to say anything'
@@ -158,6 +220,8 @@ class Stream:
       lasting.append(self._faces.seconds(end))
     if self._signals:
       lasting.append(round(end * self._facts['rate']) / self._facts['rate'])
+    if self._sound is not None or not lasting:
+      lasting.append(end)
     spans = self._model.spans_of(max(lasting), self.hop)
     return [
       self._say(start, min(stop, end), end)
@@ -170,10 +234,7 @@ class Stream:
       raise InputError('this stream is finished; begin another')
 
   def _all(self):
-    sources = dict(self._signals)
-    if self._faces is not None:
-      sources[VIDEO] = self._faces
-    return {name: one for name, one in sources.items() if one.latest is not None}
+    return {k: one for k, one in self._sources.items() if one.latest is not None}
 
   def _live(self):
     """Those that are not far behind the others: items of {name: source}."""
@@ -221,12 +282,7 @@ class Stream:
       return False
     if newest > end + self.latency + STALLED_SECONDS:
       return True
-    if self._faces is not None and not self._faces.cut_until > end - _EARLY:
-      return False
-    return all(
-      one.latest is not None and one.latest - self._zero > end + AFTER_SECONDS + _EARLY
-      for one in self._signals.values()
-    )
+    return all(one.knows(end, self._zero) for one in self._sources.values())
 
   def _forget(self):
     """Lets go of what neither the next window nor a last one can hold."""
@@ -238,6 +294,9 @@ class Stream:
       margin = before_seconds(self._facts) + 1
       for one in self._signals.values():
         one.forget(self._zero + first - margin)
+    for source in (self._sound, self._units):
+      if source is not None:
+        source.forget(self._zero + first - _EARLY)
 
   def _say(self, start, end, last=None):
     """The StreamEstimate of a window; `last`: when the stream ends, if it does."""
@@ -256,11 +315,19 @@ class Stream:
       streams['signals'], notes = window_signals(
         channels, start, end, self._facts, model.config.data.clean
       )
+    sound = None
+    if self._sound is not None:
+      streams[AUDIO], sound = self._sound.stretch(start, end, self._zero)
+    if self._units is not None:
+      until = end if last is None or end < last else last + 1
+      series = self._units.series(self._zero).stretch(start, until)
+      if len(series.times):
+        streams[UNITS] = series
     window = Trial('stream', 1, 1, None, {}, streams, start=start, cut=True)
     asked = {VIDEO} if self._faces is not None else set()
     why = lacking(model, window, asked | ({'signals'} if self._signals else set()))
     with tempfile.TemporaryDirectory(prefix='mvp_jax-') as folder:
-      corpus = LiveCorpus(model, self._faces)
+      corpus = LiveCorpus(model, self._faces, sound)
       scores = scores_of(model, corpus, [window], [why], Path(folder))
     course = None
     if model.target.level == 'frame':
@@ -272,15 +339,22 @@ class Stream:
     if why:
       each = np.full_like(each, np.nan)
       course = None if course is None else np.full_like(course, np.nan)
+    values, answers = self._named(each.mean(0)), {}
+    for name, value in values.items():
+      if model.target.level == 'trial':
+        long = end - start >= least_seconds(model)
+        sayable = long and value is not None
+        answers[name] = answer_of(model, name, value)[0] if sayable else None
     told = [f'nothing is said: {why}'] * bool(why)
     told += [f'{name}: {text}; it is masked' for name, text in notes.items()]
     return StreamEstimate(
       start=start,
       end=end,
-      values=self._named(each.mean(0)),
+      values=values,
       spread=self._named(
         each.std(0) if len(each) > 1 else np.full(each.shape[1], np.nan)
       ),
+      answers=answers,
       face_share=face_share(window),
       note='; '.join([*told, *self._lacking]),
       models=each,
@@ -296,8 +370,9 @@ class Stream:
 
 
 def _sources(model, given):
-  """What a stream takes: names of channels and VIDEO; and notes on what is missing."""
-  signals = model.metadata['streams'].get('signals', {})
+  """What a stream takes, VIDEO, channels, ...; and notes on what is missing."""
+  streams = model.metadata['streams']
+  channels = streams.get('signals', {}).get('channels') or ()
   known, needed, notes = [], [], []
   for name, modality in model.modalities.items():
     optional = bool(model.folder.record['without'].get(name))
@@ -306,27 +381,26 @@ def _sources(model, given):
         f'{model.name} standardises signals by all that a person has, which a stream '
         f'cannot know (modalities.{name}.standardise); predict a file instead'
       )
-    if modality.streams and set(modality.streams) <= {VIDEO, 'signals'}:
-      own = []
-      for stream in modality.streams:
-        own += [VIDEO] if stream == VIDEO else list(signals.get('channels') or ())
-      known += own
-      if given is None or optional:
-        continue
-      missing = [x for x in own if x not in given]
-      if missing and not (
-        getattr(modality, 'partial', False) and set(own) & set(given)
-      ):
-        needed += missing
-      elif missing:
-        notes.append(f'there is no {", ".join(missing)}')
-    elif not optional:
+    reads = model.reads(name)
+    taken = [x for x in reads if x in ('signals', VIDEO, AUDIO, UNITS)]
+    if not taken and not optional:
       raise InputError(
-        f'{model.name} reads {name}, and a stream takes only frames and signals; '
-        'predict a file instead'
+        f'{model.name} reads {", ".join(reads)}, which a stream does not take; predict '
+        'a file instead'
       )
-    else:
+    if not taken:
       notes.append(f'there is nothing of {name}')
+    own = []
+    for stream in taken:
+      own += channels if stream == 'signals' else [stream]
+    known += own
+    if given is None or optional:
+      continue
+    missing = [x for x in own if x not in given]
+    if missing and not (getattr(modality, 'partial', False) and set(own) & set(given)):
+      needed += missing
+    elif missing:
+      notes.append(f'there is no {", ".join(missing)}')
   known = list(dict.fromkeys(known))
   given = known if given is None else list(given)
   if wrong := [x for x in given if x not in known]:

@@ -134,7 +134,8 @@ def lacking(model, window, streams):
       share = face_share(window)
       if not share >= MIN_FACE_SHARE:
         return 'hardly any face'
-    if 'signals' in modality.streams and 'signals' in streams:
+    reads = set(model.reads(name)) & set(streams)
+    if 'signals' in reads and not (reads - {'signals'}) & set(window.streams):
       signals = window.streams.get('signals')
       if signals is None or not signals.valid.any():
         return 'no usable signal'

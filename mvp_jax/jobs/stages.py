@@ -17,6 +17,7 @@ from mvp_jax.files import write_json
 from mvp_jax.jobs import preparation, starts
 from mvp_jax.jobs.common import conclude, encoded, evaluated_modalities, timed
 from mvp_jax.raw.features import feature_names
+from mvp_jax.targets import promises
 from mvp_jax.targets.binary_baselines import CLASSIC
 from mvp_jax.training.sharding import check_batch
 
@@ -211,6 +212,25 @@ def measure_leaks(config, folds, corpus, trials, workdir, predictions, facts, tr
   facts['leak_meter'] = leak_meter.inflation(rows)
   if hosts.is_main():
     leak_meter.write(workdir / 'leak_meter.csv', rows)
+
+
+def learn_promises(config, folds, trials, predictions):
+  """What models may promise of new people: {model: {rating: `promises.to_dict`}}.
+
+  Nothing where folds test people that were trained on.
+  """
+  subject = {trial.trial_id: trial.subject for trial in trials}
+  for fold in folds:
+    if {subject[x] for x in fold.test} & {subject[x] for x in fold.train}:
+      return {}
+  found: dict = {}
+  for model in config.evaluation.models:
+    for rating in config.target.ratings:
+      rows = [x for x in predictions if (x.model, x.target) == (model, rating)]
+      promise = config.target.promise(rows, config.evaluation.risk)
+      if promise is not None:
+        found.setdefault(model, {})[rating] = promises.to_dict(promise)
+  return found
 
 
 def finish(config, workdir, predictions, facts, corpus, attention=None):

@@ -118,6 +118,9 @@ def _run(config, workdir, mesh, facts):
       readers[''] = trainings.on_host(start, mesh)
     for name, variables in readers.items():
       hosts.on_main(lambda name=name, of=variables: kept.encoder(of, name))
+    facts['promises'] = hosts.on_main(
+      lambda: stages.learn_promises(config, folds, trials, predictions)
+    )
     hosts.on_main(lambda: kept.finish(config, corpus, trials, facts))
   if config.evaluation.leak_meter:  # of the first model, apart from all else
     aside = workdir / 'leak_meter'

@@ -25,11 +25,11 @@ RATE = 44_100  # Hz, the highest that a published network listens to
 CHUNK = 1 << 16  # samples in one piece of what is stored, 1.5 s
 # Timestamps in milliseconds, or of packets that were sent, jitter: a gap is what is
 # longer than a frame of video. Two clocks may drift apart by as much.
-_GAP_SECONDS = 0.04
+GAP_SECONDS = 0.04
 _TOLD_SECONDS = 0.5  # By which sound may begin late or end early, unsaid.
 _MAX_MISSING = 2.0  # Seconds that a header may promise too much.
 _GAPS_TOLD = 5
-_RATES = 1000, 1_000_000  # Hz that sound is recorded with
+RATES = 1000, 1_000_000  # Hz that sound is recorded with
 # Of the time without sound: times what there is, and always so many seconds.
 _MOST_SILENCE, _ALWAYS_SECONDS = 10, 600.0
 _MOST = 16.0  # times full scale; what a float says beyond is damage
@@ -163,7 +163,10 @@ class _Reader:
     self.began, self.seconds, self.missing = math.nan, 0.0, 0.0
     self._stream, self._onset = stream, onset
     self._starts, self._part = list(starts), 0
-    self._resampler, self._kind = None, None
+    self._brought, self._kind = (
+      None,
+      None,
+    )  # ToRate, and the rate that it is brought from
     self._next = None  # the timestamp that goes on without a gap, seconds
     self._place = 0  # of the next sample that the resampler gives
     self._loud, self._heard = 0, 0
@@ -224,7 +227,7 @@ class _Reader:
       return
     stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
     kind = frame.sample_rate
-    if not _RATES[0] <= kind <= _RATES[1]:
+    if not RATES[0] <= kind <= RATES[1]:
       raise ValueError(f'{kind} samples a second, as no sound has')
     if not self.decoded:
       stamp = stamp or 0.0
@@ -236,7 +239,7 @@ class _Reader:
       self._flush()
       self._part += 1  # another recording, joined on
       self._begin(stamp, kind)
-    elif stamp is not None and abs(stamp - self._next) > _GAP_SECONDS:
+    elif stamp is not None and abs(stamp - self._next) > GAP_SECONDS:
       self._flush()
       if self.out.length is None and stamp - self._next > MAX_JUMP_SECONDS:
         raise ValueError(f'its timestamps jump by {stamp - self._next:.0f} s')
@@ -253,7 +256,7 @@ class _Reader:
     self._next += seconds
     self._now += seconds
     self.seconds = self._now
-    self._resample(_mono(samples, frame.layout))
+    self._put(self._brought.add(_mono(samples, frame.layout)))
 
   def _begin(self, stamp, kind):
     """A stretch without gaps begins at a timestamp."""
@@ -263,25 +266,42 @@ class _Reader:
       self._starts.append(stamp - self._now)
     self._next, self._kind = stamp, kind
     self._place = round((self._now - self._onset) * RATE)
-    self._resampler = AudioResampler('flt', 'mono', RATE) if kind != RATE else None
-
-  def _resample(self, mono):
-    if self._resampler is None:
-      return self._put(mono)
-    frame = av.AudioFrame.from_ndarray(mono[None], 'fltp', 'mono')
-    frame.sample_rate = self._kind
-    for one in self._resampler.resample(frame):
-      self._put(one.to_ndarray()[0])
+    self._brought = ToRate(kind)
 
   def _flush(self):
-    if self._resampler is not None:
-      for one in self._resampler.resample(None):
-        self._put(one.to_ndarray()[0])
-      self._resampler = None
+    if self._brought is not None:
+      self._put(self._brought.end())
+      self._brought = None
 
   def _put(self, mono):
     self.out.put(self._place, mono)
     self._place += len(mono)
+
+
+class ToRate:
+  """Brings mono sound of one rate to `RATE`, piece by piece, without a seam."""
+
+  def __init__(self, rate):
+    self._rate = rate
+    self._resampler = AudioResampler('flt', 'mono', RATE) if rate != RATE else None
+
+  def add(self, mono):
+    """Takes float32 [n], gives what is ready, float32 [m]."""
+    if self._resampler is None:
+      return mono
+    frame = av.AudioFrame.from_ndarray(mono[None], 'fltp', 'mono')
+    frame.sample_rate = self._rate
+    return self._joined(self._resampler.resample(frame))
+
+  def end(self):
+    """What is left when nothing follows."""
+    return self._joined(
+      [] if self._resampler is None else self._resampler.resample(None)
+    )
+
+  def _joined(self, frames):
+    found = [frame.to_ndarray()[0] for frame in frames]
+    return np.concatenate([np.zeros(0, np.float32), *found])
 
 
 class _Samples:
@@ -335,7 +355,7 @@ class _Samples:
       self._write(np.zeros(min(CHUNK, end - self.end), np.float32))
 
   def _write(self, samples):
-    whole = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype('<i2')
+    whole = as_stored(samples)
     self._waiting.append(whole)
     self._size += len(whole)
     self.end += len(whole)
@@ -354,6 +374,11 @@ class _Samples:
       first += CHUNK
     rest = joined[first:]
     self._waiting, self._size = [rest], len(rest)
+
+
+def as_stored(samples):
+  """Sound as it is kept: int16 of float [n], full scale 1."""
+  return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype('<i2')
 
 
 def _floats(frame):

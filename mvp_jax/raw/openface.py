@@ -52,6 +52,12 @@ class ActionUnits:
   face: int = 0
 
 
+def measured(values):
+  """bool [n]: which rows of float [n, 35], as `CHANNELS`, can be a measurement."""
+  known = np.isfinite(values).all(1) & (values >= 0).all(1)
+  return known & (values[:, : len(INTENSITIES)] <= 5).all(1)
+
+
 def read_openface(path, frame_times=None, face=None, between=None):
   """Reads the action units of one face.
 
@@ -90,12 +96,7 @@ def read_openface(path, frame_times=None, face=None, between=None):
   values = np.stack([rows[name] for name in CHANNELS], 1)
   with np.errstate(invalid='ignore'):
     tracked = (rows['success'] == 1) & (rows['confidence'] >= MIN_CONFIDENCE)
-    valid = (
-      tracked
-      & np.isfinite(values).all(1)
-      & (values >= 0).all(1)
-      & (values[:, :17] <= 5).all(1)
-    )
+    valid = tracked & measured(values)
   _check_intensities(path, values[tracked, :17])
   last = int(frames.max())
   if callable(frame_times):

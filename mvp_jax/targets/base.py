@@ -282,6 +282,14 @@ class Target(Protocol):
     """
     return None
 
+  def promise(self, rows: Sequence, risk: float):
+    """What held-out rows of a model let it promise of new people, or None.
+
+    A `promises.Abstention`, `promises.Interval` or one like them, of which at most the
+    share `risk` turns out wrong.
+    """
+    return None
+
   def confusion(self, rows: Sequence) -> np.ndarray | None:
     """int [2, 2], truth by prediction, low first, where there are two classes."""
     return None

@@ -11,7 +11,7 @@ import optax
 
 from mvp_jax.array_types import Array, Float
 from mvp_jax.errors import InputError
-from mvp_jax.targets import binary_baselines, binary_scores
+from mvp_jax.targets import binary_baselines, binary_scores, promises
 from mvp_jax.targets.base import Baseline, Mean, Target, check_ratings
 from mvp_jax.targets.binary_baselines import CLASS_PRIOR
 from mvp_jax.targets.binary_scores import SCORES, decide
@@ -353,6 +353,9 @@ class Binary(Target):
       return None
     labels, scores = _column(rows, 'label'), _column(rows, 'score')
     return calibrate(labels, scores, np.abs(labels - self._said(name, scores)))
+
+  def promise(self, rows, risk):
+    return promises.abstention(*promises.by_trial(rows, 'score', 'label'), risk)
 
   def confusion(self, rows):
     said = decide(_column(rows, 'score'))

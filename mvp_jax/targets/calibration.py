@@ -99,9 +99,14 @@ def equal_bins(scores, bins=BINS) -> np.ndarray:
   return np.searchsorted(inner, scores)
 
 
+def confidence(scores):
+  """How sure probabilities of high are of their answers: max(p, 1 - p)."""
+  return np.maximum(scores, 1 - scores)
+
+
 def confidence_groups(scores, wrong):
-  """Trials and errors [groups] of each confidence max(p, 1 - p), the surest first."""
-  group = np.unique(-np.maximum(scores, 1 - scores), return_inverse=True)[1]
+  """Trials and errors [groups] of each confidence, the surest first."""
+  group = np.unique(-confidence(scores), return_inverse=True)[1]
   return np.bincount(group).astype(float), np.bincount(group, wrong)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mvp_jax.array_types import Array, Float
 from mvp_jax.errors import InputError
-from mvp_jax.targets import concordance_baselines, in_time
+from mvp_jax.targets import concordance_baselines, in_time, promises
 from mvp_jax.targets.base import Baseline, Score, Target
 from mvp_jax.targets.concordance_baselines import LAGGED_COPY, RIDGE, TRAINING_MEAN
 from mvp_jax.targets.discordance import Discordance
@@ -242,6 +242,9 @@ class Concordance(Target):
       np.add.at(totals, subjects[part], np.hstack([of_rows, videos])[part])
       found.append(CourseSums(totals[:, :6], totals[:, 6:]))
     return found
+
+  def promise(self, rows, risk):
+    return promises.interval(*promises.by_trial(rows, 'predictions', 'ratings'), risk)
 
   def one_sided(self, rows):
     return np.ptp(np.concatenate([row.ratings for row in rows])) == 0

@@ -14,7 +14,12 @@ import optax
 
 from mvp_jax.array_types import Array, Float
 from mvp_jax.errors import InputError
-from mvp_jax.targets import in_time, regression_baselines, regression_scores
+from mvp_jax.targets import (
+  in_time,
+  promises,
+  regression_baselines,
+  regression_scores,
+)
 from mvp_jax.targets.base import Mean, Target, check_ratings
 from mvp_jax.targets.regression_fit import Fit, level_weights
 
@@ -329,6 +334,12 @@ class Regression(Target):
       return None
     least = self.thresholds[0]
     return f'share of at least {least:g}', float((self._pairs(rows)[0] >= least).mean())
+
+  def promise(self, rows, risk):
+    columns = ('predictions', 'ratings')
+    if self.level == 'trial':
+      columns = 'predicted_rating', 'rating'
+    return promises.interval(*promises.by_trial(rows, *columns), risk)
 
   def one_sided(self, rows):
     return self.level == 'frame' and np.ptp(self._pairs(rows)[0]) == 0

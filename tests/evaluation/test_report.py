@@ -24,7 +24,7 @@ from mvp_jax.evaluation import (
 from mvp_jax.evaluation.document import to_html, to_markdown
 from mvp_jax.evaluation.predictions import write_predictions
 from mvp_jax.evaluation.results import evaluate
-from mvp_jax.targets import Binary
+from mvp_jax.targets import Binary, promises
 
 VOID = {'meta', 'img', 'br', 'link', 'hr', 'input'}
 
@@ -294,6 +294,34 @@ def test_no_banner_on_real_data(workdir):
   for text in (page.text, markdown):
     assert 'SYNTHETIC' not in text and 'synthetic' not in text
     assert 'best possible' not in text
+
+
+def test_the_report_tells_when_a_model_may_answer(predictions):
+  learnt = {'kind': 'abstention', 'risk': 0.2, 'share': 0.4, 'wrong': 0.05}
+  learnt |= {'answered': 20, 'people': 24}
+  results = evaluate(predictions, resamples=20)
+  main, (first, second) = results[0].models[0], [one.target for one in results]
+  promised = {first: learnt | {'threshold': 0.8}, second: learnt | {'threshold': None}}
+  blocks = score_sections.calibration(results, {main: promised}, False)
+  markdown = to_markdown('report', list(blocks), '.')
+  people = '40% of held-out trials 5% were wrong (mean over 20 of 24 people)'
+  assert (
+    f'{first}, {main}: answers where it is at least 0.80 sure: at most 20% wrong, with '
+    f'90% confidence; of the surest {people}.'
+  ) in markdown
+  assert (
+    f'{second}, {main}: of the surest {people}, which does not show 20% of them to be '
+    'the most.'
+  ) in markdown
+  known = {(main, first): promises.from_dict(promised[first])}
+  figure = score_figures.calibration(results, False, known)
+  stars = [
+    (axes.get_title(loc='left'), line.get_xydata().tolist())
+    for axes in figure.axes
+    for line in axes.lines
+    if line.get_marker() == '*'
+  ]
+  assert stars == [(f'{first}: abstention (area)', [[0.4, 0.05]])]
 
 
 @pytest.mark.parametrize('synthetic', [True, False])

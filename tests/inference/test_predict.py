@@ -94,6 +94,73 @@ def test_all_models_are_one_ensemble(said):
     assert (one['unit'], one['calibrated']) == ('probability of high', True)
 
 
+def test_of_four_people_no_run_learns_when_to_answer(run, said):
+  for name in ('valence', 'arousal'):
+    one = said.result['estimates'][name]
+    assert (one['answer'], one['abstains'], one['risk']) == (None, True, 0.2)
+    told = "it abstains: this run can't tell when it is wrong: of the surest"
+    assert one['note'].startswith(told) and 'of 4 people)' in one['note']
+    assert said.windows[f'{name}_answer'].tolist() == ['']
+  facts = json.loads((run.workdir / 'run.json').read_text())['promises']['fusion']
+  record = json.loads((run.workdir / 'models' / 'model.json').read_text())
+  assert record['models']['fusion']['promises'] == facts
+  assert facts['valence']['people'] == 4
+
+
+@pytest.fixture(scope='module')
+def promising(run, tmp_path_factory):
+  """A function of promises -> the run's models as if they had learnt them."""
+
+  def changed(name, **promises):
+    models = tmp_path_factory.mktemp(name) / 'models'
+    shutil.copytree(run.workdir / 'models', models)
+    record = json.loads((models / 'model.json').read_text())
+    record['models']['fusion']['promises'] = promises
+    (models / checksums.FILE).unlink()
+    (models / 'model.json').write_text(json.dumps(record))
+    return mvp_jax.load(models)
+
+  return changed
+
+
+def test_an_answer_is_given_from_the_confidence_on_that_was_learnt(
+  run, said, promising
+):
+  value = said.result['estimates']['valence']['value']
+  sure = max(value, 1 - value)
+  learnt = {'kind': 'abstention', 'risk': 0.15, 'share': 0.6, 'wrong': 0.05}
+  learnt |= {'answered': 30, 'people': 40}
+  video, signals = files_of(run, run.rows[0])
+  model = promising(
+    'threshold',
+    valence=learnt | {'threshold': sure - 1e-3},
+    arousal=learnt | {'threshold': 0.99999},
+  )
+  found = model.predict(video, signals=signals, **GIVEN)
+  valence, arousal = (found.result['estimates'][x] for x in ('valence', 'arousal'))
+  wanted = 'high' if value > 0.5 else 'low'
+  assert (valence['answer'], valence['abstains'], valence['risk']) == (
+    *(wanted, False),
+    0.15,
+  )
+  assert 'abstains' not in valence['note']
+  assert (arousal['answer'], arousal['abstains']) == (None, True)
+  assert 'sure, and answers from 1.00 on are wrong in at most 15%' in arousal['note']
+  (row,) = found.windows.to_dict('records')
+  assert (row['valence_answer'], row['arousal_answer']) == (wanted, '')
+  # Of what is shorter than all that it was tested on it says nothing.
+  short = model.predict(video, signals=signals, duration=5, **GIVEN)
+  assert short.result['estimates']['valence']['abstains']
+
+
+def test_models_of_which_nothing_is_promised_answer_and_say_so(run, promising):
+  video, signals = files_of(run, run.rows[0])
+  found = promising('none').predict(video, signals=signals, **GIVEN)
+  one = found.result['estimates']['valence']
+  assert one['answer'] in ('high', 'low') and one['risk'] is None
+  assert 'its run has learnt no abstention: nothing is promised of it' in one['note']
+
+
 def test_every_frame_has_a_row(run, said):
   video, _ = files_of(run, run.rows[0])
   times, table = frames_of(video), said.frames

@@ -93,6 +93,8 @@ def test_a_stream_says_what_is_said_of_the_file(model, long):
   delays = [time - x.end for time, x in found if time < np.inf]
   assert len(delays) == 4 and max(delays) <= stream.latency + 2 / 6
   assert [x.note for _, x in found] == [''] * 6
+  # Of four people nothing is learnt that could be promised.
+  assert [x.answers for _, x in found] == [dict.fromkeys(model.ratings)] * 6
 
 
 def test_a_short_stream_is_one_window(run, model):

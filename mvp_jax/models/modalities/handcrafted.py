@@ -25,7 +25,7 @@ _LARGEST = 4.0  # deviations: what is further off is drawn in
 @register('handcrafted')
 @dataclasses.dataclass(frozen=True)
 class Handcrafted:
-  """Handcrafted features of whole trials, whatever part of them is used."""
+  """Handcrafted features of trials; those of a window are of what it holds."""
 
   # What is always prepared, for the baselines, and what other modalities ask for.
   streams: ClassVar[tuple[str, ...]] = ()
@@ -38,7 +38,8 @@ class Handcrafted:
     is not known or the channel has fewer than F; times float32 [C] in seconds, the
     middle of the part in use."""
     table, names = feature_table(corpus, [window.trial for window in windows])
-    if not np.isfinite(table).any():
+    whole = not all(window.trial.cut for window in windows)
+    if whole and not np.isfinite(table).any():  # a single window may well have none
       raise InputError(
         'modalities.handcrafted: no trial has any handcrafted feature; leave it out of '
         'config.models'
