@@ -59,6 +59,15 @@ class SignalFile:
   again: int | None = None
 
 
+def distinct(names, columns):
+  """{name: column}, with numbers where several have one name: 'ECG#1', 'ECG#2'."""
+  found, seen = {}, {}
+  for name, column in zip(names, columns, strict=True):
+    seen[name] = seen.get(name, 0) + 1
+    found[f'{name}#{seen[name]}' if names.count(name) > 1 else name] = column
+  return found
+
+
 def broken(path, text):
   """A Dropped, broken_signals."""
   return Dropped('broken_signals', f'{path}: {text}')
