@@ -39,6 +39,7 @@ class Channel:
     times: float64 [time], seconds, rising: since the file's beginning, or on the
       clock of its time column.
     unit: as the file says, or ''.
+    name: of the column, as the file says.
     began: Unix time of the file's beginning if it says so, or None.
     notes: what was found out about the file and should be known.
     span: when the rows of its file begin and end where it is not in all of them, or ().
@@ -47,6 +48,7 @@ class Channel:
   values: np.ndarray
   times: np.ndarray
   unit: str = ''
+  name: str = ''
   began: float | None = None
   notes: tuple[str, ...] = ()
   span: tuple[float, ...] = ()
@@ -158,7 +160,7 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
   else:
     note = ''
   notes = tuple(filter(None, (*notes, note)))
-  return Channel(values, times, found.unit, began, notes, span)
+  return Channel(values, times, found.unit, name, began, notes, span)
 
 
 def _filled(file, values):
