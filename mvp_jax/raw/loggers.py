@@ -66,6 +66,7 @@ def _plain(table):
   counts = [sum(map(_any_unit, row)) for row in headers]
   if len(headers) > 1 and any(counts):
     units = headers.pop(max(range(len(counts)), key=lambda i: (counts[i], i)))
+    units = [_of_range(unit) for unit in units]
   names, aliases = _names(headers, len(table.columns))
   units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
   return _file(table, names, units, aliases, _stated_rate(table))
@@ -129,7 +130,14 @@ def _without_counts(table):
 
 
 def _any_unit(cell):
-  return is_unit(cell) or unit_seconds(cell) is not None
+  return is_unit(_of_range(cell)) or unit_seconds(cell) is not None
+
+
+def _of_range(cell):
+  """The unit of a range, as LabChart writes it above a channel: '40.00 µS'."""
+  unit = re.sub(r'^[±+-]?[\d.,]+\s*', '', cell)
+  siemens = unit.endswith('S') or unit_seconds(unit) is None
+  return unit if unit and is_unit(unit) and siemens else cell
 
 
 def _names(headers, width):
@@ -169,7 +177,39 @@ def _file(table, names, units, aliases, rate=None, began=None):
     )
     for unit, column in zip(units, table.columns, strict=True)
   ]
-  return SignalFile(distinct(names, columns), began, aliases, table.again)
+  return SignalFile(distinct(names, columns), began, aliases, _uncounted(table))
+
+
+def _uncounted(table):
+  """Why rows without a clock of their own cannot be counted as samples, or ''."""
+  if table.again:
+    return (
+      f'in line {table.again} its header comes again: it holds several recordings; '
+      'make a file of each, or give time, if they have one clock'
+    )
+  # Rows of events lie between those of samples.
+  numbers = [c for c in table.columns if np.isfinite(c.values).mean() > 0.5]
+  filled = [_filled(column) for column in numbers]
+  none = ~np.any(filled, axis=0) if filled else np.zeros(0, bool)
+  for column in table.columns:
+    words = _filled(column)
+    if np.isfinite(column.values).any() or words.mean() > 0.5:
+      continue
+    if not (none.any() and (none & words).any()):
+      continue
+    event = column.cells.iloc[int(np.flatnonzero(none & words)[0])]
+    return (
+      f'{(none & words).sum()} of its rows have no number, but {event[:40]!r}: are '
+      'they samples? Give time, or leave them out'
+    )
+  return ''
+
+
+def _filled(column):
+  """Which cells hold anything: bool [row]."""
+  if column.cells is None:
+    return np.isfinite(column.values)
+  return column.cells.astype(bool).to_numpy()
 
 
 def _opensignals(path, text, lines):
@@ -204,12 +244,6 @@ def _opensignals(path, text, lines):
     for alias in {labels[k], *sensors[k : k + 1]} - {name}:
       aliases.setdefault(str(alias).casefold(), []).append(name)
   return _file(table, names, units, aliases, rate)
-
-
-def _count(column):
-  if column.cells is None:
-    return int(np.isfinite(column.values).sum())
-  return int(column.cells.astype(bool).sum())
 
 
 def _without_losses(path, table, counter):
@@ -283,7 +317,7 @@ def _acqknowledge(path, text, lines, place):
     own[clock + k] = units[k]
     aliases.setdefault(titles[k].casefold(), []).append(names[clock + k])
     promised = counts[clock + k] if counted and clock + k < len(counts) else ''
-    held = _count(table.columns[clock + k])
+    held = int(_filled(table.columns[clock + k]).sum())
     if promised and abs(held - int(promised)) > _MISCOUNTED * int(promised):
       raise broken(
         path, f'truncated? {names[clock + k]} has {held} samples, not {promised}'

@@ -40,9 +40,13 @@ _UNIX = 9e8, 2.3e9  # seconds: the years 1998 to 2042
 _LEAST_SURE_RATE = 2.0  # Hz
 _SHARED = 0.05  # of the rows: more stamps that come again are shared by packets
 _LATE = 0.05, 0.3  # seconds that stamps of packets may be off, as long as packets last
+# Rows of one time, of so many channels at most: their values differ by so many times
+# what each does from row to row. (Those of real EDA, ECG and breath at 100 Hz differ by
+# at most 1.0 times, of EMG with a hum of 50 Hz by 6.3.)
+_MOST_IN_TURN, _IN_TURN = 40, 20.0
 _GAP = 1.5  # of the usual step
-# Of a channel among others in one table: so many of its steps are off the usual one by so
-# much at most, which is so many times that of all rows at least; so many have a time.
+# Of a channel among others in one table: so many of its steps are off the usual one by
+# so much at most, which is so many times that of all rows; so many have a time.
 _MOSTLY, _EVEN, _BETWEEN, _TIMED = 0.9, 0.25, 1.2, 0.9
 _UNEVEN = 0.1  # of a step, on the mean
 # Samples that may be missing: as many times what is recorded, and always so many.
@@ -183,10 +187,28 @@ def timed(path, values, seconds):
   other = values[again] != values[again - 1]
   if len(again) > _SHARED * len(values) and other.any():
     knots = np.flatnonzero(new)
+    _require_one_channel(path, values, knots)
     times, note = _spread(path, len(values), knots, seconds[knots], knots)
     return values, times, note
   note = f'{len(again)} rows with the time of the row before are left out'
   return values[new], seconds[new], note if len(again) else ''
+
+
+def _require_one_channel(path, values, knots):
+  """Raises Dropped if rows of one time are of several channels, one below the other.
+
+  Such alternate, while each is like itself in the packet before.
+  """
+  size = int(np.median(np.diff(knots))) if len(knots) > 2 else 1
+  if not 2 <= size <= _MOST_IN_TURN or len(values) < 4 * size:
+    return
+  near, far = (np.nanmedian(np.abs(values[k:] - values[:-k])) for k in (1, size))
+  if near > _IN_TURN * far:
+    raise broken(
+      path,
+      f'{size} rows share each time, and their values alternate as those of several '
+      'channels; make a column of each',
+    )
 
 
 def _spread(path, length, knots, stamps, first):

@@ -23,7 +23,7 @@ from mvp_jax.raw.recorded import broken
 from mvp_jax.raw.recorder_files import RECORDER_ENDINGS, read_recorder_file
 from mvp_jax.raw.sample_times import in_seconds, own_rows, own_stamps, timed, with_gaps
 
-_TEXT = ('.csv', '.txt', '.tsv', '.asc')
+_TEXT = ('.csv', '.txt', '.tsv', '.asc', '.dat', '.log')
 _SHOWN = 12  # names in a message
 _ROUNDED = 0.05  # seconds by which a clock without gaps may be off its file's rate
 _RATES = 1e-3, 1e6  # Hz; outside a number is no rate
@@ -123,12 +123,8 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     else:
       values, times, note = timed(path, values, seconds)
       notes.append(note)
-  elif file.again:
-    raise broken(
-      path,
-      f'in line {file.again} its header comes again: it holds several recordings; make '
-      'a file of each, or give time, if they have one clock',
-    )
+  elif file.uncounted:
+    raise broken(path, file.uncounted)
   else:
     rate = own_rate or rate
     if not rate:

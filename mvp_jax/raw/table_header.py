@@ -95,9 +95,11 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
       first -= 1
   else:
     names = first
-    for place in range(first + 1, min(first + _BEFORE + 1, len(rows) - 1)) if (
-      not told and len(usual) > 1
-    ) else ():
+    for place in (
+      range(first + 1, min(first + _BEFORE + 1, len(rows) - 1))
+      if (not told and len(usual) > 1)
+      else ()
+    ):
       if fits(place) and named(rows[place]) and len({*rows[place]}) == len(rows[place]):
         names = first = place + 1
   above = names
@@ -131,7 +133,9 @@ def _of_as_many(rows, delimiter, lines, width, alike):
   for i, row in enumerate(rows):
     if len(row) == width:
       continue
-    if delimiter == ' ' and len(names := re.split(r'\s{2,}', lines[i].strip())) == width:
+    if (
+      delimiter == ' ' and len(names := re.split(r'\s{2,}', lines[i].strip())) == width
+    ):
       rows[i] = names
     elif quoted and len(row) == width - 1 and lines[i].startswith('"'):
       rows[i] = ['', *row]

@@ -141,7 +141,9 @@ def parse(text, first=None, columns=None):
   rows = [_cells(line, delimiter) for line in lines]
   if (widest := max(map(len, rows))) > _MOST_COLUMNS:
     raise ValueError(f'{widest} cells in a row; make a file of the columns in use')
-  longer = () if delimiter == ' ' else {x.count(delimiter) + 1 for x in text.split('\n')}
+  longer = (
+    () if delimiter == ' ' else {x.count(delimiter) + 1 for x in text.split('\n')}
+  )
   begin, headers = find_header(rows, delimiter, lines, longer, first)
   if begin is None:
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
@@ -171,7 +173,9 @@ def parse(text, first=None, columns=None):
 def _without_outer_quotes(text):
   """The lines of a text of which each was put in quotes, as a spreadsheet does."""
   head = text.split('\n', 3)[:3]
-  single = all(_OUTER.fullmatch(line) for line in head) and not re.search(r'\d', head[0])
+  single = all(_OUTER.fullmatch(line) for line in head) and not re.search(
+    r'\d', head[0]
+  )
   if not single or not any(sign in head[0] for sign in '\t;,'):
     return text
   return '\n'.join(
@@ -320,8 +324,10 @@ def _without_remarks(body, delimiter, lines, width):
       cut.append(' '.join(told))
   if not cut:
     return body, []
-  note = f'{len(cut)} rows have words behind their cells, which are left out: {cut[0][:40]!r}'
-  return '\n'.join(rows), [note]
+  return '\n'.join(rows), [
+    f'{len(cut)} rows have words behind their cells, which are left out, the first '
+    f'{cut[0][:40]!r}'
+  ]
 
 
 def _quoted(cell):
@@ -329,19 +335,21 @@ def _quoted(cell):
 
 
 def _without_footers(columns):
-  """(Columns without last rows that begin with a word, notes): 'Mean', 'End of file'."""
+  """(Columns without last rows that begin with a word, such as 'Mean', notes)."""
   first = columns[0]
   if first.cells is None or not np.isfinite(first.values).mean() > 0.5:
     return columns, ()
-  last = len(first.cells)
-  while last > 1 and re.match(r'[^\W\d_]{2}', first.cells.iloc[last - 1]) and not (
-    is_missing(first.cells.iloc[last - 1])
-  ):
-    last -= 1
+  tail = first.cells.iloc[-_MOST_FOOTERS:].tolist()
+  words = [bool(re.match(r'[^\W\d_]{2}', x)) and not is_missing(x) for x in tail]
+  begin = len(tail)
+  while begin and (words[begin - 1] or not tail[begin - 1]):
+    begin -= 1
+  begin += next((i for i, word in enumerate(words[begin:]) if word), len(tail) - begin)
+  last = len(first.cells) - len(tail) + begin
   ends = len(first.cells) - last
-  if not 0 < ends <= _MOST_FOOTERS:
+  if not ends or not last:
     return columns, ()
-  note = f'its last {ends} rows are no samples: {first.cells.iloc[last][:40]!r}'
+  note = f'its last {ends} rows are no samples: {tail[begin][:40]!r}'
   return [
     Column(c.values[:last], None if c.cells is None else c.cells[:last], c.problem)
     for c in columns
@@ -368,8 +376,8 @@ def numbers(cells, decimal=''):
   """Texts (a pandas Series) as (float64 [cell], problem or ''); NaN is no number.
 
   The decimal sign is found out for all of them together. Both signs in a number, or
-  one twice, show which of them parts thousands (1.234,5), as does `decimal`, the sign of
-  other columns of the table, beside groups of three digits; else a comma is decimal.
+  one twice, show which of them parts thousands (1.234,5), as does `decimal`, the sign
+  of other columns of the table, beside groups of three digits; else a comma is decimal.
   """
   text = cells.str.replace('\u2212', '-').str.replace(_GROUPED, '', regex=True)
   for thousands, sign in ((',', '.'), ('.', ',')):

@@ -29,14 +29,15 @@ _WORDS = re.compile(
   r'|(?P<month2>[a-z]{3,9}) +(?P<day2>\d{1,2})),?[ -](?P<year>\d{4})$',
   re.I,
 )
-_MONTHS = 'jan feb mar apr may jun jul aug sep oct nov dec'.split()
+_MONTHS = ('jan', 'feb', 'mar', 'apr', 'may', 'jun')
+_MONTHS += ('jul', 'aug', 'sep', 'oct', 'nov', 'dec')
 
 
 def seconds_of(path, cells, name):
-  """When each row was recorded: (seconds float64 [row], Unix time of zero or None, note).
+  """When each row was recorded: (float64 [row], Unix time of zero or None, note).
 
-  NaN where a row has no time. With dates zero is the first row; a time of day that
-  begins anew has passed midnight (the hour, if there are minutes and seconds alone).
+  In seconds, NaN where a row has no time. With dates zero is the first row; a time of
+  day that begins anew has passed midnight (the hour, of minutes and seconds alone).
 
   Args:
     path: of the file, for messages.
