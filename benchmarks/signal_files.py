@@ -27,6 +27,7 @@ from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.guard import impossible, rate_problem
 from tests.corpora.recordings.broken_files import BROKEN
 from tests.corpora.recordings.logger_files import LAYOUTS, Body, verdict
+from tests.corpora.recordings.program_files import PROGRAMS, UNSURE
 
 UNITS = {'eda': 'microsiemens', 'emg': 'millivolt', 'ecg': 'millivolt'}
 
@@ -37,7 +38,10 @@ def main():
   parser.add_argument('--manifest', type=Path, nargs='*', default=[])
   args = parser.parse_args()
   summary = {'benchmark': 'signal_files'}
-  for title, cases in (('layouts', LAYOUTS), ('broken', BROKEN)):
+  for title, cases in (
+    ('layouts', LAYOUTS | PROGRAMS),
+    ('broken', BROKEN | UNSURE),
+  ):
     counts, began = collections.Counter(), time.perf_counter()
     for seed in range(args.seeds):
       for i, (name, (write, how)) in enumerate(cases.items()):

@@ -20,17 +20,24 @@ _PLUS_FILES = {'eda': 'EDA', 'bvp': 'BVP', 'temperature': 'TEMP'}
 _UNIX_TIME = 1e8, 1e10
 _RATES = 0.01, 1000.0  # Hz
 _APART = 86_400.0  # seconds by which sensors may begin one after another
+_MOST_HEAD = 400  # characters in which start, rate and the first value stand
 _TEXT_BYTES = 8  # of memory for each of a text of numbers
 
 
 def parse_file(path, text):
-  """The SignalFile of one CSV of an E4, or None where it is none."""
-  start, rate = _head(text)
-  if not start and '.' not in text[:200]:  # decimal commas
-    text = text.replace(',', '.')
-    start, rate = _head(text)
+  """The SignalFile of one CSV of an E4, or None where it is none.
+
+  A spreadsheet may have saved it again, or somebody have put a name above.
+  """
+  above, _, below = text[:_MOST_HEAD].partition('\n')
+  named = not re.search(r'\d', above) and re.search(r'[^\W\d_]', above)
+  head = _plain(below if named else text[:_MOST_HEAD])
+  comma = '.' not in head  # decimal commas
+  start, rate = _head(head.replace(',', '.') if comma else head)
   if not start:
     return None
+  text = _plain(text.partition('\n')[2] if named else text)
+  text = text.replace(',', '.') if comma else text
   if not rate:
     raise broken(
       path,
@@ -43,6 +50,10 @@ def parse_file(path, text):
   stem = path.stem.upper()
   sensor = next((n for n in E4_FILES if re.search(rf'(^|[^A-Z]){n}$', stem)), '')
   names = [sensor or '1'] if len(start) == 1 else list('123456789')[: len(start)]
+  told = [name.strip() for name in re.split('[,;]', above)]
+  names = (
+    told if named and len(told) == len(start) and len({*told}) == len(told) else names
+  )
   note = (
     f'a file of an Empatica E4: its first lines are its start and rate, {rate[0]:g} Hz'
   )
@@ -53,6 +64,13 @@ def parse_file(path, text):
     },
     start[0],
   )
+
+
+def _plain(text):
+  """Lines without the quotes and blank last cells that a spreadsheet leaves."""
+  text = text.replace('"', '')
+  ends = re.search(r'[,;\t ]\n', text[:_MOST_HEAD])
+  return re.sub(r'(?m)[,;\t ]+$', '', text) if ends else text
 
 
 def _head(text):
@@ -96,10 +114,10 @@ def read_folder(path, read_text_file):
   if path.is_file():
     return _read_zip(path)
   found = {}
-  for name in E4_FILES:
-    file = path / f'{name}.csv'
-    if file.exists():
-      # Where names do not tell upper from lower case, it may be of an EmbracePlus.
+  for file in sorted(path.glob('*.csv')):
+    name = file.stem.upper()
+    if name in E4_FILES:
+      # In lower case it may be of an EmbracePlus.
       require_lines(file)
       data = file.read_bytes()
       if b'timestamp' not in data[:200].lower():
@@ -157,7 +175,8 @@ def _read_zip(path):
 
 
 def _e4(file, data):
-  values = _values(data.decode('utf-8-sig', errors='replace'))
+  text = _plain(data.decode('utf-8-sig', errors='replace').replace('\r\n', '\n'))
+  values = _values(text if '.' in text[:200] else text.replace(',', '.'))
   if values is None:
     raise broken(file, 'not as an Empatica E4 writes it')
   values = values[:, 0]

@@ -38,6 +38,8 @@ _SECONDS = 0.5  # that they last at most, unless they are all one value
 # and of others one to zero by less than half of their range.
 _LEVELS, _LEAP = ('eda', 'temp'), 0.5
 _CONTACT = 0.05  # a level above it does not fall to zero
+# A value that comes so often, and lies so many ranges of all others away.
+_OFTEN, _AWAY = 3, 0.5
 # Zeros in a row, and the leap to them in steps of the sensor and of the range.
 _HELD, _HELD_STEPS, _HELD_RANGE = 5, 8.0, 0.002
 
@@ -75,6 +77,8 @@ def impossible(values, rate, channel, unit=''):
   if kind(channel) in _LEVELS:
     rest = good & ~found
     found[rest] |= _spikes(values[rest])
+  rest = good & ~found
+  found[rest] |= _sentinels(values[rest], kind(channel))
   for _ in range(4):
     rest = good & ~found
     more = _apart(values[rest], kind(channel))
@@ -121,6 +125,25 @@ def _spikes(values):
     return np.zeros(len(values), bool)
   around = median_filter(values, 5, mode='nearest')
   return np.abs(values - around) > _LEAP * np.maximum(around, np.median(values))
+
+
+def _sentinels(values, what):
+  """Where one value that stands for none, such as -1, comes again: bool [time]."""
+  found = np.zeros(len(values), bool)
+  if what not in _RATES or what == 'emg' or len(values) < 10:
+    return found
+  for value in (values.min(), values.max()):
+    same = values == value
+    others = values[~same]
+    if not _OFTEN <= same.sum() < len(others):
+      continue
+    away = np.abs(others - value).min()
+    step = np.diff(np.unique(others)).min(initial=np.inf)
+    least = max(_AWAY * np.ptp(others), _STEPS * step)
+    if what in _LEVELS:
+      least = max(least, _LEAP * abs(np.median(others)))
+    found |= same & (away > least)
+  return found
 
 
 def _apart(values, what):

@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from mvp_jax.raw import empatica
-from mvp_jax.raw.recorded import Recorded, SignalFile, broken
+from mvp_jax.raw.recorded import Recorded, SignalFile, broken, distinct
 from mvp_jax.raw.sample_times import unit_seconds
 from mvp_jax.raw.text_table import Column, parse, read_text
 from mvp_jax.raw.units import is_unit, unit_in_name
@@ -52,12 +52,12 @@ def read_loggers_text(path):
     )
     if place is not None and re.match(r'[\s"]*\d{1,6} channels?', lines[place + 1]):
       return _acqknowledge(path, text, lines, place)
-    return _plain(path, parse(text))
+    return _plain(parse(text))
   except ValueError as error:
     raise broken(path, ' '.join(str(error).split())) from None
 
 
-def _plain(path, table):
+def _plain(table):
   table = _without_counts(table)
   for column in table.columns:
     _require_columns(column)
@@ -66,9 +66,10 @@ def _plain(path, table):
   counts = [sum(map(_any_unit, row)) for row in headers]
   if len(headers) > 1 and any(counts):
     units = headers.pop(max(range(len(counts)), key=lambda i: (counts[i], i)))
+    units = [_of_range(unit) for unit in units]
   names, aliases = _names(headers, len(table.columns))
   units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
-  return _file(path, table, names, units, aliases, _stated_rate(table.above))
+  return _file(table, names, units, aliases, _stated_rate(table))
 
 
 def _require_columns(column):
@@ -85,20 +86,24 @@ def _require_columns(column):
     )
 
 
-def _stated_rate(lines):
+def _stated_rate(table):
   """The rate (Hz) that lines above the numbers tell, None where they tell several."""
   told = set()
-  for line in lines:
+  for line in table.above:
     for before, number, unit in _STATED_RATE.findall(line):
       factor = 1000 if 'k' in unit.lower() or 'khz' in before.lower() else 1
-      told.add(_number(number) * factor)
+      told.add(_number(number, table.decimal) * factor)
     if found := _STATED_STEP.match(line):
       told.add(1 / (unit_seconds(found[1]) or np.inf))
   told -= {0.0}
   return told.pop() if len(told) == 1 else None
 
 
-def _number(text):
+def _number(text, decimal):
+  """A number; a sign that is not the table's `decimal` parts thousands: '1,000'."""
+  grouped = re.fullmatch(r'\d{1,3}(?:([.,])\d{3})+', text)
+  if grouped and grouped[1] != (decimal or '.'):
+    text = text.replace(grouped[1], '')
   try:
     return float(text.replace(',', '.'))
   except ValueError:
@@ -125,7 +130,14 @@ def _without_counts(table):
 
 
 def _any_unit(cell):
-  return is_unit(cell) or unit_seconds(cell) is not None
+  return is_unit(_of_range(cell)) or unit_seconds(cell) is not None
+
+
+def _of_range(cell):
+  """The unit of a range, as LabChart writes it above a channel: '40.00 µS'."""
+  unit = re.sub(r'^[±+-]?[\d.,]+\s*', '', cell)
+  siemens = unit.endswith('S') or unit_seconds(unit) is None
+  return unit if unit and is_unit(unit) and siemens else cell
 
 
 def _names(headers, width):
@@ -153,12 +165,9 @@ def _names(headers, width):
   return names, aliases
 
 
-def _file(path, table, names, units, aliases, rate=None, began=None):
-  channels = {}
-  for name, unit, column in zip(names, units, table.columns, strict=True):
-    if name in channels:
-      raise broken(path, f'two columns are called {name!r}; rename one')
-    channels[name] = Recorded(
+def _file(table, names, units, aliases, rate=None, began=None):
+  columns = [
+    Recorded(
       column.values,
       rate,
       unit=unit,
@@ -166,7 +175,41 @@ def _file(path, table, names, units, aliases, rate=None, began=None):
       problem=column.problem,
       notes=table.notes,
     )
-  return SignalFile(channels, began, aliases, table.again)
+    for unit, column in zip(units, table.columns, strict=True)
+  ]
+  return SignalFile(distinct(names, columns), began, aliases, _uncounted(table))
+
+
+def _uncounted(table):
+  """Why rows without a clock of their own cannot be counted as samples, or ''."""
+  if table.again:
+    return (
+      f'in line {table.again} its header comes again: it holds several recordings; '
+      'make a file of each, or give time, if they have one clock'
+    )
+  # Rows of events lie between those of samples.
+  numbers = [c for c in table.columns if np.isfinite(c.values).mean() > 0.5]
+  filled = [_filled(column) for column in numbers]
+  none = ~np.any(filled, axis=0) if filled else np.zeros(0, bool)
+  for column in table.columns:
+    words = _filled(column)
+    if np.isfinite(column.values).any() or words.mean() > 0.5:
+      continue
+    if not (none.any() and (none & words).any()):
+      continue
+    event = column.cells.iloc[int(np.flatnonzero(none & words)[0])]
+    return (
+      f'{(none & words).sum()} of its rows have no number, but {event[:40]!r}: are '
+      'they samples? Give time, or leave them out'
+    )
+  return ''
+
+
+def _filled(column):
+  """Which cells hold anything: bool [row]."""
+  if column.cells is None:
+    return np.isfinite(column.values)
+  return column.cells.astype(bool).to_numpy()
 
 
 def _opensignals(path, text, lines):
@@ -200,13 +243,7 @@ def _opensignals(path, text, lines):
     units[place] = '' if converted else f'counts of {size or "unknown"} bits'
     for alias in {labels[k], *sensors[k : k + 1]} - {name}:
       aliases.setdefault(str(alias).casefold(), []).append(name)
-  return _file(path, table, names, units, aliases, rate)
-
-
-def _count(column):
-  if column.cells is None:
-    return int(np.isfinite(column.values).sum())
-  return int(column.cells.astype(bool).sum())
+  return _file(table, names, units, aliases, rate)
 
 
 def _without_losses(path, table, counter):
@@ -280,11 +317,11 @@ def _acqknowledge(path, text, lines, place):
     own[clock + k] = units[k]
     aliases.setdefault(titles[k].casefold(), []).append(names[clock + k])
     promised = counts[clock + k] if counted and clock + k < len(counts) else ''
-    held = _count(table.columns[clock + k])
+    held = int(_filled(table.columns[clock + k]).sum())
     if promised and abs(held - int(promised)) > _MISCOUNTED * int(promised):
       raise broken(
         path, f'truncated? {names[clock + k]} has {held} samples, not {promised}'
       )
   if clock:
     own[0] = heads[0]
-  return _file(path, table, names, own, aliases, 1 / _interval(lines[place]))
+  return _file(table, names, own, aliases, 1 / _interval(lines[place]))

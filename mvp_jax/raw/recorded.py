@@ -49,14 +49,23 @@ class SignalFile:
   """The channels of a file: {name: Recorded}.
 
   `began`: Unix time of its beginning, or None. `aliases`: {other name: [names]}, parts
-  of names by which a channel may be asked for, if only one has it. `again`: the line of
-  a text where another recording begins, or None.
+  of names by which a channel may be asked for, if only one has it. `uncounted`: why its
+  rows, where they have no clock, cannot be counted as samples, or ''.
   """
 
   channels: dict
   began: float | None = None
   aliases: dict = dataclasses.field(default_factory=dict)
-  again: int | None = None
+  uncounted: str = ''
+
+
+def distinct(names, columns):
+  """{name: column}, with numbers where several have one name: 'ECG#1', 'ECG#2'."""
+  found, seen = {}, {}
+  for name, column in zip(names, columns, strict=True):
+    seen[name] = seen.get(name, 0) + 1
+    found[f'{name}#{seen[name]}' if names.count(name) > 1 else name] = column
+  return found
 
 
 def broken(path, text):

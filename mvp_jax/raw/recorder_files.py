@@ -12,7 +12,7 @@ import numpy as np
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.budget import Budget, opened
 from mvp_jax.raw.matfile import OtherKindError, variables
-from mvp_jax.raw.recorded import OnDemand
+from mvp_jax.raw.recorded import OnDemand, distinct
 from mvp_jax.raw.wfdb_record import read_record
 
 _ONSET = re.compile(rb'([+-]\d+(?:\.\d*)?)(?:\x15[\d.]*)?\x14')  # of a record of EDF+
@@ -147,7 +147,7 @@ def _channels(name, value):
 
 def _read_wfdb(path):
   names, *parts = zip(*read_record(path), strict=True)
-  return _distinct(list(names), list(map(Signal, *parts)))
+  return distinct(list(names), list(map(Signal, *parts)))
 
 
 def _read_edf(path):
@@ -172,7 +172,7 @@ def _read_edf(path):
     )
     for signal in record.signals
   ]
-  return _distinct([signal.label for signal in record.signals], signals)
+  return distinct([signal.label for signal in record.signals], signals)
 
 
 def _onsets(path, record):
@@ -223,15 +223,6 @@ def _placed(values, onsets, rate):
   for start, own in zip(starts, records, strict=True):
     placed[start : start + len(own)] = own
   return placed
-
-
-def _distinct(names, signals):
-  """{name: Signal}, with numbers where several have one name."""
-  found, seen = {}, {}
-  for name, signal in zip(names, signals, strict=True):
-    seen[name] = seen.get(name, 0) + 1
-    found[f'{name}#{seen[name]}' if names.count(name) > 1 else name] = signal
-  return found
 
 
 def _broken(path, text):

@@ -1,7 +1,7 @@
 """When each sample was taken: the clocks that files have, in seconds.
 
 A clock counts in a unit that its column's name, the row of units or the manifest says,
-is Unix time, or is written as ISO 8601 or as hours, minutes and seconds. Stamps that a
+is Unix time, or is written as date and time of day (`written_times`). Stamps that a
 packet of samples shares are spread over it.
 """
 
@@ -10,6 +10,7 @@ import re
 import numpy as np
 
 from mvp_jax.raw.recorded import broken
+from mvp_jax.raw.written_times import seconds_of
 
 # Seconds of each unit of time, by the words for it.
 _UNITS = {
@@ -29,28 +30,37 @@ _ABROAD = (
   ('minut[a-z]{0,2}', 60.0),
   ('(stunde|heure|hora|uren)[a-z]?', 3600.0),
 )
-_UNIT = re.compile(r'(\d{1,9}[.,]?\d{0,9})?\s*([^\W\d_]+)\s*(?:/\s*(\d{1,9}))?')
+_UNIT = re.compile(
+  r'(\d{1,9}[.,]?\d{0,9})?(?:/(\d{1,9}))?\s*([^\W\d_]+)\s*(?:/\s*(\d{1,9}))?'
+)
 SECONDS = {word: unit for words, unit in _UNITS.items() for word in words.split()}
 UNITS = ('s', 'ms', 'us', 'ns', 'min', 'h', 'days', 'iso', 'unix')  # of `time_unit`
 _UNIX = 9e8, 2.3e9  # seconds: the years 1998 to 2042
 # A step above it may as well be of another unit: milliseconds at 1000 Hz are 1 apart.
 _LEAST_SURE_RATE = 2.0  # Hz
-_DAY = 86400.0
 _SHARED = 0.05  # of the rows: more stamps that come again are shared by packets
 _LATE = 0.05, 0.3  # seconds that stamps of packets may be off, as long as packets last
+# Rows of one time, of so many channels at most: their values differ by so many times
+# what each does from row to row. (Those of real EDA, ECG and breath at 100 Hz differ by
+# at most 1.0 times, of EMG with a hum of 50 Hz by 6.3.)
+_MOST_IN_TURN, _IN_TURN = 40, 20.0
 _GAP = 1.5  # of the usual step
+# Of a channel among others in one table: so many of its steps are off the usual one by
+# so much at most, which is so many times that of all rows; so many have a time.
+_MOSTLY, _EVEN, _BETWEEN, _TIMED = 0.9, 0.25, 1.2, 0.9
 _UNEVEN = 0.1  # of a step, on the mean
 # Samples that may be missing: as many times what is recorded, and always so many.
 _MAX_GAPS, _ALWAYS = 10, 4_000_000
 
 
 def unit_seconds(text):
-  """The seconds of a unit of time, such as 'ms', '0.1 mSecs' or 's/256', or None."""
+  """The seconds of a unit of time, such as 'ms', '0.1 mSecs', '1/64 s', or None."""
   found = _UNIT.fullmatch(text.strip().strip('[]()').strip().lower())
-  unit = _of_word(found[2]) if found else None
+  unit = _of_word(found[3]) if found else None
   if unit is None:
     return None
-  count, parts = float((found[1] or '1').replace(',', '.')), int(found[3] or 1)
+  count = float((found[1] or '1').replace(',', '.'))
+  parts = int(found[2] or 1) * int(found[4] or 1)
   return unit * count / parts if count and parts else None
 
 
@@ -85,7 +95,7 @@ def in_seconds(path, recorded, name, said=''):
     if len(filled) and not numbers > 0.5:
       if said not in ('', 'iso'):
         raise broken(path, f'time_unit {said}: {name} is no number, {filled.iloc[0]!r}')
-      return _of_text(path, cells, name)
+      return seconds_of(path, cells, name)
   if recorded.problem:
     raise broken(path, f'column {name}: {recorded.problem}')
   values = recorded.values
@@ -117,7 +127,8 @@ def in_seconds(path, recorded, name, said=''):
     raise broken(
       path,
       f'its time column advances by {step:g} a sample; it must be in seconds, or '
-      'time_unit in the manifest say in what (s, ms, us, min, ...)',
+      f'time_unit in the manifest say in what ({", ".join(UNITS)}), or give rate in '
+      'its place',
     )
   return values, None, ''
 
@@ -130,38 +141,12 @@ def _word(unit):
 def _of_name(name):
   """The seconds of the unit that is part of a name: 'time_ms', 'Time [s]'."""
   apart = re.sub(r'([a-z])([A-Z])', r'\1 \2', name)
-  words = re.split(r'[\W\d_]+', apart.lower())
-  told = [*re.findall(r'[\[(]([^\[(\])]*)[\])]', name), *reversed(words)]
+  whole = re.split(r'[\W_]+', apart.lower())  # 'time_10ms' counts in 10 ms
+  # In 'timeMs2' a number may be anything, but so may be the letter of 'S1_Time'.
+  parts = [x for x in re.split(r'[\W\d_]+', apart.lower()) if len(x) > 1]
+  brackets = re.findall(r'[\[(]([^\[(\])]*)[\])]', name)
+  told = [*brackets, *reversed(whole), *reversed(parts)]
   return next((unit for unit in map(unit_seconds, told) if unit is not None), None)
-
-
-def _of_text(path, cells, name):
-  import pandas
-
-  text = cells.str.replace(',', '.', regex=False)
-  text = text.str.replace(r'^(\d{4})[/.](\d\d?)[/.](\d\d?)', r'\1-\2-\3', regex=True)
-  filled = text.astype(bool).to_numpy()
-  parts = text.str.extract(r'^(\d{1,2}):(\d\d):(\d\d(?:\.\d+)?)$')
-  if parts[0].notna().sum() > 0.5 * filled.sum():
-    parts = parts.astype(np.float64).to_numpy()
-    seconds = parts @ [3600.0, 60.0, 1.0]
-    known = np.isfinite(seconds)
-    falls = np.diff(seconds[known], prepend=seconds[known][0]) < -_DAY / 2
-    seconds[known] += _DAY * np.cumsum(falls)  # past midnight
-    return seconds, None, ''
-  stamps = pandas.to_datetime(
-    text.where(filled), format='ISO8601', errors='coerce', utc=True
-  )
-  known = stamps.notna().to_numpy()
-  if known.sum() <= 0.5 * filled.sum():
-    raise broken(
-      path,
-      f'column {name} is no clock that is read here, {cells[filled].iloc[0]!r}; write '
-      'seconds, or ISO 8601 as 2026-03-29T10:00:00.250',
-    )
-  first = stamps[known].iloc[0]
-  seconds = ((stamps - first) / pandas.Timedelta(seconds=1)).to_numpy(np.float64)
-  return seconds, first.timestamp(), ''
 
 
 def timed(path, values, seconds):
@@ -202,10 +187,28 @@ def timed(path, values, seconds):
   other = values[again] != values[again - 1]
   if len(again) > _SHARED * len(values) and other.any():
     knots = np.flatnonzero(new)
+    _require_one_channel(path, values, knots)
     times, note = _spread(path, len(values), knots, seconds[knots], knots)
     return values, times, note
   note = f'{len(again)} rows with the time of the row before are left out'
   return values[new], seconds[new], note if len(again) else ''
+
+
+def _require_one_channel(path, values, knots):
+  """Raises Dropped if rows of one time are of several channels, one below the other.
+
+  Such alternate, while each is like itself in the packet before.
+  """
+  size = int(np.median(np.diff(knots))) if len(knots) > 2 else 1
+  if not 2 <= size <= _MOST_IN_TURN or len(values) < 4 * size:
+    return
+  near, far = (np.nanmedian(np.abs(values[k:] - values[:-k])) for k in (1, size))
+  if near > _IN_TURN * far:
+    raise broken(
+      path,
+      f'{size} rows share each time, and their values alternate as those of several '
+      'channels; make a column of each',
+    )
 
 
 def _spread(path, length, knots, stamps, first):
@@ -262,12 +265,23 @@ def _slope(x, y, parts):
   return (x @ y) / (x @ x) if x.any() else 0.0
 
 
-def with_gaps(path, values, times):
+def with_gaps(path, values, times, span=()):
   """The same with NaN where rows are missing by their times, as far apart as usual.
+
+  `span`: when its file begins and ends, if that is known.
 
   Raises:
     Dropped: broken_signals, a pause is far longer than what is recorded.
   """
+  if span:
+    step = float(np.median(np.diff(times)))
+    before, after = times[0] - step, times[-1] + step
+    early = np.arange(before, span[0], -step)[::-1]
+    late = np.arange(after, span[1], step)
+    _require_less(path, len(early) + len(late), values, times[0] - span[0])
+    blank = np.full(len(early), np.nan), np.full(len(late), np.nan)
+    values = np.concatenate([blank[0], values, blank[1]])
+    times = np.concatenate([early, times, late])
   steps = np.diff(times)
   if len(steps) < 2:
     return values, times
@@ -279,15 +293,40 @@ def with_gaps(path, values, times):
   missing = np.where(gaps, np.round(steps / step) - 1, 0)
   if not missing.any():
     return values, times
-  if missing.sum() > max(_ALWAYS, _MAX_GAPS * len(values)):
-    raise broken(
-      path, f'it has a pause of {steps.max():.0f} s; make a file of each part'
-    )
+  _require_less(path, missing.sum(), values, steps.max())
   missing = missing.astype(np.int64)
   places = np.arange(len(values)) + np.concatenate([[0], np.cumsum(missing)])
   longer = np.full(places[-1] + 1, np.nan)
   longer[places] = values
   return longer, np.interp(np.arange(len(longer)), places, times)
+
+
+def _require_less(path, missing, values, longest):
+  if missing > max(_ALWAYS, _MAX_GAPS * len(values)):
+    raise broken(path, f'it has a pause of {longest:.0f} s; make a file of each part')
+
+
+def own_stamps(values, seconds):
+  """A channel whose rows without a number are others': (values, seconds, note).
+
+  Where the rows of several sensors lie between each other, the times of its own are as
+  even as its rate, and those without a number are no gaps. Else all rows are kept.
+  """
+  own, known = np.isfinite(values), np.isfinite(seconds)
+  if known.mean() < _TIMED or own.all():
+    return values, seconds, ''
+  stamps = seconds[own & known]
+  steps = np.diff(stamps)
+  if len(steps) < 2 or not (steps > 0).all():
+    return values, seconds, ''
+  shared = np.isin(seconds, stamps) & ~own  # rows of others at the same times
+  usual = np.median(steps)
+  even = (np.abs(steps - usual) <= _EVEN * usual).mean() >= _MOSTLY
+  between = usual > _BETWEEN * np.median(np.diff(seconds[known]))
+  if not even or not (between or shared.any()):
+    return values[~shared], seconds[~shared], ''
+  note = f'{own.mean():.0%} of its rows have it: its own rate is {1 / usual:.4g} Hz'
+  return values[own], seconds[own], note
 
 
 def own_rows(values, times):
@@ -301,7 +340,7 @@ def own_rows(values, times):
     return values, times, ''
   apart = np.diff(rows)
   usual = np.median(apart)
-  if usual < 2 or (np.abs(apart - usual) <= 0.25 * usual).mean() < 0.9:
+  if usual < 2 or (np.abs(apart - usual) <= _EVEN * usual).mean() < _MOSTLY:
     return values, times, ''
   rate = 1 / np.median(np.diff(times[rows]))
   return (

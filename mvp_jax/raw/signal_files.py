@@ -21,9 +21,9 @@ from mvp_jax.raw.recorded import Recorded as _Recorded
 from mvp_jax.raw.recorded import SignalFile as _File
 from mvp_jax.raw.recorded import broken
 from mvp_jax.raw.recorder_files import RECORDER_ENDINGS, read_recorder_file
-from mvp_jax.raw.sample_times import in_seconds, own_rows, timed, with_gaps
+from mvp_jax.raw.sample_times import in_seconds, own_rows, own_stamps, timed, with_gaps
 
-_TEXT = ('.csv', '.txt', '.tsv', '.asc')
+_TEXT = ('.csv', '.txt', '.tsv', '.asc', '.dat', '.log')
 _SHOWN = 12  # names in a message
 _ROUNDED = 0.05  # seconds by which a clock without gaps may be off its file's rate
 _RATES = 1e-3, 1e6  # Hz; outside a number is no rate
@@ -39,15 +39,24 @@ class Channel:
     times: float64 [time], seconds, rising: since the file's beginning, or on the
       clock of its time column.
     unit: as the file says, or ''.
+    name: of the column, as the file says.
     began: Unix time of the file's beginning if it says so, or None.
     notes: what was found out about the file and should be known.
+    span: when the rows of its file begin and end where it is not in all of them, or ().
   """
 
   values: np.ndarray
   times: np.ndarray
   unit: str = ''
+  name: str = ''
   began: float | None = None
   notes: tuple[str, ...] = ()
+  span: tuple[float, ...] = ()
+
+  @property
+  def begin(self):
+    """When its file begins, seconds."""
+    return self.span[0] if self.span else float(self.times[0])
 
   @property
   def rate(self):
@@ -56,7 +65,7 @@ class Channel:
 
   @property
   def end(self):
-    return float(self.times[-1]) + 1 / self.rate
+    return max((float(self.times[-1]) + 1 / self.rate, *self.span))
 
 
 def read_channel(path, column, rate=None, time='', time_unit=''):
@@ -86,7 +95,7 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     texts = [] if found.cells is None else [x for x in found.cells if x]
     told = f', but {texts[0][:40]!r}; write numbers alone' if texts else ''
     raise broken(path, f'column {column} holds no number{told}')
-  began = file.began
+  began, span = file.began, ()
   for said, remedy in ((own_rate, 'correct what it says'), (rate, 'correct rate')):
     if said is not None and not _RATES[0] <= said <= _RATES[1]:
       raise broken(path, f'{said:g} Hz, which no recording has; {remedy}')
@@ -103,18 +112,19 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     recorded = _in_memory(path, file.channels[clock])
     seconds, began, note = in_seconds(path, recorded, clock, time_unit)
     notes.append(note)
+    values, stamps, note = own_stamps(values, seconds)
+    notes.append(note)
+    if note:  # of a file whose rows are of several rates
+      span, rate = (float(np.nanmin(seconds)), float(np.nanmax(seconds))), None
+    seconds = stamps
     length = (len(seconds) - 1) / (own_rate or np.inf)
     if own_rate and abs(seconds[-1] - seconds[0] - length) <= _ROUNDED:
       times = seconds[0] + np.arange(len(values)) / own_rate  # finer than the column's
     else:
       values, times, note = timed(path, values, seconds)
       notes.append(note)
-  elif file.again:
-    raise broken(
-      path,
-      f'in line {file.again} its header comes again: it holds several recordings; make '
-      'a file of each, or give time, if they have one clock',
-    )
+  elif file.uncounted:
+    raise broken(path, file.uncounted)
   else:
     rate = own_rate or rate
     if not rate:
@@ -141,10 +151,12 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
       'or time_unit, or leave rate blank',
     )
   if len(values) == len(found.values) and _filled(file, found.values):
+    span = float(times[0]), float(times[-1])
     values, times, note = own_rows(values, times)
   else:
     note = ''
-  return Channel(values, times, found.unit, began, tuple(filter(None, (*notes, note))))
+  notes = tuple(filter(None, (*notes, note)))
+  return Channel(values, times, found.unit, name, began, notes, span)
 
 
 def _filled(file, values):
@@ -161,7 +173,7 @@ def _filled(file, values):
 
 def without_gaps(path, channel):
   """The Channel with NaN where, by its times, samples are missing."""
-  values, times = with_gaps(path, channel.values, channel.times)
+  values, times = with_gaps(path, channel.values, channel.times, channel.span)
   return dataclasses.replace(channel, values=values, times=times)
 
 

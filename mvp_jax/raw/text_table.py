@@ -4,7 +4,6 @@ Encoding (UTF-8, UTF-16, else Windows' Latin), delimiter, decimal sign and heade
 found out. A cell that is no number is NaN, and so is a row that lacks cells.
 """
 
-import collections
 import csv
 import dataclasses
 import io
@@ -14,17 +13,12 @@ from typing import Any
 import numpy as np
 
 from mvp_jax.raw.on_disk import require_regular
+from mvp_jax.raw.table_header import find_header, is_missing, is_number
 
 MAX_PREAMBLE = 200  # lines before the first row of numbers
 _MAX_LINE = 1 << 20  # bytes; of OpenFace, with 714 columns, a line has 6,000
 _MOST_COLUMNS, _MOST_HEADERS = 10_000, 8  # rows of headers; Shimmer's have four
 _MAX_NAME, _MAX_REMARK = 500, 2000  # characters of a column's name, a line above
-_NUMBER = re.compile(
-  r'[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)', re.I
-)
-# A cell that is a date or time of day is no name, either.
-_TIME = re.compile(r'\d{1,4}([-/.:])\d{1,2}\1\d{1,4}(?!\d).*|\d{8}T\d{6}.*')
-_MISSING = re.compile(r'-*|[.?]|n/?a|null|none|missing|#[A-ZÀ-Þ0-9/]+[!?]?', re.I)
 # What spreadsheets write for errors, in any language; else a '#' begins a remark.
 _REMARK = re.compile(r'(?m)^#(?![A-ZÀ-Þ0-9/]+[!?]?\s*([,;\t|]|$)).*$')
 _EXPONENT = r'(?:[eE][+-]?\d+)?'
@@ -33,6 +27,8 @@ _EXPONENT = r'(?:[eE][+-]?\d+)?'
 PRECISION, _LONG_EXPONENT = 'round_trip', re.compile(r'[eE][+-]?\d{5}')
 # Signs that only part thousands.
 _GROUPED = re.compile(r"[\u00a0\u2009\u202f]|(?<=\d)[ '’](?=\d{3}(?!\d))")  # noqa: RUF001
+_OUTER = re.compile(r'"(?:[^"]|"")+"')
+_MOST_FOOTERS = 20  # rows
 _FEW_SHORT = 0.1  # of the rows: fewer are damaged, more leave out blanks at their end
 
 
@@ -55,6 +51,7 @@ class TextTable:
   `headers`: rows of cells right above the numbers, each as wide as the table. `above`:
   all lines above them, cut where they are very long. `again`: the line (from 1) where
   they come again in the midst of the numbers, as in a file of several parts, or None.
+  `decimal`: the sign in its numbers, as far as it is sure, or ''.
   """
 
   headers: list
@@ -62,6 +59,7 @@ class TextTable:
   notes: tuple[str, ...] = ()
   above: tuple[str, ...] = ()
   again: int | None = None
+  decimal: str = ''
 
 
 def read_text(path):
@@ -137,17 +135,25 @@ def parse(text, first=None, columns=None):
   Raises:
     ValueError: there is no table of numbers in it, or it is damaged.
   """
+  text = _without_outer_quotes(text)
   lines = text.split('\n', MAX_PREAMBLE)[:MAX_PREAMBLE]
   delimiter = _told_delimiter(lines) or _delimiter(lines[first or 0 :])
   rows = [_cells(line, delimiter) for line in lines]
   if (widest := max(map(len, rows))) > _MOST_COLUMNS:
     raise ValueError(f'{widest} cells in a row; make a file of the columns in use')
-  begin, headers = _header(rows, delimiter, first)
+  longer = (
+    () if delimiter == ' ' else {x.count(delimiter) + 1 for x in text.split('\n')}
+  )
+  begin, headers = find_header(rows, delimiter, lines, longer, first)
   if begin is None:
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
   body, again = _without_headers(lines[:begin], text.split('\n', begin)[begin])
-  frame, notes = _frame(body, delimiter, lines[begin:], begin)
-  found = [_column(frame.iloc[:, i]) for i in range(frame.shape[1])]
+  width = max(map(len, headers), default=0)
+  frame, decimal, notes = _frame(body, delimiter, lines[begin:], begin, width)
+  decimal = decimal if _has_fractions(frame) else ''
+  found = [_column(frame.iloc[:, i], decimal) for i in range(frame.shape[1])]
+  found, more = _without_footers(found)
+  notes += more
   while len(found) > 1 and _blank(found[-1]) and not any(h[-1] for h in headers):
     found.pop()  # a delimiter at the end of each line
     headers = [header[:-1] for header in headers]
@@ -161,7 +167,21 @@ def parse(text, first=None, columns=None):
     ):
       raise ValueError(f'a column name of {longest} characters; write a shorter one')
   above = tuple(line[:_MAX_REMARK] for line in lines[:begin])
-  return TextTable(headers, found, notes, above, again)
+  return TextTable(headers, found, notes, above, again, decimal)
+
+
+def _without_outer_quotes(text):
+  """The lines of a text of which each was put in quotes, as a spreadsheet does."""
+  head = text.split('\n', 3)[:3]
+  single = all(_OUTER.fullmatch(line) for line in head) and not re.search(
+    r'\d', head[0]
+  )
+  if not single or not any(sign in head[0] for sign in '\t;,'):
+    return text
+  return '\n'.join(
+    line[1:-1].replace('""', '"') if _OUTER.fullmatch(line) else line
+    for line in text.split('\n')
+  )
 
 
 def _without_headers(above, body):
@@ -213,8 +233,10 @@ def _delimiter(lines):
 
 
 def _cells(line, delimiter):
-  if delimiter == ' ':
+  if delimiter == ' ' and '"' not in line:
     return line.split()
+  if delimiter == ' ':
+    line = ' '.join(line.split())
   try:
     cells = next(csv.reader([line], delimiter=delimiter), [])
   except csv.Error as error:
@@ -222,97 +244,29 @@ def _cells(line, delimiter):
   return [cell.strip() for cell in cells]
 
 
-def _header(rows, delimiter, first=None):
-  """The row where the numbers begin (None: nowhere), and the rows right above.
-
-  Numbers look like most rows do; headers have as many cells and none that is a number.
-  """
-  numbers = [tuple(bool(_NUMBER.fullmatch(cell)) for cell in row) for row in rows]
-  patterns = collections.Counter(n for n in numbers[first or 0 :] if any(n))
-  if not patterns:
-    return None, []
-  usual = patterns.most_common(1)[0][0]
-  told = first is not None
-  if not told:
-    first = next(
-      i
-      for i, n in enumerate(numbers)
-      if len(n) == len(usual)
-      and sum(a and b for a, b in zip(n, usual, strict=True)) > sum(usual) / 2
-    )
-  alike = [r for r, n in zip(rows, numbers, strict=True) if n == usual]
-  ends = len(usual) > 1 and not any(row[-1] for row in alike)  # in a delimiter
-
-  def fits(place):
-    row = rows[place]
-    # Names do not come twice, as labels beside blanks do.
-    if len(row) > 1 and row in (
-      *rows[max(0, place - 1) : place],
-      *rows[place + 1 :][:1],
-    ):
-      return False
-    width = len(row)
-    while width and not row[width - 1]:
-      width -= 1
-    wide = len(row) == len(usual) or (ends and len(row) == len(usual) - 1)
-    some = not all(map(_MISSING.fullmatch, row))
-    return width and wide and some and not any(map(_is_value, row))
-
-  def named(row):
-    return row and not any(map(_is_value, row)) and any(map(str.isalpha, ''.join(row)))
-
-  def bare(row):
-    """Whether it is a line that parts, such as a blank one."""
-    return len(row) != len(usual) and not any(map(str.isalnum, ''.join(row)))
-
-  # Between the names and the first numbers may be rows that lack some.
-  names = first
-  while (
-    not told and names and len(rows[names - 1]) == len(usual) and not fits(names - 1)
-  ):
-    names -= 1
-  while names and bare(rows[names - 1]):
-    names -= 1
-  if names and fits(names - 1):
-    while first > names and len(rows[first - 1]) == len(usual):
-      first -= 1
-  else:
-    names = first
-  above = names
-  while above and fits(above - 1) and not rows[above - 1][0].startswith('#'):
-    above -= 1
-  headers = rows[above:names]
-  before = rows[first - 1] if first and not headers and not told else []
-  whole = not any('.' in cell for row in alike for cell in row)
-  if delimiter == ',' and whole and 2 * len(before) == len(usual) and named(before):
-    raise ValueError(
-      f'its rows have {len(usual)} cells and {len(before)} names: are its commas '
-      'decimal signs, too? Part the cells with ; or write decimal points'
-    )
-  if not headers and first and rows[first - 1] and rows[first - 1][0][:1] == '#':
-    own = [rows[first - 1][0].lstrip('# '), *rows[first - 1][1:]]
-    own = own[1:] if not own[0] and len(own) == len(usual) + 1 else own
-    rows = [own]
-    headers = rows if fits(0) else []
-  return first, [[*header, *[''] * (len(usual) - len(header))] for header in headers]
+def _has_fractions(frame):
+  """Whether a column of numbers alone has some that are not whole."""
+  columns = (c for _, c in frame.items() if c.dtype.kind == 'f')
+  return any((c.dropna() % 1 != 0).any() for c in columns)
 
 
-def _is_value(cell):
-  return _NUMBER.fullmatch(cell) or _TIME.fullmatch(cell)
-
-
-def _frame(body, delimiter, lines, begin):
+def _frame(body, delimiter, lines, begin, width):
+  """(DataFrame of at least `width` columns, the decimal sign it was read by, notes)."""
   import pandas
 
   comma = delimiter != ',' and any(re.search(r'\d,\d', line) for line in lines)
   if '\n#' in body:  # remarks
     body = _REMARK.sub('', body)
+  body, notes = _without_remarks(body, delimiter, lines, width)
+  first = next((line for line in body.split('\n') if line.strip()), '')
+  wider = len(_cells(first, delimiter)) < width
   try:
     frame = pandas.read_csv(
       io.StringIO(body),
       sep=r'\s+' if delimiter == ' ' else delimiter,
       decimal=',' if comma else '.',
       header=None,
+      names=range(width) if wider else None,
       skipinitialspace=True,
       index_col=False,
       on_bad_lines='error',
@@ -329,9 +283,9 @@ def _frame(body, delimiter, lines, begin):
       f'line {line} is longer: the rows above have {found[1]} cells, saw {found[3]}; '
       'mend it, or name a table of numbers with one row a line'
     ) from None
-  notes = []
+  decimal = ',' if comma else '.'
   if frame.shape[1] < 2:
-    return frame, ()
+    return frame, decimal, tuple(notes)
   rows = [line for line in body.split('\n') if line.strip()]
   if len(rows) != len(frame):
     raise ValueError(
@@ -347,16 +301,68 @@ def _frame(body, delimiter, lines, begin):
         f'{short.sum()} rows lack cells and count as missing, the first is '
         f'{rows[where][:40]!r}'
       )
-  return frame, tuple(notes)
+  return frame, decimal, tuple(notes)
 
 
-def _column(series):
+def _without_remarks(body, delimiter, lines, width):
+  """(A table without the words behind the last cells of some rows, notes).
+
+  Such are the comments in a text of LabChart. `lines`: of its beginning.
+  """
+  counts = [line.count(delimiter) for line in lines if line.strip()]
+  most = max(np.bincount(counts).argmax() + 1 if counts else 1, width)
+  if delimiter == ' ':
+    return body, []
+  rows, cut = body.split('\n'), []
+  for i, row in enumerate(rows):
+    if row.count(delimiter) < most:
+      continue
+    cells = _cells(row, delimiter)
+    told = cells[most:]
+    if any(told) and not any(map(is_number, told)):
+      rows[i] = delimiter.join(map(_quoted, cells[:most]))
+      cut.append(' '.join(told))
+  if not cut:
+    return body, []
+  return '\n'.join(rows), [
+    f'{len(cut)} rows have words behind their cells, which are left out, the first '
+    f'{cut[0][:40]!r}'
+  ]
+
+
+def _quoted(cell):
+  return f'"{cell}"' if re.search(r'[\s,;|]', cell) else cell
+
+
+def _without_footers(columns):
+  """(Columns without last rows that begin with a word, such as 'Mean', notes)."""
+  first = columns[0]
+  if first.cells is None or not np.isfinite(first.values).mean() > 0.5:
+    return columns, ()
+  tail = first.cells.iloc[-_MOST_FOOTERS:].tolist()
+  words = [bool(re.match(r'[^\W\d_]{2}', x)) and not is_missing(x) for x in tail]
+  begin = len(tail)
+  while begin and (words[begin - 1] or not tail[begin - 1]):
+    begin -= 1
+  begin += next((i for i, word in enumerate(words[begin:]) if word), len(tail) - begin)
+  last = len(first.cells) - len(tail) + begin
+  ends = len(first.cells) - last
+  if not ends or not last:
+    return columns, ()
+  note = f'its last {ends} rows are no samples: {tail[begin][:40]!r}'
+  return [
+    Column(c.values[:last], None if c.cells is None else c.cells[:last], c.problem)
+    for c in columns
+  ], (note,)
+
+
+def _column(series, decimal=''):
   import pandas
 
   if pandas.api.types.is_numeric_dtype(series):
     return Column(series.to_numpy(np.float64))
   cells = series.fillna('').astype(str).str.strip()
-  values, problem = numbers(cells)
+  values, problem = numbers(cells, decimal)
   return Column(values, cells, problem)
 
 
@@ -366,22 +372,26 @@ def _blank(column):
   )
 
 
-def numbers(cells):
+def numbers(cells, decimal=''):
   """Texts (a pandas Series) as (float64 [cell], problem or ''); NaN is no number.
 
   The decimal sign is found out for all of them together. Both signs in a number, or
-  one twice, show which of them parts thousands (1.234,5); else a comma is decimal.
+  one twice, show which of them parts thousands (1.234,5), as does `decimal`, the sign
+  of other columns of the table, beside groups of three digits; else a comma is decimal.
   """
   text = cells.str.replace('\u2212', '-').str.replace(_GROUPED, '', regex=True)
-  for thousands, decimal in ((',', '.'), ('.', ',')):
+  for thousands, sign in ((',', '.'), ('.', ',')):
     group = re.escape(thousands)
-    if text.str.contains(f'{group}.*[.,]').any() and (
+    parted = text.str.contains(f'{group}.*[.,]').any() or (
+      decimal == sign and text.str.contains(group).any()
+    )
+    if parted and (
       text.str.fullmatch(
-        rf'[+-]?(\d+|\d{{1,3}}({group}\d{{3}})+)?([{decimal}]\d*)?{_EXPONENT}|[^\d]*'
+        rf'[+-]?(\d+|\d{{1,3}}({group}\d{{3}})+)?([{sign}]\d*)?{_EXPONENT}|[^\d]*'
       ).all()
     ):
       text = text.str.replace(thousands, '', regex=False)
-      text = text.str.replace(decimal, '.', regex=False)
+      text = text.str.replace(sign, '.', regex=False)
       break
   commas = text.str.fullmatch(rf'[+-]?\d*,\d*{_EXPONENT}')
   points = text.str.fullmatch(rf'[+-]?\d*\.\d*{_EXPONENT}')

@@ -26,6 +26,7 @@ _UNITS = {
   'ecg': ('millivolt', _VOLT, '', 'volt, millivolt, microvolt'),
 }
 _UNITS['emg'] = _UNITS['ecg']
+_RESISTANCE = re.compile('resist|résist|widerstand', re.I)
 _NONE = ('au', 'nu', 'adu', 'raw', 'asrecorded', 'none', '1', 'nounits', 'counts')
 # As parts of a unit's name are written, longer ones first: 'microsiemens' is 'us'.
 _PARTS = {
@@ -92,9 +93,14 @@ def convert(name, channel, unit=''):
   '' = as the file says, and if it is silent: microsiemens for EDA, degrees Celsius for
   temperature, else as recorded. EDA given as resistance becomes conductance, NaN where
   that is impossible. What the file said is in the notes. Raises Dropped, bad_signal,
-  for a unit that it can't have.
+  for a unit that it can't have, and for a resistance of no unit.
   """
   word = _word(unit or channel.unit)
+  if kind(name) == 'eda' and not word and _RESISTANCE.search(channel.name):
+    raise Dropped(
+      'bad_signal',
+      f'{channel.name} is a resistance of no unit; give {name}_unit (kohm, ohm, ...)',
+    )
   stored, factors, silent, known = _UNITS.get(kind(name), (AS_RECORDED, {}, '', ''))
   told, word, values = word, word or silent, channel.values
   ohm = kind(name) == 'eda' and word in _OHM

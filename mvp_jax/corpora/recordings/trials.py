@@ -257,12 +257,12 @@ def channel_of(recording, name):
     begin = onset(recording, channel)
     where = 'time' if recording.time else 'seconds from the start'
     if not (
-      channel.times[0] - MAX_LENGTH_DIFFERENCE <= begin < channel.end - _MIN_SECONDS
+      channel.begin - MAX_LENGTH_DIFFERENCE <= begin < channel.end - _MIN_SECONDS
     ):
       raise Dropped(
         'length_mismatch',
         f'{source.file}: signals_onset {begin:g} does not '
-        f'lie in it, from {channel.times[0]:g} to {channel.end:g} ({where})',
+        f'lie in it, from {channel.begin:g} to {channel.end:g} ({where})',
       )
     left = channel.end - begin
     if recording.duration and left < recording.duration - MAX_LENGTH_DIFFERENCE:
@@ -288,7 +288,7 @@ def onset(recording, channel):
   from the file's beginning.
   """
   if recording.signals_onset is None:
-    return float(channel.times[0]) if recording.time else 0.0
+    return channel.begin if recording.time else 0.0
   if channel.began is not None and recording.signals_onset > _UNIX_TIME:
     return recording.signals_onset - channel.began
   return recording.signals_onset

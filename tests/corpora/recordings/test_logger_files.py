@@ -7,6 +7,7 @@ from mvp_jax.corpora.recordings.check import check, describe
 from tests.corpora.recordings import logger_files
 from tests.corpora.recordings.broken_files import BROKEN, spoilt
 from tests.corpora.recordings.logger_files import LAYOUTS, Body, verdict
+from tests.corpora.recordings.program_files import PROGRAMS, UNSURE
 
 # Some of each kind; benchmarks/signal_files.py tries all.
 _SOME = 3
@@ -22,6 +23,32 @@ def test_layouts_are_right(tmp_path, name):
   row, body = _written(tmp_path, 0, *LAYOUTS[name])
   said, text = verdict(tmp_path, row, body)
   assert said == 'right', text
+
+
+@pytest.mark.parametrize('name', PROGRAMS)
+def test_files_of_programs_are_right(tmp_path, name):
+  row, body = _written(tmp_path, 0, *PROGRAMS[name])
+  said, text = verdict(tmp_path, row, body)
+  assert said == 'right' and 'masked' not in text, text
+
+
+@pytest.mark.parametrize(
+  'name, told',
+  [
+    (
+      'a resistance of no unit',
+      'Skin Resistance is a resistance of no unit; give eda_',
+    ),
+    ('rows of events', "have no number, but 'stimulus': are they samples?"),
+    ('a row of each channel', 'are of several channels in turn (EDA, PPG)'),
+    ('a row of each channel by number', '2 rows share each time, and their values al'),
+    ('objects of JSON', 'a.csv: '),
+  ],
+)
+def test_what_is_not_sure_is_refused(tmp_path, name, told):
+  row, body = _written(tmp_path, 0, *UNSURE[name])
+  said, text = verdict(tmp_path, row, body)
+  assert said == 'refused' and told in text
 
 
 @pytest.mark.parametrize('name', [*BROKEN][::_SOME])
