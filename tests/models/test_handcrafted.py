@@ -19,6 +19,7 @@ from mvp_jax.models.modalities import handcrafted
 from mvp_jax.models.modalities.handcrafted import Handcrafted
 from mvp_jax.raw.openface import CHANNELS
 from mvp_jax.targets.binary import Binary
+from mvp_jax.training import side_by_side
 from tests.data.tiny_trials import trial
 from tests.evaluation.memory import MemoryCorpus, twin
 
