@@ -11,8 +11,8 @@ FILE is a CSV that another program may still be writing to: a column `time`, in 
 since 1970 (of a video file: since its first frame), and one for each channel, called as
 the model calls it (eda, ppg, ...).
 
-Each window is a line: when it was, each rating with its spread over models, and the
-last values of the first rating as a curve. Ctrl-C ends it.
+Each window is a line: when it was, each rating with its spread over models (and the
+answer, unless the models abstain), and the last values of the first rating as a curve. Ctrl-C ends it.
 """
 
 import argparse
@@ -141,7 +141,11 @@ def tell(curve, stream, found):
     for name, value in one.values.items():
       spread = one.spread[name]
       apart = '' if spread is None else f' +- {spread:.2f}'
-      said.append(f'{name} n/a' if value is None else f'{name} {value:.2f}{apart}')
+      answer = one.answers.get(name)
+      told = f' ({answer})' if isinstance(answer, str) else ''
+      said.append(
+        f'{name} n/a' if value is None else f'{name} {value:.2f}{apart}{told}'
+      )
     curve.append(next(iter(one.values.values())))
     known = [x for x in curve[-PAST:] if x is not None]
     low, high = min(known, default=0), max(known, default=0)

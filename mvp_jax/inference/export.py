@@ -334,7 +334,8 @@ scores = program.call(inputs)  # [models, batch, ratings] or [models, batch, L, 
 inputs is a dict of the arrays below, of any batch size. Features of frames come from
 encoder.stablehlo in the same way: {'frames': uint8 [clips, T, H, W, 3]} -> tokens.
 Where model.json names a temperature of a model, the logit of its probability is divided
-by it; then comes origin + unit * score. The estimate is the mean over models.
+by it; then comes origin + unit * score. The estimate is the mean over models. Where the
+promises of model.json have a threshold, max(p, 1 - p) has to reach it for an answer.
 """
 
 

@@ -66,22 +66,24 @@ class Model:
   def stream(self, *, hop=None, sources=None, unit=None, pixel_aspect=1.0):
     """Begins to predict what is being recorded: a Stream.
 
-    `stream.frame(time, image)` and `stream.signals(times, eda=...)` take what comes and
-    return the estimates that are due, the same as `predict` gives of a file at the same
-    windows, `stream.latency` seconds later; `stream.finish()` returns the last ones.
-    Memory does not grow.
+    `stream.frame(time, image)`, `stream.signals(times, eda=...)`,
+    `stream.audio(time, samples, rate)` and `stream.action_units(time, row)` take what
+    comes and return the estimates that are due, the same as `predict` gives of a file
+    at the same windows, `stream.latency` seconds later; `stream.finish()` returns the
+    last ones. Memory does not grow.
 
     Args:
       hop: seconds from one window to the next; None = half a window, and of ratings in
         time a whole one.
-      sources: what will come: 'video' and names of channels; None = all that the model
-        reads. One that stalls for ten seconds is not waited for.
+      sources: what will come: 'video', 'audio', 'action_units' and names of channels;
+        None = all that the model reads. One that stalls for ten seconds is not waited
+        for.
       unit: {channel: unit}, where it is not that of a manifest without `eda_unit`.
       pixel_aspect: width / height of a pixel of the frames.
 
     Raises:
       InputError: the model cannot do without a source, or reads what a stream does not
-        take (sound, action units, features of whole trials).
+        take.
     """
     return Stream(
       self._ensemble, hop=hop, sources=sources, unit=unit, pixel_aspect=pixel_aspect

@@ -19,7 +19,7 @@ from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import units
 from mvp_jax.raw.audio import GAP_SECONDS, RATE, RATES, ToRate, as_stored
 from mvp_jax.raw.frames import FaceCrops
-from mvp_jax.raw.openface import CHANNELS, measured
+from mvp_jax.raw.openface import CHANNELS, MIN_CONFIDENCE, measured
 from mvp_jax.raw.signal_files import Channel
 from mvp_jax.raw.video import info_of
 from mvp_jax.raw.video_clock import MAX_JUMP_SECONDS
@@ -296,7 +296,7 @@ class LiveUnits:
 
   def add(self, time, values):
     if isinstance(values, dict):
-      values = [values.get(name, np.nan) for name in CHANNELS]
+      values = _of_row(values)
     values = np.asarray(values, np.float64)
     if values.shape != (len(CHANNELS),):
       raise InputError(
@@ -329,6 +329,12 @@ class LiveUnits:
     values = np.where(valid[:, None], values, 0).astype(np.float32)
     both = np.repeat(valid[:, None], len(CHANNELS), axis=1)
     return Series(values, both, CHANNELS, None, times.astype(np.float32))
+
+
+def _of_row(row):
+  """The values of a row of OpenFace's, {column: number}, NaN where it is not sure."""
+  tracked = row.get('success', 1) == 1 and row.get('confidence', 1) >= MIN_CONFIDENCE
+  return [row.get(name, np.nan) if tracked else np.nan for name in CHANNELS]
 
 
 class LiveCorpus:

@@ -155,8 +155,8 @@ class Stream:
 
     Args:
       time: seconds, later than of the last, on a clock that all sources share.
-      values: {name: number} as OpenFace calls its columns (AU01_r, ..., AU45_c), or
-        the 35 numbers in their order; NaN where no face is tracked.
+      values: a row as OpenFace writes it, {column: number} (AU01_r, ..., AU45_c; and
+        success, confidence), or the 35 numbers in order, NaN where there is no face.
 
     Raises:
       InputError: the model takes none, the time does not advance, or they are not 35.

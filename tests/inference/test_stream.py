@@ -164,6 +164,8 @@ def test_streams_that_cannot_be(model, given, told):
     (lambda x: x.signals(1.0, ecg=1.0), "no channel 'ecg'; this stream takes eda, ppg"),
     (lambda x: x.signals([1.0, 1.0], eda=[1, 2]), 'eda: its times do not advance'),
     (lambda x: x.signals([1.0, 2.0], eda=[1]), r'eda: \[1\] values at \[2\] times'),
+    (lambda x: x.audio(1.0, np.zeros(9), 8000), 'audio: this stream takes no audio'),
+    (lambda x: x.action_units(1.0, {}), 'no action_units, only eda, ppg, video'),
     (lambda x: x.finish(), 'the stream lasted 0.0 s'),
   ],
 )
