@@ -348,7 +348,7 @@ def test_one_video_by_two_names_is_told(manifest, tmp_path):
 
 @pytest.mark.parametrize('rate', ['1,000', '1.000', '31.250'])
 def test_a_rate_that_may_be_a_thousand_times_as_high_is_refused(manifest, rate):
-  found = manifest(changed(4, 'rate', rate))
+  found = manifest(changed(4, 'rate', rate), delimiter=';')
   (problem,) = found.problems
   assert (problem.row, problem.column) == (4, 'rate')
   whole, part = rate.replace(',', '.').split('.')
