@@ -17,6 +17,7 @@ from mvp_jax.raw import face
 from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.on_disk import require_file
 from mvp_jax.raw.video import Sampler, Video, luma, sample
+from mvp_jax.raw.video_file import unopened
 from mvp_jax.tasks import load_blobs, load_result
 from mvp_jax.tasks.blobs import Blobs
 
@@ -261,12 +262,15 @@ def reading(path):
       finally:
         seconds = video.seconds
   except (av.FFmpegError, ValueError) as error:
+    if isinstance(error, av.FFmpegError) and not seconds and (why := unopened(path)):
+      raise Dropped('broken_video', f'{path}: {why}') from None
     told = f'fails after {seconds:.1f} s' if seconds else 'cannot be read as a video'
     raise Dropped('broken_video', f'{path}: {told} ({error})') from None
   if video.broken / video.info.rate > MAX_BROKEN_SECONDS:
     raise Dropped(
       'broken_video',
-      f'{path}: {video.broken} packets are damaged, beside {video.count} good frames',
+      f'{path}: {video.broken} packets are damaged, beside {video.count} good '
+      'frames; copy it anew from its source',
     )
   _check_length(path, video)
 
@@ -282,7 +286,7 @@ def _check_length(path, video):
     told = (
       f'{video.count} of {video.info.frames} frames'
       if video.info.frames
-      else f'{video.seconds:.1f} of {video.info.promised:.1f} s'
+      else f'{video.seconds:.1f} of {video.seconds + video.missing:.1f} s'
     )
     raise Dropped(
       'broken_video',

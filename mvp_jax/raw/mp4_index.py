@@ -51,6 +51,8 @@ def _promised(file, begin, end, size, depth):
       raise ValueError(
         'its index is compressed; write it anew: ffmpeg -i IN -c copy OUT'
       )
+    elif kind == b'elst':
+      _require_no_pause(file, start, at)
     elif kind in _COUNTS:
       own.setdefault(kind, []).append(_COUNTS[kind](file, start, at))
   alike = [each for _, each in own.get(b'stsz', ())]
@@ -66,6 +68,28 @@ def _promised(file, begin, end, size, depth):
       for (first, each), end in zip(runs, ends, strict=False)
     )
     yield sum(samples), most
+
+
+def _require_no_pause(file, start, end):
+  """Raises ValueError if an edit list has a pause between two parts.
+
+  FFmpeg shows other frames then, at other times.
+  """
+  version, count = _numbers(file, start, end, 0, '>II')
+  kind = '>QqI' if version >> 24 else '>IiI'
+  size = struct.calcsize(kind)
+  data = file.read(min(size * count, max(0, end - start - 8), 1 << 20))
+  empty = [
+    struct.unpack_from(kind, data, i)[1] == -1
+    for i in range(0, len(data) - size + 1, size)
+  ]
+  while empty and empty[0]:  # it begins later
+    empty.pop(0)
+  if any(empty[:-1]):
+    raise ValueError(
+      'its edit list has a pause between two parts, which is not read; export each '
+      'part on its own, or all of it anew from the program that cut it'
+    )
 
 
 def _sizes(file, start, end):

@@ -4,12 +4,14 @@ import csv
 import dataclasses
 import difflib
 import io
+import re
 from pathlib import Path
 
 from mvp_jax.errors import InputError
 from mvp_jax.raw.on_disk import read_bytes
 
 _DELIMITERS = ',;\t'
+_SEPARATOR = re.compile(r'\A"?sep=."?[,;\t]*(\r\n|\n|\r)')  # no row to a spreadsheet
 _MAX_BYTES = 16 << 20  # 50,000 trials
 _MOST_ROWS, _MOST_COLUMNS, _MOST_CHARACTERS = 200_000, 10_000, 4096
 
@@ -38,6 +40,7 @@ def read_table(path, known, also=lambda name: False):
       another number of cells, or there is no row.
   """
   text = _text(Path(path))
+  text = _SEPARATOR.sub('', text)
   delimiter = max(_DELIMITERS, key=text.partition('\n')[0].count)
   lines = []
   try:
@@ -67,6 +70,12 @@ def read_table(path, known, also=lambda name: False):
       f'{path}: a header and one row per trial are needed; it has {len(lines)} rows'
     )
   columns = [name.lower() for name in lines[0][1]]
+  own = {name.lower() for name in lines[1][1]} & set(known)
+  if len(own) > 1 and not {*columns} & set(known):
+    raise InputError(
+      f'{path}: the names of its columns stand in row {lines[1][0]}; delete the rows '
+      'above'
+    )
   while columns and not columns[-1]:
     columns.pop()
   notes = []
@@ -116,4 +125,6 @@ def _check_names(path, columns, known, also, notes):
     near = difflib.get_close_matches(name, known, 1, 0.85)
     if near and near[0] not in columns:
       raise InputError(f'{where}: there is no such column; is it {near[0]}?')
-    notes.append(f'column {name} is not used')
+    words = {*re.split(r'[\W_]+', name)} & {*known} - {*columns}
+    hint = f' (is it {sorted(words)[0]}?)' if words else ''
+    notes.append(f'column {name} is not used{hint}')

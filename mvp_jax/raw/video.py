@@ -13,6 +13,7 @@ import numpy as np
 from mvp_jax.raw.deinterlace import deinterlaced
 from mvp_jax.raw.video_clock import Clock
 from mvp_jax.raw.video_file import open_video, require_whole
+from mvp_jax.raw.video_promises import missing_share, promised_seconds
 
 _ROUNDING = 1e-6
 _LOOK_AHEAD = 32  # Packets that tell the rate.
@@ -73,6 +74,7 @@ class Video:
   def __init__(self, path):
     self.count, self.broken, self.seconds = 0, 0, 0.0
     self._path = path
+    self._missing_share = missing_share(path)
     self._container, self._stream, others = open_video(path)
     self._choice = [
       f'it has {others + 1} videos side by side; that of {self._stream.width}x'
@@ -105,7 +107,10 @@ class Video:
 
   @property
   def missing(self):
-    """How many seconds fewer were read than the header promises; 0 if it does not."""
+    """How many seconds fewer were read than the header promises; 0 if it does not.
+
+    By the bytes that it promises where it tells no time.
+    """
     # Trimming leaves frames in a file that are not to be shown, recorders drop some:
     # then its duration says so, hence both must speak.
     promises = []
@@ -113,7 +118,7 @@ class Video:
       promises.append((self.info.frames - self.count - self.broken) / self.info.rate)
     if self.info.promised:
       promises.append(self.info.promised - self.clock.starts[0] - self.seconds)
-    return max(0.0, min(promises, default=0.0))
+    return max(0.0, min(promises, default=self._missing_share * self.seconds))
 
   @property
   def notes(self):
@@ -180,7 +185,7 @@ def _info(stream, frame, rate):
   return dataclasses.replace(
     info_of(frame, float(stream.sample_aspect_ratio or 1), rate),
     frames=stream.frames,
-    promised=_promised(stream),
+    promised=promised_seconds(stream),
   )
 
 
@@ -194,21 +199,6 @@ def info_of(frame, pixel_aspect=1.0, rate=0.0):
   if orientation.transposed:
     width, height, pixel_aspect = height, width, 1 / pixel_aspect
   return VideoInfo(rate, width, height, pixel_aspect, 0, orientation=orientation)
-
-
-def _promised(stream):
-  name = stream.container.format.name
-  if 'mov' in name and stream.duration:
-    return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-  if name == 'avi':
-    return float(stream.frames * stream.time_base)  # some of the slots may be empty
-  # Matroska says it in a tag. What FFmpeg gives for others can be its own guess.
-  tag = stream.metadata.get('DURATION', '')
-  try:
-    hours, minutes, seconds = map(float, tag.split(':'))
-  except ValueError:
-    return 0.0
-  return 3600 * hours + 60 * minutes + seconds
 
 
 def _orientation(frame):

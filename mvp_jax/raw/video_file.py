@@ -85,6 +85,22 @@ def open_media(path):
     ) from None
 
 
+def unopened(path):
+  """Why a file cannot be opened as a video and what to do, in a few words, or ''."""
+  with Path(path).open('rb') as file:
+    head = file.read(64)
+  if head[4:8] == b'ftyp':
+    return (
+      'its index (moov) is missing: it was copied in part, or its recording broke off; '
+      'copy it anew, or mend it (untrunc)'
+    )
+  if head.startswith(b'PK\x03\x04'):
+    return 'a zip file; unpack it'
+  if head and all(byte in b'\t\n\r' or 32 <= byte < 127 for byte in head):
+    return f'text, {head[:20].decode()!r}; get the video itself'
+  return ''
+
+
 def pictures(container):
   """The video streams of a container, without covers and thumbnails."""
   still = Disposition.attached_pic | Disposition.timed_thumbnails

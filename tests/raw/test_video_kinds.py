@@ -552,3 +552,76 @@ def test_this_process_stays_as_patient_as_it_was(tmp_path):
   before = os.sched_getscheduler(0)
   write(tmp_path / 'av1.mp4', **KINDS['av1.mp4'])
   assert os.sched_getscheduler(0) == before
+
+
+def cut(path, share):
+  path.write_bytes(path.read_bytes()[: round(share * path.stat().st_size)])
+
+
+@pytest.mark.parametrize(
+  'name, sound',
+  [
+    ('h264.mkv', 0),
+    ('h264.mkv', 7),
+    ('vp8.webm', 0),
+    ('flv1.flv', 0),
+    ('h264.flv', 7),
+    ('wmv2.wmv', 7),
+    ('msmpeg4.asf', 0),
+  ],
+)
+def test_a_file_cut_off_is_refused_by_what_its_header_promises(tmp_path, name, sound):
+  path = tmp_path / name
+  write(path, sound=sound, **(KINDS[name] | dict(numbers=range(200), gop_size=10)))
+  assert 'header' not in ' '.join(video_times(path).notes)
+  if path.suffix == '.mkv':  # as those of other programs, without FFmpeg's tag
+    path.write_bytes(path.read_bytes().replace(b'DURATION', b'LENGTH__'))
+  cut(path, 0.4)
+  with pytest.raises(
+    Dropped, match=r'truncated\? It holds \d\.\d of \d+\.\d s'
+  ) as told:
+    whole_frames(path, RATE, HEIGHT)
+  assert told.value.code == 'broken_video'
+
+
+def test_a_live_stream_promises_nothing(tmp_path):
+  path = tmp_path / 'a.mkv'
+  write(path, **(KINDS['h264_live.mkv'] | dict(numbers=range(200))))
+  cut(path, 0.5)
+  assert video_times(path).notes == []
+
+
+@pytest.mark.parametrize(
+  'content, told',
+  [
+    (b'{"error": 9}', """text, '{"error": 9}'; get the video itself"""),
+    (b'PK\x03\x04' + bytes(90), 'a zip file; unpack it'),
+    (None, 'its index (moov) is missing: it was copied in part'),
+  ],
+)
+def test_why_a_file_is_no_video(tmp_path, content, told):
+  path = tmp_path / 'a.mp4'
+  write(path)
+  path.write_bytes(content or path.read_bytes()[:-300])
+  with pytest.raises(Dropped) as dropped:
+    video_times(path)
+  assert f'a.mp4: {told}' in dropped.value.reason
+
+
+def test_an_edit_list_with_a_pause_between_parts_is_refused(tmp_path):
+  path = tmp_path / 'a.mp4'
+  write(path, gop_size=10)
+  content = path.read_bytes()
+  at = content.index(b'elst') - 4
+  (size,) = struct.unpack_from('>I', content, at)
+  entries = [(400, 0), (1000, -1), (400, 0)]  # of 1/1000 s
+  edits = struct.pack('>I4sII', 16 + 12 * len(entries), b'elst', 0, len(entries))
+  edits += b''.join(struct.pack('>IiI', *entry, 1 << 16) for entry in entries)
+  changed = bytearray(content[:at] + edits + content[at + size :])
+  for name in (b'edts', b'trak', b'moov'):
+    place = content.rindex(name, 0, at + 4) - 4
+    (whole,) = struct.unpack_from('>I', content, place)
+    struct.pack_into('>I', changed, place, whole + len(edits) - size)
+  path.write_bytes(changed)
+  with pytest.raises(Dropped, match='its edit list has a pause between two parts'):
+    video_times(path)

@@ -275,11 +275,11 @@ class _Reader:
       self._wrong(
         channel, f'names column {self._text(channel)!r}, but signals names no file'
       )
-    rate = self._number(f'{channel}_rate', least=0.5)
+    rate = self._rate(f'{channel}_rate')
     return Source(
       file,
       self._text(channel),
-      self._number('rate', least=0.5) if rate is None else rate,
+      self._rate('rate') if rate is None else rate,
       self._text(f'{channel}_unit'),
     )
 
@@ -373,6 +373,18 @@ class _Reader:
       self._wrong(column, f'{text!r} is not a number{bound}', code)
       return default
     return value
+
+  def _rate(self, column):
+    text = self._text(column)
+    if re.fullmatch(r'\d{1,3}[.,]\d{3}', text):  # 1,000 Hz
+      whole, part = re.split('[.,]', text)
+      self._wrong(
+        column,
+        f'{text!r} may be {whole}{part} or {float(f"{whole}.{part}"):g}; write '
+        f'{whole}{part} or {whole}.{part}0',
+      )
+      return None
+    return self._number(column, least=0.5)
 
   def _whole(self, column, least):
     value = self._number(column)

@@ -45,8 +45,11 @@ def stimuli(names):
 
 def normal(name):
   """The normal form of a name: case, spaces, dashes between letters and zeros in front
-  of a number do not count, a dash between two numbers does (S1-11 is not S11-1)."""
+  of a number do not count, a dash between two numbers does (S1-11 is not S11-1), and so
+  does the sign of a name that is a number."""
   text = unicodedata.normalize('NFKC', _plain(name)).casefold()
+  if re.fullmatch('-[0-9]+', text):  # -1 is not 1
+    return text
   text = re.sub(rf'(?<=\d){_BETWEEN}(?=\d)', '\n', text)
   text = re.sub(_BETWEEN, '', text.replace('\n', '\0')).replace('\0', '-')
   return re.sub(r'(?<!\d)0+(?=\d)', '', text) or name
@@ -57,8 +60,10 @@ def _plain(name):
   signs that nobody sees (a space without width, say)."""
   text = ''.join(c for c in name if unicodedata.category(c) != 'Cf')
   text = ' '.join(unicodedata.normalize('NFC', text).split())
-  number = re.fullmatch(r'0*([0-9]+?)(?:[.,]0+)?', text)
-  return number[1] if number else text
+  number = re.fullmatch(r'([+\u2212-]?)0*([0-9]+?)(?:[.,]0+)?', text)
+  if not number:
+    return text
+  return f'-{number[2]}' if number[1] not in '+' else number[2]
 
 
 def _named(names, column, are_one):

@@ -344,3 +344,35 @@ def test_one_video_by_two_names_is_told(manifest, tmp_path):
     'video',
     'manifest',
   )
+
+
+@pytest.mark.parametrize('rate', ['1,000', '1.000', '31.250'])
+def test_a_rate_that_may_be_a_thousand_times_as_high_is_refused(manifest, rate):
+  found = manifest(changed(4, 'rate', rate), delimiter=';')
+  (problem,) = found.problems
+  assert (problem.row, problem.column) == (4, 'rate')
+  whole, part = rate.replace(',', '.').split('.')
+  assert f'may be {whole}{part} or ' in problem.text
+  for remedy in problem.text.partition('; write ')[2].split(' or '):
+    assert not manifest(changed(4, 'rate', remedy)).problems
+
+
+@pytest.mark.parametrize('line', ['sep=;\r\n', '"sep=;"\n', 'sep=;;;;\n'])
+def test_a_line_that_tells_the_separator_is_no_row(tmp_path, line):
+  path = tmp_path / 'manifest.csv'
+  path.write_text(f'{line}subject;video;valence\nA;a.mp4;5,5\n')
+  (recording,) = read_manifest(tmp_path).recordings
+  assert recording.ratings['valence'] == 5.5 and recording.row == 2
+
+
+def test_a_title_above_the_names_is_told(tmp_path):
+  path = tmp_path / 'manifest.csv'
+  path.write_text('My study\nsubject,video,valence\nA,a.mp4,5\n')
+  with pytest.raises(InputError, match='stand in row 2; delete the rows above'):
+    read_manifest(tmp_path)
+
+
+def test_a_column_that_holds_a_known_name_is_told(tmp_path):
+  (tmp_path / 'manifest.csv').write_text('subject,video,valence rating\nA,a.mp4,5\n')
+  (note,) = read_manifest(tmp_path).notes
+  assert note == 'column valence rating is not used (is it valence?)'
