@@ -12,7 +12,8 @@ since 1970 (of a video file: since its first frame), and one for each channel, c
 the model calls it (eda, ppg, ...).
 
 Each window is a line: when it was, each rating with its spread over models (and the
-answer, unless the models abstain), and the last values of the first rating as a curve. Ctrl-C ends it.
+answer, unless the models abstain), and the last values of the first rating as a curve.
+Ctrl-C ends it.
 """
 
 import argparse
