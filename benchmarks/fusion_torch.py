@@ -182,10 +182,10 @@ def _adamw(parameters, config, fused, least):
 class Alone:
   """Trains one model: call it for a step on some rows of the data [trials, ...]."""
 
-  def __init__(self, model, data, config, compiled):
+  def __init__(self, model, data, config, fused, compiled):
     self.model, self.data = model.train(), data
     self.clip_norm = config.clip_norm or math.inf
-    self.optimiser = _adamw(model.parameters(), config, compiled, 2)
+    self.optimiser = _adamw(model.parameters(), config, fused, 2)
     self.forward = torch.compile(self._forward) if compiled else self._forward
 
   def _forward(self, rows):

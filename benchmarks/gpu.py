@@ -11,9 +11,11 @@ Each measurement is a process of its own, so that no side takes the other's memo
   ViT-B, ViT-L  a step of pre-training (16 x 224 x 224, nine tenths hidden in tubes)
                 against `transformers`: torch.compile, fused attention, bfloat16
                 autocast, fused AdamW; pictures as it wants them, floats, lie ready.
+                Where torch.compile fails it is measured without, and that is told.
   folds         leave-one-subject-out of 22 subjects with 5 seeds of the fusion of face
                 and signals, all 110 models as one program, against the same network in
                 PyTorch: one model after another (compiled), or all by torch.func.vmap.
+                All in float32, TF32 on both sides.
 
 Where memory does not do, a side takes half the batch. MFU: FLOPs that the mathematics
 needs (2 a multiply-add of matrix products, a training step thrice the forward pass,
@@ -92,6 +94,12 @@ def largest(part, budget):
   """As `run`, with half the batch as often as memory does not do."""
   while True:
     found = run(part, budget) | {'batch': part.batch}
+    if found.get('failed') and part.compiled:
+      print(f'{part.work}, {part.side}: {found["left_out"]}; without torch.compile ...')
+      part = dataclasses.replace(part, compiled=False)
+      continue
+    if part.side == PEER:
+      found['compiled'] = part.compiled
     if not found.pop('out_of_memory', False):
       return found
     if part.batch == 1 or (part.work == 'folds' and part.side != PEER_TOGETHER):
@@ -112,12 +120,12 @@ def planned(device):
   parts = []
   for size, each in _CLIPS_PER_GIB.items():
     batch = min(2 ** max(0, math.floor(math.log2(gib * each))), _MOST_CLIPS)
-    for side in (OURS, PEER):
-      parts.append(Part(f'ViT-{size}', side, batch, **common))
+    parts.append(Part(f'ViT-{size}', OURS, batch, **common))
+    parts.append(Part(f'ViT-{size}', PEER, batch, compiled=True, **common))
   models = FusionSizes().models
   return parts + [
     Part('folds', OURS, models, **common),
-    Part('folds', PEER, 1, **common),
+    Part('folds', PEER, 1, compiled=True, **common),
     Part('folds', PEER_TOGETHER, models, **common),
   ]
 
@@ -154,7 +162,7 @@ def cells(work, side, found):
     needs = f'none; all trainings in {found["minutes_in_all"]:,.1f} min'
   return [
     work,
-    side,
+    side + (', not compiled' if found.get('compiled') is False else ''),
     batch,
     f'{1e3 * found["seconds"]:,.1f}',
     f'{found["rate"]:,.1f} {"clips" if clips else "trials"}/s',
@@ -177,6 +185,22 @@ def markdown(rows):
   return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
+def report(device, found):
+  """The table, and what is written as JSON; `found` is of each (work, side)."""
+  peak, said = known_peak(device['device']), {}
+  for (work, side), one in found.items():
+    peer = found.get((work, PEER)) if side != PEER else None
+    said[work, side] = judged(one, peer, peak) if 'seconds' in one else one
+  result = {
+    'benchmark': 'gpu',
+    **device,
+    'peak_flops': peak,
+    'tiny': not device['gpu'],
+    'results': {f'{work}, {side}': one for (work, side), one in said.items()},
+  }
+  return markdown([cells(*name, one) for name, one in said.items()]), result
+
+
 def main():
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -184,12 +208,13 @@ def main():
   parser.add_argument('--minutes', type=float, default=10.0)
   parser.add_argument('--out', type=pathlib.Path, help='a file for the JSON')
   args = parser.parse_args()
+  if args.out:
+    args.out.parent.mkdir(parents=True, exist_ok=True)
   budget = Budget(args.minutes)
   device = run(Part('device'), budget)
   if 'left_out' in device:
     sys.exit(f'benchmarks/gpu.py: nothing was measured: {device["left_out"]}')
-  kind, peak = device['device'], known_peak(device['device'])
-  title = f'{kind}, JAX {device["jax"]}, pre-training in {device["dtype"]}'
+  title = f'{device["device"]}, JAX {device["jax"]}, pre-training in {device["dtype"]}'
   if not device['gpu']:
     title += '; JAX sees no GPU, so all is tiny: no speed of anything'
   print(title, flush=True)
@@ -197,22 +222,11 @@ def main():
   for part in planned(device):
     print(f'{part.work}, {part.side} ...', flush=True)
     found[part.work, part.side] = largest(part, budget)
-  for (work, side), one in found.items():
-    if 'seconds' in one:
-      peer = found.get((work, PEER)) if side != PEER else None
-      found[work, side] = judged(one, peer, peak)
-  table = markdown([cells(*name, one) for name, one in found.items()])
-  result = {
-    'benchmark': 'gpu',
-    **device,
-    'peak_flops': peak,
-    'tiny': not device['gpu'],
-    'results': {f'{work}, {side}': one for (work, side), one in found.items()},
-  }
+    table, result = report(device, found)
+    if args.out:  # after each, so that none is lost
+      args.out.write_text(json.dumps(result, indent=1) + '\n')
+      args.out.with_suffix('.md').write_text(f'{title}\n\n{table}\n')
   print(table)
-  if args.out:
-    args.out.write_text(json.dumps(result, indent=1) + '\n')
-    args.out.with_suffix('.md').write_text(f'{title}\n\n{table}\n')
   print(json.dumps(result))
   if any(one.get('failed') for one in found.values()):
     sys.exit(1)

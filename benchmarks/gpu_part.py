@@ -12,6 +12,7 @@ import json
 import pathlib
 import sys
 import time
+from importlib.metadata import version
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Part:
     batch: clips; of 'folds' how many models PyTorch trains at a time.
     gpu: whether there is one.
     dtype: of pre-training; the fusion is float32, as its config says.
+    compiled: whether PyTorch compiles.
     steps: how many are timed, or as many as `seconds` allow.
   """
 
@@ -40,6 +42,7 @@ class Part:
   batch: int = 1
   gpu: bool = False
   dtype: str = 'float32'
+  compiled: bool = False
   steps: int = 3
   seconds: float = 5.0
 
@@ -80,7 +83,9 @@ def pretraining(part):
   def make():
     if part.side == OURS:
       return videomae_step.our_step(config, batch)
-    return videomae_step.peer_step(config, batch, part.device, part.dtype)
+    return videomae_step.peer_step(
+      config, batch, part.device, part.dtype, part.compiled
+    )
 
   return timed(part, make, part.batch, clip) | {
     'input_bytes': batch['frames'][0].nbytes
@@ -104,6 +109,7 @@ def timed(part, make, examples, flops):
   ready = time.perf_counter() - start
   seconds = alone(run, part.steps, part.seconds, warm_up=1)
   return {
+    'version': version('jax' if part.side == OURS else 'torch'),
     'seconds': seconds,
     'examples': examples,  # of a step
     'flops': examples * flops,
@@ -266,7 +272,9 @@ class FusionSizes:
     if together:
       step = fusion_torch.Together(models, data, self.optimiser, part.gpu, part.batch)
     else:
-      step = fusion_torch.Alone(models[0], data, self.optimiser, part.gpu)
+      step = fusion_torch.Alone(
+        models[0], data, self.optimiser, part.gpu, part.compiled
+      )
 
     def run():
       mine = torch.tensor(next(rows), device=part.device)

@@ -68,7 +68,7 @@ def our_step(config, batch):
   return run
 
 
-def peer_step(config, batch, device, dtype):
+def peer_step(config, batch, device, dtype, compiled):
   """The same of `transformers`, or None where PyTorch is not installed."""
   try:
     import torch
@@ -110,8 +110,8 @@ def peer_step(config, batch, device, dtype):
     with torch.autocast(device, torch.bfloat16, enabled=dtype == 'bfloat16'):
       return model(pixels, bool_masked_pos=hidden).loss
 
-  if device == 'cuda':
-    torch.backends.cuda.matmul.allow_tf32 = True
+  torch.backends.cuda.matmul.allow_tf32 = True  # as JAX takes it
+  if compiled:
     forward = torch.compile(forward)
 
   def run():
@@ -150,7 +150,7 @@ def main():
   batch = make_batch(config, args.batch)
   steps = {
     'mvp_jax': our_step(config, batch),
-    'transformers': peer_step(config, batch, device, args.dtype),
+    'transformers': peer_step(config, batch, device, args.dtype, device == 'cuda'),
   }
   steps = {name: run for name, run in steps.items() if run}
   *found, one = in_turns([*steps.values(), matmul(args.dtype)], args.steps)

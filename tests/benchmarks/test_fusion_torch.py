@@ -108,7 +108,7 @@ def test_a_step_is_the_same(batch):
   before = dataclasses.replace(state.fresh_state(task, _OPTIMISER, 0), params=params)
   with jax.numpy_dtype_promotion('standard'):  # which optax needs
     after, metrics = jax.jit(state.step_function(task, _OPTIMISER))(before, batch)
-  alone = fusion_torch.Alone(model, tensors(batch), _OPTIMISER, compiled=False)
+  alone = fusion_torch.Alone(model, tensors(batch), _OPTIMISER, False, False)
   loss = alone(torch.arange(3))
   assert float(loss) == pytest.approx(float(metrics['loss']), abs=1e-5)
   assert float(metrics['grad_norm']) > _OPTIMISER.clip_norm
@@ -128,7 +128,7 @@ def test_models_that_train_together_train_as_alone(batch):
   together = fusion_torch.Together(pairs, data, _OPTIMISER, fused=False, at_a_time=1)
   losses = together(rows)
   for number, model in enumerate(pairs):
-    alone = fusion_torch.Alone(model, data, _OPTIMISER, compiled=False)
+    alone = fusion_torch.Alone(model, data, _OPTIMISER, False, False)
     assert float(alone(rows[number])) == pytest.approx(float(losses[number]), abs=1e-5)
     for name, x in model.named_parameters():
       near = torch.isclose(together.params[name][number], x, atol=1e-4)

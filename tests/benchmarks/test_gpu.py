@@ -118,11 +118,16 @@ def test_rows_are_never_of_the_subject_that_is_left_out():
     assert set(subjects) <= {0, 1, 2, 3} - {model % 4}
 
 
-_H100 = {'gpu': True, 'device': 'NVIDIA H100', 'dtype': 'bfloat16'}
+_H100 = {
+  'gpu': True,
+  'device': 'NVIDIA H100',
+  'dtype': 'bfloat16',
+  'memory_bytes': 76 << 30,
+}
 
 
 def test_batches_suit_the_memory():
-  parts = gpu.planned(_H100 | {'memory_bytes': 76 << 30})
+  parts = gpu.planned(_H100)
   assert [(x.work, x.side, x.batch) for x in parts] == [
     ('ViT-B', OURS, 64),
     ('ViT-B', PEER, 64),
@@ -152,6 +157,18 @@ def test_half_the_batch_is_tried_where_memory_does_not_do(monkeypatch, capsys):
   monkeypatch.setattr(gpu, 'run', lambda part, budget: {'out_of_memory': True})
   assert 'memory' in gpu.largest(part, None)['left_out']
   assert 'memory' in gpu.largest(Part('folds', PEER, 110), None)['left_out']
+
+
+def test_pytorch_is_measured_without_its_compiler_where_that_fails(monkeypatch, capsys):
+  def run(part, budget):
+    if part.compiled:
+      return {'left_out': 'it failed: no C compiler', 'failed': True}
+    return {'seconds': 1.0}
+
+  monkeypatch.setattr(gpu, 'run', run)
+  (part,) = (x for x in gpu.planned(_H100) if (x.work, x.side) == ('folds', PEER))
+  assert gpu.largest(part, None) == {'seconds': 1.0, 'batch': 1, 'compiled': False}
+  assert 'folds, PyTorch: it failed: no C compiler; with' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
