@@ -187,6 +187,8 @@ def _uncounted(table):
       f'in line {table.again} its header comes again: it holds several recordings; '
       'make a file of each, or give time, if they have one clock'
     )
+  if table.words:
+    return f'{table.words}: are they samples? Give time, or leave them out'
   # Rows of events lie between those of samples.
   numbers = [c for c in table.columns if np.isfinite(c.values).mean() > 0.5]
   filled = [_filled(column) for column in numbers]

@@ -40,6 +40,9 @@ _UNIX = 9e8, 2.3e9  # seconds: the years 1998 to 2042
 _LEAST_SURE_RATE = 2.0  # Hz
 _SHARED = 0.05  # of the rows: more stamps that come again are shared by packets
 _LATE = 0.05, 0.3  # seconds that stamps of packets may be off, as long as packets last
+# Of the mean step: samples that come sooner came in one packet, as so many of them do if
+# any does.
+_AT_ONCE, _MOSTLY_AT_ONCE, _LEAST_PACKETS = 0.25, 0.4, 20
 # Rows of one time, of so many channels at most: their values differ by so many times
 # what each does from row to row. (Those of real EDA, ECG and breath at 100 Hz differ by
 # at most 1.0 times, of EMG with a hum of 50 Hz by 6.3.)
@@ -182,6 +185,10 @@ def timed(path, values, seconds):
       times, note = _spread(path, len(values), knots, seconds[knots], knots)
     return values, times, note
   values, seconds = values[known], seconds[known]
+  if (first := _bursts(seconds)) is not None:
+    last = np.append(first[1:], len(values)) - 1
+    times, note = _spread(path, len(values), last, seconds[last], first)
+    return values, times, note
   new = np.concatenate([[True], steps > 0])
   again = np.flatnonzero(~new)
   other = values[again] != values[again - 1]
@@ -192,6 +199,20 @@ def timed(path, values, seconds):
     return values, times, note
   note = f'{len(again)} rows with the time of the row before are left out'
   return values[new], seconds[new], note if len(again) else ''
+
+
+def _bursts(seconds):
+  """The first sample of each packet, int [packet], or None.
+
+  Those of a packet that are stamped one by one as they arrive come nearly at once.
+  """
+  steps = np.diff(seconds)
+  at_once = steps < _AT_ONCE * steps.mean()
+  some = (steps[at_once] > 0).mean() if at_once.any() else 0.0  # else stamps are shared
+  if at_once.mean() < _MOSTLY_AT_ONCE or some < _AT_ONCE:
+    return None
+  knots = np.flatnonzero(np.concatenate([[True], ~at_once]))
+  return knots if len(knots) >= _LEAST_PACKETS else None
 
 
 def _require_one_channel(path, values, knots):
@@ -225,12 +246,14 @@ def _spread(path, length, knots, stamps, first):
   # Over several packets, for single ones may be longer and come late.
   span = max(1, min(10, len(knots) // 4))
   step = np.median((stamps[span:] - stamps[:-span]) / (knots[span:] - knots[:-span]))
-  even = counts == np.bincount(counts).argmax()
+  usual = np.bincount(counts).argmax()
+  even = counts == usual
   for _ in range(2):
     beside = np.append(counts[1:], counts[-1])
     whole = intervals <= _GAP * np.maximum(counts, beside) * step
     if even.mean() > 0.9:  # packets of one size, but for a few that lack samples
-      whole &= even
+      short = np.abs(intervals - counts * step) < np.abs(intervals - usual * step)
+      whole &= even | short
     if whole.mean() < 0.5:
       raise broken(path, 'its stamps tell no even rate; give rate instead of time')
     step = intervals[whole].sum() / counts[whole].sum()

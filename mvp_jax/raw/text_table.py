@@ -20,7 +20,9 @@ _MAX_LINE = 1 << 20  # bytes; of OpenFace, with 714 columns, a line has 6,000
 _MOST_COLUMNS, _MOST_HEADERS = 10_000, 8  # rows of headers; Shimmer's have four
 _MAX_NAME, _MAX_REMARK = 500, 2000  # characters of a column's name, a line above
 # What spreadsheets write for errors, in any language; else a '#' begins a remark.
-_REMARK = re.compile(r'(?m)^#(?![A-ZÀ-Þ0-9/]+[!?]?\s*([,;\t|]|$)).*$')
+_SIGNS = r'#(?![A-ZÀ-Þ0-9/]+[!?]?\s*([,;\t|]|$))|%|//'
+_REMARK = re.compile(rf'(?m)^(?:{_SIGNS}).*$')
+_REMARK_TOO = re.compile(rf'(?m)^(?:{_SIGNS}|;).*$')  # where ; parts no cells
 _EXPONENT = r'(?:[eE][+-]?\d+)?'
 # Of pandas' readers of numbers the one that does not crash of a long exponent; it is
 # slower.
@@ -51,7 +53,8 @@ class TextTable:
   `headers`: rows of cells right above the numbers, each as wide as the table. `above`:
   all lines above them, cut where they are very long. `again`: the line (from 1) where
   they come again in the midst of the numbers, as in a file of several parts, or None.
-  `decimal`: the sign in its numbers, as far as it is sure, or ''.
+  `decimal`: the sign in its numbers, as far as it is sure, or ''. `words`: what is said
+  of lines among the numbers that hold words alone, or ''.
   """
 
   headers: list
@@ -60,6 +63,7 @@ class TextTable:
   above: tuple[str, ...] = ()
   again: int | None = None
   decimal: str = ''
+  words: str = ''
 
 
 def read_text(path):
@@ -149,7 +153,7 @@ def parse(text, first=None, columns=None):
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
   body, again = _without_headers(lines[:begin], text.split('\n', begin)[begin])
   width = max(map(len, headers), default=0)
-  frame, decimal, notes = _frame(body, delimiter, lines[begin:], begin, width)
+  frame, decimal, notes, words = _frame(body, delimiter, lines[begin:], begin, width)
   decimal = decimal if _has_fractions(frame) else ''
   found = [_column(frame.iloc[:, i], decimal) for i in range(frame.shape[1])]
   found, more = _without_footers(found)
@@ -167,7 +171,7 @@ def parse(text, first=None, columns=None):
     ):
       raise ValueError(f'a column name of {longest} characters; write a shorter one')
   above = tuple(line[:_MAX_REMARK] for line in lines[:begin])
-  return TextTable(headers, found, notes, above, again, decimal)
+  return TextTable(headers, found, notes, above, again, decimal, words)
 
 
 def _without_outer_quotes(text):
@@ -255,8 +259,8 @@ def _frame(body, delimiter, lines, begin, width):
   import pandas
 
   comma = delimiter != ',' and any(re.search(r'\d,\d', line) for line in lines)
-  if '\n#' in body:  # remarks
-    body = _REMARK.sub('', body)
+  if any(f'\n{sign}' in body for sign in ('#', '%', '//', ';')):
+    body = (_REMARK if delimiter == ';' else _REMARK_TOO).sub('', body)
   body, notes = _without_remarks(body, delimiter, lines, width)
   first = next((line for line in body.split('\n') if line.strip()), '')
   wider = len(_cells(first, delimiter)) < width
@@ -285,23 +289,43 @@ def _frame(body, delimiter, lines, begin, width):
     ) from None
   decimal = ',' if comma else '.'
   if frame.shape[1] < 2:
-    return frame, decimal, tuple(notes)
+    return frame, decimal, tuple(notes), ''
   rows = [line for line in body.split('\n') if line.strip()]
   if len(rows) != len(frame):
     raise ValueError(
       f'{len(rows)} lines of numbers make {len(frame)} rows; one has a quote too many'
     )
-  if delimiter != ' ' and frame.iloc[:, -1].isna().any() and '"' not in body:
-    counts = np.array([row.count(delimiter) for row in rows])
+  words = ''
+  if frame.iloc[:, -1].isna().any():
+    parts = None if delimiter == ' ' else delimiter
+    counts = np.array([len(row.split(parts)) for row in rows])
     short = counts < np.bincount(counts).argmax()
-    if 0 < short.mean() < _FEW_SHORT:
+    words = _words(rows, np.flatnonzero(short).tolist(), delimiter)
+    if delimiter != ' ' and '"' not in body and 0 < short.mean() < _FEW_SHORT:
       where = int(np.flatnonzero(short)[0])
       frame = frame.mask(np.repeat(short[:, None], frame.shape[1], axis=1))
       notes.append(
         f'{short.sum()} rows lack cells and count as missing, the first is '
         f'{rows[where][:40]!r}'
       )
-  return frame, decimal, tuple(notes)
+  return frame, decimal, tuple(notes), words
+
+
+def _words(rows, short, delimiter):
+  """What is said of rows that are words alone, or ''; `short`: numbers of rows.
+
+  Words in the last rows of a table end it.
+  """
+  told = {}
+  for i in short:
+    cells = [cell for cell in _cells(rows[i], delimiter) if not is_missing(cell)]
+    if cells and not any(map(is_number, cells)):
+      told[i] = rows[i]
+  end = len(rows) - 1
+  while told.pop(end, None):
+    end -= 1
+  first = next(iter(told.values()), '')
+  return told and f'{len(told)} of its lines hold words, the first {first[:40]!r}' or ''
 
 
 def _without_remarks(body, delimiter, lines, width):
