@@ -83,13 +83,13 @@ class Abstention:
   def told(self) -> str:
     """What was learnt, in a sentence's part."""
     if not self.answered:
-      return f'of {self.people} people it was tested on too few to learn it'
+      return f'it was tested on too few people ({self.people}) to learn it'
     held_out = (
       f'of the surest {self.share:.0%} of held-out trials {self.wrong:.0%} were wrong '
       f'(mean over {self.answered} of {self.people} people)'
     )
     if self.threshold is None:
-      return f'{held_out}, which does not show {self.risk:.0%} of them to be the most'
+      return f'{held_out}; that at most {self.risk:.0%} are is not shown'
     return (
       f'answers where it is at least {self.threshold:.2f} sure: at most '
       f'{self.risk:.0%} wrong, with {SURE:.0%} confidence; {held_out}'
