@@ -260,7 +260,7 @@ def _programs():
     ('-1 in both', both, lambda *x: '-1,-1' if x[3] % 100 == 7 else _both(*x), {}),
     ('.log', both, _both, {'name': 'a.log'}),
     ('remarks', both,
-     lambda *x: _both(*x) + {0: '\n; mark', 9: '\n// 5', 99: '\n% 5'}.get(x[3], ''), {}),
+     lambda *x: _both(*x) + {0: '\n; a', 9: '\n// 5', 99: '\n% 5'}.get(x[3], ''), {}),
     ('columns called 1, 2', ['1,2'], _both, {'eda': '1', 'ppg': '2'}),
   ):  # fmt: skip
     rate = how.pop('of', None)
