@@ -40,8 +40,8 @@ _UNIX = 9e8, 2.3e9  # seconds: the years 1998 to 2042
 _LEAST_SURE_RATE = 2.0  # Hz
 _SHARED = 0.05  # of the rows: more stamps that come again are shared by packets
 _LATE = 0.05, 0.3  # seconds that stamps of packets may be off, as long as packets last
-# Of the mean step: samples that come sooner came in one packet, as so many of them do if
-# any does.
+# Of the mean step: samples that come sooner came in one packet, as so many of them do
+# if any does.
 _AT_ONCE, _MOSTLY_AT_ONCE, _LEAST_PACKETS = 0.25, 0.4, 20
 # Rows of one time, of so many channels at most: their values differ by so many times
 # what each does from row to row. (Those of real EDA, ECG and breath at 100 Hz differ by

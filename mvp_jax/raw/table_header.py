@@ -40,7 +40,8 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
     first: the row where the numbers begin; None = it is found out.
 
   Raises:
-    ValueError: commas part the cells and are decimal signs, too.
+    ValueError: commas may part the cells or be decimal signs, or columns have numbers
+      for names.
   """
   numbers = [tuple(map(is_number, row)) for row in rows]
   patterns = collections.Counter(n for n in numbers[first or 0 :] if any(n))
@@ -56,6 +57,14 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
       and sum(a and b for a, b in zip(n, usual, strict=True)) > sum(usual) / 2
     )
   alike = [i for i, n in enumerate(numbers) if n == usual]
+  counted = None if told else _counted_from(rows, first)
+  if counted == 0:
+    raise ValueError(
+      'its columns are called 0, 1, ...; give them names of letters, for 1 may mean '
+      'the first and the second'
+    )
+  if counted == 1:
+    return first + 1, [rows[first]]
   rows = _of_as_many(rows, delimiter, lines, len(usual), alike)
   ends = len(usual) > 1 and not any(rows[i][-1] for i in alike)  # in a delimiter
 
@@ -113,6 +122,11 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
       f'its rows have {len(usual)} cells and {len(before)} names: are its commas '
       'decimal signs, too? Part the cells with ; or write decimal points'
     )
+  if delimiter == ',' and whole and usual == (True, True) and not (headers or told):
+    raise ValueError(
+      'its rows may be of two whole numbers or of one with a decimal comma; write the '
+      'names of the columns above (EDA,PPG), or decimal points'
+    )
   if not headers and first and rows[first - 1] and rows[first - 1][0][:1] == '#':
     own = [rows[first - 1][0].lstrip('# '), *rows[first - 1][1:]]
     own = own[1:] if not own[0] and len(own) == len(usual) + 1 else own
@@ -120,6 +134,23 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
     headers = rows if fits(0) else []
   width = max(map(len, (usual, *headers)))
   return first, [[*names, *[''] * (width - len(names))] for names in headers]
+
+
+def _counted_from(rows, first):
+  """Where a first row above numbers with fractions counts columns: from 0, 1, or None.
+
+  Programs write such names where there are none.
+  """
+  names = rows[first][not rows[first][0] :]
+  below = [cell for row in rows[first + 1 : first + 4] for cell in row]
+  if len(names) < 2 or not any('.' in cell or ',' in cell for cell in below):
+    return None
+  counts = (begin for begin in (0, 1) if names == _counts(begin, len(names)))
+  return next(counts, None)
+
+
+def _counts(begin, count):
+  return [str(begin + i) for i in range(count)]
 
 
 def _of_as_many(rows, delimiter, lines, width, alike):

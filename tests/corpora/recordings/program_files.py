@@ -154,6 +154,20 @@ def ids(folder, body, named):
   return {'signals': 'a.csv', 'eda': 'value', 'time': 'time'}
 
 
+def bursts(folder, body, size, rate, within, jitter, digits=6):
+  """Samples that are stamped as they arrive, those of a packet at once."""
+  t, eda, ppg = pair(body, rate)
+  k = np.arange(len(t))
+  begin = k // size * size
+  late = body.rng.uniform(0, jitter, len(t))[begin] + within * (k - begin)
+  stamps = t[np.minimum(begin + size, len(t)) - 1] + late
+  text = [
+    f'{a:.{digits}f},{b:.5f},{c:.5f}' for a, b, c in zip(stamps, eda, ppg, strict=True)
+  ]
+  lines(folder, ['time,EDA,PPG', *text])
+  return row_of(folder / 'a.csv', time='time')
+
+
 def _both(a, b, c, i):
   return f'{b:.5f},{c:.5f}'
 
@@ -185,6 +199,15 @@ def _programs():
   ):  # fmt: skip
     how = {'eda': eda, 'ppg': ppg, 'begin': begin, 'apart': apart}
     found[f'rows of sensors {eda} {ppg} {begin}'] = (union, how)
+  for size, rate, within, jitter, digits in (
+    (4, 64, 4e-4, 0, 6), (16, 64, 2e-4, 0.03, 6), (73, 130, 5e-5, 0.05, 6),
+    (10, 100, 6e-4, 0, 3),
+  ):  # fmt: skip
+    how = {'size': size, 'rate': rate, 'within': within}
+    found[f'bursts {size} {digits}'] = (
+      bursts,
+      how | {'jitter': jitter, 'digits': digits},
+    )
   for begin in (0.2, 5.0):
     found[f'a sensor from {begin} s on'] = (late_sensor, {'begin': begin})
   for how in ('folder, lower case, ;', 'quoted', 'named'):
@@ -236,6 +259,9 @@ def _programs():
      {'eda': 'GSR (Ohm)'}),
     ('-1 in both', both, lambda *x: '-1,-1' if x[3] % 100 == 7 else _both(*x), {}),
     ('.log', both, _both, {'name': 'a.log'}),
+    ('remarks', both,
+     lambda *x: _both(*x) + {0: '\n; a', 9: '\n// 5', 99: '\n% 5'}.get(x[3], ''), {}),
+    ('columns called 1, 2', ['1,2'], _both, {'eda': '1', 'ppg': '2'}),
   ):  # fmt: skip
     rate = how.pop('of', None)
     found[name] = (
@@ -271,6 +297,21 @@ def _unsure():
         'head': ['EDA,PPG,event'],
         'row': lambda *x: f'{_both(*x)},' + '\n,,stimulus' * (x[3] % 100 == 50),
       },
+    ),
+    'lines of words': (
+      table,
+      {
+        'head': ['EDA,PPG'],
+        'row': lambda *x: _both(*x) + '\nmark one' * (x[3] % 500 == 9),
+      },
+    ),
+    'columns called 0, 1': (
+      table,
+      {'head': [',0,1'], 'row': lambda a, b, c, i: f'{i},{b:.5f},{c:.5f}', 'eda': '1'},
+    ),
+    'decimal commas or two columns': (
+      table,
+      {'head': [], 'row': lambda a, b, c, i: _comma(f'{b:.2f}'), 'eda': '1', 'ppg': ''},
     ),
     'a row of each channel': (ids, {'named': True}),
     'a row of each channel by number': (ids, {'named': False}),

@@ -43,6 +43,15 @@ def test_files_of_programs_are_right(tmp_path, name):
     ('a row of each channel', 'are of several channels in turn (EDA, PPG)'),
     ('a row of each channel by number', '2 rows share each time, and their values al'),
     ('objects of JSON', 'a.csv: '),
+    ('lines of words', "6 of its lines hold words, the first 'mark one': are they sam"),
+    (
+      'columns called 0, 1',
+      'its columns are called 0, 1, ...; give them names of lett',
+    ),
+    (
+      'decimal commas or two columns',
+      'may be of two whole numbers or of one with a dec',
+    ),
   ],
 )
 def test_what_is_not_sure_is_refused(tmp_path, name, told):
