@@ -12,6 +12,7 @@ import re
 import numpy as np
 
 from mvp_jax.raw import empatica
+from mvp_jax.raw.counters import find_counter, places
 from mvp_jax.raw.recorded import Recorded, SignalFile, broken, distinct
 from mvp_jax.raw.sample_times import unit_seconds
 from mvp_jax.raw.text_table import Column, parse, read_text
@@ -69,7 +70,8 @@ def _plain(table):
     units = [_of_range(unit) for unit in units]
   names, aliases = _names(headers, len(table.columns))
   units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
-  return _file(table, names, units, aliases, _stated_rate(table))
+  file = _file(table, names, units, aliases, _stated_rate(table))
+  return _counted(file, find_counter([c.values for c in table.columns]))
 
 
 def _require_columns(column):
@@ -180,6 +182,16 @@ def _file(table, names, units, aliases, rate=None, began=None):
   return SignalFile(distinct(names, columns), began, aliases, _uncounted(table))
 
 
+def _counted(file, counter, wraps=False):
+  """A SignalFile whose rows are where a counter (float64 [row] or None) shows them."""
+  if counter is None or file.uncounted:
+    return file
+  try:
+    return dataclasses.replace(file, places=places(counter, wraps))
+  except ValueError as error:
+    return dataclasses.replace(file, uncounted=str(error))
+
+
 def _uncounted(table):
   """Why rows without a clock of their own cannot be counted as samples, or ''."""
   if table.again:
@@ -230,9 +242,7 @@ def _opensignals(path, text, lines):
     )
   (device,), (rate,) = devices, rates
   table = parse(text, end + 1, columns)
-  if 'nSeq' in columns:
-    place = columns.index('nSeq')
-    table = _without_losses(path, table, table.columns[place].values)
+  counter = table.columns[columns.index('nSeq')].values if 'nSeq' in columns else None
   labels, sensors = device.get('label', []), device.get('sensor', [])
   bits = device.get('resolution', [])
   converted = device.get('convertedValues', 0)
@@ -245,36 +255,7 @@ def _opensignals(path, text, lines):
     units[place] = '' if converted else f'counts of {size or "unknown"} bits'
     for alias in {labels[k], *sensors[k : k + 1]} - {name}:
       aliases.setdefault(str(alias).casefold(), []).append(name)
-  return _file(table, names, units, aliases, rate)
-
-
-def _without_losses(path, table, counter):
-  """A table with blank rows where its counter, which begins anew, leaps."""
-  rows = np.flatnonzero(np.isfinite(counter))
-  if len(rows) < 2:
-    return table
-  wrap = counter[rows].max() + 1
-  lost = np.diff(counter[rows]) - np.diff(rows)
-  if 1 < wrap < len(counter) / 2:  # it begins anew again and again
-    lost %= wrap
-    lost[lost > wrap / 2] -= wrap
-  if (lost < 0).any():
-    where = rows[1:][lost < 0][0]
-    raise broken(
-      path, f'its counter runs backwards at sample {where + 1}; are rows there twice?'
-    )
-  if not lost.any() or lost.sum() > len(counter):
-    return table
-  before = np.zeros(len(counter), int)
-  before[rows[1:]] = lost
-  places = np.arange(len(counter)) + np.cumsum(before)
-  columns = []
-  for column in table.columns:
-    values = np.full(places[-1] + 1, np.nan)
-    values[places] = column.values
-    columns.append(Column(values, problem=column.problem))
-  note = f'its counter shows that {lost.sum():.0f} samples were lost; they are missing'
-  return dataclasses.replace(table, columns=columns, notes=(*table.notes, note))
+  return _counted(_file(table, names, units, aliases, rate), counter, wraps=True)
 
 
 def _interval(line):

@@ -50,13 +50,15 @@ class SignalFile:
 
   `began`: Unix time of its beginning, or None. `aliases`: {other name: [names]}, parts
   of names by which a channel may be asked for, if only one has it. `uncounted`: why its
-  rows, where they have no clock, cannot be counted as samples, or ''.
+  rows, where they have no clock, cannot be counted as samples, or ''. `places`: of each
+  row among all that a counter shows, int [row], or None where none is missing.
   """
 
   channels: dict
   began: float | None = None
   aliases: dict = dataclasses.field(default_factory=dict)
   uncounted: str = ''
+  places: np.ndarray | None = None
 
 
 def distinct(names, columns):

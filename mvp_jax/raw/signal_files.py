@@ -133,7 +133,13 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
         'it does not say how fast it was sampled; give rate (in Hz), '
         'or time (the column with seconds)',
       )
-    times = found.start + np.arange(len(values)) / rate
+    rows = np.arange(len(values)) if file.places is None else file.places
+    if file.places is not None:
+      notes.append(
+        f'its counter shows that {rows[-1] + 1 - len(rows)} samples were lost; they '
+        'are missing'
+      )
+    times = found.start + rows / rate
   if len(values) < 2:
     raise broken(path, f'column {column} holds a single sample')
   step = float(np.median(np.diff(times)))
