@@ -8,9 +8,11 @@ blank examples, the account and the name of the folder.
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
+
+from numpy.typing import DTypeLike
 
 from mvp_jax.errors import InputError
 from mvp_jax.files import read_json
@@ -23,7 +25,7 @@ from mvp_jax.synthetic.tree import MARKER
 _SOURCE = 'source'
 
 
-def place(default=''):
+def place(default: str = '') -> Any:  # as dataclasses.field: what the field is of
   """A field of `Settings` that says where files are, not what is made of them."""
   return dataclasses.field(default=default, metadata={_SOURCE: True})
 
@@ -32,7 +34,7 @@ class Array(NamedTuple):
   """A feature that is an array; a size of None differs from trial to trial."""
 
   shape: tuple[int | None, ...]
-  dtype: Any
+  dtype: DTypeLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Twin:
   """
 
   Spec: type
-  write: Callable
+  write: Callable[[Path, Any, int], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +102,8 @@ class Wanted:
   settings: Any = NoSettings()
 
   @property
-  def faces(self):
-    """What to store of a face: FrameSpec, or None without video."""
+  def faces(self) -> FrameSpec | None:
+    """What to store of a face; None without video."""
     if 'video' not in self.streams:
       return None
     return FrameSpec(self.frame_rate, self.frame_size, self.crop)
@@ -131,15 +133,15 @@ class Corpus:
   name: ClassVar[str]
   title: ClassVar[str]
   Settings: ClassVar[type] = NoSettings
-  fields: ClassVar[dict] = {}
-  ratings: ClassVar[dict] = {}
+  fields: ClassVar[dict[str, Any]] = {}
+  ratings: ClassVar[dict[str, tuple[float, float]]] = {}
   published: ClassVar[dict[str, dict[str, str]]] = {}
   always: ClassVar[tuple[str, ...]] = ()
   twin: ClassVar[Twin | None] = None
   version: ClassVar[str] = '1.0.0'
-  notes: ClassVar[dict] = {}
+  notes: ClassVar[dict[str, str]] = {}
   download: ClassVar[str] = 'Put its files into manual_dir.'
-  presets: ClassVar[dict] = {}
+  presets: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {}
 
   def streams(self, wanted: Wanted) -> dict[str, Stream]:
     """All streams that its trials can have when prepared like this."""
@@ -149,7 +151,7 @@ class Corpus:
     """Finds its files. Raises InputError where `manual_dir` does not hold them."""
     raise NotImplementedError
 
-  def extras(self, wanted: Wanted) -> dict:
+  def extras(self, wanted: Wanted) -> dict[str, Any]:
     """What is stored of a trial beside ratings and streams.
 
     Returns:
@@ -169,7 +171,7 @@ class Corpus:
       if name in wanted.streams or stream.optional
     }
 
-  def want(self, **fields) -> Wanted:
+  def want(self, **fields: Any) -> Wanted:
     """Makes a Wanted from fields of `COMMON` and of `Settings`.
 
     Those of `COMMON` that mean nothing to this corpus are passed over, and so are
@@ -189,7 +191,7 @@ class Corpus:
     if 'signals' not in fields.get('streams', ('signals',)):
       fields.pop('channels', None)
 
-    def given(defaults):
+    def given(defaults: Mapping[str, Any]) -> dict[str, Any]:
       return {
         name: tuple(fields[name]) if isinstance(default, tuple) else fields[name]
         for name, default in defaults.items()
@@ -237,15 +239,15 @@ class Source:
   Subclasses set `trials` and `marker` (what SYNTHETIC.json says, or None).
   """
 
-  trials: list
-  marker: dict | None = None
+  trials: list[Any]
+  marker: dict[str, Any] | None = None
 
   @property
   def fingerprint(self) -> str:
     """A hash of the files that are read."""
     raise NotImplementedError
 
-  def prepare(self, directory: Path, engine) -> list[Outcome]:
+  def prepare(self, directory: Path, engine: int | str | None) -> list[Outcome]:
     """Prepares single trials in `directory`, where a killed run continues.
 
     Args:
@@ -257,7 +259,7 @@ class Source:
     """
     raise NotImplementedError
 
-  def example(self, outcome: Outcome) -> dict:
+  def example(self, outcome: Outcome) -> dict[str, Any]:
     """What is stored of a trial whose outcome is 'ok'.
 
     Returns:
@@ -268,12 +270,12 @@ class Source:
     """
     raise NotImplementedError
 
-  def frames(self, outcome: Outcome, stream: str) -> dict:
+  def frames(self, outcome: Outcome, stream: str) -> dict[str, Any]:
     """A frame stream of a trial: `jpegs` (sequence of bytes) and `times`, and maybe
     `valid`, `boxes` and `info`, as `raw.frames.load_frames` gives them."""
     raise NotImplementedError
 
-  def sound(self, outcome: Outcome, stream: str) -> dict:
+  def sound(self, outcome: Outcome, stream: str) -> dict[str, Any]:
     """A sound stream of a trial: `chunks`, `count` and `recorded`, as
     `raw.audio.load_sound` gives them."""
     raise NotImplementedError
@@ -285,11 +287,11 @@ class Source:
     """
     return None
 
-  def about(self, trial) -> dict:
+  def about(self, trial: Any) -> dict[str, Any]:
     """What the account tells of a trial beside who it is and what became of it."""
     return {}
 
-  def metadata(self, outcomes: list[Outcome]) -> dict:
+  def metadata(self, outcomes: list[Outcome]) -> dict[str, Any]:
     """What is told of the corpus as a whole, beside what all corpora tell.
 
     An entry of `units` or `channels` is that of the stream 'signals'.
@@ -297,8 +299,8 @@ class Source:
     return {}
 
 
-def existing(folder, what):
-  """The Path of a folder that holds `what`. Raises InputError if there is none."""
+def existing(folder: str | Path, what: str) -> Path:
+  """A folder that holds `what`. Raises InputError if there is none."""
   folder = Path(folder)
   require_link(folder)
   if not folder.is_dir():
@@ -308,8 +310,8 @@ def existing(folder, what):
   return folder
 
 
-def folder_below(root, name):
-  """The folder of a name, a few folders deep at most: Path, or None."""
+def folder_below(root: Path, name: str) -> Path | None:
+  """The folder of a name, a few folders deep at most."""
   for depth in range(_DEPTH):
     for path in sorted(root.glob('*/' * depth + name)):
       if path.is_dir() and _MACOS not in path.parts:
@@ -321,7 +323,7 @@ _DEPTH = 4  # folders that unpackers put around what they unpack
 _MACOS = '__MACOSX'  # holds a shadow of every file of a zip
 
 
-def read_marker(root):
+def read_marker(root: str | Path) -> dict[str, Any] | None:
   """What SYNTHETIC.json in a folder says; None: the data are real.
 
   Raises:
@@ -330,7 +332,7 @@ def read_marker(root):
   return read_json(Path(root) / MARKER, 'write the twin anew')
 
 
-def identity(path):
+def identity(path: str | Path) -> str:
   """What tells a file from all others, wherever it lies and whatever its name."""
   path = Path(path)
   digest = hashlib.sha256(str(path.stat().st_size).encode())
@@ -344,7 +346,7 @@ def identity(path):
 _ENDS = 1 << 16  # bytes at either end
 
 
-def _rules(wanted):
+def _rules(wanted: Wanted) -> dict[str, bool]:
   return {
     'frame_rate: above 0, at most 120 Hz': 0 < wanted.frame_rate <= 120,
     'frame_size: 16 to 1024 pixels': isinstance(wanted.frame_size, int)
@@ -354,6 +356,6 @@ def _rules(wanted):
   }
 
 
-def some(chosen, known):
+def some(chosen: Collection[str], known: Iterable[str]) -> bool:
   """Whether these are some of those, each once."""
   return bool(chosen) and set(chosen) <= set(known) and len(set(chosen)) == len(chosen)

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from mvp_jax.array_types import Bool, Float, Float32, Int64
+
 _EARLY = 1e-3  # seconds; times are float32
 LEAST_BASELINE = 0.5  # the share of a stored baseline that must have been measured
 
@@ -13,39 +15,40 @@ class Series:
   """A stream of numbers. Time zero is the stimulus onset.
 
   Attributes:
-    values: float32 [n, channels], 0 where not valid.
-    valid: bool [n, channels].
+    values: 0 where not valid.
+    valid: which values were measured.
     channels: their names.
     rate: Hz; None = irregular, with `times`.
-    times: float32 [n], seconds; None = n / rate.
-    before: float32 [m, channels], what was measured up to the onset, the baseline, if
-      anything, 0 where not valid.
-    before_valid: bool [m, channels].
+    times: seconds; None = n / rate.
+    before: what was measured up to the onset, the baseline, if anything, 0 where not
+      valid.
+    before_valid: which values of it were measured.
   """
 
-  values: np.ndarray
-  valid: np.ndarray
+  values: Float32[np.ndarray, 'n channels']
+  valid: Bool[np.ndarray, 'n channels']
   channels: tuple[str, ...]
   rate: float | None = None
-  times: np.ndarray | None = None
-  before: np.ndarray | None = None
-  before_valid: np.ndarray | None = None
+  times: Float32[np.ndarray, ' n'] | None = None
+  before: Float32[np.ndarray, 'm channels'] | None = None
+  before_valid: Bool[np.ndarray, 'm channels'] | None = None
 
   @property
-  def has_baseline(self):
-    """bool [channels]: whether enough of the baseline was measured to count from it."""
-    if self.before is None or not len(self.before):
+  def has_baseline(self) -> Bool[np.ndarray, ' channels']:
+    """Whether enough of the baseline was measured to count from it."""
+    if self.before_valid is None or not len(self.before_valid):
       return np.zeros(len(self.channels), bool)
     return self.before_valid.mean(0) >= LEAST_BASELINE
 
   @property
-  def clock(self):
-    """When each row was measured: float [n], seconds."""
+  def clock(self) -> Float[np.ndarray, ' n']:
+    """When each row was measured, in seconds."""
     if self.times is not None:
       return self.times
+    assert self.rate is not None, 'a series has a rate or times'
     return np.arange(len(self.values)) / self.rate
 
-  def stretch(self, start, end):
+  def stretch(self, start: float, end: float) -> 'Series':
     """The rows from `start` to before `end` seconds, on a clock from `start` on."""
     first, last = np.searchsorted(self.clock, [start - _EARLY, end - _EARLY])
     times = None if self.times is None else self.times[first:last] - np.float32(start)
@@ -60,9 +63,10 @@ class Series:
     )
 
   @property
-  def seconds(self):
+  def seconds(self) -> float:
     """How long it lasts: to the end of its last row or, if irregular, to its time."""
     if self.rate is None:
+      assert self.times is not None, 'a series has a rate or times'
       return float(self.times[-1]) if len(self.times) else 0.0
     return len(self.values) / self.rate
 
@@ -72,20 +76,20 @@ class Frames:
   """A stream of pictures, which `PreparedCorpus.frames` reads.
 
   Attributes:
-    times: float32 [n], seconds since the onset.
-    valid: bool [n], a face is there.
+    times: seconds since the onset.
+    valid: a face is there.
     first_chunk: row of the split that is named like the stream.
     rate: Hz.
     first: frames of the trial before this stretch of it.
   """
 
-  times: np.ndarray
-  valid: np.ndarray
+  times: Float32[np.ndarray, ' n']
+  valid: Bool[np.ndarray, ' n']
   first_chunk: int
   rate: float
   first: int = 0
 
-  def stretch(self, start, end):
+  def stretch(self, start: float, end: float) -> 'Frames':
     """The frames from `start` to before `end` seconds, on a clock from `start` on."""
     first, last = np.searchsorted(self.times, [start - _EARLY, end - _EARLY])
     return dataclasses.replace(
@@ -96,7 +100,7 @@ class Frames:
     )
 
   @property
-  def seconds(self):
+  def seconds(self) -> float:
     """How long it lasts, to the end of its last frame."""
     return len(self.times) / self.rate
 
@@ -107,20 +111,20 @@ class Sound:
 
   Attributes:
     count: samples, from the onset on.
-    recorded: int64 [stretches, 2], first sample and last + 1 of what was recorded, in
-      order; between them there is no measurement.
+    recorded: first sample and last + 1 of what was recorded, in order; between them
+      there is no measurement.
     first_chunk: row of the split that is named like the stream.
     rate: Hz.
     first: samples of the trial before this stretch of it.
   """
 
   count: int
-  recorded: np.ndarray
+  recorded: Int64[np.ndarray, 'stretches 2']
   first_chunk: int
   rate: float
   first: int = 0
 
-  def stretch(self, start, end):
+  def stretch(self, start: float, end: float) -> 'Sound':
     """The samples from `start` to before `end` seconds, on a clock from `start` on."""
     first, last = (min(round(t * self.rate), self.count) for t in (start, end))
     recorded = np.clip(self.recorded, first, last) - first
@@ -132,7 +136,7 @@ class Sound:
     )
 
   @property
-  def seconds(self):
+  def seconds(self) -> float:
     """How long it lasts, to the end of its last sample."""
     return self.count / self.rate
 
@@ -166,18 +170,23 @@ class Trial:
   cut: bool = False
 
   @property
-  def stretch_id(self):
+  def stretch_id(self) -> str:
     """A name that is unique among stretches, too."""
     if not self.cut:
       return self.trial_id
     return f'{self.trial_id}@{self.start:.3f}+{self.seconds:.3f}'
 
   @property
-  def seconds(self):
+  def seconds(self) -> float:
     """How long its longest stream lasts."""
     return max((stream.seconds for stream in self.streams.values()), default=0.0)
 
-  def stretch(self, start, end):
+  @property
+  def series(self) -> dict[str, Series]:
+    """Those of its streams that are numbers, by name."""
+    return {name: x for name, x in self.streams.items() if isinstance(x, Series)}
+
+  def stretch(self, start: float, end: float) -> 'Trial':
     """The trial from `start` to before `end` seconds, on a clock from `start` on.
 
     A stream that has nothing in it is left out.
@@ -189,7 +198,7 @@ class Trial:
     )
 
 
-def _length(stream):
+def _length(stream: Series | Frames | Sound) -> int:
   if isinstance(stream, Sound):
     return stream.count
   return len(stream.valid)

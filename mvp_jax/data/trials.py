@@ -3,13 +3,16 @@
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
 from mvp_jax import checksums
+from mvp_jax.array_types import Bool, Float32, Int, Int16, UInt8
 from mvp_jax.data.trial import Frames, Series, Sound, Trial
 from mvp_jax.errors import InputError
 
@@ -31,7 +34,7 @@ class PreparedCorpus:
     InputError: it was prepared by an older version of this program.
   """
 
-  def __init__(self, directory):
+  def __init__(self, directory: str | Path) -> None:
     self.directory = Path(directory)
     checksums.require_texts(self.directory)
     with _damage_told(self.directory):
@@ -51,20 +54,21 @@ class PreparedCorpus:
       dataclasses.replace(trial, part=parts.get(trial.trial_id, '')) for trial in found
     ]
 
-  def __reduce__(self):  # reader processes open the files themselves
+  # Reader processes open the files themselves.
+  def __reduce__(self) -> tuple[type['PreparedCorpus'], tuple[Path]]:
     return PreparedCorpus, (self.directory,)
 
-  def has(self, stream):
+  def has(self, stream: str) -> bool:
     """Whether trials of this corpus can have a stream."""
     return stream in self.metadata['streams']
 
   @functools.cached_property
-  def _rows(self):
+  def _rows(self) -> Sequence[Mapping[str, Any]]:
     """The split of trials as it is stored."""
     return tfds.builder_from_directory(self.directory).as_data_source('trials')
 
   @functools.cached_property
-  def _chunks(self):
+  def _chunks(self) -> dict[str, Callable[[int], dict[str, Any]]]:
     """For each stream of frames or sound, a function that reads one row of its split.
 
     It parses two features of the many: those of trials are there too, empty, and
@@ -72,7 +76,7 @@ class PreparedCorpus:
     """
     builder = tfds.builder_from_directory(self.directory)
 
-    def reader(split):
+    def reader(split: str) -> Callable[[int], dict[str, Any]]:
       pictures = self.metadata['streams'][split]['kind'] == 'frames'
       features = tfds.features.FeaturesDict(
         {
@@ -88,43 +92,64 @@ class PreparedCorpus:
 
     return {split: reader(split) for split in builder.info.splits if split != 'trials'}
 
-  def frames(self, trial, numbers, flag=cv2.IMREAD_COLOR_RGB, stream='video'):
+  def frames(
+    self,
+    trial: Trial,
+    numbers: Sequence[int] | Int[np.ndarray, ' n'],
+    flag: int = cv2.IMREAD_COLOR_RGB,
+    stream: str = 'video',
+  ) -> UInt8[np.ndarray, 'n height width 3']:
     """Reads and decodes some frames, touching only the chunks that hold them.
 
-    `numbers` [n] count within the trial; `flag` is of `cv2.imdecode`. Returns uint8 [n,
-    height, width, 3], RGB; all frames of a trial have one size.
+    `numbers` count within the trial; `flag` is of `cv2.imdecode`. Colours are RGB; all
+    frames of a trial have one size.
     """
-    per_chunk = self.metadata['chunk']
-    numbers = [int(n) + trial.streams[stream].first for n in numbers]
-    chunks = self._read(trial, stream, {n // per_chunk for n in numbers})
+    video, per_chunk = trial.streams[stream], self.metadata['chunk']
+    assert isinstance(video, Frames), f'{stream} is no stream of frames'
+    numbers = [int(n) + video.first for n in numbers]
+    chunks = self._read(
+      trial, stream, video.first_chunk, {n // per_chunk for n in numbers}
+    )
     images = {}
     for n in set(numbers):
       frames = chunks[n // per_chunk]['frames']
       encoded = np.frombuffer(frames[n % per_chunk], np.uint8)
-      images[n] = cv2.imdecode(encoded, flag)
+      if (image := cv2.imdecode(encoded, flag)) is None:
+        raise InputError(
+          f'{self.directory}: frame {n} of {stream} of {trial.trial_id} is no picture; '
+          f'{checksums.ANEW}'
+        )
+      images[n] = image
     return np.stack([images[n] for n in numbers])
 
-  def boxes(self, trial, stream='video'):
+  def boxes(
+    self, trial: Trial, stream: str = 'video'
+  ) -> tuple[Float32[np.ndarray, 'n 3'], float]:
     """The crops of a trial's frames in the pictures that they were cut out of.
 
     Returns:
-      float32 [n, 3]: centre x, centre y and side, in stored pixels of the upright
+      Of each frame: centre x, centre y and side, in stored pixels of the upright
       picture, in which a crop is side / pixel_aspect columns wide; pixel_aspect.
     """
     row = next(i for i, one in enumerate(self.trials) if one.trial_id == trial.trial_id)
     found = self._rows[row]['streams'][stream]
     boxes = np.asarray(found['boxes'], np.float32)
-    first, count = trial.streams[stream].first, len(trial.streams[stream].times)
-    return boxes[first : first + count], float(found['pixel_aspect'])
+    video = trial.streams[stream]
+    assert isinstance(video, Frames), f'{stream} is no stream of frames'
+    own = boxes[video.first : video.first + len(video.times)]
+    return own, float(found['pixel_aspect'])
 
-  def samples(self, trial, first, end, stream='audio'):
+  def samples(
+    self, trial: Trial, first: int, end: int, stream: str = 'audio'
+  ) -> tuple[Int16[np.ndarray, ' n'], Bool[np.ndarray, ' n']]:
     """Reads a stretch of sound, touching only the chunks that hold it.
 
     `first` and `end` count samples from the onset on, and may lie outside of the trial.
-    Returns int16 [end - first], 0 where nothing was recorded, and bool [end - first]:
-    where something was.
+    Returns n = end - first samples, 0 where nothing was recorded, and where something
+    was.
     """
     sound, per_chunk = trial.streams[stream], self.metadata['sound_chunk']
+    assert isinstance(sound, Sound), f'{stream} is no stream of sound'
     values = np.zeros(end - first, np.int16)
     valid = np.zeros(end - first, bool)
     low, high = max(0, first), min(end, sound.count)
@@ -132,7 +157,7 @@ class PreparedCorpus:
       return values, valid
     place = sound.first  # of the stretch within what is stored
     wanted = range((place + low) // per_chunk, (place + high - 1) // per_chunk + 1)
-    rows = self._read(trial, stream, wanted)
+    rows = self._read(trial, stream, sound.first_chunk, wanted)
     joined = np.concatenate([rows[chunk]['samples'] for chunk in wanted])
     begin = wanted[0] * per_chunk - place
     values[low - first : high - first] = joined[low - begin : high - begin]
@@ -140,9 +165,11 @@ class PreparedCorpus:
       valid[max(0, begin - first) : max(0, stop - first)] = True
     return values, valid
 
-  def _read(self, trial, stream, chunks):
-    """{number: row} of some chunks of a stream of a trial."""
-    first, read = trial.streams[stream].first_chunk, self._chunks[stream]
+  def _read(
+    self, trial: Trial, stream: str, first: int, chunks: Collection[int]
+  ) -> dict[int, dict[str, Any]]:
+    """{number: row} of some chunks of a stream of a trial, which begin at `first`."""
+    read = self._chunks[stream]
     # One by one: reading a batch of rows starts a pool of threads each time.
     with _damage_told(self.directory):
       rows = {chunk: read(first + chunk) for chunk in sorted(chunks)}
@@ -153,16 +180,18 @@ class PreparedCorpus:
       )
     return rows
 
-  def small_frames(self, trial, numbers, stream='video'):
-    """The same frames in grey, an eighth as wide and high, decoded as such: quickly.
-
-    A list of uint8 [height / 8, width / 8].
-    """
+  def small_frames(
+    self,
+    trial: Trial,
+    numbers: Sequence[int] | Int[np.ndarray, ' n'],
+    stream: str = 'video',
+  ) -> list[UInt8[np.ndarray, 'height/8 width/8']]:
+    """The same frames in grey, an eighth as wide and high, decoded as such: quickly."""
     return list(self.frames(trial, numbers, cv2.IMREAD_REDUCED_GRAYSCALE_8, stream))
 
 
 @contextlib.contextmanager
-def _damage_told(directory):
+def _damage_told(directory: Path) -> Iterator[None]:
   """Turns what the readers of TFDS raise at damaged files into one line."""
   try:
     yield
@@ -178,15 +207,15 @@ def _damage_told(directory):
 class _Undecoded(tfds.decode.SkipDecoding):
   """Leaves JPEGs as they are: OpenCV decodes the few that are wanted, faster."""
 
-  def decode_batch_example_np(self, examples):
+  def decode_batch_example_np(self, examples: Any) -> Any:
     return examples
 
 
-def _text(value):
+def _text(value: bytes | str) -> str:
   return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _trial(x, streams):
+def _trial(x: Mapping[str, Any], streams: Mapping[str, Mapping[str, Any]]) -> Trial:
   found = {name: _stream(x['streams'][name], facts) for name, facts in streams.items()}
   return Trial(
     trial_id=_text(x['trial_id']),
@@ -200,16 +229,19 @@ def _trial(x, streams):
   )
 
 
-def _stream(x, facts):
-  """A Series, Frames or Sound; None where the trial has none of it."""
+def _stream(
+  x: Mapping[str, Any], facts: Mapping[str, Any]
+) -> Series | Frames | Sound | None:
+  """None where the trial has none of it."""
   if facts['kind'] == 'sound':
     count, recorded = int(x['count']), np.asarray(x['recorded'], np.int64)
     found = Sound(count, recorded, int(x['first_chunk']), facts['rate'])
     return found if count else None
-  times = np.asarray(x['times'], np.float32) if 'times' in x else None
   valid, rate = np.asarray(x['valid'], bool), facts['rate']
   if facts['kind'] == 'frames':
-    return Frames(times, valid, int(x['first_chunk']), rate) if len(times) else None
+    when = np.asarray(x['times'], np.float32)
+    return Frames(when, valid, int(x['first_chunk']), rate) if len(when) else None
+  times = np.asarray(x['times'], np.float32) if 'times' in x else None
   values, channels = np.asarray(x['values'], np.float32), tuple(facts['channels'] or ())
   if not len(values) or not channels:
     return None

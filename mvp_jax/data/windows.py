@@ -6,12 +6,19 @@ Windows are cut after the split into subjects, never before.
 import dataclasses
 import itertools
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mvp_jax.array_types import Float, Int
 from mvp_jax.data.spans import span_count
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
+
+if TYPE_CHECKING:  # they import this module, or much
+  from mvp_jax.data.examples import InputConfig
+  from mvp_jax.targets import Target
 
 TOLERANCE = 0.5  # seconds; a recording may end a little late
 
@@ -20,13 +27,15 @@ TOLERANCE = 0.5  # seconds; a recording may end a little late
 class Window:
   """A stretch of a trial, in seconds since its onset."""
 
-  trial: Any
+  trial: Trial
   start: float
   seconds: float
   padded: float  # seconds that arrays of it last, from the onset on
 
 
-def trial_windows(trials, max_seconds, last_seconds=0.0):
+def trial_windows(
+  trials: Sequence[Trial], max_seconds: float, last_seconds: float = 0.0
+) -> list[Window]:
   """The part in use of each trial: all of it, or the last seconds.
 
   Raises InputError if one lasts longer than `max_seconds`, which are padded to.
@@ -44,12 +53,12 @@ def trial_windows(trials, max_seconds, last_seconds=0.0):
   return windows
 
 
-def used(trial, options):
-  """What of a trial is read: a list of Trial, none longer than `max_seconds`.
+def used(trial: Trial, options: 'InputConfig') -> list[Trial]:
+  """What of a trial is read, none longer than `max_seconds`.
 
   Of `first_seconds` what comes later is as if it had never been recorded. What then is
   longer than `max_seconds` is read as `overlapping` windows, of the last `last_seconds`
-  if there are some. `options` are examples.InputConfig.
+  if there are some.
   """
   last, most = options.last_seconds, options.max_seconds
   trial = part_of(trial, options.first_seconds)
@@ -58,8 +67,8 @@ def used(trial, options):
   return overlapping(trial, most, options.hop_seconds)
 
 
-def part_of(trial, first=0.0, last=0.0):
-  """The first seconds of a trial, and of these the last: a Trial. 0 = all."""
+def part_of(trial: Trial, first: float = 0.0, last: float = 0.0) -> Trial:
+  """The first seconds of a trial, and of these the last. 0 = all."""
   if first and trial.seconds > first:
     trial = trial.stretch(0.0, first)
   if last and trial.seconds > last:
@@ -67,8 +76,8 @@ def part_of(trial, first=0.0, last=0.0):
   return trial
 
 
-def overlapping(trial, seconds, hop=0.0):
-  """A trial in windows of some seconds: a list of Trial, each a trial of its own.
+def overlapping(trial: Trial, seconds: float, hop: float = 0.0) -> list[Trial]:
+  """A trial in windows of some seconds, each a trial of its own.
 
   They begin every `hop` seconds (0 = half a window), the last one where it ends with
   the trial. A trial that is short enough is its own only window.
@@ -80,17 +89,19 @@ def overlapping(trial, seconds, hop=0.0):
   return [trial.stretch(start, start + seconds) for start in starts]
 
 
-def averaged(trials, scores):
-  """The mean over the windows of each trial: two lists, of trials and of arrays.
+def averaged(
+  trials: Sequence[Trial], scores: Sequence[Float[np.ndarray, '...']]
+) -> tuple[list[Trial], list[Float[np.ndarray, '...']]]:
+  """The mean over the windows of each trial.
 
   Args:
     trials: as `used` gives them, all windows of each.
-    scores: what is said of each, arrays of one shape.
+    scores: what is said of each.
 
   Returns:
     the first window of each trial, and the mean of what is said of all.
   """
-  own = {}
+  own: dict[str, list[tuple[Trial, np.ndarray]]] = {}
   for trial, score in zip(trials, scores, strict=True):
     own.setdefault(trial.trial_id, []).append((trial, score))
   return (
@@ -99,13 +110,15 @@ def averaged(trials, scores):
   )
 
 
-def stretches(trials, target, max_seconds):
+def stretches(
+  trials: Sequence[Trial], target: 'Target', max_seconds: float
+) -> list[Trial]:
   """Trials of a target in time, cut into as few equal stretches as the limit allows.
 
   No label is left out: nothing is passed over as in `trial_windows`.
 
   Returns:
-    list of Trial, those of a trial in order. Each has a whole number of the target's
+    those of a trial in order. Each has a whole number of the target's
     labels; one that is short enough stays what it is.
   """
   most = max(1, math.floor(max_seconds * target.rate + 1e-6))
@@ -117,22 +130,27 @@ def stretches(trials, target, max_seconds):
       found.append(trial)
       continue
     edges = np.linspace(0, labels, -(-labels // most) + 1).round() / target.rate
-    edges = [*edges[:-1].tolist(), trial.seconds + 1]
-    found += [trial.stretch(*ends) for ends in itertools.pairwise(edges)]
+    ends = [*edges[:-1].tolist(), trial.seconds + 1]
+    found += [trial.stretch(*pair) for pair in itertools.pairwise(ends)]
   return found
 
 
-def joined(trials, scores, target):
-  """Puts what is predicted of stretches together: two lists, of trials and of arrays.
+def joined(
+  trials: Sequence[Trial],
+  scores: Sequence[Float[np.ndarray, '_ ...']],
+  target: 'Target',
+) -> tuple[list[Trial], list[Float[np.ndarray, '_ ...']]]:
+  """Puts what is predicted of stretches together.
 
   Args:
     trials: as `stretches` gives them, maybe some of these, whole trials in order.
-    scores: [L, ...] of each, padded.
+    scores: of each, padded.
 
   Returns:
     the first stretch of each trial, and its scores from its beginning to its end.
   """
-  whole, found = [], []
+  whole: list[Trial] = []
+  found: list[np.ndarray] = []
   for trial, score in zip(trials, scores, strict=True):
     place = round(trial.start * target.rate)
     if not place:
@@ -143,7 +161,9 @@ def joined(trials, scores, target):
   return whole, found
 
 
-def random_start(rng, count, span, part, parts):
+def random_start(
+  rng: np.random.Generator, count: int, span: int, part: int, parts: int
+) -> int:
   """First frame of a clip in `part`, from 0, of `parts` equal ones of a video.
 
   `count` are the frames of the video, `span` those from the clip's first to its last.
@@ -153,6 +173,6 @@ def random_start(rng, count, span, part, parts):
   return int(rng.integers(low, high + 1))
 
 
-def even_starts(count, span, clips):
-  """First frames of clips laid evenly over a video: int [clips]."""
+def even_starts(count: int, span: int, clips: int) -> Int[np.ndarray, ' {clips}']:
+  """First frames of clips laid evenly over a video."""
   return np.round(np.linspace(0, max(count - span, 0), clips)).astype(int)

@@ -10,17 +10,23 @@ Shapes: B trials, N tokens, L label times, D width, K outputs.
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
-from mvp_jax.array_types import Array, Bool, Float
+from mvp_jax.array_types import Array, Bool, Float, Int, PRNGKeyArray
 from mvp_jax.models import layers
 from mvp_jax.models.fusion import Tokens, find
 from mvp_jax.models.physio import masked_mean
+
+if TYPE_CHECKING:  # they import this module, or much
+  from mvp_jax.models.modalities import Network
+  from mvp_jax.targets import Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,7 @@ class ModelSizes:
   remat: str = 'none'  # one of layers.REMAT
   dtype: str = 'float32'  # of the computation; parameters are float32
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     find(self.fusion)  # raises if there is no such fusion
     if self.segments < 1:
       raise ValueError(f'segments is {self.segments}, must be at least 1')
@@ -79,23 +85,22 @@ class EmotionConfig:
   """One model: sizes, what comes in, and what goes out.
 
   Attributes:
-    networks: (name, network) of each modality that it reads, in order; for networks see
-      `modalities.Network`.
-    target: targets.Target, with `level`, `outputs` and `combine`.
+    networks: (name, network) of each modality that it reads, in order.
+    target: of which it takes `level`, `outputs`, `times` and `combine`.
     names: all modalities of the run, of which `networks` are some. A modality's dropout
       is then the same whatever others a model reads.
     seconds: that the longest padded trial lasts, for the times of labels and segments.
   """
 
   sizes: ModelSizes
-  networks: tuple[tuple[str, Any], ...]
-  target: Any
+  networks: tuple[tuple[str, 'Network'], ...]
+  target: 'Target'
   names: tuple[str, ...]
   seconds: float = 0.0
 
   @property
-  def label_times(self) -> np.ndarray:
-    """Of a target in time: seconds of the longest trial's labels, float32 [L]."""
+  def label_times(self) -> Float[np.ndarray, ' L']:
+    """Of a target in time: seconds of the longest trial's labels, float32."""
     count = round(self.seconds * self.target.rate)
     return self.target.times(count).astype(np.float32)
 
@@ -103,14 +108,24 @@ class EmotionConfig:
 class Head(nnx.Module):
   """Outputs from vectors: norm, dropout, linear."""
 
-  def __init__(self, width: int, outputs: int, dropout: float, *, rngs, dtype):
+  def __init__(
+    self,
+    width: int,
+    outputs: int,
+    dropout: float,
+    *,
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+  ) -> None:
     self.dropout = dropout
     self.norm = layers.layer_norm(width, rngs=rngs, dtype=dtype)
     self.linear = nnx.Linear(
       width, outputs, rngs=rngs, kernel_init=nnx.initializers.truncated_normal(0.02)
     )
 
-  def __call__(self, x: Float[Array, '... D'], key=None) -> Float[Array, '... K']:
+  def __call__(
+    self, x: Float[Array, '... D'], key: PRNGKeyArray | None = None
+  ) -> Float[Array, '... K']:
     x = layers.dropout(self.norm(x), self.dropout, key)
     return self.linear(x.astype(jnp.float32))
 
@@ -138,7 +153,10 @@ class EmotionModel(nnx.Module):
     )
 
   def __call__(
-    self, batch: dict[str, Array], key=None, want_attention: bool = False
+    self,
+    batch: dict[str, Array],
+    key: PRNGKeyArray | None = None,
+    want_attention: bool = False,
   ) -> tuple[Float[Array, 'B *L K'], dict[str, Any]]:
     """The target's outputs, and what can be looked at.
 
@@ -173,15 +191,18 @@ class EmotionModel(nnx.Module):
       if 'label' in batch:
         times = config.target.times(batch['label'].shape[1]).astype(np.float32)
       return at_times(found, sequence, times), seen
-    head_keys: Any = [keys['heads']] * len(pooled)
-    if len(pooled) > 1 and key is not None:
-      head_keys = jax.random.split(keys['heads'], len(pooled))
+    heads_key = keys['heads']
+    head_keys: Any = [heads_key] * len(pooled)
+    if len(pooled) > 1 and heads_key is not None:
+      head_keys = jax.random.split(heads_key, len(pooled))
     heads = zip(self.heads, pooled, head_keys, strict=True)
     outputs = [head(x, head_key) for head, x, head_key in heads]
     return config.target.combine(outputs, present), seen
 
 
-def _keys(names, key):
+def _keys(
+  names: Sequence[str], key: PRNGKeyArray | None
+) -> dict[str, PRNGKeyArray | None]:
   """A dropout key for each modality of the run, the fusion and the heads."""
   # The first key belongs to nothing, and modalities count from the last one: so that
   # a seed gives the same dropout as in earlier versions.
@@ -201,7 +222,9 @@ def at_times(
   own = jnp.broadcast_to(jnp.asarray(tokens.times), tokens.valid.shape)
   after = own[:, None, :] - times[None, :, None]  # [B, L, N]: how long a token is after
 
-  def nearest(side):
+  def nearest(
+    side: Bool[Array, 'B L N'],
+  ) -> tuple[Int[Array, 'B L'], Float[Array, 'B L']]:
     """Numbers of the nearest valid tokens of a side, and how far: inf if none is."""
     gap = jnp.where(tokens.valid[:, None, :] & side, jnp.abs(after), jnp.inf)
     return gap.argmin(-1), gap.min(-1)
@@ -214,7 +237,7 @@ def at_times(
   behind = jnp.where(jnp.isinf(behind), 1.0, behind)
   share = (before / (before + behind))[..., None]  # of the right one
 
-  def pick(index):
+  def pick(index: Int[Array, 'B L']) -> Float[Array, 'B L K']:
     return jnp.take_along_axis(x, index[..., None], axis=1)
 
   found = pick(left) * (1 - share) + pick(right) * share

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mvp_jax.array_types import Array, Float
+from mvp_jax.array_types import Array, Complex64, Complex128, Float, Int, Num
 
 # Outputs of a tile along an axis, by the number of axes that are transformed: larger
 # ones waste less at the edges, and take larger transforms of the kernel. In 4 maps of
@@ -34,36 +34,38 @@ class _Axis:
   half: bool  # the first axis: of real numbers, half of the frequencies tell the rest
 
   @property
-  def tiles(self):
+  def tiles(self) -> int:
     return -(-self.size // self.most)
 
   @property
-  def outputs(self):
+  def outputs(self) -> int:
     return -(-self.size // self.tiles)
 
   @property
-  def length(self):
+  def length(self) -> int:
     # A single tile is read as if it were round, with the padding between its ends.
     overlap = self.taps // 2 if self.tiles == 1 else self.taps - 1
     return self.outputs + overlap
 
-  def _waves(self, places, sign):
+  def _waves(
+    self, places: Int[np.ndarray, ' places'], sign: int
+  ) -> Complex128[np.ndarray, 'frequencies places']:
     frequencies = np.arange(self.length // 2 + 1 if self.half else self.length)
     angles = np.outer(frequencies, places) * (sign * 2j * np.pi / self.length)
     return np.exp(angles)
 
-  def forward(self):
-    """complex64 [frequencies, places of a tile]."""
+  def forward(self) -> Complex64[np.ndarray, 'frequencies places']:
+    """Of the places of a tile."""
     if self.tiles > 1:
       return self._waves(np.arange(self.length), -1).astype(np.complex64)
     return self._waves(np.arange(self.size) + self.taps // 2, -1).astype(np.complex64)
 
-  def of_kernel(self):
-    """complex64 [frequencies, taps]: the conjugate, for a correlation."""
+  def of_kernel(self) -> Complex64[np.ndarray, 'frequencies taps']:
+    """The conjugate, for a correlation."""
     return self._waves(np.arange(self.taps), 1).astype(np.complex64)
 
-  def backward(self):
-    """complex64 [outputs, frequencies]; of `half` the real part counts."""
+  def backward(self) -> Complex64[np.ndarray, 'outputs frequencies']:
+    """Of `half` the real part counts."""
     waves = self._waves(np.arange(self.outputs), 1).T / self.length
     if self.half:
       frequencies = np.arange(waves.shape[1])
@@ -113,7 +115,7 @@ def convolve(
   return y[:, 0]
 
 
-def _tiled(x, axis, at):
+def _tiled(x: Float[Array, 'B N ...'], axis: _Axis, at: int) -> Float[Array, 'B M ...']:
   """[B, N, ...] -> [B, N * tiles, ...]: overlapping tiles of an axis."""
   if axis.tiles == 1:
     return x
@@ -128,7 +130,9 @@ def _tiled(x, axis, at):
   return jnp.stack(parts, 2).reshape(x.shape[0], -1, *parts[0].shape[2:])
 
 
-def _joined(y, axis, at):
+def _joined(
+  y: Float[Array, 'B M ...'], axis: _Axis, at: int
+) -> Float[Array, 'B N ...']:
   """[B, N * tiles, ...] -> [B, N, ...]: the inverse, without padding."""
   if axis.tiles == 1:
     return y
@@ -137,7 +141,9 @@ def _joined(y, axis, at):
   return lax.slice_in_dim(jnp.concatenate(parts, at), 0, axis.size, axis=at)
 
 
-def _transformed(matrix, x, at):
+def _transformed(
+  matrix: Complex64[np.ndarray, 'E F'], x: Num[Array, '...'], at: int
+) -> Complex64[Array, 'E ...']:
   """A matrix times x along the axis `at`; its result becomes the first axis.
 
   Real x becomes complex.

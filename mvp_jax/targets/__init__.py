@@ -4,6 +4,7 @@ A new one is a frozen dataclass that subclasses `Target`, and one `register`.
 """
 
 import dataclasses
+from typing import Any
 
 from mvp_jax.errors import InputError
 from mvp_jax.targets.base import (
@@ -55,7 +56,7 @@ def find(kind: str) -> type[Target]:
   return TARGETS[kind]
 
 
-def from_dict(described) -> Target:
+def from_dict(described: Any) -> Target:
   """The target that `Target.describe` told of, as run.json has it.
 
   Raises InputError if there is no such kind or setting.
@@ -63,7 +64,7 @@ def from_dict(described) -> Target:
   if not isinstance(described, dict) or not isinstance(described.get('kind'), str):
     raise InputError(f'target: {described!r} has no kind')
   cls = find(described['kind'])
-  known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+  known = {field.name for field in dataclasses.fields(cls)}
   settings = {k: tuple(x) if isinstance(x, list) else x for k, x in described.items()}
   del settings['kind']
   if unknown := sorted(set(settings) - known):

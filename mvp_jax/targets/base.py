@@ -1,17 +1,36 @@
 """The seam of targets: what is predicted, from its label to its scores."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import (
+  TYPE_CHECKING,
+  Any,
+  ClassVar,
+  NamedTuple,
+  Protocol,
+  TypeAlias,
+  TypeVar,
+)
 
 import flax
 import jax.numpy as jnp
 import numpy as np
 
-from mvp_jax.array_types import Array, Float
+from mvp_jax.array_types import Array, Bool, Float, Int
+from mvp_jax.data.splits import Fold
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
+from mvp_jax.targets.calibration import Calibration
 from mvp_jax.targets.metric import Metric
+from mvp_jax.targets.promises import Promise
 
+if TYPE_CHECKING:  # they import targets
+  from mvp_jax.evaluation.predictions import Prediction, Track
+
+# Of one trial or of many, of K ratings: one for each, or one at each label time.
+Values: TypeAlias = Float[np.ndarray, '*l k']
+Weight: TypeAlias = Float[np.ndarray, '*w'] | np.float32  # of a trial's labels
 CEILING = 'ceiling'  # the report's row of the best possible scores
 
 
@@ -19,11 +38,11 @@ CEILING = 'ceiling'  # the report's row of the best possible scores
 class Mean(Metric):
   """A weighted mean, as sums: those of batches are merged, then divided once."""
 
-  total: Array
-  count: Array
+  total: Float[Array, '']
+  count: Float[Array, '']
 
   @classmethod
-  def of(cls, values, weight) -> 'Mean':
+  def of(cls, values: Float[Array, '*b'], weight: Float[Array, '*b']) -> 'Mean':
     """Of `values` that weigh `weight`, arrays of the same shape."""
     return cls(total=jnp.sum(values * weight), count=weight.sum())
 
@@ -34,7 +53,7 @@ class Mean(Metric):
   def merge(self, other: 'Mean') -> 'Mean':
     return type(self)(self.total + other.total, self.count + other.count)
 
-  def compute(self):
+  def compute(self) -> Float[Array, '']:
     return self.total / jnp.maximum(self.count, 1)
 
 
@@ -73,46 +92,58 @@ class Said(NamedTuple):
 
   model: str
   trial_id: str
-  score: np.ndarray
-  rating: np.ndarray | None = None
+  score: Values
+  rating: Float[np.ndarray, ' k'] | None = None
 
 
 class Sums(Protocol):
   """Sums by subject of one model's trials of one seed, from which all scores follow."""
 
-  offset: Any = 0.0  # [scores]: what is added to the scores of all subjects together
+  @property
+  def offset(self) -> Float[np.ndarray, ' scores'] | float:
+    """What is added to the scores of all subjects together."""
 
-  def scores(self, weights: np.ndarray) -> np.ndarray:
-    """All scores for weights [R, S] of the subjects: [R, scores], NaN where none."""
+  def scores(self, weights: Float[np.ndarray, 'R S']) -> Float[np.ndarray, 'R scores']:
+    """All scores for weights of the subjects, NaN where none."""
 
-  def cheap(self, weights: np.ndarray) -> np.ndarray:
-    """Those with `Score.bootstrap` alone, which come first: [R, cheap scores]."""
+  def cheap(self, weights: Float[np.ndarray, 'R S']) -> Float[np.ndarray, 'R cheap']:
+    """Those with `Score.bootstrap` alone, which come first."""
 
 
 class Fitted(Protocol):
   """A target as it is in one fold: with its thresholds or its scale."""
 
-  subjects: tuple[int, ...]  # whose ratings it was fitted on
-  trials: tuple[str, ...]  # the ids of the trials that it was fitted on
+  @property
+  def subjects(self) -> tuple[int, ...]:
+    """Whose ratings it was fitted on."""
 
-  def label(self, trial, seconds=None) -> tuple[np.ndarray, np.ndarray]:
-    """The label of a Trial and its weight, both float32.
+  @property
+  def trials(self) -> tuple[str, ...]:
+    """The ids of the trials that it was fitted on."""
+
+  def label(self, trial: Trial, seconds: float | None = None) -> tuple[Values, Weight]:
+    """The label of a trial and its weight, both float32.
 
     Level 'trial': [K], and [] or, of each rating, [K]. Level 'frame': [L, K], and [L]
     or, of each rating, [L, K]; L = round(seconds * rate), in the middle of spans of
     1 / rate seconds, with weight 0 after the end and where nothing is rated.
     """
 
-  def describe(self) -> dict:
+  def describe(self) -> dict[str, Any]:
     """For run.json."""
 
 
-class Target(Protocol):
+_Fitted = TypeVar('_Fitted', bound=Fitted)
+_Row = TypeVar('_Row', bound='Prediction | Track', contravariant=True)
+
+
+class Target(Protocol[_Fitted, _Row]):
   """What is predicted. A frozen dataclass whose fields are its settings.
 
   Everything about a target is asked of it: no other code knows one by name. What a
   target has no use for (`strata`, `check_fold`, `baselines`, ...) it leaves as it is
-  here. A new one is a subclass and `targets.register`.
+  here. A new one is a subclass and `targets.register`; in brackets, for type checkers,
+  what its `fit` gives and what its `rows` are.
 
   In evaluation, `rows` are `evaluation.predictions.Prediction`s of one rating, or
   `Track`s (times, ratings, predictions: arrays [n]) of a target of level 'frame'.
@@ -140,29 +171,31 @@ class Target(Protocol):
     """Numbers that the head gives: per example, or per label time."""
     return len(self.ratings)
 
-  def check(self, trials: Sequence) -> None:
+  def check(self, trials: Sequence[Trial]) -> None:
     """Raises InputError if a trial cannot be labelled."""
 
-  def fixed(self) -> Fitted | None:
+  def fixed(self) -> _Fitted | None:
     """What is fitted without looking at data; None if ratings decide."""
     return None
 
-  def fit(self, train: Sequence, others: Sequence = ()) -> Fitted:
+  def fit(self, train: Sequence[Trial], others: Sequence[Trial] = ()) -> _Fitted:
     """Fits it on the training trials of a fold; `others` also need labels."""
 
-  def strata(self, trials: Sequence) -> np.ndarray:
-    """float [trials, k]: what the dealing of folds evens out between them."""
+  def strata(
+    self, trials: Sequence[Trial]
+  ) -> Float[np.ndarray, 'trials k'] | Bool[np.ndarray, 'trials k']:
+    """What the dealing of folds evens out between them."""
     return np.zeros((len(trials), 1))
 
-  def check_fold(self, fold: int, train: Sequence, fitted: Fitted) -> None:
+  def check_fold(self, fold: int, train: Sequence[Trial], fitted: _Fitted) -> None:
     """Raises InputError if nothing could be learnt from the training trials."""
 
-  def draws(self, fitted: Fitted, trial) -> int:
+  def draws(self, fitted: _Fitted, trial: Trial) -> int:
     """How often a training trial, or a stretch of it, is read in an epoch."""
     return 1
 
-  def times(self, length: int) -> np.ndarray:
-    """When what the labels of a trial are of took place, level 'frame': [length].
+  def times(self, length: int) -> Float[np.ndarray, ' {length}']:
+    """When what the labels of a trial are of took place, level 'frame'.
 
     In seconds from the onset; the labels themselves are `lag` later.
     """
@@ -170,7 +203,9 @@ class Target(Protocol):
 
   # --- On the device
 
-  def smoothed(self, label: Float[Array, '*b k'], smoothing) -> Float[Array, '*b k']:
+  def smoothed(
+    self, label: Float[Array, '*b k'], smoothing: float
+  ) -> Float[Array, '*b k']:
     """Labels less sure by `smoothing`, where they are classes."""
     return label
 
@@ -185,36 +220,44 @@ class Target(Protocol):
     `weight` is of each rating where the labels' weights are.
     """
 
-  def combine(self, outputs: Sequence, present: Sequence | None = None):
-    """One output of those of several heads or views, each [B, K].
+  def combine(
+    self,
+    outputs: Sequence[Float[Array, 'b j']],
+    present: Sequence[Bool[Array, ' b']] | None = None,
+  ) -> Float[Array, 'b j']:
+    """One output of those of several heads or views.
 
-    `present` are bool [B], which of them count in an example, at least one; None =
-    all.
+    `present` tells which of them count in an example, at least one; None = all.
     """
     if present is None:
-      return sum(outputs) / len(outputs)
+      return functools.reduce(jnp.add, outputs) / len(outputs)
     shares = [jnp.where(x, 1.0, 0.0)[:, None] for x in present]
     weighed = [x * share for x, share in zip(outputs, shares, strict=True)]
     return sum(weighed) / jnp.maximum(sum(shares), 1)
 
-  def predict(self, outputs: Float[Array, '*b k']) -> Float[Array, '*b k']:
+  def predict(self, outputs: Float[Array, '*b j']) -> Float[Array, '*b k']:
     """What is written to the predictions, of the head's outputs."""
     return outputs
 
   # --- Evaluation
 
-  def restored(self, fitted: Fitted, values):
+  def restored(self, fitted: _Fitted, values: Values) -> Values:
     """Labels or predictions on the scale of the ratings, where they are not.
 
     Of each rating a linear function, as models that are kept are known by it.
     """
     return values
 
-  def finished(self, predicted):
+  def finished(self, predicted: Values) -> Values:
     """What is written of one trial, of all that is predicted of it."""
     return predicted
 
-  def temperature(self, fitted: Fitted, trials: Sequence, scores) -> float | None:
+  def temperature(
+    self,
+    fitted: _Fitted,
+    trials: Sequence[Trial],
+    scores: Float[np.ndarray, 'trials *l k'],
+  ) -> float | None:
     """What makes predictions of some validation trials as sure as they are right.
 
     `scores` are the predictions of `trials`. None where predictions are no
@@ -222,15 +265,17 @@ class Target(Protocol):
     """
     return None
 
-  def tempered(self, scores, temperature: float):
+  def tempered(self, scores: Values, temperature: float) -> Values:
     """Predictions at a temperature that `temperature` gave."""
     return scores
 
-  def fields(self, label, predicted, rating=None) -> dict:
+  def fields(
+    self, label: float, predicted: float, rating: float | None = None
+  ) -> dict[str, float | None]:
     """Fields of a Prediction of one rating: `label`, `score`, `predicted_rating`."""
     return {'label': None, 'score': None, 'predicted_rating': float(predicted)}
 
-  def fault(self, row) -> str:
+  def fault(self, row: 'Prediction') -> str:
     """What is wrong with a Prediction's own values, or ''."""
     if row.label is not None or row.score is not None:
       return f'target {self.kind} has neither label nor score; leave them empty'
@@ -238,51 +283,65 @@ class Target(Protocol):
       return 'predicted_rating is missing'
     return ''
 
-  def baselines(self, fold, trials, features=None, groups=None, seed=0) -> list[Said]:
+  def baselines(
+    self,
+    fold: Fold,
+    trials: list[Trial],
+    features: Float[np.ndarray, 'trials features'] | None = None,
+    groups: Int[np.ndarray, ' trials'] | None = None,
+    seed: int = 0,
+  ) -> list[Said]:
     """What models have to beat, of a fold's test trials.
 
     Args:
-      trials: list of Trial, of all folds.
-      features: float [trials, features], handcrafted, NaN where not defined; or None.
-      groups: int [trials], which belong together (subjects, or stimuli).
+      trials: of all folds.
+      features: handcrafted, NaN where not defined; or None.
+      groups: which trials belong together (subjects, or stimuli).
     """
     return []
 
-  def sums(self, name: str, rows: Sequence, subjects, parts, number: int) -> list[Sums]:
+  def sums(
+    self,
+    name: str,
+    rows: Sequence[_Row],
+    subjects: Int[np.ndarray, ' rows'],
+    parts: Sequence[Bool[np.ndarray, ' rows']],
+    number: int,
+  ) -> Sequence[Sums]:
     """The Sums of each part of a model's rows.
 
     Args:
       name: of the model, or one of `known_baselines`.
       rows: of one rating, all seeds.
-      subjects: int [rows], 0 to `number` - 1.
-      parts: list of bool [rows], the rows of each seed (or fold).
+      subjects: 0 to `number` - 1.
+      parts: the rows of each seed (or fold).
     """
 
-  def composition(self, rows: Sequence) -> tuple[str, float] | None:
+  def composition(self, rows: Sequence[_Row]) -> tuple[str, float] | None:
     """What the held-out trials are like, a name and a share, or None."""
     return None
 
-  def one_sided(self, rows: Sequence) -> bool:
+  def one_sided(self, rows: Sequence[_Row]) -> bool:
     """Whether a person's rows can't show the headline score in full."""
     return False
 
   one_sided_note: ClassVar[str] = ''
 
-  def one_answer(self, rows: Sequence) -> str:
+  def one_answer(self, rows: Sequence[_Row]) -> str:
     """Says in a few words that a model says nearly the same of all trials, or ''.
 
     `rows` are all of a model; where the truth is nearly the same as well, it is ''.
     """
     return ''
 
-  def calibration(self, name: str, rows: Sequence):
-    """A `calibration.Calibration` where predictions are probabilities, else None.
+  def calibration(self, name: str, rows: Sequence[_Row]) -> Calibration | None:
+    """Where predictions are probabilities; else None.
 
     The target then also has the scores 'ece' and 'aurc'.
     """
     return None
 
-  def promise(self, rows: Sequence, risk: float):
+  def promise(self, rows: Sequence[_Row], risk: float) -> Promise | None:
     """What held-out rows of a model let it promise of new people, or None.
 
     A `promises.Abstention`, `promises.Interval` or one like them, of which at most the
@@ -290,11 +349,11 @@ class Target(Protocol):
     """
     return None
 
-  def confusion(self, rows: Sequence) -> np.ndarray | None:
-    """int [2, 2], truth by prediction, low first, where there are two classes."""
+  def confusion(self, rows: Sequence[_Row]) -> Int[np.ndarray, '2 2'] | None:
+    """Truth by prediction, low first, where there are two classes."""
     return None
 
-  def is_right(self, row) -> bool | None:
+  def is_right(self, row: 'Prediction') -> bool | None:
     """Whether a Prediction is right; None where there is no right and wrong."""
     return None
 
@@ -330,12 +389,12 @@ class Target(Protocol):
     """A difference of a score, above 0 where it is for the better."""
     return -difference if self.scores[score].lower_is_better else difference
 
-  def describe(self) -> dict:
+  def describe(self) -> dict[str, Any]:
     """For run.json: its kind and settings."""
-    return {'kind': self.kind, **dataclasses.asdict(self)}  # type: ignore[call-overload]
+    return {'kind': self.kind, **dataclasses.asdict(self)}
 
 
-def check_ratings(trials, ratings):
+def check_ratings(trials: Sequence[Trial], ratings: Sequence[str]) -> None:
   """Raises InputError if a trial lacks a rating, or a rating is never given."""
   for name in ratings:
     missing = [t for t in trials if not np.isfinite(t.ratings.get(name, np.nan))]

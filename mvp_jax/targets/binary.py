@@ -2,20 +2,40 @@
 
 import dataclasses
 import math
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mvp_jax.array_types import Array, Float
+from mvp_jax.array_types import Array, Bool, Float, Int, Shaped
+from mvp_jax.data.splits import Fold
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.targets import binary_baselines, binary_scores, promises
-from mvp_jax.targets.base import Baseline, Mean, Target, check_ratings
+from mvp_jax.targets.base import (
+  Baseline,
+  Mean,
+  Said,
+  Target,
+  Values,
+  Weight,
+  check_ratings,
+)
 from mvp_jax.targets.binary_baselines import CLASS_PRIOR
 from mvp_jax.targets.binary_scores import SCORES, decide
-from mvp_jax.targets.calibration import calibrate, equal_bins, temperature, tempered
+from mvp_jax.targets.calibration import (
+  Calibration,
+  calibrate,
+  equal_bins,
+  temperature,
+  tempered,
+)
+
+if TYPE_CHECKING:  # they import targets
+  from mvp_jax.evaluation.predictions import Prediction
 
 _LEAST_SHARE = 0.05  # so that a few trials of a rare class don't outweigh all others
 THRESHOLDS = ('median', 'subject_median')  # or a number
@@ -39,13 +59,15 @@ class Thresholds:
 
   ratings: tuple[str, ...]
   values: tuple[float, ...] | None = None
-  own: dict = dataclasses.field(default_factory=dict)
+  own: dict[int, tuple[float, ...]] = dataclasses.field(default_factory=dict)
   subjects: tuple[int, ...] = ()
   trials: tuple[str, ...] = ()
   shares: tuple[float, ...] | None = None
 
-  def label(self, trial, seconds=None):
-    """float32 [ratings]: 1 where high; and its weight: float32 [ratings], or []."""
+  def label(
+    self, trial: Trial, seconds: float | None = None
+  ) -> tuple[Float[np.ndarray, ' ratings'], Weight]:
+    """1 where high, else 0; and its weight: float32 [ratings], or []."""
     values = self.own[trial.subject] if self.values is None else self.values
     high = np.array([trial.ratings[name] for name in self.ratings]) > values
     if self.shares is None:
@@ -54,10 +76,10 @@ class Thresholds:
     weight = np.where(high, 0.5 / shares, 0.5 / (1 - shares))
     return high.astype(np.float32), weight.astype(np.float32)
 
-  def describe(self):
+  def describe(self) -> dict[str, Any]:
     """For run.json: the thresholds of each rating, and from whose ratings."""
     if self.values is not None:
-      found = dict(zip(self.ratings, self.values, strict=True))
+      found: dict[str, Any] = dict(zip(self.ratings, self.values, strict=True))
     else:
       found = {
         name: {str(subject): values[i] for subject, values in self.own.items()}
@@ -68,7 +90,7 @@ class Thresholds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Binary(Target):
+class Binary(Target[Thresholds, 'Prediction']):
   """High or low, for each of some ratings of a trial.
 
   Attributes:
@@ -130,7 +152,7 @@ class Binary(Target):
   threshold: float | str = 5.0
   balanced: bool = True
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if isinstance(self.threshold, str):
       if self.threshold not in THRESHOLDS:
         raise InputError(
@@ -142,17 +164,17 @@ class Binary(Target):
 
   # --- Labels
 
-  def check(self, trials):
+  def check(self, trials: Sequence[Trial]) -> None:
     """Raises InputError if a trial lacks a rating, or a rating is never given."""
     check_ratings(trials, self.ratings)
 
-  def fixed(self):
+  def fixed(self) -> Thresholds | None:
     """The Thresholds of a number; None for those that ratings decide on."""
     if isinstance(self.threshold, str):
       return None
     return Thresholds(self.ratings, values=(float(self.threshold),) * self.outputs)
 
-  def fit(self, train, others=()):
+  def fit(self, train: Sequence[Trial], others: Sequence[Trial] = ()) -> Thresholds:
     """The Thresholds of a fold.
 
     'median' is that of the training trials. 'subject_median' is each subject's own:
@@ -167,12 +189,12 @@ class Binary(Target):
     shares = np.mean([fitted.label(trial)[0] for trial in train], axis=0, dtype=float)
     return dataclasses.replace(fitted, shares=tuple(shares.tolist()))
 
-  def _thresholds(self, train, others):
+  def _thresholds(self, train: Sequence[Trial], others: Sequence[Trial]) -> Thresholds:
     if (fixed := self.fixed()) is not None:
       return fixed
     if self.threshold == 'median':
       return Thresholds(self.ratings, self._medians(train), {}, *_whose(train))
-    by_subject = {}
+    by_subject: dict[int, list[Trial]] = {}
     for trial in train:
       by_subject.setdefault(trial.subject, []).append(trial)
     for subject in sorted({trial.subject for trial in others} - set(by_subject)):
@@ -183,11 +205,13 @@ class Binary(Target):
     used = [trial for trials in by_subject.values() for trial in trials]
     return Thresholds(self.ratings, None, dict(sorted(own.items())), *_whose(used))
 
-  def _medians(self, trials):
+  def _medians(self, trials: Sequence[Trial]) -> tuple[float, ...]:
     given = np.array([[t.ratings[name] for name in self.ratings] for t in trials])
     return tuple(np.median(given, axis=0).tolist())
 
-  def _check_parted(self, subject, trials, medians):
+  def _check_parted(
+    self, subject: int, trials: Sequence[Trial], medians: tuple[float, ...]
+  ) -> None:
     for name, median in zip(self.ratings, medians, strict=True):
       given = [trial.ratings[name] for trial in trials]
       if max(given) <= median:
@@ -201,8 +225,8 @@ class Binary(Target):
           f'subject {subject} {what}; leave the subject out or use a number'
         )
 
-  def strata(self, trials):
-    """bool [trials, ratings]: above the threshold, or the median of all trials.
+  def strata(self, trials: Sequence[Trial]) -> Bool[np.ndarray, 'trials ratings']:
+    """What is above the threshold, or the median of all trials.
 
     Raises InputError if a given threshold has all trials on one side.
     """
@@ -218,7 +242,7 @@ class Binary(Target):
         )
     return given > self.threshold
 
-  def check_fold(self, fold, train, fitted):
+  def check_fold(self, fold: int, train: Sequence[Trial], fitted: Thresholds) -> None:
     """Raises InputError if a rating has one class only among the training trials."""
     labels = np.array([fitted.label(trial)[0] for trial in train])
     for name, column in zip(self.ratings, labels.T, strict=True):
@@ -231,7 +255,9 @@ class Binary(Target):
 
   # --- On the device
 
-  def smoothed(self, label: Float[Array, 'b k'], smoothing) -> Float[Array, 'b k']:
+  def smoothed(
+    self, label: Float[Array, 'b k'], smoothing: float
+  ) -> Float[Array, 'b k']:
     """Labels so much closer to one half."""
     return label * (1 - smoothing) + smoothing / 2
 
@@ -252,13 +278,17 @@ class Binary(Target):
       for i, name in enumerate(self.ratings)
     }
 
-  def combine(self, outputs, present=None):
+  def combine(
+    self,
+    outputs: Sequence[Float[Array, 'b k']],
+    present: Sequence[Bool[Array, ' b']] | None = None,
+  ) -> Float[Array, 'b k']:
     """The logit of the mean probability of high."""
     if len(outputs) == 1:
       return outputs[0]
     counted = 1.0 if present is None else jnp.stack(present)[..., None].astype(float)
 
-    def log_sum(sign):
+    def log_sum(sign: int) -> Float[Array, 'b k']:
       logs = jnp.stack([jax.nn.log_sigmoid(sign * x) for x in outputs])
       return jax.nn.logsumexp(logs, axis=0, b=counted)
 
@@ -270,7 +300,12 @@ class Binary(Target):
 
   # --- Evaluation
 
-  def temperature(self, fitted, trials, scores):
+  def temperature(
+    self,
+    fitted: Thresholds,
+    trials: Sequence[Trial],
+    scores: Float[np.ndarray, 'trials k'],
+  ) -> float | None:
     if not len(trials):
       return None
     labels, weights = zip(*(fitted.label(trial) for trial in trials), strict=True)
@@ -278,31 +313,47 @@ class Binary(Target):
     weights = np.stack([np.broadcast_to(x, labels.shape[1:]) for x in weights])
     return temperature(labels, scores, weights)
 
-  def tempered(self, scores, temperature):
+  def tempered(self, scores: Values, temperature: float) -> Values:
     return tempered(scores, temperature)
 
-  def fields(self, label, predicted, rating=None):
+  def fields(
+    self, label: float, predicted: float, rating: float | None = None
+  ) -> dict[str, float | None]:
     return {
       'label': int(label),
       'score': float(predicted),
       'predicted_rating': None if rating is None else float(rating),
     }
 
-  def fault(self, row):
+  def fault(self, row: 'Prediction') -> str:
     if row.label not in (0, 1):
       return f'label is {row.label}, expected 0 or 1'
     if row.score is None or not 0 <= row.score <= 1:
       return f'score is {row.score}, expected a probability from 0 to 1'
     return ''
 
-  def baselines(self, fold, trials, features=None, groups=None, seed=0):
+  def baselines(
+    self,
+    fold: Fold,
+    trials: list[Trial],
+    features: Float[np.ndarray, 'trials features'] | None = None,
+    groups: Int[np.ndarray, ' trials'] | None = None,
+    seed: int = 0,
+  ) -> list[Said]:
     """Class prior, stimulus and subject mean; with features also classic models."""
     said = binary_baselines.simple_baselines(fold, trials)
     if features is not None and features.shape[1]:
       said += binary_baselines.classic_baselines(fold, trials, features, groups, seed)
     return said
 
-  def sums(self, name, rows, subjects, parts, number):
+  def sums(
+    self,
+    name: str,
+    rows: Sequence['Prediction'],
+    subjects: Int[np.ndarray, ' rows'],
+    parts: Sequence[Bool[np.ndarray, ' rows']],
+    number: int,
+  ) -> list[binary_scores.BinarySums]:
     labels, scores = _column(rows, 'label'), _column(rows, 'score')
     trials = [labels, scores, subjects, _column(rows, 'fold')]
     more = {'predicted': self._said(name, scores), 'bins': equal_bins(scores)}
@@ -312,23 +363,26 @@ class Binary(Target):
     found = []
     for part in parts:
       of_part = {key: x[part] for key, x in more.items()}
-      one = binary_scores.sums(*(x[part] for x in trials), number, **of_part)
+      truth, score, who, fold = (x[part] for x in trials)
+      one = binary_scores.sums(truth, score, who, fold, number, **of_part)
       if name == 'coin':
-        one = _exact(one, labels[part], scores[part], number)
+        one = _exact(one, truth, score, number)
       found.append(one)
     return found
 
-  def _said(self, name, scores):
+  def _said(
+    self, name: str, scores: Float[np.ndarray, ' rows']
+  ) -> Float[np.ndarray, ' rows']:
     """Decisions; of the coin the probability of saying high."""
     return scores if name == 'coin' else decide(scores).astype(float)
 
-  def composition(self, rows):
+  def composition(self, rows: Sequence['Prediction']) -> tuple[str, float]:
     return 'share of high', float(_column(rows, 'label').mean())
 
-  def one_sided(self, rows):
+  def one_sided(self, rows: Sequence['Prediction']) -> bool:
     return len({row.label for row in rows}) < 2
 
-  def one_answer(self, rows):
+  def one_answer(self, rows: Sequence['Prediction']) -> str:
     said, labels = decide(_column(rows, 'score')), _column(rows, 'label') == 1
     share, rated = said.mean(), labels.mean()
     for name, mine, its in (('high', share, rated), ('low', 1 - share, 1 - rated)):
@@ -348,30 +402,36 @@ class Binary(Target):
       )
     return ''
 
-  def calibration(self, name, rows):
+  def calibration(self, name: str, rows: Sequence['Prediction']) -> Calibration | None:
     if name == 'majority':
       return None
     labels, scores = _column(rows, 'label'), _column(rows, 'score')
     return calibrate(labels, scores, np.abs(labels - self._said(name, scores)))
 
-  def promise(self, rows, risk):
+  def promise(self, rows: Sequence['Prediction'], risk: float) -> promises.Abstention:
     return promises.abstention(*promises.by_trial(rows, 'score', 'label'), risk)
 
-  def confusion(self, rows):
+  def confusion(self, rows: Sequence['Prediction']) -> Int[np.ndarray, '2 2']:
     said = decide(_column(rows, 'score'))
     counts = binary_scores.confusion(_column(rows, 'label'), said)
     return counts.reshape(2, 2).astype(int)
 
-  def is_right(self, row):
+  def is_right(self, row: 'Prediction') -> bool:
+    assert row.score is not None, 'a row that `fault` lets pass has a score'
     return bool(decide(row.score)) == bool(row.label)
 
-  def meaning(self):
+  def meaning(self) -> str:
     if isinstance(self.threshold, str):
       return f'High is above the {self.threshold.replace("_", " ")} of the ratings.'
     return f'High is a rating above {self.threshold:g}.'
 
 
-def _exact(sums, labels, probabilities, number):
+def _exact(
+  sums: binary_scores.BinarySums,
+  labels: binary_scores.Labels,
+  probabilities: Float[np.ndarray, ' n'],
+  number: int,
+) -> binary_scores.BinarySums:
   """Sums of a coin whose scores of all subjects are their exact expectations."""
   found = sums.scores(np.ones((1, number)))[0]
   known = binary_scores.coin_scores(labels, probabilities)
@@ -380,17 +440,17 @@ def _exact(sums, labels, probabilities, number):
   return dataclasses.replace(sums, offset=offset)
 
 
-def _most_frequent(high, run):
+def _most_frequent(high: Bool[np.ndarray, ' n'], run: Int[np.ndarray, ' n']) -> float:
   """The share of the class that is more frequent in each run, over all runs."""
   count, total = np.bincount(run, high), np.bincount(run)
   return np.maximum(count, total - count).sum() / len(run)
 
 
-def _column(rows, name):
+def _column(rows: Sequence['Prediction'], name: str) -> Shaped[np.ndarray, ' rows']:
   return np.array([getattr(row, name) for row in rows])
 
 
-def _whose(trials):
+def _whose(trials: Sequence[Trial]) -> tuple[tuple[int, ...], tuple[str, ...]]:
   """The subjects and the ids of some trials."""
   subjects = tuple(sorted({trial.subject for trial in trials}))
   return subjects, tuple(trial.trial_id for trial in trials)

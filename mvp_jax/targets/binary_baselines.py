@@ -11,10 +11,21 @@
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from mvp_jax.array_types import Float, Int
+from mvp_jax.data.splits import Fold
+from mvp_jax.data.trial import Trial
 from mvp_jax.targets.base import Said
+
+if TYPE_CHECKING:  # they import this module
+  from sklearn.linear_model import LogisticRegression
+  from sklearn.svm import SVC
+
+  from mvp_jax.targets.binary import Thresholds
 
 CLASS_PRIOR = 'class_prior'
 STIMULUS_MEAN = 'stimulus_mean'
@@ -27,44 +38,70 @@ _COSTS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C
 _KERNELS = {'logistic': ('linear',), 'svm': ('linear', 'rbf')}
 _INNER_FOLDS = 4
 
+Features: TypeAlias = Float[np.ndarray, 'm F']  # NaN where not defined
+Others: TypeAlias = Float[np.ndarray, 'n F']  # the same, of other examples
+Groups: TypeAlias = Int[np.ndarray, ' m']  # which belong together
+Labels: TypeAlias = Int[np.ndarray, ' m']  # 0 or 1
+Ratings: TypeAlias = Float[np.ndarray, ' k']  # or shares of high, one for each
+# Of an inner fold: standardised features of both sides, and the rows of these.
+Inner: TypeAlias = tuple[
+  Float[np.ndarray, '_ F'],
+  Float[np.ndarray, '_ F'],
+  Int[np.ndarray, ' _'],
+  Int[np.ndarray, ' _'],
+]
 
-def simple_baselines(fold, trials):
-  """Says what ratings alone predict of a fold's test trials: list of Said.
+
+def simple_baselines(fold: Fold, trials: list[Trial]) -> list[Said]:
+  """Says what ratings alone predict of a fold's test trials.
 
   `trials` are all of those in the folds.
   """
   sides = frozenset(fold.train), frozenset(fold.test)
   train, test = ([t for t in trials if t.trial_id in side] for side in sides)
-  prior, mean = _average(train, fold.target)
-  by_stimulus, by_subject, said = {}, {}, []
+  prior = _average(train, fold.target)
+  by_stimulus: dict[int | None, list[Trial]] = {}
+  by_subject: dict[int, list[Trial]] = {}
+  said = []
   for trial in train:
     by_stimulus.setdefault(trial.stimulus, []).append(trial)
   for trial in trials:
     by_subject.setdefault(trial.subject, []).append(trial)
   for trial in test:
-    said.append(Said(CLASS_PRIOR, trial.trial_id, prior, mean))
+    said.append(Said(CLASS_PRIOR, trial.trial_id, *prior))
     if trial.stimulus is not None:
-      alike = _average(by_stimulus.get(trial.stimulus), fold.target, prior, mean)
+      alike = _average(by_stimulus.get(trial.stimulus, []), fold.target, prior)
       said.append(Said(STIMULUS_MEAN, trial.trial_id, *alike))
     if fold.target.values is not None:  # else half of each subject's are high
       others = [t for t in by_subject[trial.subject] if t is not trial]
-      others = _average(others, fold.target, prior, mean)
-      said.append(Said(SUBJECT_MEAN, trial.trial_id, *others))
+      own = _average(others, fold.target, prior)
+      said.append(Said(SUBJECT_MEAN, trial.trial_id, *own))
   return said
 
 
-def _average(trials, fitted, prior=None, mean=None):
+def _average(
+  trials: Sequence[Trial],
+  fitted: 'Thresholds',
+  prior: tuple[Ratings, Ratings] | None = None,
+) -> tuple[Ratings, Ratings]:
   """Shares of high, with the prior as one trial more, and mean ratings."""
-  if not trials:
-    return prior, mean
-  high, number = sum(fitted.label(t)[0].astype(float) for t in trials), len(trials)
-  share = high / number if prior is None else (high + prior) / (number + 1)
+  if prior is not None and not trials:
+    return prior
+  labels, number = [fitted.label(trial)[0] for trial in trials], len(trials)
+  high: Ratings = np.sum(labels, axis=0, dtype=float)
+  share = high / number if prior is None else (high + prior[0]) / (number + 1)
   ratings = [[t.ratings[name] for name in fitted.ratings] for t in trials]
   return share, np.mean(ratings, axis=0)
 
 
-def classic_baselines(fold, trials, features, groups, seed=0):
-  """Trains logistic regression and an SVM on a fold: list of Said of its test trials.
+def classic_baselines(
+  fold: Fold,
+  trials: list[Trial],
+  features: Features,
+  groups: Groups | None = None,
+  seed: int = 0,
+) -> list[Said]:
+  """Trains logistic regression and an SVM on a fold; what they say of its test trials.
 
   Features are standardised, their gaps filled by medians; classes weigh the same; C,
   and of the SVM the kernel, are chosen by balanced accuracy on other groups: all from
@@ -73,10 +110,13 @@ def classic_baselines(fold, trials, features, groups, seed=0):
   calibrated probability.
 
   Args:
-    features: float [trials, features], NaN where not defined.
-    groups: int [trials], which belong together (subjects, or stimuli).
+    features: of each trial, NaN where not defined.
+    groups: of the trials, which belong together (subjects, or stimuli); None =
+      subjects.
     seed: of the inner folds.
   """
+  if groups is None:
+    groups = np.array([trial.subject for trial in trials])
   sides = {name: side for side in ('train', 'test') for name in getattr(fold, side)}
   side = np.array([sides.get(trial.trial_id, '') for trial in trials])
   train, test = np.flatnonzero(side == 'train'), np.flatnonzero(side == 'test')
@@ -89,14 +129,20 @@ def classic_baselines(fold, trials, features, groups, seed=0):
   ]
 
 
-def classify(train, labels, groups, test, seed=0):
-  """Scores of classic models: {name: float [n, targets]}.
+def classify(
+  train: Features,
+  labels: Int[np.ndarray, 'm k'],
+  groups: Groups,
+  test: Others,
+  seed: int = 0,
+) -> dict[str, Float[np.ndarray, 'n k']]:
+  """Scores of classic models, by name.
 
   Args:
-    train: float [m, features], NaN where not defined.
-    labels: int [m, targets], 0 or 1.
-    groups: [m], which belong together when C is chosen.
-    test: float [n, features].
+    train: NaN where not defined.
+    labels: 0 or 1.
+    groups: which belong together when C is chosen.
+    test: of what is asked.
     seed: of the inner folds.
   """
   # Imported on the first use: it takes seconds.
@@ -108,7 +154,13 @@ def classify(train, labels, groups, test, seed=0):
     return _classify(train, labels, groups, test, seed)
 
 
-def _classify(train, labels, groups, test, seed):
+def _classify(
+  train: Features,
+  labels: Int[np.ndarray, 'm k'],
+  groups: Groups,
+  test: Others,
+  seed: int,
+) -> dict[str, Float[np.ndarray, 'n k']]:
   scores, folds = {}, inner_folds(groups, seed)
   inner = [(*standardised(train[a], train[b]), a, b) for a, b in folds]
   x, x_test = standardised(train, test)
@@ -119,7 +171,7 @@ def _classify(train, labels, groups, test, seed):
   return scores
 
 
-def standardised(train, test):
+def standardised(train: Features, test: Others) -> tuple[Features, Others]:
   """Both with gaps filled by the medians of `train`, over its mean and deviation."""
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', RuntimeWarning)  # a column without any
@@ -127,22 +179,23 @@ def standardised(train, test):
   filled = [np.where(np.isfinite(x), x, median) for x in (train, test)]
   mean, std = filled[0].mean(0), filled[0].std(0)
   std = np.where(std > 1e-12 * (1 + abs(mean)), std, np.inf)
-  return [(x - mean) / std for x in filled]
+  train, test = ((x - mean) / std for x in filled)
+  return train, test
 
 
-def inner_folds(groups, seed=0):
-  """Pairs (train, test) of index arrays; each group is on one side. None of one."""
+def inner_folds(
+  groups: Groups, seed: int = 0
+) -> list[tuple[Int[np.ndarray, ' _'], Int[np.ndarray, ' _']]]:
+  """Pairs (train, test) of indices; each group is on one side. None of one."""
   names = np.random.default_rng(seed).permutation(np.unique(groups))
   if len(names) < 2:
     return []
   parts = np.array_split(names, min(_INNER_FOLDS, len(names)))
-  return [
-    tuple(np.flatnonzero(np.isin(groups, part) == side) for side in (False, True))
-    for part in parts
-  ]
+  sides = [np.isin(groups, part) for part in parts]
+  return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in sides]
 
 
-def _best(name, inner, y):
+def _best(name: str, inner: Sequence[Inner], y: Labels) -> tuple[str, float]:
   """Kernel and C of the best balanced accuracy over inner folds; ties: the first."""
   usable = [fold for fold in inner if len(set(y[fold[2]])) == 2]
   tried = [(kernel, cost) for kernel in _KERNELS[name] for cost in _COSTS]
@@ -161,7 +214,9 @@ def _best(name, inner, y):
   return tried[int(np.argmax(results))]
 
 
-def _fitted(name, kernel, cost, x, y):
+def _fitted(
+  name: str, kernel: str, cost: float, x: Features, y: Labels
+) -> 'SVC | LogisticRegression':
   from sklearn.linear_model import LogisticRegression
   from sklearn.svm import SVC
 

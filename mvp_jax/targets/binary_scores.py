@@ -7,9 +7,11 @@ weightings of the subjects, [R, subjects], then are a few matrix products.
 """
 
 import dataclasses
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
+from mvp_jax.array_types import Array, Float, Int, Num, Shaped
 from mvp_jax.targets.base import Score
 from mvp_jax.targets.calibration import BINS, area_under_risk, equal_bins
 from mvp_jax.targets.moments import concordance, moments, ratio
@@ -28,23 +30,32 @@ SCORES = {
 }
 METRICS = tuple(name for name, score in SCORES.items() if score.bootstrap)
 
+Labels: TypeAlias = Shaped[np.ndarray, ' n']  # 0 or 1, False or True
+Subjects: TypeAlias = Int[np.ndarray, ' n']  # from 0
+Weights: TypeAlias = Num[np.ndarray, 'R S']  # of the subjects
+_Scores = TypeVar('_Scores', np.ndarray, Array, float)
 
-def decide(scores):
+
+def decide(scores: _Scores) -> _Scores:
   """Whether probabilities of high, of NumPy or JAX, say high: at least one half."""
   return scores >= 0.5
 
 
-def confusion(labels, predicted) -> np.ndarray:
+def confusion(
+  labels: Labels, predicted: Shaped[np.ndarray, ' n']
+) -> Num[np.ndarray, '4']:
   """Counts [true negative, false positive, false negative, true positive].
 
-  `labels` [n] are 0 or 1; `predicted` [n] is 0 or 1, or a probability of saying
+  `labels` are 0 or 1; `predicted` is 0 or 1, or a probability of saying
   high, which gives expected counts.
   """
   return subject_counts(labels, predicted, np.zeros(len(labels), int), 1)[0]
 
 
-def subject_counts(labels, predicted, subjects, number) -> np.ndarray:
-  """`confusion` of each subject: [number, 4]; `subjects` [n] are 0 to number - 1."""
+def subject_counts(
+  labels: Labels, predicted: Shaped[np.ndarray, ' n'], subjects: Subjects, number: int
+) -> Num[np.ndarray, '{number} 4']:
+  """`confusion` of each subject; `subjects` are 0 to number - 1."""
   labels, predicted = np.asarray(labels, float), np.asarray(predicted, float)
   return np.stack(
     [
@@ -56,8 +67,8 @@ def subject_counts(labels, predicted, subjects, number) -> np.ndarray:
   )
 
 
-def count_scores(counts) -> dict[str, np.ndarray]:
-  """The scores that follow from counts [..., 4] (see `confusion`), each [...].
+def count_scores(counts: Num[np.ndarray, '*a 4']) -> dict[str, Float[np.ndarray, '*a']]:
+  """The scores that follow from counts (see `confusion`).
 
   They are scikit-learn's over both labels with `zero_division=0`: macro-F1 is the
   mean over low and high even where one never occurs, balanced accuracy the mean
@@ -80,14 +91,20 @@ def count_scores(counts) -> dict[str, np.ndarray]:
   }
 
 
-def winning_pairs(labels, scores, subjects, folds, number):
+def winning_pairs(
+  labels: Labels,
+  scores: Float[np.ndarray, ' n'],
+  subjects: Subjects,
+  folds: Int[np.ndarray, ' n'],
+  number: int,
+) -> tuple[Float[np.ndarray, 'S S'], Float[np.ndarray, 'S S']]:
   """Pairs of a high and a low trial, by the subjects that they are of.
 
   Returns:
-    wins: float [number, number]; entry (a, b) counts the pairs of a high trial of
+    wins: of S = `number` subjects; entry (a, b) counts the pairs of a high trial of
       `a` and a low trial of `b` in which the high one has the higher score; a tie
       counts one half.
-    pairs: float [number, number], all such pairs.
+    pairs: all such pairs.
 
   Only trials of the same fold make a pair: scores of two trained models are not on
   one scale (Forman and Scholz, Apples-to-apples in cross-validation studies, 2010).
@@ -113,27 +130,27 @@ def winning_pairs(labels, scores, subjects, folds, number):
 class BinarySums:
   """What all scores of one model need, by subject; see `sums` and `targets.Sums`."""
 
-  counts: np.ndarray  # [S, 4], see `confusion`
-  wins: np.ndarray  # [S, S]
-  pairs: np.ndarray  # [S, S]
-  moments: np.ndarray | None  # [S, 6]; None where it predicts no ratings
-  gaps: np.ndarray  # [S, bins], sum of label minus score
-  answered: np.ndarray  # [S, groups of equal confidence, the surest first]
-  wrong: np.ndarray  # the same, how many of them are wrong
-  offset: np.ndarray | float = 0.0  # [scores]
+  counts: Num[np.ndarray, 'S 4']  # see `confusion`
+  wins: Float[np.ndarray, 'S S']
+  pairs: Float[np.ndarray, 'S S']
+  moments: Num[np.ndarray, 'S 6'] | None  # None where it predicts no ratings
+  gaps: Num[np.ndarray, 'S bins']  # sum of label minus score
+  answered: Num[np.ndarray, 'S groups']  # of equal confidence, the surest first
+  wrong: Num[np.ndarray, 'S groups']  # the same, how many of them are wrong
+  offset: Float[np.ndarray, ' scores'] | float = 0.0
 
-  def scores(self, weights) -> np.ndarray:
-    """SCORES for weights [R, S] of the subjects: [R, scores], NaN for what isn't."""
+  def scores(self, weights: Weights) -> Float[np.ndarray, 'R scores']:
+    """SCORES for weights of the subjects, NaN for what isn't."""
     weights = np.asarray(weights, float)
     total = (weights @ self.counts).sum(-1)
     ece = ratio(np.abs(weights @ self.gaps).sum(-1), total, np.nan)
     aurc = area_under_risk(weights @ self.answered, weights @ self.wrong)
     return np.concatenate([self.cheap(weights), np.stack([ece, aurc], -1)], -1)
 
-  def cheap(self, weights) -> np.ndarray:
-    """The METRICS of `scores` alone: [R, metrics]."""
+  def cheap(self, weights: Weights) -> Float[np.ndarray, 'R metrics']:
+    """The METRICS of `scores` alone."""
 
-    def pairs(matrix):
+    def pairs(matrix: Float[np.ndarray, 'S S']) -> Float[np.ndarray, ' R']:
       return np.einsum('rs,rs->r', weights @ matrix, weights)
 
     found = count_scores(weights @ self.counts)
@@ -147,40 +164,43 @@ class BinarySums:
 
 
 def sums(
-  labels,
-  scores,
-  subjects,
-  folds,
-  number,
+  labels: Labels,
+  scores: Float[np.ndarray, ' n'],
+  subjects: Subjects,
+  folds: Int[np.ndarray, ' n'],
+  number: int,
   *,
-  predicted=None,
-  ratings=None,
-  predicted_ratings=None,
-  bins=None,
+  predicted: Shaped[np.ndarray, ' n'] | None = None,
+  ratings: Float[np.ndarray, ' n'] | None = None,
+  predicted_ratings: Float[np.ndarray, ' n'] | None = None,
+  bins: Int[np.ndarray, ' n'] | None = None,
 ) -> BinarySums:
   """Sums by subject of one model's trials.
 
   Args:
-    labels: [n], 1 for high.
-    scores: [n], probability of high.
-    subjects: int [n], 0 to number - 1.
-    folds: [n], which trained model it comes from.
+    labels: 1 for high.
+    scores: probability of high.
+    subjects: 0 to number - 1.
+    folds: which trained model it comes from.
     number: how many subjects there are, with and without trials.
-    predicted: [n] decisions, or probabilities of saying high, if not `decide`.
-    ratings, predicted_ratings: [n], for the concordance; both or none.
-    bins: int [n], of `calibration.equal_bins`, if not those of these scores.
+    predicted: decisions, or probabilities of saying high, if not `decide`.
+    ratings, predicted_ratings: for the concordance; both or none.
+    bins: of `calibration.equal_bins`, if not those of these scores.
   """
   labels, scores = np.asarray(labels, float), np.asarray(scores, float)
   said = np.asarray(decide(scores) if predicted is None else predicted, float)
   wins, pairs = winning_pairs(labels, scores, subjects, folds, number)
   of_ratings = None
   if predicted_ratings is not None:
+    assert ratings is not None, 'predicted ratings without ratings'
     of_ratings = moments(ratings, predicted_ratings, subjects, number)
   bins = equal_bins(scores) if bins is None else bins
   surest, group = np.unique(-np.maximum(scores, 1 - scores), return_inverse=True)
   error = np.abs(labels - said)
 
-  def table(columns, width, values):
+  def table(
+    columns: Int[np.ndarray, ' n'], width: int, values: Float[np.ndarray, ' n']
+  ) -> Num[np.ndarray, 'S {width}']:
     found = np.bincount(subjects * width + columns, values, number * width)
     return found.reshape(number, width)
 
@@ -195,7 +215,9 @@ def sums(
   )
 
 
-def coin_scores(labels, probabilities) -> dict[str, float]:
+def coin_scores(
+  labels: Labels, probabilities: Float[np.ndarray, ' n']
+) -> dict[str, float]:
   """Expected scores of saying high at random with each trial's probability.
 
   Exact: true and false positives are independent sums of Bernoulli draws
@@ -213,7 +235,9 @@ def coin_scores(labels, probabilities) -> dict[str, float]:
   }
 
 
-def _sum_of_bernoulli(probabilities):
+def _sum_of_bernoulli(
+  probabilities: Float[np.ndarray, ' n'],
+) -> tuple[Int[np.ndarray, ' values'], Float[np.ndarray, ' values']]:
   """Values and chances of a sum of independent draws, but for 1e-15 in the tails."""
   chances = np.ones(1)
   for p in probabilities:

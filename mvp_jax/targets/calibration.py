@@ -13,11 +13,15 @@ against how many it answers (Geifman and El-Yaniv, 2017).
 """
 
 import dataclasses
+from typing import TypeVar
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
+from mvp_jax.array_types import Float, Int, Shaped
+
+Sure = TypeVar('Sure', float, np.ndarray)
 BINS = 10
 _DRAWS = 200
 # Deviation of the logarithm of temperatures that are believed without trials.
@@ -29,28 +33,32 @@ _LARGEST = 1.5  # of its size: from a fifth to four and a half times as sure
 class Calibration:
   """One model's curves, all seeds together.
 
-  `probability`, `share`, `trials` [bins]: mean probability of high, share of high and
-  number of trials of each bin. `coverage`, `risk` [groups]: after each group of equal
-  confidence. `floor`: the mean ECE, by simulation, if the probabilities were true.
+  `probability`, `share`, `trials`: mean probability of high, share of high and number
+  of trials of each bin. `coverage`, `risk`: after each group of equal confidence.
+  `floor`: the mean ECE, by simulation, if the probabilities were true.
   """
 
-  probability: np.ndarray
-  share: np.ndarray
-  trials: np.ndarray
-  coverage: np.ndarray
-  risk: np.ndarray
+  probability: Float[np.ndarray, ' bins']
+  share: Float[np.ndarray, ' bins']
+  trials: Float[np.ndarray, ' bins']
+  coverage: Float[np.ndarray, ' groups']
+  risk: Float[np.ndarray, ' groups']
   floor: float
 
 
-def temperature(labels, scores, weights=1.0) -> float:
+def temperature(
+  labels: Shaped[np.ndarray, '*n'],
+  scores: Float[np.ndarray, '*n'],
+  weights: Float[np.ndarray, '*#n'] | float = 1.0,
+) -> float:
   """The most likely temperature of some probabilities of high, given a prior around 1.
 
-  `labels` are 0 or 1, `scores` probabilities, `weights` those of the trials: [n] each.
+  `labels` are 0 or 1, `scores` probabilities, `weights` those of the trials.
   The prior keeps few trials from making a model sure of what it can't know.
   """
   labels, logits = np.asarray(labels, float), _logits(scores)
 
-  def cost(log):
+  def cost(log: float) -> float:
     z = logits * np.exp(-log)
     loss = np.logaddexp(0, z) - labels * z
     return (weights * loss).sum() + 0.5 * (log / _SPREAD) ** 2
@@ -59,17 +67,22 @@ def temperature(labels, scores, weights=1.0) -> float:
   return float(np.exp(minimize_scalar(cost, bounds=bounds, method='bounded').x))
 
 
-def tempered(scores, value) -> np.ndarray:
+def tempered(scores: Float[np.ndarray, '*n'], value: float) -> Float[np.ndarray, '*n']:
   """Probabilities of high at another temperature: decisions at .5 stay."""
   return expit(_logits(scores) / value).astype(np.float32)
 
 
-def _logits(scores):
+def _logits(scores: Float[np.ndarray, '*n']) -> Float[np.ndarray, '*n']:
   return logit(np.clip(np.asarray(scores, float), 1e-7, 1 - 1e-7))
 
 
-def calibrate(labels, scores, wrong, draws=_DRAWS) -> Calibration:
-  """Curves of labels, probabilities of high and errors (all [n])."""
+def calibrate(
+  labels: Shaped[np.ndarray, ' n'],
+  scores: Float[np.ndarray, ' n'],
+  wrong: Float[np.ndarray, ' n'],
+  draws: int = _DRAWS,
+) -> Calibration:
+  """Curves of labels, probabilities of high and errors."""
   labels, scores = np.asarray(labels, float), np.asarray(scores, float)
   bins = equal_bins(scores)
   trials, high, said = (
@@ -91,29 +104,35 @@ def calibrate(labels, scores, wrong, draws=_DRAWS) -> Calibration:
   )
 
 
-def equal_bins(scores, bins=BINS) -> np.ndarray:
-  """The bin, from 0, of each score [n]; equal scores share one."""
+def equal_bins(
+  scores: Float[np.ndarray, ' n'], bins: int = BINS
+) -> Int[np.ndarray, ' n']:
+  """The bin, from 0, of each score; equal scores share one."""
   if not len(scores):
     return np.zeros(0, int)
   inner = np.quantile(scores, np.linspace(0, 1, bins + 1)[1:-1])
   return np.searchsorted(inner, scores)
 
 
-def confidence(scores):
+def confidence(scores: Sure) -> Sure:
   """How sure probabilities of high are of their answers: max(p, 1 - p)."""
   return np.maximum(scores, 1 - scores)
 
 
-def confidence_groups(scores, wrong):
-  """Trials and errors [groups] of each confidence, the surest first."""
+def confidence_groups(
+  scores: Float[np.ndarray, ' n'], wrong: Float[np.ndarray, ' n']
+) -> tuple[Float[np.ndarray, ' groups'], Float[np.ndarray, ' groups']]:
+  """Trials and errors of each confidence, the surest first."""
   group = np.unique(-confidence(scores), return_inverse=True)[1]
   return np.bincount(group).astype(float), np.bincount(group, wrong)
 
 
-def area_under_risk(trials, errors) -> np.ndarray:
-  """Area under the risk-coverage curve [...], 0 at best.
+def area_under_risk(
+  trials: Float[np.ndarray, '*a groups'], errors: Float[np.ndarray, '*a groups']
+) -> Float[np.ndarray, '*a']:
+  """Area under the risk-coverage curve, 0 at best.
 
-  `trials` and `errors` [..., groups] as of `confidence_groups`, or weighted. Errors
+  `trials` and `errors` as of `confidence_groups`, or weighted. Errors
   are taken to lie evenly within a group: the curve is exact for a random order.
   """
   total, wrong = trials.cumsum(-1), errors.cumsum(-1)

@@ -2,16 +2,20 @@
 
 import dataclasses
 import math
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from mvp_jax.array_types import Array, Float
+from mvp_jax.array_types import Array, Bool, Float, Int
+from mvp_jax.data.splits import Fold
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.targets import concordance_baselines, in_time, promises
-from mvp_jax.targets.base import Baseline, Score, Target
+from mvp_jax.targets.base import Baseline, Said, Score, Target
 from mvp_jax.targets.concordance_baselines import LAGGED_COPY, RIDGE, TRAINING_MEAN
 from mvp_jax.targets.discordance import Discordance
+from mvp_jax.targets.in_time import Course
 from mvp_jax.targets.moments import (
   concordance,
   correlation,
@@ -19,6 +23,9 @@ from mvp_jax.targets.moments import (
   ratio,
   root_mean_square_error,
 )
+
+if TYPE_CHECKING:  # they import targets
+  from mvp_jax.evaluation.predictions import Track
 
 # A model whose predictions vary by so little of what ratings do has learnt a constant.
 _STILL = 0.05
@@ -39,8 +46,8 @@ class Courses:
   subjects: tuple[int, ...] = ()
   trials: tuple[str, ...] = ()
 
-  def label(self, trial, seconds=None):
-    """float32 [L, ratings], and weights of the same shape: 1 where annotated, else 0.
+  def label(self, trial: Trial, seconds: float | None = None) -> tuple[Course, Course]:
+    """Ratings, float32, and their weights: 1 where annotated, else 0.
 
     L = round(seconds * rate); without `seconds` the annotation's own length.
     """
@@ -48,7 +55,7 @@ class Courses:
     there = np.isfinite(rated)
     return np.where(there, rated, 0).astype(np.float32), there.astype(np.float32)
 
-  def describe(self):
+  def describe(self) -> dict[str, Any]:
     return {
       'training_mean': dict(zip(self.target.ratings, self.means, strict=True)),
       'subjects': list(self.subjects),
@@ -59,11 +66,11 @@ class Courses:
 class CourseSums:
   """What the scores of one model need, by subject; see `targets.Sums`."""
 
-  moments: np.ndarray  # [S, 6], of all moments together
-  videos: np.ndarray  # [S, 2]: sum of the videos' CCCs, and how many have one
+  moments: Float[np.ndarray, 'S 6']  # of all moments together
+  videos: Float[np.ndarray, 'S 2']  # sum of the videos' CCCs, and how many have one
   offset: float = 0.0
 
-  def scores(self, weights):
+  def scores(self, weights: Float[np.ndarray, 'R S']) -> Float[np.ndarray, 'R scores']:
     weights = np.asarray(weights, float)
     found, videos = weights @ self.moments, weights @ self.videos
     return np.stack(
@@ -80,7 +87,7 @@ class CourseSums:
 
 
 @dataclasses.dataclass(frozen=True)
-class Concordance(Target):
+class Concordance(Target[Courses, 'Track']):
   """Numbers that are rated in time, learnt and judged by their concordance (CCC).
 
   The loss is 1 - CCC over all annotated moments of a batch together, the mean over
@@ -145,7 +152,7 @@ class Concordance(Target):
   scale: tuple[float, ...] = (-1.0, 1.0)
   smooth: tuple[float, ...] = ()
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not self.ratings:
       raise InputError('ratings: there are none; name channels of the annotation')
     in_time.check_settings(self)
@@ -156,19 +163,19 @@ class Concordance(Target):
 
   # --- Labels
 
-  def length(self, trial) -> int:
+  def length(self, trial: Trial) -> int:
     """How many labels hold all of a trial's annotation."""
     return in_time.length(self, trial)
 
-  def annotated(self, trial, seconds=None) -> np.ndarray:
-    """What is rated at each label time: float64 [L, ratings], NaN where nothing is."""
+  def annotated(self, trial: Trial, seconds: float | None = None) -> Course:
+    """What is rated at each label time, float64, NaN where nothing is."""
     return in_time.annotated(self, trial, seconds)
 
-  def check(self, trials):
+  def check(self, trials: Sequence[Trial]) -> None:
     """Raises InputError if a trial has no annotation, or one off the scale."""
     in_time.check_annotation(self, trials)
 
-  def fit(self, train, others=()):
+  def fit(self, train: Sequence[Trial], others: Sequence[Trial] = ()) -> Courses:
     """The Courses of a fold."""
     given = np.concatenate(
       [np.zeros((0, self.outputs)), *(self.annotated(trial) for trial in train)]
@@ -182,11 +189,11 @@ class Concordance(Target):
       tuple(trial.trial_id for trial in train),
     )
 
-  def strata(self, trials):
-    """float [trials, ratings]: the mean rating of each trial."""
+  def strata(self, trials: Sequence[Trial]) -> Float[np.ndarray, 'trials ratings']:
+    """The mean rating of each trial."""
     return in_time.mean_ratings(self, trials)
 
-  def check_fold(self, fold, train, fitted):
+  def check_fold(self, fold: int, train: Sequence[Trial], fitted: Courses) -> None:
     """Raises InputError if a rating never changes among the training trials."""
     in_time.check_varied(self, fold, train)
 
@@ -212,14 +219,22 @@ class Concordance(Target):
 
   # --- Evaluation
 
-  def finished(self, predicted):
-    """Clipped to the scale, and smoothed over time: [L, ratings]."""
+  def finished(self, predicted: Course) -> Course:
+    """Clipped to the scale, and smoothed over time."""
     predicted = np.asarray(predicted, float)
     if self.scale:
-      predicted = np.clip(predicted, *self.scale)
+      least, most = self.scale
+      predicted = np.clip(predicted, least, most)
     return in_time.smoothed(self, predicted)
 
-  def baselines(self, fold, trials, features=None, groups=None, seed=0):
+  def baselines(
+    self,
+    fold: Fold,
+    trials: list[Trial],
+    features: Float[np.ndarray, 'trials features'] | None = None,
+    groups: Int[np.ndarray, ' trials'] | None = None,
+    seed: int = 0,
+  ) -> list[Said]:
     """The training mean; where trials have other series, copies and ridge regression.
 
     What the networks read of whole trials (`features`) is of no use in time: these
@@ -227,7 +242,14 @@ class Concordance(Target):
     """
     return concordance_baselines.baselines(self, fold, trials, groups, seed)
 
-  def sums(self, name, rows, subjects, parts, number):
+  def sums(
+    self,
+    name: str,
+    rows: Sequence['Track'],
+    subjects: Int[np.ndarray, ' rows'],
+    parts: Sequence[Bool[np.ndarray, ' rows']],
+    number: int,
+  ) -> list[CourseSums]:
     lengths = [len(row.times) for row in rows]
     x, y = (
       np.concatenate([np.zeros(0), *(getattr(row, column) for row in rows)])
@@ -243,13 +265,13 @@ class Concordance(Target):
       found.append(CourseSums(totals[:, :6], totals[:, 6:]))
     return found
 
-  def promise(self, rows, risk):
+  def promise(self, rows: Sequence['Track'], risk: float) -> promises.Interval:
     return promises.interval(*promises.by_trial(rows, 'predictions', 'ratings'), risk)
 
-  def one_sided(self, rows):
+  def one_sided(self, rows: Sequence['Track']) -> bool:
     return np.ptp(np.concatenate([row.ratings for row in rows])) == 0
 
-  def one_answer(self, rows):
+  def one_answer(self, rows: Sequence['Track']) -> str:
     said, rated = (
       float(np.std(np.concatenate([getattr(row, column) for row in rows])))
       for column in ('predictions', 'ratings')
@@ -258,7 +280,7 @@ class Concordance(Target):
       return f'hardly moves: its deviation is {said:.2g}, that of ratings {rated:.2g}'
     return ''
 
-  def meaning(self):
+  def meaning(self) -> str:
     said = [f'Predicted: {", ".join(self.ratings)}, {self.rate:g} times a second.']
     if self.lag:
       said.append(f'Ratings are taken to follow what they rate by {self.lag:g} s.')

@@ -10,12 +10,21 @@ by trial: memory does not grow with the corpus.
 """
 
 import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from mvp_jax.array_types import Float, Int
 from mvp_jax.data.spans import span_deviations, span_means
+from mvp_jax.data.splits import Fold
+from mvp_jax.data.trial import Series, Trial
 from mvp_jax.targets.base import Said
 from mvp_jax.targets.binary_baselines import inner_folds
+from mvp_jax.targets.in_time import Course, InTime, length
+
+if TYPE_CHECKING:  # they import this module
+  from mvp_jax.targets.concordance import Concordance
 
 TRAINING_MEAN = 'training_mean'
 LAGGED_COPY = 'lagged_copy'
@@ -27,15 +36,26 @@ _COSTS = 10.0 ** np.arange(-4, 3)  # on the variance of standardised features
 _MANY = 4  # samples a span, of which a deviation tells something
 _LEAST = 1e-6  # deviation whose logarithm is taken
 
+Feature: TypeAlias = tuple[str, str, str]  # stream, channel and kind
+Kind: TypeAlias = Callable[[Series, float, int], Float[np.ndarray, 'L channels']]
+Model: TypeAlias = Callable[[Trial], Course]
+# Second moments of E = D + 2: [1, features, rating].
+Total: TypeAlias = Float[np.ndarray, 'E E']
+Line: TypeAlias = tuple[float, Float[np.ndarray, ' D']]  # offset and slopes
 
-def baselines(target, fold, trials, groups=None, seed=0) -> list[Said]:
+
+def baselines(
+  target: 'Concordance',
+  fold: Fold,
+  trials: list[Trial],
+  groups: Int[np.ndarray, ' trials'] | None = None,
+  seed: int = 0,
+) -> list[Said]:
   """What they say of a fold's test trials.
 
   Args:
-    target: Concordance.
-    fold: data.splits.Fold.
-    trials: list of Trial, of all folds.
-    groups: [trials], which belong together when the cost of ridge regression is chosen;
+    trials: of all folds.
+    groups: which trials belong together when the cost of ridge regression is chosen;
       None = subjects.
     seed: of that choice.
   """
@@ -56,9 +76,9 @@ def baselines(target, fold, trials, groups=None, seed=0) -> list[Said]:
   ]
 
 
-def _kinds(target, stream):
+def _kinds(target: InTime, stream: Series) -> dict[str, Kind]:
   """The features of a stream: functions by name."""
-  kinds = {'mean': span_means}
+  kinds: dict[str, Kind] = {'mean': span_means}
   if stream.rate is not None and stream.rate >= _MANY * target.rate:
     kinds['log deviation'] = lambda *args: np.log(
       np.maximum(span_deviations(*args), _LEAST)
@@ -66,17 +86,13 @@ def _kinds(target, stream):
   return kinds
 
 
-def _series(target, trial):
+def _series(target: InTime, trial: Trial) -> dict[str, Series]:
   """Streams of numbers other than the annotation, by name."""
-  return {
-    name: stream
-    for name, stream in trial.streams.items()
-    if name != target.stream and hasattr(stream, 'channels')
-  }
+  return {name: x for name, x in trial.series.items() if name != target.stream}
 
 
-def feature_names(target, trials) -> list[tuple[str, str, str]]:
-  """Those of `features_in_time`: stream, channel and kind of each."""
+def feature_names(target: InTime, trials: Iterable[Trial]) -> list[Feature]:
+  """Those of `features_in_time`."""
   found = {
     (name, channel, kind): None
     for trial in trials
@@ -87,13 +103,15 @@ def feature_names(target, trials) -> list[tuple[str, str, str]]:
   return list(found)
 
 
-def features_in_time(target, trial, names) -> np.ndarray:
-  """float64 [L, names] at the label times of a trial, NaN where there is nothing.
+def features_in_time(
+  target: InTime, trial: Trial, names: Sequence[Feature]
+) -> Float[np.ndarray, 'L names']:
+  """Features at the label times of a trial, NaN where there is nothing.
 
   `names` are of `feature_names`.
   """
-  count = target.length(trial)
-  own: dict = {}
+  count = length(target, trial)
+  own: dict[Feature, np.ndarray] = {}
   for name, stream in _series(target, trial).items():
     for kind, work_out in _kinds(target, stream).items():
       values = work_out(stream, target.rate, count)
@@ -108,7 +126,14 @@ def features_in_time(target, trial, names) -> np.ndarray:
 class _Regression:
   """Second moments of lagged features and ratings, of parts of the training trials."""
 
-  def __init__(self, target, trials, names, groups, seed):
+  def __init__(
+    self,
+    target: 'Concordance',
+    trials: Sequence[Trial],
+    names: Sequence[Feature],
+    groups: Int[np.ndarray, ' trials'],
+    seed: int,
+  ) -> None:
     self.target, self.names = target, names
     total = np.zeros((3, len(names)))  # number, sum, squares
     for trial in trials:  # one at a time: they need not all be in memory
@@ -129,8 +154,8 @@ class _Regression:
     for trial, number in zip(trials, part, strict=True):
       self._parts[:, number] += self._of(trial)
 
-  def _design(self, trial):
-    """Standardised features at all lags [L, D]; what is missing is the mean, 0."""
+  def _design(self, trial: Trial) -> Float[np.ndarray, 'L D']:
+    """Standardised features at all lags; what is missing is the mean, 0."""
     x = (features_in_time(self.target, trial, self.names) - self._middle) / self._spread
     x = np.where(np.isfinite(x), x, 0)
     rows = np.arange(len(x))
@@ -138,8 +163,8 @@ class _Regression:
       [x[np.maximum(rows - round(lag * self.target.rate), 0)] for lag in LAGS], axis=1
     )
 
-  def _of(self, trial):
-    """Of each rating the moments of [1, features, rating]: [ratings, D + 2, D + 2]."""
+  def _of(self, trial: Trial) -> Float[np.ndarray, 'ratings E E']:
+    """Of each rating the moments of [1, features, rating]."""
     design = self._design(trial)
     rated = self.target.annotated(trial)
     found = []
@@ -149,10 +174,10 @@ class _Regression:
       found.append(z.T @ z)
     return np.stack(found)
 
-  def models(self):
-    """{baseline: function of a trial that gives [L, ratings]}."""
+  def models(self) -> dict[str, Model]:
+    """Functions of a trial, by the names of baselines."""
 
-    def says(lines):
+    def says(lines: Sequence[Line]) -> Model:
       offsets, slopes = (np.stack(x, axis=-1) for x in zip(*lines, strict=True))
       return lambda trial: self._design(trial) @ slopes + offsets
 
@@ -162,26 +187,33 @@ class _Regression:
     }
 
 
-def _ridge(parts):
+def _ridge(parts: Float[np.ndarray, 'parts E E']) -> Line:
   """The line of the cost that has the best concordance on parts not trained on."""
   total = parts.sum(0)
 
-  def score(cost):
-    return np.mean([_concordance(x, *_line(total - x, cost)) for x in parts])
+  def score(cost: float) -> float:
+    return float(np.mean([_concordance(x, *_line(total - x, cost)) for x in parts]))
 
   return _line(total, max(_COSTS, key=score) if len(parts) > 1 else 1.0)
 
 
-def _central(total):
-  """Of features: means [D], covariance [D, D] and with the rating [D]; its mean and
-  variance."""
+def _central(
+  total: Total,
+) -> tuple[
+  Float[np.ndarray, ' D'],
+  Float[np.ndarray, 'D D'],
+  Float[np.ndarray, ' D'],
+  float,
+  float,
+]:
+  """Of features: means, covariance, and that with the rating; its mean and variance."""
   n = max(total[0, 0], 1)
   mean = total[0, 1:] / n
   all_of = total[1:, 1:] / n - np.outer(mean, mean)
   return mean[:-1], all_of[:-1, :-1], all_of[:-1, -1], mean[-1], all_of[-1, -1]
 
 
-def _to_scale(total, slopes):
+def _to_scale(total: Total, slopes: Float[np.ndarray, ' D']) -> Line:
   """Offset and slopes, so that predictions have the mean and deviation of ratings.
 
   Of all lines with one correlation that has the best concordance.
@@ -193,7 +225,7 @@ def _to_scale(total, slopes):
   return middle - mean @ slopes, slopes
 
 
-def _lagged_copy(total):
+def _lagged_copy(total: Total) -> Line:
   """The line of the one column that goes with the ratings best."""
   _, covariance, common, _, _ = _central(total)
   spread = np.sqrt(np.maximum(np.diag(covariance), 0))
@@ -204,14 +236,14 @@ def _lagged_copy(total):
   return _to_scale(total, slopes)
 
 
-def _line(total, cost):
+def _line(total: Total, cost: float) -> Line:
   """Ridge regression, brought to the deviation of the ratings."""
   _, covariance, common, _, _ = _central(total)
   slopes = np.linalg.solve(covariance + cost * np.eye(len(common)), common)
   return _to_scale(total, slopes)
 
 
-def _concordance(total, offset, slopes):
+def _concordance(total: Total, offset: float, slopes: Float[np.ndarray, ' D']) -> float:
   """CCC of a line on moments, 0 where there is none."""
   mean, covariance, common, middle, variance = _central(total)
   apart = offset + mean @ slopes - middle

@@ -1,43 +1,62 @@
-"""What is rated in time: the annotation of trials, at the label times of a target.
+"""What is rated in time: the annotation of trials, at the label times of a target."""
 
-A `target` here has the settings `stream` (that holds the annotation), `rate` (Hz of its
-labels), `ratings` (channels of the stream) and `scale` (the least and the most of a
-rating, or ()).
-"""
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from mvp_jax.array_types import Float
 from mvp_jax.data.spans import span_count, span_means
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 
+Course: TypeAlias = Float[np.ndarray, 'L ratings']
 
-def length(target, trial) -> int:
+
+class InTime(Protocol):
+  """What is read here of a target, and by its baselines."""
+
+  @property
+  def ratings(self) -> tuple[str, ...]: ...  # channels of the stream
+  @property
+  def stream(self) -> str: ...  # that holds the annotation
+  @property
+  def rate(self) -> float: ...  # Hz, of its labels
+  @property
+  def lag(self) -> float: ...  # seconds by which they follow what they are of
+  @property
+  def scale(self) -> tuple[float, ...]: ...  # least and most of a rating, or ()
+  @property
+  def smooth(self) -> tuple[float, ...]: ...  # seconds, of each rating or of all
+
+
+def length(target: InTime, trial: Trial) -> int:
   """How many labels hold all of a trial's annotation."""
-  series = trial.streams.get(target.stream)
+  series = trial.series.get(target.stream)
   return 0 if series is None else span_count(series, target.rate)
 
 
-def annotated(target, trial, seconds=None) -> np.ndarray:
-  """What is rated at each label time: float64 [L, ratings], NaN where nothing is.
+def annotated(target: InTime, trial: Trial, seconds: float | None = None) -> Course:
+  """What is rated at each label time, float64, NaN where nothing is.
 
   L = round(seconds * rate); without `seconds` as many as hold all of the annotation.
   """
-  series = trial.streams.get(target.stream)
+  series = trial.series.get(target.stream)
   count = length(target, trial) if seconds is None else round(seconds * target.rate)
   if series is None:
     return np.full((count, len(target.ratings)), np.nan)
   return span_means(series, target.rate, count, target.ratings)
 
 
-def check_annotation(target, trials):
+def check_annotation(target: InTime, trials: Sequence[Trial]) -> None:
   """Raises InputError if a trial has no annotation, or one off the scale."""
   for trial in trials:
-    series = trial.streams.get(target.stream)
+    series = trial.series.get(target.stream)
     if series is None:
       raise InputError(
         f'target.stream: {trial.trial_id} has no annotation {target.stream!r}, only '
-        f'{", ".join(trial.streams) or "nothing"}; name its stream, or leave the '
+        f'{", ".join(trial.series) or "nothing"}; name its stream, or leave the '
         'trial out'
       )
     for name in target.ratings:
@@ -56,8 +75,10 @@ def check_annotation(target, trials):
       check_scale(target, trial, name, given)
 
 
-def check_scale(target, trial, name, given):
-  """Raises InputError if ratings [n] of a trial are off the scale of the target."""
+def check_scale(
+  target: InTime, trial: Trial, name: str, given: Float[np.ndarray, ' n']
+) -> None:
+  """Raises InputError if ratings of a trial are off the scale of the target."""
   if not target.scale:
     return
   low, high = target.scale
@@ -70,7 +91,7 @@ def check_scale(target, trial, name, given):
     )
 
 
-def check_settings(target):
+def check_settings(target: InTime) -> None:
   """Raises InputError if a target has settings that none in time can have."""
   if not 0 < target.rate < np.inf:
     raise InputError(f'rate is {target.rate}, must be above 0 Hz')
@@ -91,8 +112,10 @@ def check_settings(target):
     raise InputError(f'smooth is {target.smooth}, must be at least 0 seconds')
 
 
-def mean_ratings(target, trials) -> np.ndarray:
-  """float [trials, ratings]: the mean rating of each trial, 0 where it has none."""
+def mean_ratings(
+  target: InTime, trials: Sequence[Trial]
+) -> Float[np.ndarray, 'trials ratings']:
+  """The mean rating of each trial, 0 where it has none."""
   courses = [annotated(target, trial) for trial in trials]
   there = [np.isfinite(x) for x in courses]
   return np.array(
@@ -103,7 +126,7 @@ def mean_ratings(target, trials) -> np.ndarray:
   )
 
 
-def check_varied(target, fold, train):
+def check_varied(target: InTime, fold: int, train: Sequence[Trial]) -> None:
   """Raises InputError if a rating never changes among the training trials."""
   given = [annotated(target, trial) for trial in train]
   for i, name in enumerate(target.ratings):
@@ -111,8 +134,10 @@ def check_varied(target, fold, train):
     check_values(fold, name, values, len(train))
 
 
-def check_values(fold, name, values, trials):
-  """Raises InputError if all values [n] that a fold trains on are the same."""
+def check_values(
+  fold: int, name: str, values: Float[np.ndarray, ' n'], trials: int
+) -> None:
+  """Raises InputError if all values that a fold trains on are the same."""
   if not len(values) or np.ptp(values) == 0:
     what = f'always {values[0]:g}' if len(values) else 'never annotated'
     raise InputError(
@@ -121,8 +146,8 @@ def check_values(fold, name, values, trials):
     )
 
 
-def smoothed(target, predicted) -> np.ndarray:
-  """Predictions [L, ratings], averaged over the seconds of `target.smooth`."""
+def smoothed(target: InTime, predicted: Course) -> Course:
+  """Predictions, averaged over the seconds of `target.smooth`."""
   if not any(target.smooth) or not len(predicted):
     return predicted
   many = len(target.ratings)
@@ -136,7 +161,7 @@ def smoothed(target, predicted) -> np.ndarray:
   )
 
 
-def finish(target) -> str:
+def finish(target: InTime) -> str:
   """A sentence on what is done with predictions: clipped, smoothed."""
   clipped, over = 'not clipped', 'not smoothed'
   if target.scale:

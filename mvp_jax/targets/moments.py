@@ -1,14 +1,25 @@
 """Scores that follow from sums of moments of two variables, such as the concordance."""
 
+from typing import TypeAlias
+
 import numpy as np
 
+from mvp_jax.array_types import Float, Int, Num
 
-def moments(x, y, subjects, number) -> np.ndarray:
-  """n and the sums of x, y, x², y², xy by subject: [number, 6].
+Moments: TypeAlias = Num[np.ndarray, '*a 6']  # as `moments` gives them
+
+
+def moments(
+  x: Float[np.ndarray, ' n'],
+  y: Float[np.ndarray, ' n'],
+  subjects: Int[np.ndarray, ' n'],
+  number: int,
+) -> Num[np.ndarray, '{number} 6']:
+  """n and the sums of x, y, x², y², xy by subject.
 
   Args:
-    x, y: [n].
-    subjects: int [n], 0 to `number` - 1.
+    x, y: two variables.
+    subjects: 0 to `number` - 1.
     number: how many subjects there are, with and without values.
   """
   x, y = np.asarray(x, float), np.asarray(y, float)
@@ -23,8 +34,8 @@ def moments(x, y, subjects, number) -> np.ndarray:
   )
 
 
-def concordance(moments) -> np.ndarray:
-  """Lin's concordance correlation coefficient of moments [..., 6], each [...].
+def concordance(moments: Moments) -> Float[np.ndarray, '*a']:
+  """Lin's concordance correlation coefficient of moments.
 
   NaN where all x and y are one value, or there are none. (Lin, Biometrics 45, 1989;
   variances over n.)
@@ -38,8 +49,8 @@ def concordance(moments) -> np.ndarray:
   return ratio(2 * covariance, np.where(spread > 1e-12 * scale, spread, 0), np.nan)
 
 
-def correlation(moments) -> np.ndarray:
-  """Pearson's of moments [..., 6], each [...]; NaN where x or y is one value."""
+def correlation(moments: Moments) -> Float[np.ndarray, '*a']:
+  """Pearson's of moments; NaN where x or y is one value."""
   n, x, y, xx, yy, xy = np.moveaxis(np.asarray(moments, float), -1, 0)
   n = np.where(n > 0, n, np.nan)
   spreads = [
@@ -49,13 +60,17 @@ def correlation(moments) -> np.ndarray:
   return ratio(xy / n - x * y / n**2, np.sqrt(spreads[0] * spreads[1]), np.nan)
 
 
-def root_mean_square_error(moments) -> np.ndarray:
-  """Of moments [..., 6], each [...]; NaN where there are none."""
+def root_mean_square_error(moments: Moments) -> Float[np.ndarray, '*a']:
+  """Of moments; NaN where there are none."""
   n, _, _, xx, yy, xy = np.moveaxis(np.asarray(moments, float), -1, 0)
   return np.sqrt(np.maximum(ratio(xx + yy - 2 * xy, n, np.nan), 0))
 
 
-def ratio(numerator, denominator, otherwise=0.0):
+def ratio(
+  numerator: Float[np.ndarray, '*#a'],
+  denominator: Float[np.ndarray, '*#a'],
+  otherwise: float = 0.0,
+) -> Float[np.ndarray, '*a']:
   """Their ratio, or `otherwise` where the denominator is not above 0."""
   numerator, denominator = np.broadcast_arrays(numerator, denominator)
   return np.divide(

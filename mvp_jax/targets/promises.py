@@ -20,12 +20,17 @@ all folds lies nearer to one half, so it abstains rather more.
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from scipy.special import logsumexp
 
+from mvp_jax.array_types import Float, Int, Num
 from mvp_jax.targets.calibration import confidence
+
+if TYPE_CHECKING:  # it imports targets
+  from mvp_jax.evaluation.predictions import Prediction, Track
 
 SURE = 0.9
 # Four answers of five right. To show it takes 13 people who are never misread, or 25 of
@@ -63,13 +68,13 @@ class Abstention:
   answered: int
   people: int
 
-  def answer(self, value):
+  def answer(self, value: float) -> Literal['high', 'low'] | None:
     """'high', 'low' or None, of a probability of high."""
     if self.why(value):
       return None
     return 'high' if value >= 0.5 else 'low'
 
-  def why(self, value) -> str:
+  def why(self, value: float) -> str:
     """Why there is no answer, in a few words; '' where there is one."""
     if self.threshold is None:
       return f"this run can't tell when it is wrong: {self.told()}"
@@ -116,7 +121,12 @@ class Interval:
   people: int
   trials: int
 
-  def answer(self, value, scale=(), half=None):
+  def answer(
+    self,
+    value: float | Float[np.ndarray, ' n'],
+    scale: tuple[float, ...] = (),
+    half: float | None = None,
+  ) -> tuple[Float[np.ndarray, '*n'], Float[np.ndarray, '*n']] | None:
     """(low, high) about a value, or None: as far as the scale goes.
 
     Args:
@@ -129,7 +139,7 @@ class Interval:
     low, high = scale or (-math.inf, math.inf)
     return np.clip(value - half, low, high), np.clip(value + half, low, high)
 
-  def why(self, value=None) -> str:
+  def why(self, value: object = None) -> str:
     """Why there is no answer, or it says little; '' otherwise."""
     if self.half is None or self.constant is None:
       return f'{self.people} people are too few to learn an interval of'
@@ -148,28 +158,35 @@ class Interval:
     )
 
 
-KINDS: dict[str, Any] = {'abstention': Abstention, 'interval': Interval}
+Promise: TypeAlias = Abstention | Interval
+People: TypeAlias = Int[np.ndarray, ' n']  # whose trial each is, from 0
+KINDS: dict[str, type[Promise]] = {'abstention': Abstention, 'interval': Interval}
 
 
-def to_dict(promise) -> dict:
+def to_dict(promise: Promise) -> dict[str, Any]:
   """A promise as JSON has it."""
   (kind,) = (name for name, one in KINDS.items() if type(promise) is one)
   return {'kind': kind, **dataclasses.asdict(promise)}
 
 
-def from_dict(given: dict):
+def from_dict(given: dict[str, Any]) -> Promise:
   """A promise of `to_dict`."""
   fields = dict(given)
   return KINDS[fields.pop('kind')](**fields)
 
 
-def abstention(people, scores, labels, risk=RISK) -> Abstention:
+def abstention(
+  people: People,
+  scores: Sequence[float] | Float[np.ndarray, ' n'],
+  labels: Sequence[float] | Num[np.ndarray, ' n'],
+  risk: float = RISK,
+) -> Abstention:
   """Learns from which confidence on to answer.
 
   Args:
-    people: int [n], whose trial each is, from 0.
-    scores: float [n], probabilities of high of people that were not trained on.
-    labels: float [n], 0 or 1 (or the mean of several).
+    people: whose trial each is.
+    scores: probabilities of high of people that were not trained on.
+    labels: 0 or 1 (or the mean of several).
     risk: see `Abstention`.
   """
   people, labels = np.asarray(people), np.asarray(labels, float)
@@ -199,8 +216,8 @@ def abstention(people, scores, labels, risk=RISK) -> Abstention:
   return found
 
 
-def evidence(wrong, risk) -> float:
-  """How much `wrong` [n], independent and from 0 to 1, says that their mean is less.
+def evidence(wrong: Float[np.ndarray, ' n'], risk: float) -> float:
+  """How much `wrong`, independent and from 0 to 1, says that their mean is less.
 
   What a bet against a mean of `risk` or more has come to, begun with 1: were it so, it
   would reach x with a chance of 1 / x at most, of whatever n. It is shared evenly
@@ -214,25 +231,30 @@ def evidence(wrong, risk) -> float:
   return float(np.exp(min(logsumexp(gains.sum(1)) - math.log(_STAKES), 700.0)))
 
 
-def interval(people, said, ratings, risk=RISK) -> Interval:
+def interval(
+  people: People,
+  said: Sequence[float] | Sequence[Float[np.ndarray, ' _']],
+  ratings: Sequence[float] | Sequence[Float[np.ndarray, ' _']],
+  risk: float = RISK,
+) -> Interval:
   """Learns how far ratings are from what is said of them.
 
   Args:
-    people: int [n], whose trial each is, from 0.
+    people: whose trial each is.
     said, ratings: of people that were not trained on: of each trial a number, or those
-      of its moments, list of [L].
+      of its moments.
     risk: see `Interval`.
   """
   moment = None
   if np.ndim(said[0]):
-    lengths = [len(x) for x in said]
+    lengths = [np.size(x) for x in said]
     errors = np.abs(np.concatenate(said) - np.concatenate(ratings))
     moment = half_width(np.repeat(people, lengths), errors, risk)
-  said, ratings = (np.array([np.mean(x) for x in of]) for of in (said, ratings))
-  constant = np.abs(ratings - np.median(ratings))
+  mine, given = (np.array([np.mean(x) for x in of]) for of in (said, ratings))
+  constant = np.abs(given - np.median(given))
   return Interval(
     risk,
-    half_width(people, np.abs(said - ratings), risk),
+    half_width(people, np.abs(mine - given), risk),
     moment,
     half_width(people, constant, risk),
     int(np.max(people)) + 1,
@@ -240,10 +262,12 @@ def interval(people, said, ratings, risk=RISK) -> Interval:
   )
 
 
-def half_width(people, errors, risk) -> float | None:
+def half_width(
+  people: People, errors: Float[np.ndarray, ' n'], risk: float
+) -> float | None:
   """What the error of a new person's trial exceeds with a chance of `risk` at most.
 
-  `people` int [n] from 0, `errors` [n]. None where there are too few people.
+  None where there are too few people.
   """
   people, errors = np.asarray(people), np.asarray(errors, float)
   counts = np.bincount(people)
@@ -253,29 +277,32 @@ def half_width(people, errors, risk) -> float | None:
   return float(errors[order][np.argmax(reached)]) if reached.any() else None
 
 
-def by_trial(rows, *columns):
+def by_trial(
+  rows: Sequence['Prediction | Track'], said: str, truth: str
+) -> tuple[People, list[Any], list[Any]]:
   """Predictions of held-out trials, the mean over seeds.
 
   Args:
     rows: of one model and rating, `evaluation.predictions.Prediction` or `Track`.
-    *columns: names of numbers, or of arrays [n], of a row.
+    said, truth: names of numbers, or of arrays [n], of a row.
 
   Returns:
-    (int [trials], whose each is, from 0; and of each column a list of [] or [n]).
+    whose each trial is, and of both columns a list of [] or [n].
   """
-  trials = {}
+  trials: dict[tuple[str, int, int], list[Prediction | Track]] = {}
   for row in rows:
     trials.setdefault(row.place, []).append(row)
   persons = sorted({place[:2] for place in trials})
   number = {person: i for i, person in enumerate(persons)}
   people = np.array([number[place[:2]] for place in trials])
-  return people, *(
+  mine, given = (
     [np.mean([getattr(row, name) for row in own], axis=0) for own in trials.values()]
-    for name in columns
+    for name in (said, truth)
   )
+  return people, mine, given
 
 
-def _threshold(sure, share):
+def _threshold(sure: Float[np.ndarray, ' n'], share: float) -> float:
   """Half-way below the surest share of trials; 0.5, all of them, at the end."""
   levels, counts = np.unique(-sure, return_counts=True)
   last = int(np.searchsorted(counts.cumsum(), round(share * len(sure)) - 0.5))
@@ -284,7 +311,9 @@ def _threshold(sure, share):
   return float(-(levels[last] + levels[last + 1]) / 2)
 
 
-def _means(people, values, number):
+def _means(
+  people: People, values: Num[np.ndarray, ' n'], number: int
+) -> tuple[Int[np.ndarray, ' m'], Float[np.ndarray, ' m']]:
   """Who there is, and the mean of each one's values."""
   counts = np.bincount(people, minlength=number)
   whose = np.flatnonzero(counts)

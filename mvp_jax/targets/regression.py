@@ -5,14 +5,17 @@ Depression by questionnaire (BDI-II, 0 to 63, one for a session) and pain by cod
 """
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mvp_jax.array_types import Array, Float
+from mvp_jax.array_types import Array, Bool, Float, Int
+from mvp_jax.data.splits import Fold
+from mvp_jax.data.trial import Trial
 from mvp_jax.errors import InputError
 from mvp_jax.targets import (
   in_time,
@@ -20,8 +23,20 @@ from mvp_jax.targets import (
   regression_baselines,
   regression_scores,
 )
-from mvp_jax.targets.base import Mean, Target, check_ratings
+from mvp_jax.targets.base import (
+  Baseline,
+  Mean,
+  Said,
+  Score,
+  Target,
+  Values,
+  check_ratings,
+)
+from mvp_jax.targets.in_time import Course
 from mvp_jax.targets.regression_fit import Fit, level_weights
+
+if TYPE_CHECKING:  # they import targets
+  from mvp_jax.evaluation.predictions import Prediction, Track
 
 LEVELS = ('trial', 'frame')
 ERRORS = ('squared', 'absolute', 'huber')
@@ -33,7 +48,7 @@ _STILL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class Regression(Target):
+class Regression(Target[Fit, 'Prediction | Track']):
   """A number of each trial, or of each moment, learnt by its error.
 
   Networks learn ratings over the deviation of those trained on. Level 'trial' is judged
@@ -87,7 +102,7 @@ class Regression(Target):
   smooth: tuple[float, ...] = ()
   formula: str = ''
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not self.ratings:
       raise InputError('ratings: there are none; name what is rated')
     for name, known in (
@@ -118,7 +133,7 @@ class Regression(Target):
     return (self.stream,) if self.level == 'frame' else ()
 
   @property
-  def scores(self):  # type: ignore[override]
+  def scores(self) -> Mapping[str, Score]:  # type: ignore[override]
     return regression_scores.scores_at(self.thresholds)
 
   @property
@@ -132,7 +147,7 @@ class Regression(Target):
     return 'icc', 'pearson', 'mae', 'mse'
 
   @property
-  def known_baselines(self):  # type: ignore[override]
+  def known_baselines(self) -> Mapping[str, Baseline]:  # type: ignore[override]
     return regression_baselines.known(self)
 
   # --- Labels
@@ -141,21 +156,21 @@ class Regression(Target):
   def outputs(self) -> int:
     return len(self.ratings) * max(self.levels, 1)
 
-  def length(self, trial) -> int:
+  def length(self, trial: Trial) -> int:
     """How many labels hold all of a trial's annotation, level 'frame'."""
     return in_time.length(self, trial)
 
-  def annotated(self, trial, seconds=None) -> np.ndarray:
-    """What is rated at each label time: float64 [L, ratings], NaN where nothing is."""
+  def annotated(self, trial: Trial, seconds: float | None = None) -> Course:
+    """What is rated at each label time, float64, NaN where nothing is."""
     return in_time.annotated(self, trial, seconds)
 
-  def given(self, trial, seconds=None) -> np.ndarray:
+  def given(self, trial: Trial, seconds: float | None = None) -> Values:
     """The ratings of a trial: float64 [ratings], or those of `annotated`."""
     if self.level == 'frame':
       return self.annotated(trial, seconds)
     return np.array([trial.ratings[name] for name in self.ratings], float)
 
-  def check(self, trials):
+  def check(self, trials: Sequence[Trial]) -> None:
     """Raises InputError if a trial has no rating, or one off the scale."""
     if self.level == 'frame':
       in_time.check_annotation(self, trials)
@@ -165,10 +180,10 @@ class Regression(Target):
       for name, rating in zip(self.ratings, self.given(trial), strict=True):
         in_time.check_scale(self, trial, name, np.array([rating]))
 
-  def fit(self, train, others=()):
+  def fit(self, train: Sequence[Trial], others: Sequence[Trial] = ()) -> Fit:
     """The Fit of a fold."""
-    given = [np.atleast_2d(self.given(trial)) for trial in train]
-    given = np.concatenate([np.zeros((0, len(self.ratings))), *given])
+    each = [np.atleast_2d(self.given(trial)) for trial in train]
+    given = np.concatenate([np.zeros((0, len(self.ratings))), *each])
     columns = [x[np.isfinite(x)] for x in given.T]
     columns = [x if len(x) else np.zeros(1) for x in columns]
     deviations = [float(np.std(x)) for x in columns]
@@ -184,13 +199,13 @@ class Regression(Target):
       tuple(trial.trial_id for trial in train),
     )
 
-  def _edges(self, values):
+  def _edges(self, values: Float[np.ndarray, ' n']) -> tuple[float, ...]:
     """What parts the levels that are balanced."""
     if self.thresholds:
       return self.thresholds
     return tuple(np.linspace(values.min(), values.max(), _BINS + 1)[1:-1].tolist())
 
-  def draws(self, fitted, trial):
+  def draws(self, fitted: Fit, trial: Trial) -> int:
     """Of a rare rating more than 1, if sampling is to be balanced."""
     if self.balance != 'sampling':
       return 1
@@ -201,13 +216,13 @@ class Regression(Target):
     least = [min(x) for x in fitted.weights]
     return round(float((fitted.balanced(rated) / least).mean(0).max()))
 
-  def strata(self, trials):
-    """float [trials, ratings]: the (mean) rating of each trial."""
+  def strata(self, trials: Sequence[Trial]) -> Float[np.ndarray, 'trials ratings']:
+    """The (mean) rating of each trial."""
     if self.level == 'frame':
       return in_time.mean_ratings(self, trials)
     return np.array([self.given(trial) for trial in trials])
 
-  def check_fold(self, fold, train, fitted):
+  def check_fold(self, fold: int, train: Sequence[Trial], fitted: Fit) -> None:
     """Raises InputError if a rating never changes among the training trials."""
     if self.level == 'frame':
       in_time.check_varied(self, fold, train)
@@ -249,7 +264,11 @@ class Regression(Target):
       weight = weight[..., None]
     return {'loss': Mean.of(loss, jnp.broadcast_to(weight, loss.shape))}
 
-  def combine(self, outputs, present=None):
+  def combine(
+    self,
+    outputs: Sequence[Float[Array, 'b j']],
+    present: Sequence[Bool[Array, ' b']] | None = None,
+  ) -> Float[Array, 'b j']:
     """The mean or median of several estimates; of distributions that of the means."""
     if len(outputs) == 1:
       return outputs[0]
@@ -265,14 +284,16 @@ class Regression(Target):
       return mixed.reshape(outputs[0].shape)
     return (stacked * shares).sum(0)
 
-  def _estimates(self, x):
+  def _estimates(self, x: Float[Array, '...']) -> Float[Array, '... k']:
     """Estimates [..., K] of outputs, or of probabilities [..., K, levels]."""
     if not self.levels:
       return x
     return (x * self._places.reshape((1,) * (x.ndim - 1) + (-1,))).sum(-1)
 
-  def _shares(self, estimates, there):
-    """What each of n estimates [n, B, K] counts, where `there` [n, B]."""
+  def _shares(
+    self, estimates: Float[Array, 'n b k'], there: Bool[Array, 'n b']
+  ) -> Float[Array, 'n b k']:
+    """What each of n estimates counts, where `there`."""
     there = jnp.broadcast_to(there[..., None], estimates.shape)
     count = there.sum(0, keepdims=True)
     if self.aggregate == 'median':
@@ -292,32 +313,53 @@ class Regression(Target):
 
   # --- Evaluation
 
-  def restored(self, fitted, values):
+  def restored(self, fitted: Fit, values: Values) -> Values:
     return fitted.restored(values)
 
-  def finished(self, predicted):
+  def finished(self, predicted: Values) -> Values:
     """Clipped to the scale and, in time, smoothed."""
     predicted = np.asarray(predicted, float)
     if self.scale:
-      predicted = np.clip(predicted, *self.scale)
+      least, most = self.scale
+      predicted = np.clip(predicted, least, most)
     return in_time.smoothed(self, predicted) if self.level == 'frame' else predicted
 
-  def baselines(self, fold, trials, features=None, groups=None, seed=0):
+  def baselines(
+    self,
+    fold: Fold,
+    trials: list[Trial],
+    features: Float[np.ndarray, 'trials features'] | None = None,
+    groups: Int[np.ndarray, ' trials'] | None = None,
+    seed: int = 0,
+  ) -> list[Said]:
     """Constants, the person-blind prior, classic models, a formula."""
     return regression_baselines.baselines(self, fold, trials, features, groups, seed)
 
-  def _pairs(self, rows):
-    """Ratings and predictions of rows [n], and how many each row has [rows]."""
+  def _pairs(
+    self,
+    rows: Sequence[Any],  # Predictions or Tracks, by the level
+  ) -> tuple[
+    Float[np.ndarray, ' n'], Float[np.ndarray, ' n'], Int[np.ndarray, ' rows']
+  ]:
+    """Ratings and predictions of rows, and how many each row has."""
     if self.level == 'trial':
       pairs = [(row.rating, row.predicted_rating) for row in rows]
-      return *np.array(pairs, float).reshape(-1, 2).T, np.ones(len(rows), int)
+      x, y = np.array(pairs, float).reshape(-1, 2).T
+      return x, y, np.ones(len(rows), int)
     x, y = (
       np.concatenate([np.zeros(0), *(getattr(row, name) for row in rows)])
       for name in ('ratings', 'predictions')
     )
     return x, y, np.array([len(row.times) for row in rows], int)
 
-  def sums(self, name, rows, subjects, parts, number):
+  def sums(
+    self,
+    name: str,
+    rows: Sequence['Prediction | Track'],
+    subjects: Int[np.ndarray, ' rows'],
+    parts: Sequence[Bool[np.ndarray, ' rows']],
+    number: int,
+  ) -> list[regression_scores.RegressionSums]:
     x, y, lengths = self._pairs(rows)
     who, folds = (
       np.repeat(of, lengths) for of in (subjects, [row.fold for row in rows])
@@ -329,28 +371,32 @@ class Regression(Target):
       found.append(regression_scores.sums(*values, number, self.thresholds))
     return found
 
-  def composition(self, rows):
+  def composition(
+    self, rows: Sequence['Prediction | Track']
+  ) -> tuple[str, float] | None:
     if not self.thresholds:
       return None
     least = self.thresholds[0]
     return f'share of at least {least:g}', float((self._pairs(rows)[0] >= least).mean())
 
-  def promise(self, rows, risk):
+  def promise(
+    self, rows: Sequence['Prediction | Track'], risk: float
+  ) -> promises.Interval:
     columns = ('predictions', 'ratings')
     if self.level == 'trial':
       columns = 'predicted_rating', 'rating'
     return promises.interval(*promises.by_trial(rows, *columns), risk)
 
-  def one_sided(self, rows):
+  def one_sided(self, rows: Sequence['Prediction | Track']) -> bool:
     return self.level == 'frame' and np.ptp(self._pairs(rows)[0]) == 0
 
-  def one_answer(self, rows):
+  def one_answer(self, rows: Sequence['Prediction | Track']) -> str:
     rated, said, _ = (float(np.std(x)) for x in self._pairs(rows))
     if said < _STILL * rated:
       return f'hardly moves: its deviation is {said:.2g}, that of ratings {rated:.2g}'
     return ''
 
-  def meaning(self):
+  def meaning(self) -> str:
     said = f'Predicted: {", ".join(self.ratings)}'
     said += f', {self.rate:g} times a second.' if self.level == 'frame' else '.'
     if self.scale:

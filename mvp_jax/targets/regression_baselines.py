@@ -12,14 +12,33 @@
 """
 
 import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from mvp_jax.array_types import Float, Int
 from mvp_jax.data.spans import span_means
-from mvp_jax.targets.base import Baseline, Said
-from mvp_jax.targets.binary_baselines import inner_folds, standardised
-from mvp_jax.targets.concordance_baselines import feature_names, features_in_time
+from mvp_jax.data.splits import Fold
+from mvp_jax.data.trial import Series, Trial
+from mvp_jax.targets.base import Baseline, Said, Values
+from mvp_jax.targets.binary_baselines import (
+  Features,
+  Groups,
+  Others,
+  inner_folds,
+  standardised,
+)
+from mvp_jax.targets.concordance_baselines import (
+  Feature,
+  feature_names,
+  features_in_time,
+)
+
+if TYPE_CHECKING:  # they import this module
+  from mvp_jax.targets.regression import Regression
+  from mvp_jax.targets.regression_fit import Fit
 
 TRAINING_MEDIAN = 'training_median'
 TRAINING_MEAN = 'training_mean'
@@ -34,8 +53,16 @@ _LEAF = {'trial': 3, 'frame': 20}  # least examples of a leaf
 _MOST = 20_000  # moments that classic models are fitted on, drawn evenly
 _AROUND = 2.0  # seconds
 
+# What it says of a trial: its ratings, or those of each label time.
+Says: TypeAlias = Callable[[Trial], Values]
+Rated: TypeAlias = Float[np.ndarray, 'm k']
+Classic: TypeAlias = Callable[[Others], Float[np.ndarray, 'n k']]
 
-def pspi(units):
+Units: TypeAlias = Mapping[str, Float[np.ndarray, ' L']]  # by the name of a channel
+Formula: TypeAlias = Callable[[Units], Float[np.ndarray, ' L']]
+
+
+def pspi(units: Units) -> Float[np.ndarray, ' L']:
   """Prkachin and Solomon's pain intensity (2008), of OpenFace's action units.
 
   AU4 + max(AU6, AU7) + max(AU9, AU10) + AU43, 0 to 16. Closed eyes (AU43, 0 or 1)
@@ -49,8 +76,8 @@ def pspi(units):
   )
 
 
-# {name: (function of {channel: [L]} that gives [L], channels that it reads)}
-FORMULAS = {
+# By name, with the channels that it reads.
+FORMULAS: dict[str, tuple[Formula, tuple[str, ...]]] = {
   'pspi': (
     pspi,
     ('AU04_r', 'AU06_r', 'AU07_r', 'AU09_r', 'AU10_r', 'AU45_c'),
@@ -58,7 +85,7 @@ FORMULAS = {
 }
 
 
-def known(target) -> dict[str, Baseline]:
+def known(target: 'Regression') -> dict[str, Baseline]:
   """What they are called, in the order of tables."""
   in_frames = target.level == 'frame'
   median = Baseline(
@@ -97,15 +124,20 @@ def known(target) -> dict[str, Baseline]:
   }
 
 
-def baselines(target, fold, trials, features=None, groups=None, seed=0) -> list[Said]:
+def baselines(
+  target: 'Regression',
+  fold: Fold,
+  trials: list[Trial],
+  features: Features | None = None,
+  groups: Groups | None = None,
+  seed: int = 0,
+) -> list[Said]:
   """What they say of a fold's test trials.
 
   Args:
-    target: Regression.
-    fold: data.splits.Fold.
-    trials: list of Trial, of all folds.
-    features: float [trials, features] of level 'trial', NaN where not defined; or None.
-    groups: [trials], which belong together when the cost of ridge regression is chosen;
+    trials: of all folds.
+    features: of each trial, level 'trial', NaN where not defined; or None.
+    groups: which trials belong together when the cost of ridge regression is chosen;
       None = subjects.
     seed: of that choice, and of the forest.
   """
@@ -137,23 +169,25 @@ def baselines(target, fold, trials, features=None, groups=None, seed=0) -> list[
   ]
 
 
-def _constant(target, values):
-  values = np.array(values)
+def _constant(target: 'Regression', values: tuple[float, ...]) -> Says:
+  row = np.array(values)
   if target.level == 'trial':
-    return lambda trial: values
-  return lambda trial: np.tile(values, (target.length(trial), 1))
+    return lambda trial: row
+  return lambda trial: np.tile(row, (target.length(trial), 1))
 
 
-def _prior(target, fitted, trials):
+def _prior(target: 'Regression', fitted: 'Fit', trials: Sequence[Trial]) -> Says:
   """The median of the same stimulus, or that of all where nobody else had it."""
-  by_stimulus = {}
+  by_stimulus: dict[int | None, list[np.ndarray]] = {}
   for trial in trials:
     by_stimulus.setdefault(trial.stimulus, []).append(target.given(trial))
   medians = {name: np.median(rows, axis=0) for name, rows in by_stimulus.items()}
   return lambda trial: medians.get(trial.stimulus, np.array(fitted.medians))
 
 
-def _prior_in_time(target, fitted, trials):
+def _prior_in_time(
+  target: 'Regression', fitted: 'Fit', trials: Sequence[Trial]
+) -> Says:
   """The mean of each label time over trials, with the overall mean as one more."""
   longest = max(map(target.length, trials), default=0)
   total, count = np.zeros((2, longest, len(target.ratings)))
@@ -165,7 +199,7 @@ def _prior_in_time(target, fitted, trials):
   mean = np.array(fitted.means)
   course = (total + mean) / (count + 1)
 
-  def says(trial):
+  def says(trial: Trial) -> Values:
     found = np.tile(mean, (target.length(trial), 1))
     found[:longest] = course[: len(found)]
     return found
@@ -173,7 +207,15 @@ def _prior_in_time(target, fitted, trials):
   return says
 
 
-def _classic(target, trials, features, train, test, groups, seed):
+def _classic(
+  target: 'Regression',
+  trials: list[Trial],
+  features: Features,
+  train: Int[np.ndarray, ' train'],
+  test: Int[np.ndarray, ' test'],
+  groups: Groups,
+  seed: int,
+) -> dict[str, Says]:
   rated = np.array([target.given(trials[i]) for i in train])
   models = classic_models(
     features[train], rated, groups[train], _LEAF['trial'], seed, len(test)
@@ -181,13 +223,15 @@ def _classic(target, trials, features, train, test, groups, seed):
   said = {name: model(features[test]) for name, model in models.items()}
   place = {trials[i].trial_id: row for row, i in enumerate(test)}
 
-  def of(values):
+  def of(values: Float[np.ndarray, 'test k']) -> Says:
     return lambda trial: values[place[trial.trial_id]]
 
   return {name: of(values) for name, values in said.items()}
 
 
-def _classic_in_time(target, trials, groups, seed):
+def _classic_in_time(
+  target: 'Regression', trials: Sequence[Trial], groups: Groups, seed: int
+) -> dict[str, Says]:
   names = feature_names(target, trials)
   if not names:
     return {}
@@ -205,14 +249,16 @@ def _classic_in_time(target, trials, groups, seed):
   x, y, of = (np.concatenate(parts) for parts in zip(*kept, strict=True))
   models = classic_models(x, y, of, _LEAF['frame'], seed)
 
-  def says(model):
+  def says(model: Classic) -> Says:
     return lambda trial: model(_design(target, trial, names))
 
   return {name: says(model) for name, model in models.items()}
 
 
-def _design(target, trial, names):
-  """Features at each label time, and their means around it: [L, 2 * names]."""
+def _design(
+  target: 'Regression', trial: Trial, names: Sequence[Feature]
+) -> Float[np.ndarray, 'L columns']:
+  """Features at each label time, and their means around it."""
   now = features_in_time(target, trial, names)
   if not len(now):
     return np.zeros((0, 2 * len(names)))
@@ -226,13 +272,15 @@ def _design(target, trial, names):
   return np.concatenate([now, around], axis=1)
 
 
-def classic_models(x, y, groups, leaf, seed=0, asked=1):
-  """Ridge regression and a random forest: {name: function of features [n, D]}.
+def classic_models(
+  x: Features, y: Rated, groups: Groups, leaf: int, seed: int = 0, asked: int = 1
+) -> dict[str, Classic]:
+  """Ridge regression and a random forest, by name.
 
   Args:
-    x: float [m, D], NaN where not defined: the median stands there.
-    y: float [m, K].
-    groups: [m], which belong together when the cost of ridge regression is chosen.
+    x: NaN where not defined: the median stands there.
+    y: what is learnt.
+    groups: which belong together when the cost of ridge regression is chosen.
     leaf: least examples of a leaf of the forest.
     seed: of both.
     asked: of how many examples the models will be asked; nothing is fitted for 0.
@@ -253,10 +301,10 @@ def classic_models(x, y, groups, leaf, seed=0, asked=1):
       for column in y.T
     ]
 
-  def ridge(asked):
+  def ridge(asked: Others) -> Float[np.ndarray, 'n k']:
     return standardised(x, asked)[1] @ slopes + middle
 
-  def forest(asked):
+  def forest(asked: Others) -> Float[np.ndarray, 'n k']:
     own = standardised(x, asked)[1]
     if not len(own):
       return np.zeros((0, y.shape[1]))
@@ -265,12 +313,12 @@ def classic_models(x, y, groups, leaf, seed=0, asked=1):
   return {RIDGE: ridge, FOREST: forest}
 
 
-def _slopes(x, y, cost):
-  """Of ridge regression on centred columns, [D, K]; `cost` counts per example."""
+def _slopes(x: Features, y: Rated, cost: float) -> Float[np.ndarray, 'F k']:
+  """Of ridge regression on centred columns; `cost` counts per example."""
   return np.linalg.solve(x.T @ x + cost * len(x) * np.eye(x.shape[1]), x.T @ y)
 
 
-def _cost(x, y, groups, seed):
+def _cost(x: Features, y: Rated, groups: Groups, seed: int) -> float:
   """The cost of the least square error on groups that were not trained on."""
   errors = np.zeros(len(_COSTS))
   for a, b in inner_folds(groups, seed):
@@ -281,22 +329,22 @@ def _cost(x, y, groups, seed):
   return _COSTS[int(np.argmin(errors))] if errors.any() else 1.0
 
 
-def _formula(target, fitted, trials):
+def _formula(
+  target: 'Regression', fitted: 'Fit', trials: Sequence[Trial]
+) -> dict[str, Says]:
   """What a formula says of trials, where some stream has its channels, or {}."""
   work_out, channels = FORMULAS[target.formula]
 
-  def stream_of(trial):
-    for name, series in trial.streams.items():
-      if name != target.stream and set(channels) <= set(
-        getattr(series, 'channels', ())
-      ):
+  def stream_of(trial: Trial) -> Series | None:
+    for name, series in trial.series.items():
+      if name != target.stream and set(channels) <= set(series.channels):
         return series
     return None
 
   if all(stream_of(trial) is None for trial in trials):
     return {}
 
-  def says(trial):
+  def says(trial: Trial) -> Values:
     found = np.tile(np.array(fitted.means), (target.length(trial), 1))
     if (series := stream_of(trial)) is not None:
       values = span_means(series, target.rate, len(found), channels)

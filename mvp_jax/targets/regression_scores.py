@@ -13,12 +13,21 @@ moments) together. With n pairs of rating x and prediction y:
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from mvp_jax.array_types import Float, Int, Num
 from mvp_jax.targets.base import Score
-from mvp_jax.targets.binary_scores import count_scores, subject_counts, winning_pairs
+from mvp_jax.targets.binary_scores import (
+  Subjects,
+  Weights,
+  count_scores,
+  subject_counts,
+  winning_pairs,
+)
 from mvp_jax.targets.moments import (
+  Moments,
   concordance,
   correlation,
   moments,
@@ -36,7 +45,7 @@ _PLAIN = {
 }
 
 
-def scores_at(thresholds) -> dict[str, Score]:
+def scores_at(thresholds: Sequence[float]) -> dict[str, Score]:
   """All scores, those at each of some thresholds last."""
   found = dict(_PLAIN)
   for t in thresholds:
@@ -45,11 +54,8 @@ def scores_at(thresholds) -> dict[str, Score]:
   return found
 
 
-def consistency(moments) -> np.ndarray:
-  """ICC(3,1) of moments [..., 6] as of `moments.moments`, each [...].
-
-  NaN where neither x nor y varies.
-  """
+def consistency(moments: Moments) -> Float[np.ndarray, '*a']:
+  """ICC(3,1) of moments; NaN where neither x nor y varies."""
   n, x, y, xx, yy, xy = np.moveaxis(np.asarray(moments, float), -1, 0)
   n = np.where(n > 0, n, np.nan)
   spread = (xx / n - (x / n) ** 2) + (yy / n - (y / n) ** 2)
@@ -63,15 +69,16 @@ def consistency(moments) -> np.ndarray:
 class RegressionSums:
   """What all scores of one model need, by subject; see `sums` and `targets.Sums`."""
 
-  moments: np.ndarray  # [S, 6]
-  absolute: np.ndarray  # [S], sum of absolute errors
-  counts: np.ndarray  # [T, S, 4] at each threshold, see `binary_scores.confusion`
-  wins: np.ndarray  # [T, S, S]
-  pairs: np.ndarray  # [T, S, S]
+  moments: Num[np.ndarray, 'S 6']
+  absolute: Num[np.ndarray, ' S']  # sum of absolute errors
+  # At each of T thresholds:
+  counts: Num[np.ndarray, 'T S 4']  # see `binary_scores.confusion`
+  wins: Float[np.ndarray, 'T S S']
+  pairs: Float[np.ndarray, 'T S S']
   offset: float = 0.0
 
-  def scores(self, weights) -> np.ndarray:
-    """Those of `scores_at` for weights [R, S]: [R, scores], NaN for what isn't."""
+  def scores(self, weights: Weights) -> Float[np.ndarray, 'R scores']:
+    """Those of `scores_at` for weights of the subjects, NaN for what isn't."""
     weights = np.asarray(weights, float)
     found = weights @ self.moments
     rmse = root_mean_square_error(found)
@@ -91,13 +98,20 @@ class RegressionSums:
   cheap = scores
 
 
-def sums(ratings, predictions, subjects, folds, number, thresholds=()):
-  """RegressionSums of one model's trials, or moments.
+def sums(
+  ratings: Float[np.ndarray, ' n'],
+  predictions: Float[np.ndarray, ' n'],
+  subjects: Subjects,
+  folds: Int[np.ndarray, ' n'],
+  number: int,
+  thresholds: Sequence[float] = (),
+) -> RegressionSums:
+  """Those of one model's trials, or moments.
 
   Args:
-    ratings, predictions: [n].
-    subjects: int [n], 0 to number - 1.
-    folds: [n], which trained model it comes from.
+    ratings, predictions: on one scale.
+    subjects: 0 to number - 1.
+    folds: which trained model it comes from.
     number: how many subjects there are, with and without trials.
     thresholds: a rating of at least so much is positive.
   """

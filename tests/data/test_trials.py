@@ -69,7 +69,8 @@ class TinyCorpus(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
   BUILDER_CONFIGS = [
-    tfds.core.BuilderConfig(name=name) for name in ('video', 'signals', 'mixed_up')
+    tfds.core.BuilderConfig(name=name)
+    for name in ('video', 'signals', 'mixed_up', 'broken')
   ]
   pkg_dir_path = None
 
@@ -140,8 +141,13 @@ class TinyCorpus(tfds.core.GeneratorBasedBuilder):
         numbers = range(start, min(start + _CHUNK, count))
         yield (
           f'{trial_id}_{start}',
-          _example(trial_id, frames=[_jpeg(_pixels(trial_id, n)) for n in numbers]),
+          _example(trial_id, frames=[self._picture(trial_id, n) for n in numbers]),
         )
+
+  def _picture(self, trial_id, number):
+    if self.builder_config.name == 'broken' and number == 20:
+      return b'no picture'
+    return _jpeg(_pixels(trial_id, number))
 
 
 @pytest.fixture(scope='module')
@@ -225,6 +231,14 @@ def _assert_frames(corpus, trial, numbers):
 )
 def test_frames_come_as_asked_for(corpus, numbers):
   _assert_frames(corpus, corpus.trials[0], list(numbers))
+
+
+def test_a_frame_that_is_no_picture(prepared):
+  corpus = PreparedCorpus(prepared('broken'))
+  _assert_frames(corpus, corpus.trials[0], [19, 21])
+  message = 'frame 20 of video of s01_trial01 is no picture; delete the folder'
+  with pytest.raises(InputError, match=message):
+    corpus.frames(corpus.trials[0], [19, 20])
 
 
 def test_frames_of_every_trial(corpus):

@@ -178,6 +178,16 @@ def test_test_trials_change_nothing_of_what_is_learnt():
     np.testing.assert_array_equal(a[name].score, b[name].score)
 
 
+def test_without_groups_subjects_belong_together():
+  features = np.random.default_rng(0).normal(size=(len(_TRIALS), 4))
+  fold = make_folds(_TRIALS, folds=3)[0]
+  subjects = np.array([t.subject for t in _TRIALS])
+  given = Binary().baselines(fold, _TRIALS, features, subjects)
+  for a, b in zip(Binary().baselines(fold, _TRIALS, features), given, strict=True):
+    assert (a.model, a.trial_id) == (b.model, b.trial_id)
+    np.testing.assert_array_equal(a.score, b.score)
+
+
 def test_an_effect_in_the_features_is_found_and_none_is_not():
   def accuracy(effect, model):
     found = []

@@ -9,7 +9,7 @@ from scipy import signal, stats
 
 from mvp_jax.config import Config, parse
 from mvp_jax.data.splits import make_folds, select
-from mvp_jax.data.trial import Series, Trial
+from mvp_jax.data.trial import Frames, Series, Trial
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import report
 from mvp_jax.evaluation.predictions import file_name, told, write_predictions
@@ -292,6 +292,15 @@ def test_trials_that_cannot_be_labelled(settings, message):
   with pytest.raises(InputError, match=message) as error:
     dataclasses.replace(_TARGET, **settings).check(_trials(1, 1))
   assert '\n' not in str(error.value)
+
+
+def test_a_stream_of_pictures_is_no_annotation():
+  trial = _trial(1, 1)
+  trial.streams['video'] = Frames(np.zeros(1, np.float32), np.ones(1, bool), 0, 25.0)
+  target = dataclasses.replace(_TARGET, stream='video')
+  message = r"target.stream: s01_t01 has no annotation 'video', only ratings, "
+  with pytest.raises(InputError, match=message):
+    target.check([trial])
 
 
 def test_a_trial_without_any_annotated_moment():

@@ -13,13 +13,37 @@ from typing import Protocol
 import numpy as np
 from flax import nnx
 
+from mvp_jax.array_types import Array, Float, Num, PRNGKeyArray
+
+
+class Network(Protocol):
+  """What a backbone makes: an nnx.Module.
+
+  Frames are uint8 or float in [0, 1]; `key` is random, of drop path and the like, or
+  None. It may hold state of its own, such as batch statistics (nnx.BatchStat): whatever
+  is no nnx.Param is kept, and not decayed.
+  """
+
+  def __call__(
+    self, frames: Num[Array, 'B T H W 3'], /, *, key: PRNGKeyArray | None = None
+  ) -> Float[Array, 'B N width']:
+    """Tokens of clips."""
+
+  def features(
+    self, frames: Num[Array, 'B T H W 3'], /, key: PRNGKeyArray | None = None
+  ) -> Float[Array, 'B slots feature_width']:
+    """One vector per temporal slot."""
+
 
 class Backbone(Protocol):
   """Sizes of a network of clips, and the network."""
 
-  frames: int  # of a clip
-  size: int  # pixels, height and width of a frame
-  width: int  # of the tokens that the network gives
+  @property
+  def frames(self) -> int: ...  # of a clip
+  @property
+  def size(self) -> int: ...  # pixels, height and width of a frame
+  @property
+  def width(self) -> int: ...  # of the tokens that the network gives
 
   @property
   def slots(self) -> int:
@@ -29,15 +53,8 @@ class Backbone(Protocol):
   def feature_width(self) -> int:
     """Numbers in a feature vector of a temporal slot."""
 
-  def create(self, *, rngs: nnx.Rngs, final_norm: bool = True) -> nnx.Module:
-    """The network.
-
-    Called with frames [B, T, H, W, 3], uint8 or float in [0, 1], and `key` (random, of
-    drop path and the like, or None) it gives tokens [B, N, width]; its method
-    `features(frames, key)` gives [B, slots, feature_width]. It may hold state of its
-    own, such as batch statistics (nnx.BatchStat): whatever is no nnx.Param is kept, and
-    not decayed.
-    """
+  def create(self, *, rngs: nnx.Rngs, final_norm: bool = True) -> Network:
+    """The network."""
 
   def with_drop_path(self, rate: float) -> 'Backbone':
     """The same with another rate of drop path, where there is any."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from mvp_jax.array_types import Array, Bool, Float, Key
@@ -24,7 +25,8 @@ class Tokens(NamedTuple):
 
   x: Float[Array, 'B N D']
   valid: Bool[Array, 'B N']
-  times: Float[Array, 'B N'] | Float[Array, ' N']  # seconds
+  # Seconds.
+  times: Float[Array, 'B N'] | Float[Array, ' N'] | Float[np.ndarray, ' N']
 
   @property
   def present(self) -> Bool[Array, ' B']:

@@ -10,12 +10,25 @@ name). To add one, write it in a module of its own and register it:
 
 import dataclasses
 import importlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 from flax import nnx
 
+from mvp_jax.array_types import Shaped
+from mvp_jax.data.windows import Window
 from mvp_jax.errors import InputError
+from mvp_jax.models.backbones import Backbone
+from mvp_jax.models.emotion import ModelSizes
+
+if TYPE_CHECKING:  # they import much
+  from mvp_jax.data.examples import InputConfig
+  from mvp_jax.data.trials import PreparedCorpus
+
+Item: TypeAlias = dict[str, Shaped[np.ndarray, '...']]  # what is read of one trial
+Metadata: TypeAlias = dict[str, Any]  # of a PreparedCorpus
 
 MODALITIES: dict[str, type['Modality']] = {}
 
@@ -23,8 +36,8 @@ MODALITIES: dict[str, type['Modality']] = {}
 class Network(Protocol):
   """What makes a modality's part of a model: hashable."""
 
-  def create(self, sizes: Any, *, rngs: nnx.Rngs) -> nnx.Module:
-    """A module (arrays, key) -> Tokens of `sizes.width`; `sizes` are ModelSizes.
+  def create(self, sizes: ModelSizes, *, rngs: nnx.Rngs) -> nnx.Module:
+    """A module (arrays, key) -> Tokens of `sizes.width`.
 
     `arrays` are those of a batch that the modality's `inputs` gave, by their names;
     `key` is a random key for dropout, or None.
@@ -42,22 +55,25 @@ class Modality(Protocol):
   # whether or not it has one, so that all of these are tested in the same folds.
   face: ClassVar[bool]
 
-  def inputs(self, corpus: Any, windows: list, options: Any, encoding: Any) -> 'Inputs':
+  def inputs(
+    self,
+    corpus: 'PreparedCorpus',
+    windows: Sequence[Window],
+    options: 'InputConfig',
+    encoding: 'Encoding | None' = None,
+  ) -> 'Inputs':
     """What the network reads of some trials, worked out once.
 
     Args:
-      corpus: data.trials.PreparedCorpus.
-      windows: list of data.windows.Window, the part in use of each trial. Arrays of it
-        are padded to its `padded` seconds along their first axis, so that those of
-        windows with the same `padded` have one shape.
-      options: data.examples.InputConfig.
-      encoding: Encoding, or None.
+      windows: the part in use of each trial. Arrays of it are padded to its `padded`
+        seconds along their first axis, so that those of windows with the same `padded`
+        have one shape.
 
     Raises:
       InputError: the trials do not hold what it takes.
     """
 
-  def network(self, metadata: dict, encoding: Any) -> Network:
+  def network(self, metadata: Metadata, encoding: 'Encoding | None' = None) -> Network:
     """The network for a corpus with this metadata."""
 
   # A modality may also have `check(sizes)`, which raises ValueError if it does not fit
@@ -73,10 +89,10 @@ class Modality(Protocol):
 
 
 class Inputs:
-  """A modality's arrays of some trials: item i is a dict of NumPy arrays.
+  """A modality's arrays of some trials.
 
   Attributes:
-    items: list of dicts, or of functions without arguments that give them.
+    items: those of each trial, or functions that give them.
     scaled: name of the array that is divided by what is fitted on training trials, see
       `scales.pooled_scale`, or None.
     standardised: name of the array whose every number is standardised by what is fitted
@@ -84,15 +100,18 @@ class Inputs:
   """
 
   def __init__(
-    self, items: list, scaled: str | None = None, standardised: str | None = None
-  ):
+    self,
+    items: Sequence[Item | Callable[[], Item]],
+    scaled: str | None = None,
+    standardised: str | None = None,
+  ) -> None:
     self.items, self.scaled, self.standardised = items, scaled, standardised
 
-  def __getitem__(self, index: int) -> dict[str, Any]:
+  def __getitem__(self, index: int) -> Item:
     item = self.items[index]
     return item() if callable(item) else item
 
-  def take(self, rows) -> 'Inputs':
+  def take(self, rows: Iterable[int]) -> 'Inputs':
     return Inputs([self.items[i] for i in rows], self.scaled, self.standardised)
 
 
@@ -101,19 +120,21 @@ class Encoding:
   """How frames become tokens.
 
   Attributes:
-    backbone: of `models.backbones`.
     features: folder of the frozen backbone's tokens, `<trial_id>.npy`; None: the
       backbone is part of the model, and trained.
   """
 
-  backbone: Any
+  backbone: Backbone
   features: Path | None = None
 
 
-def register(name: str):
+_Class = TypeVar('_Class', bound=Modality)
+
+
+def register(name: str) -> Callable[[type[_Class]], type[_Class]]:
   """Class decorator: a modality by the name it has in configs."""
 
-  def add(cls):
+  def add(cls: type[_Class]) -> type[_Class]:
     MODALITIES[name] = cls
     return cls
 

@@ -7,19 +7,27 @@ say nothing about who somebody is beyond how the face rests.
 
 import dataclasses
 import math
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mvp_jax.array_types import Array
+from mvp_jax.array_types import Array, PRNGKeyArray
+from mvp_jax.data.trial import Series
+from mvp_jax.data.windows import Window
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers
+from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.fusion import Tokens
-from mvp_jax.models.modalities import Inputs, register
+from mvp_jax.models.modalities import Encoding, Inputs, Item, Metadata, register
 from mvp_jax.models.modalities.video import Centred, centred
 from mvp_jax.models.physio import time_positions
+
+if TYPE_CHECKING:  # they import much
+  from mvp_jax.data.examples import InputConfig
+  from mvp_jax.data.trials import PreparedCorpus
 
 UNITS = 35  # 17 intensities, 18 presences
 # Intensities go from 0 to 5 and, at rest, hardly move; this brings a clear expression
@@ -42,24 +50,30 @@ class ActionUnits(Centred):
   encoded: ClassVar[bool] = False
   face: ClassVar[bool] = True
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     super().__post_init__()
     if not 0 < self.rate <= 60:
       raise InputError(f'rate: above 0, at most 60 Hz; it is {self.rate:g}')
 
-  def check(self, sizes):
+  def check(self, sizes: ModelSizes) -> None:
     if sizes.width % self.heads:
       raise ValueError(
         f'heads: {self.heads} heads do not divide the width {sizes.width}'
       )
 
-  def inputs(self, corpus, windows, options, encoding=None):
+  def inputs(
+    self,
+    corpus: 'PreparedCorpus',
+    windows: Sequence[Window],
+    options: 'InputConfig',
+    encoding: Encoding | None = None,
+  ) -> Inputs:
     """units float32 [N, 35], valid bool [N], times float32 [N] in seconds, reference
     bool [N]."""
     items = []
     for window in windows:
       count = math.ceil(window.padded * self.rate)
-      units = window.trial.streams.get('action_units')
+      units = window.trial.series.get('action_units')
       if units is None:
         raise InputError(
           f'modalities.action_units: {window.trial.trial_id} has no action units; '
@@ -71,18 +85,20 @@ class ActionUnits(Centred):
       items.append(found | {'reference': reference})
     return Inputs(items)
 
-  def network(self, metadata, encoding=None):
+  def network(
+    self, metadata: Metadata, encoding: Encoding | None = None
+  ) -> 'ActionUnitNetwork':
     return ActionUnitNetwork(self)
 
 
-def unit_tokens(units, rate, count):
+def unit_tokens(units: Series, rate: float, count: int) -> Item:
   """Means of action units over equal stretches of time: `rate` tokens a second.
 
-  `units` are a Series of 35 channels: 17 intensities (0 to 5) and 18 presences. The
+  `units` has 35 channels: 17 intensities (0 to 5) and 18 presences. The
   k-th of `count` tokens is of k / rate to (k + 1) / rate.
 
   Returns:
-    dict: units float32 [count, 35], the mean intensities and the share of measurements
+    units float32 [count, 35], the mean intensities and the share of measurements
     with each presence; valid bool [count], whether there is a measurement; times
     float32 [count], seconds, the middles.
   """
@@ -106,20 +122,22 @@ class ActionUnitNetwork:
 
   config: ActionUnits
 
-  def create(self, sizes, *, rngs):
+  def create(self, sizes: ModelSizes, *, rngs: nnx.Rngs) -> 'ActionUnitTransformer':
     return ActionUnitTransformer(self.config, sizes, rngs=rngs)
 
 
 class ActionUnitTransformer(nnx.Module):
   """Action units in, a token for each measurement out."""
 
-  def __init__(self, config, sizes, *, rngs):
+  def __init__(self, config: ActionUnits, sizes: ModelSizes, *, rngs: nnx.Rngs) -> None:
     dtype, width = jnp.dtype(sizes.dtype), sizes.width
     self.embed = layers.linear(UNITS, width, rngs=rngs, dtype=dtype)
     block = layers.blocks(width, config, dtype)
     self.stack = layers.Stack(block, config.depth, rngs=rngs, remat=sizes.remat)
 
-  def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
+  def __call__(
+    self, arrays: dict[str, Array], key: PRNGKeyArray | None = None
+  ) -> Tokens:
     valid, times = arrays['valid'], arrays['times']
     x = centred(arrays['units'], arrays['reference'])
     x = self.embed(jnp.where(valid[..., None], x, 0) * _FULL)

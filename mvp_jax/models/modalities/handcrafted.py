@@ -6,18 +6,25 @@ then zero, which is its mean.
 """
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mvp_jax.array_types import Array
+from mvp_jax.array_types import Array, PRNGKeyArray
 from mvp_jax.data.handcrafted import channel_features, feature_table
+from mvp_jax.data.windows import Window
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers
+from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.fusion import Tokens
-from mvp_jax.models.modalities import Inputs, register
+from mvp_jax.models.modalities import Encoding, Inputs, Metadata, register
+
+if TYPE_CHECKING:  # they import much
+  from mvp_jax.data.examples import InputConfig
+  from mvp_jax.data.trials import PreparedCorpus
 
 _LARGEST = 4.0  # deviations: what is further off is drawn in
 
@@ -33,7 +40,13 @@ class Handcrafted:
   face: ClassVar[bool] = False
   partial: ClassVar[bool] = True  # what is missing of a trial is its mean
 
-  def inputs(self, corpus, windows, options, encoding=None):
+  def inputs(
+    self,
+    corpus: 'PreparedCorpus',
+    windows: Sequence[Window],
+    options: 'InputConfig',
+    encoding: Encoding | None = None,
+  ) -> Inputs:
     """values float32 [C, F], of C channels the features, in their units, NaN where one
     is not known or the channel has fewer than F; times float32 [C] in seconds, the
     middle of the part in use."""
@@ -62,11 +75,13 @@ class Handcrafted:
       standardised='values',
     )
 
-  def network(self, metadata, encoding=None):
+  def network(
+    self, metadata: Metadata, encoding: Encoding | None = None
+  ) -> 'HandcraftedNetwork':
     return HandcraftedNetwork(tuple(map(len, channel_features(metadata).values())))
 
 
-def _most(channels):
+def _most(channels: Mapping[str, Sequence[str]]) -> int:
   """The largest number of features that a channel has."""
   return max(map(len, channels.values()), default=0)
 
@@ -77,20 +92,24 @@ class HandcraftedNetwork:
 
   counts: tuple[int, ...]
 
-  def create(self, sizes, *, rngs):
+  def create(self, sizes: ModelSizes, *, rngs: nnx.Rngs) -> '_Channels':
     return _Channels(self.counts, sizes, rngs=rngs)
 
 
 class _Channels(nnx.Module):
   """A linear layer for each channel."""
 
-  def __init__(self, counts, sizes, *, rngs):
+  def __init__(
+    self, counts: tuple[int, ...], sizes: ModelSizes, *, rngs: nnx.Rngs
+  ) -> None:
     self.counts, dtype = counts, jnp.dtype(sizes.dtype)
     self.embed = nnx.List(
       layers.linear(count, sizes.width, rngs=rngs, dtype=dtype) for count in counts
     )
 
-  def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
+  def __call__(
+    self, arrays: dict[str, Array], key: PRNGKeyArray | None = None
+  ) -> Tokens:
     """A token for each channel, valid where any of its features is known."""
     values = arrays['values']
     known = jnp.isfinite(values)

@@ -11,25 +11,47 @@ The transformer starts at random, or from one that was pre-trained on any signal
 
 import dataclasses
 import math
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mvp_jax.array_types import Array
+from mvp_jax.array_types import (
+  Array,
+  Bool,
+  Float,
+  Float32,
+  Float64,
+  PRNGKeyArray,
+  Shaped,
+)
 from mvp_jax.data.augment_signals import SignalAugmentConfig, augment_signals
+from mvp_jax.data.trial import Series
+from mvp_jax.data.windows import Window
 from mvp_jax.errors import InputError
+from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.fusion import Tokens
-from mvp_jax.models.modalities import Inputs, register
+from mvp_jax.models.modalities import Encoding, Inputs, Item, Metadata, register
 from mvp_jax.models.physio import PhysioConfig, PhysioTransformer
 from mvp_jax.raw.cleaning import kind, log_envelope
+
+if TYPE_CHECKING:  # they import much
+  from mvp_jax.data.examples import InputConfig
+  from mvp_jax.data.trials import PreparedCorpus
 
 _STANDARDISE = ('trial', 'subject')
 # What a pre-trained transformer must share with its user.
 _SIZES = ('widths', 'kernels', 'strides', 'depth', 'heads', 'mlp_width', 'levels')
 _LARGEST_LEVEL = 4.0  # deviations: what is further off, an artefact say, is drawn in
+
+Samples: TypeAlias = Float[np.ndarray, 'S C']
+Known: TypeAlias = Bool[np.ndarray, 'S C']
+Variables: TypeAlias = dict[str, Any]  # nested, of arrays
+# Mean and deviation of each channel.
+Moments: TypeAlias = tuple[Float64[np.ndarray, ' C'], Float64[np.ndarray, ' C']]
 
 
 @register('physio')
@@ -50,7 +72,7 @@ class Physio(PhysioConfig):
   encoded: ClassVar[bool] = False
   face: ClassVar[bool] = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     super().__post_init__()
     if self.standardise not in _STANDARDISE:
       raise InputError(
@@ -58,16 +80,16 @@ class Physio(PhysioConfig):
       )
 
   @property
-  def partial(self):
+  def partial(self) -> bool:
     """Whether it is trained to go without some of its channels."""
     return self.augment.channel_dropout > 0
 
-  def in_time(self):
+  def in_time(self) -> 'Physio':
     """The same, neither shifted nor cropped in training."""
     augment = dataclasses.replace(self.augment, shift=0.0, crop=0.0)
     return dataclasses.replace(self, augment=augment)
 
-  def check(self, sizes):
+  def check(self, sizes: ModelSizes) -> None:
     if self.widths[-1] != sizes.width:
       raise ValueError(
         f'widths end in {self.widths[-1]}, must end in model.width, {sizes.width}'
@@ -77,13 +99,19 @@ class Physio(PhysioConfig):
         f'heads: {self.heads} heads do not divide the width {sizes.width}'
       )
 
-  def inputs(self, corpus, windows, options, encoding=None):
+  def inputs(
+    self,
+    corpus: 'PreparedCorpus',
+    windows: Sequence[Window],
+    options: 'InputConfig',
+    encoding: Encoding | None = None,
+  ) -> Inputs:
     """Arrays of S samples, from the baseline on, zero where invalid.
 
     values float32 [S, C], the shapes; levels float32 [S, C]; valid bool [S].
     """
     facts = corpus.metadata['streams'].get('signals')
-    series = [window.trial.streams.get('signals') for window in windows]
+    series = [window.trial.series.get('signals') for window in windows]
     if not facts or not facts['channels']:
       raise InputError(
         'config.evaluation.models: no trial has signals; name only models that do not '
@@ -93,40 +121,44 @@ class Physio(PhysioConfig):
     found = [_courses(one, len(logs), logs) for one in series]
     subjects = [window.trial.subject for window in windows]
     lead = self.lead(facts)
-    moments = {}
+    moments: dict[int, Moments] = {}
     if self.standardise == 'subject':
       for subject in set(subjects):
-        own = [x for x, whose in zip(found, subjects, strict=True) if whose == subject]
-        moments[subject] = signal_moments([x[0] for x in own], [x[1] for x in own])
+        its = [x for x, whose in zip(found, subjects, strict=True) if whose == subject]
+        moments[subject] = signal_moments([x[0] for x in its], [x[1] for x in its])
     items = []
     for window, (x, valid, before, before_valid) in zip(windows, found, strict=True):
       good = valid.copy()
       good[: round(window.start * rate)] = False
       own = moments.get(window.trial.subject) or signal_moments([x], [good])
 
-      def laid(after, earlier, seconds=window.padded):
+      def laid(
+        after: Shaped[np.ndarray, 'S C'],
+        earlier: Shaped[np.ndarray, 'R C'],
+        seconds: float = window.padded,
+      ) -> Shaped[np.ndarray, 'L C']:
         """From `lead` samples before the onset on, padded to the length."""
         earlier = earlier[len(earlier) - min(lead, len(earlier)) :]
         earlier = np.pad(earlier, [(lead - len(earlier), 0), (0, 0)])
         return np.concatenate([earlier, pad(after, round(seconds * rate))])
 
       known = laid(good, before_valid)
-      item = {
+      item: Item = {
         'values': standardise(laid(x, before), known, own),
-        'valid': known.any(1),
+        'valid': np.any(known, axis=1),
       }
       if self.levels:
         rest, mean = signal_moments([before], [before_valid])[0], own[0]
         if self.standardise != 'trial':
           mean, _ = signal_moments([x], [good])
-        one = window.trial.streams.get('signals')
+        one = window.trial.series.get('signals')
         rest = np.where(one is not None and one.has_baseline, rest, mean)
         levels = np.where(known, laid(x, before) - rest, 0)
         item['levels'] = levels.astype(np.float32)
       items.append(item)
     return Inputs(items, 'levels' if self.levels else None)
 
-  def lead(self, facts):
+  def lead(self, facts: Mapping[str, Any]) -> int:
     """Samples that are read before the onset: of whole tokens."""
     if not self.baseline:
       return 0
@@ -134,7 +166,9 @@ class Physio(PhysioConfig):
       math.ceil(facts.get('before', 0.0) * facts['rate'] / self.stride) * self.stride
     )
 
-  def check_start(self, record, facts=None):
+  def check_start(
+    self, record: Mapping[str, Any], facts: Mapping[str, Any] | None = None
+  ) -> None:
     """Raises InputError if a pre-trained transformer does not fit.
 
     Args:
@@ -169,12 +203,18 @@ class Physio(PhysioConfig):
         f'is here ({", ".join(facts["channels"])})'
       )
 
-  def started(self, fresh, pretrained, known, channels):
+  def started(
+    self,
+    fresh: Variables,
+    pretrained: Variables,
+    known: Sequence[str],
+    channels: Sequence[str],
+  ) -> Variables:
     """Variables of the network that start from a pre-trained one.
 
     Args:
-      fresh: random ones, a nested dict.
-      pretrained: those of the pre-trained network, likewise.
+      fresh: random ones.
+      pretrained: those of the pre-trained network.
       known: names of the channels that it has seen.
       channels: names of the channels here; new ones keep what `fresh` has of them.
     """
@@ -203,7 +243,9 @@ class Physio(PhysioConfig):
     }
     return {'transformer': {**pretrained['transformer'], 'convs': convs}}
 
-  def network(self, metadata, encoding=None):
+  def network(
+    self, metadata: Metadata, encoding: Encoding | None = None
+  ) -> 'PhysioNetwork':
     facts = metadata['streams']['signals']
     return PhysioNetwork(
       self, len(facts['channels']), float(facts['rate']), self.lead(facts)
@@ -219,14 +261,16 @@ class PhysioNetwork:
   rate: float
   lead: int = 0
 
-  def create(self, sizes, *, rngs) -> 'Signals':
+  def create(self, sizes: ModelSizes, *, rngs: nnx.Rngs) -> 'Signals':
     return Signals(self, sizes, rngs=rngs)
 
 
 class Signals(nnx.Module):
   """From shapes and levels to tokens."""
 
-  def __init__(self, network, sizes, *, rngs):
+  def __init__(
+    self, network: PhysioNetwork, sizes: ModelSizes, *, rngs: nnx.Rngs
+  ) -> None:
     config, self.lead = network.config, network.lead // network.config.stride
     self.augment = config.augment
     self.transformer = PhysioTransformer(
@@ -239,7 +283,9 @@ class Signals(nnx.Module):
       remat=sizes.remat,
     )
 
-  def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
+  def __call__(
+    self, arrays: dict[str, Array], key: PRNGKeyArray | None = None
+  ) -> Tokens:
     """Tokens of the trial; those of the baseline have been read by them."""
     signals, levels, valid = arrays['values'], arrays.get('levels'), arrays['valid']
     if key is not None:
@@ -251,30 +297,38 @@ class Signals(nnx.Module):
     times, lead = self.transformer.times(signals.shape[1]), self.lead
     return Tokens(x[:, lead:], valid[:, lead:], times[lead:])
 
-  def read(self, signals, levels, valid, key=None):
-    """Tokens from the baseline on, and which are valid: [B, N, D], bool [B, N]."""
+  def read(
+    self,
+    signals: Float[Array, 'B S C'],
+    levels: Float[Array, 'B S C'] | None,
+    valid: Bool[Array, 'B S'],
+    key: PRNGKeyArray | None = None,
+  ) -> tuple[Float[Array, 'B N D'], Bool[Array, 'B N']]:
+    """Tokens from the baseline on, and which are valid."""
     if levels is not None:
       levels = _LARGEST_LEVEL * jnp.tanh(levels / _LARGEST_LEVEL)
       signals = jnp.concatenate([signals, levels], axis=-1)
     return self.transformer(signals, valid, key)
 
 
-def _listed(value):
+def _listed(value: Any) -> Any:
   return list(value) if isinstance(value, tuple | list) else value
 
 
-def _logarithmic(channels, metadata):
-  """bool [C]: which channels are envelopes."""
+def _logarithmic(channels: Sequence[str], metadata: Metadata) -> Bool[np.ndarray, ' C']:
+  """Which channels are envelopes."""
   return np.array([kind(name) == 'emg' and metadata['clean'] for name in channels])
 
 
-def _courses(series, channels, logs):
+def _courses(
+  series: Series | None, channels: int, logs: Bool[np.ndarray, ' C']
+) -> tuple[Samples, Known, Float[np.ndarray, 'R C'], Bool[np.ndarray, 'R C']]:
   """Values and validity of the trial and of what was before; `logs`: of envelopes."""
   if series is None:
     nothing = np.zeros((0, channels), np.float32)
     return nothing, nothing.astype(bool), nothing, nothing.astype(bool)
   before, before_valid = series.before, series.before_valid
-  if before is None:
+  if before is None or before_valid is None:
     before, before_valid = series.values[:0], series.valid[:0]
   values, valid = series.values, series.valid
   if logs.any():
@@ -288,22 +342,22 @@ def _courses(series, channels, logs):
   return values, valid, before, before_valid
 
 
-def standardise(x, valid, moments=None):
+def standardise(
+  x: Samples, valid: Known, moments: Moments | None = None
+) -> Float32[np.ndarray, 'S C']:
   """Each channel minus its mean over its deviation, over its valid samples.
 
-  Float32 [samples, channels], as `x`; zero where not `valid`, bool of the same shape.
-  `moments` are mean and deviation, each float64 [channels]; None = its own.
+  Zero where not `valid`. `moments` None = its own.
   """
   mean, std = signal_moments([x], [valid]) if moments is None else moments
   centred = np.where(valid, x - mean, 0)
   return (centred / np.maximum(std, 1e-8)).astype(np.float32)
 
 
-def signal_moments(signals, valid):
-  """Mean and deviation, float64 [channels], over the valid samples of some trials.
-
-  `signals` and `valid` are lists of float32 and bool [samples, channels].
-  """
+def signal_moments(
+  signals: Sequence[Float[np.ndarray, '_ C']], valid: Sequence[Bool[np.ndarray, '_ C']]
+) -> Moments:
+  """Mean and deviation over the valid samples of some trials."""
   pairs = list(zip(signals, valid, strict=True))
   count = np.maximum(sum(good.sum(0) for _, good in pairs), 1)
   mean = sum(np.where(good, x, 0).sum(0, dtype=np.float64) for x, good in pairs) / count
@@ -311,7 +365,9 @@ def signal_moments(signals, valid):
   return mean, np.sqrt(squares / count)
 
 
-def pad(x, length):
+def pad(
+  x: Shaped[np.ndarray, 'S ...'], length: int
+) -> Shaped[np.ndarray, '{length} ...']:
   """Pads the first axis with zeros to `length`, or cuts it."""
   x = x[:length]
   return np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1))

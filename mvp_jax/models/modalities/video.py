@@ -2,23 +2,31 @@
 
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mvp_jax.array_types import Array, Bool, Float, Num
+from mvp_jax.array_types import Array, Bool, Float, Float32, Int, Num, PRNGKeyArray
 from mvp_jax.data.clips import lay_clips
-from mvp_jax.data.trial import Frames
-from mvp_jax.data.windows import TOLERANCE
+from mvp_jax.data.trial import Frames, Trial
+from mvp_jax.data.windows import TOLERANCE, Window
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers
+from mvp_jax.models.backbones import Backbone
+from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.fusion import Tokens
-from mvp_jax.models.modalities import Inputs, register
+from mvp_jax.models.modalities import Encoding, Inputs, Item, Metadata, register
 from mvp_jax.models.modalities.physio import pad
 from mvp_jax.models.physio import masked_mean, time_positions
+
+if TYPE_CHECKING:  # they import much
+  from mvp_jax.data.examples import InputConfig
+  from mvp_jax.data.trials import PreparedCorpus
 
 # One frame of no face, in place of a video that is not there.
 _NOTHING = Frames(np.zeros(1, np.float32), np.zeros(1, bool), 0, 1.0)
@@ -37,12 +45,14 @@ class Centred:
   centre: str = 'onset'
   onset_seconds: float = 2.0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.centre not in CENTRES:
       raise ValueError(f'centre {self.centre!r} is none of {", ".join(CENTRES)}')
 
-  def reference(self, valid: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Whose mean is taken off: bool [N], none for 'nothing'."""
+  def reference(
+    self, valid: Bool[np.ndarray, ' N'], times: Float[np.ndarray, ' N']
+  ) -> Bool[np.ndarray, ' N']:
+    """Whose mean is taken off, none for 'nothing'."""
     if self.centre == 'nothing':
       return np.zeros_like(valid)
     early = valid & (times < self.onset_seconds)
@@ -68,7 +78,13 @@ class Video(Centred):
   encoded: ClassVar[bool] = True
   face: ClassVar[bool] = True
 
-  def inputs(self, corpus, windows, options, encoding):
+  def inputs(
+    self,
+    corpus: 'PreparedCorpus',
+    windows: Sequence[Window],
+    options: 'InputConfig',
+    encoding: Encoding | None = None,
+  ) -> Inputs:
     """tokens float32 [V, D] (or frames uint8 [clips, T, H, W, 3]), valid bool [V],
     times float32 [V] in seconds, reference bool [V]."""
     features = encoding.features if encoding else None
@@ -85,11 +101,14 @@ class Video(Centred):
         'reference': pad(self.reference(valid, times), length),
       }
       if video is _NOTHING:  # this trial has none
-        size = corpus.metadata.get('frame_size')
-        what = 'frames', (clips, options.clips.frames, size, size, 3), np.uint8
-        if features:
-          what = 'tokens', (length, encoding.backbone.feature_width), np.float32
-        items.append(functools.partial(_without, fixed, *what))
+        shape: tuple[int, ...]
+        if encoding and features:
+          shape = length, encoding.backbone.feature_width
+          items.append(functools.partial(_without, fixed, 'tokens', shape, np.float32))
+        else:
+          size = corpus.metadata['frame_size']
+          shape = clips, options.clips.frames, size, size, 3
+          items.append(functools.partial(_without, fixed, 'frames', shape, np.uint8))
       elif features:
         # Opened once, here: NumPy parses the headers with Python's `ast`, which in
         # Python 3.11 may fail when several threads do so.
@@ -101,13 +120,18 @@ class Video(Centred):
         )
     return Inputs(items, 'tokens' if features else None)
 
-  def network(self, metadata, encoding):
+  def network(
+    self, metadata: Metadata, encoding: Encoding | None = None
+  ) -> 'VideoNetwork':
+    assert encoding is not None, 'video is read through an encoder'
     backbone = None if encoding.features else encoding.backbone
     return VideoNetwork(self, encoding.backbone.feature_width, backbone)
 
 
-def open_tokens(folder, trial, count):
-  """The cached tokens of a trial, float32 [count, D], not read yet."""
+def open_tokens(
+  folder: Path, trial: Trial, count: int
+) -> Float32[np.ndarray, '{count} D']:
+  """The cached tokens of a trial, not read yet."""
   try:
     tokens = np.load(folder / f'{trial.stretch_id}.npy', mmap_mode='r')
   except (OSError, EOFError, ValueError) as error:
@@ -123,15 +147,21 @@ def open_tokens(folder, trial, count):
   return tokens
 
 
-def _with_tokens(fixed, tokens, length):
+def _with_tokens(fixed: Item, tokens: Float32[np.ndarray, 'V D'], length: int) -> Item:
   return {'tokens': pad(np.asarray(tokens, np.float32), length), **fixed}
 
 
-def _without(fixed, name, shape, kind):
+def _without(fixed: Item, name: str, shape: tuple[int, ...], kind: type) -> Item:
   return {name: np.zeros(shape, kind), **fixed}
 
 
-def _with_frames(fixed, corpus, trial, numbers, clips):
+def _with_frames(
+  fixed: Item,
+  corpus: 'PreparedCorpus',
+  trial: Trial,
+  numbers: Int[np.ndarray, 'K T'],
+  clips: int,
+) -> Item:
   frames = corpus.frames(trial, numbers.ravel())
   frames = frames.reshape(*numbers.shape, *frames.shape[1:])
   return {'frames': pad(frames, clips), **fixed}
@@ -161,21 +191,25 @@ class VideoNetwork:
 
   config: Video
   feature_width: int
-  backbone: Any = None
+  backbone: Backbone | None = None
 
-  def create(self, sizes, *, rngs):
+  def create(self, sizes: ModelSizes, *, rngs: nnx.Rngs) -> '_FaceVideo':
     return _FaceVideo(self, sizes, rngs=rngs)
 
 
 class _FaceVideo(nnx.Module):
-  def __init__(self, network, sizes, *, rngs):
+  def __init__(
+    self, network: VideoNetwork, sizes: ModelSizes, *, rngs: nnx.Rngs
+  ) -> None:
     dtype = jnp.dtype(sizes.dtype)
     self.encoder = network.backbone.create(rngs=rngs) if network.backbone else None
     width, depth = network.feature_width, network.config.depth
     self.embed = layers.linear(width, sizes.width, rngs=rngs, dtype=dtype)
     self.stack = layers.Stack(sizes.block, depth, rngs=rngs, remat=sizes.remat)
 
-  def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
+  def __call__(
+    self, arrays: dict[str, Array], key: PRNGKeyArray | None = None
+  ) -> Tokens:
     valid, times = arrays['valid'], arrays['times']
     if self.encoder is None:
       x = arrays['tokens']

@@ -9,24 +9,31 @@ those of a video are.
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mvp_jax.array_types import Array
+from mvp_jax.array_types import Array, Float32, PRNGKeyArray
 from mvp_jax.data.log_mel import PRESETS, Pictures
+from mvp_jax.data.windows import Window
 from mvp_jax.errors import InputError
 from mvp_jax.models import layers
 from mvp_jax.models.backbones.mel_transformer import MelTransformer
 from mvp_jax.models.backbones.resnet import ResNet18
+from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.fusion import Tokens
-from mvp_jax.models.modalities import Inputs, register
-from mvp_jax.models.modalities.physio import pad
+from mvp_jax.models.modalities import Encoding, Inputs, Item, Metadata, register
+from mvp_jax.models.modalities.physio import Variables, pad
 from mvp_jax.models.modalities.video import filled, open_tokens
 from mvp_jax.models.physio import time_positions
+
+if TYPE_CHECKING:  # they import much
+  from mvp_jax.data.examples import InputConfig
+  from mvp_jax.data.trials import PreparedCorpus
 
 BACKBONES = ('transformer', 'resnet18')
 
@@ -55,7 +62,7 @@ class Voice:
   encoded: ClassVar[bool] = False
   face: ClassVar[bool] = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for name, known in (('preset', PRESETS), ('backbone', BACKBONES)):
       if getattr(self, name) not in known:
         raise InputError(
@@ -68,8 +75,8 @@ class Voice:
     _ = self.reader  # raises if the patches do not fit
 
   @property
-  def reader(self) -> Any:
-    """The network of a picture: a MelTransformer or a ResNet18."""
+  def reader(self) -> MelTransformer | ResNet18:
+    """The network of a picture."""
     preset = PRESETS[self.preset]
     if self.backbone == 'resnet18':
       return ResNet18(bands=preset.mels, bins=preset.frames)
@@ -85,18 +92,24 @@ class Voice:
     )
 
   @property
-  def layout(self):
+  def layout(self) -> Pictures:
     """How pictures lie in a trial, see `training.features.cache_features`."""
     return Pictures(self.preset)
 
-  def check(self, sizes):
+  def check(self, sizes: ModelSizes) -> None:
     if sizes.width % self.heads or self.picture_width % self.heads:
       raise ValueError(
         f'heads: {self.heads} heads do not divide the widths {sizes.width} and '
         f'{self.picture_width}'
       )
 
-  def inputs(self, corpus, windows, options, encoding=None):
+  def inputs(
+    self,
+    corpus: 'PreparedCorpus',
+    windows: Sequence[Window],
+    options: 'InputConfig',
+    encoding: Encoding | None = None,
+  ) -> Inputs:
     """pictures float16 [K, mels, frames], valid bool [K]; see data.log_mel.Pictures."""
     if 'audio' not in corpus.metadata['streams']:
       raise InputError(
@@ -105,14 +118,14 @@ class Voice:
       )
     return self._of(corpus, windows)
 
-  def _of(self, corpus, windows):
+  def _of(self, corpus: 'PreparedCorpus', windows: Sequence[Window]) -> Inputs:
     return Inputs([functools.partial(self._read, corpus, window) for window in windows])
 
-  def _most(self, window):
+  def _most(self, window: Window) -> int:
     """How many pictures an example has."""
     return math.ceil(window.padded / PRESETS[self.preset].seconds)
 
-  def _read(self, corpus, window):
+  def _read(self, corpus: 'PreparedCorpus', window: Window) -> Item:
     most = self._most(window)
     pictures, valid = self.layout.read(corpus, window.trial, window.start, most)
     return {
@@ -120,18 +133,20 @@ class Voice:
       'valid': pad(valid, most),
     }
 
-  def network(self, metadata, encoding=None):
+  def network(
+    self, metadata: Metadata, encoding: Encoding | None = None
+  ) -> 'VoiceNetwork':
     return VoiceNetwork(self)
 
-  def started(self, fresh, pretrained):
+  def started(self, fresh: Variables, pretrained: Variables) -> Variables:
     """Variables of the network whose backbone starts from a pre-trained one."""
     return {**fresh, 'within': pretrained}
 
-  def trained(self, variables):
+  def trained(self, variables: Variables) -> Variables:
     """The backbone's variables among those of the network."""
     return variables['within']
 
-  def cached(self, folder):
+  def cached(self, folder: Path) -> 'Voice':
     """The same, of tokens that `training.features.cache_features` left in a folder."""
     own = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)}
     return _Cached(**own, folder=folder)
@@ -143,7 +158,7 @@ class _Cached(Voice):
 
   folder: Path = Path()
 
-  def _of(self, corpus, windows):
+  def _of(self, corpus: 'PreparedCorpus', windows: Sequence[Window]) -> Inputs:
     """tokens float32 [V, D], valid bool [V]."""
     slots, items = self.reader.slots, []
     for window in windows:
@@ -154,7 +169,7 @@ class _Cached(Voice):
       items.append(functools.partial(self._cut, tokens, window.start, length))
     return Inputs(items, 'tokens')
 
-  def _cut(self, tokens, start, length):
+  def _cut(self, tokens: Float32[np.ndarray, 'V D'], start: float, length: int) -> Item:
     x = np.asarray(tokens[:length], np.float32)
     slots, seconds = self.reader.slots, PRESETS[self.preset].seconds
     valid = np.isfinite(x).all(1)
@@ -171,17 +186,17 @@ class VoiceNetwork:
 
   config: Voice
 
-  def create(self, sizes, *, rngs):
+  def create(self, sizes: ModelSizes, *, rngs: nnx.Rngs) -> 'VoiceTransformer':
     return VoiceTransformer(self.config, sizes, rngs=rngs)
 
 
 class VoiceTransformer(nnx.Module):
   """Pictures of sound, or tokens of a frozen backbone, in; tokens of the trial out."""
 
-  def __init__(self, config, sizes, *, rngs):
+  def __init__(self, config: Voice, sizes: ModelSizes, *, rngs: nnx.Rngs) -> None:
     dtype, width = jnp.dtype(sizes.dtype), sizes.width
     reader = dataclasses.replace(config.reader, dtype=sizes.dtype)
-    if hasattr(reader, 'remat'):
+    if isinstance(reader, MelTransformer):
       reader = dataclasses.replace(reader, remat=sizes.remat)
     self.slots, self.seconds = reader.slots, PRESETS[config.preset].seconds
     self.within = None if config.frozen else reader.create(rngs=rngs)
@@ -189,7 +204,9 @@ class VoiceTransformer(nnx.Module):
     block = layers.blocks(width, config, dtype)
     self.stack = layers.Stack(block, config.depth, rngs=rngs, remat=sizes.remat)
 
-  def __call__(self, arrays: dict[str, Array], key=None) -> Tokens:
+  def __call__(
+    self, arrays: dict[str, Array], key: PRNGKeyArray | None = None
+  ) -> Tokens:
     valid = arrays['valid']
     if self.within is None:
       x = arrays['tokens']
