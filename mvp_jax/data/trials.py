@@ -98,7 +98,7 @@ class PreparedCorpus:
     numbers: Sequence[int] | Int[np.ndarray, ' n'],
     flag: int = cv2.IMREAD_COLOR_RGB,
     stream: str = 'video',
-  ) -> UInt8[np.ndarray, 'n height width 3']:
+  ) -> UInt8[np.ndarray, 'n height width *colours']:
     """Reads and decodes some frames, touching only the chunks that hold them.
 
     `numbers` count within the trial; `flag` is of `cv2.imdecode`. Colours are RGB; all
@@ -185,7 +185,7 @@ class PreparedCorpus:
     trial: Trial,
     numbers: Sequence[int] | Int[np.ndarray, ' n'],
     stream: str = 'video',
-  ) -> list[UInt8[np.ndarray, 'height/8 width/8']]:
+  ) -> list[UInt8[np.ndarray, 'h w']]:
     """The same frames in grey, an eighth as wide and high, decoded as such: quickly."""
     return list(self.frames(trial, numbers, cv2.IMREAD_REDUCED_GRAYSCALE_8, stream))
 

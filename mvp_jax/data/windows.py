@@ -6,7 +6,7 @@ Windows are cut after the split into subjects, never before.
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,7 +90,7 @@ def overlapping(trial: Trial, seconds: float, hop: float = 0.0) -> list[Trial]:
 
 
 def averaged(
-  trials: Sequence[Trial], scores: Sequence[Float[np.ndarray, '...']]
+  trials: Sequence[Trial], scores: Iterable[Float[np.ndarray, '...']]
 ) -> tuple[list[Trial], list[Float[np.ndarray, '...']]]:
   """The mean over the windows of each trial.
 
@@ -137,7 +137,7 @@ def stretches(
 
 def joined(
   trials: Sequence[Trial],
-  scores: Sequence[Float[np.ndarray, '_ ...']],
+  scores: Iterable[Float[np.ndarray, '_ ...']],
   target: 'Target',
 ) -> tuple[list[Trial], list[Float[np.ndarray, '_ ...']]]:
   """Puts what is predicted of stretches together.

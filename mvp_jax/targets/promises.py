@@ -216,7 +216,7 @@ def abstention(
   return found
 
 
-def evidence(wrong: Float[np.ndarray, ' n'], risk: float) -> float:
+def evidence(wrong: Shaped[np.ndarray, ' n'], risk: float) -> float:
   """How much `wrong`, independent and from 0 to 1, says that their mean is less.
 
   What a bet against a mean of `risk` or more has come to, begun with 1: were it so, it
