@@ -50,6 +50,7 @@ TABLE = (
     for topology, settings in {
       'v5p:4x4x4': (
         'encoder.size=H encoder.train.batch_size=4096 encoder.remat=linear',
+        'encoder.size=H encoder.train.batch_size=4096',
         'encoder.size=g encoder.patch=14 encoder.train.batch_size=4096 mesh.fsdp=4',
         'encoder.size=S encoder.train.batch_size=16384',
         'encoder.size=L encoder.train.batch_size=4096',
