@@ -22,11 +22,15 @@ _MOST_CHANNELS = 10_000
 
 
 class Signal(NamedTuple):
-  """A channel of a file: float64 [time] or OnDemand, Hz or None, unit or ''."""
+  """A channel of a file: float64 [time] or OnDemand, Hz or None, unit or ''.
+
+  `problem` says why it cannot be used, or is ''.
+  """
 
   values: Any
   rate: float | None = None
   unit: str = ''
+  problem: str = ''
 
 
 def read_recorder_file(path):
@@ -169,10 +173,20 @@ def _read_edf(path):
       _placed(np.asarray(signal.data, np.float64), onsets, signal.sampling_frequency),
       float(signal.sampling_frequency),
       signal.physical_dimension,
+      _uncalibrated(signal),
     )
     for signal in record.signals
   ]
   return distinct([signal.label for signal in record.signals], signals)
+
+
+def _uncalibrated(signal):
+  """Why the numbers of a signal of EDF are no physical ones, or ''."""
+  try:
+    good = np.ptp(signal.physical_range) > 0 and np.ptp(signal.digital_range) > 0
+  except ValueError:  # a decimal comma, say
+    good = False
+  return '' if good else 'its header tells no range of its numbers; export it anew'
 
 
 def _onsets(path, record):

@@ -148,7 +148,7 @@ def _of_name(name):
   # In 'timeMs2' a number may be anything, but so may be the letter of 'S1_Time'.
   parts = [x for x in re.split(r'[\W\d_]+', apart.lower()) if len(x) > 1]
   brackets = re.findall(r'[\[(]([^\[(\])]*)[\])]', name)
-  told = [*brackets, *reversed(whole), *reversed(parts)]
+  told = [name, *brackets, *reversed(whole), *reversed(parts)]
   return next((unit for unit in map(unit_seconds, told) if unit is not None), None)
 
 

@@ -289,7 +289,7 @@ def _find(path, file, column):
 def _read_recorder(path):
   return _File(
     {
-      name: _Recorded(found.values, found.rate, unit=found.unit)
+      name: _Recorded(found.values, found.rate, unit=found.unit, problem=found.problem)
       for name, found in read_recorder_file(path).items()
     }
   )

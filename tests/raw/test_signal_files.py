@@ -259,6 +259,19 @@ def test_edf_with_two_rates(tmp_path):
     read_channel(path, 'EDA')
 
 
+@pytest.mark.parametrize('low, high', [('-5,0', '5,0'), ('0', '0')])
+def test_an_edf_that_tells_no_range_of_a_signal(tmp_path, low, high):
+  content = bytearray(edf())
+  count = int(content[252:256])
+  for place, text in ((104, low), (112, high)):
+    at = 256 + count * place + 8  # of the second signal
+    content[at : at + 8] = text.encode().ljust(8)
+  (tmp_path / 'a.edf').write_bytes(content)
+  np.testing.assert_allclose(read_channel(tmp_path / 'a.edf', 'EDA').values, EDA)
+  with pytest.raises(Dropped, match='its header tells no range of its numbers'):
+    read_channel(tmp_path / 'a.edf', 'ecg')
+
+
 def mat():
   file = io.BytesIO()
   scipy.io.savemat(file, {'eda': EDA})
