@@ -269,7 +269,7 @@ def resolve(config, overrides=None):
     merge(embedded, tree, set(overrides or ()))
   for section, own in tree.items():
     if f'{section}.kind' in (overrides or ()):
-      given = {x.partition('.')[2] for x in overrides if x.startswith(f'{section}.')}
+      given = {x.split('.')[1] for x in overrides if x.startswith(f'{section}.')}
       tree[section] = of_kind(section, own, tree, given)
   return tree
 
@@ -327,7 +327,8 @@ def parse(tree, cls=Config, where='config', around=None, default=None):
   for key in tree:
     if key not in fields:
       raise InputError(
-        f'{where}.{key}: no such setting; there are {", ".join(sorted(fields))}'
+        f'{where}.{key}: no such setting{_of_another_kind(cls, key, where)}; there are '
+        f'{", ".join(sorted(fields))}'
       )
   if around is None:
     around = tree
@@ -352,6 +353,22 @@ def parse(tree, cls=Config, where='config', around=None, default=None):
     return cls(**values) if default is None else dataclasses.replace(default, **values)
   except (InputError, ValueError) as error:  # a dataclass's own check
     raise InputError(f'{where}: {error}') from error
+
+
+def _of_another_kind(cls, name, where):
+  """What to say of a setting that a class lacks and others of its registry have."""
+  for classes in (encoders.ENCODERS, targets.TARGETS):
+    others = [
+      kind
+      for kind, other in classes.items()
+      if name in {field.name for field in dataclasses.fields(other)}
+    ]
+    if others and cls in classes.values():
+      return (
+        f' of kind {cls.kind}, but of {", ".join(others)}: with it give '
+        f'--{where}.kind={others[0]}'
+      )
+  return ''
 
 
 def _default(field):

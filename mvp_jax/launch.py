@@ -75,6 +75,9 @@ def _define_flags():
     'config',
     None,
     'The experiment: FILE.py, or the name of one of configs/; :ARGUMENT.',
+    # What only another kind of encoder or target has; `config.parse` refuses the rest.
+    lock_config=False,
+    accept_new_attributes=True,
   )
   flags.DEFINE_string(
     'workdir', None, 'Where results go; default: runs/<name of the config file>.'

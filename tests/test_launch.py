@@ -27,6 +27,23 @@ _WRONG = [
   ([_CONFIG, '--config.dataset=deep'], ["'deep'", 'avec2014, biovid, deap, recola']),
   ([_CONFIG, '--config.target.kind=ordinal'], ['config.target', "'ordinal'", 'binary']),
   ([_CONFIG, '--config.encoder.kind=r3d'], ['config.encoder', "'r3d'", 'videomae']),
+  (
+    [_CONFIG, '--config.encoder.variant=A'],
+    ['config.encoder.variant: no such setting', '--config.encoder.kind=dmsn'],
+  ),
+  (  # a setting of the kind that is asked for, on any side of it, and checked
+    [
+      _CONFIG,
+      '--config.encoder.variant=D',
+      '--config.encoder.kind=dmsn',
+      '--config.encoder.pretrained=False',
+    ],
+    ['config.encoder: ', "variant 'D' is none of A, B, C"],
+  ),
+  (
+    [_CONFIG, '--config.encoder.kind=dmsn', '--config.encoder.train.batch_size=8'],
+    ['config.encoder.train: no such setting', 'videomae'],
+  ),
   ([_CONFIG, '--config.model.fusion=x'], ['config.model', "fusion 'x'", 'cross']),
   (
     [_CONFIG, '--config.models.fusion=physio+x'],

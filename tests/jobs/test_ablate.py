@@ -100,6 +100,24 @@ def test_networks_of_several_kinds_are_compared(folder):
   assert units.models['video'] == 'action_units' and units.input.windows == 'whole'
 
 
+@pytest.mark.parametrize('folder', ['', 'UNBC'])
+def test_networks_are_compared_on_pain(folder):
+  tree = dmsn_ablation.get_config('unbc')
+  tree.data.manual_dir = folder
+  variants, runs = ablate.plan(parse(resolve(tree)))
+  (shown,) = variants.values()
+  *dmsn, video_mae, units = (
+    {run.name: run.config for run in runs}[variant.run] for variant in shown
+  )
+  assert [config.encoder.variant for config in dmsn] == ['C', 'B', 'A']
+  assert all(config.encoder.finetune for config in dmsn)
+  # Of VideoMAE and action units a small model is trained, on what lies ready.
+  assert video_mae.encoder.pretrained and not video_mae.encoder.finetune
+  assert units.evaluation.models == ('action_units',)
+  assert units.train == video_mae.train != dmsn[0].train
+  assert {config.encoder.subjects for config in (*dmsn, video_mae, units)} == {4}
+
+
 def test_a_variant_of_another_kind_takes_its_settings():
   words = 'encoder.kind=dmsn encoder.variant=A encoder.pretrained=False'
   config = _config({'encoder': {'VideoMAE': 'video', 'DMSN': f'video {words}'}})

@@ -92,12 +92,15 @@ def test_the_pain_of_every_frame_by_action_units(tmp_path):
   assert running.check_kept(folder, data, 'action_units', kept, atol=6e-5)
 
 
-@pytest.mark.parametrize('words', ['dmsn', 'dmsn,small', 'small,dmsn', 'dmsn,null'])
-def test_dmsn_may_read_the_face(words):
+@pytest.mark.parametrize('words', ['', 'small', 'null', 'videomae', 'videomae,small'])
+@pytest.mark.parametrize('folder', ['', 'UNBC'])
+def test_dmsn_reads_the_face_or_videomae(words, folder):
   config = unbc_dmsn.get_config(words)
-  for folder in ('', 'UNBC'):
-    config.data.manual_dir = folder
-    found = parse(resolve(config))
-    assert (found.encoder.kind, found.encoder.variant) == ('dmsn', 'A')
-    assert found.encoder.finetune and found.input.clips.tubelet == 8
-    assert found.encoder.backbone(found.input.clips, found.data.frame_size)
+  config.data.manual_dir = folder
+  found = parse(resolve(config))
+  assert found.encoder.backbone(found.input.clips, found.data.frame_size)
+  if 'videomae' in words:
+    assert found.encoder.kind == 'videomae' and not found.encoder.finetune
+    return
+  assert (found.encoder.kind, found.encoder.variant) == ('dmsn', 'A')
+  assert found.encoder.finetune and found.input.clips.tubelet == 8
