@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from scipy.special import logsumexp
 
-from mvp_jax.array_types import Float, Int, Num
+from mvp_jax.array_types import Float, Int, Num, Shaped
 from mvp_jax.targets.calibration import confidence
 
 if TYPE_CHECKING:  # it imports targets
