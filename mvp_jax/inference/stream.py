@@ -209,8 +209,8 @@ class Stream:
     ends = {name: one.end - self._zero for name, one in self._live()}
     # As of files: what lacks sound at its end goes on in silence, and action units are
     # of the frames.
-    lasting = ends.keys() - {AUDIO, UNITS} or ends.keys() - {AUDIO} or ends.keys()
-    end = min((ends[name] for name in lasting), default=0.0)
+    telling = ends.keys() - {AUDIO, UNITS} or ends.keys() - {AUDIO} or ends.keys()
+    end = min((ends[name] for name in telling), default=0.0)
     if end < _LEAST_SECONDS:
       raise InputError(
         f'the stream lasted {end:.1f} s, which is too short to say anything'

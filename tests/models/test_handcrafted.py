@@ -1,5 +1,7 @@
 """Handcrafted features as a modality: standardised on training trials, and masked."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ from mvp_jax.models.emotion import EmotionConfig, EmotionModel, ModelSizes
 from mvp_jax.models.fusion import FUSIONS
 from mvp_jax.models.modalities import handcrafted
 from mvp_jax.models.modalities.handcrafted import Handcrafted
+from mvp_jax.raw.features import trial_features
 from mvp_jax.raw.openface import CHANNELS
 from mvp_jax.targets.binary import Binary
 from mvp_jax.training import side_by_side
@@ -197,6 +200,29 @@ def test_values_are_those_of_the_table_by_their_names(tmp_path):
       found = examples[i][_NAME][place]
       np.testing.assert_array_equal(found, np.array(expected, np.float32))
   np.testing.assert_array_equal(examples[0][_TIMES], [10, 10])
+
+
+def test_features_of_a_window_are_of_what_it_holds(tmp_path):
+  (whole,) = twin(subjects=1, trials=1, seconds=30)
+  window = whole.stretch(10, 20)
+  corpus = MemoryCorpus([whole], tmp_path / 'corpus/1.0.0')
+  table, names = feature_table(corpus, [window, whole])
+  signals = whole.streams['signals']
+  rows = [
+    trial_features(values, signals.rate, signals.channels, None, before)
+    for values, before in (
+      (signals.values[1280:2560], None),
+      (signals.values, signals.before),
+    )
+  ]
+  wanted = [[row[name] for name in names] for row in rows]
+  np.testing.assert_allclose(table, wanted, rtol=1e-9)
+  assert table[0, 0] != table[1, 0] and len(names) > 10
+  # The same where there is no folder to keep them in.
+  loose = types.SimpleNamespace(metadata=corpus.metadata, trials=[])
+  again, _ = feature_table(loose, [window])
+  known = np.isfinite(table[0])
+  np.testing.assert_array_equal(again[0], table[0, known])
 
 
 def test_channels_are_those_of_series():
