@@ -54,7 +54,7 @@ def test_the_environment_has_nothing_else(python):
 @needs_torch
 def test_all_is_measured_where_only_its_packages_are(python, tmp_path):
   done = subprocess.run(
-    [python, '-I', _SCRIPT, '--out', tmp_path / 'gpu.json'],
+    [python, '-I', _SCRIPT, '--minutes', '20', '--out', tmp_path / 'gpu.json'],
     env={
       **os.environ,
       'JAX_PLATFORMS': 'cpu',
@@ -64,7 +64,7 @@ def test_all_is_measured_where_only_its_packages_are(python, tmp_path):
     },
     capture_output=True,
     text=True,
-    timeout=600,
+    timeout=1300,
   )
   assert done.returncode == 0, done.stdout + done.stderr
   lines = done.stdout.splitlines()
