@@ -20,7 +20,7 @@ from mvp_jax.raw.units import is_unit, unit_in_name
 
 # As lines above the numbers tell the rate.
 _STATED_RATE = re.compile(
-  r'(?:sampl\w*|output|abtast)[\s_-]*(?:rate|freq\w*)(\D{0,20})([\d.,]+)\s*(k?hz)?',
+  r'(?:sampl\w*|output|abtast)[\s_-]*(?:rate|freq\w*)(\D{0,20})([\d.,]+)\s*([^\W\d_]*)',
   re.I,
 )
 _STATED_STEP = re.compile(
@@ -93,8 +93,14 @@ def _stated_rate(table):
   told = set()
   for line in table.above:
     for before, number, unit in _STATED_RATE.findall(line):
-      factor = 1000 if 'k' in unit.lower() or 'khz' in before.lower() else 1
-      told.add(_number(number, table.decimal) * factor)
+      words = re.findall(r'[^\W\d_]+', f'{before} {unit}'.lower())
+      value = _number(number, table.decimal) * (1000 if 'khz' in words else 1)
+      steps = [step for step in map(unit_seconds, words) if step]
+      if steps and ('per' in words or '/' in before):
+        value /= steps[0]
+      elif steps:  # 'Sampling rate: 4 ms'
+        value = 1 / (value * steps[0]) if value else 0.0
+      told.add(value)
     if found := _STATED_STEP.match(line):
       told.add(1 / (unit_seconds(found[1]) or np.inf))
   told -= {0.0}

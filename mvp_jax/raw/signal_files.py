@@ -24,6 +24,8 @@ from mvp_jax.raw.recorder_files import RECORDER_ENDINGS, read_recorder_file
 from mvp_jax.raw.sample_times import in_seconds, own_rows, own_stamps, timed, with_gaps
 
 _TEXT = ('.csv', '.txt', '.tsv', '.asc', '.dat', '.log')
+_SPREADSHEETS = ('.xlsx', '.xls', '.xlsm', '.xlsb', '.ods', '.numbers')
+_PACKED = ('.gz', '.bz2', '.xz', '.7z', '.rar', '.tar')
 _SHOWN = 12  # names in a message
 _ROUNDED = 0.05  # seconds by which a clock without gaps may be off its file's rate
 _RATES = 1e-3, 1e6  # Hz; outside a number is no rate
@@ -216,8 +218,13 @@ def _read(path, stamp):
   if suffix == '.dat' and path.with_suffix('.hea').exists():
     path, suffix = path.with_suffix('.hea'), '.hea'
   if suffix not in readers:
-    advice = {'.avro': empatica.AVRO} | dict.fromkeys(
-      ('.xlsx', '.xls', '.ods'), 'a spreadsheet; save it as CSV'
+    advice = (
+      {
+        '.avro': empatica.AVRO,
+        '.npy': 'an array without a name; save it by numpy.savez',
+      }
+      | dict.fromkeys(_SPREADSHEETS, 'a spreadsheet; save it as CSV')
+      | dict.fromkeys(_PACKED, 'it is compressed; unpack it')
     )
     raise broken(
       path,

@@ -453,12 +453,30 @@ def test_a_mat_of_version_7_3_where_h5py_is_there(tmp_path):
     read_channel(path, 'EDA', 10)
 
 
+@pytest.mark.parametrize(
+  'name, told',
+  [
+    ('a.tsv.gz', 'it is compressed; unpack it'),
+    ('a.xlsm', 'a spreadsheet; save it as CSV'),
+    ('a.npy', 'save it by numpy.savez'),
+  ],
+)
+def test_what_to_do_with_other_formats(tmp_path, name, told):
+  (tmp_path / name).write_bytes(bytes(99))
+  with pytest.raises(Dropped, match=told):
+    read_channel(tmp_path / name, '1', 10)
+
+
 HEADS = {
   'Sampling rate: 20\nEDA,ECG\n': 20,
   '# Sampling Rate (Hz):= 20.00\n# EndOfHeader\n': 20,
   'Output rate:,20,Samples/sec.\n\nEDA,ECG\n': 20,
   'Sampling frequency 0.02 kHz\nEDA,ECG\n': 20,
   'Interval=,0.05 s\nEDA,ECG\n': 20,
+  'Sampling rate: 50 ms\nEDA,ECG\n': 20,
+  'Sample rate (ms),50\nEDA,ECG\n': 20,
+  'Sampling rate (per minute): 1200\nEDA,ECG\n': 20,
+  'Sampling rate in samples/s: 20\nEDA,ECG\n': 20,
   'Heart rate: 70\nEDA,ECG\n': None,
   'Sampling rate 1: 20\nSampling rate 2: 40\nEDA,ECG\n': None,
 }
