@@ -1,9 +1,10 @@
 """Twins rated in time: what is felt, how it is rated, and how well it can be told.
 
-Valence and arousal are slow random curves, independent of each other. A rating follows
-what is felt by a reaction lag, and has a slow error of its own. In the variant 'null'
-what is rated is another curve than what is shown and heard; in 'leaky' it is such a
-curve about a level that people who are together share.
+Valence and arousal are slow random curves, independent of each other. Valence has no
+level of its own, since faces differ at rest: nobody could tell it from them. A rating
+follows what is felt by a reaction lag, and has a slow error of its own. In the variant
+'null' what is rated is another curve than what is shown and heard; in 'leaky' it is
+such a curve about a level that people who are together share.
 
 In 'coupled' face and voice are each in one of two states, drawn anew every few seconds
 by a fair coin of its own: smiling or frowning, loud or quiet. Valence is high where a
@@ -78,7 +79,7 @@ class Courses:
     own = self.shared if self.shared and self.variant != 'leaky' else self.seed
     return np.stack(
       [
-        _curve((*self.seed, 0), times),
+        _curve((*self.seed, 0), times, level=0.0),
         np.sqrt(1 - self.skin) * _curve((*own, 1), times),
         np.sqrt(self.skin) * _curve((*self.seed, 6), times, level=0.0),
       ],
@@ -132,7 +133,7 @@ def _coins(rng, start, times):
 
 
 def _curve(seed, times, level=0.3):
-  """`level`: how much of it is its own mean: people differ."""
+  """`level`: how much of it is a mean of its own, by which people differ."""
   rng = np.random.default_rng(seed)
   return _SPREAD * (level * rng.normal() + 0.95 * wander(rng, times, _PERIODS)).clip(
     -2.6, 2.6

@@ -109,3 +109,10 @@ def test_the_aroused_are_louder_and_higher():
     return np.argmax(spectrum) * RATE / len(sound)
 
   assert 1.3 < pitch(aroused) / pitch(calm) < 1.8  # .6 octaves
+
+
+def test_only_arousal_has_a_level_of_its_own():
+  times = np.arange(0, 600, 0.5)
+  felt = np.stack([Courses((0, i), 1.0, 'planted').felt(times) for i in range(60)])
+  levels = felt.mean(1).std(0) / felt.std((0, 1))
+  assert levels[0] < 0.05 and levels[1] > 0.2
