@@ -58,7 +58,7 @@ SMALL = {
 _SMALL_MULTISCALE = {
   'data': {'frame_size': 48},
   'input': {'clips': {'frames': 8, 'tubelet': 8}},
-  'encoder': {'stem': 8, 'widths': (16, 24, 32, 48), 'blocks': (1, 1, 1, 1)},
+  'encoder': {'stem': 8, 'widths': (32, 48, 64, 96), 'blocks': (1, 1, 1, 1)},
 }
 SMALL_ENCODERS = {'dmsn': _SMALL_MULTISCALE, 'msn69': _SMALL_MULTISCALE}
 # Models of the face by its action units, see docs/action_units.md.

@@ -45,6 +45,7 @@ _AVEC = (
     ('', avec2014_dmsn.ACTION_UNITS | avec2014_dmsn.SMALL_ACTION_UNITS),
   ),
 )
+_FEWER = {'twin': {'people': 160}, 'train': {'optimiser': {'steps': 400}}}
 # What is trained on tokens that lie ready has another schedule than a whole network.
 _HEAD = {
   'batch_size': 32,
@@ -92,6 +93,7 @@ def get_config(words=''):
   else:
     config, (full, small), aside = avec2014_dmsn.get_config(','.join(chosen)), _AVEC, 12
     networks = _VARIANTS | {'MSN-69': 'encoder.kind=msn69'}
+    config.embedded.update(_FEWER)
   config.job = 'ablate'
   config.encoder.subjects = aside
   config.embedded.evaluation.folds = 2
