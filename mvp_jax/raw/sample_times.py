@@ -49,8 +49,8 @@ _AT_ONCE, _MOSTLY_AT_ONCE, _LEAST_PACKETS = 0.25, 0.4, 20
 _MOST_IN_TURN, _IN_TURN = 40, 20.0
 _GAP = 1.5  # of the usual step
 # Of a channel among others in one table: so many of its steps are off the usual one by
-# so much at most, which is so many times that of all rows; so many have a time.
-_MOSTLY, _EVEN, _BETWEEN, _TIMED = 0.9, 0.25, 1.2, 0.9
+# so much at most, other rows follow so many of its own, and so many have a time.
+_MOSTLY, _EVEN, _BETWEEN, _TIMED = 0.9, 0.25, 0.05, 0.9
 _UNEVEN = 0.1  # of a step, on the mean
 # Samples that may be missing: as many times what is recorded, and always so many.
 _MAX_GAPS, _ALWAYS = 10, 4_000_000
@@ -345,7 +345,8 @@ def own_stamps(values, seconds):
   shared = np.isin(seconds, stamps) & ~own  # rows of others at the same times
   usual = np.median(steps)
   even = (np.abs(steps - usual) <= _EVEN * usual).mean() >= _MOSTLY
-  between = usual > _BETWEEN * np.median(np.diff(seconds[known]))
+  # Between its own, where lost samples would be in few places.
+  between = np.count_nonzero(own[:-1] & ~own[1:]) > _BETWEEN * own.sum()
   if not even or not (between or shared.any()):
     return values[~shared], seconds[~shared], ''
   note = f'{own.mean():.0%} of its rows have it: its own rate is {1 / usual:.4g} Hz'

@@ -195,7 +195,7 @@ def _programs():
     found[f'OpenBCI {time}'] = (open_bci, {'time': time})
   for eda, ppg, begin, apart in (
     (32, 60, 0, 0.003), (51.2, 30, 0, 0.003), (4, 64, 0, 0), (128, 60, 0, 0.003),
-    (4, 64, 5, 0),
+    (4, 64, 5, 0), (32, 64, 0, 0.0021),
   ):  # fmt: skip
     how = {'eda': eda, 'ppg': ppg, 'begin': begin, 'apart': apart}
     found[f'rows of sensors {eda} {ppg} {begin}'] = (union, how)
