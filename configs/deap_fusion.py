@@ -19,16 +19,26 @@ CHANGES = {'data': {'channels': ('eda', 'ppg')}, 'input': {'max_seconds': 60.0}}
 EMBEDDED = {
   'twin': {
     'subjects': 20,
-    'frame_rate': 5.0,
+    'frame_rate': 2.5,
     'width': 160,
     'height': 128,
     'pixel_aspect': (1, 1),
   },
-  'encoder': {'noise_floor': 0.05},  # drawn skin is all noise
+  # Frames that no clip would look at are not drawn.
+  'data': {'frame_rate': 2.5},
+  'input': {'clips': {'stride': 1}},
+  'encoder': {
+    'noise_floor': 0.05,  # drawn skin is all noise
+    'train': {'optimiser': {'steps': 400, 'warmup_steps': 40}},
+  },
   'evaluation': {'folds': 4},
 }
+# OpenFace's values are read as often as they come.
+PRESETS = {'action_units': base.ACTION_UNITS | {'twin': {'frame_rate': 5.0}}}
 
 
 def get_config(words=''):
   """The experiment at full size, and what the embedded default shrinks."""
-  return base.get_config('deap', words, changes=CHANGES, embedded=EMBEDDED)
+  return base.get_config(
+    'deap', words, changes=CHANGES, embedded=EMBEDDED, presets=PRESETS
+  )
