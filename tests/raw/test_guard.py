@@ -38,6 +38,8 @@ UNITS = {'eda': 'microsiemens', 'temp': 'celsius', 'ecg': 'millivolt'}
     ('ppg', np.round(20_000 + 1000 * PPG), PACKETS, 65_535.0),
     ('ecg', PPG, PACKETS, 32.767),
     ('ecg', PPG, [9], 1e300),
+    ('ppg', PPG, SOME, -1.0),  # a value that comes again, not far below the others
+    ('ecg', np.round(512 + 200 * PPG), PACKETS, -1.0),
   ],
 )
 def test_exactly_what_cannot_be_is_found(channel, values, where, number):
@@ -56,6 +58,7 @@ def test_exactly_what_cannot_be_is_found(channel, values, where, number):
     ('eda', 1000 * EDA),  # of another unit: not for the guard to decide
     ('temp', np.where(T < 3, 33.0, 33.02)),  # of few steps
     ('ppg', np.clip(PPG, 0, 0.4)),
+    ('ppg', np.minimum(np.round(512 + 3000 * PPG**9), 1023)),  # peaks cut off
     ('ppg', np.round(np.maximum(PPG, 0), 2)),  # zeros that are reached step by step
     ('emg', RNG.standard_normal(len(T)) * np.where((T > 30) & (T < 31), 50, 1)),
     ('other', np.where(T < 59, 0.0, -5.0)),
