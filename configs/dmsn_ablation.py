@@ -88,7 +88,11 @@ def get_config(words=''):
   """The config of a corpus, and the question."""
   chosen = [word for word in words.split(',') if word != 'unbc']
   if 'unbc' in words.split(','):
-    config, (full, small), aside = unbc_dmsn.get_config(','.join(chosen)), _UNBC, 4
+    config, (full, small), aside = (
+      unbc_dmsn.get_config(','.join(['dmsn', *chosen])),
+      _UNBC,
+      4,
+    )
     networks = _VARIANTS
   else:
     config, (full, small), aside = avec2014_dmsn.get_config(','.join(chosen)), _AVEC, 12

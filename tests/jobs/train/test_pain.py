@@ -92,14 +92,16 @@ def test_the_pain_of_every_frame_by_action_units(tmp_path):
   assert running.check_kept(folder, data, 'action_units', kept, atol=6e-5)
 
 
-@pytest.mark.parametrize('words', ['', 'small', 'null', 'videomae', 'videomae,small'])
+@pytest.mark.parametrize(
+  'words', ['', 'small', 'dmsn', 'dmsn,small', 'small,dmsn', 'dmsn,null']
+)
 @pytest.mark.parametrize('folder', ['', 'UNBC'])
-def test_dmsn_reads_the_face_or_videomae(words, folder):
+def test_video_mae_reads_the_face_or_dmsn(words, folder):
   config = unbc_dmsn.get_config(words)
   config.data.manual_dir = folder
   found = parse(resolve(config))
   assert found.encoder.backbone(found.input.clips, found.data.frame_size)
-  if 'videomae' in words:
+  if 'dmsn' not in words:
     assert found.encoder.kind == 'videomae' and not found.encoder.finetune
     return
   assert (found.encoder.kind, found.encoder.variant) == ('dmsn', 'A')
