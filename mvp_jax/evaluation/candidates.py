@@ -26,7 +26,7 @@ _ALIKE = 3  # of these, the first, must be equal
 _NEXT = 4  # windows in a table that one is paired with
 _TOLERANCE = 0.13  # seconds by which shifts may differ
 _MEETINGS = 1 << 23  # counted at a time, for the memory
-_BLOCKS = 8  # of so many meetings that are kept at a time, not to look for each again
+_BLOCKS = 5  # of so many meetings that are kept at a time, not to look for each again
 
 
 class Index:
@@ -129,8 +129,9 @@ def _votes(codes, courses, places, count, rate, most):
     for met in _meetings(tables, courses, places, part, count, span):
       met.sort()
       tolerance = round(_TOLERANCE * rate)
-      close = np.diff(met) <= tolerance
-      met = met[np.append(close, False) | np.append(False, close)]  # most are alone
+      close = np.zeros(len(met), bool)
+      close[:-1] = np.diff(met) <= tolerance
+      met = met[close | np.roll(close, 1)]  # most are alone
       near = np.searchsorted(met, met + tolerance, 'right')
       near -= np.arange(len(met))
       met, near = met[near > 1], near[near > 1]
