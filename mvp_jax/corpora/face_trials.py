@@ -20,6 +20,8 @@ FIELDS = {
 }
 _SIGNAL_WORKERS = 4  # each holds a file of 100 MB and more, up to three times over
 NOTES = {  # of several corpora's versions
+  '6.0.0': 'What a logger writes where nothing was measured is masked; clocks and '
+  'units of more loggers.',
   '5.0.0': 'One clock of a video; faces in any light; impossible samples are masked.',
   '4.0.0': 'What was before the onset is part of the stream, with its validity. Of an '
   'EMG the envelope is kept.',

@@ -128,9 +128,8 @@ def prepared_corpus(config, name, facts, streams, folder=None, own=None, rated=T
   manual_dir = folder or (Path(data.manual_dir) if data.manual_dir else None)
   check = None
   if manual_dir is None:
-    manual_dir = (
-      Path(data.data_dir) / 'twins' / (f'{name}-{encoders.fingerprint(config.twin)}')
-    )
+    kind = encoders.fingerprint(config.twin, known.version)
+    manual_dir = Path(data.data_dir) / 'twins' / f'{name}-{kind}'
     if hosts.is_main():
       given = 'config.pretrain.sources' if config.job == 'pretrain' else ''
       print(

@@ -45,8 +45,11 @@ class AffWild2(Corpus):
     'Gated recursive JCA (CCC)': {'valence': '.623', 'arousal': '.660'},
   }
   twin = Twin(AffWild2Spec, write_affwild2_twin)
-  version = '1.0.0'
-  notes = {'1.0.0': 'First version.'}
+  version = '2.0.0'
+  notes = {
+    '2.0.0': 'Of the twin, valence has no level of its own.',
+    '1.0.0': 'First version.',
+  }
   download = (
     'Ask for Aff-Wild2 at the home page of the ABAW challenges, and unpack the '
     'annotations (VA_Estimation_Challenge), cropped_aligned and the videos (batch1, '

@@ -57,7 +57,7 @@ class Amigos(Corpus):
   }
   always = ('signals',)
   twin = Twin(AmigosSpec, write_amigos_twin)
-  version = '5.0.0'
+  version = '6.0.0'
   notes = NOTES
   download = (
     'Ask for AMIGOS at its home page, download the preprocessed data (MATLAB) and '

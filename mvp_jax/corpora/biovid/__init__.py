@@ -45,8 +45,11 @@ class BioVid(Corpus):
   ratings = {'pain': (0, 4)}
   always = ('signals',)
   twin = Twin(BioVidSpec, write_biovid_twin)
-  version = '1.0.0'
-  notes = {'1.0.0': 'First version.'}
+  version = '2.0.0'
+  notes = {
+    '2.0.0': 'What a logger writes where nothing was measured is masked.',
+    '1.0.0': 'First version.',
+  }
   download = (
     'Ask for the BioVid Heat Pain Database at its home page, and unpack of part A '
     'starting_point, biosignals_filtered (or biosignals_raw) and video into manual_dir.'

@@ -39,8 +39,11 @@ class Recola(Corpus):
     'clean': True,
   }
   twin = Twin(RecolaSpec, write_recola_twin)
-  version = '1.0.0'
-  notes = {'1.0.0': 'First version.'}
+  version = '2.0.0'
+  notes = {
+    '2.0.0': 'Of the twin, valence has no level of its own. More signals are masked.',
+    '1.0.0': 'First version.',
+  }
   download = (
     'Ask for RECOLA at its home page, and unpack RECOLA-Annotation, RECOLA-Metadata, '
     'RECOLA-Video-recordings, RECOLA-Audio-recordings and '

@@ -47,7 +47,7 @@ class Recordings(Corpus):
   ratings = dict.fromkeys(RATINGS, SCALE)
   always = ('signals',)
   twin = Twin(TwinSpec, write_recordings_twin)
-  version = '5.0.0'
+  version = '6.0.0'
   notes = NOTES
   download = (
     'Put a manifest.csv into manual_dir; docs/recordings.md says what is in it.'

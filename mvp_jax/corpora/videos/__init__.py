@@ -26,8 +26,9 @@ class Videos(Corpus):
   title = 'videos'
   Settings = VideosSettings
   fields = {'streams': ('video',), 'frame_rate': 25.0, 'frame_size': 256}
-  version = '3.0.0'
+  version = '4.0.0'
   notes = {
+    '4.0.0': 'Edit lists with a pause.',
     '3.0.0': 'One clock of a video; faces in any light.',
     '2.0.0': 'Named streams, each with its validity.',
     '1.0.0': 'First version.',
