@@ -112,7 +112,7 @@ merge(
 # More people than AVEC has (84): of 60 a network learns more who they are than how.
 EMBEDDED = {
   'twin': {
-    'people': 240,
+    'people': 200,
     'seconds': 6.4,
     'frame_rate': 5.0,
     'width': 160,
