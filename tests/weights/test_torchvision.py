@@ -21,11 +21,13 @@ _SOUND = ResNet18(48, 64, widths=_WIDTHS)
 
 
 def _video_peer():
-  return peers.random(peers.R2Plus1D18(_WIDTHS, 3))
+  # By other seeds PyTorch's own gradients differ between float32 and float64: a unit
+  # lies so near to 0 that rounding decides whether it is on.
+  return peers.random(peers.R2Plus1D18, _WIDTHS, 3, seed=8)
 
 
 def _sound_peer(channels=3):
-  return peers.random(peers.ResNet18(_WIDTHS, channels, 3))
+  return peers.random(peers.ResNet18, _WIDTHS, channels, 3, seed=0)
 
 
 def _frames():

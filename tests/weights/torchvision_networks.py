@@ -9,9 +9,10 @@ torch = pytest.importorskip('torch', reason='PyTorch is in the test extra of 3.1
 nn = torch.nn
 
 
-def random(model, seed=0):
-  """With noise on parameters and on running statistics, in evaluation mode."""
+def random(network, *sizes, seed):
+  """One with noise on parameters and on running statistics, in evaluation mode."""
   torch.manual_seed(seed)
+  model = network(*sizes)
   with torch.no_grad():
     for name, x in model.state_dict().items():
       if name.endswith('running_var'):
