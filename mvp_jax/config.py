@@ -10,6 +10,7 @@ modality by its name.
 """
 
 import dataclasses
+import difflib
 import itertools
 import types
 import typing
@@ -259,6 +260,9 @@ def resolve(config, overrides=None):
 
   Returns:
     A plain nested dict without `embedded`.
+
+  Raises:
+    InputError: the user has set a model that is none of those compared.
   """
   tree = config.to_dict()
   embedded = tree.pop('embedded', {})
@@ -271,6 +275,14 @@ def resolve(config, overrides=None):
     if f'{section}.kind' in (overrides or ()):
       given = {x.split('.')[1] for x in overrides if x.startswith(f'{section}.')}
       tree[section] = of_kind(section, own, tree, given)
+  for name in overrides or ():
+    section, *model = name.split('.')
+    compared = tree.get('evaluation', {}).get('models', ())
+    if section == 'models' and model[0] not in compared:
+      raise InputError(
+        f'config.{name}: no such model in config.evaluation.models, '
+        f'{", ".join(compared)}; name it there, too, to train it'
+      )
   return tree
 
 
@@ -326,9 +338,10 @@ def parse(tree, cls=Config, where='config', around=None, default=None):
     tree = {name: value for name, value in tree.items() if name != 'kind'}
   for key in tree:
     if key not in fields:
+      near = difflib.get_close_matches(key, fields, 1)
       raise InputError(
         f'{where}.{key}: no such setting{_of_another_kind(cls, key, where)}; there are '
-        f'{", ".join(sorted(fields))}'
+        f'{", ".join(sorted(fields))}{"".join(f"; did you mean {x}?" for x in near)}'
       )
   if around is None:
     around = tree

@@ -15,7 +15,11 @@ _PRETRAIN = f'--config={_ROOT / "configs" / "videomae_pretrain.py"}'
 
 
 _WRONG = [
-  ([_CONFIG, '--config.sede=1'], ['no such setting', 'seed']),
+  ([_CONFIG, '--config.sede=1'], ['no such setting', 'did you mean seed?']),
+  (
+    [_CONFIG, '--config.models.fision=video'],
+    ['config.models.fision: no such model', 'fusion, physio, video; name it there'],
+  ),
   ([_CONFIG, '--config.train.optimiser.lr=1'], ['no such setting', 'lr']),
   ([_CONFIG, '--config.train.batch_size=big'], ['config.train.batch_size', 'big']),
   ([_CONFIG, '--confg.seed=1'], ['confg.seed']),

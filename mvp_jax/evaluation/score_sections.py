@@ -200,7 +200,7 @@ def calibration(results, promised, synthetic):
       [f'{rating}, {name}: {one.told()}.' for (name, rating), one in known.items()]
     )
     yield Paragraph(
-      'This is what `predict` promises of new people. Each person counts the same, '
+      'This is what predictions of new people promise. Each person counts the same, '
       'and what a trial is told is the mean over the seeds (docs/predict.md).'
     )
 

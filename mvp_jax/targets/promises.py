@@ -94,7 +94,7 @@ class Abstention:
       f'(mean over {self.answered} of {self.people} people)'
     )
     if self.threshold is None:
-      return f'{held_out}; that at most {self.risk:.0%} are is not shown'
+      return f'{held_out}: not enough to promise at most {self.risk:.0%}'
     return (
       f'answers where it is at least {self.threshold:.2f} sure: at most '
       f'{self.risk:.0%} wrong, with {SURE:.0%} confidence; {held_out}'

@@ -310,7 +310,7 @@ def test_the_report_tells_when_a_model_may_answer(predictions):
     f'90% confidence; of the surest {people}.'
   ) in markdown
   assert (
-    f'{second}, {main}: of the surest {people}; that at most 20% are is not shown.'
+    f'{second}, {main}: of the surest {people}: not enough to promise at most 20%.'
   ) in markdown
   known = {(main, first): promises.from_dict(promised[first])}
   figure = score_figures.calibration(results, False, known)
