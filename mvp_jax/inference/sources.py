@@ -227,7 +227,7 @@ class LiveSound:
     self._parts = [x for x in self._parts if x.end > until or x is self._parts[-1]]
 
   def stretch(self, start, end, zero):
-    """Of so many seconds of the stream a data.trials.Sound, and its samples, int16."""
+    """Of so many seconds of the stream a data.trial.Sound, and its samples, int16."""
     first, last = round(start * RATE), round(end * RATE)
     values, recorded, done = np.zeros(last - first, np.int16), [], first
     for part in self._parts:
@@ -321,7 +321,7 @@ class LiveUnits:
       self._kept.popleft()
 
   def series(self, zero):
-    """A data.trials.Series of what is kept, in seconds since `zero`."""
+    """A data.trial.Series of what is kept, in seconds since `zero`."""
     times = np.array([time for time, _ in self._kept]) - zero
     values = np.array([x for _, x in self._kept]).reshape(-1, len(CHANNELS))
     with np.errstate(invalid='ignore'):
