@@ -30,9 +30,11 @@ class Stillness:
     self._aspect = pixel_aspect
     self._scale = 1.0
     self._pictures = collections.deque(maxlen=_LOOKS)  # without repeated ones
+    self._told: dict = {}  # whether the face in a box is still, since the last look
 
   def add(self, grey):
     """Takes the next look, uint8 [height, width] in stored pixels."""
+    self._told.clear()
     self._scale = min(1.0, _ROWS / grey.shape[0])
     size = [max(1, round(side * self._scale)) for side in grey.shape[::-1]]
     picture = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -49,8 +51,11 @@ class Stillness:
 
   def still(self, box):
     """Whether the face in the box (x, y, side, as shown) has not moved for long."""
-    if not self.known:
-      return False
+    if box not in self._told:
+      self._told[box] = self.known and self._unmoved(box)
+    return self._told[box]
+
+  def _unmoved(self, box):
     x, y, side = (value * self._scale for value in box)
     top, bottom = max(0, round(y - side / 2)), round(y + side / 2)
     left = max(0, round((x - side / 2) / self._aspect))
