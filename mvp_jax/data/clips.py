@@ -7,6 +7,8 @@ import numpy as np
 
 from mvp_jax.data.windows import even_starts
 
+_READ_AT_ONCE = 8  # clips; those that follow each other share chunks of frames
+
 
 @dataclasses.dataclass(frozen=True)
 class ClipLayout:
@@ -39,16 +41,17 @@ class ClipLayout:
   def max_clips(self, seconds):
     return max(1, round(seconds / self.spacing))
 
-  def read(self, corpus, trial):
-    """The clips of a trial, as `lay_clips` lays them: see `log_mel.Pictures.read`.
+  def clips(self, corpus, trial):
+    """Yields the clips of a trial, as `lay_clips` lays them; few are in memory at once.
 
-    Returns:
-      (uint8 [clips, frames, H, W, 3], bool [clips]: all of them can be read).
+    Yields:
+      (uint8 [frames, H, W, 3], whether it can be read: True).
     """
     numbers, _, _ = lay_clips(trial.streams[self.stream], self)
-    frames = corpus.frames(trial, numbers.ravel())
-    frames = frames.reshape(*numbers.shape, *frames.shape[1:])
-    return frames, np.ones(len(numbers), bool)
+    for first in range(0, len(numbers), _READ_AT_ONCE):
+      some = numbers[first : first + _READ_AT_ONCE]
+      frames = corpus.frames(trial, some.ravel())
+      yield from ((clip, True) for clip in frames.reshape(*some.shape, *frames.shape[1:]))
 
 
 def clip_frames(start, count, layout):

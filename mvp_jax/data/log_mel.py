@@ -114,6 +114,10 @@ class Pictures:
     seconds = 0.0 if sound is None else sound.seconds
     return max(1, math.ceil(seconds / PRESETS[self.preset].seconds))
 
+  def clips(self, corpus, trial):
+    """Yields what `read` gives, picture by picture."""
+    yield from zip(*self.read(corpus, trial), strict=True)
+
   def read(self, corpus, trial, start=0.0, most=None):
     """The pictures of a trial.
 

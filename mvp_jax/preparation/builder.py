@@ -26,7 +26,7 @@ from mvp_jax.tasks import beam as _beam
 from mvp_jax.tasks.blobs import Blobs
 
 CHUNK = 16  # Frames in one example of a frame split: one clip of VideoMAE.
-_SHARD_BYTES = 128 << 20  # A shard is held in memory while it is written.
+_SHARD_BYTES = 128 << 20
 _TRIALS_PER_SHARD = 500
 
 
@@ -268,11 +268,10 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       jpegs = source.frames(outcome, stream)['jpegs']
       for chunk in range(first, last):
         # TFDS has one set of features for all splits; those of others are blank.
-        yield (
-          f'{trial_id}_{chunk}',
-          _filled(self._spec, {'trial_id': trial_id, 'chunk': chunk})
-          | {'frames': jpegs[chunk * CHUNK : (chunk + 1) * CHUNK]},
-        )
+        row = _filled(self._spec, {'trial_id': trial_id, 'chunk': chunk})
+        row['frames'] = jpegs[chunk * CHUNK : (chunk + 1) * CHUNK]
+        yield f'{trial_id}_{chunk}', row
+        row.clear()  # It is written. TFDS keeps it until the shard is counted.
 
   def _sound(self, source, stream, spans):
     for outcome, first, last in spans:
@@ -280,13 +279,11 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       chunks = source.sound(outcome, stream)['chunks']
       for chunk in range(first, last):
         samples = np.frombuffer(chunks[chunk], '<i2').astype(np.int16)
-        yield (
-          f'{trial_id}_{chunk}',
-          _filled(
-            self._spec, {'trial_id': trial_id, 'chunk': chunk, 'samples': samples}
-          )
-          | ({'frames': []} if self._pictured else {}),
-        )
+        row = _filled(
+          self._spec, {'trial_id': trial_id, 'chunk': chunk, 'samples': samples}
+        ) | ({'frames': []} if self._pictured else {})
+        yield f'{trial_id}_{chunk}', row
+        row.clear()
 
 
 _SAMPLES = Array((None,), np.int16)
@@ -390,7 +387,7 @@ def _filled(spec, example):
 
 def _size(pieces):
   if isinstance(pieces, Blobs):
-    return int(pieces.ends[-1])  # without reading them
+    return pieces.size  # without reading them
   return sum(map(len, pieces))
 
 

@@ -16,8 +16,11 @@ class Blobs(collections.abc.Sequence):
   """A list of bytes that can be longer than the memory.
 
   `append` writes to a temporary file (where TMPDIR says), which goes away with
-  the object. `Blobs.stored` reads those that `write_npy` put into an .npz file.
+  the object. `Blobs.stored` reads those that `write_npy` put into an .npz file. A slice
+  is a list, in memory; `part` is not.
   """
+
+  _whole = None  # whose file it is, if another's
 
   def __init__(self):
     self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
@@ -39,19 +42,33 @@ class Blobs(collections.abc.Sequence):
     blobs._first = blobs._file.tell()
     return blobs
 
+  def part(self, first, last):
+    """The pieces from `first` to before `last`, to be read only: not in memory."""
+    start = self._ends[first - 1] if first else 0
+    blobs = Blobs.__new__(Blobs)
+    blobs._whole, blobs._file = self, self._file
+    blobs._first = self._first + start
+    blobs._ends = [end - start for end in self._ends[first:last]]
+    return blobs
+
   @property
   def ends(self):
     """Where each piece ends, int [pieces]."""
     return np.array(self._ends, np.int64)
 
+  @property
+  def size(self):
+    """Bytes of all pieces."""
+    return self._ends[-1] if self._ends else 0
+
   def append(self, piece):
     self._file.seek(0, 2)
     self._file.write(piece)
-    self._ends.append((self._ends[-1] if self._ends else 0) + len(piece))
+    self._ends.append(self.size + len(piece))
 
   def write_npy(self, file):
     """Writes all as one uint8 array in the format of NumPy."""
-    size = self._ends[-1] if self._ends else 0
+    size = self.size
     np.lib.format.write_array_header_1_0(
       file, {'descr': '|u1', 'fortran_order': False, 'shape': (size,)}
     )
@@ -72,5 +89,5 @@ class Blobs(collections.abc.Sequence):
     return self._file.read(end - start)
 
   def __del__(self):
-    if hasattr(self, '_file'):
+    if hasattr(self, '_file') and self._whole is None:
       self._file.close()

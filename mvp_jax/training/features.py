@@ -65,18 +65,19 @@ def cache_features(
     len(trials) - len(todo),
     shown,
   ) as progress:
-    clips, done, open_trials = [], [], []  # clips of trials not yet written
+    clips, done, open_trials = [], [], []  # of trials not yet written
     sealed = time.monotonic()
 
-    def flush(final=False):
-      while len(clips) >= batch_size or (final and clips):
-        done.extend(compute(clips[:batch_size]))
-        del clips[:batch_size]
+    def work():
+      done.extend(compute(clips))
+      clips.clear()
+
+    def write():
       while open_trials and len(done) >= len(open_trials[0][1]):
         trial, there = open_trials.pop(0)
         tokens = np.stack(done[: len(there)])
         del done[: len(there)]
-        tokens[~there] = np.nan
+        tokens[~np.array(there)] = np.nan
         tokens = tokens.reshape(-1, tokens.shape[-1])
         if hosts.is_main():
           with atomic_write(directory / f'{trial.stretch_id}.npy') as part:
@@ -84,14 +85,20 @@ def cache_features(
         progress.update()
 
     for trial in todo:
-      read, there = layout.read(corpus, trial)
-      clips.extend(read)
+      there = []  # which of its clips can be read
+      for clip, readable in layout.clips(corpus, trial):
+        clips.append(clip)
+        there.append(readable)
+        if len(clips) == batch_size:
+          work()
       open_trials.append((trial, there))
-      flush()
+      write()
       if hosts.is_main() and time.monotonic() - sealed > _SEAL_SECONDS:
         seal()
         sealed = time.monotonic()
-    flush(final=True)
+    if clips:
+      work()
+    write()
   hosts.on_main(seal)
 
 

@@ -82,6 +82,24 @@ def test_all_ways_agree(way, masked):
     np.testing.assert_allclose(got, wanted, atol=2e-5)
 
 
+@pytest.mark.parametrize('masked', [False, True])
+def test_head_by_head_is_the_same_in_less_memory(monkeypatch, masked):
+  """The scores of one head at a time are kept, not of all."""
+  q, k, v, valid = inputs(batch=4, heads=3, queries=360, keys=370)
+  valid = valid if masked else None
+
+  def memory():
+    run = jax.jit(lambda *x: attend(*x, valid)).lower(q, k, v).compile()
+    return run.memory_analysis().temp_size_in_bytes
+
+  found, taken = results(attend, q, k, v, valid), memory()
+  monkeypatch.setattr(attention, '_CACHED_SCORES', 1 << 30)
+  jax.clear_caches()
+  for got, wanted in zip(found, results(attend, q, k, v, valid), strict=True):
+    np.testing.assert_allclose(got, wanted, atol=2e-5)
+  assert 3 * taken < memory()
+
+
 def test_the_kernel_is_split_over_the_mesh():
   mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
   q, k, v, valid = inputs(batch=4)

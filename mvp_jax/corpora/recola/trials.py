@@ -24,7 +24,6 @@ from mvp_jax.raw.signal_files import read_channel, without_gaps
 from mvp_jax.raw.units import AS_RECORDED
 from mvp_jax.raw.video_times import video_times
 from mvp_jax.tasks import load_result
-from mvp_jax.tasks.blobs import Blobs
 
 SIGNAL_RATE = 128.0  # Hz, stored; recorded at 1 kHz
 CHANNELS = {'eda': 'EDA', 'ecg': 'ECG'}  # columns of their files
@@ -84,11 +83,8 @@ def found_faces(person: Person, raters, spec):
   found = face_frames(person.video, spec)
   count = int(np.searchsorted(found['times'], _end(person, raters) - _EARLY))
   if count < len(found['times']):
-    kept = Blobs()
-    for jpeg in found['jpegs'][:count]:
-      kept.append(jpeg)
     cut = {name: found[name][:count] for name in ('times', 'valid', 'boxes', 'marks')}
-    found = found | cut | {'jpegs': kept}
+    found = found | cut | {'jpegs': found['jpegs'].part(0, count)}
   return pack_frames(found)
 
 

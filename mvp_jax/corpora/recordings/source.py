@@ -175,7 +175,7 @@ class RecordingTrials(Source):
         'video_notes': whole['video_notes'],
         'frames': len(found['times']),
         'video_rate': rate,
-        'bytes': sum(map(len, found['jpegs'])),
+        'bytes': found['jpegs'].size,
       }
     if 'audio' in self.wanted.streams:
       facts |= sound_facts(self.directory / 'signals', recording.trial_id)
@@ -213,7 +213,8 @@ class RecordingTrials(Source):
     return (
       found
       | {'times': found['times'][inside] - np.float32(recording.video_onset)}
-      | {name: found[name][inside] for name in ('jpegs', 'valid', 'boxes', 'marks')}
+      | {name: found[name][inside] for name in ('valid', 'boxes', 'marks')}
+      | {'jpegs': found['jpegs'].part(inside.start, inside.stop)}
     )
 
 
