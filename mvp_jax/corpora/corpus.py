@@ -106,7 +106,8 @@ class Wanted:
     """What to store of a face; None without video."""
     if 'video' not in self.streams:
       return None
-    return FrameSpec(self.frame_rate, self.frame_size, self.crop)
+    people = 'people' in self.streams
+    return FrameSpec(self.frame_rate, self.frame_size, self.crop, people=people)
 
 
 COMMON = tuple(f.name for f in dataclasses.fields(Wanted) if f.name != 'settings')

@@ -51,7 +51,9 @@ class ClipLayout:
     for first in range(0, len(numbers), _READ_AT_ONCE):
       some = numbers[first : first + _READ_AT_ONCE]
       frames = corpus.frames(trial, some.ravel())
-      yield from ((clip, True) for clip in frames.reshape(*some.shape, *frames.shape[1:]))
+      yield from (
+        (clip, True) for clip in frames.reshape(*some.shape, *frames.shape[1:])
+      )
 
 
 def clip_frames(start, count, layout):

@@ -3,8 +3,6 @@
 import numpy as np
 
 from mvp_jax.raw.face import crop_scale
-from mvp_jax.raw.frames import reading
-from mvp_jax.raw.people import people_in
 from mvp_jax.raw.video_times import video_times
 
 EARLY = 1e-3  # seconds; times of stored frames are float32
@@ -25,12 +23,10 @@ def seen(corpus, recording, found):
   if recording.video is None:
     return None, None, None, None, []
   video = found.trial.streams.get('video')
+  count = found.facts.get('video_frames')
+  times = video_times(recording.video).numbered(count and int(float(count)))
   if video is None:
-    count = found.facts.get('video_frames')
-    times = video_times(recording.video).numbered(count and int(float(count)))
     return times, None, None, None, []
-  with reading(recording.video) as source:
-    times, people = people_in(source)
   boxes, aspect = corpus.boxes(found.trial)
   own, clock = np.asarray(video.times, float), times - recording.video_onset
   after = np.clip(np.searchsorted(own, clock), 1, max(len(own) - 1, 1))
@@ -48,8 +44,8 @@ def seen(corpus, recording, found):
   boxes = _laid(x, y, side / crop_scale(corpus.metadata['crop']), aspect)
   boxes = np.where(faces[:, None], boxes, np.nan)
   laid = []
-  for one in people:
-    x, y, side = one.at(times).T
+  for one in corpus.people(found.trial):
+    x, y, side = one.at(clock).T
     laid.append(_laid(x / aspect, y, side, aspect))
   return times, faces, boxes, *_told_apart(boxes, laid)
 

@@ -29,7 +29,7 @@ from mvp_jax.training.tasks import Emotion, VideoEmotion
 _TOGETHER = 8  # windows that are predicted at a time
 # Windows are padded to one of these parts of the longest: each is compiled for itself.
 _SHARES = (8, 4, 2, 1)
-_CLIPS = 8  # that the encoder reads at a time on a CPU, where more are no faster
+_CLIPS = 4  # that the encoder reads at a time on a CPU, where more are no faster
 
 
 class Member(NamedTuple):

@@ -8,6 +8,8 @@ was trained on.
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from mvp_jax.corpora.recordings.manifest import FILE, is_channel
 from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.corpora.videos.files import ENDINGS
@@ -20,6 +22,7 @@ from mvp_jax.outcomes import DROP_CODES
 from mvp_jax.preparation import prepare
 from mvp_jax.preparation.account import TrialsLost, read_account
 from mvp_jax.raw.on_disk import files_below
+from mvp_jax.raw.people import people_of
 
 # What may be given beside a video: the columns of a manifest, but for those that say
 # who was recorded and how it was rated.
@@ -98,6 +101,15 @@ class Recordings:
 
   def boxes(self, trial):
     return self._corpus.boxes(trial)
+
+  def people(self, trial):
+    """Who is seen in a trial's video: list of raw.people.Person, on its clock."""
+    own = next(x for x in self._corpus.trials if x.trial_id == trial.trial_id)
+    looks = own.streams.get('people')
+    if looks is None:
+      return []
+    rows = np.where(looks.valid, looks.values, np.nan)
+    return people_of(looks.times, rows)
 
 
 def rows_of(videos, given):
@@ -187,7 +199,7 @@ def prepared(manifest, model, directory, channels, streams, workers=1):
       'recordings',
       manifest.path.parent,
       directory,
-      streams=streams,
+      streams=(*streams, 'people') if 'video' in streams else streams,
       workers=workers,
       allow_dropped=tuple(DROP_CODES),
       frame_rate=data.frame_rate,

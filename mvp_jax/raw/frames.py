@@ -16,6 +16,7 @@ from mvp_jax.outcomes import Dropped
 from mvp_jax.raw import face
 from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.on_disk import require_file
+from mvp_jax.raw.people import People
 from mvp_jax.raw.video import Sampler, Video, luma, sample
 from mvp_jax.raw.video_file import unopened
 from mvp_jax.tasks import load_blobs, load_result
@@ -43,6 +44,7 @@ class FrameSpec:
     crop: 'X', 'Y' or a number as text; see `face.crop_scale`.
     region: where the face's middle lies, as shares of the picture's width: left
       and right. The second of four seats is (0.25, 0.5).
+    people: whether all faces in the picture are told apart, too.
 
   Raises:
     InputError: a crop or region that cannot be.
@@ -52,6 +54,7 @@ class FrameSpec:
   size: int
   crop: str
   region: tuple[float, float] = (0.0, 1.0)
+  people: bool = False
 
   def __post_init__(self):
     if face.crop_scale(self.crop) is None:
@@ -84,7 +87,9 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     onset, valid bool [time], boxes float32 [time, 3] (centre x, centre y
     and side of the crop, in stored pixels of the upright picture; its width is
     side / pixel_aspect columns), marks bool [time, 3] (see `FaceTracker.marks`),
-    info (VideoInfo), quality (dict, see `face_quality.face_quality`).
+    info (VideoInfo), quality (dict, see `face_quality.face_quality`); and, if asked
+    for, people_times float64 [n] in seconds since the first frame, and people float64
+    [n, 4] of the whole video (see `people.People.rows`).
 
   Raises:
     Dropped: missing_video, broken_video, length_mismatch or no_face.
@@ -122,6 +127,7 @@ def _cut(video, spec, end, onset):
   seems to be turned).
   """
   crops = FaceCrops(video.info, spec, onset, end)
+  people = People(video.info) if spec.people else None
   jpegs, others = Blobs(), []
 
   def keep(found):
@@ -130,16 +136,21 @@ def _cut(video, spec, end, onset):
       others.append((crop.time, crop.valid, crop.box, crop.marks))
 
   for time, frame in video:
+    if people is not None:
+      people.add(time, frame)
     keep(crops.add(time, frame))
   keep(crops.end())
   times, valid, boxes, marks = zip(*others, strict=True) if others else ((),) * 4
-  return {
+  found = {
     'jpegs': jpegs,
     'times': np.array(times, np.float32),
     'valid': np.array(valid, bool),
     'boxes': np.array(boxes, np.float32),
     'marks': np.array(marks, bool).reshape(-1, 3),
-  }, crops.turned
+  }
+  if people is not None:
+    found['people_times'], found['people'] = people.rows
+  return found, crops.turned
 
 
 def _found(cut, video, path, spec):

@@ -3,6 +3,8 @@
 From look to look a face is who it was by its place; where a face has been away, or the
 film was cut, by its colours: hair, skin and what is beside them, each as a share of its
 own brightness, so that an exposure that changes does not count.
+
+What was seen is kept as rows of numbers, `CHANNELS`, one for each face in each look.
 """
 
 import dataclasses
@@ -28,6 +30,9 @@ _DARK = 4.0  # levels that are added, lest dark pixels have any colour
 _GREENS, _REDS, _BINS = (0.2, 0.45), (0.25, 0.6), 16
 _LIGHTS, _LIGHT_BINS, _LIGHT_WEIGHT = (-1.5, 1.0), 10, 0.7  # log of brightness
 _LOOKS_KEPT = 20  # over which the mean of the colours goes
+# Of a row: whose face it is, by number in the order of their first looks; where its
+# middle is and its side, in stored rows, columns times the pixel aspect.
+CHANNELS = ('person', 'x', 'y', 'side')
 
 
 @dataclasses.dataclass(eq=False)
@@ -39,7 +44,7 @@ class Person:
 
   times: list
   boxes: list
-  colours: np.ndarray  # mean over looks
+  colours: np.ndarray | None = None  # mean over looks
   there: bool = True
 
   def distance(self, colours):
@@ -73,26 +78,48 @@ class People:
   """Finds all faces in looks at a film and says whose they are.
 
   Args:
-    pixel_aspect: width / height of a stored pixel.
+    info: raw.video.VideoInfo of its frames.
   """
 
-  def __init__(self, pixel_aspect=1.0):
-    self._search, self._aspect = FaceSearch(pixel_aspect), pixel_aspect
+  def __init__(self, info):
+    self._upright, self._aspect = info.orientation.upright, info.pixel_aspect
+    self._search = FaceSearch(info.pixel_aspect)
     self._people: list[Person] = []
-    self._next_full = 0.0
+    self._looks: list = []  # when
+    self._due = self._next_full = 0.0
 
   @property
-  def found(self):
-    """The people seen so far, in the order of their first look: list of Person."""
-    return [one for one in self._people if len(one.times) >= _LEAST_LOOKS]
+  def rows(self):
+    """What was seen: (seconds, float64 [n]; rows of `CHANNELS`, float64 [n, 4]).
 
-  def look(self, time, grey, image):
+    In the order of time. A look without a face has one row, of NaN.
+    """
+    known = [one for one in self._people if len(one.times) >= _LEAST_LOOKS]
+    found = [
+      (time, number, *box)
+      for number, one in enumerate(known)
+      for time, box in zip(one.times, one.boxes, strict=True)
+    ]
+    empty = set(self._looks).difference(*(one.times for one in known))
+    found += [(time, *[np.nan] * len(CHANNELS)) for time in empty]
+    rows = np.array(sorted(found), float).reshape(-1, 1 + len(CHANNELS))
+    return rows[:, 0], rows[:, 1:]
+
+  def add(self, time, frame):
+    """Takes the next av.VideoFrame as stored; looks at some a second."""
+    if time >= self._due:
+      image = self._upright(frame.to_ndarray(format='bgr24'))
+      self._look(time, self._upright(luma(frame)), image)
+      self._due = max(self._due, time) + 1 / DETECTIONS_PER_SECOND
+
+  def _look(self, time, grey, image):
     """Looks at a frame.
 
     Args:
       time: seconds, later than at the last call.
       grey, image: uint8 [height, width], and [height, width, 3] BGR, upright.
     """
+    self._looks.append(time)
     left = list(self._people)
     here = [one for one in left if time - one.times[-1] <= AWAY_SECONDS]
     faces = []
@@ -114,8 +141,6 @@ class People:
       else:
         same.see(time, box, colours)
         left.remove(same)
-    for one in self._people:
-      one.there = one.times[-1] == time
 
   def _boxes(self, time, grey, here):
     """Faces, the biggest first: of who is there, and now and then everywhere."""
@@ -150,18 +175,11 @@ class People:
     return found / max(np.linalg.norm(found), 1e-9)
 
 
-def people_in(video):
-  """Who is seen in a raw.video.Video, which is read to its end.
-
-  Returns:
-    (when each frame is shown, float64 [frames], list of Person).
-  """
-  info, times, due = video.info, [], 0.0
-  people = People(info.pixel_aspect)
-  for time, frame in video.timed():
-    if time >= due:
-      image = info.orientation.upright(frame.to_ndarray(format='bgr24'))
-      people.look(time, info.orientation.upright(luma(frame)), image)
-      due = max(due, time) + 1 / DETECTIONS_PER_SECOND
-    times.append(time)
-  return np.array(times), people.found
+def people_of(times, rows):
+  """Who was seen: list of Person, of what `People.rows` gives."""
+  found = []
+  for number in np.unique(rows[np.isfinite(rows[:, 0]), 0]):
+    own = rows[:, 0] == number
+    there = times[own][-1] == times[-1]
+    found.append(Person(times[own].tolist(), rows[own, 1:].tolist(), there=there))
+  return found

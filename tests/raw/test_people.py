@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from mvp_jax.raw.people import people_in
+from mvp_jax.raw.people import People, people_of
 from mvp_jax.raw.video import Video
 
 RATE, SECONDS = 5, 24
+
+
+def people_in(video):
+  people, times = People(video.info), []
+  for time, frame in video:
+    people.add(time, frame)
+    times.append(time)
+  return np.array(times), people_of(*people.rows)
 
 
 def scene(draw_face, number, swapped=False):

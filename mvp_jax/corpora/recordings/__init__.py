@@ -16,6 +16,7 @@ from mvp_jax.corpora.recordings.source import RecordingTrials
 from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
 from mvp_jax.raw.channels import MEASURES
+from mvp_jax.raw.people import CHANNELS as PEOPLE
 from mvp_jax.synthetic.spec import TwinSpec
 
 
@@ -37,7 +38,8 @@ class Recordings(Corpus):
   """Face video, sound, body signals, action units and ratings of your recordings.
 
   `channels`: () = all that the manifest names; ('none',) = no signals. Those trials
-  have action units whose rows name a CSV, even if they were not asked for.
+  have action units whose rows name a CSV, even if they were not asked for. `people` are
+  all faces of the video, of whom `video` shows one.
   """
 
   name = 'recordings'
@@ -77,6 +79,7 @@ class Recordings(Corpus):
         rate=own.signal_rate, channels=None, before=own.baseline_seconds
       ),
       'video': Stream('frames'),
+      'people': Stream(channels=PEOPLE, units=('number', *['pixels'] * 3)),
       'audio': Stream('sound'),
       'action_units': dataclasses.replace(ACTION_UNITS, optional=True),
     }

@@ -182,7 +182,14 @@ class RecordingTrials(Source):
     return Outcome(recording, 'ok', '', facts)
 
   def example(self, outcome):
-    trial = outcome.trial
+    trial, others = outcome.trial, {}
+    if 'people' in self.wanted.streams:
+      found = load_frames(self.directory / 'frames', _video_name(trial.video))
+      others['people'] = {
+        'values': found['people'],
+        'valid': np.isfinite(found['people']),
+        'times': (found['people_times'] - trial.video_onset).astype(np.float32),
+      }
     with load_result(self.directory / 'signals', trial.trial_id) as arrays:
       return {
         'subject_name': trial.subject_name,
@@ -195,7 +202,8 @@ class RecordingTrials(Source):
             ('action_units', as_stream(arrays)),
           )
           if name == 'action_units' or name in self.wanted.streams
-        },
+        }
+        | others,
         'signal_quality': arrays['quality'],
         'source': {'row': trial.row, 'video': str(trial.video or '')},
       }

@@ -101,7 +101,7 @@ def prepare(path, directory):
       example, frames = source.example(outcome), source.frames(outcome, 'video')
       arrays = example['streams']['signals'] | {
         'quality': example['signal_quality'],
-        'jpegs': frames['jpegs'],
+        'jpegs': list(frames['jpegs']),
         'ratings': example['ratings'],
       }
     found[outcome.trial.row] = outcome.code, outcome.reason, arrays
