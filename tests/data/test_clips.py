@@ -1,11 +1,37 @@
 """Clips evenly over the whole trial."""
 
+import types
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvp_jax.data.clips import ClipLayout, lay_clips
 from mvp_jax.data.trial import Frames
+
+
+class Recorder:
+  """A corpus whose frames are their numbers; keeps how many were asked for."""
+
+  def __init__(self):
+    self.asked = []
+
+  def frames(self, trial, numbers):
+    self.asked.append(len(numbers))
+    return np.asarray(numbers)[:, None, None, None]
+
+
+def test_clips_are_read_a_few_at_a_time():
+  """A window of a minute would be 55 MB at 224 pixels, and trials can be longer."""
+  layout = ClipLayout(frames=4, stride=2, spacing=1.0)
+  corpus, video = Recorder(), _video(500)
+  read = layout.clips(corpus, types.SimpleNamespace(streams={'video': video}))
+  assert corpus.asked == []
+  clips = []
+  for clip, readable in read:
+    assert readable and sum(corpus.asked) - 4 * len(clips) <= 4 * 8
+    clips.append(clip[:, 0, 0, 0])
+  np.testing.assert_array_equal(clips, lay_clips(video, layout)[0])
 
 
 def _video(count, rate=5.0, invalid=()):

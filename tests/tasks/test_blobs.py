@@ -44,3 +44,15 @@ def test_is_kept_in_a_result(blobs, tmp_path):
 
 def test_nothing_in_it():
   assert list(Blobs()) == [] and Blobs().ends.shape == (0,)
+
+
+def test_a_part_is_a_list_that_is_not_in_memory(blobs, tmp_path):
+  part = blobs.part(1, 4)
+  assert isinstance(part, Blobs) and list(part) == PIECES[1:] and part.size == 121
+  assert list(part.part(1, 2)) == PIECES[2:3] and list(blobs.part(2, 2)) == []
+  np.testing.assert_array_equal(part.ends, [0, 120, 121])
+  run_tasks(dict, [Task('name', ({'blob': part},), ())], tmp_path, 'Doing', 'things', 1)
+  kept = load_blobs(tmp_path, 'name', 'blob', part.ends)
+  part = kept.part(1, 3)
+  del kept  # the file stays open as long as a part of it is there
+  assert list(part) == PIECES[2:]

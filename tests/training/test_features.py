@@ -1,5 +1,7 @@
 """Features of a frozen backbone: its own, in order, kept, and made anew if damaged."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,41 @@ def test_features_are_the_encoder_s_own(
   got = np.concatenate([found[t.trial_id] for t in trials])
   assert got.dtype == np.float32
   np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+class Alive:
+  """Two trials of many clips; counts how many of the clips are in memory."""
+
+  stream, most = 'video', 0
+
+  def clips(self, corpus, trial):
+    made = []
+    for k in range(20):
+      clip = np.random.default_rng(k).integers(0, 256, (4, 16, 16, 3), np.uint8)
+      made.append(weakref.ref(clip))
+      self.most = max(self.most, sum(ref() is not None for ref in made))
+      yield clip, k != 7
+
+
+def test_no_more_clips_are_in_memory_than_a_batch(
+  masked_video, video_params, one_device, corpus, tmp_path
+):
+  layout = Alive()
+  cache_features(
+    FrameFeatures(masked_video.model),
+    video_params['encoder'],
+    corpus,
+    corpus.trials[:2],
+    layout,
+    3,
+    mesh=one_device,
+    directory=tmp_path,
+  )
+  assert 3 <= layout.most <= 4
+  for trial in corpus.trials[:2]:
+    tokens = np.load(tmp_path / f'{trial.trial_id}.npy').reshape(20, 2, 16)
+    lost = np.isnan(tokens).any((1, 2))
+    assert np.flatnonzero(lost).tolist() == [7] and np.isnan(tokens[7]).all()
 
 
 def test_only_what_is_missing_is_computed(

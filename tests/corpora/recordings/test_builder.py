@@ -1,11 +1,13 @@
 import csv
 import shutil
+import types
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from mvp_jax.corpora import find
 from mvp_jax.corpora.recordings.twin import write_recordings_twin
 from mvp_jax.data.examples import InputConfig, TrialExamples
 from mvp_jax.data.trials import PreparedCorpus
@@ -16,9 +18,11 @@ from mvp_jax.models.modalities.physio import Physio
 from mvp_jax.models.modalities.video import Video
 from mvp_jax.preparation import load_builder, prepare
 from mvp_jax.preparation.account import read_account
+from mvp_jax.preparation.builder import CorpusBuilder
 from mvp_jax.raw.openface import read_openface
 from mvp_jax.synthetic.spec import TwinSpec
 from mvp_jax.targets import Binary
+from mvp_jax.tasks.blobs import Blobs
 
 SPEC = TwinSpec(
   subjects=2,
@@ -101,6 +105,41 @@ def test_frames_are_of_the_trial(prepared, twin):
     crops = corpus.frames(trial, [0, 31])
     for number, crop in zip((0, 31), crops, strict=True):
       assert abs(crop[8:24, 8:24].mean() - images[number][30:66, 30:66].mean()) < 30
+
+
+def test_faces_of_a_film_stay_on_disk(twin, tmp_path):
+  """Until they are written a few at a time; what is written is let go."""
+  corpus = find('recordings')
+  wanted = corpus.want(**{k: x for k, x in FIELDS.items() if k != 'workers'})
+  source = corpus.open(twin, wanted)
+  outcome = source.prepare(tmp_path, 1)[0]
+  jpegs = source.frames(outcome, 'video')['jpegs']
+  assert isinstance(jpegs, Blobs) and outcome.facts['bytes'] == jpegs.size
+  builder = types.SimpleNamespace(_spec={'trial_id': str, 'chunk': np.int32})
+  rows, alive = [], []
+  for _, row in CorpusBuilder._frames(builder, source, 'video', [(outcome, 0, 2)]):
+    assert row['frames'] == list(jpegs)[16 * len(rows) : 16 * len(rows) + 16]
+    rows.append(row)
+    alive.append(sum(map(bool, rows)))
+  assert alive == [1, 1] and not any(rows)
+
+
+def test_all_faces_are_told_apart_if_asked_for(twin, tmp_path):
+  found = prepare(
+    'recordings', twin, tmp_path, streams=('video', 'signals', 'people'), **FIELDS
+  )
+  corpus = PreparedCorpus(found)
+  assert tuple(corpus.metadata['streams']['people']['channels']) == (
+    *('person', 'x', 'y', 'side'),
+  )
+  for trial in corpus.trials:
+    looks, (boxes, aspect) = trial.streams['people'], corpus.boxes(trial)
+    assert looks.valid.all() and (looks.values[:, 0] == 0).all()
+    np.testing.assert_allclose(np.diff(looks.times), 0.5, atol=0.01)
+    near = np.searchsorted(trial.streams['video'].times, looks.times - 1e-3)
+    x, y, side = boxes[near].T
+    off = np.abs(looks.values[:, 1:3] - np.stack([x * aspect, y], 1))
+    assert np.median(off) < 0.05 * np.median(side)
 
 
 def test_facts_of_the_data_set(prepared):
