@@ -17,6 +17,7 @@ given is wrong.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -59,9 +60,7 @@ def main(argv=None):
 
   if args.hop is not None and not args.hop > 0:
     raise InputError(f'--hop: {args.hop:g} is not above 0 seconds')
-  _keep_programs()
-  model = load(args.run, args.model, args.fold)
-  rows = []
+  model, rows = load(args.run, args.model, args.fold), []
 
   def write(one, corpus):
     folder, problem = args.out / one.name, one.problem
@@ -73,9 +72,10 @@ def main(argv=None):
     rows.append(_row(one, model))
     _tell(one)
 
-  Model(model).predictions(
-    args.videos, hop=args.hop, workers=args.workers, each=write, **given
-  )
+  with _programs_kept():
+    Model(model).predictions(
+      args.videos, hop=args.hop, workers=args.workers, each=write, **given
+    )
   write_table(args.out / SUMMARY, rows)
   lost = [row for row in rows if row['problem']]
   print(f'{len(rows)} in, {len(rows) - len(lost)} predicted: {args.out / SUMMARY}')
@@ -103,7 +103,8 @@ def _given(parser, arguments):
   return given, others
 
 
-def _keep_programs():
+@contextlib.contextmanager
+def _programs_kept():
   """Keeps compiled programs for the next time, unless they are kept elsewhere."""
   import jax
 
@@ -112,6 +113,10 @@ def _keep_programs():
   if jax.config.jax_compilation_cache_dir is None:
     home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     compiled.use(Path(home, 'mvp_jax'))
+  try:
+    yield
+  finally:
+    compiled.seal()
 
 
 def _row(one, model):

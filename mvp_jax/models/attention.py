@@ -90,11 +90,9 @@ def _by_head(query: Query, key: Keys, value: Keys, valid: Valid) -> Query:
 
   @jax.checkpoint
   def one(head: tuple[Array, Array, Array, Array | None]) -> Array:
-    *inputs, valid = head
-    out, _ = plain(
-      *(x[None, None] for x in inputs), None if valid is None else valid[None]
-    )
-    return out[0, 0]
+    query, key, value = (x[None, None] for x in head[:3])
+    valid = None if head[3] is None else head[3][None]
+    return plain(query, key, value, valid)[0][0, 0]
 
   heads = [x.reshape(-1, *x.shape[2:]) for x in (query, key, value)]
   masks = None if valid is None else jnp.repeat(valid, query.shape[1], axis=0)

@@ -6,11 +6,13 @@ import shutil
 
 import av
 import cv2
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 import mvp_jax
-from mvp_jax import checksums
+from mvp_jax import checksums, compiled
 from mvp_jax.data.trial import Series, Trial
 from mvp_jax.errors import InputError
 from mvp_jax.inference import command
@@ -240,6 +242,29 @@ def test_the_overlay_has_every_frame_at_its_time(run, tmp_path):
   assert command.main([*arguments, '--signals-onset', '3']) == 0
   found = frames_of(tmp_path / video.stem / 'overlay.mp4')
   np.testing.assert_allclose(found, frames_of(video), atol=1e-3)
+
+
+def test_what_was_compiled_serves_the_next_time(run, tmp_path, monkeypatch):
+  """Programs without a checksum would be thrown away, and compiled every time."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  monkeypatch.setattr(compiled, '_SECONDS', 0)
+  names = 'jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs'
+  before = {name: getattr(jax.config, name) for name in names}
+  jax.config.update('jax_compilation_cache_dir', None)
+  jax.clear_caches()
+  row = run.rows[0]
+  files = [str(run.study / row['video']), '--signals', str(run.study / row['signals'])]
+  channels = ['--rate=128', '--eda=EDA', '--ppg=PPG', '--signals-onset=3']
+  channels.append(f'--out={tmp_path / "out"}')
+  try:
+    assert command.main([str(run.workdir), *files, *channels]) == 0
+    found = {path.name for path in tmp_path.glob('mvp_jax/*-cache')}
+  finally:
+    compilation_cache.reset_cache()
+    for name, value in before.items():
+      jax.config.update(name, value)
+  assert any('scores_of' in name for name in found)
+  assert json.loads((tmp_path / 'mvp_jax' / checksums.FILE).read_text()).keys() == found
 
 
 def test_what_cannot_be_predicted_is_one_line(run, model, tmp_path):
