@@ -31,6 +31,16 @@ PRECISION, _LONG_EXPONENT = 'round_trip', re.compile(r'[eE][+-]?\d{5}')
 _GROUPED = re.compile(r"[\u00a0\u2009\u202f]|(?<=\d)[ '’](?=\d{3}(?!\d))")  # noqa: RUF001
 _OUTER = re.compile(r'"(?:[^"]|"")+"')
 _MOST_FOOTERS = 20  # rows
+# A cell of a row of names that spreadsheets write in several lines.
+_BROKEN_NAME = re.compile(
+  r'(?m)(^|(?<=[,;\t]))"[^",;\t\n]*(\n[^",;\t\n]*){1,4}"(?=[,;\t]|$)'
+)
+_NAMES_WITHIN = 4000  # characters
+# Two letters of Shift-JIS, one behind the other, as in no Western text.
+_JAPANESE = re.compile(rb'(?:[\x81-\x9f][\x40-\x7e\x80-\xfc]){2}')
+_MOST_ROWS = 65_536, 1_048_576  # that spreadsheets save
+# Numbers of which some lost the point of three decimals: so many of each, at least.
+_LOST_POINTS, _THOUSAND = 0.02, 1000.0
 _FEW_SHORT = 0.1  # of the rows: fewer are damaged, more leave out blanks at their end
 
 
@@ -73,10 +83,20 @@ def read_text(path):
     ValueError: it is not text.
   """
   require_lines(path)
-  data = path.read_bytes()
-  text = data.decode(_encoding(data), errors='replace').removeprefix('\ufeff')
+  text = decoded(path.read_bytes())
   if '\0' in text:
     raise ValueError('not a text file (or damaged: it holds zero bytes)')
+  if (lines := text.count('\n')) in _MOST_ROWS:
+    raise ValueError(
+      f'truncated? It has {lines} lines, the most that a spreadsheet saves; export it '
+      'anew'
+    )
+  return text
+
+
+def decoded(data):
+  """The text of a file's bytes, lines ending in a newline."""
+  text = data.decode(_encoding(data), errors='replace').removeprefix('\ufeff')
   return text.replace('\r\n', '\n').replace('\r', '\n')
 
 
@@ -123,8 +143,16 @@ def _encoding(data):
   try:
     data.decode('utf-8')
   except UnicodeDecodeError:
-    return 'cp1252'
+    return 'cp932' if _JAPANESE.search(data) and _is_japanese(data) else 'cp1252'
   return 'utf-8'
+
+
+def _is_japanese(data):
+  try:
+    data.decode('cp932')
+  except UnicodeDecodeError:
+    return False
+  return True
 
 
 def parse(text, first=None, columns=None):
@@ -140,6 +168,8 @@ def parse(text, first=None, columns=None):
     ValueError: there is no table of numbers in it, or it is damaged.
   """
   text = _without_outer_quotes(text)
+  head, rest = text[:_NAMES_WITHIN], text[_NAMES_WITHIN:]
+  text = _BROKEN_NAME.sub(lambda found: found[0].replace('\n', ' '), head) + rest
   lines = text.split('\n', MAX_PREAMBLE)[:MAX_PREAMBLE]
   delimiter = _told_delimiter(lines) or _delimiter(lines[first or 0 :])
   rows = [_cells(line, delimiter) for line in lines]
@@ -151,13 +181,17 @@ def parse(text, first=None, columns=None):
   begin, headers = find_header(rows, delimiter, lines, longer, first)
   if begin is None:
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
-  body, again = _without_headers(lines[:begin], text.split('\n', begin)[begin])
+  body, foot = _without_foot(text.split('\n', begin)[begin])
+  body, again = _without_headers(lines[:begin], body)
   width = max(map(len, headers), default=0)
   frame, decimal, notes, words = _frame(body, delimiter, lines[begin:], begin, width)
   decimal = decimal if _has_fractions(frame) else ''
   found = [_column(frame.iloc[:, i], decimal) for i in range(frame.shape[1])]
+  for column in found:
+    _require_points(column.values)
+  words = words or _other_names(found)
   found, more = _without_footers(found)
-  notes += more
+  notes += foot + more
   while len(found) > 1 and _blank(found[-1]) and not any(h[-1] for h in headers):
     found.pop()  # a delimiter at the end of each line
     headers = [header[:-1] for header in headers]
@@ -358,6 +392,35 @@ def _quoted(cell):
   return f'"{cell}"' if re.search(r'[\s,;|]', cell) else cell
 
 
+def _without_foot(body):
+  """(A table without the few last lines below its only blank one, notes)."""
+  rows = body.rstrip().split('\n')
+  blank = next((i for i in range(1, _MOST_FOOTERS + 1) if not rows[-i:][0].strip()), 0)
+  parts = re.split(r'\n\s*\n', body.rstrip())
+  if not blank or len(parts) != 2 or len(rows) < 5 * _MOST_FOOTERS:
+    return body, ()
+  foot = [row for row in rows[-blank:] if row.strip()]
+  note = f'{len(foot)} lines below a blank one are no samples: {foot[0][:40]!r}'
+  return parts[0], (note,)
+
+
+def _other_names(columns):
+  """What is said of a row of names among the numbers, of another table, or ''."""
+  most = [c for c in columns if np.isfinite(c.values).mean() > 0.5]
+  words = [
+    np.isnan(c.values) & c.cells.astype(bool).to_numpy()
+    for c in most
+    if c.cells is not None
+  ]
+  for i in np.flatnonzero(np.sum(words, axis=0)[:-1] > 1).tolist() if words else ():
+    cells = [c.cells.iloc[i] for c in most if c.cells is not None and c.cells.iloc[i]]
+    if len({*cells}) == len(cells) and not any(
+      is_missing(x) or is_number(x) for x in cells
+    ):
+      return f'its row {", ".join(cells)[:40]!r} looks like names of another table'
+  return ''
+
+
 def _without_footers(columns):
   """(Columns without last rows that begin with a word, such as 'Mean', notes)."""
   first = columns[0]
@@ -388,6 +451,27 @@ def _column(series, decimal=''):
   cells = series.fillna('').astype(str).str.strip()
   values, problem = numbers(cells, decimal)
   return Column(values, cells, problem)
+
+
+def _require_points(values):
+  """Raises ValueError where numbers of three decimals have lost their point.
+
+  A spreadsheet that parts thousands by points makes 5123 of 5.123, and leaves 5.95.
+  """
+  values = values[np.isfinite(values) & (values != 0)]
+  parts = values % 1 != 0
+  few = len(values) * _LOST_POINTS
+  if not few < parts.sum() < len(values) - few or len(values) < 100:
+    return
+  short, whole = values[parts], values[~parts] / _THOUSAND
+  rounded = np.isclose(100 * short, np.round(100 * short), rtol=0, atol=1e-6).all()
+  low, high = np.quantile(whole, (0.01, 0.99))
+  inside = np.mean((short >= low) & (short <= high))
+  if rounded and inside > 0.9 and len(np.unique(whole)) > 10:
+    raise ValueError(
+      f'points were lost, {short[0]:g} beside {values[~parts][0]:g}: a spreadsheet took '
+      'them for signs of thousands; export it anew'
+    )
 
 
 def _blank(column):
