@@ -39,9 +39,9 @@ _SECONDS = 0.5  # that they last at most, unless they are all one value
 _LEVELS, _LEAP = ('eda', 'temp'), 0.5
 _CONTACT = 0.05  # a level above it does not fall to zero
 # From a rate (Hz) on at which nothing that a body does is over within three samples,
-# spikes are so many ranges (from 1 to 99 %) away from the median of seven samples. In 503
-# real pieces of 18 to 480 s, at 100 Hz and brought to 4 to 500, it is at most .95 of an
-# ECG (at its R waves), .86 of an EDA (at 4 Hz; .43 above), .1 of a breath.
+# spikes are so many ranges (from 1 to 99 %) away from the median of seven samples. In
+# 503 real pieces of 18 to 480 s, at 100 Hz and brought to 4 to 500, it is at most .95
+# of an ECG (at its R waves), .86 of an EDA (at 4 Hz; .43 above), .1 of a breath.
 _SPIKES = {'ecg': 20.0, 'ppg': 20.0, 'resp': 8.0, 'eda': 4.0, 'temp': 1.0}
 _SPIKE_RANGES = 1.5
 _FEWEST, _FEW = 3, 0.01  # samples, and of them; if more, it is how the signal is

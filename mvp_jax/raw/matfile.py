@@ -47,10 +47,10 @@ class Variable:
 def read_mat(path, names=None):
   """Reads variables of a file: {name: value} of those of `names` (None: all) in it.
 
-  Numbers are arrays of float64, text is str, a line for each row, a cell array is an array of objects, a
-  struct is a dict by field (None: of a kind that is not read), and an array of structs
-  one of dicts. Of complex numbers it is the real part. What is of another kind is left
-  out where `names` is None.
+  Numbers are arrays of float64, text is str, a line for each row, a cell array is an
+  array of objects, a struct is a dict by field (None: of a kind that is not read), and
+  an array of structs one of dicts. Of complex numbers it is the real part. What is of
+  another kind is left out where `names` is None.
 
   Raises:
     OSError: it cannot be read.

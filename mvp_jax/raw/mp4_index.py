@@ -71,7 +71,7 @@ def _promised(file, begin, end, size, depth):
 
 
 def _require_plain_edits(file, start, end):
-  """Raises ValueError if an edit list has a pause, shows a part twice or at another pace.
+  """Raises ValueError if an edit list has a pause, or repeats or stretches a part.
 
   FFmpeg shows other frames then, at other times.
   """
@@ -95,8 +95,8 @@ def _require_plain_edits(file, start, end):
     problem = f'shows a part at {min(paces):g} times its pace'
   if problem:
     raise ValueError(
-      f'its edit list {problem}, which is not read; export each part on its own, or all '
-      'of it anew from the program that cut it'
+      f'its edit list {problem}, which is not read; export each part on its own, or '
+      'all of it anew from the program that cut it'
     )
 
 

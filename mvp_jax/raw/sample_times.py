@@ -14,11 +14,11 @@ from mvp_jax.raw.written_times import seconds_of
 
 # Seconds of each unit of time, by the words for it.
 _UNITS = {
-  's sec secs second seconds 秒': 1.0,
-  'ms msec msecs milli millis millisec millisecs ミリ秒 毫秒 millisecond milliseconds': 1e-3,
-  'us usec usecs micro micros microsec microsecs 微秒 microsecond microseconds': 1e-6,
+  's sec secs second seconds': 1.0,
+  'ms msec msecs milli millis millisec millisecs millisecond milliseconds': 1e-3,
+  'us usec usecs micro micros microsec microsecs microsecond microseconds': 1e-6,
   'ns nsec nsecs nano nanos nanosec nanosecond nanoseconds': 1e-9,
-  'min mins 分 分钟 minute minutes': 60.0,
+  'min mins minute minutes': 60.0,
   'h hr hrs hour hours': 3600.0,
   'days': 86400.0,
 }
@@ -29,6 +29,9 @@ _ABROAD = (
   ('mi[ck]ros(econd|ekund|egund)[a-z]{0,2}', 1e-6),
   ('minut[a-z]{0,2}', 60.0),
   ('(stunde|heure|hora|uren)[a-z]?', 3600.0),
+  ('秒', 1.0),
+  ('ミリ秒|毫秒', 1e-3),
+  ('分', 60.0),
 )
 _UNIT = re.compile(
   r'(\d{1,9}[.,]?\d{0,9})?(?:/(\d{1,9}))?\s*([^\W\d_]+)\s*(?:/\s*(\d{1,9}))?'

@@ -116,8 +116,8 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
     if len(recorded.values) != len(values):
       raise broken(
         path,
-        f'{name} has {len(values)} samples, its times, {clock}, {len(recorded.values)}; '
-        "name its own clock, or give the channel's rate instead",
+        f'{name} has {len(values)} samples, its times ({clock}) are '
+        f"{len(recorded.values)}; name its own clock, or give the channel's rate",
       )
     seconds, began, note = in_seconds(path, recorded, clock, time_unit)
     notes.append(note)

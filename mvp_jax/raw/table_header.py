@@ -9,7 +9,7 @@ _NUMBER = re.compile(
 # A cell that is a date or time of day is no name, either.
 _TIME = re.compile(r'\d{1,4}([-/.:])\d{1,2}\1\d{1,4}(?!\d).*|\d{8}T\d{6}.*')
 _MISSING = re.compile(r'-*|[.?]|n/?a|null|none|missing|#[A-ZÀ-Þ0-9/]+[!?]?', re.I)
-_LABCHART = re.compile(r'(ChannelTitle|Range|UnitName)=')
+_LABCHART = re.compile(r'(ChannelTitle|Range|UnitName|TopValue|BottomValue)=')
 _REMARKS = ('#', '%', '/')  # begin a remark
 _BEFORE = 5  # rows of numbers that may stand above the names
 

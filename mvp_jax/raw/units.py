@@ -125,8 +125,8 @@ def convert(name, channel, unit=''):
   if factors and not unit and _unreadable(channel.unit):
     raise Dropped(
       'bad_signal',
-      f'{channel.name}: its unit, {channel.unit}, cannot be read; give {name}_unit, one '
-      f'of {known}, raw',
+      f'{channel.name}: its unit, {channel.unit}, cannot be read; give {name}_unit '
+      f'({known}, raw)',
     )
   told, word, values = word, word or silent, channel.values
   ohm = kind(name) == 'eda' and word in _OHM

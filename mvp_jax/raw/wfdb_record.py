@@ -25,7 +25,7 @@ _SIGNAL = re.compile(
 # Bytes of a sample in each format; those of FLAC have no fixed size.
 _BYTES = {8: 1, 80: 1, 16: 2, 61: 2, 160: 2, 24: 3, 32: 4, 212: 1.5, 310: 4 / 3}
 _BYTES[311] = _BYTES[310]
-_LONGER = 1.01  # times what the header promises, and 4 kB
+_LONGER, _PADDING = 1.01, 512  # times what the header promises, and bytes
 
 
 def read_record(path):
@@ -152,7 +152,7 @@ def _check(path, within=''):
     each = _BYTES.get(int(signal['format']), math.inf)
     sizes[file] = sizes.get(file, 0) + own * each
   for file in budgets if length else ():
-    if file.stat().st_size > _LONGER * sizes[file] + 4096:
+    if file.stat().st_size > _LONGER * sizes[file] + _PADDING:
       raise ValueError(
         f'its header promises {length} samples of each signal, {file.name} holds '
         f'{file.stat().st_size / sizes[file]:.3g} times as many; correct the header'

@@ -6,6 +6,7 @@ import pytest
 from mvp_jax.corpora.recordings.check import check, describe
 from tests.corpora.recordings import logger_files
 from tests.corpora.recordings.broken_files import BROKEN, spoilt
+from tests.corpora.recordings.export_files import EXPORTS, UNTOLD
 from tests.corpora.recordings.logger_files import LAYOUTS, Body, verdict
 from tests.corpora.recordings.program_files import PROGRAMS, UNSURE
 
@@ -25,9 +26,9 @@ def test_layouts_are_right(tmp_path, name):
   assert said == 'right', text
 
 
-@pytest.mark.parametrize('name', PROGRAMS)
+@pytest.mark.parametrize('name', [*PROGRAMS, *EXPORTS])
 def test_files_of_programs_are_right(tmp_path, name):
-  row, body = _written(tmp_path, 0, *PROGRAMS[name])
+  row, body = _written(tmp_path, 0, *(PROGRAMS | EXPORTS)[name])
   said, text = verdict(tmp_path, row, body)
   assert said == 'right' and 'masked' not in text, text
 
@@ -58,6 +59,14 @@ def test_what_is_not_sure_is_refused(tmp_path, name, told):
   row, body = _written(tmp_path, 0, *UNSURE[name])
   said, text = verdict(tmp_path, row, body)
   assert said == 'refused' and told in text
+
+
+@pytest.mark.parametrize('name', UNTOLD)
+def test_what_an_export_does_not_tell_is_refused(tmp_path, name):
+  write, how, told = UNTOLD[name]
+  row, body = _written(tmp_path, 0, write, how)
+  said, text = verdict(tmp_path, row, body)
+  assert said == 'refused' and told in text, text
 
 
 @pytest.mark.parametrize('name', [*BROKEN][::_SOME])
