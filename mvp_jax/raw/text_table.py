@@ -45,7 +45,7 @@ _BROKEN_NAME = re.compile(
 _NAMES_WITHIN = 4000  # characters
 # Two letters of Shift-JIS, one behind the other, as in no Western text.
 _JAPANESE = re.compile(rb'(?:[\x81-\x9f][\x40-\x7e\x80-\xfc]){2}')
-_MOST_ROWS = 65_536, 1_048_576  # that spreadsheets save
+_MOST_ROWS = 1_048_576  # that spreadsheets save
 _FEW_SHORT = 0.1  # of the rows: fewer are damaged, more leave out blanks at their end
 
 
@@ -79,7 +79,7 @@ def read_text(path):
   text = decoded(path.read_bytes())
   if '\0' in text:
     raise ValueError('not a text file (or damaged: it holds zero bytes)')
-  if (lines := text.count('\n')) in _MOST_ROWS:
+  if (lines := text.count('\n')) == _MOST_ROWS:
     raise ValueError(
       f'truncated? It has {lines} lines, the most that a spreadsheet saves; export it '
       'anew'

@@ -156,8 +156,10 @@ def test_where_the_names_are_however_a_spreadsheet_begins_the_file(begin):
 
 def test_as_many_rows_as_a_spreadsheet_saves_may_be_cut(tmp_path):
   path = tmp_path / 'a.csv'
-  path.write_text('EDA\n' + '5\n' * 65_535)
-  with pytest.raises(ValueError, match='truncated. It has 65536 lines, the most that'):
+  path.write_text('EDA\n' + '5\n' * 1_048_575)
+  with pytest.raises(
+    ValueError, match='truncated. It has 1048576 lines, the most that'
+  ):
     read_text(path)
-  path.write_text('EDA\n' + '5\n' * 65_534)
+  path.write_text('EDA\n' + '5\n' * 1_048_574)
   assert read_text(path).startswith('EDA')
