@@ -47,6 +47,7 @@ def parse_file(path, text):
   values = _values(text)
   if values is None:
     raise broken(path, 'begins as a file of an Empatica E4, but has other lines')
+  _require_one(path, values[:, 0])
   sensor = _sensor(path)
   names = [sensor or '1'] if len(start) == 1 else list('123456789')[: len(start)]
   told = [name.strip() for name in re.split('[,;]', above)]
@@ -69,6 +70,14 @@ def _sensor(path):
   """The sensor that a file is called after, be there a person before: P01_EDA.csv."""
   stem = path.stem.upper()
   return next((n for n in E4_FILES if re.search(rf'(^|[^A-Z]){n}$', stem)), '')
+
+
+def _require_one(path, values):
+  """Raises Dropped if a start and a rate come again, as in files that were joined."""
+  again = (values[2:-1] > _UNIX_TIME[0]) & (values[3:] == values[1])
+  if again.any():
+    line = int(np.flatnonzero(again)[0]) + 3
+    raise broken(path, f'another recording begins in line {line}; make a file of each')
 
 
 def _plain(text):
@@ -190,6 +199,7 @@ def _e4(file, text):
   if values is None:
     raise broken(file, 'not as an Empatica E4 writes it')
   values = values[:, 0]
+  _require_one(file, values)
   if len(values) < 3 or not (
     _UNIX_TIME[0] < values[0] < _UNIX_TIME[1] and _RATES[0] <= values[1] <= _RATES[1]
   ):

@@ -29,6 +29,11 @@ _STATED_STEP = re.compile(
 )
 _INTERVAL = re.compile(r'[\s"]*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
 _PER_SECOND = re.compile(r'[\s"]*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
+_PERSON = re.compile(
+  r'(subject|participant|person|respondent|proband|patient|vp)'
+  r'([\s_-]*(id|nr|no|name|code|number))?',
+  re.I,
+)
 _MAX_INTERVAL = 80  # characters that tell it
 _LEAST_COUNT = 100  # of rows, for a count not to be a sample by chance
 _KINDS = 40  # of channels in turn; more are stamps
@@ -70,8 +75,25 @@ def _plain(table):
     units = [_of_range(unit) for unit in units]
   names, aliases = _names(headers, len(table.columns))
   units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
+  table = dataclasses.replace(table, notes=table.notes + _people(names, table.columns))
   file = _file(table, names, units, aliases, _stated_rate(table))
   return _counted(file, find_counter([c.values for c in table.columns]))
+
+
+def _people(names, columns):
+  """What is said of a column that names several people: a tuple of notes."""
+  notes = []
+  for name, column in zip(names, columns, strict=True):
+    if not _PERSON.fullmatch(name):
+      continue
+    cells = column.values if column.cells is None else column.cells
+    told = [f'{x}' for x in dict.fromkeys(np.asarray(cells)[_filled(column)].tolist())]
+    if len(told) > 1:
+      notes.append(
+        f'its column {name} names {len(told)} people ({", ".join(told[:3])}); make a '
+        'file of each, or tell signals_onset and duration'
+      )
+  return tuple(notes)
 
 
 def _in_turn(columns):

@@ -35,7 +35,7 @@ def cells_of(line, delimiter):
   if delimiter == ' ':
     line = ' '.join(line.split())
   try:
-    cells = next(csv.reader([line], delimiter=delimiter), [])
+    cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
   except csv.Error as error:
     raise ValueError(f'a row that is no row of a table ({error})') from None
   return [cell.strip() for cell in cells]

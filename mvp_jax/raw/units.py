@@ -137,9 +137,11 @@ def convert(name, channel, unit=''):
     else:
       with np.errstate(over='ignore'):  # what is far too large is no measurement
         values = values * factors[word] + _ZERO.get(word, 0)
-    notes = channel.notes
+    notes, own = channel.notes, _word(channel.unit)
     if told and not unit and not (not ohm and factors[word] == 1 and word not in _ZERO):
       notes = (*notes, f'its unit is {channel.unit}, as the file says')
+    if unit and own != word and (own in factors or own in _OHM):
+      notes = (*notes, f'its unit is {unit} as {name}_unit says, not {channel.unit}')
     return dataclasses.replace(channel, values=values, unit=stored, notes=notes)
   # What the file says may be anything: it is kept as it is.
   if not unit or not factors or word in ('', *_NONE):

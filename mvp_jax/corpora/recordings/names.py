@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from mvp_jax.errors import InputError
 
-# Letters of Greek and Cyrillic that look like Latin ones, small or capital: a keyboard of
-# those makes another P01, which nobody sees.
+# Letters of Greek and Cyrillic that look like Latin ones, small or capital: a keyboard
+# of those makes another P01, which nobody sees.
 _LOOK_ALIKE = str.maketrans(
   'авекмнорстухіјαβεηικμνορτυχζ', 'abekmhopctyxijabehikmnoptyxz'
 )

@@ -166,6 +166,13 @@ def e4_folder(folder, body, name='EDA', **how):
   return {'signals': 'E4', 'eda': 'EDA'}
 
 
+def e4_joined(folder, body):
+  row = e4_folder(folder, body)
+  path = folder / 'E4' / 'EDA.csv'
+  path.write_text(2 * path.read_text())
+  return row
+
+
 def _milliseconds(x):
   return f'{stamp("%H:%M:%S")(x)}:{round(x % 1 * 1000 - 0.5) % 1000}'
 
@@ -233,6 +240,7 @@ def _untold():
       wfdb_segments, {'length': 900}, 's0.dat holds 1.42 times as many; correct the hea'
     ),
   }  # fmt: skip
+  found['E4 files joined'] = e4_joined, {}, 'another recording begins in line 163;'
   for unit, encoding in (('kΩ', 'mac_roman'), ('kΩ', 'cp437'), ('k?', 'ascii')):
     found[f'{unit} in {encoding}'] = (
       again,
