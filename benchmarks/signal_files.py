@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from mvp_jax.raw.cleaning import kind
 from mvp_jax.raw.guard import impossible, rate_problem
 from tests.corpora.recordings.broken_files import BROKEN
+from tests.corpora.recordings.export_files import EXPORTS, UNTOLD
 from tests.corpora.recordings.logger_files import LAYOUTS, Body, verdict
 from tests.corpora.recordings.program_files import PROGRAMS, UNSURE
 
@@ -39,8 +40,8 @@ def main():
   args = parser.parse_args()
   summary = {'benchmark': 'signal_files'}
   for title, cases in (
-    ('layouts', LAYOUTS | PROGRAMS),
-    ('broken', BROKEN | UNSURE),
+    ('layouts', LAYOUTS | PROGRAMS | EXPORTS),
+    ('broken', BROKEN | UNSURE | {k: v[:2] for k, v in UNTOLD.items()}),
   ):
     counts, began = collections.Counter(), time.perf_counter()
     for seed in range(args.seeds):

@@ -4,6 +4,7 @@ import numpy as np
 
 _LEAST = 100  # rows, for a column not to count them by chance
 _BY_ONE = 0.9  # of its steps
+_LEAST_BITS = 4
 
 
 def find_counter(columns):
@@ -21,8 +22,9 @@ def places(counter, wraps=False):
 
   Args:
     counter: float64 [row], NaN = no number.
-    wraps: whether it begins anew after its highest value. Else one that falls back to
-      its lowest is of several parts, which it counts each on its own.
+    wraps: whether it begins anew after its highest value, as one of 4 bits or more is
+      known to. Else one that falls back to its lowest is of several parts, which it
+      counts each on its own.
 
   Raises:
     ValueError: it runs backwards.
@@ -32,7 +34,10 @@ def places(counter, wraps=False):
     return None
   lost = np.diff(counter[rows]) - np.diff(rows)
   top = counter[rows].max() + 1
-  if wraps and 1 < top < len(counter) / 2:
+  bits = np.log2(top) if top > 1 else 0
+  whole = bits >= _LEAST_BITS and bits == round(bits) and not counter[rows].min()
+  wraps = (wraps and top < len(counter) / 2) or (whole and (lost < 0).any())
+  if wraps and top > 1:
     lost %= top
     lost[lost > top / 2] -= top
   back = rows[1:][lost < 0]

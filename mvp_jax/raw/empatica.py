@@ -12,7 +12,7 @@ import numpy as np
 
 from mvp_jax.raw.budget import Budget, opened
 from mvp_jax.raw.recorded import Recorded, SignalFile, broken
-from mvp_jax.raw.text_table import require_lines
+from mvp_jax.raw.text_table import decoded, require_lines
 
 E4_FILES = ('EDA', 'BVP', 'TEMP', 'HR')
 _UNITS = {'EDA': 'microsiemens', 'TEMP': 'celsius'}
@@ -47,8 +47,8 @@ def parse_file(path, text):
   values = _values(text)
   if values is None:
     raise broken(path, 'begins as a file of an Empatica E4, but has other lines')
-  stem = path.stem.upper()
-  sensor = next((n for n in E4_FILES if re.search(rf'(^|[^A-Z]){n}$', stem)), '')
+  _require_one(path, values[:, 0])
+  sensor = _sensor(path)
   names = [sensor or '1'] if len(start) == 1 else list('123456789')[: len(start)]
   told = [name.strip() for name in re.split('[,;]', above)]
   names = (
@@ -64,6 +64,20 @@ def parse_file(path, text):
     },
     start[0],
   )
+
+
+def _sensor(path):
+  """The sensor that a file is called after, be there a person before: P01_EDA.csv."""
+  stem = path.stem.upper()
+  return next((n for n in E4_FILES if re.search(rf'(^|[^A-Z]){n}$', stem)), '')
+
+
+def _require_one(path, values):
+  """Raises Dropped if a start and a rate come again, as in files that were joined."""
+  again = (values[2:-1] > _UNIX_TIME[0]) & (values[3:] == values[1])
+  if again.any():
+    line = int(np.flatnonzero(again)[0]) + 3
+    raise broken(path, f'another recording begins in line {line}; make a file of each')
 
 
 def _plain(text):
@@ -113,15 +127,20 @@ def read_folder(path, read_text_file):
   """
   if path.is_file():
     return _read_zip(path)
-  found = {}
+  found, names = {}, {}
   for file in sorted(path.glob('*.csv')):
-    name = file.stem.upper()
-    if name in E4_FILES:
-      # In lower case it may be of an EmbracePlus.
+    name = _sensor(file)
+    if name:
+      # It may be of an EmbracePlus.
       require_lines(file)
-      data = file.read_bytes()
-      if b'timestamp' not in data[:200].lower():
-        found[name] = _e4(file, data)
+      text = decoded(file.read_bytes())
+      if 'timestamp' in text[:200].lower():
+        continue
+      if name in names:
+        raise broken(
+          path, f'it holds {names[name]} and {file.name}; put each into its own folder'
+        )
+      found[name], names[name] = _e4(file, text), file.name
   if found:
     return _together(path, found)
   plus = {}
@@ -170,16 +189,17 @@ def _read_zip(path):
       info = members[f'{name}.csv']
       budget.spend(_TEXT_BYTES * info.file_size, info.filename)
       with opened(archive, info) as file:
-        found[name] = _e4(path / info.filename, file.read())
+        found[name] = _e4(path / info.filename, decoded(file.read()))
   return _together(path, found)
 
 
-def _e4(file, data):
-  text = _plain(data.decode('utf-8-sig', errors='replace').replace('\r\n', '\n'))
+def _e4(file, text):
+  text = _plain(text)
   values = _values(text if '.' in text[:200] else text.replace(',', '.'))
   if values is None:
     raise broken(file, 'not as an Empatica E4 writes it')
   values = values[:, 0]
+  _require_one(file, values)
   if len(values) < 3 or not (
     _UNIX_TIME[0] < values[0] < _UNIX_TIME[1] and _RATES[0] <= values[1] <= _RATES[1]
   ):

@@ -38,6 +38,13 @@ _SECONDS = 0.5  # that they last at most, unless they are all one value
 # and of others one to zero by less than half of their range.
 _LEVELS, _LEAP = ('eda', 'temp'), 0.5
 _CONTACT = 0.05  # a level above it does not fall to zero
+# From a rate (Hz) on at which nothing that a body does is over within three samples,
+# spikes are so many ranges (from 1 to 99 %) away from the median of seven samples. In
+# 503 real pieces of 18 to 480 s, at 100 Hz and brought to 4 to 500, it is at most .95
+# of an ECG (at its R waves), .86 of an EDA (at 4 Hz; .43 above), .1 of a breath.
+_SPIKES = {'ecg': 20.0, 'ppg': 20.0, 'resp': 8.0, 'eda': 4.0, 'temp': 1.0}
+_SPIKE_RANGES = 1.5
+_FEWEST, _FEW = 3, 0.01  # samples, and of them; if more, it is how the signal is
 # A value that comes so often, and lies so many ranges of all others away.
 _OFTEN, _AWAY = 3, 0.5
 # Zeros in a row, and the leap to them in steps of the sensor and of the range.
@@ -74,9 +81,8 @@ def impossible(values, rate, channel, unit=''):
     found[:] = False
   rest = good & ~found
   found |= _lost(np.where(rest, values, np.nan), kind(channel) in _LEVELS)
-  if kind(channel) in _LEVELS:
-    rest = good & ~found
-    found[rest] |= _spikes(values[rest])
+  rest = good & ~found
+  found[rest] |= _spikes(values[rest], rate, kind(channel))
   rest = good & ~found
   found[rest] |= _sentinels(values[rest], kind(channel))
   for _ in range(4):
@@ -119,12 +125,27 @@ def _lost(values, level):
   return np.repeat(lost, lengths)
 
 
-def _spikes(values):
-  """Where a level leaps for a sample or two, by more than half of it: bool [time]."""
-  if len(values) < 5 or np.median(values) <= _CONTACT:
+def _spikes(values, rate, what):
+  """Where a signal leaps for up to three samples, farther than a body can: bool [time].
+
+  By more than its range, or, of a level, by more than half of it.
+  """
+  loose = what in _LEVELS and len(values) and np.median(values) <= _CONTACT
+  if what not in _SPIKES or len(values) < 10 or loose:
     return np.zeros(len(values), bool)
-  around = median_filter(values, 5, mode='nearest')
-  return np.abs(values - around) > _LEAP * np.maximum(around, np.median(values))
+  fast = rate >= _SPIKES[what]
+  around = median_filter(values, 7 if fast else 5, mode='mirror')
+  leap = np.abs(values - around)
+  found = np.zeros(len(values), bool)
+  if fast:
+    step = np.diff(np.unique(values)).min(initial=np.inf)
+    others = values[np.argsort(leap)[:-_FEWEST]]
+    usual = np.ptp(np.quantile(others, (0.01, 0.99)))
+    far = leap > max(_SPIKE_RANGES * usual, _STEPS * step)
+    found |= far & (far.sum() <= max(_FEWEST, _FEW * len(values)))
+  if what in _LEVELS:
+    found |= leap > _LEAP * np.maximum(around, np.median(values))
+  return found
 
 
 def _sentinels(values, what):

@@ -20,17 +20,24 @@ from mvp_jax.raw.units import is_unit, unit_in_name
 
 # As lines above the numbers tell the rate.
 _STATED_RATE = re.compile(
-  r'(?:sampl\w*|output|abtast)[\s_-]*(?:rate|freq\w*)(\D{0,20})([\d.,]+)\s*([^\W\d_]*)',
+  r'(?:(?:sampl\w*|output|abtast)[\s_-]*(?:rate|freq\w*)(?=\D)|\bfs\b)'
+  r'(\D{0,20})([\d.,]+)\s*([^\W\d_]*)',
   re.I,
 )
 _STATED_STEP = re.compile(
-  r'\W*(?:sampl\w*[\s_-]*)?interval\W+([\d.,]+\s*[^\W\d_]+)', re.I
+  r'\W*(?:sampl\w*[\s_-]*)?(?:intervall?|period)\W+([\d.,]+\s*[^\W\d_]+)', re.I
 )
 _INTERVAL = re.compile(r'[\s"]*([\d.,]+)\s*(\w+)\s*/\s*sample', re.I)
 _PER_SECOND = re.compile(r'[\s"]*([\d.,]+)\s*samples?\s*/\s*s(ec(ond)?)?', re.I)
+_PERSON = re.compile(
+  r'(subject|participant|person|respondent|proband|patient|vp)'
+  r'([\s_-]*(id|nr|no|name|code|number))?',
+  re.I,
+)
 _MAX_INTERVAL = 80  # characters that tell it
 _LEAST_COUNT = 100  # of rows, for a count not to be a sample by chance
 _KINDS = 40  # of channels in turn; more are stamps
+_IN_TURN = 0.05  # of a column's numbers, for its rows to be of a channel, too
 _MISCOUNTED = 0.001  # of the samples that a header promises
 
 
@@ -46,7 +53,7 @@ def read_loggers_text(path):
     e4 = empatica.parse_file(path, text)
     if e4 is not None:
       return e4
-    if lines[0].startswith('# OpenSignals'):
+    if lines[0].lstrip('"').startswith('# OpenSignals'):
       return _opensignals(path, text, lines)
     place = next(
       (i for i, line in enumerate(lines[:5]) if _interval(line) is not None), None
@@ -60,8 +67,6 @@ def read_loggers_text(path):
 
 def _plain(table):
   table = _without_counts(table)
-  for column in table.columns:
-    _require_columns(column)
   headers = list(table.headers)
   units = [''] * len(table.columns)
   counts = [sum(map(_any_unit, row)) for row in headers]
@@ -70,22 +75,52 @@ def _plain(table):
     units = [_of_range(unit) for unit in units]
   names, aliases = _names(headers, len(table.columns))
   units = [unit or unit_in_name(name) for name, unit in zip(names, units, strict=True)]
+  table = dataclasses.replace(table, notes=table.notes + _people(names, table.columns))
   file = _file(table, names, units, aliases, _stated_rate(table))
   return _counted(file, find_counter([c.values for c in table.columns]))
 
 
-def _require_columns(column):
-  """Raises ValueError if a column of texts names another channel in each row."""
-  if column.cells is None or np.isfinite(column.values).any():
-    return
-  cells = column.cells.tolist()
-  changes = sum(a != b for a, b in zip(cells, cells[1:], strict=False))
-  kinds = list(dict.fromkeys(cells))
-  if len(cells) > _LEAST_COUNT and changes > len(cells) / 2 and len(kinds) <= _KINDS:
-    raise ValueError(
-      f'its rows are of several channels in turn ({", ".join(kinds[:3])}); make a '
-      'column of each'
-    )
+def _people(names, columns):
+  """What is said of a column that names several people: a tuple of notes."""
+  notes = []
+  for name, column in zip(names, columns, strict=True):
+    if not _PERSON.fullmatch(name):
+      continue
+    cells = column.values if column.cells is None else column.cells
+    told = [f'{x}' for x in dict.fromkeys(np.asarray(cells)[_filled(column)].tolist())]
+    if len(told) > 1:
+      notes.append(
+        f'its column {name} names {len(told)} people ({", ".join(told[:3])}); make a '
+        'file of each, or tell signals_onset and duration'
+      )
+  return tuple(notes)
+
+
+def _in_turn(columns):
+  """Why numbers of each column are of several channels, whose names stand in another
+  column: list of text, '' = they are not.
+
+  Of a clock, and where each channel has a column of its own, they are not.
+  """
+  problems = [''] * len(columns)
+  for names in columns:
+    if names.cells is None or np.isfinite(names.values).any():
+      continue
+    cells = names.cells.to_numpy()
+    kinds = list(dict.fromkeys(cells.tolist()))
+    changes = np.count_nonzero(cells[1:] != cells[:-1])
+    if len(cells) <= _LEAST_COUNT or changes <= len(cells) / 2 or len(kinds) > _KINDS:
+      continue
+    for i, column in enumerate(columns):
+      own = np.isfinite(column.values)
+      clock = (np.diff(column.values[own]) >= 0).all()
+      shares = [(cells[own] == kind).mean() for kind in kinds] if own.any() else [0]
+      if not clock and sum(share > _IN_TURN for share in shares) > 1:
+        problems[i] = (
+          f'its rows are of several channels in turn ({", ".join(kinds[:3])}); make a '
+          'column of each'
+        )
+  return problems
 
 
 def _stated_rate(table):
@@ -180,10 +215,12 @@ def _file(table, names, units, aliases, rate=None, began=None):
       rate,
       unit=unit,
       cells=column.cells,
-      problem=column.problem,
+      problem=column.problem or problem,
       notes=table.notes,
     )
-    for unit, column in zip(units, table.columns, strict=True)
+    for unit, column, problem in zip(
+      units, table.columns, _in_turn(table.columns), strict=True
+    )
   ]
   return SignalFile(distinct(names, columns), began, aliases, _uncounted(table))
 
@@ -234,7 +271,7 @@ def _filled(column):
 
 def _opensignals(path, text, lines):
   """`# {json}`: of each device its columns, rate, sensors and bits."""
-  told = next((line for line in lines if line.startswith('# {')), None)
+  told = next((_as_saved(x) for x in lines if x.lstrip('"').startswith('# {')), None)
   end = next((i for i, line in enumerate(lines) if 'EndOfHeader' in line), None)
   try:
     devices = list(json.loads(told[2:]).values())
@@ -262,6 +299,12 @@ def _opensignals(path, text, lines):
     for alias in {labels[k], *sensors[k : k + 1]} - {name}:
       aliases.setdefault(str(alias).casefold(), []).append(name)
   return _counted(_file(table, names, units, aliases, rate), counter, wraps=True)
+
+
+def _as_saved(line):
+  """A line as it was before a spreadsheet made it the first cell of a row."""
+  line = re.sub(r'[,;\t]+$', '', line)
+  return line[1:-1].replace('""', '"') if line.startswith('"') else line
 
 
 def _interval(line):

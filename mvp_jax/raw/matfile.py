@@ -47,10 +47,10 @@ class Variable:
 def read_mat(path, names=None):
   """Reads variables of a file: {name: value} of those of `names` (None: all) in it.
 
-  Numbers are arrays of float64, text is str, a cell array is an array of objects, a
-  struct is a dict by field (None: of a kind that is not read), and an array of structs
-  one of dicts. Of complex numbers it is the real part. What is of another kind is left
-  out where `names` is None.
+  Numbers are arrays of float64, text is str, a line for each row, a cell array is an
+  array of objects, a struct is a dict by field (None: of a kind that is not read), and
+  an array of structs one of dicts. Of complex numbers it is the real part. What is of
+  another kind is left out where `names` is None.
 
   Raises:
     OSError: it cannot be read.
@@ -227,9 +227,11 @@ def _value(part, order, matrix, budget):
   if kind == _CHAR:
     if len(values) % shape[0] or values.dtype.kind not in 'ui':
       raise ValueError('text of uneven rows')
-    budget.spend(8 * len(values) // shape[0], name)
+    budget.spend(8 * len(values), name)
     rows = values.reshape(shape[0], -1, order='F')  # in UTF-8 maybe longer than told
-    return rows[0].astype('<u4').tobytes().decode('utf-32-le', 'surrogatepass')
+    return '\n'.join(
+      row.astype('<u4').tobytes().decode('utf-32-le', 'surrogatepass') for row in rows
+    )
   if len(values) != size:
     raise ValueError(f'{len(values)} numbers in a matrix of {shape}')
   budget.spend(8 * size - len(inner), name)

@@ -122,8 +122,10 @@ def _value(file, found, h5py, depth, budget):
       cells[i] = inner(file[values[i]]) if values[i] else np.zeros((0, 0))
     return cells
   if kind == 'char':
-    row = np.atleast_2d(values)[0]
-    return row.astype('<u4').tobytes().decode('utf-32-le', 'surrogatepass')
+    return '\n'.join(
+      row.astype('<u4').tobytes().decode('utf-32-le', 'surrogatepass')
+      for row in np.atleast_2d(values)
+    )
   return (values['real'] if number else values).astype(np.float64)
 
 

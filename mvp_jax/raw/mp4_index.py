@@ -52,7 +52,7 @@ def _promised(file, begin, end, size, depth):
         'its index is compressed; write it anew: ffmpeg -i IN -c copy OUT'
       )
     elif kind == b'elst':
-      _require_no_pause(file, start, at)
+      _require_plain_edits(file, start, at)
     elif kind in _COUNTS:
       own.setdefault(kind, []).append(_COUNTS[kind](file, start, at))
   alike = [each for _, each in own.get(b'stsz', ())]
@@ -70,8 +70,8 @@ def _promised(file, begin, end, size, depth):
     yield sum(samples), most
 
 
-def _require_no_pause(file, start, end):
-  """Raises ValueError if an edit list has a pause between two parts.
+def _require_plain_edits(file, start, end):
+  """Raises ValueError if an edit list has a pause, or repeats or stretches a part.
 
   FFmpeg shows other frames then, at other times.
   """
@@ -79,16 +79,24 @@ def _require_no_pause(file, start, end):
   kind = '>QqI' if version >> 24 else '>IiI'
   size = struct.calcsize(kind)
   data = file.read(min(size * count, max(0, end - start - 8), 1 << 20))
-  empty = [
-    struct.unpack_from(kind, data, i)[1] == -1
-    for i in range(0, len(data) - size + 1, size)
+  edits = [
+    struct.unpack_from(kind, data, i) for i in range(0, len(data) - size + 1, size)
   ]
-  while empty and empty[0]:  # it begins later
-    empty.pop(0)
-  if any(empty[:-1]):
+  while edits and edits[0][1] == -1:  # it begins later
+    edits.pop(0)
+  begins = [begin for _, begin, _ in edits]
+  paces = {pace / (1 << 16) for _, _, pace in edits} - {0.0, 1.0}
+  problem = ''
+  if -1 in begins[:-1]:
+    problem = 'has a pause between two parts'
+  elif len({*begins}) < len(begins):
+    problem = 'shows a part twice'
+  elif paces:
+    problem = f'shows a part at {min(paces):g} times its pace'
+  if problem:
     raise ValueError(
-      'its edit list has a pause between two parts, which is not read; export each '
-      'part on its own, or all of it anew from the program that cut it'
+      f'its edit list {problem}, which is not read; export each part on its own, or '
+      'all of it anew from the program that cut it'
     )
 
 

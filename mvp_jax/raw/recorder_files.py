@@ -12,10 +12,12 @@ import numpy as np
 from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.budget import Budget, opened
 from mvp_jax.raw.matfile import OtherKindError, variables
+from mvp_jax.raw.program_matfiles import program_channels
 from mvp_jax.raw.recorded import OnDemand, distinct
 from mvp_jax.raw.wfdb_record import read_record
 
 _ONSET = re.compile(rb'([+-]\d+(?:\.\d*)?)(?:\x15[\d.]*)?\x14')  # of a record of EDF+
+_RATE = re.compile(r'(?:^|[._])(?:fs|srate|sfreq|sampl\w*_?(?:rate|freq\w*))$', re.I)
 _EARLY = 1e-3  # seconds by which a record may begin before the one before it ends
 _MOST_PAUSES = 10  # times what was recorded
 _MOST_CHANNELS = 10_000
@@ -48,22 +50,30 @@ def read_recorder_file(path):
 
 def _read_mat(path):
   try:
-    found = {}
-    for name, variable in variables(path).items():
+    there = variables(path)
+    own = program_channels(there)
+    if own is not None:
+      titles, *parts = zip(*own, strict=True) if own else ((),)
+      found = distinct(list(titles), list(map(Signal, *parts)))
+      columns = {f'data:{i + 1}': x for i, x in enumerate(found.values())}
+      return _some(path, (columns | found) if 'isi' in there else found)
+    found, rates = {}, set()
+    for name, variable in there.items():
       if name.startswith('__') or not name:
         continue
       if variable.shape is not None:
         found |= _columns(name, variable.shape, variable.read)
+        rates |= _rates(name, variable.shape, variable.read)
         continue
       with contextlib.suppress(OtherKindError):
-        found |= _channels(name, variable.read())
+        found |= _channels(name, variable.read(), rates)
   except ValueError as error:
     raise _broken(path, f'cannot be read: {error}') from None
-  return _some(path, found)
+  return _some(path, _at_rate(found, rates))
 
 
 def _read_npz(path):
-  found, budget = {}, Budget(path)
+  found, rates, budget = {}, set(), Budget(path)
   with zipfile.ZipFile(path) as archive:
     members = archive.infolist()
     if len(members) > _MOST_CHANNELS:
@@ -74,10 +84,11 @@ def _read_npz(path):
         continue
       with opened(archive, info) as file:
         shape, dtype = _npy_head(file)
-      if dtype.kind in 'fiub':
+      if dtype.kind in 'fiubM':
         read = functools.partial(_member, path, info, dtype, shape, budget)
         found |= _columns(name, shape, read)
-  return _some(path, found)
+        rates |= _rates(name, shape, read)
+  return _some(path, _at_rate(found, rates))
 
 
 def _npy_head(file):
@@ -119,7 +130,12 @@ def _columns(name, shape, read):
 
   @functools.cache
   def whole():
-    value = np.asarray(read()).astype(np.float64).reshape(sides)
+    value = np.asarray(read())
+    if value.dtype.kind == 'M':  # dates become Unix times
+      none = np.isnat(value)
+      value = value.astype('datetime64[ns]').astype(np.int64) / 1e9
+      value = np.where(none, np.nan, value)
+    value = value.astype(np.float64).reshape(sides)
     return value.T if len(sides) == 2 and sides[0] >= sides[1] else value
 
   if len(sides) == 1:
@@ -130,22 +146,46 @@ def _columns(name, shape, read):
   }
 
 
-def _channels(name, value):
-  """The channels in a variable: {name: Signal}; none in texts and the like."""
+def _rates(name, shape, read):
+  """The rate (Hz) that a number called `fs` or the like tells: a set of one, or {}."""
+  if math.prod(shape) != 1 or not _RATE.search(name):
+    return set()
+  value = float(np.ravel(read())[0])
+  return {value} if value > 0 else set()
+
+
+def _at_rate(found, rates):
+  """Channels, {name: Signal}, at the rate that their file tells of all of them.
+
+  Of arrays of several lengths nobody knows which it is of.
+  """
+  lengths = {len(signal.values) for signal in found.values()}
+  if len(rates) != 1 or len(lengths) != 1:
+    return found
+  (rate,) = rates
+  return {name: signal._replace(rate=rate) for name, signal in found.items()}
+
+
+def _channels(name, value, rates):
+  """The channels in a variable: {name: Signal}; none in texts and the like.
+
+  `rates` collects the rates that it tells.
+  """
   found = {}
   if isinstance(value, dict):
     for field, inner in value.items():
-      found |= _channels(f'{name}.{field}', inner)
+      found |= _channels(f'{name}.{field}', inner, rates)
     return found
   value = np.asarray(value)
   if value.dtype == object:
     cells = list(value.flat)
     left, right = '()' if all(isinstance(inner, dict) for inner in cells) else '{}'
     for i, inner in enumerate(cells, start=1):
-      found |= _channels(f'{name}{left}{i}{right}', inner)
+      found |= _channels(f'{name}{left}{i}{right}', inner, rates)
     return found
   if value.dtype.kind not in 'fiub':
     return found
+  rates |= _rates(name, value.shape, lambda: value)
   return _columns(name, value.shape, lambda: value)
 
 

@@ -29,6 +29,9 @@ _ABROAD = (
   ('mi[ck]ros(econd|ekund|egund)[a-z]{0,2}', 1e-6),
   ('minut[a-z]{0,2}', 60.0),
   ('(stunde|heure|hora|uren)[a-z]?', 3600.0),
+  ('秒', 1.0),
+  ('ミリ秒|毫秒', 1e-3),
+  ('分', 60.0),
 )
 _UNIT = re.compile(
   r'(\d{1,9}[.,]?\d{0,9})?(?:/(\d{1,9}))?\s*([^\W\d_]+)\s*(?:/\s*(\d{1,9}))?'

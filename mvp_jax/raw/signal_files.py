@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -112,6 +113,12 @@ def read_channel(path, column, rate=None, time='', time_unit=''):
   elif time:
     clock = _find(path, file, time)
     recorded = _in_memory(path, file.channels[clock])
+    if len(recorded.values) != len(values):
+      raise broken(
+        path,
+        f'{name} has {len(values)} samples, its times ({clock}) are '
+        f"{len(recorded.values)}; name its own clock, or give the channel's rate",
+      )
     seconds, began, note = in_seconds(path, recorded, clock, time_unit)
     notes.append(note)
     values, stamps, note = own_stamps(values, seconds)
@@ -268,9 +275,10 @@ def _find(path, file, column):
   names = list(file.channels)
   if column in names:
     return column
-  alike = [n for n in names if n.casefold() == column.casefold()]
-  if len(alike) == 1:
-    return alike[0]
+  for form in (str.casefold, _looks):
+    alike = [n for n in names if form(n) == form(column)]
+    if len(alike) == 1:
+      return alike[0]
   equal = [n for n in names if n.rpartition('#')[0].casefold() == column.casefold()]
   if len(equal) > 1:
     raise broken(
@@ -285,12 +293,21 @@ def _find(path, file, column):
     return names[int(column) - 1]
   near = difflib.get_close_matches(column, names, 1)
   hint = f'is it {near[0]}? ' if near else ''
+  if not near and not column.isascii():  # an encoding that is not known, maybe
+    hint = 'give its number from 1, or save the file as UTF-8; '
   more = ', ...' if len(names) > _SHOWN else ''
   raise broken(
     path,
     f'no column {column!r}; {hint}there are {len(names)}: '
     f'{", ".join(names[:_SHOWN])}{more}',
   )
+
+
+def _looks(name):
+  """A name as it looks: without the ways to write one letter, and unseen signs."""
+  text = unicodedata.normalize('NFKC', name)
+  text = ''.join(c for c in text if unicodedata.category(c) != 'Cf')
+  return ' '.join(text.split()).casefold()
 
 
 def _read_recorder(path):

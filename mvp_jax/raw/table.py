@@ -56,6 +56,7 @@ def read_table(path, known, also=lambda name: False):
           f'{path}: row {number}: a cell of {longest} characters; is it the manifest?'
         )
       cells = [' '.join(cell.strip().splitlines()) for cell in cells]
+      cells = [re.sub(r'^="(.*)"$', r'\1', cell) for cell in cells]  # kept as text
       if any(cells):
         lines.append((number, cells))
       if len(lines) > _MOST_ROWS:

@@ -9,6 +9,8 @@ _NUMBER = re.compile(
 # A cell that is a date or time of day is no name, either.
 _TIME = re.compile(r'\d{1,4}([-/.:])\d{1,2}\1\d{1,4}(?!\d).*|\d{8}T\d{6}.*')
 _MISSING = re.compile(r'-*|[.?]|n/?a|null|none|missing|#[A-ZÀ-Þ0-9/]+[!?]?', re.I)
+_LABCHART = re.compile(r'(ChannelTitle|Range|UnitName|TopValue|BottomValue)=')
+_REMARKS = ('#', '%', '/')  # begin a remark
 _BEFORE = 5  # rows of numbers that may stand above the names
 
 
@@ -66,7 +68,9 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
   if counted == 1:
     return first + 1, [rows[first]]
   rows = _of_as_many(rows, delimiter, lines, len(usual), alike)
-  ends = len(usual) > 1 and not any(rows[i][-1] for i in alike)  # in a delimiter
+  ends = 0  # blank cells behind the numbers, as of a delimiter at the end
+  while ends < len(usual) - 1 and not any(rows[i][-1 - ends] for i in alike):
+    ends += 1
 
   def fits(place):
     row = rows[place]
@@ -79,7 +83,7 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
     width = len(row)
     while width and not row[width - 1]:
       width -= 1
-    wide = len(row) == len(usual) or (ends and len(row) == len(usual) - 1)
+    wide = len(usual) - ends <= len(row) <= len(usual)
     wide |= len(row) > len(usual) and len(row) in longer
     some = not all(map(is_missing, row))
     return width and wide and some and not any(map(is_value, row))
@@ -112,7 +116,12 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
       if fits(place) and named(rows[place]) and len({*rows[place]}) == len(rows[place]):
         names = first = place + 1
   above = names
-  while above and fits(above - 1) and not rows[above - 1][0].startswith('#'):
+  while (
+    above
+    and fits(above - 1)
+    and not rows[above - 1][0].startswith(_REMARKS)
+    and abs(len(rows[above - 1]) - len(rows[names - 1])) <= 1
+  ):
     above -= 1
   headers = rows[above:names]
   before = rows[first - 1] if first and not headers and not told else []
@@ -127,8 +136,8 @@ def find_header(rows, delimiter, lines, longer=(), first=None):
       'its rows may be of two whole numbers or of one with a decimal comma; write the '
       'names of the columns above (EDA,PPG), or decimal points'
     )
-  if not headers and first and rows[first - 1] and rows[first - 1][0][:1] == '#':
-    own = [rows[first - 1][0].lstrip('# '), *rows[first - 1][1:]]
+  if not headers and first and rows[first - 1] and rows[first - 1][0][:1] in _REMARKS:
+    own = [rows[first - 1][0].lstrip('#%/ '), *rows[first - 1][1:]]
     own = own[1:] if not own[0] and len(own) == len(usual) + 1 else own
     rows = [own]
     headers = rows if fits(0) else []
@@ -161,6 +170,7 @@ def _of_as_many(rows, delimiter, lines, width, alike):
   """
   rows = list(rows)
   quoted = alike and all(lines[i].startswith('"') for i in alike)
+  titles = next((len(row) for row in rows if row[:1] == ['ChannelTitle=']), 0)
   for i, row in enumerate(rows):
     if len(row) == width:
       continue
@@ -170,4 +180,6 @@ def _of_as_many(rows, delimiter, lines, width, alike):
       rows[i] = names
     elif quoted and len(row) == width - 1 and lines[i].startswith('"'):
       rows[i] = ['', *row]
+    elif 0 < len(row) == titles < width and _LABCHART.match(row[0]):  # beside dates
+      rows[i] = [row[0], *[''] * (width - titles), *row[1:]]
   return rows

@@ -4,16 +4,24 @@ Encoding (UTF-8, UTF-16, else Windows' Latin), delimiter, decimal sign and heade
 found out. A cell that is no number is NaN, and so is a row that lacks cells.
 """
 
-import csv
 import dataclasses
 import io
 import re
-from typing import Any
 
 import numpy as np
 
 from mvp_jax.raw.on_disk import require_regular
-from mvp_jax.raw.table_header import find_header, is_missing, is_number
+from mvp_jax.raw.table_header import find_header
+from mvp_jax.raw.table_rows import (
+  Column,
+  cells_of,
+  lines_of_words,
+  other_names,
+  require_points,
+  without_foot,
+  without_footers,
+  without_remarks,
+)
 
 MAX_PREAMBLE = 200  # lines before the first row of numbers
 _MAX_LINE = 1 << 20  # bytes; of OpenFace, with 714 columns, a line has 6,000
@@ -30,20 +38,15 @@ PRECISION, _LONG_EXPONENT = 'round_trip', re.compile(r'[eE][+-]?\d{5}')
 # Signs that only part thousands.
 _GROUPED = re.compile(r"[\u00a0\u2009\u202f]|(?<=\d)[ '’](?=\d{3}(?!\d))")  # noqa: RUF001
 _OUTER = re.compile(r'"(?:[^"]|"")+"')
-_MOST_FOOTERS = 20  # rows
+# A cell of a row of names that spreadsheets write in several lines.
+_BROKEN_NAME = re.compile(
+  r'(?m)(^|(?<=[,;\t]))"[^",;\t\n]*(\n[^",;\t\n]*){1,4}"(?=[,;\t]|$)'
+)
+_NAMES_WITHIN = 4000  # characters
+# Two letters of Shift-JIS, one behind the other, as in no Western text.
+_JAPANESE = re.compile(rb'(?:[\x81-\x9f][\x40-\x7e\x80-\xfc]){2}')
+_MOST_ROWS = 1_048_576  # that spreadsheets save
 _FEW_SHORT = 0.1  # of the rows: fewer are damaged, more leave out blanks at their end
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-  """`values` float64 [row]; `cells` [row] of text, None where all are numbers.
-
-  `problem` says why its numbers cannot be told, or is ''.
-  """
-
-  values: np.ndarray
-  cells: Any = None
-  problem: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +76,20 @@ def read_text(path):
     ValueError: it is not text.
   """
   require_lines(path)
-  data = path.read_bytes()
-  text = data.decode(_encoding(data), errors='replace').removeprefix('\ufeff')
+  text = decoded(path.read_bytes())
   if '\0' in text:
     raise ValueError('not a text file (or damaged: it holds zero bytes)')
+  if (lines := text.count('\n')) == _MOST_ROWS:
+    raise ValueError(
+      f'truncated? It has {lines} lines, the most that a spreadsheet saves; export it '
+      'anew'
+    )
+  return text
+
+
+def decoded(data):
+  """The text of a file's bytes, lines ending in a newline."""
+  text = data.decode(_encoding(data), errors='replace').removeprefix('\ufeff')
   return text.replace('\r\n', '\n').replace('\r', '\n')
 
 
@@ -123,8 +136,16 @@ def _encoding(data):
   try:
     data.decode('utf-8')
   except UnicodeDecodeError:
-    return 'cp1252'
+    return 'cp932' if _JAPANESE.search(data) and _is_japanese(data) else 'cp1252'
   return 'utf-8'
+
+
+def _is_japanese(data):
+  try:
+    data.decode('cp932')
+  except UnicodeDecodeError:
+    return False
+  return True
 
 
 def parse(text, first=None, columns=None):
@@ -140,9 +161,11 @@ def parse(text, first=None, columns=None):
     ValueError: there is no table of numbers in it, or it is damaged.
   """
   text = _without_outer_quotes(text)
+  head, rest = text[:_NAMES_WITHIN], text[_NAMES_WITHIN:]
+  text = _BROKEN_NAME.sub(lambda found: found[0].replace('\n', ' '), head) + rest
   lines = text.split('\n', MAX_PREAMBLE)[:MAX_PREAMBLE]
   delimiter = _told_delimiter(lines) or _delimiter(lines[first or 0 :])
-  rows = [_cells(line, delimiter) for line in lines]
+  rows = [cells_of(line, delimiter) for line in lines]
   if (widest := max(map(len, rows))) > _MOST_COLUMNS:
     raise ValueError(f'{widest} cells in a row; make a file of the columns in use')
   longer = (
@@ -151,13 +174,17 @@ def parse(text, first=None, columns=None):
   begin, headers = find_header(rows, delimiter, lines, longer, first)
   if begin is None:
     raise ValueError(f'no row of numbers in its first {len(lines)} lines')
-  body, again = _without_headers(lines[:begin], text.split('\n', begin)[begin])
+  body, foot = without_foot(text.split('\n', begin)[begin])
+  body, again = _without_headers(lines[:begin], body)
   width = max(map(len, headers), default=0)
   frame, decimal, notes, words = _frame(body, delimiter, lines[begin:], begin, width)
   decimal = decimal if _has_fractions(frame) else ''
   found = [_column(frame.iloc[:, i], decimal) for i in range(frame.shape[1])]
-  found, more = _without_footers(found)
-  notes += more
+  for column in found:
+    require_points(column.values)
+  words = words or other_names(found)
+  found, more = without_footers(found)
+  notes += foot + more
   while len(found) > 1 and _blank(found[-1]) and not any(h[-1] for h in headers):
     found.pop()  # a delimiter at the end of each line
     headers = [header[:-1] for header in headers]
@@ -236,18 +263,6 @@ def _delimiter(lines):
   return ' ' if most(lambda line: re.search(r'\S\s+\S', line)) else ','
 
 
-def _cells(line, delimiter):
-  if delimiter == ' ' and '"' not in line:
-    return line.split()
-  if delimiter == ' ':
-    line = ' '.join(line.split())
-  try:
-    cells = next(csv.reader([line], delimiter=delimiter), [])
-  except csv.Error as error:
-    raise ValueError(f'a row that is no row of a table ({error})') from None
-  return [cell.strip() for cell in cells]
-
-
 def _has_fractions(frame):
   """Whether a column of numbers alone has some that are not whole."""
   columns = (c for _, c in frame.items() if c.dtype.kind == 'f')
@@ -261,9 +276,9 @@ def _frame(body, delimiter, lines, begin, width):
   comma = delimiter != ',' and any(re.search(r'\d,\d', line) for line in lines)
   if any(f'\n{sign}' in body for sign in ('#', '%', '//', ';')):
     body = (_REMARK if delimiter == ';' else _REMARK_TOO).sub('', body)
-  body, notes = _without_remarks(body, delimiter, lines, width)
+  body, notes = without_remarks(body, delimiter, lines, width)
   first = next((line for line in body.split('\n') if line.strip()), '')
-  wider = len(_cells(first, delimiter)) < width
+  wider = len(cells_of(first, delimiter)) < width
   try:
     frame = pandas.read_csv(
       io.StringIO(body),
@@ -300,7 +315,7 @@ def _frame(body, delimiter, lines, begin, width):
     parts = None if delimiter == ' ' else delimiter
     counts = np.array([len(row.split(parts)) for row in rows])
     short = counts < np.bincount(counts).argmax()
-    words = _words(rows, np.flatnonzero(short).tolist(), delimiter)
+    words = lines_of_words(rows, np.flatnonzero(short).tolist(), delimiter)
     if delimiter != ' ' and '"' not in body and 0 < short.mean() < _FEW_SHORT:
       where = int(np.flatnonzero(short)[0])
       frame = frame.mask(np.repeat(short[:, None], frame.shape[1], axis=1))
@@ -309,75 +324,6 @@ def _frame(body, delimiter, lines, begin, width):
         f'{rows[where][:40]!r}'
       )
   return frame, decimal, tuple(notes), words
-
-
-def _words(rows, short, delimiter):
-  """What is said of rows that are words alone, or ''; `short`: numbers of rows.
-
-  Words in the last rows of a table end it.
-  """
-  told = {}
-  for i in short:
-    cells = [cell for cell in _cells(rows[i], delimiter) if not is_missing(cell)]
-    if cells and not any(map(is_number, cells)):
-      told[i] = rows[i]
-  end = len(rows) - 1
-  while told.pop(end, None):
-    end -= 1
-  first = next(iter(told.values()), '')
-  return told and f'{len(told)} of its lines hold words, the first {first[:40]!r}' or ''
-
-
-def _without_remarks(body, delimiter, lines, width):
-  """(A table without the words behind the last cells of some rows, notes).
-
-  Such are the comments in a text of LabChart. `lines`: of its beginning.
-  """
-  counts = [line.count(delimiter) for line in lines if line.strip()]
-  most = max(np.bincount(counts).argmax() + 1 if counts else 1, width)
-  if delimiter == ' ':
-    return body, []
-  rows, cut = body.split('\n'), []
-  for i, row in enumerate(rows):
-    if row.count(delimiter) < most:
-      continue
-    cells = _cells(row, delimiter)
-    told = cells[most:]
-    if any(told) and not any(map(is_number, told)):
-      rows[i] = delimiter.join(map(_quoted, cells[:most]))
-      cut.append(' '.join(told))
-  if not cut:
-    return body, []
-  return '\n'.join(rows), [
-    f'{len(cut)} rows have words behind their cells, which are left out, the first '
-    f'{cut[0][:40]!r}'
-  ]
-
-
-def _quoted(cell):
-  return f'"{cell}"' if re.search(r'[\s,;|]', cell) else cell
-
-
-def _without_footers(columns):
-  """(Columns without last rows that begin with a word, such as 'Mean', notes)."""
-  first = columns[0]
-  if first.cells is None or not np.isfinite(first.values).mean() > 0.5:
-    return columns, ()
-  tail = first.cells.iloc[-_MOST_FOOTERS:].tolist()
-  words = [bool(re.match(r'[^\W\d_]{2}', x)) and not is_missing(x) for x in tail]
-  begin = len(tail)
-  while begin and (words[begin - 1] or not tail[begin - 1]):
-    begin -= 1
-  begin += next((i for i, word in enumerate(words[begin:]) if word), len(tail) - begin)
-  last = len(first.cells) - len(tail) + begin
-  ends = len(first.cells) - last
-  if not ends or not last:
-    return columns, ()
-  note = f'its last {ends} rows are no samples: {tail[begin][:40]!r}'
-  return [
-    Column(c.values[:last], None if c.cells is None else c.cells[:last], c.problem)
-    for c in columns
-  ], (note,)
 
 
 def _column(series, decimal=''):

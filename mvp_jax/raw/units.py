@@ -26,7 +26,14 @@ _UNITS = {
   'ecg': ('millivolt', _VOLT, '', 'volt, millivolt, microvolt'),
 }
 _UNITS['emg'] = _UNITS['ecg']
-_RESISTANCE = re.compile('resist|résist|widerstand', re.I)
+_RESISTANCE = re.compile(
+  'resist|résist|widerstand|weerstand|сопротив|抵抗|電阻|电阻', re.I
+)
+# Kilo- and mega-ohms whose last letter another encoding wrote: 'k½', 'kê', 'k?'.
+_LOST_OHM = re.compile(r'[kM](?:[^\x00-\x7f]{1,3}|\?)')
+_MULTIPLE = re.compile(
+  r'[x×*]?\s*[\d.,]+\s*[x×*]?\s*([^\W\d_]{2,})|([^\W\d_]{2,})\s*[x×*/]\s*[\d.,]+'
+)
 _NONE = ('au', 'nu', 'adu', 'raw', 'asrecorded', 'none', '1', 'nounits', 'counts')
 # As parts of a unit's name are written, longer ones first: 'microsiemens' is 'us'.
 _PARTS = {
@@ -73,11 +80,24 @@ def is_unit(text):
   return word in _SIEMENS | _OHM | _VOLT | _CELSIUS or word in _NONE
 
 
+def _unreadable(text):
+  """Whether a text is a unit that cannot be read: 'k½', '0.1 µS', 'nS x 10'."""
+  multiple = _MULTIPLE.fullmatch(text.strip())
+  unit = multiple and (multiple[1] or multiple[2])
+  lost = _LOST_OHM.fullmatch(text.strip()) and not is_unit(text)
+  return bool(lost or (unit and is_unit(unit) and not unit.endswith('s')))
+
+
 def unit_in_name(name):
-  """The unit that is part of a column's name, or '': 'EDA (nS)', 'ecg_uV'."""
+  """The unit that is part of a column's name, or '': 'EDA (nS)', 'ecg_uV'.
+
+  One that cannot be read, such as '0.1 µS' and 'k½', is given as it stands, and
+  refused by `convert`.
+  """
   for bracket in re.findall(r'[\[(]\s*([^\[(\])]+?)\s*[\])]', name):
-    if is_unit(bracket):
-      return bracket
+    for part in map(str.strip, re.split(r'[,;]\s', bracket)):
+      if is_unit(part) or _unreadable(part):
+        return part
   last = re.split(r'[\s_.,/-]+', name.strip())[-1]
   word = _word(last)
   # A single letter may be anything, but beside a temperature.
@@ -93,7 +113,7 @@ def convert(name, channel, unit=''):
   '' = as the file says, and if it is silent: microsiemens for EDA, degrees Celsius for
   temperature, else as recorded. EDA given as resistance becomes conductance, NaN where
   that is impossible. What the file said is in the notes. Raises Dropped, bad_signal,
-  for a unit that it can't have, and for a resistance of no unit.
+  for a unit that it can't have or that cannot be read, and a resistance of no unit.
   """
   word = _word(unit or channel.unit)
   if kind(name) == 'eda' and not word and _RESISTANCE.search(channel.name):
@@ -102,6 +122,12 @@ def convert(name, channel, unit=''):
       f'{channel.name} is a resistance of no unit; give {name}_unit (kohm, ohm, ...)',
     )
   stored, factors, silent, known = _UNITS.get(kind(name), (AS_RECORDED, {}, '', ''))
+  if factors and not unit and _unreadable(channel.unit):
+    raise Dropped(
+      'bad_signal',
+      f'{channel.name}: its unit, {channel.unit}, cannot be read; give {name}_unit '
+      f'({known}, raw)',
+    )
   told, word, values = word, word or silent, channel.values
   ohm = kind(name) == 'eda' and word in _OHM
   if ohm or word in factors:
@@ -111,9 +137,11 @@ def convert(name, channel, unit=''):
     else:
       with np.errstate(over='ignore'):  # what is far too large is no measurement
         values = values * factors[word] + _ZERO.get(word, 0)
-    notes = channel.notes
+    notes, own = channel.notes, _word(channel.unit)
     if told and not unit and not (not ohm and factors[word] == 1 and word not in _ZERO):
       notes = (*notes, f'its unit is {channel.unit}, as the file says')
+    if unit and own != word and (own in factors or own in _OHM):
+      notes = (*notes, f'its unit is {unit} as {name}_unit says, not {channel.unit}')
     return dataclasses.replace(channel, values=values, unit=stored, notes=notes)
   # What the file says may be anything: it is kept as it is.
   if not unit or not factors or word in ('', *_NONE):

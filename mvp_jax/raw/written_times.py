@@ -12,18 +12,27 @@ from mvp_jax.raw.recorded import broken
 
 _DAY, _HOUR = 86400.0, 3600.0
 _MOST = 0.5  # of the cells must be times
-# Of what is behind a third colon three digits or more are a fraction, two are frames.
+# Of what is behind a third colon three digits or more are a fraction, up to three
+# milliseconds (`_with_zeros`), two are frames.
 _TIME = re.compile(
   r'^(?P<date>.*?)(?:^|[T_, ]+)'
-  r'(?P<h>\d{1,3}):(?P<m>\d\d):(?P<s>\d\d(?:\.\d+|:\d{3,9})?)'
-  r'(?: ?(?P<half>[ap])\.?m\.?)?(?: ?(?P<zone>z|utc|gmt|[+-]\d\d:?\d\d))?'
+  r'(?P<h>\d{1,3}):(?P<m>\d\d?):(?P<s>\d\d?(?:\.\d+|:\d{3,9})?)'
+  r'(?: ?(?P<half>[ap])\.? ?m\.?)?(?: ?(?P<zone>z|utc|gmt|[+-]\d\d:?\d\d))?'
   r'(?: (?P<year>\d{4}))?$',
   re.I,
 )
 _MINUTES = re.compile(r'^(\d{1,3}):(\d\d\.\d+)$')
 # Dates: year first; numbers whose order is found out; with the month's name.
 _ISO = re.compile(r'^(\d{4})-(\d{1,2})-(\d{1,2})$')
-_NUMBERS = re.compile(r'^(\d{1,2})([/.-])(\d{1,2})\2(\d{4})$')
+_NUMBERS = re.compile(r'^(\d{1,2})([/.-])(\d{1,2})\2(\d{2}|\d{4})$')
+_SPAN = re.compile(r'^\+?(\d{1,2}) days?,?$')  # since the beginning
+# As Japanese and Chinese spreadsheets write dates, hours and their halves.
+_EAST = (
+  (r'(\d{4})年 ?(\d\d?)月 ?(\d\d?)日', r'\1-\2-\3'),
+  (r'(\d\d?)[时時](\d\d?)分(\d\d?(?:\.\d+)?)秒', r'\1:\2:\3'),
+  (r'(?:午前|上午) ?(\S+)', r'\1 am'),
+  (r'(?:午後|下午) ?(\S+)', r'\1 pm'),
+)
 _WORDS = re.compile(
   r'^(?:[a-z]{3,9},? +)?(?:(?P<day>\d{1,2})[ -](?P<month>[a-z]{3,9})'
   r'|(?P<month2>[a-z]{3,9}) +(?P<day2>\d{1,2})),?[ -](?P<year>\d{4})$',
@@ -50,7 +59,10 @@ def seconds_of(path, cells, name):
   import pandas
 
   text = cells.str.strip().str.replace(r'(?<=\d),(?=\d)', '.', regex=True)
+  for written, plain in _EAST:
+    text = text.str.replace(written, plain, regex=True)
   text = text.str.replace(r'^(\d{4})[/.](\d\d?)[/.](\d\d?)', r'\1-\2-\3', regex=True)
+  text = _with_zeros(text.str.replace('\u00a0|\u202f', ' ', regex=True))
   filled = text.astype(bool).to_numpy()
   least = _MOST * filled.sum()
   stamps = pandas.to_datetime(
@@ -60,28 +72,57 @@ def seconds_of(path, cells, name):
   if known.sum() > least:
     first = stamps[known].iloc[0]
     seconds = (stamps - first) / pandas.Timedelta(seconds=1)
-    return seconds.to_numpy(np.float64), first.timestamp(), ''
+    seconds = seconds.to_numpy(np.float64)
+    return seconds, first.timestamp(), _unread(cells, filled, seconds)
   parts = text.str.extract(_MINUTES)
   if parts[0].notna().sum() > least:
-    return _onwards(parts.astype(np.float64).to_numpy() @ [60.0, 1.0], _HOUR), None, ''
+    seconds = _onwards(parts.astype(np.float64).to_numpy() @ [60.0, 1.0], _HOUR)
+    return seconds, None, _unread(cells, filled, seconds)
   parts = text.str.extract(_TIME)
   dates = (parts['date'] + ' ' + parts['year'].fillna('')).str.strip()
   days, sure, note = _days([x for x in dates.dropna().unique() if x], name)
   seconds = _of_day(parts)
   if not (dates.fillna('') != '').any():
     if np.isfinite(seconds).sum() > least:
-      return _onwards(seconds, _DAY), None, ''
+      return _onwards(seconds, _DAY), None, _unread(cells, filled, seconds)
   else:
     seconds = seconds + _DAY * dates.map(days).to_numpy(np.float64)
     known = np.isfinite(seconds)
     if known.sum() > least:
       first = float(seconds[known][0])
+      note = '; '.join(filter(None, (note, _unread(cells, filled, seconds))))
       return seconds - first, first if sure else None, note
   raise broken(
     path,
     f'column {name} is no clock that is read here, {cells[filled].iloc[0]!r}; write '
     'seconds, or ISO 8601 as 2026-03-29T10:00:00.250',
   )
+
+
+def _with_zeros(text):
+  """Times of which milliseconds lack zeros in front, 10:00:00:5, as 10:00:00.005.
+
+  They are milliseconds if some have three digits, others fewer, and none more. Behind a
+  point they may be a fraction that lacks zeros at its end, unless some have them there.
+  """
+  last = text.str.extract(r'^.*\d:\d\d?:\d\d?([.:])(\d{1,9})$')
+  sizes = last[1].str.len()
+  if not (sizes.max() == 3 and sizes.min() < 3):
+    return text
+  points = (last[0] == '.').any()
+  fraction = last[1].str.match(r'0\d').any() or not last[1].str.fullmatch(r'\d0').any()
+  if points and fraction:
+    return text
+  whole = text.str.replace(r'[.:]\d{1,3}$', '', regex=True)
+  return text.mask(last[1].notna(), whole + '.' + last[1].str.zfill(3))
+
+
+def _unread(cells, filled, seconds):
+  """What is said of cells that are no times, or ''."""
+  lost = filled & ~np.isfinite(seconds)
+  if not lost.any():
+    return ''
+  return f'{lost.sum()} of its times cannot be read, such as {cells[lost].iloc[0]!r}'
 
 
 def _onwards(seconds, length):
@@ -110,10 +151,10 @@ def _days(dates, name):
   """({date: days since 1970, NaN = no date}, whether they are sure, note)."""
   found = {date: _of_words(date) for date in dates}
   numbers = {date: n for date in dates if (n := _NUMBERS.match(date))}
-  sure, note = True, ''
+  sure, note = not any(map(_SPAN.match, dates)), ''
   if numbers:
     readings = [
-      {date: (int(n[4]), int(n[month]), int(n[day])) for date, n in numbers.items()}
+      {date: (_year(n[4]), int(n[month]), int(n[day])) for date, n in numbers.items()}
       for day, month in ((1, 3), (3, 1))
     ]
     readings = [r for r in readings if all(month <= 12 for _, month, _ in r.values())]
@@ -126,8 +167,14 @@ def _days(dates, name):
   return {date: _since_1970(*one) for date, one in found.items() if one}, sure, note
 
 
+def _year(digits):
+  return int(digits) + 2000 * (len(digits) == 2)
+
+
 def _of_words(date):
   """(year, month, day) of a date in ISO's order or with the month's name, or None."""
+  if days := _SPAN.match(date):
+    return 1970, 1, 1 + int(days[1])
   if iso := _ISO.match(date):
     return int(iso[1]), int(iso[2]), int(iso[3])
   word = _WORDS.match(date)

@@ -31,3 +31,9 @@ def test_parts_that_are_counted_on_their_own_tell_nothing():
 def test_rows_that_come_twice_are_refused():
   with pytest.raises(ValueError, match='runs backwards at sample 201; are rows there'):
     places(np.concatenate([ROWS[:200], ROWS[150:]]))
+
+
+@pytest.mark.parametrize('top, begin', [(256, 0), (65_536, 65_400)])
+def test_a_counter_of_some_bits_is_known_to_begin_anew(top, begin):
+  kept = np.delete(ROWS, [*range(50, 55), 301])
+  np.testing.assert_array_equal(places((kept + begin) % top), kept)

@@ -40,6 +40,13 @@ UNITS = {'eda': 'microsiemens', 'temp': 'celsius', 'ecg': 'millivolt'}
     ('ecg', PPG, [9], 1e300),
     ('ppg', PPG, SOME, -1.0),  # a value that comes again, not far below the others
     ('ecg', np.round(512 + 200 * PPG), PACKETS, -1.0),
+    # Spikes of up to three samples, some ranges away.
+    ('eda', EDA, [0], 6.5),
+    ('eda', EDA, [1200, 1201, 1202], 3.6),
+    ('ppg', PPG, [700, 701], 3.5),
+    ('ecg', PPG, [900], -2.5),
+    ('resp', np.sin(T), [900, 901], 4.5),
+    ('temp', 33 + 0.2 * np.sin(T / 9), [900], 34.5),
   ],
 )
 def test_exactly_what_cannot_be_is_found(channel, values, where, number):

@@ -152,3 +152,14 @@ def test_commas_that_are_both_signs():
 def test_where_the_names_are_however_a_spreadsheet_begins_the_file(begin):
   data = (begin + 'a b;c\r\n1;2\r\n3;4\r\n').encode()
   assert layout(data) == ('utf-8', ';', int('sep' in begin))
+
+
+def test_as_many_rows_as_a_spreadsheet_saves_may_be_cut(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('EDA\n' + '5\n' * 1_048_575)
+  with pytest.raises(
+    ValueError, match='truncated. It has 1048576 lines, the most that'
+  ):
+    read_text(path)
+  path.write_text('EDA\n' + '5\n' * 1_048_574)
+  assert read_text(path).startswith('EDA')

@@ -608,20 +608,28 @@ def test_why_a_file_is_no_video(tmp_path, content, told):
   assert f'a.mp4: {told}' in dropped.value.reason
 
 
-def test_an_edit_list_with_a_pause_between_parts_is_refused(tmp_path):
+@pytest.mark.parametrize(
+  'entries, told',
+  [
+    ([(400, 0, 1), (1000, -1, 1), (400, 0, 1)], 'has a pause between two parts'),
+    ([(400, 0, 1), (400, 0, 1)], 'shows a part twice'),
+    ([(1600, 0, 0.5)], 'shows a part at 0.5 times its pace'),
+  ],
+)
+def test_edit_lists_that_ffmpeg_shows_otherwise_are_refused(tmp_path, entries, told):
   path = tmp_path / 'a.mp4'
   write(path, gop_size=10)
   content = path.read_bytes()
   at = content.index(b'elst') - 4
   (size,) = struct.unpack_from('>I', content, at)
-  entries = [(400, 0), (1000, -1), (400, 0)]  # of 1/1000 s
   edits = struct.pack('>I4sII', 16 + 12 * len(entries), b'elst', 0, len(entries))
-  edits += b''.join(struct.pack('>IiI', *entry, 1 << 16) for entry in entries)
+  for length, begin, pace in entries:  # of 1/1000 s
+    edits += struct.pack('>IiI', length, begin, round(pace * (1 << 16)))
   changed = bytearray(content[:at] + edits + content[at + size :])
   for name in (b'edts', b'trak', b'moov'):
     place = content.rindex(name, 0, at + 4) - 4
     (whole,) = struct.unpack_from('>I', content, place)
     struct.pack_into('>I', changed, place, whole + len(edits) - size)
   path.write_bytes(changed)
-  with pytest.raises(Dropped, match='its edit list has a pause between two parts'):
+  with pytest.raises(Dropped, match=f'its edit list {told}, which is not read'):
     video_times(path)

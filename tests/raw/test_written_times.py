@@ -43,3 +43,10 @@ def test_dates_that_do_not_say_which_number_is_the_month_follow_each_other():
 def test_what_is_no_clock_is_refused(cell):
   with pytest.raises(Dropped, match='a.csv: column time is no clock that is read here'):
     seconds_of('a.csv', pandas.Series([cell] * 9), 'time')
+
+
+def test_times_that_cannot_be_read_are_told():
+  cells = ['10:00:00.0', 'lost', '10:00:00.5', '10:00:00.75', '']
+  seconds, _, note = seconds_of('a.csv', pandas.Series(cells), 'time')
+  assert seconds[2] - seconds[0] == pytest.approx(0.5) and seconds[1] != seconds[1]
+  assert note == "1 of its times cannot be read, such as 'lost'"

@@ -274,6 +274,11 @@ def read_dat(path):
       content = read_mat(path, ('data', 'labels'))
     else:
       content = load_arrays(path)
+      if isinstance(content, dict):  # Python 3 saved again what it read as bytes
+        content = {
+          x.decode('latin1') if isinstance(x, bytes) else x: value
+          for x, value in content.items()
+        }
   except (OSError, ValueError) as error:
     raise broken(
       path, f'cannot be read, truncated? ({error}); take the official file'

@@ -10,6 +10,11 @@ from typing import NamedTuple
 
 from mvp_jax.errors import InputError
 
+# Letters of Greek and Cyrillic that look like Latin ones, small or capital: a keyboard
+# of those makes another P01, which nobody sees.
+_LOOK_ALIKE = str.maketrans(
+  'авекмнорстухіјαβεηικμνορτυχζ', 'abekmhopctyxijabehikmnoptyxz'
+)
 _BETWEEN = r'[\s_.,:;/\\()\[\]#\'"\u2010-\u2015\u2212-]+'  # spaces, dashes and the like
 
 
@@ -35,12 +40,17 @@ def people(names):
   A number is one however it is written: 1, 01, 1.0. Other spellings of what looks
   like one name, such as P01 and p1, are `alike`: two people are never made one.
   """
-  return _named(names, 'subject', lambda one, other: _plain(one) == _plain(other))
+  return _named(
+    names,
+    'subject',
+    lambda name: normal(name).translate(_LOOK_ALIKE),
+    lambda one, other: _plain(one) == _plain(other),
+  )
 
 
 def stimuli(names):
   """The stimuli of some names, in the order of rows: Names. Spellings are one."""
-  return _named(names, 'stimulus', lambda one, other: True)
+  return _named(names, 'stimulus', normal, lambda one, other: True)
 
 
 def normal(name):
@@ -66,10 +76,10 @@ def _plain(name):
   return f'-{number[2]}' if number[1] not in '+' else number[2]
 
 
-def _named(names, column, are_one):
+def _named(names, column, form, are_one):
   first, alike, spellings = {}, {}, {}
   for name in dict.fromkeys(names):
-    known = spellings.setdefault(normal(name), [])
+    known = spellings.setdefault(form(name), [])
     if known and not are_one(known[0], name):
       alike[name] = known[0]
       continue

@@ -167,6 +167,14 @@ def write_dat(path, content):
   return path
 
 
+@pytest.mark.parametrize('protocol', [2, 5])
+def test_dat_that_python_3_read_as_bytes_and_saved_again(tmp_path, protocol):
+  data, labels = np.ones((2, 40, 8064), np.float32), np.arange(8.0).reshape(2, 4)
+  path = tmp_path / 's01.dat'
+  path.write_bytes(pickle.dumps({b'labels': labels, b'data': data}, protocol))
+  np.testing.assert_array_equal(deap.read_dat(path)[1], labels)
+
+
 def test_dat_as_python_2_wrote_it(tmp_path, write_python2_pickle):
   data = np.random.default_rng(0).normal(0, 1e5, (2, 40, 8064))
   labels = np.arange(8.0).reshape(2, 4)

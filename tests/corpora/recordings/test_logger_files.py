@@ -6,8 +6,9 @@ import pytest
 from mvp_jax.corpora.recordings.check import check, describe
 from tests.corpora.recordings import logger_files
 from tests.corpora.recordings.broken_files import BROKEN, spoilt
+from tests.corpora.recordings.export_files import EXPORTS, UNTOLD
 from tests.corpora.recordings.logger_files import LAYOUTS, Body, verdict
-from tests.corpora.recordings.program_files import PROGRAMS, UNSURE
+from tests.corpora.recordings.program_files import PROGRAMS, UNSURE, table
 
 # Some of each kind; benchmarks/signal_files.py tries all.
 _SOME = 3
@@ -25,9 +26,9 @@ def test_layouts_are_right(tmp_path, name):
   assert said == 'right', text
 
 
-@pytest.mark.parametrize('name', PROGRAMS)
+@pytest.mark.parametrize('name', [*PROGRAMS, *EXPORTS])
 def test_files_of_programs_are_right(tmp_path, name):
-  row, body = _written(tmp_path, 0, *PROGRAMS[name])
+  row, body = _written(tmp_path, 0, *(PROGRAMS | EXPORTS)[name])
   said, text = verdict(tmp_path, row, body)
   assert said == 'right' and 'masked' not in text, text
 
@@ -58,6 +59,14 @@ def test_what_is_not_sure_is_refused(tmp_path, name, told):
   row, body = _written(tmp_path, 0, *UNSURE[name])
   said, text = verdict(tmp_path, row, body)
   assert said == 'refused' and told in text
+
+
+@pytest.mark.parametrize('name', UNTOLD)
+def test_what_an_export_does_not_tell_is_refused(tmp_path, name):
+  write, how, told = UNTOLD[name]
+  row, body = _written(tmp_path, 0, write, how)
+  said, text = verdict(tmp_path, row, body)
+  assert said == 'refused' and told in text, text
 
 
 @pytest.mark.parametrize('name', [*BROKEN][::_SOME])
@@ -174,3 +183,25 @@ def test_one_minute_means_are_no_signal(tmp_path):
   row = {'signals': 'eda.csv', 'eda': 'eda', 'time': 'unix_timestamp'}
   said, text = verdict(tmp_path, row, None)
   assert said == 'refused' and 'which no eda has' in text
+
+
+@pytest.mark.parametrize(
+  'head, more, told',
+  [
+    ('participant,EDA,PPG', {}, 'its column participant names 2 people (P01, P02); ma'),
+    ('x,EDA (nS),PPG', {'eda': 'EDA (nS)', 'eda_unit': 'uS'},
+     'its unit is uS as eda_unit says, not nS'),
+  ],
+)  # fmt: skip
+def test_what_may_be_a_mistake_is_said(tmp_path, head, more, told):
+  row, body = _written(
+    tmp_path,
+    0,
+    table,
+    {
+      'head': [head],
+      'row': lambda a, b, c, i: f'P0{1 + (i > 900)},{b:.5f},{c:.5f}',
+    },
+  )
+  said, text = verdict(tmp_path, row | more, body)
+  assert said == 'right' and told in text, text

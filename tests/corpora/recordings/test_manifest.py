@@ -376,3 +376,11 @@ def test_a_column_that_holds_a_known_name_is_told(tmp_path):
   (tmp_path / 'manifest.csv').write_text('subject,video,valence rating\nA,a.mp4,5\n')
   (note,) = read_manifest(tmp_path).notes
   assert note == 'column valence rating is not used (is it valence?)'
+
+
+def test_a_cell_that_a_spreadsheet_kept_as_text(tmp_path):
+  text = 'subject,video,valence\n="007",a.mp4,="5"\n7,b.mp4,5\n'
+  (tmp_path / 'manifest.csv').write_text(text)
+  first, other = read_manifest(tmp_path).recordings
+  assert first.subject_name == other.subject_name == '007'
+  assert first.ratings['valence'] == 5

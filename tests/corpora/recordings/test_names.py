@@ -43,6 +43,11 @@ def test_two_people_stay_two(one, other):
     assert len(set(found.numbers.values())) == 2 and not found.alike and not found.note
 
 
+def test_letters_of_another_alphabet_that_look_alike_are_told():
+  assert people(['P01', '\u0420\u0030\u0031']).alike == {'\u0420\u0030\u0031': 'P01'}
+  assert not stimuli(['a', '\u03b1']).note  # two conditions
+
+
 @pytest.mark.parametrize('other', ['p1', 'P 01', 'P-1', 'P_001', 'Ｐ１'])
 def test_people_that_look_alike_are_told_not_made_one(other):
   found = people(['P01', other])
