@@ -44,6 +44,7 @@ _CONTACT = 0.05  # a level above it does not fall to zero
 # of an ECG (at its R waves), .86 of an EDA (at 4 Hz; .43 above), .1 of a breath.
 _SPIKES = {'ecg': 20.0, 'ppg': 20.0, 'resp': 8.0, 'eda': 4.0, 'temp': 1.0}
 _SPIKE_RANGES = 1.5
+_SPIKE_SECONDS = 5.0  # of measurement, for the R waves to be part of the range
 _FEWEST, _FEW = 3, 0.01  # samples, and of them; if more, it is how the signal is
 # A value that comes so often, and lies so many ranges of all others away.
 _OFTEN, _AWAY = 3, 0.5
@@ -133,7 +134,7 @@ def _spikes(values, rate, what):
   loose = what in _LEVELS and len(values) and np.median(values) <= _CONTACT
   if what not in _SPIKES or len(values) < 10 or loose:
     return np.zeros(len(values), bool)
-  fast = rate >= _SPIKES[what]
+  fast = rate >= _SPIKES[what] and len(values) >= _SPIKE_SECONDS * rate
   around = median_filter(values, 7 if fast else 5, mode='mirror')
   leap = np.abs(values - around)
   found = np.zeros(len(values), bool)

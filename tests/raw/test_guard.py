@@ -62,6 +62,7 @@ def test_exactly_what_cannot_be_is_found(channel, values, where, number):
   [
     ('eda', np.where(T < 20, 2.0, 8.0) + 0.1 * np.sin(T)),  # put on anew
     ('eda', 0.013 + 0.03 * RNG.standard_normal(len(T))),  # without contact
+    ('ecg', 1.2 * np.exp(-((64 * T[:100] - 50) ** 2)) + 0.2 * np.sin(9 * T[:100])),
     ('eda', 1000 * EDA),  # of another unit: not for the guard to decide
     ('temp', np.where(T < 3, 33.0, 33.02)),  # of few steps
     ('ppg', np.clip(PPG, 0, 0.4)),
