@@ -97,7 +97,7 @@ def _write(folder, trial, count, width):
   np.save(folder / f'{trial.stretch_id}.npy', np.ones((count, width), np.float32))
 
 
-def _measure(videos, seconds, steps, live, queue):
+def _measure(videos, seconds, steps, live):
   import jax
 
   from mvp_jax.config import parse
@@ -149,17 +149,15 @@ def _measure(videos, seconds, steps, live, queue):
       jax.block_until_ready(metrics)
       times.append(_now() - began)
   wall, processor = np.median(times[1:], axis=0)
-  queue.put(
-    {
-      'videos': videos,
-      'live': live,
-      'examples': len(trials),
-      'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-      'data_mb': len(trials) * sum(x.nbytes for x in examples[0].values()) / 1e6,
-      'step_s': float(wall),
-      'processor_s': float(processor),
-    }
-  )
+  return {
+    'videos': videos,
+    'live': live,
+    'examples': len(trials),
+    'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    'data_mb': len(trials) * sum(x.nbytes for x in examples[0].values()) / 1e6,
+    'step_s': float(wall),
+    'processor_s': float(processor),
+  }
 
 
 def _now():
@@ -186,13 +184,9 @@ def main():
   sizes = [(n, '') for n in given.videos] + [(given.videos[0], x) for x in _LIVE]
   print('videos  examples  live      data, MB  peak memory, MB  step, s  of processors')
   for videos, live in sizes:
-    queue = context.Queue()
     steps = 3 if live else given.steps
-    arguments = videos, given.minutes * 60, steps, live, queue
-    process = context.Process(target=_measure, args=arguments)
-    process.start()
-    one = queue.get()
-    process.join()
+    with context.Pool(1) as pool:
+      one = pool.apply(_measure, (videos, given.minutes * 60, steps, live))
     found.append(one)
     print(
       f'{videos:6}  {one["examples"]:8}  {live or "none":8}  '
