@@ -129,6 +129,7 @@ def _measure(videos, seconds, steps, live):
     modalities['voice'] = _voice(config, live, trials, folder / 'voice')
     examples = TrialExamples(corpus, trials, options, modalities, target, encoding)
     labels = target.fit(whole)
+    data = len(trials) * sum(x.nbytes for x in examples[0].values())
     examples = examples.take(range(len(trials)), labels)
     networks = tuple(
       (name, one.network(corpus.metadata, encoding)) for name, one in modalities.items()
@@ -154,7 +155,7 @@ def _measure(videos, seconds, steps, live):
     'live': live,
     'examples': len(trials),
     'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    'data_mb': len(trials) * sum(x.nbytes for x in examples[0].values()) / 1e6,
+    'data_mb': data / 1e6,
     'step_s': float(wall),
     'processor_s': float(processor),
   }
