@@ -59,8 +59,12 @@ merge(
   },
   SMALL,
 )
-# What coincides is found by attention to what is near in time, not mixed before.
-COUPLED: dict = {'modalities': {'voice': {'depth': 0}, 'video': {'depth': 0}}}
+# What coincides is found by attention to what is near in time, not mixed before. The
+# face asks: arousal is of the face now and the voice of the moment before.
+COUPLED: dict = {
+  'models': {'fusion': 'video+voice'},
+  'modalities': {'voice': {'depth': 0}, 'video': {'depth': 0}},
+}
 merge(base.PRESETS['coupled'], COUPLED)
 EMBEDDED = {
   'twin': {
