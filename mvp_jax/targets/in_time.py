@@ -154,11 +154,22 @@ def smoothed(target: InTime, predicted: Course) -> Course:
   seconds = target.smooth * (many if len(target.smooth) == 1 else 1)
   return np.stack(
     [
-      uniform_filter1d(x, max(round(s * target.rate), 1), mode='nearest')
+      _means_around(x, max(round(s * target.rate), 1))
       for x, s in zip(predicted.T, seconds, strict=True)
     ],
     axis=-1,
   )
+
+
+def _means_around(x: Float[np.ndarray, ' L'], count: int) -> Float[np.ndarray, ' L']:
+  """Means of `count` values around each.
+
+  Of an even number the outermost on both sides count half: nothing gets late by it.
+  """
+  found = uniform_filter1d(x, count, mode='nearest')
+  if count % 2 == 0:
+    found = (found + uniform_filter1d(x, count, mode='nearest', origin=-1)) / 2
+  return found
 
 
 def finish(target: InTime) -> str:

@@ -1,6 +1,7 @@
 """Whole trials as examples: standardised, padded, masked, labelled."""
 
 import dataclasses
+import os
 import pickle
 import types
 
@@ -269,6 +270,23 @@ def test_unscaled_features(trials, features):
   )
   np.testing.assert_array_equal(example['video/tokens'][:8], tokens[2])
   assert not example['video/tokens'][8:].any()
+
+
+def test_no_file_of_features_stays_open(trials, features):
+  """A corpus may have more of them than a process may open."""
+  folder, tokens = features
+  before = len(os.listdir('/dev/fd'))
+  source = _source(trials * 10, features=folder)
+  np.testing.assert_array_equal(source[4]['video/tokens'][:8], tokens[2])
+  assert len(os.listdir('/dev/fd')) < before + 10
+
+
+def test_selecting_works_nothing_out_again(trials, features, monkeypatch):
+  folder, tokens = features
+  source = _source(trials, features=folder)
+  monkeypatch.setattr(TrialExamples, '__init__', None)
+  (example,) = source.select([trials[1].trial_id])
+  np.testing.assert_array_equal(example['video/tokens'][:8], tokens[2])
 
 
 def test_features_are_scaled(trials, features):

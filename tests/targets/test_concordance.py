@@ -129,6 +129,18 @@ def test_predictions_are_clipped_and_smoothed():
   )
 
 
+def test_smoothing_makes_nothing_late():
+  """Whether an odd or an even number of moments is averaged."""
+  said = np.zeros((61, 2))
+  said[30] = 1.0
+  for seconds, counts in ((1.1, [1.0] * 11), (0.8, [0.5, *[1.0] * 7, 0.5])):
+    target = dataclasses.replace(_TARGET, smooth=(seconds,))
+    wanted = np.zeros(61)
+    half = len(counts) // 2
+    wanted[30 - half : 31 + half] = np.array(counts) / sum(counts)
+    np.testing.assert_allclose(target.finished(said)[:, 0], wanted, atol=1e-12)
+
+
 def test_outputs_count_in_halves_of_the_scale():
   nine = dataclasses.replace(_TARGET, scale=(1.0, 9.0))
   outputs = np.array([[-1.0, 0.0], [0.5, 1.0]], np.float32)

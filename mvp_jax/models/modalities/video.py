@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # they import much
 
 # One frame of no face, in place of a video that is not there.
 _NOTHING = Frames(np.zeros(1, np.float32), np.zeros(1, bool), 0, 1.0)
+FindTokens: TypeAlias = Callable[[], Float32[np.ndarray, 'V D']]
 CENTRES = ('onset', 'recording', 'nothing')
 
 
@@ -110,9 +111,7 @@ class Video(Centred):
           shape = clips, options.clips.frames, size, size, 3
           items.append(functools.partial(_without, fixed, 'frames', shape, np.uint8))
       elif features:
-        # Opened once, here: NumPy parses the headers with Python's `ast`, which in
-        # Python 3.11 may fail when several threads do so.
-        tokens = open_tokens(features, trial, len(valid))
+        tokens = find_tokens(features, trial, len(valid))
         items.append(functools.partial(_with_tokens, fixed, tokens, length))
       else:
         items.append(
@@ -128,12 +127,19 @@ class Video(Centred):
     return VideoNetwork(self, encoding.backbone.feature_width, backbone)
 
 
-def open_tokens(
-  folder: Path, trial: Trial, count: int
-) -> Float32[np.ndarray, '{count} D']:
-  """The cached tokens of a trial, not read yet."""
+def find_tokens(folder: Path, trial: Trial, count: int) -> FindTokens:
+  """Reads the cached tokens of a trial whenever it is called: float32 [count, D].
+
+  No file stays open, since a corpus may have more than a process may open. The header
+  is read once, here: NumPy parses it with Python's `ast`, which in Python 3.11 may fail
+  when several threads do so.
+
+  Raises:
+    InputError: the file cannot be read, or has another number of tokens.
+  """
+  path = folder / f'{trial.stretch_id}.npy'
   try:
-    tokens = np.load(folder / f'{trial.stretch_id}.npy', mmap_mode='r')
+    tokens = np.load(path, mmap_mode='r')
   except (OSError, EOFError, ValueError) as error:
     raise InputError(
       f'{folder}: {trial.trial_id} cannot be read ({error}); delete the folder to '
@@ -144,11 +150,13 @@ def open_tokens(
       f'{folder}: {trial.trial_id} has {len(tokens)} tokens, not {count}; delete '
       'the folder to make them anew'
     )
-  return tokens
+  order: Literal['C', 'F'] = 'C' if tokens.flags.c_contiguous else 'F'
+  kind, offset, shape = tokens.dtype, tokens.offset, tokens.shape
+  return functools.partial(np.memmap, path, kind, 'r', offset, shape, order)
 
 
-def _with_tokens(fixed: Item, tokens: Float32[np.ndarray, 'V D'], length: int) -> Item:
-  return {'tokens': pad(np.asarray(tokens, np.float32), length), **fixed}
+def _with_tokens(fixed: Item, tokens: FindTokens, length: int) -> Item:
+  return {'tokens': pad(np.asarray(tokens(), np.float32), length), **fixed}
 
 
 def _without(fixed: Item, name: str, shape: tuple[int, ...], kind: type) -> Item:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mvp_jax.array_types import Array, Float32, PRNGKeyArray
+from mvp_jax.array_types import Array, PRNGKeyArray
 from mvp_jax.data.log_mel import PRESETS, Pictures
 from mvp_jax.data.windows import Window
 from mvp_jax.errors import InputError
@@ -28,7 +28,7 @@ from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.fusion import Tokens
 from mvp_jax.models.modalities import Encoding, Inputs, Item, Metadata, register
 from mvp_jax.models.modalities.physio import Variables, pad
-from mvp_jax.models.modalities.video import filled, open_tokens
+from mvp_jax.models.modalities.video import FindTokens, filled, find_tokens
 from mvp_jax.models.physio import time_positions
 
 if TYPE_CHECKING:  # they import much
@@ -162,15 +162,16 @@ class _Cached(Voice):
     """tokens float32 [V, D], valid bool [V]."""
     slots, items = self.reader.slots, []
     for window in windows:
-      trial, tokens = window.trial, np.zeros((0, self.reader.feature_width), np.float32)
-      if 'audio' in trial.streams:  # opened here, as those of a video
-        tokens = open_tokens(self.folder, trial, self.layout.count(trial) * slots)
+      trial, width = window.trial, self.reader.feature_width
+      tokens: FindTokens = functools.partial(np.zeros, (0, width), np.float32)
+      if 'audio' in trial.streams:
+        tokens = find_tokens(self.folder, trial, self.layout.count(trial) * slots)
       length = self._most(window) * slots
       items.append(functools.partial(self._cut, tokens, window.start, length))
     return Inputs(items, 'tokens')
 
-  def _cut(self, tokens: Float32[np.ndarray, 'V D'], start: float, length: int) -> Item:
-    x = np.asarray(tokens[:length], np.float32)
+  def _cut(self, tokens: FindTokens, start: float, length: int) -> Item:
+    x = np.asarray(tokens()[:length], np.float32)
     slots, seconds = self.reader.slots, PRESETS[self.preset].seconds
     valid = np.isfinite(x).all(1)
     valid &= np.arange(len(x)) // slots * seconds >= start
