@@ -47,7 +47,7 @@ class Stream:
     channels: names of a row's numbers; None = known only when the files are read.
     units: one for each channel.
     before: seconds before the onset that are stored, too: the baseline of a trial. A
-      trial that has less of it begins with what is not valid.
+      series that has less of it begins with what is not valid; pictures are fewer.
     optional: stored where there is some, even if it was not asked for; trials without
       it stay.
   """
@@ -273,7 +273,7 @@ class Source:
 
   def frames(self, outcome: Outcome, stream: str) -> dict[str, Any]:
     """A frame stream of a trial: `jpegs` (sequence of bytes) and `times`, and maybe
-    `valid`, `boxes` and `info`, as `raw.frames.load_frames` gives them."""
+    `valid`, `boxes`, `info` and `before`, as `raw.frames.load_frames` gives them."""
     raise NotImplementedError
 
   def sound(self, outcome: Outcome, stream: str) -> dict[str, Any]:

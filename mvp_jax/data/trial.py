@@ -40,6 +40,10 @@ class Series:
       return np.zeros(len(self.channels), bool)
     return self.before_valid.mean(0) >= LEAST_BASELINE
 
+  def covers(self, seconds: float) -> bool:
+    """Whether every channel has enough of a baseline of so many seconds."""
+    return bool(self.has_baseline.all())
+
   @property
   def clock(self) -> Float[np.ndarray, ' n']:
     """When each row was measured, in seconds."""
@@ -80,7 +84,9 @@ class Frames:
     valid: a face is there.
     first_chunk: row of the split that is named like the stream.
     rate: Hz.
-    first: frames of the trial before this stretch of it.
+    first: frames that are stored before this stretch of the trial.
+    before: those up to the onset, the baseline, if there are any. Their times are
+      negative, and so are their numbers for `PreparedCorpus.frames`: the last is -1.
   """
 
   times: Float32[np.ndarray, ' n']
@@ -88,6 +94,7 @@ class Frames:
   first_chunk: int
   rate: float
   first: int = 0
+  before: 'Frames | None' = None
 
   def stretch(self, start: float, end: float) -> 'Frames':
     """The frames from `start` to before `end` seconds, on a clock from `start` on."""
@@ -97,7 +104,13 @@ class Frames:
       times=self.times[first:last] - np.float32(start),
       valid=self.valid[first:last],
       first=self.first + int(first),
+      before=None if start else self.before,
     )
+
+  def covers(self, seconds: float) -> bool:
+    """Whether a face is there for enough of a baseline of so many seconds."""
+    shown = 0 if self.before is None else int(self.before.valid.sum())
+    return shown / self.rate >= LEAST_BASELINE * seconds
 
   @property
   def seconds(self) -> float:

@@ -164,10 +164,13 @@ def _require_units(recording, trial_units):
     require_faces(recording.openface, trial_units)
 
 
-def of_trial(recording, times, seconds):
-  """The trial's part (slice) of a video whose frames have these times, as stored."""
+def of_trial(recording, times, seconds, before=0.0):
+  """The trial's part (slice) of a video whose frames have these times, as stored.
+
+  From `before` seconds before the onset on.
+  """
   times = times - np.float32(recording.video_onset)
-  return slice(*np.searchsorted(times, (-1e-3, seconds)).tolist())
+  return slice(*np.searchsorted(times, (-before - 1e-3, seconds)).tolist())
 
 
 def require_face(recording, valid):
