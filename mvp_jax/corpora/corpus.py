@@ -266,8 +266,8 @@ class Source:
     Returns:
       dict of `ratings`, `streams` (the series only: {name: {'values' [n, channels],
       'valid' [n, channels] or [n], 'times' [n] if irregular, and, if there is a
-      baseline, 'before' and 'before_valid' like them}}) and the corpus' extras. What
-      is left out is blank.
+      baseline, 'before', 'before_valid' and 'before_times' like them}}) and the corpus'
+      extras. What is left out is blank.
     """
     raise NotImplementedError
 

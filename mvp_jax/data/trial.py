@@ -23,6 +23,7 @@ class Series:
     before: what was measured up to the onset, the baseline, if anything, 0 where not
       valid.
     before_valid: which values of it were measured.
+    before_times: seconds, negative, if it is irregular.
   """
 
   values: Float32[np.ndarray, 'n channels']
@@ -32,6 +33,7 @@ class Series:
   times: Float32[np.ndarray, ' n'] | None = None
   before: Float32[np.ndarray, 'm channels'] | None = None
   before_valid: Bool[np.ndarray, 'm channels'] | None = None
+  before_times: Float32[np.ndarray, ' m'] | None = None
 
   @property
   def has_baseline(self) -> Bool[np.ndarray, ' channels']:
@@ -42,7 +44,10 @@ class Series:
 
   def covers(self, seconds: float) -> bool:
     """Whether every channel has enough of a baseline of so many seconds."""
-    return bool(self.has_baseline.all())
+    if self.rate is not None or self.before_valid is None:
+      return bool(self.has_baseline.all())
+    rate = len(self.values) / max(self.seconds, _EARLY)  # on average
+    return bool((self.before_valid.sum(0) / rate >= LEAST_BASELINE * seconds).all())
 
   @property
   def clock(self) -> Float[np.ndarray, ' n']:
@@ -56,7 +61,7 @@ class Series:
     """The rows from `start` to before `end` seconds, on a clock from `start` on."""
     first, last = np.searchsorted(self.clock, [start - _EARLY, end - _EARLY])
     times = None if self.times is None else self.times[first:last] - np.float32(start)
-    before = () if start else (self.before, self.before_valid)
+    before = () if start else (self.before, self.before_valid, self.before_times)
     return Series(
       self.values[first:last],
       self.valid[first:last],

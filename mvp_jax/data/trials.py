@@ -253,4 +253,5 @@ def _stream(
   if not len(before) or before.ndim != 2 or before.shape[1] != len(channels):
     return Series(values, valid, channels, rate, times)
   before_valid = np.asarray(x['before_valid'], bool)
-  return Series(values, valid, channels, rate, times, before, before_valid)
+  earlier = np.asarray(x['before_times'], np.float32) if 'before_times' in x else None
+  return Series(values, valid, channels, rate, times, before, before_valid, earlier)

@@ -68,7 +68,7 @@ def corpus(config, workdir, facts):
     if count and hosts.is_main():
       asked = found.metadata['streams'][name]
       remedy = "levels count from the trial's own mean"
-      if asked['kind'] == 'frames':
+      if asked['kind'] == 'frames' or asked['rate'] is None:  # action units
         remedy = "the face counts from the trial's first seconds"
       print(
         f'{name}: {count} of {len(found.trials)} trials have less than half of the '

@@ -317,10 +317,16 @@ def _stream_spec(stream):
   return {
     'values': Array(shape, np.float32),
     'valid': Array(shape, np.bool_),
+    **({'times': Array((None,), np.float32)} if stream.rate is None else {}),
     **(
-      {'times': Array((None,), np.float32)}
-      if stream.rate is None
-      else {'before': Array(shape, np.float32), 'before_valid': Array(shape, np.bool_)}
+      {'before': Array(shape, np.float32), 'before_valid': Array(shape, np.bool_)}
+      if stream.before or stream.rate is not None
+      else {}
+    ),
+    **(
+      {'before_times': Array((None,), np.float32)}
+      if stream.before and stream.rate is None
+      else {}
     ),
   }
 

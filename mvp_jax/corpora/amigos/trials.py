@@ -186,6 +186,7 @@ class AmigosTrials(FaceTrials):
       facts['seconds'],
       amigos.BASELINE_SECONDS,
       csv.region if csv.seats > 1 else None,
+      amigos.BASELINE_SECONDS,
     )
 
   def no_video(self, trial):

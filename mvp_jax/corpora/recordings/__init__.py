@@ -26,8 +26,8 @@ class RecordingsSettings:
 
   Attributes:
     signal_rate: Hz, of the stored signals.
-    baseline_seconds: of signals and video that are stored from before the onset,
-      where the files begin earlier.
+    baseline_seconds: of signals, video and action units that are stored from before the
+      onset, where the files begin earlier.
   """
 
   signal_rate: float = 128.0
@@ -81,7 +81,9 @@ class Recordings(Corpus):
       'video': Stream('frames', before=own.baseline_seconds),
       'people': Stream(channels=PEOPLE, units=('number', *['pixels'] * 3)),
       'audio': Stream('sound'),
-      'action_units': dataclasses.replace(ACTION_UNITS, optional=True),
+      'action_units': dataclasses.replace(
+        ACTION_UNITS, before=own.baseline_seconds, optional=True
+      ),
     }
 
   def extras(self, wanted):

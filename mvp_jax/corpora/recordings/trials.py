@@ -133,7 +133,9 @@ def examine(
   if sound and heard is None:
     heard = attempt(sound_of, recording, row.seconds)
   judged = attempt(judge, recording, found, row.seconds)
-  trial_units = on_clock(action_units, recording.video_onset, row.seconds)
+  trial_units = on_clock(
+    action_units, recording.video_onset, row.seconds, settings.baseline_seconds
+  )
   if must_have_units:
     attempt(_require_units, recording, trial_units)
   if row.problems:

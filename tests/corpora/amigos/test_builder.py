@@ -484,6 +484,15 @@ def test_action_units_of_the_trial_alone(corpus, tmp_path):
     np.testing.assert_allclose(
       trial['streams']['action_units']['times'], np.arange(count) / 2, atol=1e-3
     )
+    np.testing.assert_allclose(
+      trial['streams']['action_units']['before_times'],
+      np.arange(-10, 0) / 2,
+      atol=1e-3,
+    )
+    before = trial['streams']['action_units']['before'][:, :17]
+    seen = trial['streams']['action_units']['before_valid'][:, :17]
+    np.testing.assert_array_equal(before, np.where(seen, told.intensities[:10], 0))
+    assert seen.mean() > 0.5
     np.testing.assert_array_equal(
       trial['streams']['action_units']['values'][:, :17],
       told.intensities[10 : 10 + count],
