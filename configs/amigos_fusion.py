@@ -34,10 +34,10 @@ EMBEDDED = {
     'noise_floor': 0.05,  # drawn skin is all noise
     'train': {
       'batch_size': 16,
-      'checkpoint_every': 160,
+      'checkpoint_every': 320,
       'optimiser': {
         'learning_rate': 3e-3,
-        'steps': 320,
+        'steps': 960,
         'warmup_steps': 40,
         'clip_norm': 0.0,
       },
