@@ -30,7 +30,8 @@ EMBEDDED = {
   'twin': {'subjects': 24, 'frame_rate': 5.0, 'width': 160, 'height': 128},
   'encoder': {
     'masks': {'ratio': 0.75},
-    'views': {'repeats': 1},
+    # Of four faces more is to be learnt at several sizes.
+    'views': {'repeats': 1, 'scales': (1.0, 0.875, 0.75)},
     'noise_floor': 0.05,  # drawn skin is all noise
     'train': {
       'batch_size': 16,
