@@ -30,14 +30,15 @@ EMBEDDED = {
   'twin': {'subjects': 24, 'frame_rate': 5.0, 'width': 160, 'height': 128},
   'encoder': {
     'masks': {'ratio': 0.75},
-    'views': {'repeats': 1},
+    # Of four faces more is to be learnt at several sizes.
+    'views': {'repeats': 1, 'scales': (1.0, 0.875, 0.75)},
     'noise_floor': 0.05,  # drawn skin is all noise
     'train': {
       'batch_size': 16,
-      'checkpoint_every': 160,
+      'checkpoint_every': 320,
       'optimiser': {
         'learning_rate': 3e-3,
-        'steps': 320,
+        'steps': 960,
         'warmup_steps': 40,
         'clip_norm': 0.0,
       },

@@ -47,7 +47,7 @@ class Stream:
     channels: names of a row's numbers; None = known only when the files are read.
     units: one for each channel.
     before: seconds before the onset that are stored, too: the baseline of a trial. A
-      trial that has less of it begins with what is not valid.
+      series that has less of it begins with what is not valid; pictures are fewer.
     optional: stored where there is some, even if it was not asked for; trials without
       it stay.
   """
@@ -266,14 +266,14 @@ class Source:
     Returns:
       dict of `ratings`, `streams` (the series only: {name: {'values' [n, channels],
       'valid' [n, channels] or [n], 'times' [n] if irregular, and, if there is a
-      baseline, 'before' and 'before_valid' like them}}) and the corpus' extras. What
-      is left out is blank.
+      baseline, 'before', 'before_valid' and 'before_times' like them}}) and the corpus'
+      extras. What is left out is blank.
     """
     raise NotImplementedError
 
   def frames(self, outcome: Outcome, stream: str) -> dict[str, Any]:
     """A frame stream of a trial: `jpegs` (sequence of bytes) and `times`, and maybe
-    `valid`, `boxes` and `info`, as `raw.frames.load_frames` gives them."""
+    `valid`, `boxes`, `info` and `before`, as `raw.frames.load_frames` gives them."""
     raise NotImplementedError
 
   def sound(self, outcome: Outcome, stream: str) -> dict[str, Any]:

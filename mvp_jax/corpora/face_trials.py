@@ -1,5 +1,7 @@
 """What corpora share in which a trial has a face video and signals of one person."""
 
+import dataclasses
+
 import numpy as np
 
 from mvp_jax.corpora.corpus import Array, Source, Stream
@@ -30,13 +32,17 @@ NOTES = {  # of several corpora's versions
   'quality is told of each channel.',
   '1.0.0': 'First version.',
 }
+FRAMES_BEFORE = {
+  '7.0.0': 'Frames and action units from before the onset are stored, too.'
+}
 ACTION_UNITS = Stream(channels=UNITS, units=('0 to 5',) * 17 + ('0 or 1',) * 18)
 
 
-def face_streams(rate, channels, units, before):
+def face_streams(rate, channels, units, before, shown_before=0.0):
   """Signals, a face video and action units; the signals are stored in any case.
 
-  `before` are the seconds of the signals before the onset.
+  `before` are the seconds of the signals before the onset, `shown_before` those of the
+  video and its action units.
   """
   return {
     'signals': Stream(
@@ -46,8 +52,8 @@ def face_streams(rate, channels, units, before):
       before=before,
       optional=True,
     ),
-    'video': Stream('frames'),
-    'action_units': ACTION_UNITS,
+    'video': Stream('frames', before=shown_before),
+    'action_units': dataclasses.replace(ACTION_UNITS, before=shown_before),
   }
 
 

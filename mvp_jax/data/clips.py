@@ -41,13 +41,19 @@ class ClipLayout:
   def max_clips(self, seconds):
     return max(1, round(seconds / self.spacing))
 
+  def baseline_clips(self, seconds):
+    """Clips of so many seconds before the onset, at most."""
+    return self.max_clips(seconds) if seconds else 0
+
   def clips(self, corpus, trial):
-    """Yields the clips of a trial, as `lay_clips` lays them; few are in memory at once.
+    """Yields the clips of a trial; few are in memory at once.
 
     Yields:
-      (uint8 [frames, H, W, 3], whether it can be read: True).
+      (uint8 [frames, H, W, 3], whether it can be read: True). First come those of
+      `lay_baseline`, then those of `lay_clips`.
     """
-    numbers, _, _ = lay_clips(trial.streams[self.stream], self)
+    video = trial.streams[self.stream]
+    numbers = np.concatenate([lay(video, self)[0] for lay in (lay_baseline, lay_clips)])
     for first in range(0, len(numbers), _READ_AT_ONCE):
       some = numbers[first : first + _READ_AT_ONCE]
       frames = corpus.frames(trial, some.ravel())
@@ -78,6 +84,30 @@ def lay_clips(video, layout):
   valid = (video.valid[slots] & inside.reshape(slots.shape)).all(1)
   times = video.times[slots].mean(1).astype(np.float32)
   return numbers, times, valid
+
+
+def lay_baseline(video, layout):
+  """Lays clips evenly over what a video shows before the onset, if anything.
+
+  Where that is shorter than a clip, the clip goes on into the trial: it is nothing that
+  an encoder has not seen. Slots that are not all before the onset are not valid.
+
+  Returns:
+    as `lay_clips`; numbers of frames before the onset are negative.
+  """
+  before = video.before
+  if before is None:
+    nothing = np.zeros(0, np.float32)
+    return np.zeros((0, layout.frames), int), nothing, nothing.astype(bool)
+  early = len(before.times)
+  clips = layout.baseline_clips(early / video.rate)
+  starts = even_starts(early, layout.span, clips)
+  count = early + len(video.times)
+  numbers = np.stack([clip_frames(s, count, layout) for s in starts])
+  slots = numbers.reshape(-1, layout.tubelet)
+  valid = np.concatenate([before.valid, np.zeros_like(video.valid)])[slots].all(1)
+  times = np.concatenate([before.times, video.times])[slots].mean(1)
+  return numbers - early, times.astype(np.float32), valid
 
 
 def first_view(source, example):

@@ -23,6 +23,7 @@ class Series:
     before: what was measured up to the onset, the baseline, if anything, 0 where not
       valid.
     before_valid: which values of it were measured.
+    before_times: seconds, negative, if it is irregular.
   """
 
   values: Float32[np.ndarray, 'n channels']
@@ -32,6 +33,7 @@ class Series:
   times: Float32[np.ndarray, ' n'] | None = None
   before: Float32[np.ndarray, 'm channels'] | None = None
   before_valid: Bool[np.ndarray, 'm channels'] | None = None
+  before_times: Float32[np.ndarray, ' m'] | None = None
 
   @property
   def has_baseline(self) -> Bool[np.ndarray, ' channels']:
@@ -39,6 +41,13 @@ class Series:
     if self.before_valid is None or not len(self.before_valid):
       return np.zeros(len(self.channels), bool)
     return self.before_valid.mean(0) >= LEAST_BASELINE
+
+  def covers(self, seconds: float) -> bool:
+    """Whether every channel has enough of a baseline of so many seconds."""
+    if self.rate is not None or self.before_valid is None:
+      return bool(self.has_baseline.all())
+    rate = len(self.values) / max(self.seconds, _EARLY)  # on average
+    return bool((self.before_valid.sum(0) / rate >= LEAST_BASELINE * seconds).all())
 
   @property
   def clock(self) -> Float[np.ndarray, ' n']:
@@ -52,7 +61,7 @@ class Series:
     """The rows from `start` to before `end` seconds, on a clock from `start` on."""
     first, last = np.searchsorted(self.clock, [start - _EARLY, end - _EARLY])
     times = None if self.times is None else self.times[first:last] - np.float32(start)
-    before = () if start else (self.before, self.before_valid)
+    before = () if start else (self.before, self.before_valid, self.before_times)
     return Series(
       self.values[first:last],
       self.valid[first:last],
@@ -80,7 +89,9 @@ class Frames:
     valid: a face is there.
     first_chunk: row of the split that is named like the stream.
     rate: Hz.
-    first: frames of the trial before this stretch of it.
+    first: frames that are stored before this stretch of the trial.
+    before: those up to the onset, the baseline, if there are any. Their times are
+      negative, and so are their numbers for `PreparedCorpus.frames`: the last is -1.
   """
 
   times: Float32[np.ndarray, ' n']
@@ -88,6 +99,7 @@ class Frames:
   first_chunk: int
   rate: float
   first: int = 0
+  before: 'Frames | None' = None
 
   def stretch(self, start: float, end: float) -> 'Frames':
     """The frames from `start` to before `end` seconds, on a clock from `start` on."""
@@ -97,7 +109,13 @@ class Frames:
       times=self.times[first:last] - np.float32(start),
       valid=self.valid[first:last],
       first=self.first + int(first),
+      before=None if start else self.before,
     )
+
+  def covers(self, seconds: float) -> bool:
+    """Whether a face is there for enough of a baseline of so many seconds."""
+    shown = 0 if self.before is None else int(self.before.valid.sum())
+    return shown / self.rate >= LEAST_BASELINE * seconds
 
   @property
   def seconds(self) -> float:

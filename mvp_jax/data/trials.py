@@ -101,8 +101,8 @@ class PreparedCorpus:
   ) -> UInt8[np.ndarray, 'n height width *colours']:
     """Reads and decodes some frames, touching only the chunks that hold them.
 
-    `numbers` count within the trial; `flag` is of `cv2.imdecode`. Colours are RGB; all
-    frames of a trial have one size.
+    `numbers` count from the onset, -1 is the last of the baseline; `flag` is of
+    `cv2.imdecode`. Colours are RGB; all frames of a trial have one size.
     """
     video, per_chunk = trial.streams[stream], self.metadata['chunk']
     assert isinstance(video, Frames), f'{stream} is no stream of frames'
@@ -239,8 +239,12 @@ def _stream(
     return found if count else None
   valid, rate = np.asarray(x['valid'], bool), facts['rate']
   if facts['kind'] == 'frames':
-    when = np.asarray(x['times'], np.float32)
-    return Frames(when, valid, int(x['first_chunk']), rate) if len(when) else None
+    when, chunk = np.asarray(x['times'], np.float32), int(x['first_chunk'])
+    early = int(x.get('before', 0))
+    if len(when) <= early:
+      return None
+    rest = Frames(when[:early], valid[:early], chunk, rate) if early else None
+    return Frames(when[early:], valid[early:], chunk, rate, early, rest)
   times = np.asarray(x['times'], np.float32) if 'times' in x else None
   values, channels = np.asarray(x['values'], np.float32), tuple(facts['channels'] or ())
   if not len(values) or not channels:
@@ -249,4 +253,5 @@ def _stream(
   if not len(before) or before.ndim != 2 or before.shape[1] != len(channels):
     return Series(values, valid, channels, rate, times)
   before_valid = np.asarray(x['before_valid'], bool)
-  return Series(values, valid, channels, rate, times, before, before_valid)
+  earlier = np.asarray(x['before_times'], np.float32) if 'before_times' in x else None
+  return Series(values, valid, channels, rate, times, before, before_valid, earlier)

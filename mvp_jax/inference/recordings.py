@@ -13,7 +13,7 @@ import numpy as np
 from mvp_jax.corpora.recordings.manifest import FILE, is_channel
 from mvp_jax.corpora.recordings.trials import NO_CHANNELS
 from mvp_jax.corpora.videos.files import ENDINGS
-from mvp_jax.data.trial import Series
+from mvp_jax.data.trial import Frames, Series
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.files import write_table
@@ -88,6 +88,8 @@ class Recordings:
     for name, x in found.items():
       if isinstance(x, Series):
         found[name] = with_channels(x, tuple(known[name]['channels']))
+      elif isinstance(x, Frames) and not known[name].get('before'):
+        found[name] = dataclasses.replace(x, before=None)  # the models know of none
     return dataclasses.replace(trial, streams=found)
 
   def frames(self, trial, numbers, *args, **kwargs):
@@ -189,11 +191,11 @@ def prepared(manifest, model, directory, channels, streams, workers=1):
   Returns:
     Recordings or None if none could be prepared; and the account's rows.
   """
-  signals = model.metadata['streams'].get('signals')
-  data = model.config.data
-  settings = {}
-  if signals:
-    settings = {'signal_rate': signals['rate'], 'baseline_seconds': signals['before']}
+  known, data = model.metadata['streams'], model.config.data
+  befores = [facts.get('before', 0.0) for facts in known.values()]
+  settings = {'baseline_seconds': max(befores)}
+  if 'signals' in known:
+    settings['signal_rate'] = known['signals']['rate']
   try:
     found = prepare(
       'recordings',

@@ -66,11 +66,13 @@ def corpus(config, workdir, facts):
   facts['without_baseline'] = _without_baseline(found)
   for name, count in facts['without_baseline'].items():
     if count and hosts.is_main():
-      asked = found.metadata['streams'][name]['before']
+      asked = found.metadata['streams'][name]
+      remedy = "levels count from the trial's own mean"
+      if asked['kind'] == 'frames' or asked['rate'] is None:  # action units
+        remedy = "the face counts from the trial's first seconds"
       print(
         f'{name}: {count} of {len(found.trials)} trials have less than half of the '
-        f'{asked:g} s before their onset that are asked for: there, levels count from '
-        "the trial's own mean",
+        f'{asked["before"]:g} s before their onset that are asked for: there, {remedy}',
         flush=True,
       )
   return found
@@ -88,12 +90,12 @@ def streams_of(config):
 
 
 def _without_baseline(corpus):
-  """{series stream: trials in which a channel has too little of the baseline}."""
+  """{stream: trials in which a channel, or a face, has too little of the baseline}."""
   found = {}
-  for name, facts in streams.series(corpus).items():
-    if facts.get('before'):
+  for name, facts in (streams.series(corpus) | streams.frames(corpus)).items():
+    if asked := facts.get('before'):
       own = [t.streams[name] for t in corpus.trials if name in t.streams]
-      found[name] = sum(not one.has_baseline.all() for one in own)
+      found[name] = sum(not one.covers(asked) for one in own)
   return found
 
 

@@ -183,6 +183,8 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if kind == 'frames':
           found = source.frames(outcome, stream)
           example, size = _frames_example(found), _size(found['jpegs'])
+          if self._streams[stream].before:
+            example['before'] = int(found['before'])
           chunks = -(-len(found['times']) // CHUNK)
         else:
           found = source.sound(outcome, stream)
@@ -308,15 +310,23 @@ def _stream_spec(stream):
       'pixel_aspect': np.float32,
       'first_chunk': np.int64,
       'num_chunks': np.int32,
+      # How many of the frames come before the onset.
+      **({'before': np.int32} if stream.before else {}),
     }
   shape = (None, None if stream.channels is None else len(stream.channels))
   return {
     'values': Array(shape, np.float32),
     'valid': Array(shape, np.bool_),
+    **({'times': Array((None,), np.float32)} if stream.rate is None else {}),
     **(
-      {'times': Array((None,), np.float32)}
-      if stream.rate is None
-      else {'before': Array(shape, np.float32), 'before_valid': Array(shape, np.bool_)}
+      {'before': Array(shape, np.float32), 'before_valid': Array(shape, np.bool_)}
+      if stream.before or stream.rate is not None
+      else {}
+    ),
+    **(
+      {'before_times': Array((None,), np.float32)}
+      if stream.before and stream.rate is None
+      else {}
     ),
   }
 

@@ -90,7 +90,7 @@ def prepare_units(trials, problems, locate, directory, workers=None):
     problems[i] = dropped
 
 
-def trial_units(csv, video, seconds, onset=0.0, region=None):
+def trial_units(csv, video, seconds, onset=0.0, region=None, before=0.0):
   """Reads the action units of one trial.
 
   Args:
@@ -100,6 +100,7 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
     onset: of the stimulus, in seconds since the video's first frame.
     region: of several people the one wanted: left and right edge of the part of the
       picture, as shares of its width. None: the face seen most.
+    before: seconds before the onset that are wanted, too.
 
   Returns:
     dict, see `on_clock`.
@@ -125,7 +126,7 @@ def trial_units(csv, video, seconds, onset=0.0, region=None):
       f'onset, the trial lasts {seconds:.1f}; is it of another video, or was '
       'the frame rate not known to OpenFace?',
     )
-  arrays = on_clock(found, onset, seconds)
+  arrays = on_clock(found, onset, seconds, before)
   require_faces(csv, arrays)
   return arrays
 
@@ -160,23 +161,31 @@ def require_faces(csv, arrays):
     )
 
 
-def on_clock(found, onset, seconds):
+def on_clock(found, onset, seconds, before=0.0):
   """Cuts ActionUnits to the trial.
 
   Returns:
     dict: au_times float32 [n] since the onset, from 0 to below `seconds`;
-    au_intensities float32 [n, 17], au_presences float32 [n, 18], au_valid bool [n].
-    All are empty where `found` is None.
+    au_intensities float32 [n, 17], au_presences float32 [n, 18], au_valid bool [n]. If
+    so many seconds before the onset are wanted, too, the same of them: before_au_times,
+    ... All are empty where `found` is None.
   """
   found = found or _NO_UNITS
   times = (found.times - onset).astype(np.float32)
-  inside = (times >= 0) & (times < seconds)
-  return {
-    'au_times': times[inside],
-    'au_valid': found.valid[inside],
-    'au_intensities': found.intensities[inside],
-    'au_presences': found.presences[inside],
-  }
+
+  def cut(inside):
+    return {
+      'au_times': times[inside],
+      'au_valid': found.valid[inside],
+      'au_intensities': found.intensities[inside],
+      'au_presences': found.presences[inside],
+    }
+
+  arrays = cut((times >= 0) & (times < seconds))
+  if before:
+    early = cut((times >= -before) & (times < 0))
+    arrays |= {f'before_{name}': x for name, x in early.items()}
+  return arrays
 
 
 def load_units(directory, trial_id):
@@ -188,13 +197,26 @@ def load_units(directory, trial_id):
 def as_stream(arrays):
   """As a series: what `on_clock` gives as values [n, 35], valid [n] and times [n].
 
-  The values are those of `openface.CHANNELS`.
+  And as before, before_valid and before_times what it gives of the time before the
+  onset. The values are those of `openface.CHANNELS`.
   """
-  return {
+
+  def joined(when):
+    names = f'{when}au_intensities', f'{when}au_presences'
+    return np.concatenate([arrays[name] for name in names], 1)
+
+  found = {
     'times': arrays['au_times'],
-    'values': np.concatenate([arrays['au_intensities'], arrays['au_presences']], 1),
+    'values': joined(''),
     'valid': arrays['au_valid'],
   }
+  if 'before_au_times' in arrays:
+    found |= {
+      'before_times': arrays['before_au_times'],
+      'before': joined('before_'),
+      'before_valid': arrays['before_au_valid'],
+    }
+  return found
 
 
 def unit_facts(directory, trial_id):

@@ -67,7 +67,7 @@ class FrameSpec:
       )
 
 
-def face_frames(path, spec, seconds=None, onset=0.0):
+def face_frames(path, spec, seconds=None, onset=0.0, before=0.0):
   """Decodes a video, follows the face and cuts it out at a steady rate.
 
   The one way from a video to what models read, in preparation and in use. One
@@ -79,24 +79,26 @@ def face_frames(path, spec, seconds=None, onset=0.0):
     spec: FrameSpec.
     seconds: length of the trial's signals; later frames are dropped. None: there
       are no signals, and the whole video is wanted.
-    onset: of the trial, in seconds since the first frame; what comes before is
-      only looked at for the face.
+    onset: of the trial, in seconds since the first frame.
+    before: seconds before the onset that are wanted, too; what comes earlier is only
+      looked at for the face.
 
   Returns:
     dict: jpegs (sequence of bytes), times float32 [time] in seconds since the
-    onset, valid bool [time], boxes float32 [time, 3] (centre x, centre y
+    onset, before (how many of them come before it; left out if none are wanted),
+    valid bool [time], boxes float32 [time, 3] (centre x, centre y
     and side of the crop, in stored pixels of the upright picture; its width is
     side / pixel_aspect columns), marks bool [time, 3] (see `FaceTracker.marks`),
-    info (VideoInfo), quality (dict, see `face_quality.face_quality`); and, if asked
-    for, people_times float64 [n] in seconds since the first frame, and people float64
-    [n, 4] of the whole video (see `people.People.rows`).
+    info (VideoInfo), quality (dict, see `face_quality.face_quality`, of what follows
+    the onset); and, if asked for, people_times float64 [n] in seconds since the first
+    frame, and people float64 [n, 4] of the whole video (see `people.People.rows`).
 
   Raises:
     Dropped: missing_video, broken_video, length_mismatch or no_face.
   """
   end = math.inf if seconds is None else seconds
   with reading(path) as video:
-    cut = _cut(video, spec, end, onset)
+    cut = _cut(video, spec, end, onset, before)
   length = video.seconds - onset
   if seconds is not None and abs(length - seconds) > MAX_LENGTH_DIFFERENCE:
     raise Dropped(
@@ -117,16 +119,16 @@ def faces_of(source, where, spec):
   Raises:
     Dropped: no_face, or what iterating the source raises.
   """
-  return _found(_cut(source, spec, math.inf, 0.0), source, where, spec)
+  return _found(_cut(source, spec, math.inf), source, where, spec)
 
 
-def _cut(video, spec, end, onset):
-  """Follows the face from the first frame on, cuts it out from the onset to the end.
+def _cut(video, spec, end, onset=0.0, before=0.0):
+  """Follows the face from the first frame on, cuts it out up to the end.
 
   Returns (what `face_frames` returns of each crop, by how many quarters the picture
   seems to be turned).
   """
-  crops = FaceCrops(video.info, spec, onset, end)
+  crops = FaceCrops(video.info, spec, onset, end, before)
   people = People(video.info) if spec.people else None
   jpegs, others = Blobs(), []
 
@@ -147,6 +149,7 @@ def _cut(video, spec, end, onset):
     'valid': np.array(valid, bool),
     'boxes': np.array(boxes, np.float32),
     'marks': np.array(marks, bool).reshape(-1, 3),
+    **({'before': np.array(crops.early)} if before else {}),
   }
   if people is not None:
     found['people_times'], found['people'] = people.rows
@@ -156,15 +159,16 @@ def _cut(video, spec, end, onset):
 def _found(cut, video, path, spec):
   """What `face_frames` returns, of what `_cut` does. Raises Dropped, no_face."""
   found, turned = cut
-  share = np.mean(found['valid']) if len(found['valid']) else 0.0
+  own = from_onset(found)
+  share = np.mean(own['valid']) if len(own['valid']) else 0.0
   if share < MIN_FACE_SHARE:
     reason = f'{path}: a face in {share:.1%} of the frames'
     raise Dropped('no_face', reason + _turned_hint(turned))
   quality = face_quality(
-    found['times'],
-    found['valid'],
-    found['boxes'],
-    found['marks'],
+    own['times'],
+    own['valid'],
+    own['boxes'],
+    own['marks'],
     video.info.pixel_aspect,
     face.crop_scale(spec.crop),
   )
@@ -177,6 +181,12 @@ def _found(cut, video, path, spec):
       'video_notes': '; '.join(video.notes),
     },
   }
+
+
+def from_onset(found):
+  """What `face_frames` returns of each frame, as arrays, without those before."""
+  first = int(found.get('before', 0))
+  return {name: found[name][first:] for name in ('times', 'valid', 'boxes', 'marks')}
 
 
 def _turned_hint(quarters):
@@ -324,14 +334,14 @@ class FaceCrops:
   Args:
     info: VideoInfo of the frames; its rate does not count.
     spec: FrameSpec.
-    onset: seconds on the clock of the frames. Times of crops count from it, and there
-      are none before it.
+    onset: seconds on the clock of the frames. Times of crops count from it.
     end: seconds after the onset; there are no crops from it on.
+    before: seconds before the onset; there are no crops of what is earlier.
   """
 
-  def __init__(self, info, spec, onset=0.0, end=math.inf):
+  def __init__(self, info, spec, onset=0.0, end=math.inf, before=0.0):
     self._tracker = face.FaceTracker(info.pixel_aspect, spec.region)
-    self._sampler = Sampler(spec.rate, end)
+    self._sampler = Sampler(spec.rate, end, before)
     self._onset = onset
     self._due = -onset  # when to look for the face next
     self._info, self._size = info, spec.size
@@ -351,6 +361,11 @@ class FaceCrops:
   def turned(self):
     """By how many quarters clockwise the picture seems to be turned."""
     return self._tracker.turned
+
+  @property
+  def early(self):
+    """How many of the crops come before the onset."""
+    return self._sampler.early
 
   def add(self, time, frame):
     """Takes an av.VideoFrame as stored, later than the last; yields what can be cut."""
@@ -436,7 +451,7 @@ def frame_facts(directory, name):
   with load_result(directory, name) as arrays:
     rate, width, height, aspect = arrays['info'].tolist()
     return {
-      'frames': len(arrays['times']),
+      'frames': len(arrays['times']) - int(arrays.get('before', 0)),
       'bytes': int(arrays['ends'][-1]),
       'video_rate': rate,
       'width': int(width),

@@ -232,21 +232,26 @@ class Sampler:
   Args:
     rate: how many frames a second are wanted.
     seconds: samples at or after this time are not wanted.
+    before: samples up to so many seconds before time zero are wanted, too.
+
+  Attributes:
+    early: how many of those that were picked are of the time before zero.
   """
 
-  def __init__(self, rate, seconds=math.inf):
-    self._rate, self._seconds = rate, seconds
-    self._wanted, self._before, self._step = 0, None, 1 / rate
+  def __init__(self, rate, seconds=math.inf, before=0.0):
+    self._rate, self._seconds, self.early = rate, seconds, 0
+    self._first = -math.floor(before * rate + _ROUNDING)
+    self._wanted, self._before, self._step = self._first, None, 1 / rate
 
   def add(self, time, frame):
     """Takes the next frame; yields what is picked of the one before it."""
     before, self._before = self._before, (time, frame)
     if before is None:
-      self._wanted = max(0, math.ceil(time * self._rate - 0.5))
+      self._wanted = max(self._first, math.ceil(time * self._rate - 0.5))
       return
     self._step = time - before[0]
     while self._wanted / self._rate < min(self._seconds, before[0] + self._step / 2):
-      self._wanted += 1
+      self._take()
       yield before
 
   def end(self):
@@ -255,8 +260,12 @@ class Sampler:
     while before and self._wanted / self._rate < (
       min(self._seconds, before[0] + self._step) - _ROUNDING
     ):
-      self._wanted += 1
+      self._take()
       yield before
+
+  def _take(self):
+    self.early += self._wanted < 0
+    self._wanted += 1
 
 
 def luma(frame):

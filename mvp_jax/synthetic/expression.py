@@ -97,20 +97,25 @@ def _at(rng, times, starts, gain):
 
 
 def _distractor(rng, times, seconds, count, durations, height):
-  """Course of events that know of nothing; `count` is how many a minute."""
-  course = np.zeros_like(times)
-  for _ in range(rng.poisson(count * seconds / 60)):
+  """Course of events that know of nothing, of the onset neither.
+
+  `count` is how many a minute.
+  """
+  course, first = np.zeros_like(times), times[0]
+  for _ in range(rng.poisson(count * (seconds - first) / 60)):
     course = np.maximum(
       course,
       height
       * rng.uniform(0.6, 1.4)
-      * event(times, rng.uniform(0, seconds), rng.uniform(*durations), 0.4),
+      * event(times, rng.uniform(first, seconds), rng.uniform(*durations), 0.4),
     )
   return course
 
 
 def _blinks(rng, times, seconds):
-  starts = np.cumsum(0.5 + rng.gamma(2, 1.6, size=round(seconds * 4 / 3)))
+  first = times[0]
+  count = round((seconds - first) * 4 / 3)
+  starts = first + np.cumsum(0.5 + rng.gamma(2, 1.6, size=count))
   since = times[:, None] - starts[starts < seconds]
   return (
     np.where((since >= 0) & (since < 0.3), np.sin(math.pi * since / 0.3), 0)

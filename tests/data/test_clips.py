@@ -1,12 +1,13 @@
 """Clips evenly over the whole trial."""
 
+import dataclasses
 import types
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvp_jax.data.clips import ClipLayout, lay_clips
+from mvp_jax.data.clips import ClipLayout, lay_baseline, lay_clips
 from mvp_jax.data.trial import Frames
 
 
@@ -88,3 +89,48 @@ def test_a_slot_is_valid_only_with_a_face_in_all_its_frames():
   numbers, _, valid = lay_clips(_video(8, invalid=[1, 6, 7]), layout)
   np.testing.assert_array_equal(numbers, [[0, 1, 2, 3], [4, 5, 6, 7]])
   np.testing.assert_array_equal(valid, [False, True, True, False])
+
+
+def _with_baseline(count, early, rate=5.0, invalid=()):
+  before = _video(early, rate, invalid)
+  times = before.times - np.float32(early / rate)
+  before = dataclasses.replace(before, times=times)
+  return dataclasses.replace(_video(count, rate), first=early, before=before)
+
+
+def test_clips_of_the_5_s_before_an_amigos_trial():
+  # 125 frames at 25 Hz hold two clips of 61, all before the onset.
+  video = _with_baseline(1500, 125, 25.0)
+  numbers, times, valid = lay_baseline(video, ClipLayout())
+  np.testing.assert_array_equal(numbers[:, 0], [-125, -61])
+  np.testing.assert_array_equal(numbers[:, -1], [-65, -1])
+  assert np.all(np.diff(numbers, axis=1) == 4) and valid.all() and valid.shape == (16,)
+  np.testing.assert_allclose(times, numbers.reshape(-1, 2).mean(1) / 25, atol=1e-6)
+  assert times.dtype == np.float32
+  # Those of the trial stay as they are.
+  for own, plain in zip(
+    lay_clips(video, ClipLayout()),
+    lay_clips(_video(1500, 25.0), ClipLayout()),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(own, plain)
+
+
+def test_a_baseline_shorter_than_a_clip_goes_on_into_the_trial():
+  layout = ClipLayout(frames=8, stride=2, spacing=3.2, tubelet=2)
+  video = _with_baseline(40, 7, invalid=[3])
+  numbers, times, valid = lay_baseline(video, layout)
+  np.testing.assert_array_equal(numbers, [[-7, -5, -3, -1, 1, 3, 5, 7]])
+  np.testing.assert_allclose(times, [-1.2, -0.4, 0.4, 1.2], atol=1e-6)
+  assert valid.tolist() == [True, True, False, False]
+  faceless = _with_baseline(40, 7, invalid=[4])
+  assert lay_baseline(faceless, layout)[2].tolist() == [True, False, False, False]
+  # A slot on both sides of the onset is of neither.
+  across = lay_baseline(_with_baseline(40, 6), layout)
+  np.testing.assert_array_equal(across[0][0, :4], [-6, -4, -2, 0])
+  assert across[2].tolist() == [True, False, False, False]
+
+
+def test_no_clips_of_no_baseline():
+  numbers, times, valid = lay_baseline(_video(40), ClipLayout(frames=8, tubelet=2))
+  assert numbers.shape == (0, 8) and times.shape == valid.shape == (0,)

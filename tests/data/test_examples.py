@@ -12,6 +12,7 @@ from mvp_jax.data.clips import ClipLayout
 from mvp_jax.data.examples import InputConfig, OneWindowEach, TrialExamples
 from mvp_jax.data.lengths import Plan
 from mvp_jax.data.scales import pooled_scale, token_squares
+from mvp_jax.data.trial import Frames
 from mvp_jax.errors import InputError
 from mvp_jax.models.modalities import Encoding
 from mvp_jax.models.modalities.physio import Physio, pad, standardise
@@ -542,6 +543,62 @@ def test_levels_count_from_the_baseline_and_shapes_from_the_trial():
   plain = _source([trial], corpus=corpus, modalities={'physio': without})[0]
   assert 'physio/levels' not in plain
   np.testing.assert_array_equal(plain['physio/values'][: len(valid)], expected)
+
+
+def _with_baseline(trial, seconds, face=True):
+  video = trial.streams['video']
+  count = round(seconds * _FRAME_RATE)
+  times = (np.arange(-count, 0) / _FRAME_RATE).astype(np.float32)
+  before = Frames(times, np.full(count, face), 0, _FRAME_RATE)
+  streams = trial.streams | {
+    'video': dataclasses.replace(video, first=count, before=before)
+  }
+  return dataclasses.replace(trial, streams=streams)
+
+
+def test_a_face_counts_from_what_was_before_the_onset(tmp_path):
+  trials = [
+    _with_baseline(_trial(1, 5), 2),
+    _with_baseline(_trial(2, 5), 2, face=False),
+  ]
+  trials.append(_trial(3, 5))
+  corpus, clips = _Frames(), _LAYOUT.baseline_clips(2.0)
+  corpus.metadata['streams']['video']['before'] = 2.0
+  early = clips * _LAYOUT.slots
+  assert early == 4  # of 12 to 16 tokens
+  rng = np.random.default_rng(0)
+  for trial, laid in zip(trials, (early, early, 0), strict=True):
+    tokens = rng.normal(5, 1, (laid + 5 * _LAYOUT.slots, 3)).astype(np.float32)
+    np.save(tmp_path / f'{trial.trial_id}.npy', tokens)
+  video = Video(onset_seconds=1.0)
+  source = _source(
+    trials, modalities={'video': video}, features=tmp_path, corpus=corpus
+  )
+  with_face, without_face, without = source[0], source[1], source[2]
+  shapes = {x['video/tokens'].shape for x in (with_face, without_face, without)}
+  assert shapes == {(early + 6 * _LAYOUT.slots, 3)}
+  # The baseline and the first second, of half a second a token; no face, no baseline.
+  first = np.arange(early + 6 * _LAYOUT.slots)
+  assert (with_face['video/reference'] == (first < early + 2)).all()
+  assert (
+    without_face['video/reference'] == ((first >= early) & (first < early + 2))
+  ).all()
+  assert (without['video/reference'] == (first < 2)).all()
+  for example, begin in ((with_face, early), (without_face, early), (without, 0)):
+    own = (first >= begin) & (first < begin + 10)
+    np.testing.assert_array_equal(example['video/valid'], own)
+  times = with_face['video/times'][:6]
+  assert (times[:4] < 0).all() and (times[4:] > 0).all()
+  # Of the frames themselves, too: they hold their number.
+  frames = _source(trials, modalities={'video': video}, corpus=corpus)
+  np.testing.assert_array_equal(
+    frames[0]['video/frames'][:3, :, 0, 0, 0],
+    np.uint8([[246, 247, 248, 249], [252, 253, 254, 255], [0, 1, 2, 3]]),
+  )
+  # A stretch of the trial that begins later has none.
+  later = trials[0].stretch(2.0, 5.0)
+  assert later.streams['video'].before is None and later.streams['video'].first == 20
+  assert trials[0].stretch(0.0, 3.0).streams['video'].before is not None
 
 
 _PLAN = Plan((4.0, 6.0), (2, 2))

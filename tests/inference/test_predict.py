@@ -321,6 +321,25 @@ def test_unlike_inputs_are_said(run, model, tmp_path):
   ]
 
 
+def test_what_a_video_shows_before_a_named_onset_is_its_baseline(
+  run, model, said, monkeypatch
+):
+  assert said.estimates.found.trial.streams['video'].before is None
+  video, signals = files_of(run, run.rows[0])
+  given = GIVEN | {'signals': signals, 'signals_onset': 6, 'video_onset': 3}
+  one = model.predict(video, **given)
+  before = one.estimates.found.trial.streams['video'].before
+  np.testing.assert_allclose(before.times, np.arange(-10, 0) / 5, atol=0.1)
+  assert before.valid.all()
+  # Models whose corpus had none read none.
+  known = model._ensemble.metadata['streams']['video']
+  assert known['before'] == 2
+  monkeypatch.setitem(known, 'before', 0.0)
+  other = model.predict(video, **given)
+  assert other.estimates.found.trial.streams['video'].before is None
+  assert np.abs(one.estimates.windows - other.estimates.windows).max() > 1e-4
+
+
 def test_models_that_have_seen_trials_without_signals_go_without(run, model, tmp_path):
   models = shutil.copytree(run.workdir / 'models', tmp_path / 'models')
   record = json.loads((models / 'model.json').read_text())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.data.examples import InputConfig, TrialExamples
+from mvp_jax.data.windows import trial_windows
 from mvp_jax.errors import InputError
 from mvp_jax.models.modalities.action_units import ActionUnits, unit_tokens
 from mvp_jax.models.modalities.physio import Physio
@@ -80,6 +81,34 @@ def test_what_lies_beyond_the_longest_trial_is_left_out():
   found = unit_tokens(_series(units), 4.0, 8)
   np.testing.assert_allclose(found['units'][7, :17], units.intensities[9], rtol=1e-6)
   assert found['valid'].all()
+
+
+def test_tokens_of_the_baseline_come_first():
+  units = _units(np.arange(40) / 5)
+  series, rest = _series(units), np.full((7, 35), 2, np.float32)
+  times = (np.arange(-7, 0) / 5).astype(np.float32)  # 1.4 s
+  seen = np.ones((7, 35), bool)
+  series = dataclasses.replace(
+    series, before=rest, before_valid=seen, before_times=times
+  )
+  found, plain = unit_tokens(series, 4.0, 8, lead=8), unit_tokens(series, 4.0, 8)
+  assert found['valid'].tolist() == [False] * 2 + [True] * 14
+  np.testing.assert_allclose(found['times'], (np.arange(-8, 8) + 0.5) / 4)
+  np.testing.assert_array_equal(found['units'][2:8], np.full((6, 35), 2))
+  for name, x in plain.items():
+    np.testing.assert_array_equal(found[name][8:], x)
+  assert series.covers(2.0) and not series.covers(3.0)
+  assert series.stretch(2.0, 4.0).before_times is None
+  assert len(series.stretch(0.0, 4.0).before_times) == 7
+  # As reference only, with the first two seconds.
+  trial = _trial(1, units)
+  trial.streams['action_units'] = series
+  corpus = types.SimpleNamespace(
+    metadata={'streams': {'action_units': {'before': 2.0}}}
+  )
+  item = ActionUnits().inputs(corpus, trial_windows([trial], 8.0), None)[0]
+  assert item['valid'].tolist() == [False] * 8 + [True] * 32
+  assert item['reference'].tolist() == [False] * 2 + [True] * 14 + [False] * 24
 
 
 def test_a_shorter_trial_is_padded_and_marked():

@@ -8,7 +8,7 @@ import pytest
 
 from mvp_jax.errors import InputError
 from mvp_jax.outcomes import Dropped
-from mvp_jax.raw.action_units import find_csvs, on_clock, trial_units
+from mvp_jax.raw.action_units import as_stream, find_csvs, on_clock, trial_units
 from mvp_jax.raw.openface import read_openface
 
 AUS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45]
@@ -70,6 +70,19 @@ def test_cut_to_the_trial_and_its_clock(tmp_path, film):
       found['au_intensities'][:, 0], np.arange(31, 91) / 100, atol=1e-6
     )
     assert found['au_presences'].shape == (60, 18) and found['au_valid'].all()
+    # With a baseline, which is as long as asked, or as the file has it.
+    for before, early in ((2.0, 20), (5.0, 30)):
+      both = trial_units(path, video, 6.0, onset=3.0, before=before)
+      for name, x in found.items():
+        np.testing.assert_array_equal(both[name], x)
+      stream = as_stream(both)
+      np.testing.assert_array_equal(stream['values'][:, :17], found['au_intensities'])
+      times = np.arange(-early, 0) / 10
+      np.testing.assert_allclose(stream['before_times'], times, atol=1e-4)
+      assert stream['before_valid'].all() and len(stream['before_valid']) == early
+      np.testing.assert_allclose(
+        stream['before'][:, 0], np.arange(31 - early, 31) / 100, atol=1e-6
+      )
 
 
 def test_the_videos_clock_counts(tmp_path, film):

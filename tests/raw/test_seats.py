@@ -48,5 +48,21 @@ def test_time_zero_is_the_onset(tmp_path, draw_face, write_video):
     image = cv2.imdecode(np.frombuffer(found['jpegs'][k], np.uint8), 0)
     band = image[:, 1 : round((18 - x) * 96 / side + 48) - 2]
     assert band.size and band.mean() == pytest.approx(4 * (25 + k), abs=3)
+  # What comes before is there where it is wanted, and changes nothing of the rest.
+  for wanted, count in ((5.0, 25), (2.0, 10), (9.0, 25)):
+    both = face_frames(path, FrameSpec(5.0, 96, 'X'), 7.0, onset=5.0, before=wanted)
+    assert both['before'] == count
+    np.testing.assert_allclose(both['times'], np.arange(-count, 35) / 5, atol=1e-6)
+    assert list(both['jpegs'][count:]) == list(found['jpegs'])
+    np.testing.assert_array_equal(both['boxes'][count:], found['boxes'])
+    assert both['quality'] == found['quality']
+    image = cv2.imdecode(np.frombuffer(both['jpegs'][0], np.uint8), 0)
+    x, _, side = both['boxes'][0]
+    band = image[:, 1 : round((18 - x) * 96 / side + 48) - 2]
+    assert band.size and band.mean() == pytest.approx(4 * (25 - count), abs=3)
+  # A frame comes twice where there are fewer than wanted.
+  twice = face_frames(path, FrameSpec(10.0, 32, 'X'), 7.0, onset=5.0, before=1.0)
+  assert twice['before'] == 10 and len(twice['times']) == 80
+  assert found.get('before') is None
   with pytest.raises(Dropped, match='length_mismatch.* 7.0 s of video, 12.0 s'):
     face_frames(path, FrameSpec(5.0, 32, 'X'), 12.0, onset=5.0)

@@ -14,7 +14,13 @@ from mvp_jax.corpora.amigos.trials import CHANNELS, AmigosTrials
 from mvp_jax.corpora.amigos.twin import write_amigos_twin
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.corpora.corpus import place, some
-from mvp_jax.corpora.face_trials import FIELDS, NOTES, face_streams, signal_extras
+from mvp_jax.corpora.face_trials import (
+  FIELDS,
+  FRAMES_BEFORE,
+  NOTES,
+  face_streams,
+  signal_extras,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +63,8 @@ class Amigos(Corpus):
   }
   always = ('signals',)
   twin = Twin(AmigosSpec, write_amigos_twin)
-  version = '6.0.0'
-  notes = NOTES
+  version = '7.0.0'
+  notes = FRAMES_BEFORE | NOTES
   download = (
     'Ask for AMIGOS at its home page, download the preprocessed data (MATLAB) and '
     'the face videos, and unpack them into manual_dir.'
@@ -93,7 +99,8 @@ class Amigos(Corpus):
 
   def streams(self, wanted):
     units = [CHANNELS[name][1] for name in wanted.channels]
-    return face_streams(tree.SIGNAL_RATE, wanted.channels, units, tree.BASELINE_SECONDS)
+    before = tree.BASELINE_SECONDS
+    return face_streams(tree.SIGNAL_RATE, wanted.channels, units, before, before)
 
   def extras(self, wanted):
     return signal_extras(wanted) | {

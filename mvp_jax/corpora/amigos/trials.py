@@ -108,9 +108,8 @@ def _trial(path, name, cell, channels, clean, annotation, marker):
 
 def _frames(path, spec, seconds, is_odd):
   try:
-    return pack_frames(
-      face_frames(Path(path), spec, seconds, onset=amigos.BASELINE_SECONDS)
-    )
+    before = amigos.BASELINE_SECONDS
+    return pack_frames(face_frames(Path(path), spec, seconds, before, before))
   except Dropped as dropped:
     if is_odd:
       raise Dropped(
@@ -187,6 +186,7 @@ class AmigosTrials(FaceTrials):
       facts['seconds'],
       amigos.BASELINE_SECONDS,
       csv.region if csv.seats > 1 else None,
+      amigos.BASELINE_SECONDS,
     )
 
   def no_video(self, trial):

@@ -9,7 +9,7 @@ import numpy as np
 
 from mvp_jax.corpora import Array, Corpus, Stream, Twin, register
 from mvp_jax.corpora.corpus import some
-from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS, NOTES
+from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS, FRAMES_BEFORE, NOTES
 from mvp_jax.corpora.recordings.manifest import KINDS, is_channel
 from mvp_jax.corpora.recordings.ratings import RATINGS, REQUIRED, SCALE
 from mvp_jax.corpora.recordings.source import RecordingTrials
@@ -26,8 +26,8 @@ class RecordingsSettings:
 
   Attributes:
     signal_rate: Hz, of the stored signals.
-    baseline_seconds: of the signals that are stored from before the onset, where the
-      files begin earlier.
+    baseline_seconds: of signals, video and action units that are stored from before the
+      onset, where the files begin earlier.
   """
 
   signal_rate: float = 128.0
@@ -49,8 +49,8 @@ class Recordings(Corpus):
   ratings = dict.fromkeys(RATINGS, SCALE)
   always = ('signals',)
   twin = Twin(TwinSpec, write_recordings_twin)
-  version = '6.0.0'
-  notes = NOTES
+  version = '7.0.0'
+  notes = FRAMES_BEFORE | NOTES
   download = (
     'Put a manifest.csv into manual_dir; docs/recordings.md says what is in it.'
   )
@@ -78,10 +78,12 @@ class Recordings(Corpus):
       'signals': Stream(
         rate=own.signal_rate, channels=None, before=own.baseline_seconds
       ),
-      'video': Stream('frames'),
+      'video': Stream('frames', before=own.baseline_seconds),
       'people': Stream(channels=PEOPLE, units=('number', *['pixels'] * 3)),
       'audio': Stream('sound'),
-      'action_units': dataclasses.replace(ACTION_UNITS, optional=True),
+      'action_units': dataclasses.replace(
+        ACTION_UNITS, before=own.baseline_seconds, optional=True
+      ),
     }
 
   def extras(self, wanted):

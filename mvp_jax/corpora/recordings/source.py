@@ -28,6 +28,7 @@ from mvp_jax.raw.face_quality import face_quality
 from mvp_jax.raw.frames import (
   face_frames,
   frame_facts,
+  from_onset,
   load_frames,
   pack_frames,
 )
@@ -153,17 +154,18 @@ class RecordingTrials(Source):
       }
     if self.wanted.faces is not None:
       found = self._frames_of(recording, facts['seconds'])
+      own = from_onset(found)
       try:
-        require_face(recording, found['valid'])
+        require_face(recording, own['valid'])
       except Dropped as dropped:
         return Outcome(recording, dropped.code, dropped.reason, {})
       rate, _, _, pixel_aspect = found['info'].tolist()
       # Of this trial; what the video has besides is not.
       quality = face_quality(
-        found['times'],
-        found['valid'],
-        found['boxes'],
-        found['marks'],
+        own['times'],
+        own['valid'],
+        own['boxes'],
+        own['marks'],
         pixel_aspect,
         crop_scale(self.wanted.crop),
       )
@@ -173,7 +175,7 @@ class RecordingTrials(Source):
         # An earlier version, killed in between, did not count them.
         'video_frames': whole.get('video_frames', ''),
         'video_notes': whole['video_notes'],
-        'frames': len(found['times']),
+        'frames': len(own['times']),
         'video_rate': rate,
         'bytes': found['jpegs'].size,
       }
@@ -215,14 +217,16 @@ class RecordingTrials(Source):
     return load_sound(self.directory / 'signals', outcome.trial.trial_id)
 
   def _frames_of(self, recording, seconds):
-    """As `frames.load_frames` gives them, cut out of the video, from the onset on."""
+    """As `frames.load_frames` gives them, cut out of the video, with the baseline."""
     found = load_frames(self.directory / 'frames', _video_name(recording.video))
-    inside = of_trial(recording, found['times'], seconds)
+    times, before = found['times'], self.wanted.settings.baseline_seconds
+    inside = of_trial(recording, times, seconds, before)
     return (
       found
-      | {'times': found['times'][inside] - np.float32(recording.video_onset)}
+      | {'times': times[inside] - np.float32(recording.video_onset)}
       | {name: found[name][inside] for name in ('valid', 'boxes', 'marks')}
       | {'jpegs': found['jpegs'].part(inside.start, inside.stop)}
+      | {'before': of_trial(recording, times, seconds).start - inside.start}
     )
 
 

@@ -133,7 +133,9 @@ def examine(
   if sound and heard is None:
     heard = attempt(sound_of, recording, row.seconds)
   judged = attempt(judge, recording, found, row.seconds)
-  trial_units = on_clock(action_units, recording.video_onset, row.seconds)
+  trial_units = on_clock(
+    action_units, recording.video_onset, row.seconds, settings.baseline_seconds
+  )
   if must_have_units:
     attempt(_require_units, recording, trial_units)
   if row.problems:
@@ -164,10 +166,13 @@ def _require_units(recording, trial_units):
     require_faces(recording.openface, trial_units)
 
 
-def of_trial(recording, times, seconds):
-  """The trial's part (slice) of a video whose frames have these times, as stored."""
+def of_trial(recording, times, seconds, before=0.0):
+  """The trial's part (slice) of a video whose frames have these times, as stored.
+
+  From `before` seconds before the onset on.
+  """
   times = times - np.float32(recording.video_onset)
-  return slice(*np.searchsorted(times, (-1e-3, seconds)).tolist())
+  return slice(*np.searchsorted(times, (-before - 1e-3, seconds)).tolist())
 
 
 def require_face(recording, valid):

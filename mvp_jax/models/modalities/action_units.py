@@ -69,7 +69,12 @@ class ActionUnits(Centred):
     encoding: Encoding | None = None,
   ) -> Inputs:
     """units float32 [N, 35], valid bool [N], times float32 [N] in seconds, reference
-    bool [N]."""
+    bool [N].
+
+    Those of the baseline come first, as reference only.
+    """
+    facts = corpus.metadata['streams'].get('action_units', {})
+    lead = math.ceil(facts.get('before', 0.0) * self.rate)
     items = []
     for window in windows:
       count = math.ceil(window.padded * self.rate)
@@ -79,7 +84,7 @@ class ActionUnits(Centred):
           f'modalities.action_units: {window.trial.trial_id} has no action units; '
           'prepare them from the CSVs of OpenFace, see docs/action_units.md'
         )
-      found = unit_tokens(units, self.rate, count)
+      found = unit_tokens(units, self.rate, count, lead)
       reference = self.reference(found['valid'], found['times'])
       found['valid'] = found['valid'] & (found['times'] >= window.start)
       items.append(found | {'reference': reference})
@@ -91,28 +96,35 @@ class ActionUnits(Centred):
     return ActionUnitNetwork(self)
 
 
-def unit_tokens(units: Series, rate: float, count: int) -> Item:
+def unit_tokens(units: Series, rate: float, count: int, lead: int = 0) -> Item:
   """Means of action units over equal stretches of time: `rate` tokens a second.
 
   `units` has 35 channels: 17 intensities (0 to 5) and 18 presences. The
-  k-th of `count` tokens is of k / rate to (k + 1) / rate.
+  k-th of `count` tokens is of k / rate to (k + 1) / rate; `lead` more come before.
 
   Returns:
-    units float32 [count, 35], the mean intensities and the share of measurements
-    with each presence; valid bool [count], whether there is a measurement; times
-    float32 [count], seconds, the middles.
+    units float32 [lead + count, 35], the mean intensities and the share of measurements
+    with each presence; valid bool [lead + count], whether there is a measurement; times
+    float32 [lead + count], seconds, the middles.
   """
-  good = units.valid.all(1)
-  values = units.values[good]
+  values, valid, clock = units.values, units.valid, units.clock
+  before, before_valid, when = units.before, units.before_valid, units.before_times
+  if lead and before is not None and before_valid is not None and when is not None:
+    values = np.concatenate([before, values])
+    valid = np.concatenate([before_valid, valid])
+    clock = np.concatenate([when, clock])
+  good = valid.all(1)
   # Times are kept in single precision: that of a token's first frame may lie below.
-  place = np.floor(units.clock[good] * rate + 1e-3).astype(int)
-  values, place = values[place < count], place[place < count]
+  place = np.floor(clock[good] * rate + 1e-3).astype(int) + lead
+  count += lead
+  inside = (place >= 0) & (place < count)
+  values, place = values[good][inside], place[inside]
   total, number = np.zeros((count, values.shape[1])), np.bincount(place, None, count)
   np.add.at(total, place, values)
   return {
     'units': (total / np.maximum(number, 1)[:, None]).astype(np.float32),
     'valid': number > 0,
-    'times': ((np.arange(count) + 0.5) / rate).astype(np.float32),
+    'times': ((np.arange(count) - lead + 0.5) / rate).astype(np.float32),
   }
 
 

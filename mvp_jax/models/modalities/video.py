@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from mvp_jax.array_types import Array, Bool, Float, Float32, Int, Num, PRNGKeyArray
-from mvp_jax.data.clips import lay_clips
+from mvp_jax.data.clips import lay_baseline, lay_clips
 from mvp_jax.data.trial import Frames, Trial
 from mvp_jax.data.windows import TOLERANCE, Window
 from mvp_jax.errors import InputError
@@ -38,9 +38,9 @@ CENTRES = ('onset', 'recording', 'nothing')
 class Centred:
   """What is taken off the tokens of a face, so that the change counts, not the person.
 
-  Their mean in the first `onset_seconds` of the trial (as the baseline correction
-  usual for signals), in the whole 'recording', or 'nothing'. It is the same whichever
-  part of the trial is used.
+  Their mean up to `onset_seconds` after the onset, with what is stored of the time
+  before it (as the baseline correction usual for signals), in the whole 'recording', or
+  'nothing'. It is the same whichever part of the trial is used.
   """
 
   centre: str = 'onset'
@@ -87,17 +87,24 @@ class Video(Centred):
     encoding: Encoding | None = None,
   ) -> Inputs:
     """tokens float32 [V, D] (or frames uint8 [clips, T, H, W, 3]), valid bool [V],
-    times float32 [V] in seconds, reference bool [V]."""
+    times float32 [V] in seconds, reference bool [V].
+
+    Those of the baseline come first, as reference only.
+    """
     features = encoding.features if encoding else None
+    before = corpus.metadata['streams'].get('video', {}).get('before', 0.0)
     items = []
     for window in windows:
       clips = options.clips.max_clips(window.padded + TOLERANCE)
+      clips += options.clips.baseline_clips(before)
       length = clips * options.clips.slots
       trial = window.trial
       video = trial.streams.get('video', _NOTHING)
-      numbers, times, valid = lay_clips(video, options.clips)
+      laid = [lay(video, options.clips) for lay in (lay_baseline, lay_clips)]
+      numbers, times, valid = map(np.concatenate, zip(*laid, strict=True))
+      early = np.arange(len(times)) < len(laid[0][1])
       fixed = {
-        'valid': pad(valid & (times >= window.start), length),
+        'valid': pad(valid & ~early & (times >= window.start), length),
         'times': pad(times, length),
         'reference': pad(self.reference(valid, times), length),
       }
@@ -224,7 +231,7 @@ class _FaceVideo(nnx.Module):
     else:
       frames = arrays['frames']
       if key is not None:
-        frames = filled(frames, valid)
+        frames = filled(frames, valid | arrays['reference'])
       clips = frames.reshape(-1, *frames.shape[2:])
       drop = None if key is None else jax.random.fold_in(key, 0)
       features = self.encoder.features(clips, drop)

@@ -16,7 +16,7 @@ from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.data.trials import PreparedCorpus
 from mvp_jax.errors import InputError
 from mvp_jax.preparation import load_builder, prepare
-from mvp_jax.preparation.account import read_account
+from mvp_jax.preparation.account import ACCOUNT, read_account
 from mvp_jax.raw.openface import read_openface
 
 SPEC = AmigosSpec(
@@ -191,7 +191,7 @@ def shown(twin, trial, k):
   images = []
   while (image := reader.read()[1]) is not None:
     images.append(image)
-  image = images[10 + k]  # the video begins 5 s before the onset
+  image = images[k]  # all that comes before the onset is stored
   x, y, side = trial['streams']['video']['boxes'][k]
   quarter = image.shape[1] // trial['source']['seats']
   left = trial['source']['seat'] * quarter
@@ -213,12 +213,36 @@ def test_time_zero_of_the_video_is_the_onset(short, twin):
   for name, seconds in (('P02_58', 5.1), ('P03_4', 9.6)):
     trial = trials[name]
     count = len(trial['streams']['video']['times'])
+    assert trial['streams']['video']['before'] == 10  # 5 s at 2 Hz
     np.testing.assert_allclose(
-      trial['streams']['video']['times'], np.arange(count) / 2, atol=1e-6
+      trial['streams']['video']['times'], np.arange(count) / 2 - 5, atol=1e-6
     )
-    assert abs(count / 2 - seconds) <= 0.5
-    for k in (0, count - 1):
+    assert abs(count / 2 - 5 - seconds) <= 0.5
+    for k in (0, 9, 10, count - 1):
       assert np.abs(frame(short, trial, k) - shown(twin, trial, k)).mean() < 14
+
+
+def test_frames_before_the_onset_are_the_baseline(short, twin):
+  corpus, stored = PreparedCorpus(short), trials_of(short)
+  assert corpus.metadata['streams']['video']['before'] == 5
+  for trial in corpus.trials:
+    video = trial.streams['video']
+    np.testing.assert_allclose(video.times, np.arange(len(video.times)) / 2, atol=1e-6)
+    np.testing.assert_allclose(video.before.times, np.arange(-10, 0) / 2, atol=1e-6)
+    assert video.covers(5) == (video.before.valid.sum() >= 5)
+  trial = corpus.trials[0]
+  own = stored[trial.trial_id]
+  for number, image in zip(
+    (-10, -1, 0), corpus.frames(trial, [-10, -1, 0]), strict=True
+  ):
+    assert np.abs(image - shown(twin, own, 10 + number).astype(float)).mean() < 14
+  boxes, _ = corpus.boxes(trial)
+  np.testing.assert_array_equal(boxes, own['streams']['video']['boxes'][10:])
+  # The account tells of the trial.
+  row = next(
+    x for x in read_account(short / ACCOUNT) if x['trial_id'] == trial.trial_id
+  )
+  assert int(row['frames']) == len(trial.streams['video'].times)
 
 
 def test_each_of_a_group_gets_the_face_of_its_seat(long, twin):
@@ -235,10 +259,10 @@ def test_each_of_a_group_gets_the_face_of_its_seat(long, twin):
     middle = trial['streams']['video']['boxes'][:, 0] / 104
     assert np.abs(middle - trial['source']['seat'] - 0.5).max() < 0.3
   assert seats == {'P04': 0, 'P01': 1, 'P03': 2, 'P02': 3}
-  own = frame(long, trials['P01_U1'], 60)
-  assert np.abs(own - shown(twin, trials['P01_U1'], 60)).mean() < 14
+  own = frame(long, trials['P01_U1'], 70)
+  assert np.abs(own - shown(twin, trials['P01_U1'], 70)).mean() < 14
   for other in ('P02_U1', 'P03_U1', 'P04_U1'):
-    assert np.abs(own - shown(twin, trials[other], 60)).mean() > 20
+    assert np.abs(own - shown(twin, trials[other], 70)).mean() > 20
 
 
 def test_facts_of_the_data_set(short, long):
@@ -460,6 +484,15 @@ def test_action_units_of_the_trial_alone(corpus, tmp_path):
     np.testing.assert_allclose(
       trial['streams']['action_units']['times'], np.arange(count) / 2, atol=1e-3
     )
+    np.testing.assert_allclose(
+      trial['streams']['action_units']['before_times'],
+      np.arange(-10, 0) / 2,
+      atol=1e-3,
+    )
+    before = trial['streams']['action_units']['before'][:, :17]
+    seen = trial['streams']['action_units']['before_valid'][:, :17]
+    np.testing.assert_array_equal(before, np.where(seen, told.intensities[:10], 0))
+    assert seen.mean() > 0.5
     np.testing.assert_array_equal(
       trial['streams']['action_units']['values'][:, :17],
       told.intensities[10 : 10 + count],

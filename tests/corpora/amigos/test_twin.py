@@ -14,6 +14,7 @@ from mvp_jax.corpora.amigos.twin import write_amigos_twin
 from mvp_jax.corpora.amigos.twin_spec import LONG, SECONDS, SHORT, AmigosSpec
 from mvp_jax.errors import InputError
 from mvp_jax.synthetic import ratings, signals
+from mvp_jax.synthetic.expression import expression
 from mvp_jax.synthetic.face import face_frames
 
 SPEC = AmigosSpec(
@@ -110,6 +111,22 @@ def test_mat_is_as_documented(tree):
       np.testing.assert_allclose(1000 / data[good, 16], body.eda[good])
       np.testing.assert_array_equal(data[:, 14:16], body.ecg)
   assert len(orders) == 5
+
+
+def test_a_face_feels_nothing_before_the_onset_and_is_not_still():
+  spec = AmigosSpec(stimuli=('58',), frame_rate=5.0, scale=0.4)
+  scene = spec.watching(1)
+  times = scene.frame_times
+  assert times[0] == -5
+  shown = [expression(scene, subject, 1) for subject in range(1, 41)]
+  for name in ('smile', 'frown'):
+    courses = np.stack([one[name] for one in shown])
+    assert not courses[:, times < 2].any() and courses[:, times > 2].any()
+  # What knows nothing of the stimulus is as frequent before as after.
+  for name, rest in (('talk', 0), ('brow_raise', 0), ('eyes', 1)):
+    courses = np.stack([one[name] for one in shown]) != rest
+    before, after = courses[:, times < 0].mean(), courses[:, times >= 0].mean()
+    assert 0.4 * after < before < 2 * after
 
 
 def test_there_are_nans_in_the_eeg_and_moments_of_them_in_gsr():

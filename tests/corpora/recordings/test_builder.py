@@ -237,6 +237,34 @@ def test_video_alone(folder, tmp_path):
     _examples(corpus, 'physio')
 
 
+def test_what_a_video_shows_before_the_onset_is_stored(folder, tmp_path):
+  rows = rows_of(folder)
+  for row, onset in zip(rows, (0, 1.5, 3, 3), strict=True):
+    row['video_onset'], row['signals_onset'] = onset, 3 + onset
+  rewrite(folder, rows)
+  corpus = PreparedCorpus(prepare('recordings', folder, tmp_path / 'data', **FIELDS))
+  assert corpus.metadata['streams']['video']['before'] == 2  # as of signals
+  for trial, early, count in zip(
+    corpus.trials, (0, 6, 8, 8), (32, 26, 20, 20), strict=True
+  ):
+    video = trial.streams['video']
+    np.testing.assert_allclose(video.times, np.arange(count) / 4, atol=1e-4)
+    assert (video.before is not None) == bool(early) == video.covers(2)
+    if early:
+      times = np.arange(-early, 0) / 4
+      np.testing.assert_allclose(video.before.times, times, atol=1e-4)
+  trial = corpus.trials[2]
+  video = cv2.VideoCapture(str(folder / rows[2]['video']))
+  images = [video.read()[1][:, :, ::-1] for _ in range(13)]
+  for number, crop in zip((-8, 0), corpus.frames(trial, [-8, 0]), strict=True):
+    image = images[12 + number]
+    assert abs(crop[8:24, 8:24].mean() - image[30:66, 30:66].mean()) < 30
+  without = PreparedCorpus(
+    prepare('recordings', folder, tmp_path / 'data', baseline_seconds=0.0, **FIELDS)
+  )
+  assert all(trial.streams['video'].before is None for trial in without.trials)
+
+
 def test_losses_are_named_and_allowed_only_on_demand(folder, tmp_path):
   rows = rows_of(folder)
   (folder / rows[1]['video']).unlink()
