@@ -22,6 +22,8 @@ FIELDS = {
 }
 _SIGNAL_WORKERS = 4  # each holds a file of 100 MB and more, up to three times over
 NOTES = {  # of several corpora's versions
+  '7.0.0': 'Spikes of single samples are masked. Frames and action units from before '
+  'the onset are stored, too, where there are some.',
   '6.0.0': 'What a logger writes where nothing was measured is masked; clocks and '
   'units of more loggers.',
   '5.0.0': 'One clock of a video; faces in any light; impossible samples are masked.',
@@ -31,9 +33,6 @@ NOTES = {  # of several corpora's versions
   '2.0.0': 'Any crop. Signals are cleaned; what cannot be used is masked, and '
   'quality is told of each channel.',
   '1.0.0': 'First version.',
-}
-FRAMES_BEFORE = {
-  '7.0.0': 'Frames and action units from before the onset are stored, too.'
 }
 ACTION_UNITS = Stream(channels=UNITS, units=('0 to 5',) * 17 + ('0 or 1',) * 18)
 

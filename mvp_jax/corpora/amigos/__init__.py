@@ -14,13 +14,7 @@ from mvp_jax.corpora.amigos.trials import CHANNELS, AmigosTrials
 from mvp_jax.corpora.amigos.twin import write_amigos_twin
 from mvp_jax.corpora.amigos.twin_spec import AmigosSpec
 from mvp_jax.corpora.corpus import place, some
-from mvp_jax.corpora.face_trials import (
-  FIELDS,
-  FRAMES_BEFORE,
-  NOTES,
-  face_streams,
-  signal_extras,
-)
+from mvp_jax.corpora.face_trials import FIELDS, NOTES, face_streams, signal_extras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +58,7 @@ class Amigos(Corpus):
   always = ('signals',)
   twin = Twin(AmigosSpec, write_amigos_twin)
   version = '7.0.0'
-  notes = FRAMES_BEFORE | NOTES
+  notes = NOTES
   download = (
     'Ask for AMIGOS at its home page, download the preprocessed data (MATLAB) and '
     'the face videos, and unpack them into manual_dir.'

@@ -45,8 +45,9 @@ class BioVid(Corpus):
   ratings = {'pain': (0, 4)}
   always = ('signals',)
   twin = Twin(BioVidSpec, write_biovid_twin)
-  version = '2.0.0'
+  version = '3.0.0'
   notes = {
+    '3.0.0': 'Spikes of single samples are masked.',
     '2.0.0': 'What a logger writes where nothing was measured is masked.',
     '1.0.0': 'First version.',
   }

@@ -39,7 +39,7 @@ class Deap(Corpus):
   published = {'MVP, cross-attention (F1)': {'valence': '.61', 'arousal': '.55'}}
   always = ('signals',)
   twin = Twin(TwinSpec, write_deap_twin)
-  version = '6.0.0'
+  version = '7.0.0'
   notes = {
     **NOTES,
     '2.0.0': 'Faces are tracked and cut out more steadily. Signals are cleaned; '

@@ -39,8 +39,9 @@ class Recola(Corpus):
     'clean': True,
   }
   twin = Twin(RecolaSpec, write_recola_twin)
-  version = '2.0.0'
+  version = '3.0.0'
   notes = {
+    '3.0.0': 'Spikes of single samples are masked.',
     '2.0.0': 'Of the twin, valence has no level of its own. More signals are masked.',
     '1.0.0': 'First version.',
   }

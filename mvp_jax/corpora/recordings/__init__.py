@@ -9,7 +9,7 @@ import numpy as np
 
 from mvp_jax.corpora import Array, Corpus, Stream, Twin, register
 from mvp_jax.corpora.corpus import some
-from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS, FRAMES_BEFORE, NOTES
+from mvp_jax.corpora.face_trials import ACTION_UNITS, FIELDS, NOTES
 from mvp_jax.corpora.recordings.manifest import KINDS, is_channel
 from mvp_jax.corpora.recordings.ratings import RATINGS, REQUIRED, SCALE
 from mvp_jax.corpora.recordings.source import RecordingTrials
@@ -50,7 +50,7 @@ class Recordings(Corpus):
   always = ('signals',)
   twin = Twin(TwinSpec, write_recordings_twin)
   version = '7.0.0'
-  notes = FRAMES_BEFORE | NOTES
+  notes = NOTES
   download = (
     'Put a manifest.csv into manual_dir; docs/recordings.md says what is in it.'
   )
