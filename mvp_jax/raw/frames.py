@@ -30,6 +30,8 @@ _MAX_SIDES = 16.0  # The longer over the shorter side of a picture.
 # Pictures beyond full HD are made smaller before they wait to be cut: a face
 # that is stored with a few hundred pixels loses nothing by it.
 _WAITING_PIXELS = 1920 * 1088
+# Of seconds: however a frame's time was worked out, a look that is due then is.
+_DIGITS = 6
 # One detection more than is looked ahead, which confirms the last of those.
 WAITING_SECONDS = face.LOOKAHEAD_SECONDS + 1 / face.DETECTIONS_PER_SECOND
 
@@ -369,7 +371,7 @@ class FaceCrops:
 
   def add(self, time, frame):
     """Takes an av.VideoFrame as stored, later than the last; yields what can be cut."""
-    time -= self._onset
+    time = round(time - self._onset, _DIGITS)
     if time >= self._due:
       self._tracker.detect(time, self._info.orientation.upright(luma(frame)))
       self._due = max(self._due, time) + 1 / face.DETECTIONS_PER_SECOND

@@ -59,8 +59,11 @@ def samples(path):
     return np.array([[float(x['EDA']), float(x['PPG'])] for x in csv.DictReader(file)])
 
 
-def played(stream, video, signals):
-  """Feeds files as they were recorded: list of (time of the newest, estimate)."""
+def played(stream, video, signals, shift=0.0):
+  """Feeds files as they were recorded: list of (time of the newest, estimate).
+
+  All frames but the first come `shift` seconds later.
+  """
   values, found, sent = samples(signals), [], 0
   times = np.arange(len(values)) / RATE - ONSET
   with reading(video) as frames:
@@ -70,7 +73,7 @@ def played(stream, video, signals):
         own = {'eda': values[here, 0], 'ppg': values[here, 1]}
         found += [(time, x) for x in stream.signals(times[here], **own)]
         sent += CHUNK
-      found += [(time, x) for x in stream.frame(time, frame)]
+      found += [(time, x) for x in stream.frame(time + shift * (time > 0), frame)]
   stream.signals(times[sent:], eda=values[sent:, 0], ppg=values[sent:, 1])
   return found + [(np.inf, x) for x in stream.finish()]
 
@@ -95,6 +98,15 @@ def test_a_stream_says_what_is_said_of_the_file(model, long):
   assert [x.note for _, x in found] == [''] * 6
   # Of four people nothing is learnt that could be promised.
   assert [x.answers for _, x in found] == [dict.fromkeys(model.ratings)] * 6
+
+
+def test_how_the_times_of_frames_are_rounded_changes_nothing(run, model):
+  video, signals = (run.study / run.rows[0][name] for name in ('video', 'signals'))
+  found = []
+  for shift in (0.0, 1e-9, -1e-9):
+    ((_, one),) = played(model.stream(), video, signals, shift)
+    found.append(one.models)
+  np.testing.assert_array_equal(found[1:], [found[0]] * 2)
 
 
 def test_a_short_stream_is_one_window(run, model):

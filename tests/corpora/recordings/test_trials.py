@@ -341,10 +341,14 @@ def test_two_trials_in_one_video(tmp_path, film):
   for outcome, begin in zip(outcomes, (1.5, 6), strict=True):
     found = source.frames(outcome, 'video')
     assert len(found['jpegs']) == len(found['times'])
+    # With what the film shows in the 2 s before the onset.
+    first = max(0, begin - 2) * 5
     np.testing.assert_allclose(
-      found['times'] + begin,
-      np.arange(np.ceil(begin * 5), np.ceil(begin * 5) + len(found['times'])) / 5,
-      atol=1e-4,
+      found['times'] + begin, (first + np.arange(len(found['times']))) / 5, atol=1e-4
+    )
+    own = found['times'][int(found['before']) :]
+    assert len(own) == outcome.facts['frames'] and own[0] == pytest.approx(
+      (-begin * 5 % 1) / 5, abs=1e-4
     )
   assert len(list((directory / 'frames').iterdir())) == 1
 
