@@ -25,6 +25,13 @@ _R = tuple(f'AU{n:02d}_r' for n in INTENSITIES)
 _C = tuple(f'AU{n:02d}_c' for n in PRESENCES)
 CHANNELS = (*_R, *_C)  # of a row: intensities, then presences
 _NEEDED = ('frame', 'timestamp', 'confidence', 'success', *CHANNELS)
+# As spreadsheets write them in other languages.
+_TRUTHS = dict.fromkeys(
+  ('WAHR', 'VRAI', 'VERDADERO', 'VERDADEIRO', 'VERO', 'WAAR', 'SANT', 'SAND', 'PRAWDA'),
+  '1',
+) | dict.fromkeys(
+  ('FALSCH', 'FAUX', 'FALSO', 'ONWAAR', 'FALSKT', 'FALSK', 'FAŁSZ'), '0'
+)
 _HEAD = 1 << 18  # bytes in which the layout shows
 # Numbers of frames may be so many times those of rows, and always so large.
 _MOST_FRAMES, _ALWAYS_FRAMES = 10, 100_000
@@ -54,8 +61,9 @@ class ActionUnits:
 
 def measured(values):
   """bool [n]: which rows of float [n, 35], as `CHANNELS`, can be a measurement."""
+  intensities, presences = np.split(values, [len(INTENSITIES)], axis=1)
   known = np.isfinite(values).all(1) & (values >= 0).all(1)
-  return known & (values[:, : len(INTENSITIES)] <= 5).all(1)
+  return known & (intensities <= 5).all(1) & np.isin(presences, (0, 1)).all(1)
 
 
 def read_openface(path, frame_times=None, face=None, between=None):
@@ -97,7 +105,7 @@ def read_openface(path, frame_times=None, face=None, between=None):
   with np.errstate(invalid='ignore'):
     tracked = (rows['success'] == 1) & (rows['confidence'] >= MIN_CONFIDENCE)
     valid = tracked & measured(values)
-  _check_intensities(path, values[tracked, :17])
+  _check_ranges(path, values[tracked])
   last = int(frames.max())
   if callable(frame_times):
     frame_times = frame_times(last)
@@ -195,25 +203,38 @@ def _numbers(column):
 
   if pandas.api.types.is_numeric_dtype(column):
     return column
+  if column.name == 'success':
+    column = column.map(lambda cell: _TRUTHS.get(cell, cell))
   values, problem = numbers(column.fillna('').astype(str).str.strip())
   if problem:
     raise ValueError(f'{column.name}: {problem}')
   return pandas.Series(values, column.index)
 
 
-def _check_intensities(path, intensities):
-  """Raises Dropped if every row with a face, float [row, 17], has one above 5."""
+def _check_ranges(path, values):
+  """Raises Dropped if every row with a face, float [row, 35], has what can't be."""
+  intensities, presences = np.split(values, [len(_R)], axis=1)
   with np.errstate(invalid='ignore'):
     over = intensities > 5
-  if not len(over) or not over.any(1).all():
-    return
-  worst = int(over.sum(0).argmax())
-  bad = intensities[over[:, worst], worst]
-  raise _broken(
-    path,
-    f'{_R[worst]} is above 5 in {len(bad)} of {len(over)} rows with a face, such as '
-    f'{bad[0]:g}; intensities of OpenFace 2.x go from 0 to 5: write it anew with that',
-  )
+  other = np.isfinite(presences) & ~np.isin(presences, (0, 1))
+  for wrong, found, names, told in (
+    (
+      over,
+      intensities,
+      _R,
+      ('is above 5', 'intensities of OpenFace 2.x go from 0 to 5'),
+    ),
+    (other, presences, _C, ('is neither 0 nor 1', 'presences are one of them')),
+  ):
+    if not len(wrong) or not wrong.any(1).all():
+      continue
+    worst = int(wrong.sum(0).argmax())
+    bad = found[wrong[:, worst], worst]
+    raise _broken(
+      path,
+      f'{names[worst]} {told[0]} in {len(bad)} of {len(wrong)} rows with a face, such '
+      f'as {bad[0]:g}; {told[1]}: write it anew with that',
+    )
 
 
 def _check_layout(path, names):

@@ -29,6 +29,11 @@ _UNITS['emg'] = _UNITS['ecg']
 _RESISTANCE = re.compile(
   'resist|résist|widerstand|weerstand|сопротив|抵抗|電阻|电阻', re.I
 )
+_LOGARITHM = re.compile(
+  r'(?<![a-z])(log|ln)(10|e)?[\s_(-]*(eda|gsr|sc[lr]?)(?![a-z])'
+  r'|(?<![a-z])(eda|gsr|sc[lr]?)[\s_-]*(log|ln)(10)?(?![a-z])',
+  re.I,
+)
 # Kilo- and mega-ohms whose last letter another encoding wrote: 'k½', 'kê', 'k?'.
 _LOST_OHM = re.compile(r'[kM](?:[^\x00-\x7f]{1,3}|\?)')
 _MULTIPLE = re.compile(
@@ -120,6 +125,11 @@ def convert(name, channel, unit=''):
     raise Dropped(
       'bad_signal',
       f'{channel.name} is a resistance of no unit; give {name}_unit (kohm, ohm, ...)',
+    )
+  if kind(name) == 'eda' and not unit and _LOGARITHM.search(channel.name):
+    raise Dropped(
+      'bad_signal',
+      f'{channel.name} is a logarithm; give the conductance, or {name}_unit (raw)',
     )
   stored, factors, silent, known = _UNITS.get(kind(name), (AS_RECORDED, {}, '', ''))
   if factors and not unit and _unreadable(channel.unit):

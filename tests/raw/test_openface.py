@@ -182,3 +182,22 @@ def test_intensities_that_are_all_too_high_are_the_reason(write):
   path = write([row(i, level=4.6) for i in (1, 2, 3)])
   with pytest.raises(Dropped, match='AU45_r is above 5 in 3 of 3 rows .* as 5.05; '):
     read_openface(path)
+
+
+def test_presences_are_0_or_1(write):
+  rows = [row(i) for i in (1, 2, 3)]
+  rows[1][-1] = 3
+  assert read_openface(write(rows)).valid.tolist() == [True, False, True]
+  for cells in rows:
+    cells[-1] = '3.00'
+  told = 'AU45_c is neither 0 nor 1 in 3 of 3 rows .* as 3; '
+  with pytest.raises(Dropped, match=told):
+    read_openface(write(rows))
+
+
+@pytest.mark.parametrize(
+  'true, false', [('WAHR', 'FALSCH'), ('VRAI', 'FAUX'), ('TRUE', 'FALSE')]
+)
+def test_success_in_the_language_of_a_spreadsheet(write, true, false):
+  found = read_openface(write([row(1, success=true), row(2, success=false)]))
+  assert found.valid.tolist() == [True, False]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mvp_jax.outcomes import Dropped
 from mvp_jax.raw.signal_files import Channel
 from mvp_jax.raw.units import AS_RECORDED, convert, implausible, is_unit, unit_in_name
 
@@ -65,3 +66,25 @@ def test_a_number_that_stands_for_none_is_no_unit():
   values = np.r_[np.full(60, -9999.0), np.full(40, 5.0)]
   assert not implausible('eda', 'microsiemens', values)
   assert 'median is 5000' in implausible('eda', 'microsiemens', np.full(9, 5000.0))
+
+
+@pytest.mark.parametrize(
+  'name, refused',
+  [
+    ('log EDA (µS)', True),
+    ('lnSCR', True),
+    ('Log10(GSR)', True),
+    ('EDA_log', True),
+    ('datalog EDA', False),
+    ('EDA logger', False),
+    ('log 1 EDA', False),
+  ],
+)
+def test_a_logarithm_is_no_conductance(name, refused):
+  channel = Channel(np.full(9, 1.0), np.arange(9.0), 'µS', name=name)
+  if not refused:
+    assert convert('eda', channel).values[0] == 1
+    return
+  with pytest.raises(Dropped, match=r'is a logarithm; .* or eda_unit \(raw\)'):
+    convert('eda', channel)
+  assert convert('eda', channel, 'raw').unit == AS_RECORDED
