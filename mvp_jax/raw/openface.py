@@ -63,7 +63,7 @@ def measured(values):
   """bool [n]: which rows of float [n, 35], as `CHANNELS`, can be a measurement."""
   intensities, presences = np.split(values, [len(INTENSITIES)], axis=1)
   known = np.isfinite(values).all(1) & (values >= 0).all(1)
-  return known & (intensities <= 5).all(1) & np.isin(presences, (0, 1)).all(1)
+  return known & (intensities <= 5).all(1) & (presences <= 1).all(1)
 
 
 def read_openface(path, frame_times=None, face=None, between=None):
@@ -215,8 +215,7 @@ def _check_ranges(path, values):
   """Raises Dropped if every row with a face, float [row, 35], has what can't be."""
   intensities, presences = np.split(values, [len(_R)], axis=1)
   with np.errstate(invalid='ignore'):
-    over = intensities > 5
-  other = np.isfinite(presences) & ~np.isin(presences, (0, 1))
+    over, other = intensities > 5, presences > 1
   for wrong, found, names, told in (
     (
       over,
@@ -224,7 +223,7 @@ def _check_ranges(path, values):
       _R,
       ('is above 5', 'intensities of OpenFace 2.x go from 0 to 5'),
     ),
-    (other, presences, _C, ('is neither 0 nor 1', 'presences are one of them')),
+    (other, presences, _C, ('is above 1', 'presences are 0 or 1')),
   ):
     if not len(wrong) or not wrong.any(1).all():
       continue

@@ -233,8 +233,8 @@ def test_what_is_fed_wrong_is_one_line(model, call, told):
 
 def test_action_units_without_a_face_are_none():
   units = LiveUnits()
-  units.add(5.0, np.repeat([0.5, 1.0], [17, 18]))
-  units.add(5.5, dict.fromkeys(CHANNELS, 1.0) | {'confidence': 0.6})  # hardly a face
+  units.add(5.0, np.full(35, 0.5))
+  units.add(5.5, dict.fromkeys(CHANNELS, 0.5) | {'confidence': 0.6})  # hardly a face
   units.add(6.0, np.full(35, 6.0))  # no intensity is so large
   series = units.series(5.0)
   assert series.times.tolist() == [0, 0.5, 1] and series.channels == CHANNELS

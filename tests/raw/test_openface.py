@@ -190,7 +190,7 @@ def test_presences_are_0_or_1(write):
   assert read_openface(write(rows)).valid.tolist() == [True, False, True]
   for cells in rows:
     cells[-1] = '3.00'
-  told = 'AU45_c is neither 0 nor 1 in 3 of 3 rows .* as 3; '
+  told = 'AU45_c is above 1 in 3 of 3 rows .* as 3; presences are 0 or 1'
   with pytest.raises(Dropped, match=told):
     read_openface(write(rows))
 
