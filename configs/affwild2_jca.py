@@ -45,15 +45,6 @@ merge(
     'input': {'clips': {'stride': 1, 'spacing': 3.2}},
     # Each patch of a face apart, for what changes little from moment to moment.
     'encoder': {'feature_grid': 4},
-    'modalities': {
-      'voice': {
-        'picture_width': 32,
-        'picture_depth': 1,
-        'heads': 2,
-        'mlp_width': 64,
-        'dropout': 0.2,
-      }
-    },
     'model': {'dropout': 0.4, 'segment_shifts': 4},  # a clip has no more tokens
     'train': {'batch_size': 8, 'optimiser': {'steps': 300, 'warmup_steps': 20}},
   },

@@ -59,16 +59,7 @@ merge(base.SMALL, SMALL)
 merge(
   {
     'input': {'clips': {'stride': 1, 'spacing': 3.2}},
-    'modalities': {
-      'voice': {
-        'picture_width': 32,
-        'picture_depth': 1,
-        'heads': 2,
-        'mlp_width': 64,
-        'dropout': 0.2,
-      },
-      'physio': {'dropout': 0.2},
-    },
+    'modalities': {'physio': {'dropout': 0.2}},
     'model': {'dropout': 0.4},
     'train': {'optimiser': {'steps': 150, 'warmup_steps': 20}},
   },
