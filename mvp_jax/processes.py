@@ -248,7 +248,10 @@ def begin(of):
 
 
 def _run_script(path, package):
-  """Runs a script as a module, up to what is done `once`."""
+  """Runs a script as a module, up to what is done `once`, or fails a second time.
+
+  As making a folder does: what the script defines before is known, and that may do.
+  """
   global _script_runs
   module = types.ModuleType('__mp_main__')
   module.__file__, module.__package__ = path, package
@@ -259,6 +262,13 @@ def _run_script(path, package):
     exec(compile(pathlib.Path(path).read_bytes(), path, 'exec'), module.__dict__)
   except _Enough:
     pass
+  except (Exception, SystemExit) as error:
+    told = ' '.join(f'{type(error).__name__}: {error}'.split())
+    print(
+      f"note: worker processes know {path} up to where it can't be run twice ({told}); "
+      "put what is to be done once under if __name__ == '__main__':",
+      file=sys.stderr,
+    )
   finally:
     _script_runs = False
 

@@ -69,6 +69,24 @@ def test_a_script_needs_no_guard(tmp_path, call):
   assert (folder / 'end').read_text() == ('once' if call == 'work()' else 'once' * 3)
 
 
+def test_what_a_script_cannot_do_twice_stops_nothing(tmp_path):
+  script, folder = tmp_path / 'script.py', tmp_path / 'seen'
+  folder.mkdir()
+  once = "os.mkdir(os.path.join(sys.argv[1], 'made'))\nwork()"
+  script.write_text(_SCRIPT.format(call=once))
+  done = subprocess.run(
+    [sys.executable, script, folder],
+    env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[1])},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert (done.returncode, done.stdout) == (0, '[0, 2, 4, 6]\n')
+  told = done.stderr.splitlines()
+  assert len(told) == 2 and all('FileExistsError' in line for line in told)
+  assert all("under if __name__ == '__main__':" in line for line in told)
+
+
 @pytest.mark.parametrize('times', (1, 2))
 def test_ctrl_c_ends_when_what_has_begun_is_done_and_a_second_one_at_once(
   tmp_path, times
