@@ -11,7 +11,8 @@ import math
 import re
 
 import jax
-from jax.sharding import AxisType, NamedSharding
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mvp_jax.errors import InputError
@@ -56,9 +57,9 @@ def make_mesh(config, devices=None):
       '(one axis may be -1)'
     )
   sizes = [len(devices) // known if s == -1 else s for s in sizes]
-  return jax.make_mesh(
-    tuple(sizes), AXES, devices=devices, axis_types=(AxisType.Auto,) * len(AXES)
-  )
+  # An axis of a TPU's torus is split where no product of whole ones is as asked: 4 of 8.
+  laid = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+  return Mesh(laid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def spec_for(path, shape, mesh):

@@ -52,6 +52,28 @@ def test_mesh_sizes(sizes, found):
   assert set(mesh.devices.flat) == set(jax.devices())
 
 
+@dataclasses.dataclass(frozen=True)
+class _Chip:
+  """Of a TPU: what meshes are laid out by."""
+
+  id: int
+  coords: tuple
+  platform: str = 'tpu'
+  device_kind: str = 'TPU v6 lite'
+  core_on_chip: int = 0
+  process_index: int = 0
+  slice_index: int = 0
+  client: None = None
+
+
+@pytest.mark.parametrize('sizes', [(64, 1, 1), (16, 4, 1), (8, 8, 1), (8, 2, 4)])
+def test_an_axis_of_a_torus_can_be_split(sizes):
+  chips = [_Chip(8 * y + x, (x, y, 0)) for y in range(8) for x in range(8)]
+  mesh = make_mesh(MeshConfig(*sizes), chips)
+  assert mesh.devices.shape == sizes
+  assert set(mesh.devices.flat) == set(chips)
+
+
 @pytest.mark.parametrize(
   'sizes',
   [
