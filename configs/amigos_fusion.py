@@ -29,6 +29,7 @@ CHANGES = {
 EMBEDDED = {
   'twin': {'subjects': 24, 'frame_rate': 5.0, 'width': 160, 'height': 128},
   'encoder': {
+    'feature_grid': 4,  # each patch of a face apart
     'masks': {'ratio': 0.75},
     # Of four faces more is to be learnt at several sizes.
     'views': {'repeats': 1, 'scales': (1.0, 0.875, 0.75)},

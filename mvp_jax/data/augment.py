@@ -1,4 +1,4 @@
-"""Augmentation of clips on the host: RandAugment, crops, flips, erasing.
+"""Augmentation of clips on the host: RandAugment, colours, crops, flips, erasing.
 
 The recipe of VideoMAE's fine-tuning (rand-m7-n4-mstd0.5-inc1, random resized crop,
 flip, random erasing). What is drawn is drawn once a clip: all its frames are changed
@@ -29,6 +29,7 @@ class AugmentConfig:
   probability: float = 0.5  # that one of them is done
   magnitude: float = 7.0  # of 10
   magnitude_std: float = 0.5
+  colour: float = 0.0  # how far brightness, contrast and saturation may be from 1
   crop_area: tuple[float, ...] = (0.08, 1.0)  # share of the frame, least and most
   crop_aspect: tuple[float, ...] = (0.75, 4 / 3)  # width:height
   flip: float = 0.5  # probability
@@ -42,6 +43,8 @@ class AugmentConfig:
       value = getattr(self, name)
       if len(value) != 2 or not 0 < value[0] <= value[1]:
         raise ValueError(f'{name} is {value}, must be two numbers, least and most')
+    if not 0 <= self.colour < 1:
+      raise ValueError(f'colour is {self.colour}, must be from 0 to less than 1')
     if self.crop_area[1] > 1:
       raise ValueError(f'crop_area is {self.crop_area}, must be at most 1')
     if self.operations < 0 or not 0 <= self.magnitude <= _MAX_MAGNITUDE:
@@ -55,6 +58,8 @@ def augment(frames, size, rng, config):
   """A training view of a clip: uint8 [T, H, W, 3] -> [T, size, size, 3]."""
   frames = rand_augment(frames, rng, config)
   frames = random_resized_crop(frames, size, rng, config)
+  if config.colour:
+    frames = jitter(frames, rng, config.colour)
   if rng.random() < config.flip:
     frames = frames[:, :, ::-1]
   if rng.random() < config.erase:
@@ -127,6 +132,25 @@ OPERATIONS = {
   'translate_x': functools.partial(_translate, x=0.45),
   'translate_y': functools.partial(_translate, y=0.45),
 }
+
+
+def jitter(frames, rng, strength):
+  """Another light and skin: brightness, contrast, saturation and hue, drawn once.
+
+  The first three are multiplied by 1 - strength to 1 + strength, the hue turns by up to
+  strength / 4 of a circle, as in SimCLR (arXiv 2002.05709, appendix A), here about the
+  axis of greys: uint8 [T, H, W, 3] -> the same.
+  """
+  brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
+  angle = rng.uniform(-1, 1) * strength / 4 * 2 * math.pi
+  grey = np.full((3, 3), 1 / 3)
+  cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+  turned = math.cos(angle) * (np.eye(3) - grey) + math.sin(angle) * cross
+  matrix = brightness * contrast * (saturation * turned + grey)
+  middle = brightness * frames.mean()  # contrast is about it
+  shift = np.full((3, 1), middle * (1 - contrast))
+  flat = np.ascontiguousarray(frames).reshape(-1, *frames.shape[2:])
+  return cv2.transform(flat, np.hstack([matrix, shift])).reshape(frames.shape)
 
 
 def random_resized_crop(frames, size, rng, config):

@@ -12,6 +12,7 @@ from mvp_jax.data.augment import (
   AugmentConfig,
   augment,
   erase,
+  jitter,
   rand_augment,
   random_resized_crop,
   three_crops,
@@ -248,6 +249,51 @@ def test_flips_and_erasing_happen_as_often_as_configured():
   assert np.mean(erased) == pytest.approx(0.2, abs=0.05)
 
 
+class _Drawn:
+  """A generator whose draws are given: the factors, then where the hue turns to."""
+
+  def __init__(self, factors=(1.0, 1.0, 1.0), turn=0.0):
+    self._draws = [np.array(factors), turn]
+
+  def uniform(self, *_):
+    return self._draws.pop(0)
+
+
+def test_brightness_and_contrast_are_factors(clip):
+  grey = np.repeat(clip[..., :1] // 4 + 64, 3, -1)
+  wanted = 0.9 * (1.2 * (grey - grey.mean()) + grey.mean())
+  # What has no colour keeps none, however saturated and wherever the hue turns to.
+  found = jitter(grey, _Drawn((0.9, 1.2, 0.3), 0.4), 0.4)
+  np.testing.assert_allclose(found, wanted, atol=0.51)
+
+
+def test_saturation_is_the_distance_from_grey(clip):
+  clip = clip // 2 + 64
+  grey = clip.mean(-1, keepdims=True)
+  found = jitter(clip, _Drawn((1.0, 1.0, 0.25)), 0.4)
+  np.testing.assert_allclose(found, grey + 0.25 * (clip - grey), atol=0.51)
+
+
+def test_a_third_of_a_circle_turns_red_to_green(clip):
+  found = jitter(clip, _Drawn(turn=1.0), 4 / 3)  # a strength that none can have
+  np.testing.assert_array_equal(found, clip[..., [2, 0, 1]])
+
+
+def test_colours_are_drawn_once_a_clip_within_the_strength(clip):
+  clip = clip // 4 + 96
+  config = AugmentConfig(
+    operations=0, crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip=0.0, erase=0.0
+  )
+  rng = np.random.default_rng(0)
+  np.testing.assert_array_equal(augment(clip, 32, rng, config), clip)
+  config = dataclasses.replace(config, colour=0.4)
+  found = [augment(clip, 32, rng, config) for _ in range(300)]
+  assert all((x == x[:1]).all() for x in found)
+  means = np.array([x.mean() for x in found]) / clip.mean()
+  assert means.min() == pytest.approx(0.6, abs=0.02)
+  assert means.max() == pytest.approx(1.4, abs=0.02)
+
+
 def test_three_crops_of_wide_tall_and_square_frames():
   wide = np.tile(np.arange(20, dtype=np.uint8)[None, None, :, None], (2, 10, 1, 3))
   for crop, left in zip(three_crops(wide, 10), (0, 5, 10), strict=True):
@@ -267,6 +313,7 @@ def test_three_crops_of_wide_tall_and_square_frames():
   ('fields', 'message'),
   [
     ({'flip': 1.5}, 'flip is 1.5, must be from 0 to 1'),
+    ({'colour': 1.0}, 'colour is 1.0, must be from 0 to less than 1'),
     ({'crop_area': (0.5,)}, 'crop_area is .* must be two numbers'),
     ({'crop_area': (0.5, 2.0)}, 'must be at most 1'),
     ({'crop_aspect': (2.0, 1.0)}, 'crop_aspect is'),
