@@ -3,6 +3,7 @@
 import collections.abc
 import struct
 import tempfile
+import weakref
 import zipfile
 
 import numpy as np
@@ -20,17 +21,15 @@ class Blobs(collections.abc.Sequence):
   is a list, in memory; `part` is not.
   """
 
-  _whole = None  # whose file it is, if another's
-
   def __init__(self):
-    self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+    self._own(tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115
     self._first, self._ends = 0, []
 
   @classmethod
   def stored(cls, path, name, ends):
     """Reads the array `name` of `path` (.npz, not compressed), split at `ends`."""
     blobs = cls.__new__(cls)
-    blobs._file = path.open('rb')
+    blobs._own(path.open('rb'))
     blobs._ends = list(map(int, ends))
     with zipfile.ZipFile(path) as archive:
       start = archive.getinfo(f'{name}.npy').header_offset
@@ -46,7 +45,7 @@ class Blobs(collections.abc.Sequence):
     """The pieces from `first` to before `last`, to be read only: not in memory."""
     start = self._ends[first - 1] if first else 0
     blobs = Blobs.__new__(Blobs)
-    blobs._whole, blobs._file = self, self._file
+    blobs._whole, blobs._file = self, self._file  # open as long as its owner is there
     blobs._first = self._first + start
     blobs._ends = [end - start for end in self._ends[first:last]]
     return blobs
@@ -88,6 +87,8 @@ class Blobs(collections.abc.Sequence):
     self._file.seek(self._first + start)
     return self._file.read(end - start)
 
-  def __del__(self):
-    if hasattr(self, '_file') and self._whole is None:
-      self._file.close()
+  def _own(self, file):
+    # Closed before anything is collected; a `__del__` may come after the file's own
+    # where both are in a cycle, as those that a traceback refers to are.
+    self._file = file
+    weakref.finalize(self, file.close)

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-import safetensors.torch
 from flax import nnx, traverse_util
 
 from mvp_jax.errors import InputError
@@ -15,6 +14,7 @@ from mvp_jax.weights.torchvision import LAYOUTS, open_weights, theirs
 from tests.weights import torchvision_networks as peers
 
 torch = peers.torch
+safetensors_torch = pytest.importorskip('safetensors.torch')
 _WIDTHS = (8, 12, 16, 20)
 _VIDEO = R2Plus1D(16, 32, 8, widths=_WIDTHS)
 _SOUND = ResNet18(48, 64, widths=_WIDTHS)
@@ -69,7 +69,7 @@ def test_features_of_video_are_those_of_pytorch(tmp_path, form):
   if form == 'pth':
     torch.save(state, path)
   elif form == 'safetensors':
-    safetensors.torch.save_file(state, path)
+    safetensors_torch.save_file(state, path)
   else:  # a training of somebody's
     state = {f'module.video.{name}': x for name, x in state.items()}
     torch.save({'epoch': 3, 'state_dict': state}, path)
