@@ -6,7 +6,6 @@ import os
 import time
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from mvp_jax import hosts
 
@@ -110,6 +109,8 @@ class MetricLog:
 
   def _writer(self, run):
     if run not in self._writers:
+      from tensorboardX import SummaryWriter  # takes seconds where there is PyTorch
+
       self._writers[run] = SummaryWriter(
         str(self.directory / 'tensorboard' / run), flush_secs=10
       )
