@@ -3,14 +3,17 @@
 import contextlib
 import csv
 import dataclasses
+import io
 import json
 
 import jax
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
 
 from mvp_jax.data.trials import PreparedCorpus
+from mvp_jax.evaluation import figures
 from mvp_jax.inference.folder import read
 from mvp_jax.inference.model import Ensemble
 from mvp_jax.inference.predict import course_of
@@ -21,23 +24,36 @@ from mvp_jax.models.modalities.physio import Physio
 from mvp_jax.models.modalities.video import Video
 from mvp_jax.training.sharding import make_mesh
 
+# What a job does with models does not depend on their layers, what compiling them takes
+# does. There are some in the fusion.
 SIZES = ModelSizes(width=16, depth=1, heads=2, mlp_width=16)
 MODALITIES = {
   'physio': Physio(
-    widths=(8, 16), kernels=(64, 32), strides=(32, 16), depth=1, heads=2, mlp_width=16
+    widths=(16,), kernels=(512,), strides=(512,), depth=0, heads=2, mlp_width=16
   ),
-  'video': Video(depth=1),
-  'action_units': ActionUnits(depth=1, heads=2, mlp_width=16),
+  'video': Video(depth=0),
+  'action_units': ActionUnits(depth=0, heads=2, mlp_width=16),
 }
 
 
+def _white(figure):
+  """A PNG file's content in place of a figure's."""
+  content = io.BytesIO()
+  Image.new('RGB', (4, 4), 'white').save(content, 'png')
+  return content.getvalue()
+
+
 @contextlib.contextmanager
-def few_devices(count=1):
+def few_devices(count=1, drawn=False):
   """Jobs run on few devices, for speed, and promote dtypes, for Optax.
 
-  The compilation cache that they turn on is off again after them.
+  The compilation cache that they turn on is off again after them. Figures are made,
+  and turned into pixels only where they are to be `drawn`: that takes longer than all
+  else that a small job does.
   """
   with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion('standard'):
+    if not drawn:
+      patch.setattr(figures, 'png', _white)
     for job in (train, pretrain):
       patch.setattr(
         job, 'make_mesh', lambda mesh: make_mesh(mesh, jax.devices()[:count])
@@ -49,9 +65,9 @@ def few_devices(count=1):
       compilation_cache.reset_cache()
 
 
-def run(job, config, workdir, devices=1):
-  """Runs a job, a module of mvp_jax, on few devices."""
-  with few_devices(devices):
+def run(job, config, workdir, devices=1, drawn=False):
+  """Runs a job, a module of mvp_jax, as `few_devices` says."""
+  with few_devices(devices, drawn):
     job.run(config, workdir)
 
 

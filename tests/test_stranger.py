@@ -459,7 +459,7 @@ def workdir(config, tmp_path_factory):
   from mvp_jax.jobs import train
 
   folder = tmp_path_factory.mktemp('run') / 'toy'
-  running.run(train, config, folder)
+  running.run(train, config, folder, drawn=True)
   return folder
 
 

@@ -219,7 +219,7 @@ def test_runs_tables_and_resuming(tmp_path, monkeypatch, capsys):
     'run',
     lambda config, workdir: (again.append(workdir.name), run(config, workdir)),
   )
-  with running.few_devices():
+  with running.few_devices(drawn=True):
     ablate.run(config, folder)
   assert again == ['input.last_seconds=20', 'train.optimiser.learning_rate=0.1']
   assert 'ablation 1/3: base: done' in capsys.readouterr().out

@@ -91,7 +91,7 @@ def run():
 @pytest.fixture(scope='module')
 def workdir(config, run, tmp_path_factory):
   folder = tmp_path_factory.mktemp('runs') / 'first'
-  run(config, folder)
+  run(config, folder, drawn=True)
   return folder
 
 

@@ -133,7 +133,7 @@ def test_remat_changes_no_gradient():
   video, (visible, masked) = clips(TINY), masks(TINY)
   grads = []
   for remat in ('none', 'linear', 'full'):
-    config = videomae.preset('tiny', frames=4, size=48, remat=remat)
+    config = videomae.preset('tiny', depth=2, frames=4, size=48, remat=remat)
     graph, params = nnx.split(videomae.VideoMAE(config, rngs=nnx.Rngs(0)))
     grads.append(
       jax.jit(

@@ -1,8 +1,12 @@
 """Tiny tasks."""
 
+import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
+import signal
+import socket
 import subprocess
 import sys
 
@@ -31,10 +35,10 @@ def _jax_for_tests():
 @pytest.fixture(scope='session')
 def emotion():
   physio = Physio(
-    widths=(8, 16),
-    kernels=(8, 4),
-    strides=(4, 2),
-    depth=1,
+    widths=(16,),
+    kernels=(8,),
+    strides=(8,),
+    depth=0,
     heads=2,
     mlp_width=16,
     dropout=0.1,
@@ -42,7 +46,7 @@ def emotion():
   )
   networks = (
     ('physio', PhysioNetwork(physio, channels=2, rate=8.0)),
-    ('video', VideoNetwork(Video(depth=1), feature_width=4)),
+    ('video', VideoNetwork(Video(depth=0), feature_width=4)),
   )
   return Emotion(
     EmotionConfig(
@@ -90,21 +94,47 @@ def video_params(masked_video, one_device):
     return init_state(masked_video, OPTIMISER, one_device, 0).params
 
 
+class _Job:
+  """A run of `job.py` in a process of its own, used as a Popen is."""
+
+  def __init__(self, messages, settings):
+    ends = [os.pipe() for _ in range(3)]
+    socket.send_fds(messages, [json.dumps(settings).encode()], [end for _, end in ends])
+    for _, end in ends:
+      os.close(end)
+    *self._streams, self._told = (os.fdopen(end) for end, _ in ends)
+    self.pid, self.returncode = int(self._told.readline()), None
+
+  def communicate(self, timeout):
+    """What it wrote: output and errors."""
+    with concurrent.futures.ThreadPoolExecutor(2) as readers:
+      found = [readers.submit(stream.read) for stream in self._streams]
+      if concurrent.futures.wait(found, timeout).not_done:
+        self.kill()
+        raise TimeoutError(f'{self.pid} ran for more than {timeout} s')
+    self.returncode = int(self._told.read())
+    for pipe in (*self._streams, self._told):
+      pipe.close()
+    return [one.result() for one in found]
+
+  def kill(self):
+    if self.returncode is None:
+      with contextlib.suppress(ProcessLookupError):
+        os.kill(self.pid, signal.SIGKILL)
+
+
 @pytest.fixture(scope='session')
 def start_job():
-  """Function of settings that starts `job.py` with them; returns the Popen."""
+  """Function of settings that starts `job.py` with them; returns its _Job."""
   root = pathlib.Path(__file__).parents[2]
-
-  def start(**settings):
-    return subprocess.Popen(
-      [sys.executable, root / 'tests' / 'training' / 'job.py', json.dumps(settings)],
-      env=os.environ | {'PYTHONPATH': str(root)},
-      text=True,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-    )
-
-  return start
+  messages, other = socket.socketpair()
+  with messages, other:
+    command = [sys.executable, root / 'tests/training/job.py', str(other.fileno())]
+    environment = os.environ | {'PYTHONPATH': str(root)}
+    with subprocess.Popen(command, env=environment, pass_fds=[other.fileno()]):
+      other.close()
+      yield lambda **settings: _Job(messages, settings)
+      messages.close()  # which ends it
 
 
 @pytest.fixture(scope='session')

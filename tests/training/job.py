@@ -1,14 +1,17 @@
 """A tiny run in a process of its own, for tests that kill it.
 
 python tests/training/job.py '{"folder": DIR, ...}'    see `run`
+python tests/training/job.py SOCKET                    see `serve`
 """
 
+import importlib
 import json
 import multiprocessing
 import os
 import pathlib
 import resource
 import signal
+import socket
 import sys
 import time
 
@@ -30,6 +33,11 @@ from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.sharding import MeshConfig, make_mesh
 from mvp_jax.training.tasks import MaskedVideo
 from mvp_jax.workdir import in_use
+
+# TensorBoard's writer imports PyTorch if it can: a third of what starting takes.
+sys.modules['torch'] = None
+importlib.import_module('tensorboardX')
+del sys.modules['torch']
 
 BATCH = 8
 VIDEO = MaskedVideo(
@@ -202,7 +210,7 @@ def main(**settings):
 
 
 def main_killed(kills, **settings):
-  """Runs several times, each in a fork: this process imports once for all.
+  """Runs several times, each in a fork.
 
   Args:
     kills: [step, seconds] of each run but the last: it is killed that long after
@@ -224,6 +232,43 @@ def main_killed(kills, **settings):
   return status
 
 
+def start(settings):
+  """Does what is asked for; returns the status to exit with."""
+  return main_killed(**settings) if 'kills' in settings else main(**settings)
+
+
+def serve(number):
+  """Does what each message asks for in a fork: importing takes longer than a run.
+
+  Args:
+    number: of a socket. With each message, settings as JSON, come three pipes: for
+      output, for errors, and for the number of the process and then its status.
+  """
+  with socket.socket(fileno=number) as messages:
+    while True:
+      text, pipes, _, _ = socket.recv_fds(messages, 1 << 16, 3)
+      if not text:
+        return 0
+      if os.fork() == 0:
+        break
+      for pipe in pipes:
+        os.close(pipe)
+  *streams, told = pipes
+  child = os.fork()
+  if child == 0:
+    for stream, pipe in enumerate([os.open(os.devnull, os.O_RDONLY), *streams]):
+      os.dup2(pipe, stream)
+      os.close(pipe)
+    os.close(told)
+    return start(json.loads(text))
+  for pipe in streams:
+    os.close(pipe)
+  os.write(told, f'{child}\n'.encode())
+  status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+  os.write(told, str(status).encode())
+  os._exit(0)
+
+
 if __name__ == '__main__':
-  given = json.loads(sys.argv[1])
-  sys.exit(main_killed(**given) if 'kills' in given else main(**given))
+  given = sys.argv[1]
+  sys.exit(serve(int(given)) if given.isdigit() else start(json.loads(given)))

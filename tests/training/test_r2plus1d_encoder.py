@@ -23,7 +23,7 @@ from tests.training.films import Films
 from tests.training.tiny import OPTIMISER
 
 _LAYOUT = ClipLayout(frames=8, stride=1, spacing=1.0, tubelet=8)
-_TINY = R2Plus1D(8, 16, 8, widths=(4, 6, 8, 10))
+_TINY = R2Plus1D(8, 16, 8, widths=(4, 6, 8, 10), blocks=1)
 
 
 @pytest.fixture(scope='module')

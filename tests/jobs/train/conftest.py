@@ -60,12 +60,12 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def run():
-  """Function of (config, workdir, devices=1)."""
+  """Function of (config, workdir, devices=1, drawn=False)."""
   return functools.partial(running.run, job)
 
 
 @pytest.fixture(scope='session')
 def workdir(config, run, tmp_path_factory):
   folder = tmp_path_factory.mktemp('runs') / 'first'
-  run(config, folder)
+  run(config, folder, drawn=True)
   return folder

@@ -62,7 +62,7 @@ def workdir(tmp_path_factory):
       batch_size=8,
     ),
   )
-  with running.few_devices():
+  with running.few_devices(drawn=True):
     train.run(config, folder / 'run')
   return folder / 'run'
 

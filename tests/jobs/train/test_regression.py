@@ -55,7 +55,7 @@ def _config(folder, **evaluation):
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
   folder = tmp_path_factory.mktemp('regression')
-  with running.few_devices():
+  with running.few_devices(drawn=True):
     train.run(_config(folder, folds=2), folder / 'run')
   return folder / 'run'
 

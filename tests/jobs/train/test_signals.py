@@ -38,7 +38,7 @@ def pretraining(config):
 @pytest.fixture(scope='module')
 def pretrained(pretraining, tmp_path_factory):
   folder = tmp_path_factory.mktemp('runs') / 'signals'
-  running.run(pretrain, pretraining, folder)
+  running.run(pretrain, pretraining, folder, drawn=True)
   return folder
 
 
