@@ -45,7 +45,7 @@ def flattened(course, rate, band):
   size = abs(spectrum)
   width = max(1, round(_SMOOTH * seconds))
   around = scipy.ndimage.uniform_filter1d(size, width, axis=0)
-  around += 1e-3 * size[inside].max(0) + 1e-30
+  around += 1e-3 * size[inside].max(0, initial=0) + 1e-30
   flat = np.where(inside[:, None], spectrum / around, 0)[: samples + 1]
   wave = scipy.fft.irfft(flat, 2 * samples, axis=0)
   return np.where(moves, wave, 0).astype(np.float32)

@@ -57,7 +57,7 @@ def make_mesh(config, devices=None):
       '(one axis may be -1)'
     )
   sizes = [len(devices) // known if s == -1 else s for s in sizes]
-  # An axis of a TPU's torus is split where no product of whole ones is as asked: 4 of 8.
+  # An axis of a TPU's torus is split where no product of whole ones is as asked.
   laid = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
   return Mesh(laid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from mvp_jax.evaluation.content import copies, frame_patterns, same_signals, untold
+from mvp_jax.evaluation.content import (
+  copies,
+  frame_patterns,
+  same_films,
+  same_signals,
+  untold,
+)
 from mvp_jax.evaluation.fingerprints import equal_pairs, fingerprint
 from mvp_jax.raw.resample import resample
 from mvp_jax.synthetic.signals import SIGNAL_RATE
@@ -209,6 +215,26 @@ def test_copies_among_faces(tmp_path):
   assert shifts['coarse'] == pytest.approx(-4, abs=0.25)
   # Kept: not looked at again.
   assert copies(dataclasses.replace(corpus, frames={})) == found
+
+
+def _moved(rng, seconds, rate):
+  """What a picture that is shifted and turned about looks like: float32 [time, 8]."""
+  path = scipy.signal.lfilter([1], [1, -0.9], rng.normal(size=(seconds * rate, 3)), 0)
+  looks = np.random.default_rng(7).normal(size=(3, 8))
+  return (path @ looks + rng.normal(0, 0.1, (len(path), 8))).astype(np.float32)
+
+
+@pytest.mark.parametrize(('seconds', 'rate'), [(16, 2), (60, 2), (16, 5), (90, 1)])
+def test_few_frames_agree_by_chance(seconds, rate):
+  rng = np.random.default_rng(0)
+  films = [_moved(rng, seconds, rate) for _ in range(60)]
+  films += [films[3] + rng.normal(0, 0.1, films[3].shape)]
+  assert [x[:2] for x in same_films(films, rate)] == [(3, 60)]
+
+
+def test_films_too_slow_for_any_band_are_not_compared():
+  rng = np.random.default_rng(0)
+  assert same_films([_moved(rng, 300, 1) for _ in range(3)], 0.5) == []
 
 
 def test_brightness_is_no_look():
