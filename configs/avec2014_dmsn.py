@@ -93,6 +93,7 @@ merge(
       'clips': {'stride': 2, 'spacing': 3.2},
       'clips_per_trial': 4,
       'test_clips': 3,
+      'augment': {'colour': 0.4, 'crop_area': (0.85, 1.0)},
     },
     'regularisation': {'dropout': 0.1},
     'train': {
@@ -101,7 +102,7 @@ merge(
       'checkpoint_every': 100,
       'optimiser': {
         'learning_rate': 3e-3,
-        'steps': 600,
+        'steps': 900,
         'warmup_steps': 40,
         'ema': 0.95,
       },
@@ -112,8 +113,8 @@ merge(
 # More people than AVEC has (84): of 60 a network learns more who they are than how.
 EMBEDDED = {
   'twin': {
-    'people': 200,
-    'seconds': 6.4,
+    'people': 400,
+    'seconds': 4.0,
     'frame_rate': 5.0,
     'width': 160,
     'height': 128,

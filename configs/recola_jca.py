@@ -59,6 +59,8 @@ merge(base.SMALL, SMALL)
 merge(
   {
     'input': {'clips': {'stride': 1, 'spacing': 3.2}},
+    # Each patch of a face apart, for what changes little from moment to moment.
+    'encoder': {'feature_grid': 4},
     'modalities': {'physio': {'dropout': 0.2}},
     'model': {'dropout': 0.4},
     'train': {'optimiser': {'steps': 150, 'warmup_steps': 20}},
@@ -76,7 +78,7 @@ EMBEDDED = {
       'optimiser': {'learning_rate': 3e-3, 'steps': 200, 'warmup_steps': 20},
     },
   },
-  'train': {'batch_size': 4, 'optimiser': {'steps': 100}},
+  'train': {'batch_size': 4, 'optimiser': {'steps': 200}},
   'evaluation': {'folds': 3},
 }
 
