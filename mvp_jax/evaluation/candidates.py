@@ -25,8 +25,8 @@ _SORTED = 9  # codes by which they are
 _ALIKE = 3  # of these, the first, must be equal
 _NEXT = 4  # windows in a table that one is paired with
 _TOLERANCE = 0.13  # seconds by which shifts may differ
-_MEETINGS = 1 << 22  # counted at a time, for the memory
-_BLOCKS = 10  # of so many meetings that are kept at a time, not to look for each again
+_MEETINGS = 1 << 23  # counted at a time, for the memory
+_BLOCKS = 4  # of so many meetings that are kept at a time, not to look for each again
 
 
 class Index:
