@@ -110,8 +110,8 @@ merge(
   },
   SMALL,
 )
-# More people than AVEC has (84): of 60 a network learns more who they are than how. Of so
-# many it learns no video by heart.
+# More people than AVEC has (84): of 60 a network learns more who they are than how. Of
+# so many it learns no video by heart.
 EMBEDDED = {
   'twin': {
     'people': 400,
