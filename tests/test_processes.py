@@ -51,18 +51,22 @@ open(os.path.join(sys.argv[1], 'end'), 'a').write('once')
 """
 
 
-@pytest.mark.parametrize('call', ['work()', "if __name__ == '__main__': work()"])
-def test_a_script_needs_no_guard(tmp_path, call):
-  script, folder = tmp_path / 'script.py', tmp_path / 'seen'
-  script.write_text(_SCRIPT.format(call=call))
-  folder.mkdir()
-  done = subprocess.run(
+def _run(script, folder):
+  return subprocess.run(
     [sys.executable, script, folder],
     env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[1])},
     capture_output=True,
     text=True,
     timeout=120,
   )
+
+
+@pytest.mark.parametrize('call', ['work()', "if __name__ == '__main__': work()"])
+def test_a_script_needs_no_guard(tmp_path, call):
+  script, folder = tmp_path / 'script.py', tmp_path / 'seen'
+  script.write_text(_SCRIPT.format(call=call))
+  folder.mkdir()
+  done = _run(script, folder)
   assert (done.returncode, done.stdout, done.stderr) == (0, '[0, 2, 4, 6]\n', '')
   # All of them know what it defines, and the first one alone goes on.
   assert len(list(folder.iterdir())) == 1 + 3
@@ -74,13 +78,7 @@ def test_what_a_script_cannot_do_twice_stops_nothing(tmp_path):
   folder.mkdir()
   once = "os.mkdir(os.path.join(sys.argv[1], 'made'))\nwork()"
   script.write_text(_SCRIPT.format(call=once))
-  done = subprocess.run(
-    [sys.executable, script, folder],
-    env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[1])},
-    capture_output=True,
-    text=True,
-    timeout=120,
-  )
+  done = _run(script, folder)
   assert (done.returncode, done.stdout) == (0, '[0, 2, 4, 6]\n')
   told = done.stderr.splitlines()
   assert len(told) == 2 and all('FileExistsError' in line for line in told)

@@ -26,7 +26,7 @@ _ALIKE = 3  # of these, the first, must be equal
 _NEXT = 4  # windows in a table that one is paired with
 _TOLERANCE = 0.13  # seconds by which shifts may differ
 _MEETINGS = 1 << 23  # counted at a time, for the memory
-_BLOCKS = 4  # of so many meetings that are kept at a time, not to look for each again
+_BLOCKS = 5  # of so many meetings that are kept at a time, not to look for each again
 
 
 class Index:
