@@ -362,7 +362,7 @@ def main():
   import mvp_jax.inference.folder
   import mvp_jax.jobs.train
   import mvp_jax.launch  # noqa: F401
-  import mvp_jax.training.host_memory  # noqa: F401
+  import mvp_jax.host_cpu  # noqa: F401
   from mvp_jax.preparation import load_builder
 
   load_builder('deap')

@@ -34,7 +34,7 @@ from mvp_jax.config import parse, resolve
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities.physio import PhysioNetwork
 from mvp_jax.models.modalities.video import VideoNetwork
-from mvp_jax.training.host_memory import keep_freed_memory
+from mvp_jax.host_cpu import keep_freed_memory
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import MeshConfig, make_mesh

@@ -27,7 +27,7 @@ from mvp_jax.data.masks import MaskConfig, draw_masks
 from mvp_jax.models import layers, videomae
 from mvp_jax.training import sharding
 from mvp_jax.training.flops import pretraining_flops
-from mvp_jax.training.host_memory import keep_freed_memory
+from mvp_jax.host_cpu import keep_freed_memory
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.speed import known_peak
 from mvp_jax.training.state import init_state, train_step

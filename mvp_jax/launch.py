@@ -127,9 +127,8 @@ def _run(argv):
   logging.set_verbosity(logging.WARNING)
   import jax  # after the flags: --help stays quick
 
-  from mvp_jax import hosts, jobs
+  from mvp_jax import host_cpu, hosts, jobs
   from mvp_jax.config import resolve
-  from mvp_jax.training.host_memory import keep_freed_memory
 
   given = flags.FLAGS
   name = pathlib.Path(given['config'].config_filename).stem
@@ -137,9 +136,10 @@ def _run(argv):
   overrides = config_flags.get_override_values(given['config'])
   status = 0
   try:
+    host_cpu.use_own_kernels()
     hosts.connect(given.coordinator, given.processes, given.process)
     if jax.default_backend() == 'cpu':
-      keep_freed_memory()
+      host_cpu.keep_freed_memory()
     kinds = [name for name in overrides if name.endswith('.kind')]
     recipe = resolve(_as_in_the_file(given['config']), kinds)
     jobs.run(resolve(given.config, overrides), workdir, recipe)

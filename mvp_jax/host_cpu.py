@@ -1,0 +1,39 @@
+"""What makes jobs quick on a CPU; where an accelerator works, nothing is changed."""
+
+import ctypes
+import os
+
+from mvp_jax import devices
+
+_OWN_KERNELS = '--xla_cpu_experimental_ynn_fusion_type='  # of no operation
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8  # <malloc.h>
+
+
+def use_own_kernels():
+  """Makes XLA's own kernels compute what it would hand to YNNPACK.
+
+  That library computes an operation on one core, while the others wait. Does nothing
+  where an accelerator is there, whose compiler reads the same flags and may not know
+  this one, and where XLA_FLAGS speaks of it already. Call it before JAX is used.
+  """
+  given = os.environ.get('XLA_FLAGS', '')
+  if _OWN_KERNELS not in given and devices.present() is None:
+    os.environ['XLA_FLAGS'] = f'{given} {_OWN_KERNELS}'.strip()
+
+
+def keep_freed_memory():
+  """Makes glibc keep freed memory; does nothing with another C library.
+
+  XLA on CPU allocates its temporary arrays anew in every step. glibc maps arrays that
+  large and unmaps them at once, and clearing the new pages costs up to a quarter of
+  the step.
+  """
+  try:
+    mallopt = ctypes.CDLL(None).mallopt
+  except (AttributeError, OSError):
+    return
+  mallopt(_MMAP_MAX, 0)
+  mallopt(_TRIM_THRESHOLD, -1)  # never
+  mallopt(_TOP_PAD, 64 * 2**20)
+  mallopt(_ARENA_MAX, 1)  # arenas of other threads cannot hold large arrays
