@@ -30,12 +30,14 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from benchmarks.timing import in_turns
+from mvp_jax.host_cpu import make_quick
 from mvp_jax.models.backbones.multiscale import DMSN, MSN69, VARIANTS
 from mvp_jax.training.state import build_model, init_variables, merged, model_variables
 from mvp_jax.training.tasks import FrameFeatures
 from tests.models import multiscale_networks
 
 ALONE = '--alone' in sys.argv
+make_quick()  # as jobs do
 
 
 def ours(backbone, frames):

@@ -359,10 +359,10 @@ def main():
   os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   import mvp_jax.evaluation.report
+  import mvp_jax.host_cpu  # noqa: F401
   import mvp_jax.inference.folder
   import mvp_jax.jobs.train
   import mvp_jax.launch  # noqa: F401
-  import mvp_jax.host_cpu  # noqa: F401
   from mvp_jax.preparation import load_builder
 
   load_builder('deap')

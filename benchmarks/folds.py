@@ -31,10 +31,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from benchmarks.noise_trials import RATE, noise_trials
 from configs.deap_fusion import get_config
 from mvp_jax.config import parse, resolve
+from mvp_jax.host_cpu import make_quick
 from mvp_jax.models.emotion import EmotionConfig
 from mvp_jax.models.modalities.physio import PhysioNetwork
 from mvp_jax.models.modalities.video import VideoNetwork
-from mvp_jax.host_cpu import keep_freed_memory
 from mvp_jax.training.many import Member, Models
 from mvp_jax.training.metric_log import MetricLog
 from mvp_jax.training.sharding import MeshConfig, make_mesh
@@ -126,7 +126,7 @@ def main():
   parser.add_argument('--together', type=int, default=0)
   parser.add_argument('--full', action='store_true')
   args = parser.parse_args()
-  keep_freed_memory()
+  make_quick()
 
   tree = get_config().to_dict()
   config = (

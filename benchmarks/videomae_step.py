@@ -24,10 +24,10 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from benchmarks.timing import in_turns
 from mvp_jax.data.masks import MaskConfig, draw_masks
+from mvp_jax.host_cpu import make_quick
 from mvp_jax.models import layers, videomae
 from mvp_jax.training import sharding
 from mvp_jax.training.flops import pretraining_flops
-from mvp_jax.host_cpu import keep_freed_memory
 from mvp_jax.training.optimiser import OptimiserConfig
 from mvp_jax.training.speed import known_peak
 from mvp_jax.training.state import init_state, train_step
@@ -142,7 +142,7 @@ def main():
   parser.add_argument('--remat', default='none', choices=layers.REMAT)
   parser.add_argument('--steps', type=int, default=5)
   args = parser.parse_args()
-  keep_freed_memory()
+  make_quick()
   device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
   config = videomae.preset(
     args.size, size=args.frame_size, dtype=args.dtype, remat=args.remat

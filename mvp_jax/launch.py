@@ -136,10 +136,8 @@ def _run(argv):
   overrides = config_flags.get_override_values(given['config'])
   status = 0
   try:
-    host_cpu.use_own_kernels()
+    host_cpu.make_quick()
     hosts.connect(given.coordinator, given.processes, given.process)
-    if jax.default_backend() == 'cpu':
-      host_cpu.keep_freed_memory()
     kinds = [name for name in overrides if name.endswith('.kind')]
     recipe = resolve(_as_in_the_file(given['config']), kinds)
     jobs.run(resolve(given.config, overrides), workdir, recipe)

@@ -1,12 +1,10 @@
-"""Eight simulated devices, quick compilation of few layers, strict dtypes."""
+"""Eight simulated devices, quick compilation, strict dtypes."""
 
 import os
 import pathlib
 
 import jax
 import pytest
-
-from mvp_jax.models import videomae
 
 # Read by XLA when JAX is first used, here and in the processes that tests start.
 _FLAGS = ['--xla_cpu_parallel_codegen_split_count=1']
@@ -18,11 +16,6 @@ jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_disable_most_optimizations', True)
 jax.config.update('jax_numpy_dtype_promotion', 'strict')
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-
-# On one CPU device each layer is compiled by itself: of four, two in the decoder, one
-# pre-training takes twice the time. Tests of the network have sizes of their own.
-_WIDTH, _, *_ENCODER, _DECODER_WIDTH, _, _DECODER_HEADS = videomae._PRESETS['tiny']
-videomae._PRESETS['tiny'] = (_WIDTH, 1, *_ENCODER, _DECODER_WIDTH, 1, _DECODER_HEADS)
 
 _MAPS = pathlib.Path('/proc/self/maps')
 

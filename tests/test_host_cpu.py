@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace as Namespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from mvp_jax import devices, host_cpu
 _PROGRAM = """
 from mvp_jax import devices, host_cpu
 devices.present = lambda: None
-host_cpu.use_own_kernels()
+host_cpu.make_quick()
 import jax
 import jax.numpy as jnp
 f = lambda x, y: jnp.maximum(x @ y, 0).sum(0)
@@ -20,18 +21,22 @@ print('dot' in text, 'ynn' in text)
 
 
 @pytest.mark.parametrize(
-  ('present', 'given', 'after'),
+  ('present', 'platforms', 'given', 'after'),
   [
-    (None, '', host_cpu._OWN_KERNELS),
-    (None, '--other=1', f'--other=1 {host_cpu._OWN_KERNELS}'),
-    (None, f'{host_cpu._OWN_KERNELS}1', f'{host_cpu._OWN_KERNELS}1'),
-    ('a TPU', '--other=1', '--other=1'),
+    (None, None, '', host_cpu._OWN_KERNELS),
+    (None, None, '--other=1', f'--other=1 {host_cpu._OWN_KERNELS}'),
+    (None, None, f'{host_cpu._OWN_KERNELS}1', f'{host_cpu._OWN_KERNELS}1'),
+    ('a TPU', None, '--other=1', '--other=1'),
+    ('a TPU', 'cpu', '', host_cpu._OWN_KERNELS),
   ],
 )
-def test_flags_are_added_on_a_cpu_alone(monkeypatch, present, given, after):
+def test_flags_are_added_on_a_cpu_alone(monkeypatch, present, platforms, given, after):
+  monkeypatch.setattr(host_cpu, '_keep_freed_memory', lambda: None)
   monkeypatch.setattr(devices, 'present', lambda: present)
+  asked = Namespace(config=Namespace(jax_platforms=platforms))
+  monkeypatch.setattr(host_cpu, 'jax', asked)
   monkeypatch.setenv('XLA_FLAGS', given)
-  host_cpu.use_own_kernels()
+  host_cpu.make_quick()
   assert host_cpu.os.environ['XLA_FLAGS'] == after
 
 
