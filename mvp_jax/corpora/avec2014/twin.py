@@ -61,7 +61,7 @@ class AvecSpec(Filmed):
     require(
       self,
       {
-        'people: 2 to 400': lambda: 2 <= self.people <= 400,
+        'people: 2 to 797': lambda: 2 <= self.people <= 797,
         'seed: not negative': lambda: self.seed >= 0,
         f'variant: one of {", ".join(VARIANTS)}': lambda: self.variant in VARIANTS,
         'seconds: 2 to 3000': lambda: 2 <= self.seconds <= 3000,
