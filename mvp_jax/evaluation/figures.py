@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -88,12 +89,20 @@ def labels(
     right.bar(range(len(persons)), share, color=BLUE, width=0.75)
     mean = label.mean()
     right.axhline(mean, color=INK, label=f'all trials: {mean:.2f}', **DASHED)
-    size = min(9, max(4, 200 / len(persons)))
-    right.set_xticks(range(len(persons)), [str(x) for _, x in persons], fontsize=size)
+    name_ticks(right, [str(x) for _, x in persons], most=50)
     right.set(ylim=(0, 1), xlabel='subject')
     right.set_title(f'{short(target)}: share of high by subject')
     legend_above(right)
   return figure
+
+
+def name_ticks(axes: Axes, names: Sequence[str], most: int, rotation: int = 0) -> None:
+  """Names the places 0, 1, ... of an axis: of more than `most`, every so many."""
+  every = -(-len(names) // most)
+  size = min(9, max(4, 4 * most / len(names)))
+  axes.set_xticks(
+    range(0, len(names), every), names[::every], fontsize=size, rotation=rotation
+  )
 
 
 @matplotlib.rc_context(STYLE)

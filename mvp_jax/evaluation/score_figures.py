@@ -15,6 +15,7 @@ from mvp_jax.evaluation.figures import (
   colours,
   in_two_lines,
   legend_above,
+  name_ticks,
   short,
 )
 from mvp_jax.evaluation.results import TargetResult
@@ -96,7 +97,8 @@ def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
     both = ~np.array(result.one_sided)[order]
     for i, name in enumerate(names):
       y = result.by_subject[name][order, at]
-      style = {'linestyle': 'none', 'markersize': 6, 'color': hues.get(name, GREY)}
+      size = 6 if len(order) <= 100 else 3
+      style = {'linestyle': 'none', 'markersize': size, 'color': hues.get(name, GREY)}
       style['marker'] = _MARKERS[i % len(_MARKERS)]
       axes.plot(x[both], y[both], label=short(target.called(name)), **style)
       axes.plot(x[~both], y[~both], markerfacecolor='white', **style)
@@ -107,8 +109,7 @@ def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
     several = len({dataset for dataset, _ in result.persons}) > 1
     # With several corpora their names too.
     ticks = [' '.join(map(str, result.persons[i][not several :])) for i in order]
-    size = min(9, max(4, 300 / len(order)))
-    axes.set_xticks(x, ticks, fontsize=size, rotation=90 * several)
+    name_ticks(axes, ticks, most=75, rotation=90 * several)
     known = np.concatenate([result.by_subject[name][:, at] for name in names])
     low, high = _limits(result)
     axes.set_ylim(*_wider(np.nanmin([low, *known]), np.nanmax([high, *known])))

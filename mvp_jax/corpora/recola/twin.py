@@ -38,7 +38,7 @@ from mvp_jax.synthetic.voice import RATE, voice
 
 VARIANTS = (*COMMON, 'leaky')
 OFFICIAL = tuple(sorted((*WITH_BIOSIGNALS, 17, 43, 48, 58, 62)))
-_MOST = 46  # people, as took part; numbers go up to 65
+_MOST = 999  # people; 46 took part, and numbers go up to 65
 _RATING_RATE, _BIOSIGNAL_RATE = 25, 1000  # Hz
 _BIAS, _ERROR, _PERIODS = 0.1, 0.2, (6.0, 30.0)  # of a rater
 _WHISTLE = 0.02  # full scale 1
@@ -110,7 +110,7 @@ class RecolaSpec(Filmed):
   @property
   def numbers(self):
     """Those of the people, sorted: the official ones first of all."""
-    others = [n for n in range(1, 66) if n not in OFFICIAL]
+    others = [n for n in range(1, _MOST + 1) if n not in OFFICIAL]
     return sorted([*OFFICIAL, *others][: self.people])
 
   @property

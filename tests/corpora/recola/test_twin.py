@@ -36,6 +36,8 @@ def test_people_are_the_official_ones():
   assert len(SPEC.with_biosignals) == 9 and set(SPEC.numbers) < set(whole.numbers)
   most = recola.RecolaSpec(people=46)
   assert len(set(most.numbers)) == 46 and max(most.numbers) == 65
+  more = recola.RecolaSpec(people=97)
+  assert len(set(more.numbers)) == 97 and len(set(more.pairs.values())) == 49
   pairs = list(most.pairs.values())
   assert pairs == sorted(pairs) and {pairs.count(p) for p in pairs} == {2}
 
@@ -144,7 +146,7 @@ def test_the_marker_is_last_and_equal_specs_give_equal_files(tmp_path):
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'people': 47}, 'people: 2 to 46'),
+    ({'people': 1000}, 'people: 2 to 999'),
     ({'without': 24}, 'without: 0 to people'),
     ({'variant': 'coupled'}, 'variant: one of planted, null, leaky'),
     ({'skin': 1.5}, 'skin: 0 to 1'),
