@@ -22,6 +22,7 @@ from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.modalities.action_units import ActionUnits
 from mvp_jax.models.modalities.physio import Physio
 from mvp_jax.models.modalities.video import Video
+from mvp_jax.targets import binary_baselines
 from mvp_jax.training.sharding import make_mesh
 
 # What a job does with models does not depend on their layers, what compiling them takes
@@ -47,11 +48,13 @@ def _white(figure):
 def few_devices(count=1, drawn=False):
   """Jobs run on few devices, for speed, and promote dtypes, for Optax.
 
-  The compilation cache that they turn on is off again after them. Figures are made,
-  and turned into pixels only where they are to be `drawn`: that takes longer than all
-  else that a small job does.
+  The compilation cache that they turn on is off again after them. Classic baselines
+  choose among few settings: thousands of small fits took a fifth of the time. Figures
+  are made, and turned into pixels only where they are to be `drawn`: that takes longer
+  than all else that a small job does.
   """
   with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion('standard'):
+    patch.setattr(binary_baselines, '_COSTS', (0.01, 1.0))
     if not drawn:
       patch.setattr(figures, 'png', _white)
     for job in (train, pretrain):
