@@ -58,17 +58,22 @@ SMALL: dict = {}
 merge(base.SMALL, SMALL)
 merge(
   {
+    # Of 64 pixels the face alone takes what there is: valence CCC .91 for .86 with some
+    # background (the twin of 96 people of 40 s).
+    'data': {'crop': 'Y'},
     'input': {'clips': {'stride': 1, 'spacing': 3.2}},
     # Each patch of a face apart, for what changes little from moment to moment.
     'encoder': {'feature_grid': 4},
-    'modalities': {'physio': {'dropout': 0.2}},
+    'modalities': {'physio': {'depth': 0, 'dropout': 0.4}, 'voice': {'dropout': 0.4}},
     'model': {'dropout': 0.4},
-    'train': {'optimiser': {'steps': 150, 'warmup_steps': 20}},
+    # Weights decay fast: by .05 CCC is lower by .015, by 10 by .02.
+    'train': {'optimiser': {'steps': 150, 'warmup_steps': 20, 'weight_decay': 2.0}},
   },
   SMALL,
 )
+# More people than RECOLA has: with 46 of 80 s arousal's CCC is lower by .03.
 EMBEDDED = {
-  'twin': {'people': 46, 'without': 2, 'seconds': 80.0, 'frame_rate': 5.0},
+  'twin': {'people': 96, 'without': 2, 'seconds': 50.0, 'frame_rate': 5.0},
   'target': {'rate': 10.0},
   'encoder': {
     'subjects': 3,  # pairs
@@ -78,7 +83,7 @@ EMBEDDED = {
       'optimiser': {'learning_rate': 3e-3, 'steps': 200, 'warmup_steps': 20},
     },
   },
-  'train': {'batch_size': 4, 'optimiser': {'steps': 200}},
+  'train': {'batch_size': 8, 'optimiser': {'steps': 200}},
   'evaluation': {'folds': 3},
 }
 
