@@ -64,14 +64,14 @@ merge(
     'input': {'clips': {'stride': 1, 'spacing': 3.2}},
     # Each patch of a face apart, for what changes little from moment to moment.
     'encoder': {'feature_grid': 4},
-    'modalities': {'physio': {'depth': 0, 'dropout': 0.4}, 'voice': {'dropout': 0.4}},
+    'modalities': {'physio': {'dropout': 0.2}},
     'model': {'dropout': 0.4},
-    # Weights decay fast: by .05 CCC is lower by .015, by 10 by .02.
-    'train': {'optimiser': {'steps': 150, 'warmup_steps': 20, 'weight_decay': 2.0}},
+    'train': {'optimiser': {'steps': 150, 'warmup_steps': 20}},
   },
   SMALL,
 )
-# More people than RECOLA has: with 46 of 80 s arousal's CCC is lower by .03.
+# More people than RECOLA has: with 46 of 80 s arousal's CCC was lower by .02. Weights
+# decay fast: by .05 CCC is lower by .015, by 10 by .02. Tried on this twin alone.
 EMBEDDED = {
   'twin': {'people': 96, 'without': 2, 'seconds': 50.0, 'frame_rate': 5.0},
   'target': {'rate': 10.0},
@@ -83,7 +83,8 @@ EMBEDDED = {
       'optimiser': {'learning_rate': 3e-3, 'steps': 200, 'warmup_steps': 20},
     },
   },
-  'train': {'batch_size': 8, 'optimiser': {'steps': 200}},
+  'modalities': {'physio': {'depth': 0, 'dropout': 0.4}, 'voice': {'dropout': 0.4}},
+  'train': {'batch_size': 8, 'optimiser': {'steps': 200, 'weight_decay': 2.0}},
   'evaluation': {'folds': 3},
 }
 

@@ -98,11 +98,10 @@ def labels(
 
 def name_ticks(axes: Axes, names: Sequence[str], most: int, rotation: int = 0) -> None:
   """Names the places 0, 1, ... of an axis: of more than `most`, every so many."""
-  every = -(-len(names) // most)
-  size = min(9, max(4, 4 * most / len(names)))
-  axes.set_xticks(
-    range(0, len(names), every), names[::every], fontsize=size, rotation=rotation
-  )
+  places = range(0, len(names), -(-len(names) // most))
+  size = min(9, 4 * most / len(places))
+  shown = [names[i] for i in places]
+  axes.set_xticks(places, shown, fontsize=size, rotation=rotation)
 
 
 @matplotlib.rc_context(STYLE)
