@@ -89,17 +89,23 @@ def labels(
     right.bar(range(len(persons)), share, color=BLUE, width=0.75)
     mean = label.mean()
     right.axhline(mean, color=INK, label=f'all trials: {mean:.2f}', **DASHED)
-    name_ticks(right, [str(x) for _, x in persons], most=50)
+    name_ticks(right, [str(x) for _, x in persons], letters=75)
     right.set(ylim=(0, 1), xlabel='subject')
     right.set_title(f'{short(target)}: share of high by subject')
     legend_above(right)
   return figure
 
 
-def name_ticks(axes: Axes, names: Sequence[str], most: int, rotation: int = 0) -> None:
-  """Names the places 0, 1, ... of an axis: of more than `most`, every so many."""
-  places = range(0, len(names), -(-len(names) // most))
-  size = min(9, 4 * most / len(places))
+def name_ticks(
+  axes: Axes, names: Sequence[str], letters: int, rotation: int = 0
+) -> None:
+  """Names the places 0, 1, ... of an axis: every so many, if not all fit.
+
+  `letters` of 6 points fit side by side; names that are turned are as wide as two.
+  """
+  wide = 2 if rotation else max(map(len, names)) + 1
+  places = range(0, len(names), -(-len(names) * wide // letters))
+  size = min(9, 6 * letters / (wide * len(places)))
   shown = [names[i] for i in places]
   axes.set_xticks(places, shown, fontsize=size, rotation=rotation)
 

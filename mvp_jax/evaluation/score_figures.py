@@ -109,7 +109,7 @@ def subjects(results: Sequence[TargetResult], synthetic: bool) -> Figure:
     several = len({dataset for dataset, _ in result.persons}) > 1
     # With several corpora their names too.
     ticks = [' '.join(map(str, result.persons[i][not several :])) for i in order]
-    name_ticks(axes, ticks, most=75, rotation=90 * several)
+    name_ticks(axes, ticks, letters=150, rotation=90 * several)
     known = np.concatenate([result.by_subject[name][:, at] for name in names])
     low, high = _limits(result)
     axes.set_ylim(*_wider(np.nanmin([low, *known]), np.nanmax([high, *known])))
