@@ -92,6 +92,38 @@ def test_a_norm_follows_the_batch_in_training_alone():
   assert np.isfinite(norm.var[...]).all()
 
 
+@pytest.mark.parametrize('devices', [1, 8])
+def test_gradients_of_a_norm_are_those_of_pytorch(devices):
+  torch = pytest.importorskip('torch', reason='PyTorch is in the test extra of 3.11')
+  rng = np.random.default_rng(1)
+  x, weights = rng.normal(3, 2, (2, 8, 5, 3, 7)).astype(np.float32)
+  scale, bias = rng.normal(1, 0.3, (2, 7)).astype(np.float32)
+  peer = torch.nn.BatchNorm1d(7)
+  peer.weight.data, peer.bias.data = torch.tensor(scale), torch.tensor(bias)
+  given = torch.tensor(x, requires_grad=True)
+  y = peer(given.reshape(-1, 7)).reshape(given.shape)
+  (y.square() * torch.tensor(weights)).sum().backward()
+  norm = BatchNorm(7)
+  norm.scale[...], norm.bias[...] = jnp.asarray(scale), jnp.asarray(bias)
+  graph, params, rest = nnx.split(norm, nnx.Param, ...)
+
+  def loss(params, x):
+    norm = nnx.merge(graph, params, rest, copy=True)
+    return (jnp.square(norm(x, True).astype(jnp.float32)) * weights).sum()
+
+  mesh = make_mesh(MeshConfig(devices, 1, 1), jax.devices()[:devices])
+  x = jax.device_put(x, NamedSharding(mesh, P('data')))
+  found, of_x = jax.jit(jax.grad(loss, (0, 1)))(params, x)
+  for ours, theirs in (
+    (of_x, given.grad),
+    (found['scale'][...], peer.weight.grad),
+    (found['bias'][...], peer.bias.grad),
+  ):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+  # Of halves the result is a half, computed in float32.
+  assert jax.jit(jax.grad(loss, 1))(params, x.astype(jnp.bfloat16)).dtype == 'bfloat16'
+
+
 @pytest.mark.parametrize('name', ['sound', 'msn69', 'dmsn'])
 def test_eight_devices_have_the_norms_of_one(name):
   state = nnx.split(_ALL[name].create(rngs=nnx.Rngs(0)))
