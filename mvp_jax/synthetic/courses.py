@@ -150,11 +150,20 @@ def told(people, seconds, rate, lag, variant):
   """
   times = np.arange(round(seconds * rate)) / rate
   rated = np.concatenate([one.rated(times) for one in people])
-  known = np.concatenate([one.meant(times) for one in people])
+  known = np.concatenate([one.meant(seen(times, lag)) for one in people])
   return {
     'ceiling': ceiling(known, rated, variant),
     'effects': _EFFECTS[variant].format(lag=lag),
   }
+
+
+def seen(times, lag):
+  """When a rating would be made of the last that a recording shows, float [n].
+
+  What comes in the first `lag` seconds rates what was before the recording: the first
+  moment has to stand for it.
+  """
+  return np.maximum(times, lag)
 
 
 def ceiling(known, rated, variant):

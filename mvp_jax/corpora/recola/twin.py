@@ -27,7 +27,7 @@ from mvp_jax.corpora.recola.tree import (
   WITH_BIOSIGNALS,
 )
 from mvp_jax.synthetic.courses import VARIANTS as COMMON
-from mvp_jax.synthetic.courses import Courses, ceiling, concordance
+from mvp_jax.synthetic.courses import Courses, ceiling, concordance, seen
 from mvp_jax.synthetic.expression import expression
 from mvp_jax.synthetic.face import face_frames
 from mvp_jax.synthetic.signals import SIGNAL_RATE, simulate_body
@@ -163,7 +163,7 @@ def write_recola_twin(root, spec, workers=None):
 
 
 def _told(spec):
-  times = spec.rating_times - spec.lag
+  times = seen(spec.rating_times, spec.lag) - spec.lag
   rated = np.concatenate([ratings(spec, n).mean(1) for n in spec.numbers])
   parts = np.concatenate([courses(spec, n).parts(times) for n in spec.numbers])
   known = np.stack([parts[:, 0], parts[:, 1] + parts[:, 2]], axis=-1)

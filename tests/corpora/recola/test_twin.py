@@ -24,7 +24,8 @@ def _gold(spec):
 
 
 def _felt(spec, lag):
-  times = spec.rating_times - lag
+  """Of what was before the recording nobody can tell more than its first moment."""
+  times = np.maximum(spec.rating_times - lag, 0)
   return np.concatenate([recola.courses(spec, n).felt(times) for n in spec.numbers])
 
 
