@@ -235,9 +235,25 @@ def test_at_test_every_frame_is_the_end_of_one_clip(fusion):
   np.testing.assert_allclose(ends, ends.round(), atol=1e-3)
   inside = ends.round()[(ends > 0.5) & (ends < _SECONDS * rate + 0.5)]
   assert sorted(inside) == list(range(1, round(_SECONDS * rate) + 1))
-  # In training segments lie once.
-  once = shifted(tokens, jax.random.key(0)).sequence
-  np.testing.assert_array_equal(once.x, _make(fusion, names)(tokens).sequence.x)
+
+
+@pytest.mark.parametrize('fusion', _FUSIONS)
+def test_in_training_segments_lie_once_and_anywhere(fusion):
+  names = _NAMES[:2]
+  tokens = _examples(names)
+  shifted = _make(fusion, names, segment_shifts=5)
+  found = shifted(tokens, jax.random.key(0)).sequence
+  early = _CLIP / 2 - np.asarray(found.times)[:, :1]
+  assert ((early >= 0) & (early < _L * _CLIP)).all() and len(set(early.flat)) == 3
+  later = {
+    name: t._replace(times=np.asarray(t.times) + early) for name, t in tokens.items()
+  }
+  wanted = _make(fusion, names, seconds=_SECONDS + _L * _CLIP)(later).sequence
+  np.testing.assert_array_equal(found.valid, wanted.valid)
+  np.testing.assert_allclose(found.x, wanted.x, atol=1e-5)
+  np.testing.assert_allclose(found.times, wanted.times - early, atol=1e-5)
+  again = shifted(tokens, jax.random.key(1)).sequence
+  assert np.abs(np.asarray(again.times) - found.times).min() > 0
 
 
 @pytest.mark.parametrize('clips, count', [(8, 181_889), (16, 183_297)])

@@ -54,9 +54,11 @@ class Segmented(Fusion):
   an example is one window: its L segments are equal spans to the last valid token of
   any modality.
 
-  With `segment_shifts`, and where nothing is trained, this is done so many times, each
-  time by one part of so many earlier, the first window beginning before time zero: in
-  JCA's test every frame is the end of exactly one clip. The sequence holds all of them.
+  In training each example's first window begins at random, up to a window before time
+  zero, so that the same segments are not met again and again: on RECOLA's twin the CCC
+  of arousal is .88 so, .87 without. Where nothing is trained it begins at zero; with
+  `segment_shifts` this is done so many times, each time by one part of so many earlier:
+  in JCA's test every frame is the end of exactly one clip. The sequence holds them all.
 
   A segment is the mean over its tokens, zero without any. After the attention a linear
   layer reads all modalities in each segment (as JCA's head does for each clip). These
@@ -83,9 +85,13 @@ class Segmented(Fusion):
     attention (see `share`), NaN where it has no token; share_times: [B, segments],
     seconds; share_names: Names. Of several layings they are of the first.
     """
-    shifts = 1 if key is not None else self.shifts
-    early = [self.lasting * i / shifts for i in range(shifts)]
-    layings = [self._laid(taken, seconds) for seconds in early]
+    windows = self.windows
+    early: list[Any] = [self.lasting * i / self.shifts for i in range(self.shifts)]
+    if key is not None:
+      places = jax.random.uniform(key, (taken[0].valid.shape[0], 1))
+      early = [self.lasting * self.segments * places]
+      windows += bool(self.lasting)
+    layings = [self._laid(taken, seconds, windows) for seconds in early]
     sequence = one_after_another([tokens for tokens, _ in layings])
     first, shares = layings[0]
     seen: dict[str, Any] = {}
@@ -94,25 +100,26 @@ class Segmented(Fusion):
       seen = {'shares': shares, 'share_times': first.times, 'share_names': names}
     return Fused([masked_mean(sequence.x, sequence.valid)], sequence, seen)
 
-  def _laid(self, taken: list[Tokens], early: float) -> tuple[Tokens, Array | None]:
+  def _laid(
+    self, taken: list[Tokens], early: float | Float[Array, 'B 1'], windows: int
+  ) -> tuple[Tokens, Array | None]:
     """The segments of windows that begin `early` seconds before time zero.
 
     And the shares of attention, see `fuse`, or None.
     """
-    batch, count = taken[0].valid.shape[0], self.windows * self.segments
+    batch, count = taken[0].valid.shape[0], windows * self.segments
     if self.lasting:
       end = jnp.full((batch, 1), count * self.lasting, jnp.float32)
     else:
       end = functools.reduce(jnp.maximum, [_last(t) for t in taken])
-    later = [t._replace(times=t.times + np.float32(early)) for t in taken]
+    early = jnp.asarray(early, jnp.float32)
+    later = [t._replace(times=jnp.asarray(t.times) + early) for t in taken]
     cut, valid = zip(*(self._cut(t, end, count) for t in later), strict=True)
 
-    def windows(x: Array) -> Array:
-      return x.reshape(batch * self.windows, self.segments, *x.shape[2:])
+    def apart(x: Array) -> Array:
+      return x.reshape(batch * windows, self.segments, *x.shape[2:])
 
-    attended, shares = self.attend(
-      [windows(x) for x in cut], [windows(x) for x in valid]
-    )
+    attended, shares = self.attend([apart(x) for x in cut], [apart(x) for x in valid])
     seen = None
     if shares is not None:
       there = jnp.stack(valid, axis=1)
@@ -121,7 +128,7 @@ class Segmented(Fusion):
     x = self.out(jnp.concatenate(attended, axis=-1)).reshape(batch, count, -1)
     any_valid = functools.reduce(jnp.logical_or, valid)
     centres = (np.arange(count, dtype=np.float32) + 0.5) / count
-    return Tokens(x, any_valid, end * centres[None] - np.float32(early)), seen
+    return Tokens(x, any_valid, end * centres[None] - early), seen
 
   def attend(self, x: Sequence[Segments], valid: Sequence[Mask]) -> Attended:
     """All modalities of some windows, attended; `valid` is where they have tokens.
