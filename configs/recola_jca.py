@@ -72,7 +72,7 @@ merge(
 )
 # More people than RECOLA has: with 46 of 80 s arousal's CCC was lower by .02. Weights
 # decay fast: by .05 CCC is lower by .015, by 10 by .02. Signals go through narrow
-# convolutions and noise, else people are learnt by heart: the body alone has .54 so, .47
+# convolutions and noise, or people are learnt by heart: the body alone has .54 so, .47
 # as in base.SMALL. Tried on this twin alone.
 EMBEDDED = {
   'twin': {'people': 96, 'without': 2, 'seconds': 50.0, 'frame_rate': 5.0},
