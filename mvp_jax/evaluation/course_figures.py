@@ -50,7 +50,9 @@ def courses(
       axes.set_title(f'{word}: subject {row.subject}, trial {row.trial}')
       axes.set_xlabel('seconds')
     line[0].set_ylabel(short(rating))
-    line[0].legend(fontsize=7)
+  # One for all panels, below them: in a panel it lay over the lines.
+  lines = panels[0, 0].get_legend_handles_labels()
+  figure.legend(*lines, loc='outside lower left', ncols=len(lines[0]), fontsize=8)
   return figure
 
 
