@@ -25,24 +25,26 @@ def _arrays(shape, taps, channels):
   return x, rng.normal(size=(*taps, *channels)).astype(np.float32) / np.prod(taps)
 
 
-_CASES = {  # sizes, taps, stride
-  'pointwise': ((2, 3, 3), (1, 1, 1), 1),
-  'time': ((4, 2, 3), (5, 1, 1), 1),
-  'more taps than frames': ((2, 2, 2), (7, 1, 1), 1),
-  'small': ((4, 5, 6), (3, 3, 3), 1),
-  'stem': ((3, 8, 8), (7, 7, 7), 2),
-  'space': ((2, 9, 8), (1, 7, 7), 1),
-  'space, tiled': ((1, 30, 29), (1, 5, 5), 1),
-  'both': ((4, 6, 7), (7, 7, 7), 1),
-  'both, tiled': ((3, 15, 17), (5, 5, 5), 1),
-  'more taps than places': ((1, 2, 3), (5, 7, 7), 1),
+_CASES = {  # sizes, taps, stride, outputs
+  'pointwise': ((2, 3, 3), (1, 1, 1), 1, 5),
+  'time': ((4, 2, 3), (5, 1, 1), 1, 5),
+  'more taps than frames': ((2, 2, 2), (7, 1, 1), 1, 5),
+  'small': ((4, 5, 6), (3, 3, 3), 1, 5),
+  'small, wide': ((4, 5, 6), (3, 3, 3), 1, 20),
+  'stem': ((3, 8, 8), (7, 7, 7), 2, 5),
+  'stem, wide': ((3, 8, 8), (7, 7, 7), 2, 20),
+  'space': ((2, 9, 8), (1, 7, 7), 1, 5),
+  'space, tiled': ((1, 30, 29), (1, 5, 5), 1, 5),
+  'both': ((4, 6, 7), (7, 7, 7), 1, 5),
+  'both, tiled': ((3, 15, 17), (5, 5, 5), 1, 5),
+  'more taps than places': ((1, 2, 3), (5, 7, 7), 1, 5),
 }
 
 
 @pytest.mark.parametrize('case', _CASES)
 def test_all_ways_give_one_result_and_one_gradient(case):
-  sizes, taps, stride = _CASES[case]
-  x, kernel = _arrays((2, *sizes, 3), taps, (3, 5))
+  sizes, taps, stride, outputs = _CASES[case]
+  x, kernel = _arrays((2, *sizes, 3), taps, (3, outputs))
   results = []
   for way in (_direct, convolve):
     run = jax.jit(
