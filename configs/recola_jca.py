@@ -44,7 +44,13 @@ CHANGES = {
   },
   'modalities': {'video': {'centre': 'recording'}},
   # Eight clips of 32 frames are attended together.
-  'model': {'fusion': 'joint', 'segments': 8, 'segment_seconds': 32 / 25},
+  # At test every frame is the end of one clip.
+  'model': {
+    'fusion': 'joint',
+    'segments': 8,
+    'segment_seconds': 32 / 25,
+    'segment_shifts': 32,
+  },
   'train': {'batch_size': 8},  # of five minutes each
   'evaluation': {'models': ('fusion', 'voice', 'video', 'physio'), 'batch_size': 8},
 }
@@ -65,7 +71,7 @@ merge(
     # Each patch of a face apart, for what changes little from moment to moment.
     'encoder': {'feature_grid': 4},
     'modalities': {'physio': {'dropout': 0.2}},
-    'model': {'dropout': 0.4},
+    'model': {'dropout': 0.4, 'segment_shifts': 8},
     'train': {'optimiser': {'steps': 150, 'warmup_steps': 20}},
   },
   SMALL,
