@@ -1,5 +1,6 @@
 """Handcrafted features of all trials of a corpus, worked out once."""
 
+import dataclasses
 import hashlib
 import io
 import multiprocessing
@@ -12,6 +13,8 @@ from mvp_jax.checksums import made_once
 from mvp_jax.data import streams
 from mvp_jax.data.derived import derived
 from mvp_jax.data.sound import waveform
+from mvp_jax.data.spans import span_means
+from mvp_jax.data.trial import Series
 from mvp_jax.errors import InputError
 from mvp_jax.files import atomic_write
 from mvp_jax.processes import parallel_map
@@ -29,6 +32,7 @@ _INTENSITIES = CHANNELS[: len(INTENSITIES)]
 _VERSION = 3  # of the features: another one has other files
 _FEW = 40  # trials, for which no processes are started
 _TOGETHER = 20  # trials whose sound one task reads
+VOICE_RATE = 25.0  # Hz, of what is kept of a voice over time
 
 
 def feature_table(corpus, trials, workers=None):
@@ -59,22 +63,76 @@ def _kept(corpus, trials, name, workers):
   if not hasattr(corpus, 'directory'):
     return _worked_out(corpus, trials, workers)
   path = derived(corpus) / 'handcrafted' / f'features{_VERSION}{name}.npz'
-  # A process that only reads examples finds the file, and leaves JAX alone.
-  if multiprocessing.parent_process() is None or not path.exists():
-    doing = f'working out the features of {corpus.directory}'
-    hosts.on_main(
-      lambda: made_once(path, doing, lambda: _write(path, corpus, trials, workers))
-    )
-  try:
-    with np.load(path, allow_pickle=False) as arrays:
-      values, names = arrays['values'], arrays['names'].tolist()
-      ids = arrays['ids'].tolist()
-  except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-    raise InputError(f'{path}: cannot be read ({error}); delete it') from error
+  arrays = _kept_arrays(
+    path, 'features', corpus, lambda: _table(corpus, trials, workers)
+  )
+  names, ids = arrays['names'].tolist(), arrays['ids'].tolist()
   return {
     one: dict(zip(names, row, strict=True))
-    for one, row in zip(ids, values.tolist(), strict=True)
+    for one, row in zip(ids, arrays['values'].tolist(), strict=True)
   }
+
+
+def _kept_arrays(path, what, corpus, make):
+  """The arrays of a file, which is made unless it is there and whole."""
+  # A process that only reads examples finds the file, and leaves JAX alone.
+  if multiprocessing.parent_process() is None or not path.exists():
+
+    def write():
+      arrays = make()
+      with atomic_write(path) as part:
+        np.savez(part, **arrays)
+
+    doing = f'working out the {what} of {corpus.directory}'
+    hosts.on_main(lambda: made_once(path, doing, write))
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      return dict(arrays)
+  except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    raise InputError(f'{path}: cannot be read ({error}); delete it') from error
+
+
+def with_voices(corpus, trials, workers=None):
+  """The trials with what is measured of their voices, over time.
+
+  For each stream of sound they have a Series more, `raw.voice.TRACKS`, of means in
+  spans of 1 / `VOICE_RATE` seconds; pitch is in semitones over 55 Hz. They are kept
+  beside the prepared data, if it lies in a folder.
+  """
+  found = list(trials)
+  for stream in streams.sounds(corpus):
+
+    def make(stream=stream):
+      own = [trial for trial in corpus.trials if stream in trial.streams]
+      courses = [*_voices(corpus, own, stream, _voice_course, workers)]
+      empty = np.zeros((0, len(voice.TRACKS)), np.float32)
+      return {
+        'ids': np.array([trial.trial_id for trial in own], str),
+        'counts': np.array([len(course) for course in courses], int),
+        'values': np.concatenate([empty, *courses]),
+      }
+
+    if hasattr(corpus, 'directory'):
+      path = derived(corpus) / f'{stream}_voices' / f'courses{_VERSION}.npz'
+      kept = _kept_arrays(path, f'voices in {stream}', corpus, make)
+    else:
+      kept = make()
+    parts = np.split(kept['values'], np.cumsum(kept['counts'])[:-1])
+    courses = dict(zip(kept['ids'].tolist(), parts, strict=False))
+    for i, trial in enumerate(found):
+      if stream in trial.streams:
+        own = _as_series(courses[trial.trial_id])
+        if trial.cut:
+          own = own.stretch(trial.start, trial.start + trial.seconds)
+        found[i] = dataclasses.replace(
+          trial, streams=trial.streams | {f'voice in {stream}': own}
+        )
+  return found
+
+
+def _as_series(course):
+  there = np.isfinite(course)
+  return Series(np.where(there, course, 0), there, voice.TRACKS, VOICE_RATE)
 
 
 def channel_features(metadata):
@@ -102,17 +160,16 @@ def _worked_out(corpus, trials, workers):
   rows = features_of(pieces, workers, 'handcrafted features')
   for stream in streams.sounds(corpus):
     own = [i for i, trial in enumerate(trials) if stream in trial.streams]
-    voices = _voices(corpus, [trials[i] for i in own], stream, workers)
+    voices = _voices(corpus, [trials[i] for i in own], stream, _voice, workers)
     for i, found in zip(own, voices, strict=True):
       rows[i] |= found
   return {trial.stretch_id: row for trial, row in zip(trials, rows, strict=True)}
 
 
-def _write(path, corpus, trials, workers):
+def _table(corpus, trials, workers):
   found = _worked_out(corpus, trials, workers)
   values, names = as_table(found.values())
-  with atomic_write(path) as part:
-    np.savez(part, values=values, names=np.array(names, str), ids=np.array([*found]))
+  return {'values': values, 'names': np.array(names, str), 'ids': np.array([*found])}
 
 
 def as_table(rows):
@@ -138,14 +195,14 @@ def features_of(pieces, workers=None, what='features'):
     return rows
 
 
-def _voices(corpus, trials, stream, workers):
-  """The features of the voice of each trial: list of dicts, name -> float."""
+def _voices(corpus, trials, stream, of, workers):
+  """What `of` finds in the voices of trials, read `_TOGETHER` at a time: a list."""
   places = range(0, len(trials), _TOGETHER)
   tasks = [(corpus, trials[first : first + _TOGETHER], stream) for first in places]
   found = [None] * len(tasks)
   with Progress(len(trials), 'voices', 'trial', 0, _shown(trials)) as progress:
     few = len(trials) < _FEW
-    for i, rows in parallel_map(_voice, tasks, 1 if few else workers):
+    for i, rows in parallel_map(of, tasks, 1 if few else workers):
       found[i] = rows
       progress.update(len(rows))
   return [row for rows in found for row in rows]
@@ -157,13 +214,31 @@ def _shown(tasks):
 
 
 def _voice(corpus, trials, stream):
+  """Features of each: dicts, name -> float."""
   rows = []
   for trial in trials:
-    count = round(trial.streams[stream].seconds * voice.RATE)
-    sound = waveform(corpus, trial, 0.0, count, voice.RATE, stream)
-    found = voice.voice_features(*sound)
+    found = voice.voice_features(*_sound(corpus, trial, stream))
     rows.append({f'voice_{name}': value for name, value in found.items()})
   return rows
+
+
+def _voice_course(corpus, trials, stream):
+  """What is measured over time of each: float32 [n, tracks], NaN where not known."""
+  courses = []
+  for trial in trials:
+    tracks = voice.voice_tracks(*_sound(corpus, trial, stream))
+    tracks['pitch'] = voice.semitones(tracks['pitch'])
+    x = np.stack([tracks[name] for name in voice.TRACKS], 1)
+    there = np.isfinite(x)
+    series = Series(np.where(there, x, 0), there, voice.TRACKS, None, tracks['times'])
+    count = int(trial.streams[stream].seconds * VOICE_RATE)
+    courses.append(span_means(series, VOICE_RATE, count).astype(np.float32))
+  return courses
+
+
+def _sound(corpus, trial, stream):
+  count = round(trial.streams[stream].seconds * voice.RATE)
+  return waveform(corpus, trial, 0.0, count, voice.RATE, stream)
 
 
 def _features(piece):

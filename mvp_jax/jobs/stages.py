@@ -7,7 +7,7 @@ import numpy as np
 
 from mvp_jax import hosts
 from mvp_jax.data import streams
-from mvp_jax.data.handcrafted import feature_table
+from mvp_jax.data.handcrafted import feature_table, with_voices
 from mvp_jax.data.splits import deal_trials, make_folds, official, reserve
 from mvp_jax.errors import InputError
 from mvp_jax.evaluation import audit, cases, leak_meter
@@ -144,9 +144,11 @@ def baselines(config, folds, corpus, trials, facts):
   """
   of = {trial.trial_id: trial for trial in trials}
   with timed('baselines', facts):
-    features, names = None, []
-    if config.target.level == 'trial':  # in time, series speak for themselves
-      features, names = feature_table(corpus, trials, config.data.workers or None)
+    features, names, workers = None, [], config.data.workers or None
+    if config.target.level == 'trial':
+      features, names = feature_table(corpus, trials, workers)
+    else:  # series speak for themselves
+      trials = with_voices(corpus, trials, workers)
     by = 'stimulus' if config.evaluation.protocol == 'stimuli' else 'subject'
     groups = np.array([getattr(trial, by) for trial in trials])
     facts['handcrafted_features'] = names

@@ -75,18 +75,24 @@ def voice_features(sound, valid=None):
   if np.isfinite(voiced).sum() < _LEAST:
     return found
   found['voiced'] = float(np.nanmean(voiced))
-  with np.errstate(invalid='ignore', divide='ignore'):
+  with np.errstate(invalid='ignore'):
     loud = level[level > _QUIET]
-    semitones = 12 * np.log2(tracks['pitch'] / _REFERENCE)
-  semitones, slopes = (x[np.isfinite(x)] for x in (semitones, tracks['slope']))
+  pitches, slopes = semitones(tracks['pitch']), tracks['slope']
+  pitches, slopes = (x[np.isfinite(x)] for x in (pitches, slopes))
   for name, values, middle in (
     ('level', loud, np.mean),
-    ('pitch', semitones, np.median),
+    ('pitch', pitches, np.median),
     ('slope', slopes, np.mean),
   ):
     if len(values) >= _LEAST:
       found |= {name: float(middle(values)), f'{name}_std': float(values.std())}
   return found
+
+
+def semitones(pitch):
+  """Of Hz: semitones over 55 Hz, NaN where there is none."""
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return 12 * np.log2(pitch / _REFERENCE)
 
 
 def _yin(windows):

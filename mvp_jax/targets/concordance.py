@@ -124,14 +124,15 @@ class Concordance(Target[Courses, 'Track']):
     ),
     LAGGED_COPY: Baseline(
       'lagged copy',
-      'Lagged copy: of all channels and lags the one that goes with the training '
-      'ratings best, brought to their mean and deviation.',
+      'Lagged copy: of all channels (of a sound: level, pitch, voicing and slope of '
+      'the voice) and lags the one that goes with the training ratings best, brought '
+      'to their mean and deviation.',
       rival=True,
     ),
     RIDGE: Baseline(
       'ridge regression',
-      'Ridge regression: means and deviations of all channels, now and up to '
-      f'{concordance_baselines.LAGS[-1]:g} s before.',
+      'Ridge regression: means and deviations of these, as they are and standardised '
+      f'in the trial, now and up to {concordance_baselines.LAGS[-1]:g} s before.',
       rival=True,
     ),
   }

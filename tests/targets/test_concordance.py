@@ -259,6 +259,21 @@ def test_baselines_find_what_goes_with_ratings_and_when(made):
   assert ccc(result, 'lagged_copy') < 0.4 and ccc(result, 'ridge') < 0.4
 
 
+def test_baselines_do_not_mind_how_much_a_channel_moves_in_whom():
+  target = dataclasses.replace(_TARGET, ratings=('valence',))
+  rng, trials = np.random.default_rng(0), []
+  for trial in _trials(12):
+    skin = trial.streams['skin']
+    values = skin.values * np.exp(rng.normal(0, 1.5)) + rng.normal(0, 3)
+    moved = dataclasses.replace(skin, values=values.astype(np.float32))
+    trials.append(dataclasses.replace(trial, streams=trial.streams | {'skin': moved}))
+  folds = make_folds(trials, folds=4, target=target)
+  (result,) = evaluate(
+    _rows(target, trials, folds), target, main='better', resamples=10
+  )
+  assert result.scores['ridge']['ccc'].value > 0.75
+
+
 def test_baselines_find_nothing_where_nothing_is():
   trials = _trials(10, 2, null=True)
   rows = _rows(_TARGET, trials, make_folds(trials, folds=5, target=_TARGET))

@@ -6,7 +6,12 @@ import pytest
 from mvp_jax.corpora.recordings import trials as recordings
 from mvp_jax.corpora.recordings.check import check, describe
 from mvp_jax.data import sound
-from mvp_jax.data.handcrafted import channel_features, feature_table
+from mvp_jax.data.handcrafted import (
+  VOICE_RATE,
+  channel_features,
+  feature_table,
+  with_voices,
+)
 from mvp_jax.data.log_mel import JCA, VGGISH, clip_log_mel, log_mel
 from mvp_jax.data.sound import waveform
 from mvp_jax.data.trials import PreparedCorpus
@@ -15,6 +20,7 @@ from mvp_jax.evaluation.account import write_page
 from mvp_jax.outcomes import Dropped
 from mvp_jax.preparation import prepare
 from mvp_jax.preparation.account import read_account
+from mvp_jax.raw import voice
 from tests.corpora.recordings.test_trials import write_manifest
 from tests.raw.sound_files import BURSTS, RATE, bursts, write_sound
 from tests.raw.test_audio import at
@@ -121,6 +127,33 @@ def test_features_of_the_voice(folder, tmp_path):
   assert voice['voice_level'] == pytest.approx(-9, abs=2)
   whole = np.isfinite(values[:, names.index('voice_level')])
   assert whole.all()
+
+
+def test_voices_over_time(folder, tmp_path, monkeypatch):
+  write_sound(folder / 'c.wav', bursts(hertz=220.0))
+  corpus = prepared(folder, tmp_path, 'audio')
+  trials = with_voices(corpus, [corpus.trials[2], corpus.trials[2].stretch(1.9, 3.0)])
+  whole, part = (trial.streams['voice in audio'] for trial in trials)
+  assert whole.channels == voice.TRACKS and whole.rate == VOICE_RATE
+  level, pitch, voiced, slope = whole.values.T
+  times = whole.clock + 0.5 / VOICE_RATE
+  near, inside = (
+    np.any([(times > a - edge) & (times < b + edge) for a, b in BURSTS], 0)
+    for edge in (0.06, -0.04)
+  )
+  np.testing.assert_allclose(level[inside], -9, atol=1)
+  assert (level[~near] < -60).all()
+  assert voiced[inside].all() and not voiced[~near].any()
+  np.testing.assert_allclose(pitch[inside], 24, atol=0.1)  # two octaves over 55 Hz
+  assert not whole.valid[~near][:, [1, 3]].any() and whole.valid[:, [0, 2]].all()
+  np.testing.assert_array_equal(part.values, whole.stretch(1.9, 3.0).values)
+
+  def heard_again(*_):
+    raise AssertionError
+
+  monkeypatch.setattr(voice, 'voice_tracks', heard_again)
+  (again,) = with_voices(corpus, corpus.trials[2:])
+  np.testing.assert_array_equal(again.streams['voice in audio'].values, whole.values)
 
 
 def test_losses_are_named(folder, tmp_path, write_video):

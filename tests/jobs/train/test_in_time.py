@@ -101,6 +101,14 @@ def test_arousal_is_heard(workdir):
   assert abs(said).max() <= 1
 
 
+def test_plain_features_of_the_voice_tell_arousal_too(workdir):
+  rows = _moments(workdir, 'ridge', 'arousal')
+  said, rated = (
+    np.array([float(r[name]) for r in rows]) for name in ('prediction', 'rating')
+  )
+  assert np.corrcoef(said, rated)[0, 1] > 0.6
+
+
 def test_the_report_tells_of_the_split_and_the_smoothing(workdir):
   text = ' '.join((workdir / 'report.md').read_text().split())
   assert 'Protocol: official, 1 fold' in text
