@@ -166,7 +166,9 @@ def _relative(arrays):
 
 def _title(axis, case, arrays):
   row = case.row
-  about = f'subject {row.subject}, trial {row.trial}, stimulus {short(row.stimulus)}'
+  about = f'subject {row.subject}, trial {row.trial}'
+  if row.stimulus != 'none':
+    about += f', stimulus {short(row.stimulus)}'
   if arrays:
     about = f'{short(arrays["trial_id"])}: {about}'
   hue = {True: BLUE, False: ORANGE, None: INK}[case.good]

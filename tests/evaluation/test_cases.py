@@ -230,6 +230,13 @@ def test_what_is_not_there_has_no_row(without, rows, count):
   assert not [text for text in figure.texts if text.get_text() == 'SYNTHETIC']
 
 
+def test_of_a_trial_without_a_stimulus_none_is_named():
+  row = dataclasses.replace(_row(1, 2, 1, 0.9), stimulus='none')
+  figure = case_figures.cases(cases.Cases([row], []), [generate_case(0)], False)
+  about = [text.get_text() for axis in figure.axes for text in axis.texts]
+  assert about == ['P02_clip0: subject 1, trial 2']
+
+
 def test_trials_may_lack_what_others_have():
   nothing = {
     **{
