@@ -412,7 +412,11 @@ class _Meter:
     config = self._training.config
     if step == config.profile:
       folder = self._training.log.directory / 'profile'
-      self._tracing.enter_context(jax.profiler.trace(folder))
+      options = jax.profiler.ProfileOptions()
+      # Following Python's own calls once ended a process by a segmentation fault.
+      options.python_tracer_level = 0
+      tracing = jax.profiler.trace(folder, profiler_options=options)
+      self._tracing.enter_context(tracing)
     return self._speed.waiting() if self._speed else contextlib.nullcontext()
 
   def stepped(self, step, batch, metrics):

@@ -61,14 +61,23 @@ def test_attention_is_that_of_the_devices(kind, way):
     assert attention._choose(x, x) == way
 
 
+@pytest.mark.parametrize('outputs', [5, 20])
 @pytest.mark.parametrize(('kind', 'dimensions'), [('cpu', 2), ('tpu', 3)])
-def test_convolutions_are_those_of_the_devices(kind, dimensions):
+def test_convolutions_are_those_of_the_devices(kind, dimensions, outputs):
   with far(kind):
     program = jax.make_jaxpr(convolution.convolve)(
-      jnp.zeros((2, 4, 8, 8, 3)), jnp.zeros((3, 3, 3, 3, 5))
+      jnp.zeros((2, 4, 8, 8, 3)), jnp.zeros((3, 3, 3, 3, outputs))
     )
-  (one,) = [x for x in program.eqns if x.primitive.name == 'conv_general_dilated']
+  (one,) = [x for x in _all_of(program) if x.primitive.name == 'conv_general_dilated']
   assert len(one.outvars[0].aval.shape) == dimensions + 2
+
+
+def _all_of(program):
+  """Its equations, and those of functions with a gradient of their own."""
+  for one in program.eqns:
+    yield one
+    if 'call_jaxpr' in one.params:
+      yield from _all_of(one.params['call_jaxpr'])
 
 
 def kept(kind, dtype=jnp.bfloat16, keys=32):
