@@ -18,8 +18,9 @@ QUESTIONS = (
     'fusion',
     (
       ('joint cross-attention (JCA)', 'model.fusion=joint'),
-      ('recursive JCA', 'model.fusion=joint_recursive'),
-      ('gated recursive JCA', 'model.fusion=joint_gated'),
+      # Gone through twice: once alone would be JCA itself.
+      ('recursive JCA', 'model.fusion=joint_recursive model.depth=2'),
+      ('gated recursive JCA', 'model.fusion=joint_gated model.depth=2'),
       ('vanilla cross-attention', 'model.fusion=vanilla'),
       ('concatenation of segments', 'model.fusion=concat_segments'),
       ("MVP's cross-attention, voice asks", 'model.fusion=cross'),
