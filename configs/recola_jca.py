@@ -77,7 +77,7 @@ merge(
   SMALL,
 )
 # More people than RECOLA has: with 46 of 80 s arousal's CCC was lower by .02, with 140
-# of 60 s and 250 steps it is higher by .02, in over ten minutes on two cores. Weights
+# of 60 s and 250 steps it is higher by .015, for nearly twice the processor time. Weights
 # decay fast: by .05 CCC is lower by .015, by 10 by .02. Signals go through narrow
 # convolutions and noise, or people are learnt by heart: the body alone has .54 so, .47
 # as in base.SMALL. Tried on this twin alone.

@@ -70,8 +70,8 @@ def test_fusions_in_time_are_compared_on_voice_and_face():
   fusions = [run.config.model.fusion for run in runs]
   assert len(set(fusions)) == len(fusions) == 8
   # Recursive attention that is gone through once would be JCA.
-  again = [x.config.model.depth for x in runs if x.config.model.fusion != 'joint'][:2]
-  assert again == [2, 2]
+  depths = {run.config.model.fusion: run.config.model.depth for run in runs}
+  assert depths['joint_recursive'] == depths['joint_gated'] == 2
   assert {run.config.evaluation.protocol for run in runs} == {'official'}
   assert {run.config.target.kind for run in runs} == {'concordance'}
 
