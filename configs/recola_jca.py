@@ -77,10 +77,10 @@ merge(
   SMALL,
 )
 # More people than RECOLA has: with 46 of 80 s arousal's CCC was lower by .02, with 140
-# of 60 s and 250 steps it is higher by .015, for nearly twice the processor time. Weights
-# decay fast: by .05 CCC is lower by .015, by 10 by .02. Signals go through narrow
-# convolutions and noise, or people are learnt by heart: the body alone has .54 so, .47
-# as in base.SMALL. Tried on this twin alone.
+# of 60 s and 250 steps it is higher by .015, for nearly twice the processor time.
+# Weights decay fast: by .05 CCC is lower by .015, by 10 by .02. Signals go through
+# narrow convolutions and noise, or people are learnt by heart: the body alone has .54
+# so, .47 as in base.SMALL. Tried on this twin alone.
 EMBEDDED = {
   'twin': {'people': 96, 'without': 2, 'seconds': 50.0, 'frame_rate': 5.0},
   'target': {'rate': 10.0},

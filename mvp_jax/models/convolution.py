@@ -26,9 +26,9 @@ from mvp_jax.models.partition import platform
 _he = nnx.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 _MOMENTUM, _EPSILON = 0.1, 1e-5  # PyTorch's defaults
 _LARGE = 5  # taps along rows and columns from which Fourier transforms are faster
-# Outputs up to which each frame is convolved once, by all taps of time. The forward pass
-# of a stem (7 taps, 3 inputs) with 8 outputs then takes .5 of the time, with 16 .7, with
-# 64 as long.
+# Outputs up to which each frame is convolved once, by all taps of time. The forward
+# pass of a stem (7 taps, 3 inputs) with 8 outputs then takes .5 of the time, with 16
+# .7, with 64 as long.
 _FEW = 16
 
 
