@@ -91,7 +91,7 @@ def require(folder, name, remedy):
 
 
 def made_once(path, doing, make):
-  """Makes a file unless it is there and whole; the only one in its folder.
+  """Makes a file unless it is there and whole. Others of its folder stay sealed.
 
   Args:
     path: pathlib.Path.
@@ -105,7 +105,17 @@ def made_once(path, doing, make):
   with waited_for(path.parent / '.lock', doing):
     if not whole(path.parent, counts):
       make()
-      seal(path.parent, counts)
+      others = _others(path)
+      seal(path.parent, lambda name: counts(name) or name in others, others)
+
+
+def _others(path):
+  """The checksums of what is sealed in the folder of a file, but for the file."""
+  try:
+    sums = _wanted(path.parent)
+  except (OSError, ValueError, TypeError):
+    return {}
+  return {name: one for name, one in sums.items() if name != path.name}
 
 
 def is_text(name):

@@ -113,3 +113,25 @@ def test_a_file_is_made_once_while_it_is_whole(tmp_path, capsys):
   made_once(path, 'making it', make)
   assert len(made) == 2 and path.read_text() == '[1]'
   assert 'x.json: is not what was written; it is made anew' in capsys.readouterr().err
+
+
+def test_files_of_one_folder_are_made_once_each(tmp_path, capsys):
+  made = []
+
+  def ask(name):
+    path = tmp_path / name
+
+    def make():
+      made.append(name)
+      path.write_text(name)
+
+    made_once(path, 'making it', make)
+
+  for name in 'abab':
+    ask(name)
+  assert made == ['a', 'b']
+  (tmp_path / 'a').write_text('x')
+  for name in 'bab':
+    ask(name)
+  assert made == ['a', 'b', 'a']
+  assert 'a: is not what was written' in capsys.readouterr().err
