@@ -46,6 +46,7 @@ SMALL = {
       'mlp_width': 128,
     },
     'action_units': {'depth': 1, 'heads': 2, 'mlp_width': 128, 'dropout': 0.2},
+    'descriptors': {'heads': 2, 'mlp_width': 64, 'dropout': 0.2},
     'voice': {
       'picture_width': 32,
       'picture_depth': 1,

@@ -19,7 +19,10 @@ Another gold standard, without the rater whom many leave out:
 
 The fusion is that of the paper (Praveen et al., 2022), which joins voice and face;
 --config.model.fusion=NAME takes another. Unlike there, face and voice are read by
-transformers.
+transformers, and descriptors of voice and signals are one modality more: on few people
+they tell what networks learn too late. Without them:
+
+  --config.models.fusion=voice+video+physio
 """
 
 from configs import base
@@ -37,10 +40,11 @@ CHANGES = {
   # All of the five minutes: the level of the skin counts from the mean over them.
   'input': {'max_seconds': 301.0, 'clips': {'stride': 1, 'spacing': 0.64}},
   'models': {
-    'fusion': 'voice+video+physio',
+    'fusion': 'voice+video+physio+descriptors',
     'voice': 'voice',
     'video': 'video',
     'physio': 'physio',
+    'descriptors': 'descriptors',
   },
   'modalities': {'video': {'centre': 'recording'}},
   # Eight clips of 32 frames are attended together.
@@ -52,12 +56,16 @@ CHANGES = {
     'segment_shifts': 32,
   },
   'train': {'batch_size': 8},  # of five minutes each
-  'evaluation': {'models': ('fusion', 'voice', 'video', 'physio'), 'batch_size': 8},
+  'evaluation': {
+    'models': ('fusion', 'voice', 'video', 'physio', 'descriptors'),
+    'batch_size': 8,
+  },
 }
 VOICE_AND_FACE = {
   'data': {'allow_dropped': ()},
-  'models': {'fusion': 'voice+video'},
-  'evaluation': {'models': ('fusion', 'voice', 'video')},
+  'models': {'fusion': 'voice+video+descriptors'},
+  'modalities': {'descriptors': {'streams': ('audio',)}},
+  'evaluation': {'models': ('fusion', 'voice', 'video', 'descriptors')},
 }
 # With a token every 0.4 s, for ratings in time; few people are soon learnt by heart.
 SMALL: dict = {}
@@ -100,6 +108,7 @@ EMBEDDED = {
       'augment': {'noise': 1.0},
     },
     'voice': {'depth': 0, 'dropout': 0.4},
+    'descriptors': {'depth': 0, 'dropout': 0.1},
     'video': {'depth': 0},
   },
   'train': {'batch_size': 8, 'optimiser': {'steps': 200, 'weight_decay': 2.0}},

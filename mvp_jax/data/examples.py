@@ -138,6 +138,10 @@ class TrialExamples:
     inputs = self._inputs.items()
     return tuple(f'{name}/{x.standardised}' for name, x in inputs if x.standardised)
 
+  def pools(self, name):
+    """Whether all tokens of an array are standardised alike."""
+    return self._inputs[name.partition('/')[0]].pooled
+
   def stacked(self, name):
     """An array of all trials, [trials, ...], as it is before scaling."""
     modality, _, array = name.partition('/')

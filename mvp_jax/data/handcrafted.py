@@ -44,18 +44,25 @@ def feature_table(corpus, trials, workers=None):
   Returns those of `trials`, float64 [trials, features], NaN where not defined, and
   their names, without what no trial has. `workers` None = as many as processors.
   """
-  cut = [trial for trial in trials if trial.cut]
   found = {}
-  if len(cut) < len(trials):
-    found |= _kept(corpus, corpus.trials, '', workers)
-  if cut:
-    ids = '\n'.join(trial.stretch_id for trial in cut)
-    found |= _kept(
-      corpus, cut, f'_{hashlib.sha256(ids.encode()).hexdigest()[:16]}', workers
-    )
+  for own, name in _asked(corpus, trials):
+    found |= _kept(corpus, own, name, workers)
   values, names = as_table([found[trial.stretch_id] for trial in trials])
   there = np.isfinite(values).any(0)
   return values[:, there], [n for n, good in zip(names, there, strict=True) if good]
+
+
+def _asked(corpus, trials):
+  """What is worked out together: trials, and what tells them from others.
+
+  All of the corpus if a whole trial is asked for, and the stretches.
+  """
+  cut = [trial for trial in trials if trial.cut]
+  if len(cut) < len(trials):
+    yield corpus.trials, ''
+  if cut:
+    ids = '\n'.join(trial.stretch_id for trial in cut)
+    yield cut, f'_{hashlib.sha256(ids.encode()).hexdigest()[:16]}'
 
 
 def _kept(corpus, trials, name, workers):
@@ -96,38 +103,44 @@ def with_voices(corpus, trials, workers=None):
   """The trials with what is measured of their voices, over time.
 
   For each stream of sound they have a Series more, `raw.voice.TRACKS`, of means in
-  spans of 1 / `VOICE_RATE` seconds; pitch is in semitones over 55 Hz. They are kept
-  beside the prepared data, if it lies in a folder.
+  spans of 1 / `VOICE_RATE` seconds; pitch is in semitones over 55 Hz. A stretch of a
+  trial is a trial of its own. They are kept beside the prepared data, if it lies in a
+  folder.
   """
   found = list(trials)
   for stream in streams.sounds(corpus):
-
-    def make(stream=stream):
-      own = [trial for trial in corpus.trials if stream in trial.streams]
-      courses = [*_voices(corpus, own, stream, _voice_course, workers)]
-      empty = np.zeros((0, len(voice.TRACKS)), np.float32)
-      return {
-        'ids': np.array([trial.trial_id for trial in own], str),
-        'counts': np.array([len(course) for course in courses], int),
-        'values': np.concatenate([empty, *courses]),
-      }
-
-    if hasattr(corpus, 'directory'):
-      path = derived(corpus) / f'{stream}_voices' / f'courses{_VERSION}.npz'
-      kept = _kept_arrays(path, f'voices in {stream}', corpus, make)
-    else:
-      kept = make()
-    parts = np.split(kept['values'], np.cumsum(kept['counts'])[:-1])
-    courses = dict(zip(kept['ids'].tolist(), parts, strict=False))
+    courses = {}
+    for own, name in _asked(corpus, trials):
+      courses |= _kept_voices(corpus, own, stream, name, workers)
     for i, trial in enumerate(found):
       if stream in trial.streams:
-        own = _as_series(courses[trial.trial_id])
-        if trial.cut:
-          own = own.stretch(trial.start, trial.start + trial.seconds)
+        own = _as_series(courses[trial.stretch_id])
         found[i] = dataclasses.replace(
           trial, streams=trial.streams | {f'voice in {stream}': own}
         )
   return found
+
+
+def _kept_voices(corpus, trials, stream, name, workers):
+  """Voices over time of trials, kept in a file: {stretch_id: float32 [n, tracks]}."""
+
+  def make():
+    own = [trial for trial in trials if stream in trial.streams]
+    courses = [*_voices(corpus, own, stream, _voice_course, workers)]
+    empty = np.zeros((0, len(voice.TRACKS)), np.float32)
+    return {
+      'ids': np.array([trial.stretch_id for trial in own], str),
+      'counts': np.array([len(course) for course in courses], int),
+      'values': np.concatenate([empty, *courses]),
+    }
+
+  if hasattr(corpus, 'directory'):
+    path = derived(corpus) / f'{stream}_voices' / f'courses{_VERSION}{name}.npz'
+    kept = _kept_arrays(path, f'voices in {stream}', corpus, make)
+  else:
+    kept = make()
+  parts = np.split(kept['values'], np.cumsum(kept['counts'])[:-1])
+  return dict(zip(kept['ids'].tolist(), parts, strict=False))
 
 
 def _as_series(course):

@@ -50,12 +50,13 @@ def pooled_scale(squares, counts):
   return np.maximum(np.sqrt(squares.sum(0) / counts.sum()), 1e-6).astype(np.float32)
 
 
-def moments(values, name):
+def moments(values, name, pooled=False):
   """Mean and deviation of each number over trials: two float32 [...].
 
   Args:
     values: float [trials, ...], of training trials only, NaN where not known.
     name: of the array, for the message.
+    pooled: whether also over the first axis of each trial, of tokens.
 
   Of a number that no trial has the mean is NaN: it is then known of no other trial. Of
   one that is the same in all the deviation is infinite: it is then zero everywhere.
@@ -64,6 +65,8 @@ def moments(values, name):
     InputError: no trial has any number.
   """
   values = np.asarray(values, np.float64)
+  if pooled:
+    values = values.reshape(-1, *values.shape[2:])
   known = np.isfinite(values)
   if not known.any():
     raise InputError(

@@ -469,7 +469,9 @@ def scales_of(examples, folds, facts):
     train = list(examples.rows(fold.train))
     scales[fold.fold] = {
       name: pooled_scale(*(x[train] for x in of)) for name, of in squares.items()
-    } | {name: moments(x[train], name) for name, x in values.items()}
+    } | {
+      name: moments(x[train], name, examples.pools(name)) for name, x in values.items()
+    }
     for name in squares:
       audit.fitted(facts, fold, f'scale of {name}', fold.train)
     for name in values:

@@ -2,8 +2,7 @@
 
 Handcrafted features in time are the series of the trials themselves (body signals,
 action units, level and pitch of the voice, or whatever a corpus has), in the spans of
-the labels: the mean of each channel and, where it has several samples a span, the
-logarithm of its deviation within.
+the labels, see `data.descriptors`.
 
 All that is fitted follows from second moments of features and ratings, summed trial
 by trial: memory does not grow with the corpus.
@@ -16,7 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from mvp_jax.array_types import Float, Int
-from mvp_jax.data.spans import span_deviations, span_means
+from mvp_jax.data.descriptors import (
+  STEADY,
+  Name,
+  Values,
+  descriptor_names,
+  descriptors,
+  within,
+)
 from mvp_jax.data.splits import Fold
 from mvp_jax.data.trial import Series, Trial
 from mvp_jax.targets.base import Said
@@ -33,12 +39,7 @@ RIDGE = 'ridge'
 # 2015).
 LAGS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
 _COSTS = 10.0 ** np.arange(-4, 3)  # on the variance of standardised features
-_MANY = 4  # samples a span, of which a deviation tells something
-_LEAST = 1e-6  # deviation whose logarithm is taken
-_STEADY = 1e-6  # deviation over the mean of what does not change
 
-Feature: TypeAlias = tuple[str, str, str]  # stream, channel and kind
-Kind: TypeAlias = Callable[[Series, float, int], Float[np.ndarray, 'L channels']]
 Model: TypeAlias = Callable[[Trial], Course]
 # Second moments of E = D + 2: [1, features, rating].
 Total: TypeAlias = Float[np.ndarray, 'E E']
@@ -77,51 +78,24 @@ def baselines(
   ]
 
 
-def _kinds(target: InTime, stream: Series) -> dict[str, Kind]:
-  """The features of a stream: functions by name."""
-  kinds: dict[str, Kind] = {'mean': span_means}
-  if stream.rate is not None and stream.rate >= _MANY * target.rate:
-    kinds['log deviation'] = lambda *args: np.log(
-      np.maximum(span_deviations(*args), _LEAST)
-    )
-  return kinds
-
-
 def _series(target: InTime, trial: Trial) -> dict[str, Series]:
   """Streams of numbers other than the annotation, by name."""
   return {name: x for name, x in trial.series.items() if name != target.stream}
 
 
-def feature_names(target: InTime, trials: Iterable[Trial]) -> list[Feature]:
+def feature_names(target: InTime, trials: Iterable[Trial]) -> list[Name]:
   """Those of `features_in_time`."""
-  found = {
-    (name, channel, kind): None
-    for trial in trials
-    for name, stream in _series(target, trial).items()
-    for kind in _kinds(target, stream)
-    for channel in stream.channels
-  }
-  return list(found)
+  own = ((name, x) for trial in trials for name, x in _series(target, trial).items())
+  return descriptor_names(((name, x.channels, x.rate) for name, x in own), target.rate)
 
 
-def features_in_time(
-  target: InTime, trial: Trial, names: Sequence[Feature]
-) -> Float[np.ndarray, 'L names']:
-  """Features at the label times of a trial, NaN where there is nothing.
+def features_in_time(target: InTime, trial: Trial, names: Sequence[Name]) -> Values:
+  """Descriptors at the label times of a trial, NaN where there is nothing.
 
   `names` are of `feature_names`.
   """
-  count = length(target, trial)
-  own: dict[Feature, np.ndarray] = {}
-  for name, stream in _series(target, trial).items():
-    for kind, work_out in _kinds(target, stream).items():
-      values = work_out(stream, target.rate, count)
-      own |= {
-        (name, channel, kind): x
-        for channel, x in zip(stream.channels, values.T, strict=True)
-      }
-  nothing = np.full(count, np.nan)
-  return np.stack([own.get(name, nothing) for name in names], axis=-1)
+  series, count = _series(target, trial), length(target, trial)
+  return descriptors(series, target.rate, count, names)
 
 
 class _Regression:
@@ -131,7 +105,7 @@ class _Regression:
     self,
     target: 'Concordance',
     trials: Sequence[Trial],
-    names: Sequence[Feature],
+    names: Sequence[Name],
     groups: Int[np.ndarray, ' trials'],
     seed: int,
   ) -> None:
@@ -145,7 +119,7 @@ class _Regression:
     number = np.maximum(total[0], 1)
     self._middle = total[1] / number
     spread = np.sqrt(np.maximum(total[2] / number - self._middle**2, 0))
-    steady = spread <= _STEADY * (1 + abs(self._middle))
+    steady = spread <= STEADY * (1 + abs(self._middle))
     self._spread = np.where(steady, np.inf, spread)
     part = np.zeros(len(trials), int)
     for number, (_, rows) in enumerate(inner_folds(groups, seed)):
@@ -161,12 +135,7 @@ class _Regression:
     On RECOLA's twin skin conductance has .59 so, .52 less its mean alone.
     """
     x = features_in_time(self.target, trial, self.names)
-    there = np.isfinite(x)
-    number = np.maximum(there.sum(0), 1)
-    mean = np.where(there, x, 0).sum(0) / number
-    spread = np.sqrt((np.where(there, x - mean, 0) ** 2).sum(0) / number)
-    steady = spread <= _STEADY * (1 + abs(mean))
-    return np.concatenate([x, (x - mean) / np.where(steady, np.inf, spread)], axis=1)
+    return np.concatenate([x, within(x)], axis=1)
 
   def _design(self, trial: Trial) -> Float[np.ndarray, 'L D']:
     """Standardised features at all lags; what is missing is the mean, 0."""

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from mvp_jax.array_types import Float, Int
+from mvp_jax.data.descriptors import Name
 from mvp_jax.data.spans import span_means
 from mvp_jax.data.splits import Fold
 from mvp_jax.data.trial import Series, Trial
@@ -30,11 +31,7 @@ from mvp_jax.targets.binary_baselines import (
   inner_folds,
   standardised,
 )
-from mvp_jax.targets.concordance_baselines import (
-  Feature,
-  feature_names,
-  features_in_time,
-)
+from mvp_jax.targets.concordance_baselines import feature_names, features_in_time
 
 if TYPE_CHECKING:  # they import this module
   from mvp_jax.targets.regression import Regression
@@ -256,7 +253,7 @@ def _classic_in_time(
 
 
 def _design(
-  target: 'Regression', trial: Trial, names: Sequence[Feature]
+  target: 'Regression', trial: Trial, names: Sequence[Name]
 ) -> Float[np.ndarray, 'L columns']:
   """Features at each label time, and their means around it."""
   now = features_in_time(target, trial, names)

@@ -1,4 +1,4 @@
-"""Sound, action units and handcrafted features are streamed as files are predicted."""
+"""Sound, action units and features of all are streamed as files are predicted."""
 
 import csv
 import wave
@@ -10,6 +10,7 @@ import mvp_jax
 from mvp_jax.errors import InputError
 from mvp_jax.inference.sources import LiveSound, LiveUnits
 from mvp_jax.jobs import train
+from mvp_jax.models.modalities.descriptors import Descriptors
 from mvp_jax.models.modalities.handcrafted import Handcrafted
 from mvp_jax.models.modalities.voice import Voice
 from mvp_jax.raw.audio import RATE as STORED
@@ -76,11 +77,14 @@ def model(study, tmp_path_factory):
   folder = tmp_path_factory.mktemp('streamed')
   config = config_of(
     folder,
-    models={'all': 'physio+video+voice+action_units+handcrafted'},
+    models={'all': 'physio+video+voice+action_units+handcrafted+descriptors'},
     modalities=running.MODALITIES
     | {
       'voice': Voice(picture_width=16, picture_depth=1, heads=2, mlp_width=16),
       'handcrafted': Handcrafted(),
+      'descriptors': Descriptors(
+        streams=('audio', 'signals', 'action_units'), heads=2, mlp_width=16
+      ),
     },
   )
   config = running.changed(

@@ -47,8 +47,10 @@ class Network(Protocol):
 class Modality(Protocol):
   """Settings of a modality, and what it makes of them."""
 
-  # Names of the streams of a corpus that it reads.
-  streams: ClassVar[tuple[str, ...]]
+  @property
+  def streams(self) -> tuple[str, ...]:
+    """Names of the streams of a corpus that it reads."""
+
   # Whether it reads frames through the pre-trained encoder, see `Encoding`.
   encoded: ClassVar[bool]
   # Whether it stands for the face: subjects are set aside for an encoder's pre-training
@@ -97,6 +99,7 @@ class Inputs:
       `scales.pooled_scale`, or None.
     standardised: name of the array whose every number is standardised by what is fitted
       on training trials, see `scales.moments`, or None. NaN where not known.
+    pooled: whether what is fitted is the same for all tokens, the first axis of it.
   """
 
   def __init__(
@@ -104,15 +107,19 @@ class Inputs:
     items: Sequence[Item | Callable[[], Item]],
     scaled: str | None = None,
     standardised: str | None = None,
+    pooled: bool = False,
   ) -> None:
     self.items, self.scaled, self.standardised = items, scaled, standardised
+    self.pooled = pooled
 
   def __getitem__(self, index: int) -> Item:
     item = self.items[index]
     return item() if callable(item) else item
 
   def take(self, rows: Iterable[int]) -> 'Inputs':
-    return Inputs([self.items[i] for i in rows], self.scaled, self.standardised)
+    return Inputs(
+      [self.items[i] for i in rows], self.scaled, self.standardised, self.pooled
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,5 +155,5 @@ def find(name: str) -> type[Modality]:
   return MODALITIES[name]
 
 
-for _name in ('physio', 'video', 'action_units', 'handcrafted', 'voice'):
+for _name in ('physio', 'video', 'action_units', 'handcrafted', 'descriptors', 'voice'):
   importlib.import_module(f'{__name__}.{_name}')

@@ -14,6 +14,7 @@ from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.trial import Series, Trial
 from mvp_jax.data.windows import stretches
 from mvp_jax.jobs import train, trainings
+from mvp_jax.models.modalities.descriptors import Descriptors
 from mvp_jax.models.modalities.voice import Voice
 from mvp_jax.targets import Binary, Concordance
 from mvp_jax.training.encoder import VideoMAEEncoder
@@ -45,8 +46,14 @@ def workdir(tmp_path_factory):
     encoder=VideoMAEEncoder(
       size='tiny', dtype='float32', subjects=0, pretrained=False, feature_batch=8
     ),
-    modalities=running.MODALITIES | {'voice': voice},
-    models={'fusion': 'voice+video', 'voice': 'voice'},
+    modalities=running.MODALITIES
+    | {
+      'voice': voice,
+      'descriptors': Descriptors(
+        streams=('audio',), depth=0, heads=2, mlp_width=16, dropout=0.0
+      ),
+    },
+    models={'fusion': 'voice+video', 'voice': 'voice', 'descriptors': 'descriptors'},
     model=dataclasses.replace(
       running.SIZES, dropout=0.0, fusion='joint', segments=4, segment_seconds=1.25
     ),
@@ -58,7 +65,7 @@ def workdir(tmp_path_factory):
     evaluation=EvaluationConfig(
       protocol='official',
       validation_subjects=1,
-      models=('fusion', 'voice'),
+      models=('fusion', 'voice', 'descriptors'),
       batch_size=8,
     ),
   )
@@ -88,13 +95,15 @@ def test_every_annotated_moment_of_the_validation_set_is_predicted_once(workdir)
   assert max(float(r['time']) for r in rows) > 8.5  # of the last stretch, too
 
 
-def test_the_models_that_are_kept_say_the_same(workdir, tmp_path):
+@pytest.mark.parametrize('model', ['fusion', 'descriptors'])
+def test_the_models_that_are_kept_say_the_same(workdir, model, tmp_path):
   data = workdir.parent / 'data'
-  assert running.check_kept(workdir, data, 'fusion', tmp_path) > 50
+  assert running.check_kept(workdir, data, model, tmp_path) > 50
 
 
-def test_arousal_is_heard(workdir):
-  rows = _moments(workdir, 'voice', 'arousal')
+@pytest.mark.parametrize('model', ['voice', 'descriptors'])
+def test_arousal_is_heard(workdir, model):
+  rows = _moments(workdir, model, 'arousal')
   said = np.array([float(r['prediction']) for r in rows])
   rated = np.array([float(r['rating']) for r in rows])
   assert np.corrcoef(said, rated)[0, 1] > 0.5
