@@ -359,22 +359,23 @@ def test_a_laptop_reads_a_face_often_enough_for_ratings_in_time():
 
 
 @pytest.mark.parametrize(
-  ('words', 'reads', 'lost'),
+  ('words', 'reads', 'described', 'lost'),
   [
-    ('', ('voice', 'video', 'physio'), ('missing_signals',)),
-    ('voice_and_face', ('voice', 'video'), ()),
-    ('voice_and_face,small', ('voice', 'video'), ()),
+    ('', ('voice', 'video', 'physio'), ('audio', 'signals'), ('missing_signals',)),
+    ('voice_and_face', ('voice', 'video'), ('audio',), ()),
+    ('voice_and_face,small', ('voice', 'video'), ('audio',), ()),
   ],
 )
-def test_recola_with_biosignals_or_with_all_people(words, reads, lost):
+def test_recola_with_biosignals_or_with_all_people(words, reads, described, lost):
   config = _get_config(words, file=_FILE.with_name('recola_jca.py'))
   full, shrunk = _flat(config.to_dict()), _flat(config.embedded.to_dict())
   assert set(shrunk) <= set(full)
   for given in ({}, {'data.manual_dir': 'somewhere'}):
     config.update_from_flattened_dict(given)
     parsed = parse(resolve(config, given))
-    assert parsed.modalities_of('fusion') == reads
-    assert parsed.evaluation.models == ('fusion', *reads)
+    assert parsed.modalities_of('fusion') == (*reads, 'descriptors')
+    assert parsed.evaluation.models == ('fusion', *reads, 'descriptors')
+    assert parsed.modalities['descriptors'].streams == described
     assert parsed.data.allow_dropped == lost and parsed.model.fusion == 'joint'
     assert parsed.target.rate == (25.0 if given else 10.0)
     # Nobody's five minutes are cut.
