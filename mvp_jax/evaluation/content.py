@@ -230,7 +230,7 @@ def _exact(courses, rate, pairs):
   for course in courses:
     bent = exact.bends(course, rate)
     telling = exact.levels(bent, rate) > exact.LEVELS / 2
-    few.append(bent[::every])
+    few.append(bent[::every].copy())  # or all of it would stay in memory
     prints.append((np.sign(few[-1]) * telling).astype(np.int8))
     index.add(bent[::finer] * telling)
   # How much each channel and all together would agree with themselves.
