@@ -216,6 +216,11 @@ class Config:
           )
     tested = [model for model in self.evaluation.models if model in self.models]
     for name in dict.fromkeys(n for model in tested for n in self.modalities_of(model)):
+      if labels := {*self.modalities[name].streams} & {*self.target.streams}:
+        raise ValueError(
+          f'modalities.{name}.streams: {", ".join(sorted(labels))} holds the labels '
+          'that models are to tell'
+        )
       check = getattr(self.modalities[name], 'check', None)
       try:
         check and check(self.model)

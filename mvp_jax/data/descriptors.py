@@ -57,7 +57,8 @@ def descriptors(
     names: of `descriptor_names`.
   """
   own: dict[Name, np.ndarray] = {}
-  for stream, one in series.items():
+  for stream in dict.fromkeys(name[0] for name in names if name[0] in series):
+    one = series[stream]
     for kind, work_out in _kinds(one.rate, rate).items():
       values = work_out(one, rate, count)
       own |= {

@@ -99,16 +99,18 @@ def _kept_arrays(path, what, corpus, make):
     raise InputError(f'{path}: cannot be read ({error}); delete it') from error
 
 
-def with_voices(corpus, trials, workers=None):
+def with_voices(corpus, trials, workers=None, sounds=None):
   """The trials with what is measured of their voices, over time.
 
-  For each stream of sound they have a Series more, `raw.voice.TRACKS`, of means in
-  spans of 1 / `VOICE_RATE` seconds; pitch is in semitones over 55 Hz. A stretch of a
-  trial is a trial of its own. They are kept beside the prepared data, if it lies in a
-  folder.
+  For each stream of sound, or those of `sounds`, they have a Series more,
+  `raw.voice.TRACKS`, of means in spans of 1 / `VOICE_RATE` seconds; pitch is in
+  semitones over 55 Hz. A stretch of a trial is a trial of its own. They are kept beside
+  the prepared data, if it lies in a folder.
   """
   found = list(trials)
   for stream in streams.sounds(corpus):
+    if sounds is not None and stream not in sounds:
+      continue
     courses = {}
     for own, name in _asked(corpus, trials):
       courses |= _kept_voices(corpus, own, stream, name, workers)

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from mvp_jax.config import Config, EvaluationConfig
 from mvp_jax.data.examples import InputConfig
 from mvp_jax.data.trial import Series, Trial
 from mvp_jax.data.windows import trial_windows
 from mvp_jax.errors import InputError
 from mvp_jax.models.emotion import ModelSizes
 from mvp_jax.models.modalities.descriptors import Descriptors
+from mvp_jax.raw import voice
+from mvp_jax.targets import Concordance
 
 RATE = 16_000
 SIZES = ModelSizes(width=16, heads=2, depth=1, mlp_width=16)
@@ -82,6 +85,35 @@ def test_what_is_read_of_voice_and_signals(corpus):
   np.testing.assert_array_equal(
     found[1]['values'][:, level], found[0]['values'][:, level]
   )
+
+
+def test_what_is_not_asked_for_is_not_worked_out(corpus, monkeypatch):
+  def heard(*_):
+    raise AssertionError
+
+  expected = _inputs(corpus)[0]['values']
+  monkeypatch.setattr(voice, 'voice_tracks', heard)
+  found = _inputs(corpus, dataclasses.replace(OWN, streams=('signals',)))[0]['values']
+  columns = [n for n, x in enumerate(OWN.names(corpus.metadata)) if x[0] == 'signals']
+  np.testing.assert_array_equal(found[:, :2], expected[:, columns])
+
+
+def test_labels_are_never_read():
+  def config(streams):
+    return Config(
+      dataset='recola',
+      target=Concordance(),
+      models={'own': 'descriptors'},
+      modalities={'descriptors': dataclasses.replace(OWN, streams=streams)},
+      model=SIZES,
+      evaluation=EvaluationConfig(models=('own',)),
+    )
+
+  config(('audio', 'signals'))
+  with pytest.raises(
+    ValueError, match=r'descriptors\.streams: ratings holds the labels'
+  ):
+    config(('audio', 'ratings'))
 
 
 def test_the_last_seconds_alone(corpus):

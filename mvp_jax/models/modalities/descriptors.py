@@ -56,7 +56,6 @@ class Descriptors:
       raise InputError('streams: name at least one, as audio')
     if not 0 < self.rate <= VOICE_RATE:
       raise InputError(f'rate: above 0, at most {VOICE_RATE:g} Hz; it is {self.rate:g}')
-
     if not 0 <= self.reach <= 60:
       raise InputError(f'reach: from 0 to 60 s; it is {self.reach:g}')
 
@@ -97,7 +96,8 @@ class Descriptors:
     the trial, NaN where one is not known; valid bool [N], whether any is; times float32
     [N] in seconds, the middles."""
     names, items = self.names(corpus.metadata), []
-    trials = with_voices(corpus, [window.trial for window in windows])
+    whole = [window.trial for window in windows]
+    trials = with_voices(corpus, whole, sounds=self.streams)
     for window, trial in zip(windows, trials, strict=True):
       count = math.ceil(window.padded * self.rate)
       items.append(self._read(trial.series, names, count, window.start))
