@@ -4,6 +4,7 @@ Shapes: B trials, S samples, C channels.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +77,7 @@ def augment_signals(
   there = (size > 0).astype(size.dtype)
   values = values * size
   if config.noise:
-    noise = jax.random.normal(keys[4], values.shape, values.dtype)
+    noise = nearly_normal(keys[4], values.shape).astype(values.dtype)
     values += config.noise * noise * there
   if levels is not None:
     levels = levels * size
@@ -84,3 +85,14 @@ def augment_signals(
       drift = jax.random.normal(keys[5], size.shape, levels.dtype)
       levels += config.drift * drift * there
   return values, levels, valid
+
+
+def nearly_normal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, '...']:
+  """Numbers of mean 0 and deviation 1: the sum of four even bytes, at most 3.45.
+
+  What one draw of 32 bits gives by additions alone. The inverse of the error function,
+  which an exactly normal number takes, was a sixth of a training step on two cores.
+  """
+  bits = jax.random.bits(key, shape, jnp.uint32)
+  total = sum((bits >> shift) & 255 for shift in (0, 8, 16, 24))
+  return (total.astype(jnp.float32) - 510) / math.sqrt(4 * (256**2 - 1) / 12)

@@ -6,8 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
-from mvp_jax.data.augment_signals import SignalAugmentConfig, augment_signals
+from mvp_jax.data.augment_signals import (
+  SignalAugmentConfig,
+  augment_signals,
+  nearly_normal,
+)
 
 NONE = SignalAugmentConfig(noise=0, gain=0, drift=0, channel_dropout=0, crop=0, shift=0)
 
@@ -42,6 +47,17 @@ def test_noise_is_of_shapes_drift_of_levels_and_both_are_drawn_anew(batch):
   assert np.ptp(added, axis=1).max() < 1e-5  # one number for a channel
   assert added[:, 0].std() == pytest.approx(0.5, rel=0.15)
   assert not np.array_equal(levels, _changed(batch, 1, drift=0.5)[1])
+
+
+def test_noise_is_nearly_normal_and_white():
+  x = np.asarray(nearly_normal(jax.random.key(0), (2, 200_000)))
+  assert x.mean() == pytest.approx(0, abs=0.01)
+  assert x.std() == pytest.approx(1, rel=0.01)
+  assert scipy.stats.kstest(x.ravel(), 'norm').statistic < 0.01
+  assert 3 < np.abs(x).max() < 3.46
+  for by in (1, 2, 3, 4):
+    assert abs(np.corrcoef(x[0, by:], x[0, :-by])[0, 1]) < 0.01
+  assert abs(np.corrcoef(x)[0, 1]) < 0.01
 
 
 def test_gain_and_silence_are_the_same_for_shape_and_level(batch):
