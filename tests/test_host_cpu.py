@@ -8,6 +8,7 @@ import pytest
 
 from mvp_jax import devices, host_cpu
 
+_ALL = ' '.join([host_cpu._OWN_KERNELS, *host_cpu._QUICKLY_COMPILED])
 _PROGRAM = """
 from mvp_jax import devices, host_cpu
 devices.present = lambda: None
@@ -23,11 +24,16 @@ print('dot' in text, 'ynn' in text)
 @pytest.mark.parametrize(
   ('present', 'platforms', 'given', 'after'),
   [
-    (None, None, '', host_cpu._OWN_KERNELS),
-    (None, None, '--other=1', f'--other=1 {host_cpu._OWN_KERNELS}'),
-    (None, None, f'{host_cpu._OWN_KERNELS}1', f'{host_cpu._OWN_KERNELS}1'),
+    (None, None, '', _ALL),
+    (None, None, '--other=1', f'--other=1 {_ALL}'),
+    (
+      None,
+      None,
+      _ALL.replace('level=1', 'level=3'),
+      _ALL.replace('level=1', 'level=3'),
+    ),
     ('a TPU', None, '--other=1', '--other=1'),
-    ('a TPU', 'cpu', '', host_cpu._OWN_KERNELS),
+    ('a TPU', 'cpu', '', _ALL),
   ],
 )
 def test_flags_are_added_on_a_cpu_alone(monkeypatch, present, platforms, given, after):
