@@ -89,7 +89,7 @@ PRESETS = {
     'twin': {'variant': 'coupled'},
     'model': {'fusion': 'cross_near'},
     'modalities': {'physio': {'depth': 0}, 'action_units': {'depth': 0}},
-    'train': {'optimiser': {'steps': 400}},
+    'train': {'batch_size': 32, 'optimiser': {'steps': 400}},
   },
 }
 
