@@ -3,6 +3,7 @@
 import grain
 import numpy as np
 
+from mvp_jax.data.batches import endless
 from mvp_jax.data.clips import clip_frames
 from mvp_jax.data.masks import draw_masks, mask_sizes
 from mvp_jax.data.views import draw_view
@@ -110,8 +111,7 @@ def mix(sources, weights, seed):
   for source in sources:
     if not len(source):
       raise InputError(f'{source.corpus.name}: no trials to mix in')
-  seeds, endless = np.random.SeedSequence(seed).generate_state(len(sources)), []
+  seeds, parts = np.random.SeedSequence(seed).generate_state(len(sources)), []
   for source, own in zip(sources, seeds, strict=True):
-    data = grain.MapDataset.source(source).seed(int(own)).shuffle().repeat()
-    endless.append(data.random_map(source.read))
-  return grain.MapDataset.mix(endless, [float(w) for w in weights])
+    parts.append(endless(source, int(own)).random_map(source.read))
+  return grain.MapDataset.mix(parts, [float(w) for w in weights])

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from mvp_jax.data.batches import evaluation_batches, training_batches
+from mvp_jax.data.batches import endless, evaluation_batches, training_batches
 from mvp_jax.errors import InputError
 
 
@@ -156,6 +156,15 @@ def test_a_mixture_keeps_its_weights_in_every_process(monkeypatch):
   _of_process(monkeypatch, 1, 2)
   share = _take(training_batches(mixture(), 8, 1, read=_add_noise), 10)
   _assert_same(share, [{k: v[4:] for k, v in b.items()} for b in wanted])
+
+
+def test_every_epoch_has_each_example_once_in_an_order_of_its_own():
+  data = endless(_Numbers(50), 3)
+  epochs = [[int(data[50 * e + i]['x']) for i in range(50)] for e in (0, 1, 2, 1)]
+  assert all(sorted(epoch) == [*range(50)] for epoch in epochs)
+  assert epochs[1] == epochs[3]
+  assert len({tuple(epoch) for epoch in epochs}) == 3
+  assert epochs[0] != [int(endless(_Numbers(50), 4)[i]['x']) for i in range(50)]
 
 
 def test_an_endless_mixture_comes_in_its_own_order():
