@@ -103,6 +103,10 @@ def last_step(checkpoints, steps, section):
   return done
 
 
+# Grows when `data.batches` lays training examples out in another order than before.
+ORDER = 2
+
+
 def check_stream(directory, before, now):
   """Raises InputError if a checkpoint's run had other batches."""
   different = [
@@ -258,7 +262,11 @@ class _One:
 
   @property
   def stream(self):
-    return {'seed': self.seed, 'batch_size': self.config.batch_size}
+    return {
+      'seed': self.seed,
+      'batch_size': self.config.batch_size,
+      'order': ORDER,
+    }
 
   @property
   def examples(self):

@@ -27,6 +27,7 @@ from mvp_jax.errors import InputError
 from mvp_jax.training import sharding, side_by_side
 from mvp_jax.training.laid import Laid
 from mvp_jax.training.loop import (
+  ORDER,
   TRAIN,
   check_finite,
   check_stream,
@@ -277,6 +278,7 @@ class _Side:
     laid = self.models._laid
     return {
       'batch_size': self.config.batch_size,
+      'order': ORDER,
       'models': _digest(self.members),
       **({'lengths': [*laid.plan.lengths], 'rows': [*laid.plan.rows]} if laid else {}),
     }

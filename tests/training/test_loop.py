@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mvp_jax.errors import InputError, TrainingError
+from mvp_jax.training import loop
 from mvp_jax.training.checkpoints import Checkpoints
 from mvp_jax.training.loop import Called, TrainConfig, evaluate, fit
 from mvp_jax.training.metric_log import MetricLog
@@ -247,6 +248,14 @@ def test_a_checkpoint_of_a_run_with_other_batches(emotion, one_device, through):
     InputError, match='batch_size was 8, is now 16, which gives other batches'
   ):
     _fit(emotion, one_device, through[0], config=config)
+
+
+def test_a_checkpoint_of_batches_in_an_older_order(
+  monkeypatch, emotion, one_device, through
+):
+  monkeypatch.setattr(loop, 'ORDER', loop.ORDER + 1)
+  with pytest.raises(InputError, match='order was .*, is now .* other batches'):
+    _fit(emotion, one_device, through[0])
 
 
 def test_given_parameters_are_the_start_and_survive(
