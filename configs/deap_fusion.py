@@ -29,7 +29,12 @@ EMBEDDED = {
   'input': {'clips': {'stride': 1}},
   'encoder': {
     'noise_floor': 0.05,  # drawn skin is all noise
-    'train': {'optimiser': {'steps': 400, 'warmup_steps': 40}},
+    # Of three seeds the video's macro-F1 of valence is .83, .84 and .89 with these,
+    # .82 with 400 steps of 32 at 1e-3, which take twice as long.
+    'train': {
+      'batch_size': 16,
+      'optimiser': {'learning_rate': 3e-3, 'steps': 320, 'warmup_steps': 40},
+    },
   },
   # Half the time of 32, and of 14 people a macro-F1 of .84 for .84 in valence, .85
   # [.81, .89] for .88 [.85, .91] in arousal.

@@ -14,6 +14,7 @@ import hashlib
 import cv2
 import numpy as np
 import scipy.fft
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from mvp_jax import hosts
 from mvp_jax.checksums import made_once
@@ -59,6 +60,8 @@ _RIVALS = 24  # peaks of agreement that a copy must stand out from
 _APART = 0.5  # seconds between two places, at least
 _CHANGES = 16  # of a series that has two trials to the bit, by no mere chance
 _PATTERNS = 8  # of the lowest of the cosine transform of a frame, without its mean
+# Products of a few hundred rows take two threads forty times as long as one.
+_one_thread = threadpool_limits.wrap(limits=1, user_api='blas')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +145,7 @@ def same_sounds(courses):
   return _agreeing(courses, sound_course.RATE, sound_course.RATE / BITS)
 
 
+@_one_thread
 def _agreeing(courses, rate, highest):
   """Pairs of courses whose fingerprints, up to `highest` Hz, agree, not by chance."""
   prints, pairs = _look(courses, rate, (_BAND[0], highest), together=True)
@@ -165,6 +169,7 @@ def _look(courses, rate, band, together=False):
   return prints, index.pairs(_LIKELY)
 
 
+@_one_thread
 def same_signals(courses, rate):
   """Pairs of signals that are one recording, and those that are too plain to tell.
 
