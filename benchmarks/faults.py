@@ -250,7 +250,7 @@ def _report(arguments):
 
 def _predict(arguments):
   """What `predict` reads before it looks at files."""
-  from mvp_jax.inference.folder import ENCODER, read
+  from mvp_jax.inference.folder import encoder_file, read
 
   folder = read(arguments[1].partition('=')[2])
   folder.encoder()
@@ -258,8 +258,8 @@ def _predict(arguments):
     for member in model['members']:
       for name in member['files']:
         folder.member(name)
-  if not (folder.path / ENCODER).exists():
-    sys.exit(f'error: {folder.path / ENCODER}: is missing')
+  if not (folder.path / encoder_file()).exists():
+    sys.exit(f'error: {folder.path / encoder_file()}: is missing')
 
 
 def damage(folder, number, rng, wanted):
