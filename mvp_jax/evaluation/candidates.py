@@ -151,15 +151,17 @@ def _meetings(tables, courses, places, edges, count, span):
   """
   found = [[] for _ in edges[1:]]
   for order, alike in tables:
+    which, where = courses[order], places[order]
     for step in range(1, _NEXT + 1):
-      # As far as those between them are alike, too.
-      same = alike[step:] == alike[:-step]
-      a, b = order[:-step][same], order[step:][same]
-      one, other = courses[a], courses[b]
+      one, other = which[:-step], which[step:]
       first = np.minimum(one, other)
       inside = (first >= edges[0]) & (first < edges[-1]) & (one != other)
-      a, b, one, other, first = (x[inside] for x in (a, b, one, other, first))
-      shift = np.where(one < other, 1, -1) * (places[b] - places[a])
+      # As far as those between them are alike, too.
+      inside &= alike[step:] == alike[:-step]
+      inside = np.flatnonzero(inside)
+      one, other, first = one[inside], other[inside], first[inside]
+      shift = where[inside + step] - where[inside]
+      shift = np.where(one < other, shift, -shift)
       pair = first.astype(np.int64) * count + np.maximum(one, other)
       met = pair * span + (shift + span // 2)
       block = np.searchsorted(edges[1:-1], first, 'right').astype(np.uint8)
