@@ -29,8 +29,8 @@ EMBEDDED = {
   'input': {'clips': {'stride': 1}},
   'encoder': {
     'noise_floor': 0.05,  # drawn skin is all noise
-    # Of three seeds the video's macro-F1 of valence is .83, .84 and .89 with these,
-    # .82 with 400 steps of 32 at 1e-3, which take twice as long.
+    # The video's macro-F1 of valence is .83, .84 and .89 in three seeds; with 400 steps
+    # of 32 at 1e-3, which take nearly twice as long, .82 in the first of them.
     'train': {
       'batch_size': 16,
       'optimiser': {'learning_rate': 3e-3, 'steps': 320, 'warmup_steps': 40},
